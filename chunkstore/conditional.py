@@ -1,0 +1,195 @@
+"""Conditional requests: whether one applies to the file as it is (RFC 9110 §13).
+
+A file's validators are its ETag, always strong because it is the digest of the content, and the
+time of its last modification, which HTTP knows to the second.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Final
+
+from chunkstore.errors import InvalidRequest, PreconditionFailed
+
+# RFC 9110 §8.8.3: etagc is %x21 / %x23-7E / obs-text.
+_ENTITY_TAG: Final = re.compile(r'(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e\x80-\U0010ffff]*)"')
+_SEPARATOR: Final = re.compile(r"[ \t]*(?:,[ \t]*)+|[ \t]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What tells one state of a file from another: `etag` without quotes, `modified` in UTC."""
+
+    etag: str
+    modified: datetime
+
+    @property
+    def last_modified(self) -> datetime:
+        """The time of modification as HTTP tells it, in whole seconds."""
+        return self.modified.replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class EntityTag:
+    """One member of an If-Match or If-None-Match list; `opaque` is without its quotes."""
+
+    opaque: str
+    weak: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EntityTags:
+    """The value of If-Match or If-None-Match; `any` stands for `*`."""
+
+    tags: frozenset[EntityTag] = frozenset()
+    any: bool = False
+
+    def match_strongly(self, current: Validators | None) -> bool:
+        """Whether the file exists and is one of these (RFC 9110 §8.8.3.2, strong comparison)."""
+        return current is not None and (self.any or EntityTag(current.etag) in self.tags)
+
+    def match_weakly(self, current: Validators | None) -> bool:
+        """Whether the file exists and is one of these (RFC 9110 §8.8.3.2, weak comparison)."""
+        return current is not None and (
+            self.any or any(tag.opaque == current.etag for tag in self.tags)
+        )
+
+
+class Outcome(enum.Enum):
+    """What the conditions of a reading request come to."""
+
+    PROCEED = enum.auto()
+    NOT_MODIFIED = enum.auto()
+    FAILED = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The conditional headers of one request, each None where absent."""
+
+    if_match: EntityTags | None = None
+    if_none_match: EntityTags | None = None
+    if_modified_since: datetime | None = None
+    if_unmodified_since: datetime | None = None
+
+    @classmethod
+    def from_headers(cls, get_all: Callable[[str], Sequence[str]]) -> Conditions:
+        """Read them; `get_all` returns every line of a header, of which there may be several.
+
+        Raises:
+            InvalidRequest: a list of entity tags breaks the grammar.
+        """
+        return cls(
+            if_match=parse_entity_tags("If-Match", get_all("If-Match")),
+            if_none_match=parse_entity_tags("If-None-Match", get_all("If-None-Match")),
+            if_modified_since=parse_http_date(get_all("If-Modified-Since")),
+            if_unmodified_since=parse_http_date(get_all("If-Unmodified-Since")),
+        )
+
+    def evaluate(self, current: Validators | None) -> Outcome:
+        """Judge a GET or HEAD of the file as it is, in the order of RFC 9110 §13.2.2."""
+        if self._guard_fails(current):
+            return Outcome.FAILED
+        if self.if_none_match is not None:
+            matched = self.if_none_match.match_weakly(current)
+            return Outcome.NOT_MODIFIED if matched else Outcome.PROCEED
+        since = self.if_modified_since
+        if since is not None and current is not None and current.last_modified <= since:
+            return Outcome.NOT_MODIFIED
+        return Outcome.PROCEED
+
+    def require(self, current: Validators | None) -> None:
+        """Judge a request that changes the file, or that copies it; `current` None: no file.
+
+        If-Modified-Since has no meaning here (RFC 9110 §13.1.3).
+
+        Raises:
+            PreconditionFailed: the request must not be carried out.
+        """
+        if self._guard_fails(current):
+            raise PreconditionFailed
+        if self.if_none_match is not None and self.if_none_match.match_weakly(current):
+            raise PreconditionFailed(
+                "There is a file of this name already, and the request forbids to replace it."
+                if self.if_none_match.any
+                else None
+            )
+
+    def _guard_fails(self, current: Validators | None) -> bool:
+        if self.if_match is not None:
+            return not self.if_match.match_strongly(current)
+        if self.if_unmodified_since is not None:
+            return current is None or current.last_modified > self.if_unmodified_since
+        return False
+
+
+UNCONDITIONAL: Final = Conditions()
+CREATE_ONLY: Final = Conditions(if_none_match=EntityTags(any=True))
+
+
+def parse_entity_tags(field: str, lines: Sequence[str]) -> EntityTags | None:
+    """Return the value of `field`, If-Match or If-None-Match, None where there are no `lines`.
+
+    Raises:
+        InvalidRequest: it is neither `*` nor a list of entity tags.
+    """
+    if not lines:
+        return None
+    # RFC 9110 §5.3 and §5.6.1.2: lines make one list, and empty elements of it mean nothing.
+    text = ",".join(lines).strip(" \t,")
+    if text == "*":
+        return EntityTags(any=True)
+    tags = set()
+    position = 0
+    while position < len(text):
+        tag = _ENTITY_TAG.match(text, position)
+        separator = _SEPARATOR.match(text, tag.end()) if tag else None
+        if tag is None or separator is None:
+            raise InvalidRequest(f'{field} is neither * nor a list of quoted ETags like "abc".')
+        tags.add(EntityTag(tag["opaque"], weak=tag["weak"] is not None))
+        position = separator.end()
+    return EntityTags(frozenset(tags))
+
+
+def if_range_holds(header: str | None, current: Validators) -> bool:
+    """Whether a Range applies, given the If-Range beside it (RFC 9110 §13.1.5).
+
+    An entity tag must match strongly and a date exactly; anything else does not hold, so that
+    the whole content is sent.
+    """
+    if header is None:
+        return True
+    text = header.strip(" \t")
+    tag = _ENTITY_TAG.fullmatch(text)
+    if tag is not None:
+        return tag["weak"] is None and tag["opaque"] == current.etag
+    return parse_http_date([text]) == current.last_modified
+
+
+def parse_http_date(lines: Sequence[str]) -> datetime | None:
+    """Return the time an HTTP-date tells; None unless it is exactly one valid date.
+
+    RFC 9110 §13.1.3 and §13.1.4: conditions with an invalid date are ignored.
+    """
+    if len(lines) != 1 or not lines[0].strip().endswith("GMT"):
+        return None
+    try:
+        parsed = parsedate_to_datetime(lines[0].strip())
+    except ValueError:
+        return None
+    return parsed.replace(tzinfo=UTC)
+
+
+def format_http_date(moment: datetime) -> str:
+    """Return `moment`, which is in UTC, as an HTTP-date (RFC 9110 §5.6.7)."""
+    return format_datetime(moment.astimezone(UTC), usegmt=True)
+
+
+def format_etag(etag: str) -> str:
+    """Return the strong entity tag as it stands in a header (RFC 9110 §8.8.3)."""
+    return f'"{etag}"'

@@ -1,0 +1,22 @@
+"""What the command line and the environment can set, as typed values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """How to serve. Sizes are bytes; None leaves a bound out or a setting as it is.
+
+    `db` is where the store is; `chunk_size` that of new contents; `memory` bounds what all
+    requests together hold of contents.
+    """
+
+    db: str
+    host: str
+    port: int
+    chunk_size: int | None
+    max_file_size: int | None
+    memory: int
+    shutdown_seconds: float

@@ -1,0 +1,91 @@
+"""Everything that chunkstore refuses or fails at, under one root.
+
+The first line of a class's docstring is its default message. Messages are for the person who
+made the request: they say what to do and name no internals.
+"""
+
+from __future__ import annotations
+
+
+class ChunkstoreError(Exception):
+    """Something went wrong in chunkstore."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+
+
+class InvalidRequest(ChunkstoreError):
+    """The request cannot be understood."""
+
+
+class InvalidName(InvalidRequest):
+    """The name is not one that a file or a folder can have."""
+
+
+class ContentMismatch(InvalidRequest):
+    """The content that arrived does not match the digest sent with it."""
+
+
+class NotFound(ChunkstoreError):
+    """There is no file or folder of this name."""
+
+
+class AlreadyExists(ChunkstoreError):
+    """There is something of this name already."""
+
+
+class NameConflict(ChunkstoreError):
+    """A file and a folder cannot have the same name."""
+
+
+class Forbidden(ChunkstoreError):
+    """The request is understood and refused."""
+
+
+class PreconditionFailed(ChunkstoreError):
+    """The file is not in the state that the request makes a condition."""
+
+
+class TooLarge(ChunkstoreError):
+    """The content is larger than this server accepts."""
+
+
+class RangeNotSatisfiable(ChunkstoreError):
+    """None of the requested ranges lies within the content."""
+
+    def __init__(self, size: int, message: str | None = None) -> None:
+        """`size`: bytes of the whole content, told to the client (RFC 9110 §15.5.17)."""
+        super().__init__(message or f"No requested range lies within the {size} bytes there are.")
+        self.size = size
+
+
+class StoreError(ChunkstoreError):
+    """The store failed."""
+
+
+class StoreFull(StoreError):
+    """There is no room left; delete files, or give the store more space."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached at the moment; try again."""
+
+
+class StoreDamaged(StoreError):
+    """What is stored is damaged and was not sent; put the same content again to repair it."""
+
+
+class StoreUnusable(StoreError):
+    """The store cannot be opened."""
+
+
+class StoreInUse(StoreUnusable):
+    """Another process has the store open for writing."""
+
+
+class NotAStore(StoreUnusable):
+    """The file is not a chunkstore database."""
+
+
+class NewerSchema(StoreUnusable):
+    """The store was written by a newer chunkstore; upgrade this program to open it."""

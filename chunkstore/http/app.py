@@ -1,0 +1,100 @@
+"""The application: which handler answers what."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from chunkstore.http import files, folders, forms, lists, status
+from chunkstore.http.context import FILE_RESOURCE, FOLDER_RESOURCE, SERVICE
+from chunkstore.http.errors import problem_middleware
+from chunkstore.http.origin import same_origin_middleware
+from chunkstore.http.pages import STATIC, set_up_templates
+from chunkstore.http.streaming import defer_continue
+from chunkstore.memory import MemoryBudget
+from chunkstore.service import Service
+from chunkstore.store.base import Store
+
+DEFAULT_MEMORY: Final = 64 * 1024 * 1024
+
+
+def create_app(
+    store: Store, *, memory: int = DEFAULT_MEMORY, max_file_size: int | None = None
+) -> web.Application:
+    """Return the server of `store` as an application, to be run or mounted in another.
+
+    The store is the caller's, who closes it when the application has ended. `memory` bounds the
+    bytes of contents that all requests together hold; `max_file_size` is in bytes as well. Run it
+    with `auto_decompress=False`, as `chunkstore serve` does.
+    """
+    app = web.Application(middlewares=[problem_middleware, same_origin_middleware])
+    app[SERVICE] = Service(store, MemoryBudget(memory), max_file_size=max_file_size)
+    _add_pages(app)
+    app.on_response_prepare.append(_secure)
+    _add_files(app)
+    _add_folders(app)
+    _add(app.router.add_resource("/"), {"GET": lists.get, "HEAD": lists.get})
+    _add(app.router.add_resource("/health/live"), {"GET": status.live, "HEAD": status.live})
+    _add(app.router.add_resource("/health/ready"), {"GET": status.ready, "HEAD": status.ready})
+    _add(app.router.add_resource("/stats"), {"GET": status.stats, "HEAD": status.stats})
+    return app
+
+
+def _add_files(app: web.Application) -> None:
+    # (?s:) because a name is refused for its line break, not lost on the way.
+    resource = app.router.add_resource("/files/{name:(?s:.*[^/])}", name=FILE_RESOURCE)
+    _add(
+        resource,
+        {
+            "GET": files.get,
+            "HEAD": files.get,
+            "PUT": files.put,
+            "DELETE": files.delete,
+            "COPY": files.copy_or_move,
+            "MOVE": files.copy_or_move,
+            "MKCOL": folders.make,
+        },
+    )
+
+
+def _add_folders(app: web.Application) -> None:
+    resource = app.router.add_resource("/files/{folder:(?s:.*/)?}", name=FOLDER_RESOURCE)
+    _add(
+        resource,
+        {
+            "GET": lists.get,
+            "HEAD": lists.get,
+            "POST": forms.post,
+            "DELETE": folders.delete,
+            "COPY": folders.copy_or_move,
+            "MOVE": folders.copy_or_move,
+            "MKCOL": folders.make,
+        },
+    )
+
+
+def _add(resource: web.Resource, handlers: dict[str, Handler]) -> None:
+    for method, handler in handlers.items():
+        resource.add_route(method, handler, expect_handler=defer_continue)
+    resource.add_route("OPTIONS", _options)
+
+
+async def _options(request: web.Request) -> web.Response:
+    resource = request.match_info.route.resource
+    assert resource is not None
+    methods = ", ".join(sorted(route.method for route in resource))
+    return web.Response(headers={"Allow": methods, "Accept-Ranges": "bytes"})
+
+
+async def _secure(request: web.Request, response: web.StreamResponse) -> None:
+    """Keep a browser from taking content for something it may run; name no versions."""
+    response.headers["Server"] = "chunkstore"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault("Content-Security-Policy", "sandbox; default-src 'none'")
+
+
+def _add_pages(app: web.Application) -> None:
+    app.router.add_static("/static", STATIC, name="static")
+    set_up_templates(app)

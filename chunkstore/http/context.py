@@ -1,0 +1,68 @@
+"""What handlers find in the application, and how URLs stand for names."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from chunkstore.names import (
+    FileName,
+    FolderName,
+    decode_path,
+    encode_path,
+    parse_file_name,
+    parse_folder_name,
+)
+from chunkstore.service import Service
+from chunkstore.store.base import Store
+
+SERVICE: Final = web.AppKey("service", Service)
+FILE_RESOURCE: Final = "file"
+FOLDER_RESOURCE: Final = "folder"
+
+
+def service_of(request: web.Request) -> Service:
+    """Return the service that answers the request."""
+    return request.app[SERVICE]
+
+
+def store_of(request: web.Request) -> Store:
+    """Return the store that the request is about."""
+    return request.app[SERVICE].store
+
+
+def file_name_of(request: web.Request) -> FileName:
+    """Return the file that the URL names.
+
+    Raises:
+        InvalidName: it cannot be a file's.
+    """
+    return parse_file_name(decode_path(_raw_name(request)))
+
+
+def folder_name_of(request: web.Request) -> FolderName:
+    """Return the folder that the URL names.
+
+    Raises:
+        InvalidName: it cannot be a folder's.
+    """
+    return parse_folder_name(decode_path(_raw_name(request)))
+
+
+def names_root(app: web.Application) -> str:
+    """Return the path, percent-encoded, under which all names lie, wherever `app` is mounted."""
+    canonical: str = app.router.named_resources()[FOLDER_RESOURCE].canonical
+    return canonical.partition("{")[0]
+
+
+def path_of(app: web.Application, name: FileName | FolderName) -> str:
+    """Return the URL path of a file or folder."""
+    return names_root(app) + encode_path(name)
+
+
+def _raw_name(request: web.Request) -> str:
+    """Return the part of the URL that names, as it came: decoding is for `names` alone."""
+    path, root = request.rel_url.raw_path, names_root(request.app)
+    # The start page stands for the root folder.
+    return path.removeprefix(root) if path.startswith(root) else ""

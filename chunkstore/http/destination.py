@@ -1,0 +1,79 @@
+"""The headers of COPY and MOVE (RFC 4918 §10.2, §10.3, §10.6)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+from yarl import URL
+
+from chunkstore.errors import InvalidRequest
+from chunkstore.http.context import names_root
+from chunkstore.http.errors import ElsewhereDestination
+from chunkstore.names import (
+    FileName,
+    FolderName,
+    decode_path,
+    parse_file_name,
+    parse_folder_name,
+)
+
+_OVERWRITE: Final = {"T": True, "F": False}
+
+
+def file_destination_of(request: web.Request) -> FileName:
+    """Return the file that the Destination header names.
+
+    Raises:
+        InvalidRequest: it is missing or cannot be a file's.
+    """
+    return parse_file_name(_destination_name(request))
+
+
+def folder_destination_of(request: web.Request) -> FolderName:
+    """Return the folder that the Destination header names; its last `/` may be missing.
+
+    Raises:
+        InvalidRequest: it is missing or cannot be a folder's.
+    """
+    return parse_folder_name(_destination_name(request))
+
+
+def overwrite_of(request: web.Request) -> bool:
+    """Whether what stands at the destination may be replaced; so it is unless said otherwise.
+
+    Raises:
+        InvalidRequest: the header is neither T nor F.
+    """
+    value = request.headers.get("Overwrite", "T").strip().upper()
+    if value not in _OVERWRITE:
+        raise InvalidRequest("Overwrite is T or F.")
+    return _OVERWRITE[value]
+
+
+def refuse_depth_but(request: web.Request, allowed: str) -> None:
+    """Refuse a Depth other than `allowed`: folders go whole.
+
+    Raises:
+        InvalidRequest: the header says something else.
+    """
+    if request.headers.get("Depth", allowed).strip().lower() != allowed:
+        raise InvalidRequest(f"Only Depth: {allowed} is possible here.")
+
+
+def _destination_name(request: web.Request) -> str:
+    header = request.headers.get("Destination")
+    if header is None:
+        raise InvalidRequest("A Destination header must say where to.")
+    try:
+        url = URL(header.strip(), encoded=True)
+        here = URL(f"{request.scheme}://{request.host}")
+        elsewhere = url.absolute and (url.host, url.port) != (here.host, here.port)
+    except ValueError as error:
+        raise InvalidRequest("Destination is not a URL.") from error
+    if elsewhere:
+        raise ElsewhereDestination("Destination is on another server.")
+    root = names_root(request.app)
+    if not url.raw_path.startswith(root) or url.raw_query_string or url.raw_fragment:
+        raise InvalidRequest(f"Destination does not lie under {root}.")
+    return decode_path(url.raw_path.removeprefix(root))

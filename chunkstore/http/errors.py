@@ -1,0 +1,151 @@
+"""Errors as RFC 9457 problem documents, for browsers as pages.
+
+One table says which error has which status. What stands in no table is a defect: it is logged
+with its traceback and told as a plain 500.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from chunkstore import errors
+from chunkstore.http.negotiation import prefers_html
+from chunkstore.http.pages import render
+
+PROBLEM_TYPE: Final = "application/problem+json"
+_TYPE_PREFIX: Final = "urn:chunkstore:problem:"
+_RETRY_AFTER_SECONDS: Final = "5"
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One kind of error: its status, and the last part of its stable `type`."""
+
+    status: HTTPStatus
+    slug: str
+
+
+class UnsupportedMedia(errors.InvalidRequest):
+    """The request's content has a form that this server does not take."""
+
+
+class MethodNotPossible(errors.InvalidRequest):
+    """What is there does not allow this method."""
+
+
+class ElsewhereDestination(errors.InvalidRequest):
+    """The destination is on another server."""
+
+
+# The first class that fits decides, so subclasses stand before what they derive from.
+PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
+    errors.InvalidName: Problem(HTTPStatus.BAD_REQUEST, "invalid-name"),
+    errors.ContentMismatch: Problem(HTTPStatus.BAD_REQUEST, "content-mismatch"),
+    UnsupportedMedia: Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media"),
+    MethodNotPossible: Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed"),
+    ElsewhereDestination: Problem(HTTPStatus.BAD_GATEWAY, "destination-elsewhere"),
+    errors.InvalidRequest: Problem(HTTPStatus.BAD_REQUEST, "invalid-request"),
+    errors.Forbidden: Problem(HTTPStatus.FORBIDDEN, "forbidden"),
+    errors.NotFound: Problem(HTTPStatus.NOT_FOUND, "not-found"),
+    errors.AlreadyExists: Problem(HTTPStatus.PRECONDITION_FAILED, "already-exists"),
+    errors.NameConflict: Problem(HTTPStatus.CONFLICT, "name-conflict"),
+    errors.PreconditionFailed: Problem(HTTPStatus.PRECONDITION_FAILED, "precondition-failed"),
+    errors.TooLarge: Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large"),
+    errors.RangeNotSatisfiable: Problem(
+        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range-not-satisfiable"
+    ),
+    errors.StoreFull: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "store-full"),
+    errors.StoreUnavailable: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable"),
+    errors.StoreDamaged: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-damaged"),
+    errors.StoreError: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-error"),
+}
+_INTERNAL: Final = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error")
+
+
+@web.middleware
+async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error with a problem document; tell a client about a body left unread."""
+    try:
+        response = await handler(request)
+    except errors.ChunkstoreError as error:
+        response = _respond_to_domain_error(request, error)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        response = _respond_to_router_error(request, error)
+    except ConnectionError:
+        _logger.info("The client of %s %s went away.", request.method, request.rel_url)
+        raise
+    except web.RequestPayloadError:
+        response = problem_response(
+            request, Problem(HTTPStatus.BAD_REQUEST, "invalid-request"), "The body is malformed."
+        )
+    except Exception:
+        _logger.exception("%s %s failed.", request.method, request.rel_url)
+        _refuse_after_start(request)
+        response = problem_response(
+            request, _INTERNAL, "The server failed to answer; its log says why."
+        )
+    if not response.prepared and not request.content.is_eof():
+        response.force_close()
+    return response
+
+
+def problem_response(request: web.Request, problem: Problem, detail: str) -> web.Response:
+    """Return the answer that tells of a problem."""
+    if prefers_html(request):
+        context = {"title": problem.status.phrase, "detail": detail}
+        return render(request, "error.html", context, problem.status)
+    document = {
+        "type": _TYPE_PREFIX + problem.slug,
+        "title": problem.status.phrase,
+        "status": problem.status.value,
+        "detail": detail,
+    }
+    return web.Response(
+        status=problem.status, body=json.dumps(document).encode(), content_type=PROBLEM_TYPE
+    )
+
+
+def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError) -> web.Response:
+    problem = next((PROBLEMS[kind] for kind in PROBLEMS if isinstance(error, kind)), _INTERNAL)
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _logger.error("%s %s: %s", request.method, request.rel_url, error, exc_info=error)
+        _refuse_after_start(request)
+    response = problem_response(request, problem, str(error))
+    if isinstance(error, errors.RangeNotSatisfiable):
+        response.headers["Content-Range"] = f"bytes */{error.size}"
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = _RETRY_AFTER_SECONDS
+    if isinstance(error, UnsupportedMedia):
+        # RFC 9110 §12.5.3: in a 415, what codings would have been taken.
+        response.headers["Accept-Encoding"] = "identity"
+    return response
+
+
+def _respond_to_router_error(request: web.Request, error: web.HTTPException) -> web.Response:
+    status = HTTPStatus(error.status)
+    detail = {
+        HTTPStatus.NOT_FOUND: "Nothing is here; files are under /files/.",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not possible here.",
+    }.get(status, error.text or status.description)
+    slug = status.phrase.lower().replace(" ", "-")
+    response = problem_response(request, Problem(status, slug), detail)
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
+
+
+def _refuse_after_start(request: web.Request) -> None:
+    """Break the connection off if an answer is under way: it must not end as if it were whole."""
+    if request.writer.output_size > 0:
+        raise ConnectionAbortedError("the answer cannot be completed")

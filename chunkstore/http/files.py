@@ -1,0 +1,163 @@
+"""`/files/{name}`: one file, as RFC 9110 has it; COPY and MOVE as RFC 4918 §9.8 and §9.9."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from chunkstore.conditional import (
+    UNCONDITIONAL,
+    Conditions,
+    Outcome,
+    format_etag,
+    format_http_date,
+    if_range_holds,
+)
+from chunkstore.errors import NotFound, PreconditionFailed, TooLarge
+from chunkstore.http.context import file_name_of, path_of, service_of, store_of
+from chunkstore.http.destination import file_destination_of, overwrite_of
+from chunkstore.http.headers import format_disposition, parse_content_checks, parse_media_type
+from chunkstore.http.presentation import describe_committed
+from chunkstore.http.streaming import (
+    read_body,
+    refuse_any_body,
+    refuse_encoded_body,
+    refuse_partial_put,
+    send_content,
+    send_multipart,
+)
+from chunkstore.names import FileName, FolderName
+from chunkstore.ranges import ByteRange, parse_range
+from chunkstore.store.base import File
+
+
+def conditions_of(request: web.Request) -> Conditions:
+    """Return the request's conditions."""
+    return Conditions.from_headers(lambda field: request.headers.getall(field, []))
+
+
+async def get(request: web.Request) -> web.StreamResponse:
+    """Answer GET and HEAD."""
+    name = file_name_of(request)
+    file = await store_of(request).find_file(name)
+    if file is None:
+        return await _redirect_to_folder(request, name)
+    outcome = conditions_of(request).evaluate(file.validators)
+    if outcome is Outcome.FAILED:
+        raise PreconditionFailed
+    if outcome is Outcome.NOT_MODIFIED:
+        return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=_validator_headers(file))
+    response = web.StreamResponse(headers=_content_headers(file))
+    if request.method == "HEAD":
+        # Range is defined for GET only (RFC 9110 §14.2).
+        response.content_length = file.manifest.size
+        return response
+    return await _send(request, response, file)
+
+
+async def _send(
+    request: web.Request, response: web.StreamResponse, file: File
+) -> web.StreamResponse:
+    manifest = file.manifest
+    service = service_of(request)
+    ranges = None
+    if if_range_holds(request.headers.get("If-Range"), file.validators):
+        ranges = parse_range(",".join(request.headers.getall("Range", [])), manifest.size)
+    if ranges is None:
+        whole = ByteRange(0, manifest.size)
+        return await send_content(request, response, service, manifest, whole)
+    response.set_status(HTTPStatus.PARTIAL_CONTENT)
+    if len(ranges) > 1:
+        return await send_multipart(request, response, service, manifest, ranges, file.media_type)
+    response.headers["Content-Range"] = ranges[0].to_header(manifest.size)
+    return await send_content(request, response, service, manifest, ranges[0])
+
+
+async def _redirect_to_folder(request: web.Request, name: FileName) -> web.Response:
+    folder = FolderName(name + "/")
+    if not await store_of(request).folder_exists(folder):
+        raise NotFound(f"There is no file {name!r}.")
+    return web.Response(
+        status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": path_of(request.app, folder)}
+    )
+
+
+def _validator_headers(file: File) -> dict[str, str]:
+    return {
+        "ETag": format_etag(file.validators.etag),
+        "Last-Modified": format_http_date(file.validators.last_modified),
+        "Cache-Control": "no-cache",
+    }
+
+
+def _content_headers(file: File) -> dict[str, str]:
+    return {
+        **_validator_headers(file),
+        "Accept-Ranges": "bytes",
+        "Content-Type": file.media_type,
+        "Content-Disposition": format_disposition(file.name, file.media_type),
+    }
+
+
+async def put(request: web.Request) -> web.Response:
+    """Create or replace the file: the whole content, or nothing."""
+    name = file_name_of(request)
+    service = service_of(request)
+    refuse_partial_put(request)
+    refuse_encoded_body(request)
+    media_type = parse_media_type(request.headers.get("Content-Type"), name)
+    checks = parse_content_checks(
+        [
+            line
+            for field in ("Content-Digest", "Repr-Digest")
+            for line in request.headers.getall(field, [])
+        ]
+    )
+    conditions = conditions_of(request)
+    _refuse_large(request.content_length, service.max_file_size)
+    if conditions != UNCONDITIONAL:
+        # The commit decides; this spares the client a body that would be sent for nothing.
+        current = await service.store.find_file(name)
+        conditions.require(None if current is None else current.validators)
+    async with service.receiving(checks) as receiver:
+        await receiver.receive(read_body(request))
+        [committed] = await service.store.commit([receiver.commit(name, media_type, conditions)])
+    return web.json_response(
+        describe_committed(committed),
+        status=HTTPStatus.OK if committed.replaced else HTTPStatus.CREATED,
+        headers={
+            "ETag": format_etag(committed.file.validators.etag),
+            "Last-Modified": format_http_date(committed.file.validators.last_modified),
+        },
+    )
+
+
+def _refuse_large(size: int | None, limit: int | None) -> None:
+    if size is not None and limit is not None and size > limit:
+        raise TooLarge(f"The content has {size} bytes; this server accepts {limit}.")
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Remove the file."""
+    refuse_any_body(request)
+    await store_of(request).delete_file(file_name_of(request), conditions_of(request))
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+async def copy_or_move(request: web.Request) -> web.Response:
+    """Give the content a second name, or another one."""
+    refuse_any_body(request)
+    store = store_of(request)
+    transfer = store.copy_file if request.method == "COPY" else store.move_file
+    target = file_destination_of(request)
+    replaced = await transfer(
+        file_name_of(request),
+        target,
+        overwrite=overwrite_of(request),
+        conditions=conditions_of(request),
+    )
+    if replaced:
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+    location = path_of(request.app, target)
+    return web.Response(status=HTTPStatus.CREATED, headers={"Location": location})

@@ -1,0 +1,62 @@
+"""`/files/{dir}/`: folders, as RFC 4918 §9.3, §9.6, §9.8 and §9.9 have collections."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from chunkstore.errors import AlreadyExists, Forbidden, NameConflict, NotFound
+from chunkstore.http.context import folder_name_of, path_of, store_of
+from chunkstore.http.destination import (
+    folder_destination_of,
+    overwrite_of,
+    refuse_depth_but,
+)
+from chunkstore.http.errors import MethodNotPossible
+from chunkstore.http.streaming import refuse_any_body
+from chunkstore.names import ROOT, FolderName
+
+
+async def make(request: web.Request) -> web.Response:
+    """Answer MKCOL: make an empty folder."""
+    refuse_any_body(request)
+    name = folder_name_of(request)
+    try:
+        await store_of(request).make_folder(name)
+    except AlreadyExists as error:
+        raise MethodNotPossible(str(error)) from error
+    except NotFound as error:
+        raise NameConflict(str(error)) from error
+    location = path_of(request.app, name)
+    return web.Response(status=HTTPStatus.CREATED, headers={"Location": location})
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Remove a folder with all that is in it."""
+    refuse_any_body(request)
+    refuse_depth_but(request, "infinity")
+    await store_of(request).delete_folder(_below_root(folder_name_of(request)))
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+async def copy_or_move(request: web.Request) -> web.Response:
+    """Copy or rename a folder with all that is in it."""
+    refuse_any_body(request)
+    refuse_depth_but(request, "infinity")
+    store = store_of(request)
+    transfer = store.copy_folder if request.method == "COPY" else store.move_folder
+    target = _below_root(folder_destination_of(request))
+    replaced = await transfer(
+        _below_root(folder_name_of(request)), target, overwrite=overwrite_of(request)
+    )
+    if replaced:
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+    location = path_of(request.app, target)
+    return web.Response(status=HTTPStatus.CREATED, headers={"Location": location})
+
+
+def _below_root(name: FolderName) -> FolderName:
+    if name == ROOT:
+        raise Forbidden("The root folder can be neither deleted nor copied nor moved.")
+    return name

@@ -1,0 +1,139 @@
+"""`POST /files/[{dir}/]`: what an HTML form can send, which knows neither PUT nor DELETE."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import parse_qs
+
+from aiohttp import BodyPartReader, web
+
+from chunkstore.conditional import CREATE_ONLY, UNCONDITIONAL
+from chunkstore.errors import InvalidRequest, TooLarge
+from chunkstore.http.context import folder_name_of, path_of, service_of, store_of
+from chunkstore.http.errors import UnsupportedMedia
+from chunkstore.http.headers import parse_media_type
+from chunkstore.http.negotiation import prefers_html
+from chunkstore.http.presentation import describe_committed
+from chunkstore.http.streaming import invite_body, refuse_encoded_body
+from chunkstore.names import FileName, FolderName, parse_file_name
+from chunkstore.service import Service
+from chunkstore.store.base import Commit, Committed
+
+MAX_PARTS: Final = 1000
+_MAX_FIELD_SIZE: Final = 8 * 1024
+_PIECE_SIZE: Final = 64 * 1024
+
+
+async def post(request: web.Request) -> web.Response:
+    """Store the files of a form, or carry out the form's `delete`."""
+    folder = folder_name_of(request)
+    refuse_encoded_body(request)
+    if request.content_type == "multipart/form-data":
+        return await _upload(request, folder)
+    if request.content_type == "application/x-www-form-urlencoded":
+        return await _delete(request, folder)
+    raise UnsupportedMedia("A form is sent as multipart/form-data; PUT takes anything.")
+
+
+async def _upload(request: web.Request, folder: FolderName) -> web.Response:
+    """Store every file of the form, all in one transaction.
+
+    A field `overwrite` before the files lets them replace others of their name.
+    """
+    await invite_body(request)
+    service = service_of(request)
+    async with AsyncExitStack() as receivers:
+        commits = await _receive_files(request, folder, service, receivers)
+        if not commits:
+            raise InvalidRequest("The form has no file in it.")
+        committed = await service.store.commit(commits)
+    return _respond(request, folder, committed)
+
+
+async def _receive_files(
+    request: web.Request, folder: FolderName, service: Service, receivers: AsyncExitStack
+) -> list[Commit]:
+    conditions = CREATE_ONLY
+    commits: list[Commit] = []
+    async for part in _parts(request):
+        if part.filename is None:
+            value = await _read_field(part)
+            if part.name == "overwrite" and value:
+                conditions = UNCONDITIONAL
+        elif part.filename:
+            name = _name_in(folder, part.filename)
+            receiver = await receivers.enter_async_context(service.receiving())
+            await receiver.receive(_pieces(part))
+            await receiver.flush()
+            media_type = parse_media_type(part.headers.get("Content-Type"), name)
+            commits.append(receiver.commit(name, media_type, conditions))
+    return commits
+
+
+async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
+    try:
+        reader = await request.multipart()
+        for _ in range(MAX_PARTS):
+            part = await reader.next()
+            if part is None:
+                return
+            if not isinstance(part, BodyPartReader):
+                raise InvalidRequest("A form within a form is not taken.")
+            yield part
+    except ValueError as error:
+        raise InvalidRequest("The form is malformed.") from error
+    raise TooLarge(f"A form can have {MAX_PARTS} parts.")
+
+
+async def _pieces(part: BodyPartReader) -> AsyncIterator[bytes]:
+    while piece := await part.read_chunk(_PIECE_SIZE):
+        yield bytes(piece)
+
+
+async def _read_field(part: BodyPartReader) -> bytes:
+    value = b""
+    async for piece in _pieces(part):
+        value += piece
+        if len(value) > _MAX_FIELD_SIZE:
+            raise TooLarge(f"A field of the form has more than {_MAX_FIELD_SIZE} bytes.")
+    return value
+
+
+def _name_in(folder: FolderName, filename: str) -> FileName:
+    # The HTML standard escapes these three, and nothing else, in the names it sends.
+    for escape, character in (("%22", '"'), ("%0D", "\r"), ("%0A", "\n")):
+        filename = filename.replace(escape, character)
+    return parse_file_name(folder + filename)
+
+
+async def _delete(request: web.Request, folder: FolderName) -> web.Response:
+    """Delete the file that the form names: what its button stands for without a script."""
+    if (request.content_length or 0) > _MAX_FIELD_SIZE:
+        raise TooLarge(f"The form has more than {_MAX_FIELD_SIZE} bytes.")
+    await invite_body(request)
+    try:
+        fields = parse_qs(
+            (await request.content.readexactly(request.content_length or 0)).decode(),
+            errors="strict",
+            max_num_fields=MAX_PARTS,
+        )
+    except ValueError as error:
+        raise InvalidRequest("The form is malformed.") from error
+    if list(fields) != ["delete"] or len(fields["delete"]) != 1:
+        raise InvalidRequest("The form has no field `delete` that names one file.")
+    await store_of(request).delete_file(parse_file_name(fields["delete"][0]))
+    return _respond(request, folder, [])
+
+
+def _respond(request: web.Request, folder: FolderName, committed: list[Committed]) -> web.Response:
+    if prefers_html(request):
+        location = path_of(request.app, folder)
+        return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": location})
+    created = any(not one.replaced for one in committed)
+    return web.json_response(
+        {"files": [describe_committed(one) for one in committed]},
+        status=HTTPStatus.CREATED if created else HTTPStatus.OK,
+    )

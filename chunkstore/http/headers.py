@@ -1,0 +1,116 @@
+"""Header fields that have no parser elsewhere: from text to values and back."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import quote
+
+import http_sf
+
+from chunkstore.digest import ContentCheck
+from chunkstore.errors import InvalidRequest
+
+DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
+_MAX_MEDIA_TYPE_SIZE: Final = 255
+# RFC 9110 §8.3.1; parameters are kept as they come.
+_MEDIA_TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:[ \t]*;[\x20-\x7e\t]*)?", re.ASCII)
+
+# Without the files of the system it runs on, so that every server guesses alike.
+_MEDIA_TYPES: Final = mimetypes.MimeTypes()
+_ENCODED_TYPES: Final = {
+    "gzip": "application/gzip",
+    "bzip2": "application/x-bzip2",
+    "xz": "application/x-xz",
+}
+
+# What a browser may show in place. Nothing here can carry a script: no HTML, SVG, XML or PDF.
+_INLINE_TYPES: Final = frozenset(
+    {
+        "image/apng",
+        "image/avif",
+        "image/bmp",
+        "image/gif",
+        "image/jpeg",
+        "image/png",
+        "image/vnd.microsoft.icon",
+        "image/webp",
+        "text/plain",
+    }
+)
+_INLINE_TREES: Final = ("audio/", "video/")
+
+# RFC 8187 §3.2.1, attr-char, without what quote() never escapes.
+_ATTR_CHARS: Final = "!#$&+^`|"
+
+# RFC 9530 §5: the algorithms fit for use, and the names hashlib has for them.
+_DIGEST_ALGORITHMS: Final = {"sha-256": "sha256", "sha-512": "sha512"}
+
+
+def parse_media_type(header: str | None, name: str) -> str:
+    """Return the media type that a request gives to the file `name`, else guess it.
+
+    Raises:
+        InvalidRequest: the header is not a media type.
+    """
+    if header is None or not header.strip():
+        return guess_media_type(name)
+    media_type = header.strip()
+    if len(media_type) > _MAX_MEDIA_TYPE_SIZE or not _MEDIA_TYPE.fullmatch(media_type):
+        raise InvalidRequest("Content-Type is not a media type like text/plain.")
+    return media_type
+
+
+def guess_media_type(name: str) -> str:
+    """Return the media type that the ending of `name` stands for."""
+    # The leading ./ keeps a name like data:x from being taken for a URL.
+    media_type, encoding = _MEDIA_TYPES.guess_type(f"./{name}")
+    if encoding is not None:
+        return _ENCODED_TYPES.get(encoding, DEFAULT_MEDIA_TYPE)
+    if media_type is None:
+        return DEFAULT_MEDIA_TYPE
+    return f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
+
+
+def format_disposition(name: str, media_type: str) -> str:
+    """Return a Content-Disposition for the file: shown in place only if that is harmless.
+
+    RFC 6266, with the name as RFC 8187 has it where it is not plain ASCII.
+    """
+    essence = media_type.partition(";")[0].strip().lower()
+    harmless = essence in _INLINE_TYPES or essence.startswith(_INLINE_TREES)
+    kind = "inline" if harmless and not essence.endswith("+xml") else "attachment"
+    filename = name.rpartition("/")[2]
+    plain = re.sub(r'[^\x20-\x7e]|["\\%]', "_", filename)
+    value = f'{kind}; filename="{plain}"'
+    if plain != filename:
+        value += f"; filename*=UTF-8''{quote(filename, safe=_ATTR_CHARS)}"
+    return value
+
+
+def parse_content_checks(lines: Sequence[str]) -> list[ContentCheck]:
+    """Return the checks that Content-Digest or Repr-Digest fields ask for (RFC 9530 §2, §3).
+
+    Algorithms that are unknown or unfit are ignored, as §5 has it.
+
+    Raises:
+        InvalidRequest: the fields break the grammar.
+    """
+    if not lines:
+        return []
+    try:
+        dictionary = http_sf.parse(", ".join(lines).encode(), tltype="dictionary")
+    except http_sf.StructuredFieldError as error:
+        raise InvalidRequest("The digest field is not like sha-256=:BASE64:.") from error
+    assert isinstance(dictionary, dict)
+    checks = []
+    for key, member in dictionary.items():
+        if key in _DIGEST_ALGORITHMS:
+            # A member is a pair of its value and its parameters.
+            value = member[0] if isinstance(member, tuple) else None
+            if not isinstance(value, bytes):
+                raise InvalidRequest(f"The {key} digest is not a byte sequence like :BASE64:.")
+            checks.append(ContentCheck(_DIGEST_ALGORITHMS[key], value))
+    return checks

@@ -1,0 +1,71 @@
+"""`GET /files/[{dir}/]`: what lies in a folder, as JSON or as a page."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+from aiohttp import web
+
+from chunkstore.errors import InvalidRequest, NotFound
+from chunkstore.http.context import folder_name_of, names_root, path_of, store_of
+from chunkstore.http.negotiation import prefers_html
+from chunkstore.http.pages import render
+from chunkstore.http.presentation import describe_listing
+from chunkstore.names import ROOT, FolderName, ancestors
+from chunkstore.store.base import Listing
+
+MAX_LIMIT: Final = 1000
+
+
+async def get(request: web.Request) -> web.Response:
+    """Answer GET and HEAD of a folder: one level of it, unless `delimiter` says otherwise."""
+    folder = folder_name_of(request)
+    query = request.query
+    listing = await store_of(request).list_files(
+        folder + unicodedata.normalize("NFC", query.get("prefix", "")),
+        delimiter=query.get("delimiter", "/"),
+        after=query.get("after"),
+        limit=_limit_of(query.get("limit")),
+    )
+    if not listing.files and not listing.folders:
+        await _require_folder(request, folder)
+    response = (
+        _page(request, folder, listing)
+        if prefers_html(request)
+        else web.json_response(describe_listing(listing))
+    )
+    response.headers["Vary"] = "Accept"
+    response.headers["Cache-Control"] = "no-cache"
+    if listing.next is not None:
+        response.headers["Link"] = f'<{_next_url(request, listing.next)}>; rel="next"'
+    return response
+
+
+def _limit_of(text: str | None) -> int:
+    if text is None:
+        return MAX_LIMIT
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:5]) <= MAX_LIMIT:
+        raise InvalidRequest(f"limit is a number from 1 to {MAX_LIMIT}.")
+    return int(text)
+
+
+async def _require_folder(request: web.Request, folder: FolderName) -> None:
+    if not await store_of(request).folder_exists(folder):
+        raise NotFound(f"There is no folder {folder!r}.")
+
+
+def _next_url(request: web.Request, after: str) -> str:
+    return str(request.rel_url.update_query(after=after))
+
+
+def _page(request: web.Request, folder: FolderName, listing: Listing) -> web.Response:
+    context = {
+        "folder": folder,
+        "ancestors": [*ancestors(folder), folder] if folder != ROOT else [],
+        "listing": listing,
+        "next_url": None if listing.next is None else _next_url(request, listing.next),
+        "root_url": names_root(request.app),
+        "url_of": lambda name: path_of(request.app, name),
+    }
+    return render(request, "folder.html", context)

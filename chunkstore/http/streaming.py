@@ -1,0 +1,129 @@
+"""Bodies: reading a request's, sending a content's."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from aiohttp import web
+
+from chunkstore.errors import InvalidRequest
+from chunkstore.http.errors import UnsupportedMedia
+from chunkstore.manifest import Manifest
+from chunkstore.ranges import ByteRange
+from chunkstore.service import Service
+
+_BOUNDARY_BYTES: Final = 16
+
+
+async def defer_continue(request: web.Request) -> None:
+    """Say nothing yet to `Expect: 100-continue` (RFC 9110 §10.1.1).
+
+    `read_body` invites the body once the handler has found nothing to refuse.
+
+    Raises:
+        web.HTTPExpectationFailed: something else is expected.
+    """
+    if request.headers.get("Expect", "").strip().lower() != "100-continue":
+        raise web.HTTPExpectationFailed(text="Only 100-continue can be expected.")
+
+
+async def invite_body(request: web.Request) -> None:
+    """Tell a client that waits for it to send the body now."""
+    if "Expect" in request.headers:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # So that the final answer still counts as not begun.
+        request.writer.output_size = 0
+
+
+async def read_body(request: web.Request) -> AsyncIterator[bytes]:
+    """Yield the request's body as it comes."""
+    await invite_body(request)
+    async for piece in request.content.iter_any():
+        yield piece
+
+
+def refuse_encoded_body(request: web.Request) -> None:
+    """Refuse a body that would have to be decoded: what is stored is what was sent.
+
+    Raises:
+        UnsupportedMedia: it has a Content-Encoding.
+    """
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMedia("Content-Encoding is not taken; send the content as it is.")
+
+
+def refuse_any_body(request: web.Request) -> None:
+    """Refuse a body where none has a meaning.
+
+    Raises:
+        UnsupportedMedia: there is one.
+    """
+    if request.can_read_body:
+        raise UnsupportedMedia("This request takes no body.")
+
+
+def refuse_partial_put(request: web.Request) -> None:
+    """Refuse to take a part of a content for the whole (RFC 9110 §14.5).
+
+    Raises:
+        InvalidRequest: the request has a Content-Range.
+    """
+    if "Content-Range" in request.headers:
+        raise InvalidRequest("PUT replaces the whole file; Content-Range is not possible.")
+
+
+async def send_content(
+    request: web.Request,
+    response: web.StreamResponse,
+    service: Service,
+    manifest: Manifest,
+    bounds: ByteRange,
+) -> web.StreamResponse:
+    """Send one range of a content as the body of `response`, which is not prepared yet.
+
+    The first window is read before anything is sent, so that damage there is a clean error.
+    """
+    response.content_length = len(bounds)
+    async with aclosing(service.stream(manifest, bounds.start, bounds.stop)) as windows:
+        first = await anext(windows, b"")
+        await response.prepare(request)
+        await response.write(first)
+        async for window in windows:
+            await response.write(window)
+    await response.write_eof()
+    return response
+
+
+async def send_multipart(
+    request: web.Request,
+    response: web.StreamResponse,
+    service: Service,
+    manifest: Manifest,
+    ranges: Sequence[ByteRange],
+    media_type: str,
+) -> web.StreamResponse:
+    """Send several ranges as multipart/byteranges (RFC 9110 §14.6)."""
+    boundary = secrets.token_hex(_BOUNDARY_BYTES)
+    heads = [
+        (
+            f"\r\n--{boundary}\r\nContent-Type: {media_type}\r\n"
+            f"Content-Range: {bounds.to_header(manifest.size)}\r\n\r\n"
+        ).encode()
+        for bounds in ranges
+    ]
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    response.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
+    response.content_length = sum(map(len, heads)) + sum(map(len, ranges)) + len(tail)
+    for head, bounds in zip(heads, ranges, strict=True):
+        async with aclosing(service.stream(manifest, bounds.start, bounds.stop)) as windows:
+            first = await anext(windows)
+            if not response.prepared:
+                await response.prepare(request)
+            await response.write(head + first)
+            async for window in windows:
+                await response.write(window)
+    await response.write_eof(tail)
+    return response

@@ -1,0 +1,116 @@
+"""Names of files and folders.
+
+A name is a path of UTF-8 segments joined by `/`, 1 to 1,024 bytes long, in which no segment is
+empty, `.` or `..` and no character is a control character. Its one canonical form is Unicode's
+NFC, so that what looks the same is the same. A name is decoded from a URL once, here, and the
+result is what rules are applied to and what is looked up. A folder's name ends in `/`; the root
+folder is the empty string.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from typing import Final, NewType
+from urllib.parse import quote, unquote_to_bytes
+
+from chunkstore.errors import InvalidName
+
+FileName = NewType("FileName", str)
+FolderName = NewType("FolderName", str)
+
+ROOT: Final = FolderName("")
+MAX_NAME_SIZE: Final = 1024
+_LAST_BEFORE_SURROGATES: Final = 0xD7FF
+_FIRST_AFTER_SURROGATES: Final = 0xE000
+_LAST_CODE_POINT: Final = 0x10FFFF
+
+
+def parse_file_name(text: str) -> FileName:
+    """Return the canonical form of a file's name.
+
+    Raises:
+        InvalidName: `text` is not one; the message says which rule it breaks.
+    """
+    if not text:
+        raise InvalidName("The name is empty.")
+    return FileName(_canonical(text))
+
+
+def parse_folder_name(text: str) -> FolderName:
+    """Return the canonical form of a folder's name; the last `/` may be missing.
+
+    Raises:
+        InvalidName: `text` is not one.
+    """
+    path = text.removesuffix("/")
+    if not path:
+        if text:
+            raise InvalidName("The name has an empty segment.")
+        return ROOT
+    return FolderName(_canonical(path) + "/")
+
+
+def _canonical(path: str) -> str:
+    name = unicodedata.normalize("NFC", path)
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidName("The name is not valid Unicode.") from error
+    if size > MAX_NAME_SIZE:
+        raise InvalidName(f"The name is {size} bytes long; at most {MAX_NAME_SIZE} are possible.")
+    for segment in name.split("/"):
+        if not segment:
+            raise InvalidName("The name has an empty segment.")
+        if segment in (".", ".."):
+            raise InvalidName(f"The name has a segment {segment!r}, which is not possible.")
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        raise InvalidName("The name has a control character.")
+    return name
+
+
+def decode_path(raw: str) -> str:
+    """Return the text that a percent-encoded URL path stands for, decoded once (RFC 3986 §2.1).
+
+    Raises:
+        InvalidName: a `%` begins no two digits, or the bytes are not UTF-8.
+    """
+    octets = unquote_to_bytes(raw)
+    if octets.count(b"%") != raw.count("%25"):
+        raise InvalidName("The name has a % that is not followed by two hexadecimal digits.")
+    try:
+        return octets.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidName("The name is not valid UTF-8.") from error
+
+
+def encode_path(name: str) -> str:
+    """Return `name` percent-encoded for a URL path, its `/` kept (RFC 3986 §3.3)."""
+    return quote(name, safe="/")
+
+
+def ancestors(name: FileName | FolderName) -> Iterator[FolderName]:
+    """Yield the folders that `name` lies in, outermost first, the root and itself left out."""
+    stop = name.find("/")
+    while 0 <= stop < len(name) - 1:
+        yield FolderName(name[: stop + 1])
+        stop = name.find("/", stop + 1)
+
+
+def parent(name: FileName | FolderName) -> FolderName:
+    """Return the folder that `name` lies in."""
+    return FolderName(name[: name.removesuffix("/").rfind("/") + 1])
+
+
+def prefix_stop(prefix: str) -> str | None:
+    """Return the least text greater than all that begin with `prefix`, None if there is none.
+
+    Order is by code point, which is also that of the UTF-8 bytes.
+    """
+    for index in range(len(prefix) - 1, -1, -1):
+        code_point = ord(prefix[index])
+        if code_point == _LAST_BEFORE_SURROGATES:
+            return prefix[:index] + chr(_FIRST_AFTER_SURROGATES)
+        if code_point < _LAST_CODE_POINT:
+            return prefix[:index] + chr(code_point + 1)
+    return None

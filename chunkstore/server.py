@@ -1,0 +1,95 @@
+"""Running the application as a process: from opening the store to closing it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+
+from chunkstore.config import ServeConfig
+from chunkstore.errors import ChunkstoreError
+from chunkstore.http import create_app
+from chunkstore.store.open import open_store
+
+_logger = logging.getLogger(__name__)
+
+_KEEPALIVE_SECONDS: Final = 75.0
+_BACKLOG: Final = 1024
+_ACCESS_LOG: Final = '%a "%r" %s %b %Tfs "%{User-Agent}i"'
+
+
+class CannotListen(ChunkstoreError):
+    """The address cannot be listened on."""
+
+
+async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` is told the URL once requests are answered.
+
+    Then no connection is accepted any more, requests under way have `shutdown_seconds` to end,
+    and the store is closed.
+
+    Raises:
+        StoreUnusable: the store cannot be opened.
+        CannotListen: the address is not to be had.
+    """
+    stop = asyncio.Event()
+    store = await open_store(config.db, chunk_size=config.chunk_size)
+    try:
+        app = create_app(store, memory=config.memory, max_file_size=config.max_file_size)
+        async with _listening(app, config) as url:
+            _stop_on_signals(stop)
+            announce(url)
+            await stop.wait()
+            _logger.info("Stopping: requests under way may end, no new ones are accepted.")
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, config: ServeConfig) -> AsyncIterator[str]:
+    runner = web.AppRunner(
+        app,
+        auto_decompress=False,
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+        shutdown_timeout=config.shutdown_seconds,
+        access_log_format=_ACCESS_LOG,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, config.host, config.port, backlog=_BACKLOG)
+        try:
+            await site.start()
+        except OSError as error:
+            raise CannotListen(_why_not(error, config)) from error
+        host, port = runner.addresses[0][:2]
+        yield f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    finally:
+        await runner.cleanup()
+
+
+def _why_not(error: OSError, config: ServeConfig) -> str:
+    where = f"{config.host} port {config.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is in use; choose another with --port, or 0 for a free one."
+    return f"Listening on {where} is not possible: {error.strerror or error}."
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """Set `stop` at the first signal; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+
+    def stop_gently() -> None:
+        stop.set()
+        for number in signals:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in signals:
+        loop.add_signal_handler(number, stop_gently)

@@ -1,0 +1,220 @@
+"""The two ways that bytes travel: into the store, and out of it.
+
+An upload's pieces are cut into chunks and collect in a batch; a full batch is hashed off the
+event loop and appended to the store while the next one fills. What is left at the end goes into
+the commit, so that a small content takes one transaction. A download reads windows of chunks, the
+next one while the one before is sent. Batches and windows are reserved from one memory budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final
+
+from chunkstore.chunking import Chunk, Chunker
+from chunkstore.conditional import UNCONDITIONAL, Conditions
+from chunkstore.digest import ContentCheck, ContentHasher
+from chunkstore.errors import TooLarge
+from chunkstore.manifest import Manifest
+from chunkstore.memory import MemoryBudget, Reservation
+from chunkstore.names import FileName
+from chunkstore.store.base import Commit, Store
+
+BATCH_SIZE: Final = 4 * 1024 * 1024
+WINDOW_SIZE: Final = 2 * 1024 * 1024
+# Below this, hashing takes less time than handing it to a thread.
+_HASHED_INLINE: Final = 128 * 1024
+
+
+class Receiver:
+    """Takes the bytes of one content and stores its chunks."""
+
+    def __init__(
+        self,
+        store: Store,
+        budget: MemoryBudget,
+        *,
+        max_size: int | None,
+        checks: Sequence[ContentCheck],
+    ) -> None:
+        self.upload = store.begin()
+        self.size = 0
+        self._chunk_size = store.chunk_size
+        self._budget = budget
+        self._max_size = max_size
+        self._checks = checks
+        self._chunker = Chunker(store.chunk_size)
+        self._hasher = ContentHasher()
+        self._batch: list[bytes] = []
+        self._reservation: Reservation | None = None
+        self._appending: asyncio.Task[None] | None = None
+        self._last: list[Chunk] = []
+
+    async def receive(self, pieces: AsyncIterable[bytes]) -> None:
+        """Take all pieces and make sure that they are what the sender meant.
+
+        Raises:
+            TooLarge: they are more than `max_size` bytes.
+            ContentMismatch: a check failed.
+            StoreError: the store failed.
+        """
+        async for piece in pieces:
+            self.size += len(piece)
+            if self._max_size is not None and self.size > self._max_size:
+                raise TooLarge(f"The content has more than {self._max_size} bytes.")
+            await self._take(piece)
+        self._batch += self._chunker.finish()
+        await self._appended()
+        self._last = await self._hash(self._batch)
+        for check in self._checks:
+            check.verify()
+
+    async def flush(self) -> None:
+        """Append what a commit would, and hold no memory until then."""
+        await self.upload.append(self._last)
+        self._last = []
+        self._release()
+
+    def commit(
+        self, name: FileName, media_type: str, conditions: Conditions = UNCONDITIONAL
+    ) -> Commit:
+        """Return what makes the content received the file `name`."""
+        return Commit(
+            upload=self.upload,
+            last=self._last,
+            digest=self._hasher.digest(),
+            size=self.size,
+            name=name,
+            media_type=media_type,
+            conditions=conditions,
+        )
+
+    async def close(self) -> None:
+        """Forget what was not committed."""
+        if self._appending is not None:
+            await _discard(self._appending)
+        self._release()
+        await self.upload.abort()
+
+    async def _take(self, piece: bytes) -> None:
+        if self._reservation is None:
+            self._reservation = await self._budget.reserve(self._chunk_size, BATCH_SIZE)
+        chunks = self._chunker.feed(piece)
+        self._batch += chunks
+        if len(self._batch) * self._chunk_size >= self._reservation.size:
+            await self._appended()
+            self._appending = asyncio.create_task(self._append(self._batch))
+            # Not by a context in the task: it may be cancelled before it begins.
+            self._appending.add_done_callback(partial(_release, self._reservation))
+            self._batch, self._reservation = [], None
+
+    async def _append(self, batch: list[bytes]) -> None:
+        await self.upload.append(await self._hash(batch))
+
+    async def _appended(self) -> None:
+        """Wait until the batch before is stored: one is in flight at a time."""
+        if self._appending is not None:
+            appending, self._appending = self._appending, None
+            await appending
+
+    async def _hash(self, batch: list[bytes]) -> list[Chunk]:
+        if sum(map(len, batch)) <= _HASHED_INLINE:
+            return self._hash_now(batch)
+        return await asyncio.to_thread(self._hash_now, batch)
+
+    def _hash_now(self, batch: list[bytes]) -> list[Chunk]:
+        chunks = []
+        for content in batch:
+            self._hasher.update(content)
+            for check in self._checks:
+                check.update(content)
+            chunks.append(Chunk.of(content))
+        return chunks
+
+    def _release(self) -> None:
+        if self._reservation is not None:
+            self._reservation.release()
+            self._reservation = None
+
+
+class Service:
+    """Contents in and out of one store, within one memory budget.
+
+    `max_file_size` is in bytes; None sets no bound.
+    """
+
+    def __init__(
+        self, store: Store, budget: MemoryBudget, *, max_file_size: int | None = None
+    ) -> None:
+        self.store = store
+        self.max_file_size = max_file_size
+        self._budget = budget
+
+    @asynccontextmanager
+    async def receiving(self, checks: Sequence[ContentCheck] = ()) -> AsyncIterator[Receiver]:
+        """Offer a receiver; what it has not seen committed when the context ends is forgotten."""
+        receiver = Receiver(self.store, self._budget, max_size=self.max_file_size, checks=checks)
+        try:
+            yield receiver
+        finally:
+            await receiver.close()
+
+    async def stream(
+        self, manifest: Manifest, start: int, stop: int
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes `start` to `stop` of a content, in windows, every chunk checked.
+
+        A window's memory counts until the next one is asked for.
+
+        Raises:
+            StoreDamaged: a chunk is not what it should be; no byte of its window is yielded.
+        """
+        reading: asyncio.Task[tuple[bytes, Reservation]] | None = None
+        try:
+            while start < stop:
+                if reading is None:
+                    window, reservation = await self._read_window(manifest, start, stop)
+                else:
+                    window, reservation = await reading
+                    reading = None
+                with reservation:
+                    start += len(window)
+                    if start < stop:
+                        reading = asyncio.create_task(self._read_window(manifest, start, stop))
+                    yield window
+        finally:
+            if reading is not None:
+                await _discard(reading)
+                if not reading.cancelled() and reading.exception() is None:
+                    reading.result()[1].release()
+
+    async def _read_window(
+        self, manifest: Manifest, start: int, stop: int
+    ) -> tuple[bytes, Reservation]:
+        chunk_size = manifest.chunk_size
+        reservation = await self._budget.reserve(
+            min(chunk_size, stop - start), min(WINDOW_SIZE, stop - start)
+        )
+        try:
+            # Windows end where chunks end, so that no chunk is read twice.
+            last = start + max(reservation.size, chunk_size)
+            window_stop = min(stop, last - last % chunk_size)
+            return await self.store.read(manifest, start, window_stop), reservation
+        except BaseException:
+            reservation.release()
+            raise
+
+
+def _release(reservation: Reservation, _: asyncio.Task[None]) -> None:
+    reservation.release()
+
+
+async def _discard(task: asyncio.Task[Any]) -> None:
+    """Stop a task whose result nobody waits for any more, and see it end."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,1 @@
+"""Where contents and names are kept: the contract and its implementations."""

@@ -1,0 +1,292 @@
+"""The store contract: what every backend owes to those who call it.
+
+Obligations common to all methods:
+
+- **Durable.** When a method that changes something returns, the change has been synced to disk.
+- **Atomic.** Each call takes effect whole or not at all, also when it is cancelled, and no other
+  call sees half of it. A cancelled call may have taken effect.
+- **Nothing is held while a caller waits.** No connection, transaction or lock outlives a call, so
+  a caller may take any time between two of them.
+- **Errors.** Failures are `ChunkstoreError`s; those of a driver never pass. `StoreFull` changes
+  nothing and leaves reading possible; after `StoreUnavailable` the call may be made again.
+- **Names** are canonical (`chunkstore.names`); sizes are bytes; times are aware and in UTC.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from chunkstore.chunking import Chunk
+from chunkstore.conditional import UNCONDITIONAL, Conditions, Validators
+from chunkstore.digest import Digest
+from chunkstore.errors import NotFound
+from chunkstore.manifest import Manifest
+from chunkstore.names import ROOT, FileName, FolderName
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A name that points at a content."""
+
+    name: FileName
+    manifest: Manifest
+    media_type: str
+    created: datetime
+    modified: datetime
+
+    @property
+    def validators(self) -> Validators:
+        """What conditional requests are judged by."""
+        return Validators(str(self.manifest.digest), self.modified)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of a folder: what lies in it, each part in order of its UTF-8 bytes.
+
+    `next` is the cursor at which the next page begins, None on the last one.
+    """
+
+    files: Sequence[File]
+    folders: Sequence[FolderName]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a store holds.
+
+    `logical_size` is the sum of all files' sizes, `stored_size` that of the chunks kept for them,
+    both in bytes; `database_size` is what the database takes on disk; `versions` names the
+    software and formats in use.
+    """
+
+    files: int
+    contents: int
+    chunks: int
+    logical_size: int
+    stored_size: int
+    database_size: int
+    chunk_size: int
+    versions: dict[str, str]
+
+    @property
+    def ratio(self) -> float | None:
+        """Bytes given for each byte kept; None for an empty store."""
+        return self.logical_size / self.stored_size if self.stored_size else None
+
+
+class Upload(ABC):
+    """A manifest in the making: it is fed chunks in order, then given to `Store.commit`.
+
+    Nothing of it is visible before that. An upload whose process dies is forgotten.
+    """
+
+    @abstractmethod
+    async def append(self, chunks: Sequence[Chunk]) -> None:
+        """Add the next chunks; store those that are missing.
+
+        A chunk that is relied on, stored now or long ago, is referenced in the same transaction,
+        so that no collection can take it away between the two. All chunks but the last of an
+        upload have the store's chunk size. At most one call at a time runs on one upload; each
+        call is one short transaction, so callers keep batches to a few MiB.
+        """
+
+    @abstractmethod
+    async def abort(self) -> None:
+        """Forget the upload. Harmless when it was committed or aborted before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What makes a finished upload a file.
+
+    `last` are the chunks that have not been appended yet, so that a small content takes one
+    transaction; `digest` and `size` are those of the whole content; `conditions` are judged
+    against the file of this name inside the transaction.
+    """
+
+    upload: Upload
+    last: Sequence[Chunk]
+    digest: Digest
+    size: int
+    name: FileName
+    media_type: str
+    conditions: Conditions = UNCONDITIONAL
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit came to; `new_chunks` and `new_size` count what was not known before."""
+
+    file: File
+    replaced: bool
+    new_chunks: int
+    new_size: int
+
+
+class Store(ABC):
+    """A database of chunks, manifests and names."""
+
+    @property
+    @abstractmethod
+    def chunk_size(self) -> int:
+        """The size in bytes of the chunks of new contents."""
+
+    @abstractmethod
+    def begin(self) -> Upload:
+        """Return a new upload. Nothing is stored before the first append or the commit."""
+
+    @abstractmethod
+    async def commit(self, commits: Sequence[Commit]) -> list[Committed]:
+        """Make the uploads visible as files, all of them or, if one fails, none.
+
+        Raises:
+            PreconditionFailed: the conditions do not hold for the file there is.
+            NameConflict: a folder has this name, or a file has that of a folder it lies in.
+        """
+
+    @abstractmethod
+    async def find_file(self, name: FileName) -> File | None:
+        """Return the file, None if there is none."""
+
+    async def get_file(self, name: FileName) -> File:
+        """Return the file.
+
+        Raises:
+            NotFound: there is none.
+        """
+        file = await self.find_file(name)
+        if file is None:
+            raise NotFound(f"There is no file {name!r}.")
+        return file
+
+    @abstractmethod
+    async def read(self, manifest: Manifest, start: int, stop: int) -> bytes:
+        """Return the bytes `start` to `stop` of a content, every chunk's digest checked.
+
+        Callers keep the range to a few MiB; it is read in one consistent view.
+
+        Raises:
+            StoreDamaged: a chunk is missing or is not what its digest says.
+        """
+
+    @abstractmethod
+    async def delete_file(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
+        """Remove the name.
+
+        Raises:
+            NotFound: there is no such file.
+            PreconditionFailed: the conditions do not hold.
+        """
+
+    @abstractmethod
+    async def copy_file(
+        self,
+        source: FileName,
+        target: FileName,
+        *,
+        overwrite: bool = True,
+        conditions: Conditions = UNCONDITIONAL,
+    ) -> bool:
+        """Give the content a second name; return whether that replaced a file. No chunk is touched.
+
+        `conditions` are judged against `source`.
+
+        Raises:
+            NotFound: there is no file `source`.
+            AlreadyExists: there is a file `target` and `overwrite` is false.
+            NameConflict: as in `commit`.
+            PreconditionFailed: the conditions do not hold.
+            Forbidden: the two names are the same.
+        """
+
+    @abstractmethod
+    async def move_file(
+        self,
+        source: FileName,
+        target: FileName,
+        *,
+        overwrite: bool = True,
+        conditions: Conditions = UNCONDITIONAL,
+    ) -> bool:
+        """Give the content another name, its times kept; as `copy_file` in all else."""
+
+    @abstractmethod
+    async def folder_exists(self, name: FolderName) -> bool:
+        """Whether the folder was made or a name lies under it; the root always exists."""
+
+    @abstractmethod
+    async def make_folder(self, name: FolderName) -> None:
+        """Make an empty folder that lasts until it is deleted.
+
+        Raises:
+            AlreadyExists: the folder exists.
+            NotFound: the folder it would lie in does not exist.
+            NameConflict: a file has its name or that of a folder it lies in.
+        """
+
+    @abstractmethod
+    async def delete_folder(self, name: FolderName) -> None:
+        """Remove the folder and every name under it.
+
+        Raises:
+            NotFound: there is no such folder.
+        """
+
+    @abstractmethod
+    async def copy_folder(
+        self, source: FolderName, target: FolderName, *, overwrite: bool = True
+    ) -> bool:
+        """Copy the folder with all names under it; return whether that replaced a folder.
+
+        A folder that is replaced is gone with all that was in it (RFC 4918 §9.8.4).
+
+        Raises:
+            NotFound: there is no folder `source`.
+            AlreadyExists: there is a folder `target` and `overwrite` is false.
+            NameConflict: as in `commit`.
+            InvalidName: a name would become too long.
+            Forbidden: one of the two is the other or lies in it.
+        """
+
+    @abstractmethod
+    async def move_folder(
+        self, source: FolderName, target: FolderName, *, overwrite: bool = True
+    ) -> bool:
+        """Rename the folder with all names under it; as `copy_folder` in all else."""
+
+    @abstractmethod
+    async def list_files(
+        self,
+        prefix: str = ROOT,
+        *,
+        delimiter: str = "",
+        after: str | None = None,
+        limit: int = 1000,
+    ) -> Listing:
+        """Return the files whose names begin with `prefix`, in order, at most `limit` entries.
+
+        Names that have `delimiter` after the prefix are rolled up to the first one, and appear
+        once, as a folder. The page begins behind `after`: a name or a folder that a listing
+        returned, or any text. Costs grow with the page, not with the store.
+        """
+
+    @abstractmethod
+    async def stats(self) -> Stats:
+        """Return what the store holds."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Return if the store answers.
+
+        Raises:
+            StoreError: it does not.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish what runs, make it durable and let go of the database."""

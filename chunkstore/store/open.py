@@ -1,0 +1,26 @@
+"""From what `--db` says to a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chunkstore.errors import StoreUnusable
+from chunkstore.store.base import Store
+from chunkstore.store.sqlite.store import SQLiteStore
+
+
+async def open_store(
+    location: str, *, chunk_size: int | None = None, read_only: bool = False
+) -> Store:
+    """Open the store at `location`: the path of an SQLite database.
+
+    `chunk_size` (bytes) becomes the store's for new contents; None keeps the one it has.
+
+    Raises:
+        StoreUnusable: it cannot be opened.
+        ValueError: `chunk_size` is not a possible one.
+    """
+    scheme, separator, _ = location.partition("://")
+    if separator:
+        raise StoreUnusable(f"There is no store for {scheme}:// in this version.")
+    return await SQLiteStore.open(Path(location), chunk_size=chunk_size, read_only=read_only)

@@ -1,0 +1,159 @@
+"""Connections to the database, each on a thread of its own, and what their errors mean.
+
+Each call of aiosqlite costs a hop to its thread and back, longer than most queries take. So work
+is not sent there statement by statement: a **job** is a plain function of the `sqlite3`
+connection, and runs there whole. aiosqlite offers this only as the protected method that its own
+methods are made of, which the subclass here makes public.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+import aiosqlite
+
+from chunkstore.errors import (
+    NotAStore,
+    StoreDamaged,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
+
+T = TypeVar("T")
+Job = Callable[[sqlite3.Connection], T]
+
+# A reader of a WAL database waits for nobody but for a crashed process's log to be recovered.
+_BUSY_TIMEOUT_SECONDS: Final = 5.0
+_READER_CACHE_KIB: Final = 2 * 1024
+_WRITER_CACHE_KIB: Final = 16 * 1024
+_PAGE_SIZE: Final = 8 * 1024
+_CACHED_STATEMENTS: Final = 256
+
+_PRIMARY_CODE: Final = 0xFF
+_ERRORS: Final[dict[int, type[StoreError]]] = {
+    sqlite3.SQLITE_FULL: StoreFull,
+    sqlite3.SQLITE_CORRUPT: StoreDamaged,
+    sqlite3.SQLITE_NOTADB: NotAStore,
+    sqlite3.SQLITE_BUSY: StoreUnavailable,
+    sqlite3.SQLITE_LOCKED: StoreUnavailable,
+    sqlite3.SQLITE_IOERR: StoreUnavailable,
+    sqlite3.SQLITE_CANTOPEN: StoreUnavailable,
+    sqlite3.SQLITE_READONLY: StoreUnavailable,
+    sqlite3.SQLITE_PROTOCOL: StoreUnavailable,
+    sqlite3.SQLITE_NOMEM: StoreUnavailable,
+}
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the errors of `sqlite3` into those of the store contract."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+        raise _ERRORS.get(code, StoreError)() from error
+
+
+class Connection(aiosqlite.Connection):
+    """A connection that runs jobs on its thread, one after the other."""
+
+    @classmethod
+    async def open(cls, connector: Callable[[], sqlite3.Connection]) -> Connection:
+        """Open a connection; `connector` makes it and runs on the new thread."""
+        connection = cls(connector, iter_chunk_size=64)
+        with translated_errors():
+            await connection
+        return connection
+
+    async def run(self, job: Job[T]) -> T:
+        """Run `job` and return its result. A job goes on when the caller is cancelled."""
+        with translated_errors():
+            result: T = await self._execute(job, self._conn)  # type: ignore[no-untyped-call]
+        return result
+
+
+class Runner(Protocol):
+    """What jobs that only read are given to."""
+
+    async def run(self, job: Job[T]) -> T:
+        """Run `job` and return its result."""
+
+
+class ReaderPool:
+    """A few connections that only read, each used by one job at a time."""
+
+    def __init__(self, connections: list[Connection]) -> None:
+        self._connections = connections
+        self._idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
+        for connection in connections:
+            self._idle.put_nowait(connection)
+
+    @classmethod
+    async def open(cls, path: Path, count: int) -> ReaderPool:
+        """Open `count` connections to the database at `path`, which exists."""
+        connections: list[Connection] = []
+        try:
+            for _ in range(count):
+                connections.append(await Connection.open(lambda: connect_reader(path)))  # noqa: PERF401 - those opened are closed if one fails
+        except BaseException:
+            await cls(connections).close()
+            raise
+        return cls(connections)
+
+    async def run(self, job: Job[T]) -> T:
+        """Run `job` on the first connection that is free."""
+        connection = await self._idle.get()
+        try:
+            return await connection.run(job)
+        finally:
+            self._idle.put_nowait(connection)
+
+    async def close(self) -> None:
+        """Close all connections, once the jobs given to them are done."""
+        for connection in self._connections:
+            await connection.close()
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """Open a connection that cannot write, not even a checkpoint."""
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        timeout=_BUSY_TIMEOUT_SECONDS,
+        isolation_level=None,
+        cached_statements=_CACHED_STATEMENTS,
+    )
+    db.execute("PRAGMA query_only = ON")
+    db.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
+    return db
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """Open the one connection that writes; what it finds has not been looked at yet.
+
+    `synchronous=FULL` is what lets a commit in WAL mode outlive a loss of power. Checkpoints are
+    left to the writer, which makes them when nobody waits for it.
+    """
+    db = sqlite3.connect(
+        path,
+        timeout=_BUSY_TIMEOUT_SECONDS,
+        isolation_level=None,
+        cached_statements=_CACHED_STATEMENTS,
+    )
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA wal_autocheckpoint = 0")
+    db.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
+    return db
+
+
+def prepare_new_database(db: sqlite3.Connection) -> None:
+    """Set what cannot be changed once there is a table."""
+    db.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")

@@ -1,0 +1,136 @@
+-- Every query of the SQLite store. Parameters are named; a half-open range of names is
+-- `:start` to `:stop`.
+
+-- name: find_setting
+SELECT value FROM setting WHERE name = :name;
+
+-- name: put_setting
+INSERT INTO setting (name, value) VALUES (:name, :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+
+-- name: find_chunk
+SELECT id FROM chunk WHERE digest = :digest;
+
+-- name: add_chunk
+INSERT INTO chunk (digest, size, stored_size, created)
+VALUES (:digest, :size, :stored_size, :now);
+
+-- name: add_chunk_data
+INSERT INTO chunk_data (id, bytes) VALUES (:id, :bytes);
+
+-- name: last_manifest
+-- The greatest id in use; the next upload takes a greater one.
+SELECT coalesce(max(id), 0) FROM manifest;
+
+-- name: add_manifest
+-- An upload begins. It may have begun already.
+INSERT INTO manifest (id, chunk_size, created) VALUES (:id, :chunk_size, :now)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: add_manifest_chunk
+INSERT INTO manifest_chunk (manifest, seq, chunk) VALUES (:manifest, :seq, :chunk);
+
+-- name: find_manifest
+SELECT id FROM manifest WHERE digest = :digest AND chunk_size = :chunk_size;
+
+-- name: seal_manifest
+-- An upload is complete: from here on its chunk list never changes.
+UPDATE manifest SET digest = :digest, size = :size WHERE id = :id;
+
+-- name: delete_open_manifest
+-- An upload is given up; if it was complete by then, it stays.
+DELETE FROM manifest WHERE id = :id AND digest IS NULL;
+
+-- name: delete_open_manifests
+-- What uploads left behind whose process died.
+DELETE FROM manifest WHERE digest IS NULL;
+
+-- name: read_chunks
+-- The chunks from place `:first` up to place `:stop` of a content, in order.
+SELECT chunk.digest, chunk.codec, chunk_data.bytes
+FROM manifest_chunk
+JOIN chunk ON chunk.id = manifest_chunk.chunk
+JOIN chunk_data ON chunk_data.id = manifest_chunk.chunk
+WHERE manifest_chunk.manifest = :manifest
+  AND manifest_chunk.seq >= :first AND manifest_chunk.seq < :stop
+ORDER BY manifest_chunk.seq;
+
+-- name: find_file
+SELECT file.name, manifest.id, manifest.digest, manifest.size, manifest.chunk_size,
+       file.media_type, file.created, file.modified
+FROM file JOIN manifest ON manifest.id = file.manifest
+WHERE file.name = :name;
+
+-- name: put_file
+-- Create the name or point it at another content; its time of creation stays.
+INSERT INTO file (name, manifest, media_type, created, modified)
+VALUES (:name, :manifest, :media_type, :now, :now)
+ON CONFLICT (name) DO UPDATE SET
+    manifest = excluded.manifest, media_type = excluded.media_type, modified = excluded.modified;
+
+-- name: delete_file
+DELETE FROM file WHERE name = :name;
+
+-- name: copy_file
+INSERT INTO file (name, manifest, media_type, created, modified)
+SELECT :target, manifest, media_type, :now, :now FROM file WHERE name = :source;
+
+-- name: move_file
+UPDATE file SET name = :target WHERE name = :source;
+
+-- name: folder_exists
+SELECT EXISTS (SELECT 1 FROM file WHERE name >= :start AND name < :stop)
+    OR EXISTS (SELECT 1 FROM folder WHERE name >= :start AND name < :stop);
+
+-- name: make_folder
+INSERT INTO folder (name, created) VALUES (:name, :now);
+
+-- name: delete_files_below
+DELETE FROM file WHERE name >= :start AND name < :stop;
+
+-- name: delete_folders_below
+DELETE FROM folder WHERE name >= :start AND name < :stop;
+
+-- name: longest_name_below
+-- Bytes of the longest name, of a file or folder, in a range of names; NULL if there is none.
+SELECT max(size) FROM (
+    SELECT max(length(CAST(name AS BLOB))) AS size FROM file WHERE name >= :start AND name < :stop
+    UNION ALL
+    SELECT max(length(CAST(name AS BLOB))) FROM folder WHERE name >= :start AND name < :stop
+);
+
+-- name: copy_files_below
+-- `:skip` is the place of the first character behind the old prefix, counted from 1.
+INSERT INTO file (name, manifest, media_type, created, modified)
+SELECT :target || substr(name, :skip), manifest, media_type, :now, :now
+FROM file WHERE name >= :start AND name < :stop;
+
+-- name: copy_folders_below
+INSERT INTO folder (name, created)
+SELECT :target || substr(name, :skip), :now FROM folder WHERE name >= :start AND name < :stop;
+
+-- name: move_files_below
+UPDATE file SET name = :target || substr(name, :skip) WHERE name >= :start AND name < :stop;
+
+-- name: move_folders_below
+UPDATE folder SET name = :target || substr(name, :skip) WHERE name >= :start AND name < :stop;
+
+-- name: list_names
+-- Files and made folders in one order; a folder has no manifest. The reader stops when it has
+-- enough, so the cost is that of the rows read.
+SELECT file.name AS name, manifest.id, manifest.digest, manifest.size, manifest.chunk_size,
+       file.media_type, file.created, file.modified
+FROM file CROSS JOIN manifest ON manifest.id = file.manifest
+WHERE file.name >= :start AND file.name < :stop
+UNION ALL
+SELECT folder.name, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM folder
+WHERE folder.name >= :start AND folder.name < :stop
+ORDER BY name;
+
+-- name: count_files
+SELECT count(*), coalesce(sum(manifest.size), 0), count(DISTINCT manifest.id)
+FROM file JOIN manifest ON manifest.id = file.manifest;
+
+-- name: count_chunks
+SELECT count(*), coalesce(sum(stored_size), 0) FROM chunk;

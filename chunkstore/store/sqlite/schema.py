@@ -1,0 +1,73 @@
+"""Creating, recognising and migrating the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Final
+
+from chunkstore.errors import NewerSchema, NotAStore
+from chunkstore.store.queries import load_script
+from chunkstore.store.sqlite.connection import prepare_new_database
+
+PACKAGE: Final = "chunkstore.store.sqlite"
+APPLICATION_ID: Final = 0x43686E6B  # "Chnk", in the database's header
+SCHEMA_VERSION: Final = 1
+# From a version to the next: the statements that lead there.
+MIGRATIONS: Final[Mapping[int, str]] = {}
+
+
+def check(db: sqlite3.Connection) -> int:
+    """Return the schema version of the database, 0 for an empty one.
+
+    Raises:
+        NotAStore: it belongs to another program.
+        NewerSchema: it is newer than this program.
+    """
+    application_id = _pragma(db, "application_id")
+    version = _pragma(db, "user_version")
+    if application_id == APPLICATION_ID:
+        if version > SCHEMA_VERSION:
+            raise NewerSchema(
+                f"Its schema has version {version} and this program knows {SCHEMA_VERSION};"
+                " a newer chunkstore is needed to open it."
+            )
+        return version
+    if application_id or version or _pragma(db, "schema_version"):
+        raise NotAStore("It is an SQLite database of another program.")
+    return 0
+
+
+def prepare(
+    db: sqlite3.Connection,
+    *,
+    target: int = SCHEMA_VERSION,
+    migrations: Mapping[int, str] = MIGRATIONS,
+) -> None:
+    """Bring the database to schema `target` in one transaction, and into WAL mode.
+
+    Raises:
+        NotAStore, NewerSchema: as `check`.
+    """
+    version = check(db)
+    if version == 0:
+        prepare_new_database(db)
+    db.execute("PRAGMA journal_mode = WAL")
+    if version == target:
+        return
+    if version == 0:
+        steps = [load_script(PACKAGE, "schema.sql")]
+    else:
+        steps = [migrations[step] for step in range(version, target)]
+    steps += [f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {target}"]
+    try:
+        db.executescript(";\n".join(["BEGIN IMMEDIATE", *steps, "COMMIT"]))
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    row = db.execute(f"PRAGMA {name}").fetchone()
+    return int(row[0])

@@ -1,0 +1,392 @@
+"""The store contract over one SQLite database."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import blake3
+from filelock import FileLock, Timeout
+
+import chunkstore
+from chunkstore.chunking import DEFAULT_CHUNK_SIZE, Chunk, check_chunk_size
+from chunkstore.conditional import UNCONDITIONAL, Conditions
+from chunkstore.errors import StoreError, StoreInUse, StoreUnusable
+from chunkstore.manifest import Manifest
+from chunkstore.names import ROOT, FileName, FolderName
+from chunkstore.store.base import Commit, Committed, File, Listing, Stats, Store, Upload
+from chunkstore.store.sqlite import contents, listing, schema, tree
+from chunkstore.store.sqlite.connection import (
+    Connection,
+    ReaderPool,
+    connect_writer,
+)
+from chunkstore.store.sqlite.contents import Appended, OpenManifest
+from chunkstore.store.sqlite.rows import QUERIES
+from chunkstore.store.sqlite.writer import Writer
+
+_READERS: Final = 4
+_OLDEST_SQLITE: Final = (3, 37, 0)
+
+
+class SQLiteUpload(Upload):
+    """An upload to an SQLite store."""
+
+    def __init__(self, writer: Writer, manifest_id: int, chunk_size: int) -> None:
+        self._writer = writer
+        self._id = manifest_id
+        self._chunk_size = chunk_size
+        self._count = 0
+        self._begun = False
+        self.appended = Appended()
+
+    @property
+    def manifest(self) -> OpenManifest:
+        """The chunk list so far."""
+        return OpenManifest(self._id, self._chunk_size, self._count)
+
+    async def append(self, chunks: Sequence[Chunk]) -> None:
+        self._begun = True
+        self.appended += await self._writer.run(
+            partial(contents.append, manifest=self.manifest, chunks=chunks), size=_size(chunks)
+        )
+        self._count += len(chunks)
+
+    async def abort(self) -> None:
+        if self._begun:
+            self._begun = False
+            await self._writer.run(partial(contents.forget, manifest_id=self._id))
+
+    def committed(self) -> None:
+        """Note that the manifest is a file's now."""
+        self._begun = False
+
+
+class SQLiteStore(Store):
+    """The store contract over one SQLite database. Open it with `open`."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        readers: ReaderPool,
+        writer: Writer | None,
+        lock: FileLock | None,
+        chunk_size: int,
+        last_manifest: int,
+    ) -> None:
+        self._path = path
+        self._readers = readers
+        self._read_write = writer
+        self._lock = lock
+        self._chunk_size = chunk_size
+        self._manifest_ids = itertools.count(last_manifest + 1)
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, chunk_size: int | None = None, read_only: bool = False
+    ) -> SQLiteStore:
+        """Open the database at `path`; create it, unless it is only to be read.
+
+        `chunk_size` becomes the store's for new contents; None keeps the one it has.
+
+        Raises:
+            StoreUnusable: it cannot be opened; a subclass says more where more is known.
+            ValueError: `chunk_size` is not a possible one.
+        """
+        if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+            raise StoreUnusable(f"SQLite {sqlite3.sqlite_version} is too old; 3.37 is needed.")
+        if chunk_size is not None:
+            check_chunk_size(chunk_size)
+        # Another name for the same file must lead to the same lock.
+        path = await asyncio.to_thread(path.resolve)
+        if read_only:
+            return await cls._open_to_read(path)
+        lock = await asyncio.to_thread(_acquire_lock, path)
+        try:
+            return await cls._open_to_write(path, lock, chunk_size)
+        except BaseException:
+            await asyncio.to_thread(lock.release)
+            raise
+
+    @classmethod
+    async def _open_to_read(cls, path: Path) -> SQLiteStore:
+        if not await asyncio.to_thread(path.is_file):
+            raise StoreUnusable("There is no such file.")
+        readers = await ReaderPool.open(path, 1)
+        try:
+            recorded, last_manifest = await readers.run(_inspect)
+        except BaseException:
+            await readers.close()
+            raise
+        return cls(
+            path,
+            readers=readers,
+            writer=None,
+            lock=None,
+            chunk_size=recorded or DEFAULT_CHUNK_SIZE,
+            last_manifest=last_manifest,
+        )
+
+    @classmethod
+    async def _open_to_write(
+        cls, path: Path, lock: FileLock, chunk_size: int | None
+    ) -> SQLiteStore:
+        try:
+            connection = await Connection.open(partial(connect_writer, path))
+        except StoreError as error:
+            raise StoreUnusable("The database cannot be opened or created.") from error
+        try:
+            await connection.run(schema.prepare)
+            recorded, last_manifest = await connection.run(partial(_recover, chunk_size=chunk_size))
+            readers = await ReaderPool.open(path, _READERS)
+        except BaseException:
+            await connection.close()
+            raise
+        return cls(
+            path,
+            readers=readers,
+            writer=Writer(connection),
+            lock=lock,
+            chunk_size=recorded,
+            last_manifest=last_manifest,
+        )
+
+    @property
+    def chunk_size(self) -> int:
+        return self._chunk_size
+
+    @property
+    def _writer(self) -> Writer:
+        if self._read_write is None:
+            raise StoreError("The store was opened for reading only.")
+        return self._read_write
+
+    def begin(self) -> SQLiteUpload:
+        return SQLiteUpload(self._writer, next(self._manifest_ids), self._chunk_size)
+
+    async def commit(self, commits: Sequence[Commit]) -> list[Committed]:
+        uploads = [_own_upload(commit) for commit in commits]
+        manifests = [upload.manifest for upload in uploads]
+        results = await self._writer.run(
+            partial(_commit, commits=commits, manifests=manifests),
+            size=sum(_size(commit.last) for commit in commits),
+        )
+        committed = []
+        for upload, (file, replaced, appended) in zip(uploads, results, strict=True):
+            upload.committed()
+            new = upload.appended + appended
+            committed.append(Committed(file, replaced, new.new_chunks, new.new_size))
+        return committed
+
+    async def find_file(self, name: FileName) -> File | None:
+        return await self._readers.run(partial(tree.find_file, name=name))
+
+    async def read(self, manifest: Manifest, start: int, stop: int) -> bytes:
+        return await self._readers.run(
+            partial(contents.read, manifest=manifest, start=start, stop=stop)
+        )
+
+    async def delete_file(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
+        await self._writer.run(partial(tree.delete_file, name=name, conditions=conditions))
+
+    async def copy_file(
+        self,
+        source: FileName,
+        target: FileName,
+        *,
+        overwrite: bool = True,
+        conditions: Conditions = UNCONDITIONAL,
+    ) -> bool:
+        return await self._transfer_file(source, target, conditions, overwrite, keep_source=True)
+
+    async def move_file(
+        self,
+        source: FileName,
+        target: FileName,
+        *,
+        overwrite: bool = True,
+        conditions: Conditions = UNCONDITIONAL,
+    ) -> bool:
+        return await self._transfer_file(source, target, conditions, overwrite, keep_source=False)
+
+    async def _transfer_file(
+        self,
+        source: FileName,
+        target: FileName,
+        conditions: Conditions,
+        overwrite: bool,
+        *,
+        keep_source: bool,
+    ) -> bool:
+        return await self._writer.run(
+            partial(
+                tree.transfer_file,
+                source=source,
+                target=target,
+                conditions=conditions,
+                keep_source=keep_source,
+                overwrite=overwrite,
+            )
+        )
+
+    async def folder_exists(self, name: FolderName) -> bool:
+        return await self._readers.run(partial(tree.folder_exists, name=name))
+
+    async def make_folder(self, name: FolderName) -> None:
+        await self._writer.run(partial(tree.make_folder, name=name))
+
+    async def delete_folder(self, name: FolderName) -> None:
+        await self._writer.run(partial(tree.delete_folder, name=name))
+
+    async def copy_folder(
+        self, source: FolderName, target: FolderName, *, overwrite: bool = True
+    ) -> bool:
+        return await self._transfer_folder(source, target, overwrite, keep_source=True)
+
+    async def move_folder(
+        self, source: FolderName, target: FolderName, *, overwrite: bool = True
+    ) -> bool:
+        return await self._transfer_folder(source, target, overwrite, keep_source=False)
+
+    async def _transfer_folder(
+        self, source: FolderName, target: FolderName, overwrite: bool, *, keep_source: bool
+    ) -> bool:
+        return await self._writer.run(
+            partial(
+                tree.transfer_folder,
+                source=source,
+                target=target,
+                keep_source=keep_source,
+                overwrite=overwrite,
+            )
+        )
+
+    async def list_files(
+        self,
+        prefix: str = ROOT,
+        *,
+        delimiter: str = "",
+        after: str | None = None,
+        limit: int = 1000,
+    ) -> Listing:
+        return await self._readers.run(
+            partial(
+                listing.list_names, prefix=prefix, delimiter=delimiter, after=after, limit=limit
+            )
+        )
+
+    async def stats(self) -> Stats:
+        (files, logical_size, distinct), (chunks, stored_size) = await self._readers.run(_count)
+        return Stats(
+            files=files,
+            contents=distinct,
+            chunks=chunks,
+            logical_size=logical_size,
+            stored_size=stored_size,
+            database_size=await asyncio.to_thread(_database_size, self._path),
+            chunk_size=self._chunk_size,
+            versions={
+                "chunkstore": chunkstore.__version__,
+                "schema": str(schema.SCHEMA_VERSION),
+                "sqlite": sqlite3.sqlite_version,
+                "blake3": blake3.__version__,
+            },
+        )
+
+    async def ping(self) -> None:
+        await self._readers.run(partial(_read_state))
+
+    async def close(self) -> None:
+        # The writer goes last: the connection that closes last may checkpoint.
+        await self._readers.close()
+        try:
+            if self._read_write is not None:
+                await self._read_write.close()
+        finally:
+            if self._lock is not None:
+                await asyncio.to_thread(self._lock.release)
+
+
+def _acquire_lock(path: Path) -> FileLock:
+    """Take the lock that says who writes. It goes with the process, however that ends."""
+    lock = FileLock(f"{path}-lock", timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise StoreInUse from error
+    except OSError as error:
+        raise StoreUnusable(f"Its folder cannot be written to ({error.strerror}).") from error
+    return lock
+
+
+def _own_upload(commit: Commit) -> SQLiteUpload:
+    if not isinstance(commit.upload, SQLiteUpload):
+        raise TypeError("the upload was begun by another store")
+    return commit.upload
+
+
+def _size(chunks: Sequence[Chunk]) -> int:
+    return sum(len(chunk.content) for chunk in chunks)
+
+
+def _database_size(path: Path) -> int:
+    log = path.with_name(f"{path.name}-wal")
+    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+
+
+def _inspect(db: sqlite3.Connection) -> tuple[int | None, int]:
+    """Return the state of a database that must not be changed, if its schema is the current."""
+    version = schema.check(db)
+    if version != schema.SCHEMA_VERSION:
+        raise StoreUnusable(
+            "It is empty." if version == 0 else "Its schema is old: serve it once to migrate it."
+        )
+    return _read_state(db)
+
+
+def _read_state(db: sqlite3.Connection) -> tuple[int | None, int]:
+    row = db.execute(QUERIES["find_setting"], {"name": "chunk_size"}).fetchone()
+    last_manifest = db.execute(QUERIES["last_manifest"]).fetchone()[0]
+    return (None if row is None else row[0]), last_manifest
+
+
+def _recover(db: sqlite3.Connection, chunk_size: int | None) -> tuple[int, int]:
+    """Record the chunk size, forget the uploads of a process that died, return the state."""
+    recorded, _ = _read_state(db)
+    wanted = chunk_size or recorded or DEFAULT_CHUNK_SIZE
+    if wanted != recorded:
+        db.execute(QUERIES["put_setting"], {"name": "chunk_size", "value": wanted})
+    db.execute(QUERIES["delete_open_manifests"])
+    return wanted, _read_state(db)[1]
+
+
+def _commit(
+    db: sqlite3.Connection, commits: Sequence[Commit], manifests: Sequence[OpenManifest]
+) -> list[tuple[File, bool, Appended]]:
+    results = []
+    for commit, open_manifest in zip(commits, manifests, strict=True):
+        manifest, appended = contents.seal(
+            db, open_manifest, commit.last, commit.digest, commit.size
+        )
+        file, replaced = tree.put_file(
+            db, commit.name, manifest, commit.media_type, commit.conditions
+        )
+        results.append((file, replaced, appended))
+    return results
+
+
+def _count(db: sqlite3.Connection) -> tuple[tuple[int, int, int], tuple[int, int]]:
+    """Count in one consistent view, so that the two belong together."""
+    db.execute("BEGIN")
+    try:
+        files = db.execute(QUERIES["count_files"]).fetchone()
+        chunks = db.execute(QUERIES["count_chunks"]).fetchone()
+    finally:
+        db.execute("COMMIT")
+    return files, chunks

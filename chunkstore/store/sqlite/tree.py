@@ -1,0 +1,179 @@
+"""Jobs on names: files and folders."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from chunkstore.conditional import Conditions
+from chunkstore.errors import AlreadyExists, Forbidden, InvalidName, NameConflict, NotFound
+from chunkstore.manifest import Manifest
+from chunkstore.names import (
+    MAX_NAME_SIZE,
+    ROOT,
+    FileName,
+    FolderName,
+    ancestors,
+    parent,
+    prefix_stop,
+)
+from chunkstore.store.base import File
+from chunkstore.store.sqlite.rows import QUERIES, now_microseconds, to_file
+
+# SQLite orders every BLOB behind every TEXT.
+BEHIND_ALL_NAMES: Final = b""
+
+
+def below(prefix: str) -> dict[str, str | bytes]:
+    """Return the half-open range of the names that begin with `prefix`."""
+    return {"start": prefix, "stop": prefix_stop(prefix) or BEHIND_ALL_NAMES}
+
+
+def find_file(db: sqlite3.Connection, name: str) -> File | None:
+    """Return the file, None if there is none."""
+    row = db.execute(QUERIES["find_file"], {"name": name}).fetchone()
+    return None if row is None else to_file(row)
+
+
+def _get_file(db: sqlite3.Connection, name: FileName, conditions: Conditions) -> File:
+    file = find_file(db, name)
+    if file is None:
+        raise NotFound(f"There is no file {name!r}.")
+    conditions.require(file.validators)
+    return file
+
+
+def _refuse_conflicts(db: sqlite3.Connection, name: FileName | FolderName) -> None:
+    """Raise NameConflict where a file has the name of a folder that `name` is or lies in."""
+    for folder in ancestors(name):
+        if find_file(db, folder.removesuffix("/")) is not None:
+            raise NameConflict(f"{folder.removesuffix('/')!r} is a file, so it holds no files.")
+    if name.endswith("/"):
+        if find_file(db, name.removesuffix("/")) is not None:
+            raise NameConflict(f"{name.removesuffix('/')!r} is a file.")
+    elif folder_exists(db, FolderName(name + "/")):
+        raise NameConflict(f"{name!r} is a folder.")
+
+
+def put_file(
+    db: sqlite3.Connection,
+    name: FileName,
+    manifest: Manifest,
+    media_type: str,
+    conditions: Conditions,
+) -> tuple[File, bool]:
+    """Point the name at a content; return the file and whether it replaced one."""
+    current = find_file(db, name)
+    conditions.require(None if current is None else current.validators)
+    if current is None:
+        _refuse_conflicts(db, name)
+    db.execute(
+        QUERIES["put_file"],
+        {
+            "name": name,
+            "manifest": manifest.id,
+            "media_type": media_type,
+            "now": now_microseconds(),
+        },
+    )
+    file = find_file(db, name)
+    assert file is not None
+    return file, current is not None
+
+
+def delete_file(db: sqlite3.Connection, name: FileName, conditions: Conditions) -> None:
+    """Remove the name."""
+    _get_file(db, name, conditions)
+    db.execute(QUERIES["delete_file"], {"name": name})
+
+
+def transfer_file(
+    db: sqlite3.Connection,
+    source: FileName,
+    target: FileName,
+    conditions: Conditions,
+    *,
+    keep_source: bool,
+    overwrite: bool,
+) -> bool:
+    """Copy or move a name; return whether that replaced a file."""
+    _get_file(db, source, conditions)
+    if source == target:
+        raise Forbidden("The destination is the file itself.")
+    replaced = find_file(db, target) is not None
+    if not replaced:
+        _refuse_conflicts(db, target)
+    elif not overwrite:
+        raise AlreadyExists(f"There is a file {target!r}, and the request forbids to replace it.")
+    db.execute(QUERIES["delete_file"], {"name": target})
+    db.execute(
+        QUERIES["copy_file" if keep_source else "move_file"],
+        {"source": source, "target": target, "now": now_microseconds()},
+    )
+    return replaced
+
+
+def folder_exists(db: sqlite3.Connection, name: FolderName) -> bool:
+    """Whether the folder was made or a name lies under it."""
+    if name == ROOT:
+        return True
+    return bool(db.execute(QUERIES["folder_exists"], below(name)).fetchone()[0])
+
+
+def make_folder(db: sqlite3.Connection, name: FolderName) -> None:
+    """Make an empty folder."""
+    if folder_exists(db, name):
+        raise AlreadyExists(f"The folder {name!r} exists.")
+    _refuse_conflicts(db, name)
+    if not folder_exists(db, parent(name)):
+        raise NotFound(f"There is no folder {parent(name)!r} to make it in.")
+    db.execute(QUERIES["make_folder"], {"name": name, "now": now_microseconds()})
+
+
+def delete_folder(db: sqlite3.Connection, name: FolderName) -> None:
+    """Remove the folder and every name under it."""
+    _require_folder(db, name)
+    _delete_below(db, name)
+
+
+def transfer_folder(
+    db: sqlite3.Connection,
+    source: FolderName,
+    target: FolderName,
+    *,
+    keep_source: bool,
+    overwrite: bool,
+) -> bool:
+    """Copy or move a folder; return whether that replaced one."""
+    _require_folder(db, source)
+    if source.startswith(target) or target.startswith(source):
+        raise Forbidden("The destination is the folder itself, lies in it, or holds it.")
+    replaced = folder_exists(db, target)
+    if not replaced:
+        _refuse_conflicts(db, target)
+    elif not overwrite:
+        raise AlreadyExists(f"There is a folder {target!r}, and the request forbids to replace it.")
+    _delete_below(db, target)
+    _refuse_long_names(db, source, target)
+    bounds = below(source)
+    change = {**bounds, "target": target, "skip": len(source) + 1, "now": now_microseconds()}
+    verb = "copy" if keep_source else "move"
+    db.execute(QUERIES[f"{verb}_files_below"], change)
+    db.execute(QUERIES[f"{verb}_folders_below"], change)
+    return replaced
+
+
+def _require_folder(db: sqlite3.Connection, name: FolderName) -> None:
+    if not folder_exists(db, name):
+        raise NotFound(f"There is no folder {name!r}.")
+
+
+def _delete_below(db: sqlite3.Connection, name: FolderName) -> None:
+    db.execute(QUERIES["delete_files_below"], below(name))
+    db.execute(QUERIES["delete_folders_below"], below(name))
+
+
+def _refuse_long_names(db: sqlite3.Connection, source: FolderName, target: FolderName) -> None:
+    longest = db.execute(QUERIES["longest_name_below"], below(source)).fetchone()[0]
+    if longest + len(target.encode()) - len(source.encode()) > MAX_NAME_SIZE:
+        raise InvalidName(f"A name under {target!r} would have more than {MAX_NAME_SIZE} bytes.")

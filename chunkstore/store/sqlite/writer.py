@@ -1,0 +1,198 @@
+"""The one connection that writes: group commit and checkpoints.
+
+SQLite lets one connection write at a time, and a sync to disk is what a commit costs. So jobs
+queue here, and those that wait together share one transaction and one sync; each has a savepoint
+of its own, so that a job that refuses its request takes nothing with it.
+
+A commit in WAL mode writes to the log only; a checkpoint carries the log into the database. It is
+made here as well, when the writer has been idle for a moment or when the log has grown to its
+bound, and never inside a commit. No other connection ever commits or checkpoints: two that do at
+the same moment can corrupt the database before SQLite 3.51.3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from chunkstore.errors import ChunkstoreError, StoreError
+from chunkstore.store.sqlite.connection import Connection, Job
+
+T = TypeVar("T")
+
+# One transaction's worth. Larger ones keep others waiting and spill the page cache.
+_BATCH_JOBS: Final = 256
+_BATCH_SIZE: Final = 8 * 1024 * 1024
+_LOG_SIZE_OF_A_JOB: Final = 64 * 1024
+_LOG_BOUND: Final = 256 * 1024 * 1024
+_IDLE_SECONDS: Final = 1.0
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    job: Job[Any]
+    size: int
+    result: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A job's own error, which undoes that job alone."""
+
+    error: ChunkstoreError
+
+
+class Writer:
+    """Runs jobs that change the database, in the order in which they come.
+
+    A job may be run a second time after the first was rolled back, so it keeps no state.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._queue: deque[_Waiting] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._log_size = 0
+        self._idle_timer: asyncio.TimerHandle | None = None
+
+    async def run(self, job: Job[T], *, size: int = 0) -> T:
+        """Run `job`, which writes about `size` bytes; return its result once that is durable.
+
+        A caller that is cancelled before its job's turn withdraws it.
+        """
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(job, size, result))
+        self._wake()
+        return await result
+
+    async def close(self) -> None:
+        """Run what waits, checkpoint and close the connection."""
+        while self._worker is not None:
+            await self._worker
+        self._cancel_idle_timer()
+        try:
+            await self._checkpoint("TRUNCATE")
+        finally:
+            await self._connection.close()
+
+    def _wake(self) -> None:
+        self._cancel_idle_timer()
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                await self._run_batch(self._take_batch())
+                if self._log_size >= _LOG_BOUND:
+                    await self._checkpoint("PASSIVE")
+        finally:
+            self._worker = None
+        if self._log_size:
+            loop = asyncio.get_running_loop()
+            self._idle_timer = loop.call_later(_IDLE_SECONDS, self._start_idle_checkpoint)
+
+    def _take_batch(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        size = 0
+        while self._queue and len(batch) < _BATCH_JOBS and size < _BATCH_SIZE:
+            waiting = self._queue.popleft()
+            if not waiting.result.cancelled():
+                batch.append(waiting)
+                size += waiting.size
+        return batch
+
+    async def _run_batch(self, batch: Sequence[_Waiting]) -> None:
+        if not batch:
+            return
+        self._log_size += sum(waiting.size + _LOG_SIZE_OF_A_JOB for waiting in batch)
+        try:
+            outcomes = await self._connection.run(
+                partial(_transact, [waiting.job for waiting in batch])
+            )
+        except Exception as error:
+            await self._run_apart(batch, error)
+            return
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            _settle(waiting, outcome)
+
+    async def _run_apart(self, batch: Sequence[_Waiting], error: Exception) -> None:
+        """Give each job of a transaction that failed a transaction of its own."""
+        if len(batch) == 1:
+            if not batch[0].result.done():
+                batch[0].result.set_exception(error)
+            return
+        for waiting in batch:
+            await self._run_batch([waiting])
+
+    def _start_idle_checkpoint(self) -> None:
+        self._idle_timer = None
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._checkpoint_when_idle())
+
+    async def _checkpoint_when_idle(self) -> None:
+        try:
+            await self._checkpoint("TRUNCATE")
+        finally:
+            self._worker = None
+        if self._queue:
+            self._wake()
+
+    async def _checkpoint(self, mode: str) -> None:
+        """Carry the log into the database as far as readers allow; failing is not fatal."""
+        self._log_size = 0
+        try:
+            await self._connection.run(partial(_checkpoint, mode=mode))
+        except StoreError:
+            _logger.warning("The checkpoint failed; it will be tried again.", exc_info=True)
+
+    def _cancel_idle_timer(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+
+def _settle(waiting: _Waiting, outcome: Any) -> None:  # noqa: ANN401 - jobs return what they like
+    if waiting.result.done():
+        return
+    if isinstance(outcome, _Refusal):
+        waiting.result.set_exception(outcome.error)
+    else:
+        waiting.result.set_result(outcome)
+
+
+def _transact(jobs: Sequence[Job[Any]], db: sqlite3.Connection) -> list[Any]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        outcomes = [_attempt(job, db) for job in jobs]
+        db.execute("COMMIT")
+    except BaseException:
+        # Some errors, a full disk among them, have rolled the transaction back already.
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return outcomes
+
+
+def _attempt(job: Job[T], db: sqlite3.Connection) -> T | _Refusal:
+    db.execute("SAVEPOINT job")
+    outcome: T | _Refusal
+    try:
+        outcome = job(db)
+    except ChunkstoreError as error:
+        db.execute("ROLLBACK TO job")
+        outcome = _Refusal(error)
+    db.execute("RELEASE job")
+    return outcome
+
+
+def _checkpoint(db: sqlite3.Connection, mode: str) -> None:
+    db.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()

@@ -1,0 +1,54 @@
+"""Sizes and durations as people write and read them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_SIZE: Final = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
+_SIZE_UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
+_STEP: Final = 1024
+_FACTORS: Final = {
+    "": 1,
+    "b": 1,
+    **{unit.lower(): _STEP**power for power, unit in enumerate(_SIZE_UNITS)},
+    **{unit[0].lower(): _STEP**power for power, unit in enumerate(_SIZE_UNITS) if power},
+    **{f"{unit[0].lower()}b": 1000**power for power, unit in enumerate(_SIZE_UNITS) if power},
+}
+_DURATION: Final = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>ms|s|m|h|d|)")
+_SECONDS: Final = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that a text like `65536`, `256KiB` or `2 GB` stands for.
+
+    Raises:
+        ValueError: it is not a size in whole bytes.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    factor = _FACTORS.get(match["unit"].lower()) if match else None
+    if match is None or factor is None or (size := float(match["amount"]) * factor) % 1:
+        raise ValueError(f"{text!r} is not a size like 65536, 256KiB or 2GB")
+    return int(match["amount"]) * factor if match["amount"].isdigit() else int(size)
+
+
+def format_size(size: int) -> str:
+    """Return `size` bytes as a person reads it, to a tenth of a unit."""
+    amount = float(size)
+    for unit in _SIZE_UNITS:
+        if amount < _STEP or unit == _SIZE_UNITS[-1]:
+            break
+        amount /= _STEP
+    return f"{size} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
+
+
+def parse_duration_seconds(text: str) -> float:
+    """Return the seconds that a text like `30`, `1.5h` or `10m` stands for.
+
+    Raises:
+        ValueError: it is not a duration.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration like 30s, 10m or 1h")
+    return float(match["amount"]) * _SECONDS[match["unit"]]
