@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -116,8 +116,9 @@ class ReaderPool:
 
     async def close(self) -> None:
         """Close all connections, once the jobs given to them are done."""
-        for connection in self._connections:
-            await connection.close()
+        async with AsyncExitStack() as stack:
+            for connection in self._connections:
+                stack.push_async_callback(connection.close)
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

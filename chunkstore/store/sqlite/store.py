@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import sqlite3
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -303,14 +304,13 @@ class SQLiteStore(Store):
         await self._readers.run(partial(_read_state))
 
     async def close(self) -> None:
-        # The writer goes last: the connection that closes last may checkpoint.
-        await self._readers.close()
-        try:
-            if self._read_write is not None:
-                await self._read_write.close()
-        finally:
+        async with AsyncExitStack() as last_first:
             if self._lock is not None:
-                await asyncio.to_thread(self._lock.release)
+                last_first.push_async_callback(asyncio.to_thread, self._lock.release)
+            if self._read_write is not None:
+                # After the readers: the connection that closes last may checkpoint.
+                last_first.push_async_callback(self._read_write.close)
+            last_first.push_async_callback(self._readers.close)
 
 
 def _acquire_lock(path: Path) -> FileLock:

@@ -1,0 +1,645 @@
+"""The store contract as tests. Each backend's test file says only how to open it.
+
+The suite plants and reads rows by raw SQL as well, through `Rows`, so that one mistake cannot
+hide on both sides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from blake3 import blake3
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chunkstore.chunking import Chunk, Chunker
+from chunkstore.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions, EntityTag, EntityTags
+from chunkstore.digest import Digest
+from chunkstore.errors import (
+    AlreadyExists,
+    Forbidden,
+    InvalidName,
+    NameConflict,
+    NotFound,
+    PreconditionFailed,
+    StoreDamaged,
+)
+from chunkstore.names import FileName, FolderName, parse_file_name
+from chunkstore.store.base import Commit, Committed, Store
+
+CHUNK_SIZE = 4096
+SIZES = [0, 1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE, 5 * CHUNK_SIZE + 17]
+ODD_NAMES = [
+    " ", "!", "%", "%2F", "'", '"', "*", "+", "-", "?", "\\", "_", "a", "a b", "a'--", "aa",
+    "a%", "a_", "b", "é", "ß", "ÿ", "߿", "ࠀ", "中文",
+    "\ud7ff", "\ue000", "\uffff", "😀", "\U0010ffff",
+]  # fmt: skip
+
+Reopen = Callable[[], Awaitable[Store]]
+
+
+class Rows(ABC):
+    """The database behind a store, by its driver and nothing of chunkstore."""
+
+    @abstractmethod
+    async def fetch(self, sql: str, *parameters: object) -> Sequence[tuple[object, ...]]:
+        """Return the rows of a query with `?` for its parameters."""
+
+    @abstractmethod
+    async def execute(self, sql: str, *parameters: object) -> None:
+        """Change rows."""
+
+    async def count(self, table: str) -> int:
+        """Return how many rows a table has."""
+        [(count,)] = await self.fetch(f"SELECT count(*) FROM {table}")
+        assert isinstance(count, int)
+        return count
+
+
+def name_of(text: str) -> FileName:
+    return parse_file_name(text)
+
+
+def etag(content: bytes) -> EntityTags:
+    return EntityTags(frozenset({EntityTag(blake3(content).hexdigest())}))
+
+
+def cut(content: bytes) -> list[Chunk]:
+    chunker = Chunker(CHUNK_SIZE)
+    return [Chunk.of(chunk) for chunk in chunker.feed(content) + chunker.finish()]
+
+
+async def put(
+    store: Store,
+    name: str,
+    content: bytes,
+    conditions: Conditions = UNCONDITIONAL,
+    *,
+    appended: int = 0,
+) -> Committed:
+    """Put a file, its first `appended` chunks in a batch of their own."""
+    upload = store.begin()
+    chunks = cut(content)
+    try:
+        if appended:
+            await upload.append(chunks[:appended])
+        [committed] = await store.commit(
+            [
+                Commit(
+                    upload=upload,
+                    last=chunks[appended:],
+                    digest=Digest.of(content),
+                    size=len(content),
+                    name=name_of(name),
+                    media_type="text/plain",
+                    conditions=conditions,
+                )
+            ]
+        )
+    finally:
+        await upload.abort()
+    return committed
+
+
+async def get(store: Store, name: str) -> bytes:
+    """Return a file's content, read window by window."""
+    manifest = (await store.get_file(name_of(name))).manifest
+    window = 2 * CHUNK_SIZE + 5
+    parts = [
+        await store.read(manifest, start, min(start + window, manifest.size))
+        for start in range(0, manifest.size, window)
+    ]
+    return b"".join(parts)
+
+
+async def names(store: Store, prefix: str = "", **options: str | int) -> list[str]:
+    """Return all entries of a list, in pages."""
+    found: list[str] = []
+    after = None
+    while True:
+        page = await store.list_files(prefix, after=after, **options)  # type: ignore[arg-type]
+        found += sorted([*page.folders, *(file.name for file in page.files)])
+        after = page.next
+        if after is None:
+            return found
+        assert after == found[-1]
+
+
+class StoreConformance(ABC):
+    """What every backend must pass. A subclass provides `reopen` and `rows`."""
+
+    @pytest.fixture
+    @abstractmethod
+    async def reopen(self) -> AsyncIterator[Reopen]:
+        """Return what closes the store, if it is open, and opens it again, at first empty."""
+
+    @pytest.fixture
+    @abstractmethod
+    def rows(self) -> Rows:
+        """Return the database behind the store."""
+
+    @abstractmethod
+    def fresh(self) -> AbstractAsyncContextManager[Store]:
+        """Return an empty store of its own, for one example of a property."""
+
+    @pytest.fixture
+    async def store(self, reopen: Reopen) -> Store:
+        return await reopen()
+
+    # Contents
+
+    @pytest.mark.parametrize("size", SIZES)
+    @pytest.mark.parametrize("appended", [0, 1])
+    async def test_content_comes_back(
+        self, store: Store, random_bytes: Callable[[int], bytes], size: int, appended: int
+    ) -> None:
+        content = random_bytes(size)
+        committed = await put(store, "a", content, appended=appended)
+        assert await get(store, "a") == content
+        assert committed.file.manifest.size == size
+        assert str(committed.file.manifest.digest) == blake3(content).hexdigest()
+        assert committed.new_chunks == committed.file.manifest.chunk_count == -(-size // CHUNK_SIZE)
+        assert committed.new_size == size
+        assert not committed.replaced
+
+    @settings(
+        max_examples=50,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(data=st.data())
+    async def test_any_range_is_the_slice(
+        self, store: Store, random_bytes: Callable[[int], bytes], data: st.DataObject
+    ) -> None:
+        content = random_bytes(data.draw(st.sampled_from(SIZES)))
+        start = data.draw(st.integers(0, len(content)))
+        stop = data.draw(st.integers(start, len(content)))
+        file = (await put(store, "a", content)).file
+        assert await store.read(file.manifest, start, stop) == content[start:stop]
+
+    async def test_rows_are_what_the_design_says(self, store: Store, rows: Rows) -> None:
+        chunk, other = b"x" * CHUNK_SIZE, b"y" * 10
+        await put(store, "a", chunk * 2 + other)
+        await put(store, "b", chunk + other)
+        stored = await rows.fetch(
+            "SELECT chunk.digest, chunk.size, chunk_data.bytes"
+            " FROM chunk JOIN chunk_data ON chunk_data.id = chunk.id ORDER BY chunk.size"
+        )
+        assert stored == [
+            (blake3(other).digest(), len(other), other),
+            (blake3(chunk).digest(), len(chunk), chunk),
+        ]
+        order = await rows.fetch(
+            "SELECT manifest_chunk.seq, chunk.size FROM file"
+            " JOIN manifest_chunk ON manifest_chunk.manifest = file.manifest"
+            " JOIN chunk ON chunk.id = manifest_chunk.chunk"
+            " WHERE file.name = 'a' ORDER BY manifest_chunk.seq"
+        )
+        assert order == [(0, CHUNK_SIZE), (1, CHUNK_SIZE), (2, len(other))]
+
+    async def test_planted_rows_are_read(self, store: Store, rows: Rows) -> None:
+        content = b"planted" * 1000
+        parts = [content[:CHUNK_SIZE], content[CHUNK_SIZE:]]
+        await rows.execute(
+            "INSERT INTO manifest (id, digest, size, chunk_size, created) VALUES (77, ?, ?, ?, 0)",
+            blake3(content).digest(),
+            len(content),
+            CHUNK_SIZE,
+        )
+        for seq, part in enumerate(parts):
+            await rows.execute(
+                "INSERT INTO chunk (id, digest, size, stored_size, created) VALUES (?, ?, ?, ?, 0)",
+                seq + 5,
+                blake3(part).digest(),
+                len(part),
+                len(part),
+            )
+            await rows.execute("INSERT INTO chunk_data VALUES (?, ?)", seq + 5, part)
+            await rows.execute("INSERT INTO manifest_chunk VALUES (77, ?, ?)", seq, seq + 5)
+        await rows.execute("INSERT INTO file VALUES ('p', 77, 'text/plain', 1000000, 2000000)")
+        assert await get(store, "p") == content
+        file = await store.get_file(name_of("p"))
+        assert file.created == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+        assert file.modified == datetime(1970, 1, 1, 0, 0, 2, tzinfo=UTC)
+
+    async def test_equal_chunks_share_one_row(self, store: Store, rows: Rows) -> None:
+        await put(store, "a", b"x" * (10 * CHUNK_SIZE))
+        known = await put(store, "b", b"x" * (20 * CHUNK_SIZE))
+        assert await rows.count("chunk") == 1
+        assert (known.new_chunks, known.new_size) == (0, 0)
+        assert await get(store, "b") == b"x" * (20 * CHUNK_SIZE)
+
+    async def test_same_content_twice_is_one_manifest(self, store: Store, rows: Rows) -> None:
+        content = b"x" * (3 * CHUNK_SIZE)
+        await put(store, "a", content)
+        for appended in (0, 2):
+            again = await put(store, "b", content, appended=appended)
+            assert (again.new_chunks, again.new_size) == (0, 0)
+        assert await rows.count("manifest") == 1
+        assert await rows.count("manifest_chunk") == 3
+        assert await get(store, "b") == content
+
+    async def test_same_content_by_many_at_the_same_moment(
+        self, store: Store, rows: Rows, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        content = random_bytes(8 * CHUNK_SIZE + 1)
+        committed = await asyncio.gather(
+            *(put(store, f"f{index}", content, appended=index % 5) for index in range(40))
+        )
+        assert await rows.count("chunk") == 9
+        assert await rows.count("manifest") == 1
+        assert sum(one.new_chunks for one in committed) == 9
+        assert sum(one.new_size for one in committed) == len(content)
+        for index in range(40):
+            assert await get(store, f"f{index}") == content
+
+    async def test_damage_is_never_returned(self, store: Store, rows: Rows) -> None:
+        content = bytes(range(256)) * 64
+        file = (await put(store, "a", content)).file
+        [(chunk,)] = await rows.fetch("SELECT id FROM chunk ORDER BY id LIMIT 1")
+        damaged = bytes([content[0] ^ 1]) + content[1:CHUNK_SIZE]
+        for planted in (damaged, content[: CHUNK_SIZE - 1], b""):
+            await rows.execute("UPDATE chunk_data SET bytes = ? WHERE id = ?", planted, chunk)
+            with pytest.raises(StoreDamaged):
+                await store.read(file.manifest, 100, 200)
+        await rows.execute("DELETE FROM chunk_data WHERE id = ?", chunk)
+        with pytest.raises(StoreDamaged):
+            await store.read(file.manifest, 0, file.manifest.size)
+
+    # Uploads
+
+    async def test_an_upload_is_invisible_until_its_commit(self, store: Store) -> None:
+        upload = store.begin()
+        await upload.append(cut(b"x" * CHUNK_SIZE))
+        assert await store.find_file(name_of("a")) is None
+        assert await names(store) == []
+        assert (await store.stats()).files == 0
+        await upload.abort()
+
+    async def test_an_aborted_upload_leaves_no_manifest(self, store: Store, rows: Rows) -> None:
+        upload = store.begin()
+        await upload.append(cut(b"x" * CHUNK_SIZE))
+        await upload.abort()
+        await upload.abort()
+        assert await rows.count("manifest") == await rows.count("manifest_chunk") == 0
+
+    async def test_an_upload_of_a_dead_process_is_forgotten(
+        self, reopen: Reopen, rows: Rows
+    ) -> None:
+        store = await reopen()
+        await store.begin().append(cut(b"x" * CHUNK_SIZE))
+        assert await rows.count("manifest") == 1
+        await reopen()
+        assert await rows.count("manifest") == await rows.count("manifest_chunk") == 0
+
+    @pytest.mark.parametrize("turns", range(12))
+    async def test_a_cancelled_put_is_whole_or_nothing(
+        self, store: Store, rows: Rows, turns: int
+    ) -> None:
+        await put(store, "a", b"old")
+        new = bytes(range(256)) * 100
+        putting = asyncio.create_task(put(store, "a", new, appended=3))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        putting.cancel()
+        await asyncio.wait({putting})
+        assert await get(store, "a") in (b"old", new)
+        [(unfinished,)] = await rows.fetch("SELECT count(*) FROM manifest WHERE digest IS NULL")
+        assert unfinished == 0
+        await put(store, "a", b"newest")
+        assert await get(store, "a") == b"newest"
+
+    async def test_a_failed_commit_changes_nothing(self, store: Store, rows: Rows) -> None:
+        await put(store, "a", b"old")
+        with pytest.raises(PreconditionFailed):
+            await put(store, "a", b"new", CREATE_ONLY)
+        assert await get(store, "a") == b"old"
+        assert await rows.count("manifest") == await rows.count("chunk") == 1
+
+    async def test_commits_together_are_all_or_none(self, store: Store) -> None:
+        def commit(name: str, content: bytes) -> Commit:
+            return Commit(
+                upload=store.begin(),
+                last=cut(content),
+                digest=Digest.of(content),
+                size=len(content),
+                name=name_of(name),
+                media_type="text/plain",
+                conditions=CREATE_ONLY,
+            )
+
+        await store.commit([commit("a", b"1"), commit("b", b"2")])
+        with pytest.raises(PreconditionFailed):
+            await store.commit([commit("c", b"3"), commit("b", b"4")])
+        assert await names(store) == ["a", "b"]
+        assert await get(store, "b") == b"2"
+
+    # Names and conditions
+
+    async def test_replacing_keeps_the_time_of_creation(self, store: Store) -> None:
+        before = datetime.now(UTC) - timedelta(seconds=1)
+        first = (await put(store, "a", b"1")).file
+        second = await put(store, "a", b"2")
+        assert second.replaced
+        assert second.file.created == first.created >= before
+        assert second.file.modified >= first.modified
+        assert await get(store, "a") == b"2"
+
+    async def test_of_100_create_only_puts_one_wins(self, store: Store) -> None:
+        contents = [str(index).encode() for index in range(100)]
+        results = await asyncio.gather(
+            *(put(store, "a", content, CREATE_ONLY) for content in contents),
+            return_exceptions=True,
+        )
+        winners = [index for index, result in enumerate(results) if isinstance(result, Committed)]
+        losers = [result for result in results if isinstance(result, PreconditionFailed)]
+        assert (len(winners), len(losers)) == (1, 99)
+        assert await get(store, "a") == contents[winners[0]]
+
+    async def test_of_100_replacements_of_one_state_one_wins(self, store: Store) -> None:
+        await put(store, "a", b"old")
+        conditions = Conditions(if_match=etag(b"old"))
+        results = await asyncio.gather(
+            *(put(store, "a", str(index).encode(), conditions) for index in range(100)),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(result, Committed) for result in results) == 1
+        assert sum(isinstance(result, PreconditionFailed) for result in results) == 99
+
+    async def test_delete(self, store: Store) -> None:
+        await put(store, "a", b"x")
+        with pytest.raises(PreconditionFailed):
+            await store.delete_file(name_of("a"), Conditions(if_match=etag(b"y")))
+        await store.delete_file(name_of("a"), Conditions(if_match=etag(b"x")))
+        assert await store.find_file(name_of("a")) is None
+        with pytest.raises(NotFound):
+            await store.delete_file(name_of("a"))
+        with pytest.raises(NotFound):
+            await store.get_file(name_of("a"))
+
+    @pytest.mark.parametrize("verb", ["copy", "move"])
+    async def test_copy_and_move(self, store: Store, rows: Rows, verb: str) -> None:
+        transfer = store.copy_file if verb == "copy" else store.move_file
+        source = (await put(store, "a", b"x")).file
+        assert not await transfer(name_of("a"), name_of("d/b"))
+        target = await store.get_file(name_of("d/b"))
+        assert target.manifest == source.manifest
+        assert target.media_type == source.media_type
+        assert (await store.find_file(name_of("a")) is not None) == (verb == "copy")
+        if verb == "move":
+            assert (target.created, target.modified) == (source.created, source.modified)
+        assert await rows.count("chunk") == 1
+
+    @pytest.mark.parametrize("verb", ["copy", "move"])
+    async def test_copy_and_move_replace_only_if_they_may(self, store: Store, verb: str) -> None:
+        transfer = store.copy_file if verb == "copy" else store.move_file
+        await put(store, "a", b"x")
+        await put(store, "b", b"y")
+        with pytest.raises(AlreadyExists):
+            await transfer(name_of("a"), name_of("b"), overwrite=False)
+        with pytest.raises(PreconditionFailed):
+            await transfer(name_of("a"), name_of("b"), conditions=Conditions(if_match=etag(b"y")))
+        with pytest.raises(Forbidden):
+            await transfer(name_of("a"), name_of("a"))
+        with pytest.raises(NotFound):
+            await transfer(name_of("none"), name_of("b"))
+        with pytest.raises(NameConflict):
+            await transfer(name_of("a"), name_of("b/c"))
+        assert await get(store, "b") == b"y"
+        assert await transfer(name_of("a"), name_of("b"))
+        assert await get(store, "b") == b"x"
+
+    async def test_a_file_and_a_folder_cannot_share_a_name(self, store: Store) -> None:
+        await put(store, "a/b", b"x")
+        await store.make_folder(FolderName("made/"))
+        for name in ("a", "a/b/c", "a/b/c/d", "made"):
+            with pytest.raises(NameConflict):
+                await put(store, name, b"y")
+        for folder in ("a/b/", "a/b/c/"):
+            with pytest.raises(NameConflict):
+                await store.make_folder(FolderName(folder))
+        await put(store, "a/bb", b"z")
+        assert await names(store) == ["a/b", "a/bb"]
+
+    # Folders
+
+    async def test_a_folder_exists_while_a_name_lies_under_it_or_it_was_made(
+        self, store: Store
+    ) -> None:
+        assert await store.folder_exists(FolderName(""))
+        assert not await store.folder_exists(FolderName("a/"))
+        await put(store, "a/b/c", b"x")
+        assert await store.folder_exists(FolderName("a/"))
+        assert await store.folder_exists(FolderName("a/b/"))
+        assert not await store.folder_exists(FolderName("a/b/c/"))
+        await store.make_folder(FolderName("a/made/"))
+        await store.delete_file(name_of("a/b/c"))
+        assert not await store.folder_exists(FolderName("a/b/"))
+        assert await store.folder_exists(FolderName("a/made/"))
+
+    async def test_make_folder_refuses(self, store: Store) -> None:
+        await store.make_folder(FolderName("a/"))
+        with pytest.raises(AlreadyExists):
+            await store.make_folder(FolderName("a/"))
+        with pytest.raises(AlreadyExists):
+            await store.make_folder(FolderName(""))
+        with pytest.raises(NotFound):
+            await store.make_folder(FolderName("none/b/"))
+
+    async def test_delete_folder_takes_what_lies_in_it_and_nothing_else(self, store: Store) -> None:
+        for name in ("a", "d/1", "d/e/2", "d0", "d-", "dd/3"):
+            await put(store, name, b"x")
+        await store.make_folder(FolderName("d/made/"))
+        await store.delete_folder(FolderName("d/"))
+        assert await names(store) == ["a", "d-", "d0", "dd/3"]
+        assert not await store.folder_exists(FolderName("d/"))
+        with pytest.raises(NotFound):
+            await store.delete_folder(FolderName("d/"))
+
+    @pytest.mark.parametrize("verb", ["copy", "move"])
+    async def test_transfer_of_a_folder(self, store: Store, verb: str) -> None:
+        transfer = store.copy_folder if verb == "copy" else store.move_folder
+        for name in ("d/ü1", "d/e/2", "d0", "t/old"):
+            await put(store, name, name.encode())
+        await store.make_folder(FolderName("d/made/"))
+        with pytest.raises(AlreadyExists):
+            await transfer(FolderName("d/"), FolderName("t/"), overwrite=False)
+        assert await transfer(FolderName("d/"), FolderName("t/"))
+        kept = ["d/e/2", "d/ü1"] if verb == "copy" else []
+        assert await names(store) == [*kept, "d0", "t/e/2", "t/ü1"]
+        assert await get(store, "t/ü1") == "d/ü1".encode()
+        assert await store.folder_exists(FolderName("t/made/"))
+        assert await store.folder_exists(FolderName("d/")) == (verb == "copy")
+
+    @pytest.mark.parametrize("verb", ["copy", "move"])
+    async def test_transfer_of_a_folder_refuses(self, store: Store, verb: str) -> None:
+        transfer = store.copy_folder if verb == "copy" else store.move_folder
+        await put(store, "d/" + "x" * 1000, b"x")
+        await put(store, "f", b"x")
+        for target in ("d/", "d/e/"):
+            with pytest.raises(Forbidden):
+                await transfer(FolderName("d/"), FolderName(target))
+        for target in ("f/", "f/g/"):
+            with pytest.raises(NameConflict):
+                await transfer(FolderName("d/"), FolderName(target))
+        with pytest.raises(InvalidName):
+            await transfer(FolderName("d/"), FolderName("y" * 30 + "/"))
+        with pytest.raises(NotFound):
+            await transfer(FolderName("none/"), FolderName("t/"))
+        assert await names(store) == ["d/" + "x" * 1000, "f"]
+
+    # Lists
+
+    @pytest.mark.parametrize("limit", [1, 2, 7, 1000])
+    async def test_list_of_every_odd_name_in_order(self, store: Store, limit: int) -> None:
+        for name in ODD_NAMES:
+            await put(store, name_of(name), b"x")
+        expected = sorted({name_of(name) for name in ODD_NAMES}, key=str.encode)
+        assert await names(store, limit=limit) == expected
+        for prefix in ODD_NAMES:
+            matching = [name for name in expected if name.startswith(prefix)]
+            assert await names(store, prefix, limit=limit) == matching
+
+    @settings(
+        max_examples=30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.differing_executors],
+    )
+    @given(
+        paths=st.sets(
+            st.lists(
+                st.sampled_from(["a", "b", "ab", "-", "0", "é", "\U0010ffff"]),
+                min_size=1,
+                max_size=3,
+            ).map(tuple),
+            max_size=12,
+        ),
+        prefix=st.sampled_from(["", "a", "a/", "ab", "b/a", "\U0010ffff", "é/"]),
+        delimiter=st.sampled_from(["", "/", "b", "a/"]),
+        limit=st.integers(1, 4),
+    )
+    async def test_list_agrees_with_an_independent_model(
+        self, paths: set[tuple[str, ...]], prefix: str, delimiter: str, limit: int
+    ) -> None:
+        async with self.fresh() as store:
+            stored: list[str] = []
+            for path in sorted(paths):
+                name = "/".join(path)
+                if not any(
+                    a.startswith(b + "/")
+                    for other in stored
+                    for a, b in ((name, other), (other, name))
+                ):
+                    await put(store, name, b"x")
+                    stored.append(name)
+            rolled = set()
+            for name in stored:
+                if name.startswith(prefix):
+                    head, found, _ = name[len(prefix) :].partition(delimiter or "\0")
+                    rolled.add(prefix + head + found)
+            expected = sorted(rolled, key=str.encode)
+            listed = await names(store, prefix, delimiter=delimiter, limit=limit)
+            assert listed == expected
+
+    async def test_list_rolls_up_and_shows_made_folders(self, store: Store) -> None:
+        for name in ("a", "d/1", "d/2", "e/f/3", "z"):
+            await put(store, name, b"x")
+        await store.make_folder(FolderName("d/made/"))
+        await store.make_folder(FolderName("empty/"))
+        page = await store.list_files("", delimiter="/")
+        assert [file.name for file in page.files] == ["a", "z"]
+        assert list(page.folders) == ["d/", "e/", "empty/"]
+        assert list((await store.list_files("d/", delimiter="/")).folders) == ["d/made/"]
+        assert list((await store.list_files("")).folders) == []
+
+    async def test_list_goes_on_behind_any_cursor(self, store: Store) -> None:
+        for name in ("a", "c/1", "c/2", "e"):
+            await put(store, name, b"x")
+        for after, expected in {
+            "": ["a", "c/", "e"],
+            "a": ["c/", "e"],
+            "b": ["c/", "e"],
+            "c/": ["e"],
+            "c/1": ["e"],
+            "e": [],
+            "zz": [],
+        }.items():
+            page = await store.list_files("", delimiter="/", after=after)
+            assert sorted([*page.folders, *(file.name for file in page.files)]) == expected
+            assert page.next is None
+
+    # The whole
+
+    async def test_everything_is_there_after_reopening(
+        self, reopen: Reopen, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        store = await reopen()
+        contents = {f"f{size}": random_bytes(size) for size in SIZES}
+        for name, content in contents.items():
+            await put(store, name, content, appended=1)
+        stats = await store.stats()
+        store = await reopen()
+        for name, content in contents.items():
+            assert await get(store, name) == content
+        again = await store.stats()
+        assert (again.files, again.chunks, again.stored_size) == (
+            stats.files,
+            stats.chunks,
+            stats.stored_size,
+        )
+        # New manifests do not take the place of old ones.
+        await put(store, "new", b"new")
+        for name, content in contents.items():
+            assert await get(store, name) == content
+
+    async def test_stats(self, store: Store) -> None:
+        empty = await store.stats()
+        assert (empty.files, empty.contents, empty.chunks, empty.logical_size) == (0, 0, 0, 0)
+        assert empty.ratio is None
+        await put(store, "a", b"x" * (2 * CHUNK_SIZE))
+        await put(store, "b", b"x" * (2 * CHUNK_SIZE))
+        await put(store, "c", b"y")
+        stats = await store.stats()
+        assert (stats.files, stats.contents, stats.chunks) == (3, 2, 2)
+        assert stats.logical_size == 4 * CHUNK_SIZE + 1
+        assert stats.stored_size == CHUNK_SIZE + 1
+        assert stats.ratio == (4 * CHUNK_SIZE + 1) / (CHUNK_SIZE + 1)
+        assert stats.database_size > stats.stored_size
+        assert stats.chunk_size == CHUNK_SIZE
+        assert {"chunkstore", "schema", "blake3"} <= stats.versions.keys()
+
+    async def test_ping(self, store: Store) -> None:
+        await store.ping()
+
+    async def test_many_uploads_interleave(
+        self, store: Store, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        contents = [random_bytes(6 * CHUNK_SIZE + index) for index in range(20)]
+
+        async def put_piecewise(index: int) -> None:
+            upload = store.begin()
+            chunks = cut(contents[index])
+            for chunk, _ in pairwise(chunks):
+                await upload.append([chunk])
+            await store.commit(
+                [
+                    Commit(
+                        upload=upload,
+                        last=chunks[-1:],
+                        digest=Digest.of(contents[index]),
+                        size=len(contents[index]),
+                        name=name_of(str(index)),
+                        media_type="text/plain",
+                    )
+                ]
+            )
+
+        await asyncio.gather(*map(put_piecewise, range(20)))
+        for index, content in enumerate(contents):
+            assert await get(store, str(index)) == content

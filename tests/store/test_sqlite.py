@@ -1,0 +1,295 @@
+"""The store contract on SQLite, and what only SQLite promises."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from chunkstore.errors import (
+    NewerSchema,
+    NotAStore,
+    StoreError,
+    StoreFull,
+    StoreInUse,
+    StoreUnusable,
+)
+from chunkstore.names import FileName, FolderName
+from chunkstore.store.base import Store
+from chunkstore.store.open import open_store
+from chunkstore.store.sqlite import schema
+from chunkstore.store.sqlite.store import SQLiteStore
+from tests.store.conformance import CHUNK_SIZE, Reopen, Rows, StoreConformance, get, names, put
+
+
+class SQLiteRows(Rows):
+    """The database by a connection of its own for each call."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    async def fetch(self, sql: str, *parameters: object) -> Sequence[tuple[object, ...]]:
+        return await asyncio.to_thread(self._run, sql, parameters)
+
+    async def execute(self, sql: str, *parameters: object) -> None:
+        await asyncio.to_thread(self._run, sql, parameters)
+
+    def _run(self, sql: str, parameters: Sequence[object]) -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
+            return db.execute(sql, parameters).fetchall()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+class TestSQLite(StoreConformance):
+    """The conformance suite."""
+
+    @pytest.fixture
+    async def reopen(self, path: Path) -> AsyncIterator[Reopen]:
+        opened: list[Store] = []
+
+        async def reopen() -> Store:
+            while opened:
+                await opened.pop().close()
+            opened.append(await SQLiteStore.open(path, chunk_size=CHUNK_SIZE))
+            return opened[0]
+
+        yield reopen
+        for store in opened:
+            await store.close()
+
+    @pytest.fixture
+    def rows(self, path: Path) -> Rows:
+        return SQLiteRows(path)
+
+    @asynccontextmanager
+    async def fresh(self) -> AsyncIterator[Store]:
+        with tempfile.TemporaryDirectory() as folder:
+            async with opened(Path(folder) / "store.db", chunk_size=CHUNK_SIZE) as store:
+                yield store
+
+
+def query(path: Path, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(sql).fetchall()
+
+
+@asynccontextmanager
+async def opened(
+    path: Path, *, chunk_size: int | None = None, read_only: bool = False
+) -> AsyncIterator[SQLiteStore]:
+    store = await SQLiteStore.open(path, chunk_size=chunk_size, read_only=read_only)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def opened_and_closed(path: Path) -> None:
+    async with opened(path):
+        pass
+
+
+async def test_the_database_is_set_up_for_blobs_and_durability(path: Path) -> None:
+    await opened_and_closed(path)
+    expected = {
+        "page_size": 8192,
+        "auto_vacuum": 2,  # incremental
+        "journal_mode": "wal",
+        "application_id": schema.APPLICATION_ID,
+        "user_version": schema.SCHEMA_VERSION,
+        "integrity_check": "ok",
+    }
+    found = {name: query(path, f"PRAGMA {name}")[0][0] for name in expected}
+    assert found == expected
+
+
+async def test_closing_leaves_one_database_file_and_the_lock(path: Path) -> None:
+    async with opened(path) as store:
+        await put(store, "a", b"x")
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["store.db", "store.db-lock"]
+
+
+async def test_chunk_size_is_kept_and_can_change(path: Path) -> None:
+    content = bytes(range(256)) * 100
+    async with opened(path, chunk_size=CHUNK_SIZE) as store:
+        await put(store, "a", content)
+    async with opened(path) as store:
+        assert store.chunk_size == CHUNK_SIZE
+    async with opened(path, chunk_size=8192) as store:
+        assert store.chunk_size == 8192
+        assert await get(store, "a") == content
+        assert (await store.get_file(FileName("a"))).manifest.chunk_size == CHUNK_SIZE
+    with pytest.raises(ValueError, match="power of two"):
+        await SQLiteStore.open(path, chunk_size=5000)
+
+
+async def test_one_process_writes(path: Path) -> None:
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    async with opened(path):
+        for name in (path, link):
+            with pytest.raises(StoreInUse):
+                await SQLiteStore.open(name)
+    await opened_and_closed(path)
+
+
+async def test_the_lock_dies_with_its_process(path: Path) -> None:
+    program = (
+        "import asyncio, pathlib, sys\n"
+        "from chunkstore.store.sqlite.store import SQLiteStore\n"
+        "async def main():\n"
+        "    store = await SQLiteStore.open(pathlib.Path(sys.argv[1]))\n"
+        "    print('open', flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(path), stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"open\n"
+    with pytest.raises(StoreInUse):
+        await SQLiteStore.open(path)
+    process.kill()
+    await process.wait()
+    await opened_and_closed(path)
+
+
+async def test_a_reader_sees_what_is_committed_and_writes_nothing(path: Path) -> None:
+    with pytest.raises(StoreUnusable):
+        await SQLiteStore.open(path, read_only=True)
+    assert list(path.parent.iterdir()) == []
+    async with opened(path) as store:
+        await put(store, "a", b"x")
+        async with opened(path, read_only=True) as reader:
+            assert (await reader.stats()).files == 1
+            with pytest.raises(StoreError):
+                await reader.delete_folder(FolderName("a/"))
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_what_is_no_store_is_refused_and_left_alone(path: Path, read_only: bool) -> None:
+    path.write_bytes(b"no database at all, but long enough to be looked at" * 100)
+    before = path.read_bytes()
+    with pytest.raises(NotAStore):
+        await SQLiteStore.open(path, read_only=read_only)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_the_database_of_another_program_is_refused(path: Path, read_only: bool) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE theirs (a)")
+    before = path.read_bytes()
+    with pytest.raises(NotAStore):
+        await SQLiteStore.open(path, read_only=read_only)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_a_newer_schema_is_refused(path: Path, read_only: bool) -> None:
+    await opened_and_closed(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+    with pytest.raises(NewerSchema):
+        await SQLiteStore.open(path, read_only=read_only)
+
+
+async def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnusable):
+        await SQLiteStore.open(tmp_path / "none" / "store.db")
+    with pytest.raises(StoreUnusable):
+        await SQLiteStore.open(tmp_path)
+
+
+async def test_an_unknown_scheme_is_refused() -> None:
+    with pytest.raises(StoreUnusable, match="mysql"):
+        await open_store("mysql://localhost/files")
+
+
+def migrate(path: Path, target: int, migrations: Mapping[int, str]) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        schema.prepare(db, target=target, migrations=migrations)
+
+
+def test_a_migration_is_one_transaction(path: Path) -> None:
+    migrate(path, schema.SCHEMA_VERSION, {})
+    steps = {
+        schema.SCHEMA_VERSION: "CREATE TABLE extra (a);",
+        schema.SCHEMA_VERSION + 1: "CREATE TABLE more (a); CREATE TABLE extra (b)",
+    }
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(path, schema.SCHEMA_VERSION + 2, steps)
+    assert query(path, "PRAGMA user_version") == [(schema.SCHEMA_VERSION,)]
+    assert query(path, "SELECT name FROM sqlite_master WHERE name IN ('extra', 'more')") == []
+    steps[schema.SCHEMA_VERSION + 1] = "CREATE TABLE more (a)"
+    migrate(path, schema.SCHEMA_VERSION + 2, steps)
+    assert query(path, "PRAGMA user_version") == [(schema.SCHEMA_VERSION + 2,)]
+    assert len(query(path, "SELECT name FROM sqlite_master WHERE name IN ('extra', 'more')")) == 2
+
+
+async def test_every_schema_version_has_its_migration() -> None:
+    assert sorted(schema.MIGRATIONS) == list(range(1, schema.SCHEMA_VERSION))
+
+
+async def test_small_writes_at_once_share_transactions(path: Path) -> None:
+    async with opened(path) as store:
+        commits = await count_commits(
+            path, lambda: asyncio.gather(*(put(store, f"f{index}", b"x") for index in range(200)))
+        )
+        assert len(await names(store)) == 200
+    # Each commit writes one frame that ends a transaction; 200 puts take a few, not 200.
+    assert 0 < commits <= 10
+
+
+async def count_commits(path: Path, work: Callable[[], Awaitable[object]]) -> int:
+    """Count the transactions that `work` adds to the write-ahead log.
+
+    A frame's header tells at its fifth byte the size of the database if the frame ends a
+    transaction, else 0 (https://www.sqlite.org/fileformat2.html#the_write_ahead_log).
+    """
+    log = path.with_name(f"{path.name}-wal")
+
+    def commits() -> int:
+        content = log.read_bytes()
+        page = int.from_bytes(content[8:12], "big")
+        return sum(
+            content[place + 4 : place + 8] != b"\0\0\0\0"
+            for place in range(32, len(content), 24 + page)
+        )
+
+    before = await asyncio.to_thread(commits)
+    await work()
+    return await asyncio.to_thread(commits) - before
+
+
+async def test_a_full_database_refuses_writes_and_goes_on_reading(
+    path: Path, random_bytes: Callable[[int], bytes]
+) -> None:
+    large = random_bytes(100 * CHUNK_SIZE)
+    async with opened(path, chunk_size=CHUNK_SIZE) as store:
+        await put(store, "old", b"old")
+        connection = store._writer._connection
+        [(pages,)] = await connection.run(lambda db: db.execute("PRAGMA page_count").fetchall())
+        await connection.run(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 4}"))
+        refused, small = await asyncio.gather(
+            put(store, "large", large), put(store, "small", b"x"), return_exceptions=True
+        )
+        assert isinstance(refused, StoreFull)
+        # What fits is not refused with what does not.
+        assert not isinstance(small, BaseException)
+        assert await get(store, "old") == b"old"
+        await connection.run(lambda db: db.execute("PRAGMA max_page_count = 1000000"))
+        await put(store, "large", large)
+        assert await get(store, "large") == large
