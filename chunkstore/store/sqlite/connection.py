@@ -3,7 +3,7 @@
 Each call of aiosqlite costs a hop to its thread and back, longer than most queries take. So work
 is not sent there statement by statement: a **job** is a plain function of the `sqlite3`
 connection, and runs there whole. aiosqlite offers this only as the protected method that its own
-methods are made of, which the subclass here makes public.
+methods are made of, which the subclass here makes public; it also sets the thread's `daemon` flag.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ class Connection(aiosqlite.Connection):
     async def open(cls, connector: Callable[[], sqlite3.Connection]) -> Connection:
         """Open a connection; `connector` makes it and runs on the new thread."""
         connection = cls(connector, iter_chunk_size=64)
+        # A store that nobody closed must not keep its process from ending.
+        connection._thread.daemon = True
         with translated_errors():
             await connection
         return connection

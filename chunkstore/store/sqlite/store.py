@@ -140,6 +140,8 @@ class SQLiteStore(Store):
     ) -> SQLiteStore:
         try:
             connection = await Connection.open(partial(connect_writer, path))
+        except StoreUnusable:
+            raise
         except StoreError as error:
             raise StoreUnusable("The database cannot be opened or created.") from error
         try:
@@ -315,6 +317,8 @@ class SQLiteStore(Store):
 
 def _acquire_lock(path: Path) -> FileLock:
     """Take the lock that says who writes. It goes with the process, however that ends."""
+    if not path.parent.is_dir():
+        raise StoreUnusable(f"There is no folder {path.parent}.")
     lock = FileLock(f"{path}-lock", timeout=0, thread_local=False)
     try:
         lock.acquire()
