@@ -59,15 +59,20 @@ db_option = click.option(
 )
 
 
-@click.group(
-    context_settings={"auto_envvar_prefix": "CHUNKSTORE", "help_option_names": ["-h", "--help"]}
-)
+# Each option is also an environment variable, --db being CHUNKSTORE_DB for every command.
+SETTINGS = {"auto_envvar_prefix": "CHUNKSTORE", "help_option_names": ["-h", "--help"]}
+
+
+@click.group(context_settings=SETTINGS)
 @click.version_option(chunkstore.__version__, prog_name="chunkstore")
 def cli() -> None:
-    """A file server that keeps files as deduplicated chunks in a database."""
+    """A file server that keeps files as deduplicated chunks in a database.
+
+    Each option can also be set in the environment: --max-file-size as CHUNKSTORE_MAX_FILE_SIZE.
+    """
 
 
-@cli.command()
+@cli.command(context_settings=SETTINGS)
 @db_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
@@ -105,7 +110,7 @@ def serve(**options: Any) -> None:  # noqa: ANN401 - click gives them by name
     run(run_server(config, lambda url: click.echo(f"Serving {config.db} at {url}")), config.db)
 
 
-@cli.command()
+@cli.command(context_settings=SETTINGS)
 @db_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def stats(db: str, *, as_json: bool) -> None:

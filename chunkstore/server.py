@@ -15,11 +15,15 @@ from aiohttp import web
 from chunkstore.config import ServeConfig
 from chunkstore.errors import ChunkstoreError
 from chunkstore.http import create_app
+from chunkstore.http.draining import Drain
+from chunkstore.http.protocol import ProblemRunner
 from chunkstore.store.open import open_store
 
 _logger = logging.getLogger(__name__)
 
 _KEEPALIVE_SECONDS: Final = 75.0
+# For requests that have not ended by then, to notice that they are cut off.
+_CUT_OFF_SECONDS: Final = 1.0
 _BACKLOG: Final = 1024
 _ACCESS_LOG: Final = '%a "%r" %s %b %Tfs "%{User-Agent}i"'
 
@@ -46,18 +50,20 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
             _stop_on_signals(stop)
             announce(url)
             await stop.wait()
-            _logger.info("Stopping: requests under way may end, no new ones are accepted.")
     finally:
         await store.close()
 
 
 @asynccontextmanager
 async def _listening(app: web.Application, config: ServeConfig) -> AsyncIterator[str]:
-    runner = web.AppRunner(
+    """Answer requests within the context; leaving it waits for those under way."""
+    drain = Drain()
+    drain.install(app)
+    runner = ProblemRunner(
         app,
         auto_decompress=False,
         keepalive_timeout=_KEEPALIVE_SECONDS,
-        shutdown_timeout=config.shutdown_seconds,
+        shutdown_timeout=_CUT_OFF_SECONDS,
         access_log_format=_ACCESS_LOG,
     )
     await runner.setup()
@@ -69,6 +75,9 @@ async def _listening(app: web.Application, config: ServeConfig) -> AsyncIterator
             raise CannotListen(_why_not(error, config)) from error
         host, port = runner.addresses[0][:2]
         yield f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        await site.stop()
+        _logger.info("Stopping: requests under way may end, no new ones are accepted.")
+        await drain.wait(config.shutdown_seconds)
     finally:
         await runner.cleanup()
 

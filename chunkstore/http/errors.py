@@ -100,11 +100,8 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     return response
 
 
-def problem_response(request: web.Request, problem: Problem, detail: str) -> web.Response:
-    """Return the answer that tells of a problem."""
-    if prefers_html(request):
-        context = {"title": problem.status.phrase, "detail": detail}
-        return render(request, "error.html", context, problem.status)
+def problem_document(problem: Problem, detail: str) -> web.Response:
+    """Return the answer that tells a program of a problem."""
     document = {
         "type": _TYPE_PREFIX + problem.slug,
         "title": problem.status.phrase,
@@ -114,6 +111,14 @@ def problem_response(request: web.Request, problem: Problem, detail: str) -> web
     return web.Response(
         status=problem.status, body=json.dumps(document).encode(), content_type=PROBLEM_TYPE
     )
+
+
+def problem_response(request: web.Request, problem: Problem, detail: str) -> web.Response:
+    """Return the answer that tells of a problem: to a browser as a page."""
+    if prefers_html(request):
+        context = {"title": problem.status.phrase, "detail": detail}
+        return render(request, "error.html", context, problem.status)
+    return problem_document(problem, detail)
 
 
 def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError) -> web.Response:

@@ -1,0 +1,50 @@
+"""Letting requests under way end before the server does.
+
+aiohttp's own shutdown waits for handlers but reads nothing from their connections any more, so
+that an upload could never end. Here requests are counted, and what is stopped first is only the
+acceptance of new connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+
+class Drain:
+    """Counts the requests under way in the application it is installed in."""
+
+    def __init__(self) -> None:
+        self._under_way = 0
+        self._draining = False
+        self._ended = asyncio.Event()
+
+    def install(self, app: web.Application) -> None:
+        """Count the requests of `app`, which does not run yet."""
+
+        @web.middleware
+        async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self._under_way += 1
+            try:
+                response = await handler(request)
+            finally:
+                self._under_way -= 1
+                self._ended.set()
+            if self._draining and not response.prepared:
+                response.force_close()
+            return response
+
+        app.middlewares.insert(0, count)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until no request is under way, for at most so long."""
+        self._draining = True
+        try:
+            async with asyncio.timeout(seconds):
+                while self._under_way:
+                    self._ended.clear()
+                    await self._ended.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,63 @@
+"""Problem documents also for what is no HTTP request, which no handler ever sees.
+
+aiohttp answers what its parser refuses, an unknown method among it, with plain text, in a method
+of its protocol class, and has no public way to put another class in its place. The runner here
+does that, by the one protected method that makes the server.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
+
+from chunkstore.http.errors import Problem, problem_document
+
+_logger = logging.getLogger(__name__)
+
+
+class _Protocol(RequestHandler):
+    """A connection on which every error is a problem document."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        _logger.info("No HTTP request from %s: %s", request.remote, type(exc).__name__)
+        problem, detail = _explain(HTTPStatus(status), exc)
+        response = problem_document(problem, detail)
+        response.force_close()
+        return response
+
+
+def _explain(status: HTTPStatus, error: HttpProcessingError) -> tuple[Problem, str]:
+    if isinstance(error, BadHttpMethod):
+        return Problem(HTTPStatus.NOT_IMPLEMENTED, "unknown-method"), "The method is unknown."
+    return Problem(status, "malformed-request"), "This is not a request that HTTP allows."
+
+
+class _Server(web.Server):
+    """Makes such connections."""
+
+    def __call__(self) -> RequestHandler:
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class ProblemRunner(web.AppRunner):
+    """Runs an application so that every error is a problem document."""
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        return _Server(
+            server.request_handler, request_factory=server.request_factory, **server._kwargs
+        )

@@ -1,0 +1,215 @@
+"""The program as its users run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+import chunkstore
+from tests.process import ServerProcess, run_command, served
+
+
+def put(server: ServerProcess, name: str, content: bytes) -> None:
+    request = Request(f"{server.url}files/{name}", data=content, method="PUT")
+    with urlopen(request) as response:
+        assert response.status in (200, 201)
+
+
+def get(server: ServerProcess, name: str) -> bytes:
+    with urlopen(f"{server.url}files/{name}") as response:
+        content: bytes = response.read()
+        return content
+
+
+def fails_with_one_line(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert line.startswith("chunkstore: ")
+    return line
+
+
+def test_one_line_tells_where_the_server_listens(tmp_path: Path) -> None:
+    with served(tmp_path) as server:
+        assert server.announcement.startswith("Serving chunkstore.db at http://127.0.0.1:")
+        assert get(server, "")
+
+
+def test_content_outlives_the_process(tmp_path: Path) -> None:
+    with served(tmp_path) as server:
+        put(server, "a", b"content")
+        assert server.stop() == 0
+    with served(tmp_path, port=server.port) as again:
+        assert get(again, "a") == b"content"
+
+
+def test_content_outlives_a_killed_process(tmp_path: Path) -> None:
+    with served(tmp_path) as server:
+        put(server, "a", b"content")
+        server.kill()
+    figures = json.loads(run_command(tmp_path, "stats", "--json").stdout)
+    assert figures["files"] == 1
+    with served(tmp_path) as again:
+        assert get(again, "a") == b"content"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_requests_end_then_closes_the_database(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    content = os.urandom(1000)
+    with served(tmp_path) as server, socket.create_connection(("127.0.0.1", server.port)) as raw:
+        raw.sendall(b"PUT /files/a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n")
+        raw.sendall(b"Content-Length: 1000\r\n\r\n")
+        assert raw.recv(1000).startswith(b"HTTP/1.1 100 ")
+        raw.sendall(content[:500])
+        server.signal(number)
+        # The log says so once no new connection is accepted.
+        while "Stopping" not in server.log.read_text():
+            assert server.running
+        raw.sendall(content[500:])
+        assert raw.recv(1000).startswith(b"HTTP/1.1 201 ")
+        assert server.wait() == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "chunkstore.db", "chunkstore.db-lock", "server.log",
+    ]  # fmt: skip
+    with served(tmp_path) as again:
+        assert get(again, "a") == content
+
+
+def test_requests_that_do_not_end_are_cut_off(tmp_path: Path) -> None:
+    with (
+        served(tmp_path, "--shutdown-timeout", "0.1s") as server,
+        socket.create_connection(("127.0.0.1", server.port)) as raw,
+    ):
+        raw.sendall(b"PUT /files/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        raw.sendall(b"not all of it")
+        assert get(server, "") == b'{"files": [], "folders": [], "next": null}'
+        assert server.stop() == 0
+    with served(tmp_path) as again:
+        assert get(again, "") == b'{"files": [], "folders": [], "next": null}'
+
+
+def test_the_access_log_has_one_line_a_request(tmp_path: Path) -> None:
+    with served(tmp_path) as server:
+        put(server, "a%20b", b"x")
+        get(server, "a%20b")
+        assert server.stop() == 0
+    lines = [line for line in server.log.read_text().splitlines() if "/files/" in line]
+    assert len(lines) == 2
+    assert '"PUT /files/a%20b HTTP/1.1" 201' in lines[0]
+    assert '"GET /files/a%20b HTTP/1.1" 200' in lines[1]
+
+
+def test_what_is_no_request_is_answered_with_a_problem(tmp_path: Path) -> None:
+    expected = {
+        b"FOO / HTTP/1.1\r\nHost: x\r\n\r\n": (501, "unknown-method"),
+        b"GET / HTTP/1.1\r\nno header\r\n\r\n": (400, "malformed-request"),
+        b"GET / HTTP/1.1\r\nX: " + b"x" * 20000 + b"\r\n\r\n": (400, "malformed-request"),
+    }
+    with served(tmp_path) as server:
+        for request, (status, slug) in expected.items():
+            with socket.create_connection(("127.0.0.1", server.port)) as raw:
+                raw.sendall(request)
+                head, _, body = raw.makefile("rb").read().partition(b"\r\n\r\n")
+            assert int(head.split()[1]) == status
+            assert b"Content-Type: application/problem+json" in head
+            assert json.loads(body)["type"] == f"urn:chunkstore:problem:{slug}"
+
+
+def test_settings_come_from_the_environment_too(tmp_path: Path) -> None:
+    result = run_command(tmp_path, "stats", environment={"CHUNKSTORE_DB": "other.db"})
+    assert "other.db" in fails_with_one_line(result)
+    result = run_command(
+        tmp_path, "serve", "--chunk-size", "4KiB", environment={"CHUNKSTORE_PORT": "none"}
+    )
+    assert result.returncode == 2
+    assert "--port" in result.stderr
+
+
+def test_stats(tmp_path: Path) -> None:
+    with served(tmp_path, "--chunk-size", "4KiB") as server:
+        put(server, "a", b"x" * 8192)
+        put(server, "b", b"x" * 8192)
+        shown = run_command(tmp_path, "stats").stdout
+        figures = json.loads(run_command(tmp_path, "stats", "--json").stdout)
+        with urlopen(f"{server.url}stats") as response:
+            assert json.load(response) == figures
+    assert "ratio          4.000" in shown
+    assert (figures["files"], figures["contents"], figures["chunks"]) == (2, 1, 1)
+    assert (figures["logical_size"], figures["stored_size"], figures["ratio"]) == (16384, 4096, 4)
+    assert figures["versions"]["chunkstore"] == chunkstore.__version__
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    with served(tmp_path) as server:
+        result = run_command(tmp_path, "serve", "--db", "b.db", "--port", str(server.port))
+        assert "in use" in fails_with_one_line(result)
+
+
+def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
+    fails_with_one_line(run_command(tmp_path, "serve", "--host", "192.0.2.1", "--port", "0"))
+
+
+def test_a_store_that_another_process_serves(tmp_path: Path) -> None:
+    with served(tmp_path):
+        line = fails_with_one_line(run_command(tmp_path, "serve", "--port", "0"))
+        assert "chunkstore.db: Another process" in line
+
+
+def test_a_database_that_is_not_ours(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "chunkstore.db")) as db:
+        db.execute("CREATE TABLE theirs (a)")
+    for command in (("serve", "--port", "0"), ("stats",)):
+        assert "another program" in fails_with_one_line(run_command(tmp_path, *command))
+    (tmp_path / "text.db").write_text("text, no database" * 100)
+    for command in (("serve", "--port", "0"), ("stats",)):
+        fails_with_one_line(run_command(tmp_path, *command, "--db", "text.db"))
+
+
+def test_a_newer_schema(tmp_path: Path) -> None:
+    with served(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / "chunkstore.db")) as db:
+        db.execute("PRAGMA user_version = 1000")
+    for command in (("serve", "--port", "0"), ("stats",)):
+        assert "newer chunkstore" in fails_with_one_line(run_command(tmp_path, *command))
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    for place in ("none/chunkstore.db", "/proc/chunkstore.db"):
+        fails_with_one_line(run_command(tmp_path, "serve", "--port", "0", "--db", place))
+    fails_with_one_line(run_command(tmp_path, "stats"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--chunk-size", "5000"),
+        ("--chunk-size", "2MiB"),
+        ("--max-file-size", "much"),
+        ("--port", "70000"),
+        ("--shutdown-timeout", "soon"),
+    ],
+)
+def test_an_option_that_makes_no_sense(tmp_path: Path, options: tuple[str, str]) -> None:
+    result = run_command(tmp_path, "serve", *options)
+    assert result.returncode == 2
+    assert options[0] in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_script_is_the_same_program() -> None:
+    script = Path(sys.executable).with_name("chunkstore")
+    shown = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == f"chunkstore, version {chunkstore.__version__}"
