@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import pytest
 from blake3 import blake3
 
 from tests.process import ServerProcess, served
+from tests.programs import require_program
 
 RandomBytes = Callable[[int], bytes]
 SIZE = 24 * 1024 * 1024 + 12345
@@ -35,8 +35,7 @@ def content(tmp_path: Path, random_bytes: RandomBytes) -> bytes:
 
 
 def run(folder: Path, *command: str) -> str:
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
+    require_program(command[0])
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout
 
@@ -117,8 +116,7 @@ def test_a_download_cut_by_restarting_the_server_goes_on(
 
 def cut_download(folder: Path, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
     """Start a slow download and return it when a random part has come."""
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
+    require_program(command[0])
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
     back = folder / "back"
     enough = random.randrange(1, SIZE // 2)

@@ -1,0 +1,5 @@
+"""`python -m benchmarks`: run the benchmark."""
+
+from benchmarks.throughput import main
+
+main()
