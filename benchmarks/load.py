@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,18 +22,30 @@ def upload(port: int, name: str, source: Path) -> None:
             answer.read()
 
 
-def download(port: int, name: str, size: int) -> None:
-    """Get `name` and throw it away; `size` is what must come."""
-    buffer = bytearray(_BUFFER_SIZE)
+def download(
+    port: int, name: str, size: int, take: Callable[[memoryview], object] | None = None
+) -> str:
+    """Get `name`, give its bytes to `take` or throw them away, and return its ETag.
+
+    `size` is what must come.
+    """
+    buffer = memoryview(bytearray(_BUFFER_SIZE))
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(_head("GET", name, 0, keep_alive=False))
-        received = connection.recv_into(buffer)
-        _check(bytes(buffer[: buffer.index(b"\r\n") + 2]))
-        received -= buffer.index(b"\r\n\r\n") + 4
-        while piece := connection.recv_into(buffer):
-            received += piece
+        head, _, first = connection.recv(_BUFFER_SIZE).partition(b"\r\n\r\n")
+        _check(head)
+        received = _take(memoryview(first), take)
+        while length := connection.recv_into(buffer):
+            received += _take(buffer[:length], take)
     if received != size:
         raise RuntimeError(f"{received} bytes came of {size}")
+    return head.partition(b'ETag: "')[2].partition(b'"')[0].decode()
+
+
+def _take(piece: memoryview, take: Callable[[memoryview], object] | None) -> int:
+    if take is not None:
+        take(piece)
+    return len(piece)
 
 
 def put_many(port: int, names: Sequence[str], contents: Sequence[bytes], clients: int) -> None:

@@ -48,7 +48,7 @@ def run(size: int, small_files: int, clients: int, repetitions: int, folder: Pat
     source = folder / "content"
     figures: dict[tuple[str, str], list[float]] = {}
     for _ in range(repetitions):
-        _write_random(source, size)
+        write_random(source, size)
         with _fresh_server(folder) as server:
             for work, unit, rate in _measure(server, source, size, small_files, clients):
                 figures.setdefault((work, unit), []).append(rate)
@@ -76,7 +76,7 @@ def _measure(
     yield f"GET {kind}", "files/s", small_files / _seconds(get)
 
 
-def _seconds(work: Callable[[], None]) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -88,7 +88,8 @@ def _fresh_server(folder: Path) -> Iterator[ServerProcess]:
         yield server
 
 
-def _write_random(path: Path, size: int) -> None:
+def write_random(path: Path, size: int) -> None:
+    """Write an incompressible file of `size` bytes, through to the disk."""
     with path.open("wb") as file:
         for start in range(0, size, MB):
             file.write(os.urandom(min(MB, size - start)))
