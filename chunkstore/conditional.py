@@ -18,6 +18,14 @@ from chunkstore.errors import InvalidRequest, PreconditionFailed
 
 # RFC 9110 §8.8.3: etagc is %x21 / %x23-7E / obs-text.
 _ENTITY_TAG: Final = re.compile(r'(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e\x80-\U0010ffff]*)"')
+# RFC 9110 §5.6.7: the format to send, and the two obsolete ones that are read as well.
+_HTTP_DATE: Final = re.compile(
+    r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
+    r"|(Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, [0-9]{2}-[A-Z][a-z]{2}-[0-9]{2}"
+    r" [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
+    r"|(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ 0-9][0-9]"
+    r" [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4}"
+)
 _SEPARATOR: Final = re.compile(r"[ \t]*(?:,[ \t]*)+|[ \t]*$")
 
 
@@ -176,10 +184,10 @@ def parse_http_date(lines: Sequence[str]) -> datetime | None:
 
     RFC 9110 §13.1.3 and §13.1.4: conditions with an invalid date are ignored.
     """
-    if len(lines) != 1 or not lines[0].strip().endswith("GMT"):
+    if len(lines) != 1 or not _HTTP_DATE.fullmatch(text := lines[0].strip(" \t")):
         return None
     try:
-        parsed = parsedate_to_datetime(lines[0].strip())
+        parsed = parsedate_to_datetime(text)
     except ValueError:
         return None
     return parsed.replace(tzinfo=UTC)

@@ -48,13 +48,14 @@ def parse_folder_name(text: str) -> FolderName:
         if text:
             raise InvalidName("The name has an empty segment.")
         return ROOT
-    return FolderName(_canonical(path) + "/")
+    return FolderName(_canonical(path, ending="/") + "/")
 
 
-def _canonical(path: str) -> str:
+def _canonical(path: str, ending: str = "") -> str:
+    """Return the path in NFC; with its `ending` it must not be too long."""
     name = unicodedata.normalize("NFC", path)
     try:
-        size = len(name.encode())
+        size = len((name + ending).encode())
     except UnicodeEncodeError as error:
         raise InvalidName("The name is not valid Unicode.") from error
     if size > MAX_NAME_SIZE:
@@ -75,13 +76,14 @@ def decode_path(raw: str) -> str:
     Raises:
         InvalidName: a `%` begins no two digits, or the bytes are not UTF-8.
     """
-    octets = unquote_to_bytes(raw)
+    try:
+        octets = unquote_to_bytes(raw)
+        text = octets.decode()
+    except UnicodeError as error:
+        raise InvalidName("The name is not valid UTF-8.") from error
     if octets.count(b"%") != raw.count("%25"):
         raise InvalidName("The name has a % that is not followed by two hexadecimal digits.")
-    try:
-        return octets.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidName("The name is not valid UTF-8.") from error
+    return text
 
 
 def encode_path(name: str) -> str:

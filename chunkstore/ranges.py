@@ -74,9 +74,15 @@ def _resolve(first: str, last: str, size: int) -> ByteRange | None:
     start = _number(first)
     if not last:
         return ByteRange(start, max(start, size))
-    if _number(last) < start:
+    if _is_less(last, first):
         return None
     return ByteRange(start, min(_number(last) + 1, max(start, size)))
+
+
+def _is_less(digits: str, other: str) -> bool:
+    """Compare numbers of any length, which int() does not take."""
+    one, two = digits.lstrip("0"), other.lstrip("0")
+    return (len(one), one) < (len(two), two)
 
 
 def _number(digits: str) -> int:

@@ -93,11 +93,13 @@ class Receiver:
         )
 
     async def close(self) -> None:
-        """Forget what was not committed."""
+        """Forget what was not committed, also if the caller is cancelled once more meanwhile."""
         if self._appending is not None:
-            await _discard(self._appending)
+            self._appending.cancel()
+            self._appending.add_done_callback(_retrieve)
         self._release()
-        await self.upload.abort()
+        # The store runs what it is asked for in order, so this comes behind the last batch.
+        await asyncio.shield(self.upload.abort())
 
     async def _take(self, piece: bytes) -> None:
         if self._reservation is None:
@@ -187,9 +189,8 @@ class Service:
                     yield window
         finally:
             if reading is not None:
-                await _discard(reading)
-                if not reading.cancelled() and reading.exception() is None:
-                    reading.result()[1].release()
+                reading.cancel()
+                reading.add_done_callback(_give_back)
 
     async def _read_window(
         self, manifest: Manifest, start: int, stop: int
@@ -212,9 +213,12 @@ def _release(reservation: Reservation, _: asyncio.Task[None]) -> None:
     reservation.release()
 
 
-async def _discard(task: asyncio.Task[Any]) -> None:
-    """Stop a task whose result nobody waits for any more, and see it end."""
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()
+def _give_back(reading: asyncio.Task[tuple[bytes, Reservation]]) -> None:
+    """Release the memory of a window that nobody waits for any more."""
+    if _retrieve(reading):
+        reading.result()[1].release()
+
+
+def _retrieve(task: asyncio.Task[Any]) -> bool:
+    """Return whether a task has a result; asyncio warns of an error that nobody looks at."""
+    return not task.cancelled() and task.exception() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Final
 
 _SIZE: Final = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
@@ -27,16 +28,16 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text.strip())
     factor = _FACTORS.get(match["unit"].lower()) if match else None
-    if match is None or factor is None or (size := float(match["amount"]) * factor) % 1:
+    if match is None or factor is None or (size := Fraction(match["amount"]) * factor) % 1:
         raise ValueError(f"{text!r} is not a size like 65536, 256KiB or 2GB")
-    return int(match["amount"]) * factor if match["amount"].isdigit() else int(size)
+    return int(size)
 
 
 def format_size(size: int) -> str:
     """Return `size` bytes as a person reads it, to a tenth of a unit."""
     amount = float(size)
     for unit in _SIZE_UNITS:
-        if amount < _STEP or unit == _SIZE_UNITS[-1]:
+        if round(amount, 1) < _STEP or unit == _SIZE_UNITS[-1]:
             break
         amount /= _STEP
     return f"{size} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 from aiohttp.test_utils import TestClient
 from blockbuster import BlockBuster, blockbuster_ctx
@@ -50,7 +51,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 @pytest.fixture
 async def client(
     store: Store, aiohttp_server: AiohttpServer, aiohttp_client: AiohttpClient
-) -> TestClient:
+) -> TestClient[web.BaseRequest, None]:
     """Return a client of a server that serves `store` on a real socket."""
     server = await aiohttp_server(create_app(store), auto_decompress=False)
     return await aiohttp_client(server)

@@ -1,0 +1,262 @@
+"""The memory budget: never more than there is, in the order of asking, and nothing leaks."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chunkstore.memory import MemoryBudget, Reservation
+
+LIMIT = 1000
+
+
+async def let_others_run() -> None:
+    """Give every task that can go on the turns it needs; nothing here waits for more."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def ask(budget: MemoryBudget, least: int, most: int | None = None) -> asyncio.Task[Reservation]:
+    return asyncio.create_task(budget.reserve(least, least if most is None else most))
+
+
+async def test_all_is_free_at_first() -> None:
+    budget = MemoryBudget(LIMIT)
+    assert budget.free == budget.limit == LIMIT
+
+
+async def test_what_is_reserved_is_not_free_until_it_is_released() -> None:
+    budget = MemoryBudget(LIMIT)
+    reservation = await budget.reserve(10, 50)
+    assert reservation.size == 50
+    assert budget.free == LIMIT - 50
+    reservation.release()
+    assert reservation.size == 0
+    assert budget.free == LIMIT
+
+
+async def test_the_second_release_is_harmless() -> None:
+    budget = MemoryBudget(LIMIT)
+    first, second = await budget.reserve(10, 10), await budget.reserve(20, 20)
+    first.release()
+    first.release()
+    assert budget.free == LIMIT - 20
+    second.release()
+    assert budget.free == LIMIT
+
+
+async def test_leaving_the_context_releases() -> None:
+    budget = MemoryBudget(LIMIT)
+    with await budget.reserve(10, 10) as reservation:
+        assert budget.free == LIMIT - reservation.size
+    assert budget.free == LIMIT
+    with pytest.raises(ZeroDivisionError), await budget.reserve(10, 10):
+        raise ZeroDivisionError
+    assert budget.free == LIMIT
+
+
+async def test_the_first_to_come_does_not_get_everything() -> None:
+    budget = MemoryBudget(LIMIT)
+    sizes = [(await budget.reserve(1, LIMIT)).size for _ in range(20)]
+    assert sizes[0] <= LIMIT // 2
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < sizes[0]
+    assert sum(sizes) <= LIMIT
+
+
+@pytest.mark.parametrize("least", [1, 100, 500, 999, 1000])
+async def test_the_least_is_honoured_however_little_is_free(least: int) -> None:
+    budget = MemoryBudget(LIMIT)
+    await budget.reserve(LIMIT - least, LIMIT - least)
+    assert (await budget.reserve(least, LIMIT)).size == least
+    assert budget.free == 0
+
+
+async def test_who_asks_for_more_than_there_is_waits_for_all_there_is() -> None:
+    budget = MemoryBudget(LIMIT)
+    with await budget.reserve(1, 1):
+        asking = ask(budget, 5 * LIMIT)
+        await let_others_run()
+        assert not asking.done()
+    reservation = await asking
+    assert reservation.size == LIMIT
+    reservation.release()
+    assert budget.free == LIMIT
+
+
+async def test_a_waiter_goes_on_when_enough_is_released_and_not_before() -> None:
+    budget = MemoryBudget(LIMIT)
+    first, second = await budget.reserve(400, 400), await budget.reserve(600, 600)
+    asking = ask(budget, 500)
+    first.release()
+    await let_others_run()
+    assert not asking.done()
+    second.release()
+    assert (await asking).size == 500
+
+
+async def test_one_release_serves_all_who_fit() -> None:
+    budget = MemoryBudget(LIMIT)
+    everything = await budget.reserve(LIMIT, LIMIT)
+    asking = [ask(budget, 300) for _ in range(4)]
+    await let_others_run()
+    everything.release()
+    await let_others_run()
+    assert [task.done() for task in asking] == [True, True, True, False]
+    (await asking[0]).release()
+    assert (await asking[3]).size == 300
+
+
+async def test_a_small_wish_does_not_overtake_a_large_one() -> None:
+    budget = MemoryBudget(LIMIT)
+    half = await budget.reserve(500, 500)
+    large = ask(budget, 600)
+    await let_others_run()
+    small = ask(budget, 1)
+    await let_others_run()
+    assert not large.done()
+    assert not small.done()
+    half.release()
+    assert (await large).size == 600
+    assert (await small).size == 1
+
+
+async def test_who_gives_up_lets_those_behind_go_on() -> None:
+    budget = MemoryBudget(LIMIT)
+    await budget.reserve(500, 500)
+    large, small = ask(budget, 600), ask(budget, 100)
+    await let_others_run()
+    large.cancel()
+    assert (await small).size == 100
+    assert large.cancelled()
+    assert budget.free == 400
+
+
+async def test_who_gives_up_in_the_middle_leaves_the_order_as_it_is() -> None:
+    budget = MemoryBudget(LIMIT)
+    everything = await budget.reserve(LIMIT, LIMIT)
+    first, second, third = ask(budget, 600), ask(budget, 100), ask(budget, 500)
+    await let_others_run()
+    second.cancel()
+    await let_others_run()
+    everything.release()
+    await let_others_run()
+    assert first.done()
+    assert not third.done()
+    (await first).release()
+    assert (await third).size == 500
+
+
+async def test_who_is_cancelled_at_the_moment_of_being_served_takes_nothing() -> None:
+    budget = MemoryBudget(LIMIT)
+    everything = await budget.reserve(LIMIT, LIMIT)
+    first, second = ask(budget, LIMIT), ask(budget, LIMIT)
+    await let_others_run()
+    everything.release()
+    first.cancel()
+    assert (await second).size == LIMIT
+    assert first.cancelled()
+    second.result().release()
+    assert budget.free == LIMIT
+
+
+async def test_a_newcomer_waits_behind_one_who_is_giving_up() -> None:
+    budget = MemoryBudget(LIMIT)
+    await budget.reserve(500, 500)
+    first = ask(budget, 600)
+    await let_others_run()
+    first.cancel()
+    newcomer = ask(budget, 100)
+    assert (await newcomer).size == 100
+    assert budget.free == 400
+
+
+@dataclass
+class Schedule:
+    """Runs requests on a budget and checks after each step what must hold."""
+
+    budget: MemoryBudget
+    requests: list[tuple[int, int, asyncio.Task[Reservation]]] = field(default_factory=list)
+
+    def ask(self, least: int, most: int) -> None:
+        self.requests.append((least, most, ask(self.budget, least, most)))
+
+    def release(self, place: int) -> None:
+        if granted := self.granted():
+            granted[place % len(granted)].release()
+
+    def cancel(self, place: int) -> None:
+        if self.requests:
+            self.requests[place % len(self.requests)][2].cancel()
+
+    def granted(self) -> list[Reservation]:
+        done = [task for *_, task in self.requests if task.done() and not task.cancelled()]
+        return [task.result() for task in done]
+
+    def check_bounds(self) -> None:
+        held = sum(reservation.size for reservation in self.granted())
+        assert 0 <= self.budget.free <= self.budget.limit - held
+
+    async def settle(self) -> None:
+        before = {id(task) for *_, task in self.requests if task.done()}
+        await let_others_run()
+        self._check_new_grants(before)
+        self._check_that_nothing_leaked()
+        self._check_the_queue()
+
+    def _check_new_grants(self, before: set[int]) -> None:
+        for least, most, task in self.requests:
+            if id(task) not in before and task.done() and not task.cancelled():
+                least = min(least, self.budget.limit)
+                assert least <= task.result().size <= max(least, most)
+
+    def _check_that_nothing_leaked(self) -> None:
+        held = sum(reservation.size for reservation in self.granted())
+        assert self.budget.free + held == self.budget.limit
+
+    def _check_the_queue(self) -> None:
+        in_order = [(least, task) for least, _, task in self.requests if not task.cancelled()]
+        served = [task.done() for _, task in in_order]
+        assert served == sorted(served, reverse=True), "somebody has overtaken"
+        waiting = [least for least, task in in_order if not task.done()]
+        if waiting:
+            assert min(waiting[0], self.budget.limit) > self.budget.free, "nobody need wait"
+
+
+sizes = st.integers(min_value=0, max_value=60)
+steps = st.one_of(
+    st.tuples(st.just("ask"), sizes, sizes),
+    st.tuples(st.sampled_from(["release", "cancel"]), st.integers(min_value=0, max_value=20)),
+    st.just(("settle",)),
+)
+
+
+@given(limit=st.integers(min_value=1, max_value=50), schedule=st.lists(steps, max_size=40))
+async def test_any_schedule_keeps_the_budget(
+    limit: int, schedule: list[tuple[object, ...]]
+) -> None:
+    budget = MemoryBudget(limit)
+    run = Schedule(budget)
+    for step in schedule:
+        match step:
+            case ("ask", int(least), int(most)):
+                run.ask(least, most)
+            case ("release", int(place)):
+                run.release(place)
+            case ("cancel", int(place)):
+                run.cancel(place)
+            case _:
+                await run.settle()
+        run.check_bounds()
+    await run.settle()
+    while not all(task.done() for *_, task in run.requests):
+        for reservation in run.granted():
+            reservation.release()
+        await run.settle()
+    for reservation in run.granted():
+        reservation.release()
+    assert budget.free == limit
