@@ -136,6 +136,8 @@ class Conditions:
         return False
 
 
+# Of what exists and has neither ETag nor time: no tag can match it, and no time is before it.
+UNTAGGED: Final = Validators("\0", datetime.min.replace(tzinfo=UTC))
 UNCONDITIONAL: Final = Conditions()
 CREATE_ONLY: Final = Conditions(if_none_match=EntityTags(any=True))
 

@@ -7,11 +7,12 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from chunkstore.errors import NotFound
 from chunkstore.http import files, folders, forms, lists, status
 from chunkstore.http.context import FILE_RESOURCE, FOLDER_RESOURCE, SERVICE
-from chunkstore.http.errors import problem_middleware
+from chunkstore.http.errors import MethodNotPossible, allowed_methods, problem_middleware
 from chunkstore.http.origin import same_origin_middleware
-from chunkstore.http.pages import STATIC, set_up_templates
+from chunkstore.http.pages import add_static_files, set_up_templates
 from chunkstore.http.streaming import defer_continue
 from chunkstore.memory import MemoryBudget
 from chunkstore.service import Service
@@ -39,6 +40,8 @@ def create_app(
     _add(app.router.add_resource("/health/live"), {"GET": status.live, "HEAD": status.live})
     _add(app.router.add_resource("/health/ready"), {"GET": status.ready, "HEAD": status.ready})
     _add(app.router.add_resource("/stats"), {"GET": status.stats, "HEAD": status.stats})
+    nowhere = app.router.add_resource("/{path:(?s:.*)}")
+    nowhere.add_route("*", _refuse_path, expect_handler=defer_continue)
     return app
 
 
@@ -76,16 +79,21 @@ def _add_folders(app: web.Application) -> None:
 
 
 def _add(resource: web.Resource, handlers: dict[str, Handler]) -> None:
-    for method, handler in handlers.items():
+    for method, handler in {**handlers, "OPTIONS": _options, "*": _refuse_method}.items():
         resource.add_route(method, handler, expect_handler=defer_continue)
-    resource.add_route("OPTIONS", _options)
 
 
 async def _options(request: web.Request) -> web.Response:
-    resource = request.match_info.route.resource
-    assert resource is not None
-    methods = ", ".join(sorted(route.method for route in resource))
-    return web.Response(headers={"Allow": methods, "Accept-Ranges": "bytes"})
+    headers = {"Allow": allowed_methods(request), "Accept-Ranges": "bytes"}
+    return web.Response(headers=headers)
+
+
+async def _refuse_method(request: web.Request) -> web.Response:
+    raise MethodNotPossible(f"{request.method} is not possible here.")
+
+
+async def _refuse_path(request: web.Request) -> web.Response:
+    raise NotFound("Nothing is here; files are under /files/.")
 
 
 async def _secure(request: web.Request, response: web.StreamResponse) -> None:
@@ -96,5 +104,5 @@ async def _secure(request: web.Request, response: web.StreamResponse) -> None:
 
 
 def _add_pages(app: web.Application) -> None:
-    app.router.add_static("/static", STATIC, name="static")
+    add_static_files(app, "/static/")
     set_up_templates(app)

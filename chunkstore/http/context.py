@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from chunkstore.conditional import Conditions
 from chunkstore.names import (
     FileName,
     FolderName,
@@ -48,6 +49,15 @@ def folder_name_of(request: web.Request) -> FolderName:
         InvalidName: it cannot be a folder's.
     """
     return parse_folder_name(decode_path(_raw_name(request)))
+
+
+def conditions_of(request: web.Request) -> Conditions:
+    """Return the request's conditions.
+
+    Raises:
+        InvalidRequest: they break the grammar.
+    """
+    return Conditions.from_headers(lambda field: request.headers.getall(field, []))
 
 
 def names_root(app: web.Application) -> str:

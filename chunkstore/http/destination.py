@@ -10,6 +10,7 @@ from yarl import URL
 from chunkstore.errors import InvalidRequest
 from chunkstore.http.context import names_root
 from chunkstore.http.errors import ElsewhereDestination
+from chunkstore.http.origin import is_this_server
 from chunkstore.names import (
     FileName,
     FolderName,
@@ -67,11 +68,9 @@ def _destination_name(request: web.Request) -> str:
         raise InvalidRequest("A Destination header must say where to.")
     try:
         url = URL(header.strip(), encoded=True)
-        here = URL(f"{request.scheme}://{request.host}")
-        elsewhere = url.absolute and (url.host, url.port) != (here.host, here.port)
     except ValueError as error:
         raise InvalidRequest("Destination is not a URL.") from error
-    if elsewhere:
+    if url.absolute and not is_this_server(request, header.strip()):
         raise ElsewhereDestination("Destination is on another server.")
     root = names_root(request.app)
     if not url.raw_path.startswith(root) or url.raw_query_string or url.raw_fragment:

@@ -38,8 +38,16 @@ class UnsupportedMedia(errors.InvalidRequest):
     """The request's content has a form that this server does not take."""
 
 
+class EncodedBody(UnsupportedMedia):
+    """The content is encoded, and would have to be decoded to be stored."""
+
+
 class MethodNotPossible(errors.InvalidRequest):
     """What is there does not allow this method."""
+
+
+class UnknownExpectation(errors.InvalidRequest):
+    """Only 100-continue can be expected."""
 
 
 class ElsewhereDestination(errors.InvalidRequest):
@@ -52,6 +60,7 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.ContentMismatch: Problem(HTTPStatus.BAD_REQUEST, "content-mismatch"),
     UnsupportedMedia: Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media"),
     MethodNotPossible: Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed"),
+    UnknownExpectation: Problem(HTTPStatus.EXPECTATION_FAILED, "unknown-expectation"),
     ElsewhereDestination: Problem(HTTPStatus.BAD_GATEWAY, "destination-elsewhere"),
     errors.InvalidRequest: Problem(HTTPStatus.BAD_REQUEST, "invalid-request"),
     errors.Forbidden: Problem(HTTPStatus.FORBIDDEN, "forbidden"),
@@ -75,13 +84,14 @@ _INTERNAL: Final = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error")
 async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error with a problem document; tell a client about a body left unread."""
     try:
+        refuse_unknown_expectation(request)
         response = await handler(request)
     except errors.ChunkstoreError as error:
         response = _respond_to_domain_error(request, error)
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
-        response = _respond_to_router_error(request, error)
+        response = _respond_to_framework_error(request, error)
     except ConnectionError:
         _logger.info("The client of %s %s went away.", request.method, request.rel_url)
         raise
@@ -100,6 +110,16 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     return response
 
 
+def refuse_unknown_expectation(request: web.Request) -> None:
+    """Refuse what a client must not count on (RFC 9110 §10.1.1).
+
+    Raises:
+        UnknownExpectation: something else than 100-continue is expected.
+    """
+    if request.headers.get("Expect", "100-continue").strip().lower() != "100-continue":
+        raise UnknownExpectation
+
+
 def problem_document(problem: Problem, detail: str) -> web.Response:
     """Return the answer that tells a program of a problem."""
     document = {
@@ -109,7 +129,10 @@ def problem_document(problem: Problem, detail: str) -> web.Response:
         "detail": detail,
     }
     return web.Response(
-        status=problem.status, body=json.dumps(document).encode(), content_type=PROBLEM_TYPE
+        status=problem.status,
+        body=json.dumps(document).encode(),
+        content_type=PROBLEM_TYPE,
+        headers={"Server": "chunkstore"},
     )
 
 
@@ -131,23 +154,25 @@ def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError
         response.headers["Content-Range"] = f"bytes */{error.size}"
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = _RETRY_AFTER_SECONDS
-    if isinstance(error, UnsupportedMedia):
+    if isinstance(error, MethodNotPossible):
+        response.headers["Allow"] = allowed_methods(request)
+    if isinstance(error, EncodedBody):
         # RFC 9110 §12.5.3: in a 415, what codings would have been taken.
         response.headers["Accept-Encoding"] = "identity"
     return response
 
 
-def _respond_to_router_error(request: web.Request, error: web.HTTPException) -> web.Response:
+def _respond_to_framework_error(request: web.Request, error: web.HTTPException) -> web.Response:
     status = HTTPStatus(error.status)
-    detail = {
-        HTTPStatus.NOT_FOUND: "Nothing is here; files are under /files/.",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not possible here.",
-    }.get(status, error.text or status.description)
     slug = status.phrase.lower().replace(" ", "-")
-    response = problem_response(request, Problem(status, slug), detail)
-    if "Allow" in error.headers:
-        response.headers["Allow"] = error.headers["Allow"]
-    return response
+    return problem_response(request, Problem(status, slug), error.text or status.description)
+
+
+def allowed_methods(request: web.Request) -> str:
+    """Return the methods that are possible where the request goes, as Allow tells them."""
+    resource = request.match_info.route.resource
+    assert resource is not None
+    return ", ".join(sorted(route.method for route in resource if route.method != "*"))
 
 
 def _refuse_after_start(request: web.Request) -> None:

@@ -8,14 +8,13 @@ from aiohttp import web
 
 from chunkstore.conditional import (
     UNCONDITIONAL,
-    Conditions,
     Outcome,
     format_etag,
     format_http_date,
     if_range_holds,
 )
 from chunkstore.errors import NotFound, PreconditionFailed, TooLarge
-from chunkstore.http.context import file_name_of, path_of, service_of, store_of
+from chunkstore.http.context import conditions_of, file_name_of, path_of, service_of, store_of
 from chunkstore.http.destination import file_destination_of, overwrite_of
 from chunkstore.http.headers import format_disposition, parse_content_checks, parse_media_type
 from chunkstore.http.presentation import describe_committed
@@ -30,11 +29,6 @@ from chunkstore.http.streaming import (
 from chunkstore.names import FileName, FolderName
 from chunkstore.ranges import ByteRange, parse_range
 from chunkstore.store.base import File
-
-
-def conditions_of(request: web.Request) -> Conditions:
-    """Return the request's conditions."""
-    return Conditions.from_headers(lambda field: request.headers.getall(field, []))
 
 
 async def get(request: web.Request) -> web.StreamResponse:

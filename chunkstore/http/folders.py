@@ -6,8 +6,9 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from chunkstore.conditional import UNTAGGED
 from chunkstore.errors import AlreadyExists, Forbidden, NameConflict, NotFound
-from chunkstore.http.context import folder_name_of, path_of, store_of
+from chunkstore.http.context import conditions_of, folder_name_of, path_of, store_of
 from chunkstore.http.destination import (
     folder_destination_of,
     overwrite_of,
@@ -25,6 +26,7 @@ async def make(request: web.Request) -> web.Response:
     try:
         await store_of(request).make_folder(name)
     except AlreadyExists as error:
+        # RFC 4918 §9.3.1: only where nothing is yet.
         raise MethodNotPossible(str(error)) from error
     except NotFound as error:
         raise NameConflict(str(error)) from error
@@ -36,6 +38,7 @@ async def delete(request: web.Request) -> web.Response:
     """Remove a folder with all that is in it."""
     refuse_any_body(request)
     refuse_depth_but(request, "infinity")
+    conditions_of(request).require(UNTAGGED)
     await store_of(request).delete_folder(_below_root(folder_name_of(request)))
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
@@ -44,6 +47,7 @@ async def copy_or_move(request: web.Request) -> web.Response:
     """Copy or rename a folder with all that is in it."""
     refuse_any_body(request)
     refuse_depth_but(request, "infinity")
+    conditions_of(request).require(UNTAGGED)
     store = store_of(request)
     transfer = store.copy_folder if request.method == "COPY" else store.move_folder
     target = _below_root(folder_destination_of(request))

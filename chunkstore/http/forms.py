@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BadContentDispositionHeader, BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from chunkstore.conditional import CREATE_ONLY, UNCONDITIONAL
 from chunkstore.errors import InvalidRequest, TooLarge
@@ -17,14 +19,26 @@ from chunkstore.http.errors import UnsupportedMedia
 from chunkstore.http.headers import parse_media_type
 from chunkstore.http.negotiation import prefers_html
 from chunkstore.http.presentation import describe_committed
-from chunkstore.http.streaming import invite_body, refuse_encoded_body
-from chunkstore.names import FileName, FolderName, parse_file_name
+from chunkstore.http.streaming import invite_body, read_body, refuse_encoded_body
+from chunkstore.names import FolderName, parse_file_name
 from chunkstore.service import Service
 from chunkstore.store.base import Commit, Committed
 
 MAX_PARTS: Final = 1000
 _MAX_FIELD_SIZE: Final = 8 * 1024
 _PIECE_SIZE: Final = 64 * 1024
+_MALFORMED: Final = (
+    ValueError,
+    AssertionError,
+    RuntimeError,
+    BadContentDispositionHeader,
+    HttpProcessingError,
+)
+_PARAMETER: Final = re.compile(
+    r';[ \t]*(?P<key>\w+)="(?P<value>(?:\\["\\]|[^"])*)"', re.ASCII | re.DOTALL
+)
+_BACKSLASHED: Final = re.compile(r'\\(["\\])')
+_ESCAPES: Final = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 
 
 async def post(request: web.Request) -> web.Response:
@@ -59,12 +73,12 @@ async def _receive_files(
     conditions = CREATE_ONLY
     commits: list[Commit] = []
     async for part in _parts(request):
-        if part.filename is None:
-            value = await _read_field(part)
-            if part.name == "overwrite" and value:
+        field, filename = _parse_disposition(part.headers.get("Content-Disposition", ""))
+        if filename is None:
+            if await _read_limited(_pieces(part)) and field == "overwrite":
                 conditions = UNCONDITIONAL
-        elif part.filename:
-            name = _name_in(folder, part.filename)
+        elif filename:
+            name = parse_file_name(folder + filename)
             receiver = await receivers.enter_async_context(service.receiving())
             await receiver.receive(_pieces(part))
             await receiver.flush()
@@ -74,49 +88,66 @@ async def _receive_files(
 
 
 async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
-    try:
+    with _malformed_refused():
         reader = await request.multipart()
-        for _ in range(MAX_PARTS):
+    for _ in range(MAX_PARTS + 1):
+        with _malformed_refused():
             part = await reader.next()
-            if part is None:
-                return
-            if not isinstance(part, BodyPartReader):
-                raise InvalidRequest("A form within a form is not taken.")
-            yield part
-    except ValueError as error:
-        raise InvalidRequest("The form is malformed.") from error
+        if part is None:
+            return
+        if not isinstance(part, BodyPartReader):
+            raise InvalidRequest("A form within a form is not taken.")
+        yield part
     raise TooLarge(f"A form can have {MAX_PARTS} parts.")
 
 
 async def _pieces(part: BodyPartReader) -> AsyncIterator[bytes]:
-    while piece := await part.read_chunk(_PIECE_SIZE):
+    while True:
+        with _malformed_refused():
+            piece = await part.read_chunk(_PIECE_SIZE)
+        if not piece:
+            return
         yield bytes(piece)
 
 
-async def _read_field(part: BodyPartReader) -> bytes:
+@contextmanager
+def _malformed_refused() -> Iterator[None]:
+    """Turn what aiohttp says of a malformed form, in several ways, into a refusal."""
+    try:
+        yield
+    except _MALFORMED as error:
+        raise InvalidRequest("The form is malformed.") from error
+
+
+async def _read_limited(pieces: AsyncIterator[bytes]) -> bytes:
     value = b""
-    async for piece in _pieces(part):
+    async for piece in pieces:
         value += piece
         if len(value) > _MAX_FIELD_SIZE:
             raise TooLarge(f"A field of the form has more than {_MAX_FIELD_SIZE} bytes.")
     return value
 
 
-def _name_in(folder: FolderName, filename: str) -> FileName:
-    # The HTML standard escapes these three, and nothing else, in the names it sends.
-    for escape, character in (("%22", '"'), ("%0D", "\r"), ("%0A", "\n")):
-        filename = filename.replace(escape, character)
-    return parse_file_name(folder + filename)
+def _parse_disposition(header: str) -> tuple[str | None, str | None]:
+    """Return a part's field name and file name, each None where it is absent.
+
+    The HTML standard escapes quotes and line breaks in percent, and nothing else; some clients
+    put a backslash before quotes and backslashes instead (RFC 7578 §4.2 and its appendix A).
+    """
+    values = {match["key"].lower(): match["value"] for match in _PARAMETER.finditer(header)}
+    for key, value in values.items():
+        plain = _BACKSLASHED.sub(r"\1", value)
+        for escape, character in _ESCAPES.items():
+            plain = plain.replace(escape, character)
+        values[key] = plain
+    return values.get("name"), values.get("filename")
 
 
 async def _delete(request: web.Request, folder: FolderName) -> web.Response:
     """Delete the file that the form names: what its button stands for without a script."""
-    if (request.content_length or 0) > _MAX_FIELD_SIZE:
-        raise TooLarge(f"The form has more than {_MAX_FIELD_SIZE} bytes.")
-    await invite_body(request)
     try:
         fields = parse_qs(
-            (await request.content.readexactly(request.content_length or 0)).decode(),
+            (await _read_limited(read_body(request))).decode(),
             errors="strict",
             max_num_fields=MAX_PARTS,
         )

@@ -101,7 +101,7 @@ def parse_content_checks(lines: Sequence[str]) -> list[ContentCheck]:
     if not lines:
         return []
     try:
-        dictionary = http_sf.parse(", ".join(lines).encode(), tltype="dictionary")
+        dictionary = http_sf.parse(", ".join(lines).encode(errors="replace"), tltype="dictionary")
     except http_sf.StructuredFieldError as error:
         raise InvalidRequest("The digest field is not like sha-256=:BASE64:.") from error
     assert isinstance(dictionary, dict)

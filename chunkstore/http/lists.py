@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
@@ -16,6 +17,7 @@ from chunkstore.names import ROOT, FolderName, ancestors
 from chunkstore.store.base import Listing
 
 MAX_LIMIT: Final = 1000
+_NUMBER: Final = re.compile("[0-9]{1,9}")
 
 
 async def get(request: web.Request) -> web.Response:
@@ -45,7 +47,7 @@ async def get(request: web.Request) -> web.Response:
 def _limit_of(text: str | None) -> int:
     if text is None:
         return MAX_LIMIT
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:5]) <= MAX_LIMIT:
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MAX_LIMIT:
         raise InvalidRequest(f"limit is a number from 1 to {MAX_LIMIT}.")
     return int(text)
 

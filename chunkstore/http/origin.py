@@ -15,6 +15,7 @@ from yarl import URL
 from chunkstore.errors import Forbidden
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_DEFAULT_PORTS: Final = (80, 443)
 _OWN_SITE: Final = frozenset({"same-origin", "none"})
 
 
@@ -35,13 +36,19 @@ def _is_from_here(request: web.Request) -> bool:
     if site is not None:
         return site.strip().lower() in _OWN_SITE
     origin = request.headers.get("Origin")
-    return origin is None or _authority(origin) == _authority(f"{request.scheme}://{request.host}")
+    return origin is None or is_this_server(request, origin)
 
 
-def _authority(origin: str) -> tuple[str | None, int | None]:
-    """Return host and port; two origins of no host at all are not the same."""
+def is_this_server(request: web.Request, text: str) -> bool:
+    """Whether the absolute URL in `text` leads to the host that the request was sent to.
+
+    Its scheme does not matter: a proxy may have ended TLS on the way.
+    """
     try:
-        url = URL(origin)
+        url, here = URL(text), URL(f"http://{request.host}")
+        port, here_port = url.port, here.explicit_port
     except ValueError:
-        return None, None
-    return url.host, url.port
+        return False
+    if not url.host or url.host != here.host:
+        return False
+    return port == here_port if here_port is not None else port in _DEFAULT_PORTS

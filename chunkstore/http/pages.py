@@ -12,9 +12,11 @@ import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 
+from chunkstore.errors import NotFound
 from chunkstore.units import format_size
 
-STATIC: Final = Path(__file__).with_name("page") / "static"
+_STATIC: Final = Path(__file__).with_name("page") / "static"
+_MEDIA_TYPES: Final = {".css": "text/css; charset=utf-8"}
 _TEMPLATES: Final = Path(__file__).with_name("page") / "templates"
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none';"
@@ -36,6 +38,20 @@ def set_up_templates(app: web.Application) -> None:
     )
     environment.filters["size"] = format_size
     environment.filters["time"] = _format_time
+
+
+def add_static_files(app: web.Application, path: str) -> None:
+    """Serve what the pages load; few and small files, so they are kept in memory."""
+    files = {file.name: file.read_bytes() for file in _STATIC.iterdir()}
+
+    async def get(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in files:
+            raise NotFound(f"The pages have no part {name!r}.")
+        media_type = _MEDIA_TYPES[Path(name).suffix]
+        return web.Response(body=files[name], headers={"Content-Type": media_type})
+
+    app.router.add_get(f"{path}{{name}}", get, name="static")
 
 
 def render(

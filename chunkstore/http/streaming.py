@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from chunkstore.errors import InvalidRequest
-from chunkstore.http.errors import UnsupportedMedia
+from chunkstore.http.errors import EncodedBody, UnsupportedMedia
 from chunkstore.manifest import Manifest
 from chunkstore.ranges import ByteRange
 from chunkstore.service import Service
@@ -22,17 +22,12 @@ async def defer_continue(request: web.Request) -> None:
     """Say nothing yet to `Expect: 100-continue` (RFC 9110 §10.1.1).
 
     `read_body` invites the body once the handler has found nothing to refuse.
-
-    Raises:
-        web.HTTPExpectationFailed: something else is expected.
     """
-    if request.headers.get("Expect", "").strip().lower() != "100-continue":
-        raise web.HTTPExpectationFailed(text="Only 100-continue can be expected.")
 
 
 async def invite_body(request: web.Request) -> None:
     """Tell a client that waits for it to send the body now."""
-    if "Expect" in request.headers:
+    if "Expect" in request.headers and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # So that the final answer still counts as not begun.
         request.writer.output_size = 0
@@ -49,10 +44,11 @@ def refuse_encoded_body(request: web.Request) -> None:
     """Refuse a body that would have to be decoded: what is stored is what was sent.
 
     Raises:
-        UnsupportedMedia: it has a Content-Encoding.
+        EncodedBody: it has a Content-Encoding.
     """
-    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedMedia("Content-Encoding is not taken; send the content as it is.")
+    codings = ",".join(request.headers.getall("Content-Encoding", [])).split(",")
+    if any(coding.strip().lower() not in ("", "identity") for coding in codings):
+        raise EncodedBody("Content-Encoding is not taken; send the content as it is.")
 
 
 def refuse_any_body(request: web.Request) -> None:

@@ -224,9 +224,9 @@ class Store(ABC):
         """Make an empty folder that lasts until it is deleted.
 
         Raises:
-            AlreadyExists: the folder exists.
+            AlreadyExists: the folder exists, or a file of its name.
             NotFound: the folder it would lie in does not exist.
-            NameConflict: a file has its name or that of a folder it lies in.
+            NameConflict: a file has the name of a folder it lies in.
         """
 
     @abstractmethod

@@ -13,6 +13,15 @@ from chunkstore.manifest import Manifest
 from chunkstore.store.sqlite.rows import QUERIES, now_microseconds
 
 
+class DamagedChunk(StoreDamaged):
+    """What is stored is damaged and was not sent; put the same content again to repair it."""
+
+    def __init__(self, digest: Digest) -> None:
+        """`digest` is what the chunk should have."""
+        super().__init__()
+        self.digest = digest
+
+
 @dataclass(frozen=True, slots=True)
 class OpenManifest:
     """An upload's chunk list so far: `count` chunks are in the store, under `id`."""
@@ -44,14 +53,31 @@ def append(db: sqlite3.Connection, manifest: OpenManifest, chunks: Sequence[Chun
     references = []
     new_chunks = new_size = 0
     for seq, chunk in enumerate(chunks, start=manifest.count):
-        row = db.execute(QUERIES["find_chunk"], {"digest": chunk.digest.raw}).fetchone()
-        if row is None:
+        chunk_id = _find_whole_chunk(db, chunk)
+        if chunk_id is None:
             new_chunks += 1
             new_size += len(chunk.content)
-        chunk_id = _add_chunk(db, chunk, now) if row is None else row[0]
+            chunk_id = _add_chunk(db, chunk, now)
         references.append({"manifest": manifest.id, "seq": seq, "chunk": chunk_id})
     db.executemany(QUERIES["add_manifest_chunk"], references)
     return Appended(new_chunks, new_size)
+
+
+def _find_whole_chunk(db: sqlite3.Connection, chunk: Chunk) -> int | None:
+    """Return the chunk's id if it is stored; if it was found damaged, it is repaired by this."""
+    row = db.execute(QUERIES["find_chunk"], {"digest": chunk.digest.raw}).fetchone()
+    if row is None:
+        return None
+    chunk_id, damaged = row
+    if damaged:
+        db.execute(QUERIES["put_chunk_data"], {"id": chunk_id, "bytes": chunk.content})
+        mark(db, chunk.digest, damaged=False)
+    return int(chunk_id)
+
+
+def mark(db: sqlite3.Connection, digest: Digest, *, damaged: bool) -> None:
+    """Note that a chunk is damaged, or that it is whole again."""
+    db.execute(QUERIES["mark_chunk"], {"digest": digest.raw, "damaged": int(damaged)})
 
 
 def _add_chunk(db: sqlite3.Connection, chunk: Chunk, now: int) -> int:
@@ -62,7 +88,7 @@ def _add_chunk(db: sqlite3.Connection, chunk: Chunk, now: int) -> int:
     )
     chunk_id = cursor.lastrowid
     assert chunk_id is not None
-    db.execute(QUERIES["add_chunk_data"], {"id": chunk_id, "bytes": chunk.content})
+    db.execute(QUERIES["put_chunk_data"], {"id": chunk_id, "bytes": chunk.content})
     return chunk_id
 
 
@@ -84,6 +110,8 @@ def seal(
             QUERIES["seal_manifest"], {"id": manifest.id, "digest": digest.raw, "size": size}
         )
     else:
+        for chunk in last:
+            _find_whole_chunk(db, chunk)
         forget(db, manifest.id)
     manifest_id = manifest.id if row is None else row[0]
     return Manifest(manifest_id, digest, size, manifest.chunk_size), appended
@@ -98,7 +126,8 @@ def read(db: sqlite3.Connection, manifest: Manifest, start: int, stop: int) -> b
     """Return the bytes `start` to `stop`. This is the gate: every chunk is checked here.
 
     Raises:
-        StoreDamaged: a chunk is missing or is not what its digest says.
+        DamagedChunk: a chunk is not what its digest says.
+        StoreDamaged: the chunk list is not as long as it should be.
     """
     slices = list(manifest.slices(start, stop))
     if not slices:
@@ -109,8 +138,8 @@ def read(db: sqlite3.Connection, manifest: Manifest, start: int, stop: int) -> b
         raise StoreDamaged
     parts = []
     for part, (digest, codec, content) in zip(slices, rows, strict=True):
-        if codec != 0 or Digest.of(content).raw != digest or len(content) < part.stop:
-            raise StoreDamaged
+        if content is None or codec != 0 or Digest.of(content).raw != digest:
+            raise DamagedChunk(Digest(digest))
         whole = part.start == 0 and part.stop == len(content)
         parts.append(content if whole else memoryview(content)[part.start : part.stop])
     return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)

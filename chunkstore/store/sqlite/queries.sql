@@ -9,14 +9,19 @@ INSERT INTO setting (name, value) VALUES (:name, :value)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
 -- name: find_chunk
-SELECT id FROM chunk WHERE digest = :digest;
+SELECT id, damaged FROM chunk WHERE digest = :digest;
 
 -- name: add_chunk
 INSERT INTO chunk (digest, size, stored_size, created)
 VALUES (:digest, :size, :stored_size, :now);
 
--- name: add_chunk_data
-INSERT INTO chunk_data (id, bytes) VALUES (:id, :bytes);
+-- name: put_chunk_data
+INSERT INTO chunk_data (id, bytes) VALUES (:id, :bytes)
+ON CONFLICT (id) DO UPDATE SET bytes = excluded.bytes;
+
+-- name: mark_chunk
+-- Note that a chunk is damaged, or that it is whole again.
+UPDATE chunk SET damaged = :damaged WHERE digest = :digest;
 
 -- name: last_manifest
 -- The greatest id in use; the next upload takes a greater one.
@@ -50,7 +55,7 @@ DELETE FROM manifest WHERE digest IS NULL;
 SELECT chunk.digest, chunk.codec, chunk_data.bytes
 FROM manifest_chunk
 JOIN chunk ON chunk.id = manifest_chunk.chunk
-JOIN chunk_data ON chunk_data.id = manifest_chunk.chunk
+LEFT JOIN chunk_data ON chunk_data.id = manifest_chunk.chunk
 WHERE manifest_chunk.manifest = :manifest
   AND manifest_chunk.seq >= :first AND manifest_chunk.seq < :stop
 ORDER BY manifest_chunk.seq;

@@ -9,13 +9,14 @@ CREATE TABLE setting (
 
 -- What is known of each chunk; a small row, so that counting and collecting read little.
 -- `size` is that of the chunk, `stored_size` that of its bytes as `codec` (0: as they are) keeps
--- them.
+-- them. `damaged` is 1 once its bytes were found not to fit the digest, until they come again.
 CREATE TABLE chunk (
     id INTEGER PRIMARY KEY,
     digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),
     size INTEGER NOT NULL CHECK (size > 0),
     stored_size INTEGER NOT NULL,
     codec INTEGER NOT NULL DEFAULT 0,
+    damaged INTEGER NOT NULL DEFAULT 0,
     created INTEGER NOT NULL
 ) STRICT;
 

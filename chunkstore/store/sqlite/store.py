@@ -27,7 +27,7 @@ from chunkstore.store.sqlite.connection import (
     ReaderPool,
     connect_writer,
 )
-from chunkstore.store.sqlite.contents import Appended, OpenManifest
+from chunkstore.store.sqlite.contents import Appended, DamagedChunk, OpenManifest
 from chunkstore.store.sqlite.rows import QUERIES
 from chunkstore.store.sqlite.writer import Writer
 
@@ -191,9 +191,14 @@ class SQLiteStore(Store):
         return await self._readers.run(partial(tree.find_file, name=name))
 
     async def read(self, manifest: Manifest, start: int, stop: int) -> bytes:
-        return await self._readers.run(
-            partial(contents.read, manifest=manifest, start=start, stop=stop)
-        )
+        try:
+            return await self._readers.run(
+                partial(contents.read, manifest=manifest, start=start, stop=stop)
+            )
+        except DamagedChunk as error:
+            # So that the next upload that brings the chunk stores it anew.
+            await self._writer.run(partial(contents.mark, digest=error.digest, damaged=True))
+            raise
 
     async def delete_file(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
         await self._writer.run(partial(tree.delete_file, name=name, conditions=conditions))

@@ -122,8 +122,8 @@ def folder_exists(db: sqlite3.Connection, name: FolderName) -> bool:
 
 def make_folder(db: sqlite3.Connection, name: FolderName) -> None:
     """Make an empty folder."""
-    if folder_exists(db, name):
-        raise AlreadyExists(f"The folder {name!r} exists.")
+    if folder_exists(db, name) or find_file(db, name.removesuffix("/")) is not None:
+        raise AlreadyExists(f"There is a file or a folder {name.removesuffix('/')!r} already.")
     _refuse_conflicts(db, name)
     if not folder_exists(db, parent(name)):
         raise NotFound(f"There is no folder {parent(name)!r} to make it in.")

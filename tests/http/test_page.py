@@ -1,0 +1,257 @@
+"""The list as a page for people, read as a browser reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from urllib.parse import quote
+
+import pytest
+from yarl import URL
+
+from tests.http.steps import BROWSER, Client, exactly, names, on_shared_server, put, read
+
+NASTY = sorted(
+    [
+        "<script>alert(1)<b>.html",
+        '"><img src=x onerror=alert(1)>',
+        "' onclick='alert(1)",
+        "&lt;b&gt; &amp; &",
+        "javascript:alert(1)",
+        "{{ 7 * 7 }}{% raw %}",
+        "--><!--",
+        "a?b#c%20d+e;f",
+        "%2e%2e%2f",
+        "\u202egnp.exe",
+        "ä 😀",
+        "\\back\\slash",
+        "`backtick`",
+    ],
+    key=str.encode,
+)
+
+
+@dataclass
+class Link:
+    """A link, with its text."""
+
+    attributes: dict[str, str]
+    text: str = ""
+
+
+@dataclass
+class Form:
+    """A form, with the fields that a browser would send."""
+
+    attributes: dict[str, str]
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+class Page(HTMLParser):
+    """What a browser finds in a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.links: list[Link] = []
+        self.forms: list[Form] = []
+        self.text = ""
+        self._in_link = False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        self.tags.add(tag)
+        self.attributes.update(attributes)
+        if tag in ("a", "link"):
+            self.links.append(Link(attributes))
+            self._in_link = tag == "a"
+        elif tag == "form":
+            self.forms.append(Form(attributes))
+        elif tag in ("button", "input") and "name" in attributes:
+            self.forms[-1].fields[attributes["name"]] = attributes.get("value", "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "a":
+            self._in_link = False
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._in_link:
+            self.links[-1].text += data
+
+    def targets(self) -> dict[str, str]:
+        """Return where the links of each text lead to."""
+        return {link.text: link.attributes["href"] for link in self.links}
+
+    def target_of_type(self, relation: str) -> str | None:
+        """Return where the link with this `rel` leads to."""
+        hrefs = [
+            link.attributes["href"] for link in self.links if link.attributes.get("rel") == relation
+        ]
+        assert len(hrefs) <= 1
+        return hrefs[0] if hrefs else None
+
+
+async def browse(client: Client, url: str | URL, status: int = 200) -> Page:
+    """Return the page at `url`."""
+    async with client.get(url, headers=BROWSER) as response:
+        assert response.status == status
+        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        policy = response.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src" not in policy
+        assert "form-action 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "base-uri 'none'" in policy
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        return Page(await response.text())
+
+
+@on_shared_server
+async def test_nasty_names_are_mere_text(shared: Client, name: str) -> None:
+    plain = await browse(shared, "/files/")
+    for nasty in NASTY:
+        await put(shared, f"{name}/{quote(nasty)}")
+        await put(shared, f"{name}/in/{quote(nasty)}/a")
+    for folder in ("", "in/", *(f"in/{quote(nasty)}/" for nasty in NASTY)):
+        page = await browse(shared, exactly(f"/files/{name}/{folder}"))
+        # Nothing is there that is not there for plain names.
+        assert page.tags <= plain.tags | {"details", "summary", "form", "button", "time"}
+        assert not {"onclick", "onerror", "src", "style"} & page.attributes
+
+
+@on_shared_server
+async def test_links_lead_to_the_files(shared: Client, name: str) -> None:
+    for nasty in NASTY:
+        await put(shared, f"{name}/{quote(nasty)}", nasty.encode())
+    page = await browse(shared, f"/files/{name}/")
+    links = [link for link in page.links if link.text in NASTY]
+    assert [link.text for link in links] == NASTY
+    downloads = [link for link in page.links if "download" in link.attributes]
+    assert len(downloads) == len(NASTY)
+    for link, download in zip(links, downloads, strict=True):
+        href = link.attributes["href"]
+        assert download.attributes["href"] == href
+        # No link can leave for another scheme or host.
+        assert href.startswith(f"/files/{name}/")
+        content = await read(shared, href.removeprefix("/files/"))
+        assert content.decode() == link.text
+
+
+@on_shared_server
+async def test_links_lead_to_folders_and_back(shared: Client, name: str) -> None:
+    for nasty in NASTY:
+        await put(shared, f"{name}/{quote(nasty)}/b/a")
+    folders = (await browse(shared, f"/files/{name}/")).targets()
+    for nasty in NASTY:
+        inner = (await browse(shared, exactly(folders[f"{nasty}/"]))).targets()
+        back = (await browse(shared, exactly(inner["b/"]))).targets()
+        assert back[nasty] == folders[f"{nasty}/"]
+        assert back[name] == f"/files/{name}/"
+        assert back["files"] == "/files/"
+
+
+async def test_delete_buttons_delete(client: Client) -> None:
+    for nasty in NASTY:
+        await put(client, f"d/{quote(nasty)}")
+    page = await browse(client, "/files/d/")
+    buttons = [form for form in page.forms if "delete" in form.fields]
+    assert [form.fields["delete"] for form in buttons] == [f"d/{nasty}" for nasty in NASTY]
+    for form in buttons:
+        assert form.attributes["method"] == "post"
+        assert "enctype" not in form.attributes
+        async with client.post(
+            exactly(form.attributes["action"]),
+            data=form.fields,
+            headers=BROWSER,
+            allow_redirects=False,
+        ) as response:
+            assert response.status == 303
+            assert response.headers["Location"] == "/files/d/"
+    assert await names(client) == []
+
+
+@on_shared_server
+async def test_upload_form_uploads_to_its_folder(shared: Client, name: str) -> None:
+    await put(shared, f"{name}%20%C3%A4/old")
+    page = await browse(shared, exactly(f"/files/{name}%20%C3%A4/"))
+    [form] = [form for form in page.forms if "delete" not in form.fields]
+    assert form.attributes == {
+        "class": "upload",
+        "method": "post",
+        "enctype": "multipart/form-data",
+        "action": f"/files/{name}%20%C3%A4/",
+    }
+    # A browser sends fields in the order of the page, and the choice must come first.
+    assert list(form.fields) == ["overwrite", "file"]
+    assert form.fields["overwrite"]
+
+
+@on_shared_server
+async def test_next_page_is_linked(shared: Client, name: str) -> None:
+    for nasty in NASTY:
+        await put(shared, f"{name}/{quote(nasty)}")
+    seen: list[str] = []
+    href: str | None = f"/files/{name}/?limit=1"
+    while href is not None:
+        page = await browse(shared, exactly(href))
+        seen += [link.text for link in page.links if link.text in NASTY]
+        href = page.target_of_type("next")
+    assert seen == NASTY
+
+
+@on_shared_server
+async def test_page_of_pages_varies_by_accept(shared: Client) -> None:
+    response = await shared.get("/files/", headers=BROWSER)
+    assert response.headers["Vary"] == "Accept"
+    assert response.headers["Cache-Control"] == "no-cache"
+
+
+@on_shared_server
+async def test_style_sheet_is_there(shared: Client) -> None:
+    page = await browse(shared, "/files/")
+    href = page.target_of_type("stylesheet")
+    assert href is not None
+    async with shared.get(href) as response:
+        assert response.status == 200
+        assert response.content_type == "text/css"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_start_page_is_the_root_folder(client: Client) -> None:
+    assert "Nothing here yet." in (await browse(client, "/")).text
+    await put(client, "d/a", b"x" * 2048)
+    page = await browse(client, "/")
+    assert page.targets()["d/"] == "/files/d/"
+    assert "Nothing here yet." not in page.text
+    page = await browse(client, "/files/d/")
+    assert "2.0 KiB" in page.text
+    assert page.targets()["a"] == "/files/d/a"
+
+
+@on_shared_server
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/files/%3Cscript%3Ealert(1)%3C/script%3E", 404),
+        ("/files/%3Cscript%3E/", 404),
+        ("/%3Cscript%3E", 404),
+        ("/files/%3Cscript%3E%00", 400),
+        ("/files/?limit=%3Cscript%3E", 400),
+    ],
+)
+async def test_error_is_a_page_too(shared: Client, path: str, status: int) -> None:
+    page = await browse(shared, exactly(path), status)
+    assert "script" not in page.tags
+    assert page.targets()["All files"] == "/files/"
+
+
+@on_shared_server
+async def test_not_allowed_method_of_a_browser_is_a_page_with_allow(shared: Client) -> None:
+    async with shared.put("/files/", headers=BROWSER) as response:
+        assert response.status == 405
+        assert response.content_type == "text/html"
+        assert "POST" in response.headers["Allow"]

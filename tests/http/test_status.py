@@ -1,0 +1,66 @@
+"""Health and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CHUNK_SIZE, RandomBytes
+from tests.http.steps import Client, Query, on_shared_server, problem, put, stats
+
+
+@on_shared_server
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+async def test_healthy(shared: Client, path: str) -> None:
+    response = await shared.get(path)
+    assert response.status == 200
+    assert await response.json() == {"status": "ok"}
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+async def test_store_that_does_not_answer_is_not_ready(client: Client, query: Query) -> None:
+    await query("ALTER TABLE setting RENAME TO hidden")
+    await problem(await client.get("/health/ready"), 500)
+    assert (await client.get("/health/live")).status == 200
+    await query("ALTER TABLE hidden RENAME TO setting")
+    assert (await client.get("/health/ready")).status == 200
+
+
+async def test_empty_store(client: Client, tmp_path: Path) -> None:
+    held = await stats(client)
+    size = sum(
+        path.stat().st_size for path in tmp_path.iterdir() if path.suffix in (".db", ".db-wal")
+    )
+    assert held.pop("database_size") == size
+    assert set(held.pop("versions")) >= {"chunkstore", "schema", "sqlite", "blake3"}
+    assert held == {
+        "files": 0,
+        "contents": 0,
+        "chunks": 0,
+        "logical_size": 0,
+        "stored_size": 0,
+        "ratio": None,
+        "chunk_size": CHUNK_SIZE,
+    }
+
+
+async def test_each_byte_counts_once(client: Client, random_bytes: RandomBytes) -> None:
+    content = random_bytes(2 * CHUNK_SIZE)
+    await put(client, "a", content)
+    await put(client, "b", content)
+    await put(client, "c", content[:CHUNK_SIZE])
+    await put(client, "empty", b"")
+    held = await stats(client)
+    assert (held["files"], held["contents"], held["chunks"]) == (4, 3, 2)
+    assert (held["logical_size"], held["stored_size"]) == (5 * CHUNK_SIZE, 2 * CHUNK_SIZE)
+    assert held["ratio"] == 2.5
+    assert held["database_size"] > held["stored_size"]
+
+
+async def test_figures_are_not_cached(client: Client) -> None:
+    assert (await client.get("/stats")).headers["Cache-Control"] == "no-store"
+    await put(client, "a")
+    assert (await stats(client))["files"] == 1
+    await client.delete("/files/a")
+    assert (await stats(client))["files"] == 0
