@@ -13,12 +13,13 @@ import click
 
 import chunkstore
 from chunkstore.chunking import check_chunk_size
+from chunkstore.collect import collect_all, format_collected
 from chunkstore.config import ServeConfig
 from chunkstore.errors import ChunkstoreError, StoreUnusable
 from chunkstore.http.app import DEFAULT_MEMORY
 from chunkstore.http.presentation import describe_stats
 from chunkstore.server import serve as run_server
-from chunkstore.store.base import Stats
+from chunkstore.store.base import Collected, Stats
 from chunkstore.store.open import open_store
 from chunkstore.units import format_size, parse_duration_seconds, parse_size
 
@@ -58,6 +59,15 @@ db_option = click.option(
     help="Where the store is.",
 )
 
+
+grace_option = click.option(
+    "--grace",
+    "grace_seconds",
+    type=DURATION,
+    default=3600.0,
+    show_default="1h",
+    help="Keep what is unused but younger.",
+)
 
 # Each option is also an environment variable, --db being CHUNKSTORE_DB for every command.
 SETTINGS = {"auto_envvar_prefix": "CHUNKSTORE", "help_option_names": ["-h", "--help"]}
@@ -103,6 +113,15 @@ def cli() -> None:
     show_default="30s",
     help="How long requests under way may take to end after SIGTERM or SIGINT.",
 )
+@click.option(
+    "--collect-every",
+    "collect_seconds",
+    type=DURATION,
+    default=3600.0,
+    show_default="1h",
+    help="How often to remove what no file needs any more; 0 for never.",
+)
+@grace_option
 def serve(**options: Any) -> None:  # noqa: ANN401 - click gives them by name
     """Serve files over HTTP."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
@@ -120,6 +139,27 @@ def stats(db: str, *, as_json: bool) -> None:
         click.echo(json.dumps(describe_stats(found), indent=2))
     else:
         click.echo(_format_stats(found))
+
+
+@cli.command(context_settings=SETTINGS)
+@db_option
+@grace_option
+@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+def collect(db: str, grace_seconds: float, *, dry_run: bool) -> None:
+    """Remove what no file needs any more, and give its space back.
+
+    A server that runs does so by itself; while it has the store open, this can be a --dry-run only.
+    """
+    removed = run(_collect(db, grace_seconds, dry_run=dry_run), db)
+    click.echo(f"{'Would remove' if dry_run else 'Removed'} {format_collected(removed)}.")
+
+
+async def _collect(db: str, grace_seconds: float, *, dry_run: bool) -> Collected:
+    store = await open_store(db, read_only=dry_run, create=False)
+    try:
+        return await collect_all(store, grace_seconds, dry_run=dry_run)
+    finally:
+        await store.close()
 
 
 async def _read_stats(db: str) -> Stats:

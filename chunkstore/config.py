@@ -10,7 +10,8 @@ class ServeConfig:
     """How to serve. Sizes are bytes; None leaves a bound out or a setting as it is.
 
     `db` is where the store is; `chunk_size` that of new contents; `memory` bounds what all
-    requests together hold of contents.
+    requests together hold of contents. Every `collect_seconds`, 0 for never, what has been unused
+    and is older than `grace_seconds` is removed.
     """
 
     db: str
@@ -20,3 +21,5 @@ class ServeConfig:
     max_file_size: int | None
     memory: int
     shutdown_seconds: float
+    collect_seconds: float
+    grace_seconds: float

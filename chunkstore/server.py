@@ -12,11 +12,13 @@ from typing import Final
 
 from aiohttp import web
 
+from chunkstore.collect import collect_every
 from chunkstore.config import ServeConfig
 from chunkstore.errors import ChunkstoreError
 from chunkstore.http import create_app
 from chunkstore.http.draining import Drain
 from chunkstore.http.protocol import ProblemRunner
+from chunkstore.store.base import Store
 from chunkstore.store.open import open_store
 
 _logger = logging.getLogger(__name__)
@@ -46,12 +48,28 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
     store = await open_store(config.db, chunk_size=config.chunk_size)
     try:
         app = create_app(store, memory=config.memory, max_file_size=config.max_file_size)
-        async with _listening(app, config) as url:
+        async with _collecting(store, config), _listening(app, config) as url:
             _stop_on_signals(stop)
             announce(url)
             await stop.wait()
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def _collecting(store: Store, config: ServeConfig) -> AsyncIterator[None]:
+    """Collect in the background within the context."""
+    if not config.collect_seconds:
+        yield
+        return
+    collecting = asyncio.create_task(
+        collect_every(store, config.collect_seconds, config.grace_seconds)
+    )
+    try:
+        yield
+    finally:
+        collecting.cancel()
+        await asyncio.wait({collecting})
 
 
 @asynccontextmanager

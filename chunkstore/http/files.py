@@ -34,9 +34,13 @@ from chunkstore.store.base import File
 async def get(request: web.Request) -> web.StreamResponse:
     """Answer GET and HEAD."""
     name = file_name_of(request)
-    file = await store_of(request).find_file(name)
-    if file is None:
-        return await _redirect_to_folder(request, name)
+    async with store_of(request).opened(name) as file:
+        if file is None:
+            return await _redirect_to_folder(request, name)
+        return await _answer(request, file)
+
+
+async def _answer(request: web.Request, file: File) -> web.StreamResponse:
     outcome = conditions_of(request).evaluate(file.validators)
     if outcome is Outcome.FAILED:
         raise PreconditionFailed

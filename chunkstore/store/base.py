@@ -15,7 +15,8 @@ Obligations common to all methods:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -128,6 +129,20 @@ class Committed:
     new_size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection removed, or would remove; `size` is that of the chunks as stored."""
+
+    manifests: int = 0
+    chunks: int = 0
+    size: int = 0
+
+    def __add__(self, other: Collected) -> Collected:
+        return Collected(
+            self.manifests + other.manifests, self.chunks + other.chunks, self.size + other.size
+        )
+
+
 class Store(ABC):
     """A database of chunks, manifests and names."""
 
@@ -165,10 +180,19 @@ class Store(ABC):
         return file
 
     @abstractmethod
+    def opened(self, name: FileName) -> AbstractAsyncContextManager[File | None]:
+        """Return the file for the time of a context, None if there is none.
+
+        Until the context ends its content is not collected, whatever becomes of the name. This
+        holds no connection, transaction or lock.
+        """
+
+    @abstractmethod
     async def read(self, manifest: Manifest, start: int, stop: int) -> bytes:
         """Return the bytes `start` to `stop` of a content, every chunk's digest checked.
 
-        Callers keep the range to a few MiB; it is read in one consistent view.
+        Callers keep the range to a few MiB; it is read in one consistent view. The content is
+        that of a file that is `opened`, or it may have been collected.
 
         Raises:
             StoreDamaged: a chunk is missing or is not what its digest says.
@@ -273,6 +297,15 @@ class Store(ABC):
         Names that have `delimiter` after the prefix are rolled up to the first one, and appear
         once, as a folder. The page begins behind `after`: a name or a folder that a listing
         returned, or any text. Costs grow with the page, not with the store.
+        """
+
+    @abstractmethod
+    def collect(self, grace_seconds: float, *, dry_run: bool = False) -> AsyncIterator[Collected]:
+        """Remove what no file and no upload needs; yield what each short transaction removed.
+
+        What is younger than `grace_seconds` stays: a manifest without a file, a chunk without a
+        manifest. The space goes back to where the database got it. Any number of collections and
+        other calls may run meanwhile. `dry_run` removes nothing and yields what would be.
         """
 
     @abstractmethod

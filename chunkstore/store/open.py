@@ -10,11 +10,16 @@ from chunkstore.store.sqlite.store import SQLiteStore
 
 
 async def open_store(
-    location: str, *, chunk_size: int | None = None, read_only: bool = False
+    location: str,
+    *,
+    chunk_size: int | None = None,
+    read_only: bool = False,
+    create: bool = True,
 ) -> Store:
     """Open the store at `location`: the path of an SQLite database.
 
     `chunk_size` (bytes) becomes the store's for new contents; None keeps the one it has.
+    Without `create`, or to be read only, it must exist.
 
     Raises:
         StoreUnusable: it cannot be opened.
@@ -23,4 +28,6 @@ async def open_store(
     scheme, separator, _ = location.partition("://")
     if separator:
         raise StoreUnusable(f"There is no store for {scheme}:// in this version.")
-    return await SQLiteStore.open(Path(location), chunk_size=chunk_size, read_only=read_only)
+    return await SQLiteStore.open(
+        Path(location), chunk_size=chunk_size, read_only=read_only, create=create
+    )

@@ -150,6 +150,32 @@ def test_stats(tmp_path: Path) -> None:
     assert figures["versions"]["chunkstore"] == chunkstore.__version__
 
 
+def test_collect(tmp_path: Path) -> None:
+    assert "no such file" in fails_with_one_line(run_command(tmp_path, "collect"))
+    with served(tmp_path) as server:
+        put(server, "a", b"x" * 300_000)
+        put(server, "a", b"y")
+        shown = run_command(tmp_path, "collect", "--dry-run", "--grace", "0s").stdout
+        assert shown == "Would remove 1 contents, 2 chunks, 293.0 KiB.\n"
+        line = fails_with_one_line(run_command(tmp_path, "collect", "--grace", "0s"))
+        assert "Another process" in line
+    shown = run_command(tmp_path, "collect").stdout
+    assert shown == "Removed 0 contents, 0 chunks, 0 bytes.\n"
+    shown = run_command(tmp_path, "collect", "--grace", "0s").stdout
+    assert shown == "Removed 1 contents, 2 chunks, 293.0 KiB.\n"
+    figures = json.loads(run_command(tmp_path, "stats", "--json").stdout)
+    assert (figures["files"], figures["chunks"], figures["stored_size"]) == (1, 1, 1)
+
+
+def test_a_server_collects_in_the_background(tmp_path: Path) -> None:
+    with served(tmp_path, "--collect-every", "50ms", "--grace", "0s") as server:
+        put(server, "a", b"x" * 300_000)
+        put(server, "a", b"y")
+        while "Collected" not in server.log.read_text():
+            assert server.running
+        assert get(server, "a") == b"y"
+
+
 def test_a_port_in_use(tmp_path: Path) -> None:
     with served(tmp_path) as server:
         result = run_command(tmp_path, "serve", "--db", "b.db", "--port", str(server.port))

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chunkstore.chunking import Chunk, Chunker
+from chunkstore.collect import collect_all
 from chunkstore.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions, EntityTag, EntityTags
 from chunkstore.digest import Digest
 from chunkstore.errors import (
@@ -31,7 +32,7 @@ from chunkstore.errors import (
     StoreDamaged,
 )
 from chunkstore.names import FileName, FolderName, parse_file_name
-from chunkstore.store.base import Commit, Committed, Store
+from chunkstore.store.base import Collected, Commit, Committed, Store
 
 CHUNK_SIZE = 4096
 SIZES = [0, 1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE, 5 * CHUNK_SIZE + 17]
@@ -574,6 +575,102 @@ class StoreConformance(ABC):
             page = await store.list_files("", delimiter="/", after=after)
             assert sorted([*page.folders, *(file.name for file in page.files)]) == expected
             assert page.next is None
+
+    # Collection
+
+    async def test_what_nothing_needs_is_collected(self, store: Store, rows: Rows) -> None:
+        await put(store, "kept", b"k" * CHUNK_SIZE + b"shared")
+        await put(store, "gone", b"g" * CHUNK_SIZE + b"shared")
+        await put(store, "replaced", b"r")
+        await put(store, "replaced", b"s")
+        upload = store.begin()
+        await upload.append(cut(b"u" * CHUNK_SIZE))
+        await store.delete_file(name_of("gone"))
+        expected = Collected(manifests=2, chunks=2, size=CHUNK_SIZE + 1)
+        assert await collect_all(store, 0, dry_run=True) == expected
+        assert await rows.count("chunk") == 6
+        assert await collect_all(store, 0) == expected
+        assert await collect_all(store, 0) == Collected()
+        assert await rows.count("chunk") == await rows.count("chunk_data") == 4
+        assert await get(store, "kept") == b"k" * CHUNK_SIZE + b"shared"
+        assert await get(store, "replaced") == b"s"
+        await upload.abort()
+        assert (await collect_all(store, 0)).chunks == 1
+
+    async def test_what_is_young_stays(self, store: Store, rows: Rows) -> None:
+        await put(store, "a", b"x")
+        await store.delete_file(name_of("a"))
+        assert await collect_all(store, 3600) == Collected()
+        await rows.execute("UPDATE manifest SET created = created - 3601 * 1000000")
+        assert await collect_all(store, 3600) == Collected(manifests=1)
+        await rows.execute("UPDATE chunk SET created = created - 3601 * 1000000")
+        assert await collect_all(store, 3600) == Collected(chunks=1, size=1)
+
+    @pytest.mark.parametrize("verb", ["delete", "replace"])
+    async def test_a_running_download_finishes(
+        self, store: Store, rows: Rows, random_bytes: Callable[[int], bytes], verb: str
+    ) -> None:
+        content = random_bytes(4 * CHUNK_SIZE)
+        await put(store, "a", content)
+        async with store.opened(name_of("a")) as file, store.opened(name_of("a")) as again:
+            assert file is not None
+            assert again is not None
+            begun = await store.read(file.manifest, 0, CHUNK_SIZE)
+            if verb == "delete":
+                await store.delete_file(name_of("a"))
+            else:
+                await put(store, "a", b"new")
+            assert await collect_all(store, 0) == Collected()
+            rest = await store.read(file.manifest, CHUNK_SIZE, len(content))
+            assert begun + rest == content
+        assert (await collect_all(store, 0)).chunks == 4
+        assert await rows.count("manifest") == (verb == "replace")
+
+    async def test_opened_finds_nothing(self, store: Store) -> None:
+        async with store.opened(name_of("none")) as file:
+            assert file is None
+
+    async def test_a_chunk_that_an_upload_relies_on_stays(
+        self, store: Store, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        content = random_bytes(3 * CHUNK_SIZE)
+        await put(store, "old", content)
+        upload = store.begin()
+        await upload.append(cut(content)[:2])
+        await store.delete_file(name_of("old"))
+        await collect_all(store, 0)
+        await store.commit(
+            [
+                Commit(
+                    upload=upload,
+                    last=cut(content)[2:],
+                    digest=Digest.of(content),
+                    size=len(content),
+                    name=name_of("new"),
+                    media_type="text/plain",
+                )
+            ]
+        )
+        assert await get(store, "new") == content
+
+    async def test_the_same_content_put_while_it_is_collected(
+        self, store: Store, rows: Rows, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        content = random_bytes(5 * CHUNK_SIZE)
+        for _ in range(20):
+            await put(store, "a", content)
+            await store.delete_file(name_of("a"))
+            await asyncio.gather(
+                collect_all(store, 0),
+                put(store, "b", content, appended=2),
+                collect_all(store, 0),
+                put(store, "c", content),
+            )
+            assert await get(store, "b") == await get(store, "c") == content
+            await store.delete_file(name_of("b"))
+            await store.delete_file(name_of("c"))
+        await collect_all(store, 0)
+        assert await rows.count("chunk") == await rows.count("manifest_chunk") == 0
 
     # The whole
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from chunkstore.collect import collect_all
 from chunkstore.errors import (
     NewerSchema,
     NotAStore,
@@ -22,9 +23,9 @@ from chunkstore.errors import (
     StoreUnusable,
 )
 from chunkstore.names import FileName, FolderName
-from chunkstore.store.base import Store
+from chunkstore.store.base import Collected, File, Store
 from chunkstore.store.open import open_store
-from chunkstore.store.sqlite import schema
+from chunkstore.store.sqlite import collecting, schema
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.store.conformance import CHUNK_SIZE, Reopen, Rows, StoreConformance, get, names, put
 
@@ -293,3 +294,70 @@ async def test_a_full_database_refuses_writes_and_goes_on_reading(
         await connection.run(lambda db: db.execute("PRAGMA max_page_count = 1000000"))
         await put(store, "large", large)
         assert await get(store, "large") == large
+
+
+class PausedLookups(SQLiteStore):
+    """A store whose look-ups wait, once they have found the file, until they may go on."""
+
+    found: asyncio.Event
+    go_on: asyncio.Event
+
+    async def find_file(self, name: FileName) -> File | None:
+        file = await super().find_file(name)
+        self.found.set()
+        await self.go_on.wait()
+        return file
+
+
+async def test_a_file_found_just_before_it_is_collected_can_be_read(path: Path) -> None:
+    store = await PausedLookups.open(path, chunk_size=CHUNK_SIZE)
+    assert isinstance(store, PausedLookups)
+    store.found, store.go_on = asyncio.Event(), asyncio.Event()
+    content = bytes(range(256)) * 100
+    try:
+        await put(store, "a", content)
+
+        async def download() -> bytes:
+            async with store.opened(FileName("a")) as file:
+                assert file is not None
+                await collection
+                return await store.read(file.manifest, 0, len(content))
+
+        downloading = asyncio.create_task(download())
+        await store.found.wait()
+        await store.delete_file(FileName("a"))
+        collection = asyncio.create_task(collect_all(store, 0))
+        # It condemns the content, then waits for the look-up.
+        while not store._holds.condemned:  # noqa: ASYNC110 - it has no event to wait for
+            await asyncio.sleep(0)
+        store.go_on.set()
+        assert await downloading == content
+        assert await collect_all(store, 0) == Collected(manifests=1, chunks=2, size=5120)
+    finally:
+        await store.close()
+
+
+async def test_a_condemned_content_is_gone_after_a_restart(path: Path) -> None:
+    async with opened(path) as store:
+        await put(store, "a", b"x")
+        await store._writer.run(lambda db: db.execute("DELETE FROM file"))
+        await store._writer.run(lambda db: collecting._condemn(db, 1))
+        assert store._holds.condemned == set()
+    async with opened(path) as store:
+        assert await collect_all(store, 0) == Collected(chunks=1, size=1)
+
+
+async def test_space_goes_back_to_the_file_system(
+    path: Path, random_bytes: Callable[[int], bytes]
+) -> None:
+    async with opened(path) as store:
+        await put(store, "kept", b"kept")
+    empty = path.stat().st_size
+    async with opened(path) as store:
+        large = random_bytes(4 * 1024 * 1024)
+        await put(store, "large", large)
+        await store.delete_file(FileName("large"))
+        await collect_all(store, 0)
+        assert await get(store, "kept") == b"kept"
+    assert path.stat().st_size <= empty + 64 * 1024
+    assert query(path, "PRAGMA integrity_check") == [("ok",)]

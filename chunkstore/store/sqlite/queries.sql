@@ -139,3 +139,45 @@ FROM file JOIN manifest ON manifest.id = file.manifest;
 
 -- name: count_chunks
 SELECT count(*), coalesce(sum(stored_size), 0) FROM chunk;
+
+-- name: unused_manifests
+-- Contents that no file points at any more, behind `:after` in order of their ids.
+SELECT id FROM manifest
+WHERE id > :after AND id <= :last AND digest IS NOT NULL AND created <= :before
+  AND NOT EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id);
+
+-- name: condemn_manifest
+-- From here on no upload of the same content can find it, so that it may go in several steps.
+UPDATE manifest SET digest = NULL, size = NULL
+WHERE id = :id AND NOT EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id);
+
+-- name: shorten_manifest
+-- Remove the places from `:first` on of a condemned chunk list.
+DELETE FROM manifest_chunk WHERE manifest = :id AND seq >= :first;
+
+-- name: manifest_length
+SELECT coalesce(max(seq) + 1, 0) FROM manifest_chunk WHERE manifest = :id;
+
+-- name: unused_chunks
+-- Chunks that no content refers to, from `:after` up to `:last` in order of their ids.
+SELECT id, stored_size FROM chunk
+WHERE id > :after AND id <= :last AND created <= :before
+  AND NOT EXISTS (SELECT 1 FROM manifest_chunk WHERE manifest_chunk.chunk = chunk.id);
+
+-- name: collectable_chunks
+-- As unused_chunks, with those that only unused contents refer to.
+SELECT id, stored_size FROM chunk
+WHERE id > :after AND id <= :last AND created <= :before
+  AND NOT EXISTS (
+    SELECT 1 FROM manifest_chunk JOIN manifest ON manifest.id = manifest_chunk.manifest
+    WHERE manifest_chunk.chunk = chunk.id
+      AND (manifest.digest IS NULL OR manifest.created > :before
+           OR EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id)));
+
+-- name: delete_unused_chunk
+DELETE FROM chunk
+WHERE id = :id
+  AND NOT EXISTS (SELECT 1 FROM manifest_chunk WHERE manifest_chunk.chunk = chunk.id);
+
+-- name: last_chunk
+SELECT coalesce(max(id), 0) FROM chunk;

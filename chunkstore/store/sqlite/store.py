@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -20,8 +20,9 @@ from chunkstore.conditional import UNCONDITIONAL, Conditions
 from chunkstore.errors import StoreError, StoreInUse, StoreUnusable
 from chunkstore.manifest import Manifest
 from chunkstore.names import ROOT, FileName, FolderName
-from chunkstore.store.base import Commit, Committed, File, Listing, Stats, Store, Upload
-from chunkstore.store.sqlite import contents, listing, schema, tree
+from chunkstore.store.base import Collected, Commit, Committed, File, Listing, Stats, Store, Upload
+from chunkstore.store.sqlite import collecting, contents, listing, schema, tree
+from chunkstore.store.sqlite.collecting import Holds
 from chunkstore.store.sqlite.connection import (
     Connection,
     ReaderPool,
@@ -87,12 +88,18 @@ class SQLiteStore(Store):
         self._lock = lock
         self._chunk_size = chunk_size
         self._manifest_ids = itertools.count(last_manifest + 1)
+        self._holds = Holds()
 
     @classmethod
     async def open(
-        cls, path: Path, *, chunk_size: int | None = None, read_only: bool = False
+        cls,
+        path: Path,
+        *,
+        chunk_size: int | None = None,
+        read_only: bool = False,
+        create: bool = True,
     ) -> SQLiteStore:
-        """Open the database at `path`; create it, unless it is only to be read.
+        """Open the database at `path`; without `create`, or to be read only, it must exist.
 
         `chunk_size` becomes the store's for new contents; None keeps the one it has.
 
@@ -106,6 +113,8 @@ class SQLiteStore(Store):
             check_chunk_size(chunk_size)
         # Another name for the same file must lead to the same lock.
         path = await asyncio.to_thread(path.resolve)
+        if (read_only or not create) and not await asyncio.to_thread(path.is_file):
+            raise StoreUnusable("There is no such file.")
         if read_only:
             return await cls._open_to_read(path)
         lock = await asyncio.to_thread(_acquire_lock, path)
@@ -117,8 +126,6 @@ class SQLiteStore(Store):
 
     @classmethod
     async def _open_to_read(cls, path: Path) -> SQLiteStore:
-        if not await asyncio.to_thread(path.is_file):
-            raise StoreUnusable("There is no such file.")
         readers = await ReaderPool.open(path, 1)
         try:
             recorded, last_manifest = await readers.run(_inspect)
@@ -189,6 +196,18 @@ class SQLiteStore(Store):
 
     async def find_file(self, name: FileName) -> File | None:
         return await self._readers.run(partial(tree.find_file, name=name))
+
+    @asynccontextmanager
+    async def opened(self, name: FileName) -> AsyncIterator[File | None]:
+        with self._holds.lookup():
+            file = await self.find_file(name)
+            if file is not None:
+                self._holds.hold(file.manifest)
+        try:
+            yield file
+        finally:
+            if file is not None:
+                self._holds.release(file.manifest)
 
     async def read(self, manifest: Manifest, start: int, stop: int) -> bytes:
         try:
@@ -288,6 +307,11 @@ class SQLiteStore(Store):
                 listing.list_names, prefix=prefix, delimiter=delimiter, after=after, limit=limit
             )
         )
+
+    def collect(self, grace_seconds: float, *, dry_run: bool = False) -> AsyncIterator[Collected]:
+        if dry_run:
+            return collecting.find_unused(self._readers, grace_seconds)
+        return collecting.collect(self._readers, self._writer, self._holds, grace_seconds)
 
     async def stats(self) -> Stats:
         (files, logical_size, distinct), (chunks, stored_size) = await self._readers.run(_count)
