@@ -20,7 +20,7 @@ from chunkstore.http.headers import parse_media_type
 from chunkstore.http.negotiation import prefers_html
 from chunkstore.http.presentation import describe_committed
 from chunkstore.http.streaming import invite_body, read_body, refuse_encoded_body
-from chunkstore.names import FolderName, parse_file_name
+from chunkstore.names import FolderName, decode_path, parse_file_name
 from chunkstore.service import Service
 from chunkstore.store.base import Commit, Committed
 
@@ -36,6 +36,9 @@ _MALFORMED: Final = (
 )
 _PARAMETER: Final = re.compile(
     r';[ \t]*(?P<key>\w+)="(?P<value>(?:\\["\\]|[^"])*)"', re.ASCII | re.DOTALL
+)
+_EXTENDED_FILENAME: Final = re.compile(
+    r";[ \t]*filename\*=utf-8''(?P<value>[^;\s]+)", re.ASCII | re.IGNORECASE
 )
 _BACKSLASHED: Final = re.compile(r'\\(["\\])')
 _ESCAPES: Final = {"%22": '"', "%0D": "\r", "%0A": "\n"}
@@ -140,7 +143,10 @@ def _parse_disposition(header: str) -> tuple[str | None, str | None]:
         for escape, character in _ESCAPES.items():
             plain = plain.replace(escape, character)
         values[key] = plain
-    return values.get("name"), values.get("filename")
+    # RFC 7578 §4.2 forbids this form; some clients send it all the same.
+    extended = _EXTENDED_FILENAME.search(header)
+    filename = decode_path(extended["value"]) if extended else values.get("filename")
+    return values.get("name"), filename
 
 
 async def _delete(request: web.Request, folder: FolderName) -> web.Response:

@@ -91,8 +91,8 @@ def serve(store: Store, aiohttp_server: AiohttpServer, aiohttp_client: AiohttpCl
 async def any_server(request: pytest.FixtureRequest, store: Store) -> AsyncIterator[Server]:
     """Return a server that ends handlers of lost connections, and one that lets them find out.
 
-    Every TestServer does the former, `chunkstore serve` the latter. They have little memory, so that
-    they append to the store early.
+    Every TestServer does the former, `chunkstore serve` the latter. They have little memory, so
+    that they append to the store early.
     """
     runner = ProblemRunner(
         create_app(store, memory=MIB),

@@ -200,7 +200,8 @@ async def test_chunk_that_is_not_whole_is_an_error(
     for number, harm in enumerate(harms):
         await put(client, f"n{number}", random_bytes(3 * CHUNK_SIZE))
         [[chunk]] = await query(
-            "SELECT chunk FROM manifest_chunk JOIN file USING (manifest) WHERE name = ? AND seq = 1",
+            "SELECT chunk FROM manifest_chunk JOIN file USING (manifest)"
+            " WHERE name = ? AND seq = 1",
             f"n{number}",
         )
         await query(harm, chunk)

@@ -116,6 +116,18 @@ def run_sql(tmp_path: Path, statement: str) -> list[tuple[Any, ...]]:
         return db.execute(statement).fetchall()
 
 
+async def pass_turns(turns: int) -> None:
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+async def see_all_end(others: set[asyncio.Task[Any]]) -> None:
+    """Wait for all tasks but `others`, and for what is called when they are done."""
+    while begun := asyncio.all_tasks() - others:
+        await asyncio.wait(begun)
+    await pass_turns(1)
+
+
 # In and out.
 
 
@@ -210,7 +222,7 @@ async def test_what_is_known_already_is_not_new(
 
 
 async def test_a_flushed_receiver_holds_no_memory_and_commits_the_same(
-    tight_service: Service, tight_budget: MemoryBudget, random_bytes: RandomBytes
+    tight_service: Service, tight_budget: MemoryBudget, tmp_path: Path, random_bytes: RandomBytes
 ) -> None:
     for size in (0, 1, 3 * CHUNK_SIZE, 20 * CHUNK_SIZE + 1):
         content = random_bytes(size)
@@ -221,7 +233,10 @@ async def test_a_flushed_receiver_holds_no_memory_and_commits_the_same(
             commit = receiver.commit(NAME, "text/plain")
             [committed] = await tight_service.store.commit([commit])
         assert committed.file.manifest.digest == Digest.of(content)
-        assert await get(tight_service, committed.file.manifest) == content
+        manifest = committed.file.manifest
+        assert await get(tight_service, manifest) == content
+        rows = f"SELECT count(*) FROM manifest_chunk WHERE manifest = {manifest.id}"
+        assert run_sql(tmp_path, rows) == [(manifest.chunk_count,)]
 
 
 async def test_a_received_content_counts_until_it_is_committed(
@@ -456,18 +471,18 @@ async def test_a_reader_that_leaves_gives_its_memory_back(
 ) -> None:
     manifest = await put_bytes(service, random_bytes(40 * CHUNK_SIZE))
     for windows in (0, 1, 2, 5):
-        async with aclosing(service.stream(manifest, 0, manifest.size)) as stream:
-            for _ in range(windows):
-                await anext(stream, b"")
-        assert budget.free == budget.limit
+        # Meanwhile the next window is not read yet, is being read, or is there.
+        for turns in (0, 1, 2, 100):
+            others = asyncio.all_tasks()
+            async with aclosing(service.stream(manifest, 0, manifest.size)) as stream:
+                for _ in range(windows):
+                    await anext(stream, b"")
+                await pass_turns(turns)
+            await see_all_end(others)
+            assert budget.free == budget.limit
 
 
 # Cancellation.
-
-
-async def pass_turns(turns: int) -> None:
-    for _ in range(turns):
-        await asyncio.sleep(0)
 
 
 async def run_and_cancel(coroutine: Coroutine[Any, Any, object], turns: int) -> None:
@@ -540,12 +555,11 @@ async def cancel_twice(task: asyncio.Task[Any]) -> None:
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait({task})
-    while begun := asyncio.all_tasks() - others:
-        await asyncio.wait(begun)
+    await see_all_end(others)
 
 
-async def test_an_upload_cancelled_twice_gives_its_memory_back(
-    tight_service: Service, tight_budget: MemoryBudget
+async def test_an_upload_cancelled_twice_leaves_nothing(
+    tight_service: Service, tight_budget: MemoryBudget, tmp_path: Path
 ) -> None:
     taken = asyncio.Event()
 
@@ -560,6 +574,7 @@ async def test_an_upload_cancelled_twice_gives_its_memory_back(
     await taken.wait()
     await cancel_twice(upload)
     assert tight_budget.free == tight_budget.limit
+    await assert_holds_nothing(tight_service, tmp_path)
 
 
 async def test_a_download_cancelled_twice_gives_its_memory_back(
