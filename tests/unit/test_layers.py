@@ -40,7 +40,7 @@ LAYERS = {
         frameworks="asyncio sqlite3 aiosqlite",
     ),
     "open": Layer("store.open", layers="pure contract sqlite"),
-    "service": Layer("service", layers="pure memory contract", frameworks="asyncio"),
+    "service": Layer("service collect", layers="pure memory contract", frameworks="asyncio"),
     "http": Layer(
         "http http.*",
         layers="pure memory contract service http",
@@ -49,7 +49,7 @@ LAYERS = {
     "config": Layer("config", layers="pure"),
     "server": Layer(
         "server",
-        layers="pure contract open http config",
+        layers="pure contract open service http config",
         frameworks="asyncio aiohttp",
     ),
     "cli": Layer(
