@@ -176,6 +176,7 @@ async def test_content_of_a_part_is_stored_as_it_is(shared: Client, name: str, h
         ("a;b", "a;b"),
         ("a;b;c", "a;b;c"),
         ("a; filename=b", "a; filename=b"),
+        ("a; filename*=utf-8''b", "a; filename*=utf-8''b"),
         ("a=b", "a=b"),
         ("a,b", "a,b"),
         ("a\\b", "a\\b"),
@@ -195,6 +196,31 @@ async def test_names_of_files(shared: Client, name: str, filename: str, stored: 
     assert answer.status == 201
     told = [one["name"] for one in answer.json()["files"]]
     assert told == [f"{name}/{stored}", f"{name}/second"]
+
+
+@on_shared_server
+@tolerant
+async def test_names_without_quotes(shared: Client, name: str) -> None:
+    # RFC 2183 §2 allows it, and .NET's client sends it.
+    await put(shared, f"{name}/plain.txt", b"old")
+    overwrite = part("name=overwrite", b"yes")
+    body = overwrite + part("name=file; filename=plain.txt", b"new") + file("second") + END
+    answer = await post(shared, f"{name}/", body)
+    told = [one["name"] for one in answer.json()["files"]]
+    assert told == [f"{name}/plain.txt", f"{name}/second"]
+    assert await read(shared, f"{name}/plain.txt") == b"new"
+
+
+@on_shared_server
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("unclosed", ["\\" * 5000, '\\"' * 2500, "; filename=" * 500])
+@tolerant
+async def test_name_without_an_end_does_not_hold_the_server_up(
+    shared: Client, name: str, unclosed: str
+) -> None:
+    # A parser that tries all readings of so many backslashes would not come back.
+    body = part(f'name="file"; filename="{unclosed}', b"content") + END
+    assert (await post(shared, f"{name}/", body)).status == 400
 
 
 @on_shared_server

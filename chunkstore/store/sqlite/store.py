@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 
 import blake3
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 import chunkstore
-from chunkstore.chunking import DEFAULT_CHUNK_SIZE, Chunk, check_chunk_size
+from chunkstore.chunking import Chunk, check_chunk_size
 from chunkstore.conditional import UNCONDITIONAL, Conditions
-from chunkstore.errors import StoreError, StoreInUse, StoreUnusable
+from chunkstore.errors import StoreError, StoreUnusable
 from chunkstore.manifest import Manifest
 from chunkstore.names import ROOT, FileName, FolderName
 from chunkstore.store.base import Collected, Commit, Committed, File, Listing, Stats, Store, Upload
@@ -29,7 +29,15 @@ from chunkstore.store.sqlite.connection import (
     connect_writer,
 )
 from chunkstore.store.sqlite.contents import Appended, DamagedChunk, OpenManifest
-from chunkstore.store.sqlite.rows import QUERIES
+from chunkstore.store.sqlite.lock import acquire_lock
+from chunkstore.store.sqlite.state import (
+    State,
+    count,
+    database_size,
+    inspect,
+    read_state,
+    recover,
+)
 from chunkstore.store.sqlite.writer import Writer
 
 _READERS: Final = 4
@@ -79,15 +87,14 @@ class SQLiteStore(Store):
         readers: ReaderPool,
         writer: Writer | None,
         lock: FileLock | None,
-        chunk_size: int,
-        last_manifest: int,
+        state: State,
     ) -> None:
         self._path = path
         self._readers = readers
         self._read_write = writer
         self._lock = lock
-        self._chunk_size = chunk_size
-        self._manifest_ids = itertools.count(last_manifest + 1)
+        self._chunk_size = state.chunk_size
+        self._manifest_ids = itertools.count(state.last_manifest + 1)
         self._holds = Holds()
 
     @classmethod
@@ -117,7 +124,7 @@ class SQLiteStore(Store):
             raise StoreUnusable("There is no such file.")
         if read_only:
             return await cls._open_to_read(path)
-        lock = await asyncio.to_thread(_acquire_lock, path)
+        lock = await asyncio.to_thread(acquire_lock, path)
         try:
             return await cls._open_to_write(path, lock, chunk_size)
         except BaseException:
@@ -128,7 +135,7 @@ class SQLiteStore(Store):
     async def _open_to_read(cls, path: Path) -> SQLiteStore:
         readers = await ReaderPool.open(path, 1)
         try:
-            recorded, last_manifest = await readers.run(_inspect)
+            state = await readers.run(inspect)
         except BaseException:
             await readers.close()
             raise
@@ -137,8 +144,7 @@ class SQLiteStore(Store):
             readers=readers,
             writer=None,
             lock=None,
-            chunk_size=recorded or DEFAULT_CHUNK_SIZE,
-            last_manifest=last_manifest,
+            state=state,
         )
 
     @classmethod
@@ -153,7 +159,7 @@ class SQLiteStore(Store):
             raise StoreUnusable("The database cannot be opened or created.") from error
         try:
             await connection.run(schema.prepare)
-            recorded, last_manifest = await connection.run(partial(_recover, chunk_size=chunk_size))
+            state = await connection.run(partial(recover, chunk_size=chunk_size))
             readers = await ReaderPool.open(path, _READERS)
         except BaseException:
             await connection.close()
@@ -163,8 +169,7 @@ class SQLiteStore(Store):
             readers=readers,
             writer=Writer(connection),
             lock=lock,
-            chunk_size=recorded,
-            last_manifest=last_manifest,
+            state=state,
         )
 
     @property
@@ -314,14 +319,14 @@ class SQLiteStore(Store):
         return collecting.collect(self._readers, self._writer, self._holds, grace_seconds)
 
     async def stats(self) -> Stats:
-        (files, logical_size, distinct), (chunks, stored_size) = await self._readers.run(_count)
+        files, chunks = await self._readers.run(count)
         return Stats(
-            files=files,
-            contents=distinct,
-            chunks=chunks,
-            logical_size=logical_size,
-            stored_size=stored_size,
-            database_size=await asyncio.to_thread(_database_size, self._path),
+            files=files.files,
+            contents=files.contents,
+            chunks=chunks.chunks,
+            logical_size=files.logical_size,
+            stored_size=chunks.stored_size,
+            database_size=await asyncio.to_thread(database_size, self._path),
             chunk_size=self._chunk_size,
             versions={
                 "chunkstore": chunkstore.__version__,
@@ -332,7 +337,7 @@ class SQLiteStore(Store):
         )
 
     async def ping(self) -> None:
-        await self._readers.run(partial(_read_state))
+        await self._readers.run(read_state)
 
     async def close(self) -> None:
         async with AsyncExitStack() as last_first:
@@ -344,20 +349,6 @@ class SQLiteStore(Store):
             last_first.push_async_callback(self._readers.close)
 
 
-def _acquire_lock(path: Path) -> FileLock:
-    """Take the lock that says who writes. It goes with the process, however that ends."""
-    if not path.parent.is_dir():
-        raise StoreUnusable(f"There is no folder {path.parent}.")
-    lock = FileLock(f"{path}-lock", timeout=0, thread_local=False)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise StoreInUse from error
-    except OSError as error:
-        raise StoreUnusable(f"Its folder cannot be written to ({error.strerror}).") from error
-    return lock
-
-
 def _own_upload(commit: Commit) -> SQLiteUpload:
     if not isinstance(commit.upload, SQLiteUpload):
         raise TypeError("the upload was begun by another store")
@@ -366,37 +357,6 @@ def _own_upload(commit: Commit) -> SQLiteUpload:
 
 def _size(chunks: Sequence[Chunk]) -> int:
     return sum(len(chunk.content) for chunk in chunks)
-
-
-def _database_size(path: Path) -> int:
-    log = path.with_name(f"{path.name}-wal")
-    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
-
-
-def _inspect(db: sqlite3.Connection) -> tuple[int | None, int]:
-    """Return the state of a database that must not be changed, if its schema is the current."""
-    version = schema.check(db)
-    if version != schema.SCHEMA_VERSION:
-        raise StoreUnusable(
-            "It is empty." if version == 0 else "Its schema is old: serve it once to migrate it."
-        )
-    return _read_state(db)
-
-
-def _read_state(db: sqlite3.Connection) -> tuple[int | None, int]:
-    row = db.execute(QUERIES["find_setting"], {"name": "chunk_size"}).fetchone()
-    last_manifest = db.execute(QUERIES["last_manifest"]).fetchone()[0]
-    return (None if row is None else row[0]), last_manifest
-
-
-def _recover(db: sqlite3.Connection, chunk_size: int | None) -> tuple[int, int]:
-    """Record the chunk size, forget the uploads of a process that died, return the state."""
-    recorded, _ = _read_state(db)
-    wanted = chunk_size or recorded or DEFAULT_CHUNK_SIZE
-    if wanted != recorded:
-        db.execute(QUERIES["put_setting"], {"name": "chunk_size", "value": wanted})
-    db.execute(QUERIES["delete_open_manifests"])
-    return wanted, _read_state(db)[1]
 
 
 def _commit(
@@ -412,14 +372,3 @@ def _commit(
         )
         results.append((file, replaced, appended))
     return results
-
-
-def _count(db: sqlite3.Connection) -> tuple[tuple[int, int, int], tuple[int, int]]:
-    """Count in one consistent view, so that the two belong together."""
-    db.execute("BEGIN")
-    try:
-        files = db.execute(QUERIES["count_files"]).fetchone()
-        chunks = db.execute(QUERIES["count_chunks"]).fetchone()
-    finally:
-        db.execute("COMMIT")
-    return files, chunks

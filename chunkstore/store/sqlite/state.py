@@ -1,0 +1,83 @@
+"""Jobs on the database as a whole: what it is set up for, what a crash left, what it holds."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from chunkstore.chunking import DEFAULT_CHUNK_SIZE
+from chunkstore.errors import StoreUnusable
+from chunkstore.store.sqlite import schema
+from chunkstore.store.sqlite.rows import QUERIES
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a store goes on: with chunks of this size in bytes, and manifests behind this id."""
+
+    chunk_size: int
+    last_manifest: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileCount:
+    """How many names and different contents there are; `logical_size` is the names' in bytes."""
+
+    files: int
+    logical_size: int
+    contents: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkCount:
+    """How many chunks there are, and their bytes as stored."""
+
+    chunks: int
+    stored_size: int
+
+
+def read_state(db: sqlite3.Connection) -> State:
+    """Return the state as it is recorded."""
+    row = db.execute(QUERIES["find_setting"], {"name": "chunk_size"}).fetchone()
+    last_manifest = db.execute(QUERIES["last_manifest"]).fetchone()[0]
+    return State(DEFAULT_CHUNK_SIZE if row is None else row[0], last_manifest)
+
+
+def inspect(db: sqlite3.Connection) -> State:
+    """Return the state of a database that is only to be read.
+
+    Raises:
+        NotAStore, NewerSchema, StoreUnusable: its schema is not the current one.
+    """
+    version = schema.check(db)
+    if version != schema.SCHEMA_VERSION:
+        raise StoreUnusable(
+            "It is empty." if version == 0 else "Its schema is old: serve it once to migrate it."
+        )
+    return read_state(db)
+
+
+def recover(db: sqlite3.Connection, chunk_size: int | None) -> State:
+    """Forget the uploads of a process that died; record `chunk_size` unless it is None."""
+    db.execute(QUERIES["delete_open_manifests"])
+    wanted = chunk_size or read_state(db).chunk_size
+    db.execute(QUERIES["put_setting"], {"name": "chunk_size", "value": wanted})
+    return read_state(db)
+
+
+def count(db: sqlite3.Connection) -> tuple[FileCount, ChunkCount]:
+    """Count in one consistent view, so that the two belong together."""
+    db.execute("BEGIN")
+    try:
+        files = FileCount(*db.execute(QUERIES["count_files"]).fetchone())
+        chunks = ChunkCount(*db.execute(QUERIES["count_chunks"]).fetchone())
+    finally:
+        db.execute("COMMIT")
+    return files, chunks
+
+
+def database_size(path: Path) -> int:
+    """Return the bytes that the database and its log take on disk."""
+    log = path.with_name(f"{path.name}-wal")
+    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
