@@ -143,10 +143,10 @@ async def test_links_lead_to_the_files(shared: Client, name: str) -> None:
 
 @on_shared_server
 async def test_links_lead_to_folders_and_back(shared: Client, name: str) -> None:
-    for nasty in NASTY:
+    for nasty in NASTY[::3]:
         await put(shared, f"{name}/{quote(nasty)}/b/a")
     folders = (await browse(shared, f"/files/{name}/")).targets()
-    for nasty in NASTY:
+    for nasty in NASTY[::3]:
         inner = (await browse(shared, exactly(folders[f"{nasty}/"]))).targets()
         back = (await browse(shared, exactly(inner["b/"]))).targets()
         assert back[nasty] == folders[f"{nasty}/"]
