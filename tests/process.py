@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 COMMAND = (sys.executable, "-m", "chunkstore")
-_END_SECONDS = 60
+_END_SECONDS = 300
+_POLL_SECONDS = 0.02
 
 
 class ServerProcess:
@@ -63,6 +65,13 @@ class ServerProcess:
     def running(self) -> bool:
         """Whether the process has not ended."""
         return self._process.poll() is None
+
+    def wait_for_log(self, text: str) -> None:
+        """Wait until the server's log has `text` in it."""
+        while text not in self.log.read_text():
+            if not self.running:
+                raise RuntimeError(self.log.read_text())
+            time.sleep(_POLL_SECONDS)
 
     def anonymous_memory(self) -> int:
         """Return the bytes of anonymous memory in use now."""

@@ -74,8 +74,7 @@ def test_a_signal_lets_requests_end_then_closes_the_database(
         raw.sendall(content[:500])
         server.signal(number)
         # The log says so once no new connection is accepted.
-        while "Stopping" not in server.log.read_text():
-            assert server.running
+        server.wait_for_log("Stopping")
         raw.sendall(content[500:])
         assert raw.recv(1000).startswith(b"HTTP/1.1 201 ")
         assert server.wait() == 0
@@ -171,8 +170,7 @@ def test_a_server_collects_in_the_background(tmp_path: Path) -> None:
     with served(tmp_path, "--collect-every", "50ms", "--grace", "0s") as server:
         put(server, "a", b"x" * 300_000)
         put(server, "a", b"y")
-        while "Collected" not in server.log.read_text():
-            assert server.running
+        server.wait_for_log("Collected")
         assert get(server, "a") == b"y"
 
 
