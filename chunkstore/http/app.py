@@ -12,7 +12,7 @@ from chunkstore.http import files, folders, forms, lists, status
 from chunkstore.http.context import FILE_RESOURCE, FOLDER_RESOURCE, SERVICE
 from chunkstore.http.errors import MethodNotPossible, allowed_methods, problem_middleware
 from chunkstore.http.origin import same_origin_middleware
-from chunkstore.http.pages import add_static_files, set_up_templates
+from chunkstore.http.pages import set_up_templates, static_handler
 from chunkstore.http.streaming import defer_continue
 from chunkstore.memory import MemoryBudget
 from chunkstore.service import Service
@@ -104,5 +104,7 @@ async def _secure(request: web.Request, response: web.StreamResponse) -> None:
 
 
 def _add_pages(app: web.Application) -> None:
-    add_static_files(app, "/static/")
+    static = static_handler()
+    resource = app.router.add_resource("/static/{name}", name="static")
+    _add(resource, {"GET": static, "HEAD": static})
     set_up_templates(app)

@@ -34,12 +34,14 @@ _MALFORMED: Final = (
     BadContentDispositionHeader,
     HttpProcessingError,
 )
+# The alternatives within quotes exclude each other, or a hostile header would take for ever. The
+# very last quote closes, also behind a backslash: browsers send backslashes as they are.
+_QUOTED: Final = r'"(?P<quoted>(?:[^"\\]|\\(?!")|\\"(?!\Z)|\\(?="\Z))*)"'
+_TOKEN: Final = r'(?P<token>[^";\s]+)'
 _PARAMETER: Final = re.compile(
-    r';[ \t]*(?P<key>\w+)="(?P<value>(?:\\["\\]|[^"])*)"', re.ASCII | re.DOTALL
+    rf";[ \t]*(?P<key>[\w*]+)=(?:{_QUOTED}|{_TOKEN})", re.ASCII | re.DOTALL
 )
-_EXTENDED_FILENAME: Final = re.compile(
-    r";[ \t]*filename\*=utf-8''(?P<value>[^;\s]+)", re.ASCII | re.IGNORECASE
-)
+_UTF_8: Final = "utf-8''"
 _BACKSLASHED: Final = re.compile(r'\\(["\\])')
 _ESCAPES: Final = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 
@@ -137,15 +139,19 @@ def _parse_disposition(header: str) -> tuple[str | None, str | None]:
     The HTML standard escapes quotes and line breaks in percent, and nothing else; some clients
     put a backslash before quotes and backslashes instead (RFC 7578 §4.2 and its appendix A).
     """
-    values = {match["key"].lower(): match["value"] for match in _PARAMETER.finditer(header)}
-    for key, value in values.items():
-        plain = _BACKSLASHED.sub(r"\1", value)
+    values: dict[str, str] = {}
+    for match in _PARAMETER.finditer(header):
+        quoted = match["quoted"]
+        value = match["token"] if quoted is None else _BACKSLASHED.sub(r"\1", quoted)
+        values[match["key"].lower()] = value
+    filename = values.get("filename")
+    extended = values.get("filename*", "")
+    if extended.lower().startswith(_UTF_8):
+        # RFC 7578 §4.2 forbids this form; some clients send it all the same.
+        filename = decode_path(extended[len(_UTF_8) :])
+    elif filename is not None:
         for escape, character in _ESCAPES.items():
-            plain = plain.replace(escape, character)
-        values[key] = plain
-    # RFC 7578 §4.2 forbids this form; some clients send it all the same.
-    extended = _EXTENDED_FILENAME.search(header)
-    filename = decode_path(extended["value"]) if extended else values.get("filename")
+            filename = filename.replace(escape, character)
     return values.get("name"), filename
 
 

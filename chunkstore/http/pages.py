@@ -11,6 +11,7 @@ from typing import Any, Final
 import aiohttp_jinja2
 import jinja2
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from chunkstore.errors import NotFound
 from chunkstore.units import format_size
@@ -40,8 +41,8 @@ def set_up_templates(app: web.Application) -> None:
     environment.filters["time"] = _format_time
 
 
-def add_static_files(app: web.Application, path: str) -> None:
-    """Serve what the pages load; few and small files, so they are kept in memory."""
+def static_handler() -> Handler:
+    """Return what answers for the parts of pages; few and small files, so memory keeps them."""
     files = {file.name: file.read_bytes() for file in _STATIC.iterdir()}
 
     async def get(request: web.Request) -> web.Response:
@@ -51,7 +52,7 @@ def add_static_files(app: web.Application, path: str) -> None:
         media_type = _MEDIA_TYPES[Path(name).suffix]
         return web.Response(body=files[name], headers={"Content-Type": media_type})
 
-    app.router.add_get(f"{path}{{name}}", get, name="static")
+    return get
 
 
 def render(
