@@ -67,7 +67,8 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clie
 @pytest.fixture
 def name() -> str:
     """Return a name, plain and short, that no other test has."""
-    return f"n{next(_NUMBERS)}"
+    # Of one length, so that a name with a digit behind it is not the name of another test.
+    return f"n{next(_NUMBERS):05}"
 
 
 @pytest.fixture
