@@ -24,7 +24,7 @@ CHUNK_SIZE = 4096
 RandomBytes = Callable[[int], bytes]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _blocking_fails() -> Iterator[BlockBuster]:
     """Fail the test in which chunkstore's code blocks the event loop."""
     with blockbuster_ctx("chunkstore") as blockbuster:
