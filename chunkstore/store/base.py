@@ -90,6 +90,19 @@ class ScrubReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Copied:
+    """What one step of a backup copied; `size` is that of the chunks as stored.
+
+    `part`, from 0 to 1, is how much of the source has been gone through.
+    """
+
+    chunks: int
+    size: int
+    part: float
+    damage: Sequence[Damage] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """What a store holds.
 
@@ -371,6 +384,19 @@ class Store(ABC):
     @abstractmethod
     async def find_scrub_report(self) -> ScrubReport | None:
         """Return the last report, None if there was no scrub yet."""
+
+    @abstractmethod
+    def backup(self, destination: str) -> AsyncIterator[Copied]:
+        """Make `destination` a store with the files of this one, as they are at one moment.
+
+        Only chunks that it lacks are copied, in steps of a few MiB, each checked; a damaged one is
+        copied and told of. What it had besides is removed. Other calls may run meanwhile. One that
+        is interrupted leaves the files of the backup before, and the next goes on.
+
+        Raises:
+            StoreUnusable: the destination cannot be opened.
+            Forbidden: it is a store of its own, not a backup of this one.
+        """
 
     @abstractmethod
     async def stats(self) -> Stats:

@@ -28,7 +28,8 @@ class Layer(NamedTuple):
 LAYERS = {
     "version": Layer("chunkstore"),
     "pure": Layer(
-        "errors digest chunking compression manifest names ranges conditional units",
+        "errors digest chunking compression manifest names ranges conditional units"
+        " media_types local_files",
         layers="pure",
     ),
     "memory": Layer("memory", frameworks="asyncio"),
@@ -40,7 +41,11 @@ LAYERS = {
         frameworks="asyncio sqlite3 aiosqlite",
     ),
     "open": Layer("store.open", layers="pure contract sqlite"),
-    "service": Layer("service collect scrub", layers="pure memory contract", frameworks="asyncio"),
+    "service": Layer(
+        "service collect scrub export imports",
+        layers="pure memory contract service",
+        frameworks="asyncio",
+    ),
     "http": Layer(
         "http http.*",
         layers="pure memory contract service http",

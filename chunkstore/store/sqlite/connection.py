@@ -144,7 +144,8 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     left to the writer, which makes them when nobody waits for it.
     """
     db = sqlite3.connect(
-        path,
+        f"{path.absolute().as_uri()}?mode=rwc",
+        uri=True,  # also for what is attached to it
         timeout=_BUSY_TIMEOUT_SECONDS,
         isolation_level=None,
         cached_statements=_CACHED_STATEMENTS,

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ from chunkstore.store.base import (
     Collected,
     Commit,
     Committed,
+    Copied,
     File,
     Listing,
     Scrubbed,
@@ -34,6 +35,7 @@ from chunkstore.store.base import (
     Upload,
 )
 from chunkstore.store.sqlite import collecting, contents, listing, schema, scrubbing, tree
+from chunkstore.store.sqlite.backup import copy_store
 from chunkstore.store.sqlite.collecting import Holds
 from chunkstore.store.sqlite.connection import Connection, ReaderPool, connect_writer
 from chunkstore.store.sqlite.contents import (
@@ -384,6 +386,17 @@ class SQLiteStore(Store):
 
     async def find_scrub_report(self) -> ScrubReport | None:
         return await self._readers.run(find_scrub_report)
+
+    async def backup(self, destination: str) -> AsyncIterator[Copied]:
+        target = await SQLiteStore.open(Path(destination), chunk_size=self._chunk_size)
+        try:
+            async with aclosing(copy_store(self._path, target._writer)) as steps:
+                async for copied in steps:
+                    yield copied
+            async for _ in target.collect(0):
+                pass
+        finally:
+            await target.close()
 
     async def stats(self) -> Stats:
         files, chunks = await self._readers.run(count)

@@ -123,6 +123,10 @@ class Writer:
         self._wake()
         return await result
 
+    async def run_alone(self, job: Job[T]) -> T:
+        """Run a job that changes the connection and cannot be in a transaction; none must wait."""
+        return await self._connection.run(job)
+
     async def close(self) -> None:
         """Run what waits, checkpoint and close the connection."""
         while self._worker is not None:
