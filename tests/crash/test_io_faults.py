@@ -13,7 +13,6 @@ import aiohttp
 import pytest
 
 from tests.crash.faults import SHORTEN, SYNC, WRITE, Fault, FaultyServer, served_faultily
-from tests.crash.inspection import check_database
 from tests.crash.load import BROKEN, Client, Figures, session_with, verify_all
 from tests.crash.operations import CHUNK_SIZE, schedule
 from tests.programs import require_program
