@@ -14,7 +14,8 @@ import click
 import chunkstore
 from chunkstore.chunking import check_chunk_size
 from chunkstore.collect import collect_all, format_collected
-from chunkstore.config import ServeConfig
+from chunkstore.compression import DEFAULT_COMPRESSION, Compression
+from chunkstore.config import DEFAULT_MIN_FREE, ServeConfig
 from chunkstore.errors import ChunkstoreError, StoreUnusable
 from chunkstore.http.app import DEFAULT_MEMORY
 from chunkstore.http.presentation import describe_stats
@@ -49,6 +50,7 @@ class _Parsed(click.ParamType[Any]):
 
 SIZE = _Parsed("size", parse_size)
 CHUNK_SIZE = _Parsed("size", lambda text: check_chunk_size(parse_size(text)))
+COMPRESSION = _Parsed("compression", Compression.parse)
 DURATION = _Parsed("duration", parse_duration_seconds)
 
 db_option = click.option(
@@ -96,6 +98,21 @@ def cli() -> None:
     "--chunk-size",
     type=CHUNK_SIZE,
     help="For new contents: a power of two from 4KiB to 1MiB.  [default: the store's, or 256KiB]",
+)
+@click.option(
+    "--compression",
+    type=COMPRESSION,
+    default=DEFAULT_COMPRESSION,
+    show_default=str(DEFAULT_COMPRESSION),
+    metavar="none|zstd[:LEVEL]",
+    help="How to keep new chunks, where it saves enough.",
+)
+@click.option(
+    "--min-free",
+    type=SIZE,
+    default=DEFAULT_MIN_FREE,
+    show_default=format_size(DEFAULT_MIN_FREE),
+    help="Refuse new content where the file system would have less left; 0 for no floor.",
 )
 @click.option("--max-file-size", type=SIZE, help="Refuse larger files.  [default: no bound]")
 @click.option(
@@ -176,12 +193,20 @@ def _format_stats(found: Stats) -> str:
         "contents": f"{found.contents:,}",
         "chunks": f"{found.chunks:,} of {format_size(found.chunk_size)}",
         "logical size": format_size(found.logical_size),
+        "unique size": format_size(found.unique_size),
         "stored size": format_size(found.stored_size),
-        "ratio": "-" if found.ratio is None else f"{found.ratio:.3f}",
+        "ratio": _format_ratio(found.ratio),
+        "deduplication": _format_ratio(found.deduplication),
+        "compression": _format_ratio(found.compression),
         "database size": format_size(found.database_size),
+        "damaged chunks": f"{found.damaged:,}",
         **found.versions,
     }
     return "\n".join(f"{label:14} {value}" for label, value in rows.items())
+
+
+def _format_ratio(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.3f}"
 
 
 def run(command: Coroutine[Any, Any, T], db: str) -> T:

@@ -45,7 +45,12 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
         CannotListen: the address is not to be had.
     """
     stop = asyncio.Event()
-    store = await open_store(config.db, chunk_size=config.chunk_size)
+    store = await open_store(
+        config.db,
+        chunk_size=config.chunk_size,
+        compression=config.compression,
+        min_free=config.min_free,
+    )
     try:
         app = create_app(store, memory=config.memory, max_file_size=config.max_file_size)
         async with _collecting(store, config), _listening(app, config) as url:

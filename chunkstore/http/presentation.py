@@ -45,10 +45,18 @@ def describe_stats(stats: Stats) -> Json:
         "files": stats.files,
         "contents": stats.contents,
         "chunks": stats.chunks,
+        "damaged": stats.damaged,
         "logical_size": stats.logical_size,
+        "unique_size": stats.unique_size,
         "stored_size": stats.stored_size,
-        "ratio": None if stats.ratio is None else round(stats.ratio, 3),
+        "ratio": _rounded(stats.ratio),
+        "deduplication": _rounded(stats.deduplication),
+        "compression": _rounded(stats.compression),
         "database_size": stats.database_size,
         "chunk_size": stats.chunk_size,
         "versions": stats.versions,
     }
+
+
+def _rounded(ratio: float | None) -> float | None:
+    return None if ratio is None else round(ratio, 3)

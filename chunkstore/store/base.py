@@ -60,15 +60,18 @@ class Listing:
 class Stats:
     """What a store holds.
 
-    `logical_size` is the sum of all files' sizes, `stored_size` that of the chunks kept for them,
-    both in bytes; `database_size` is what the database takes on disk; `versions` names the
-    software and formats in use.
+    `logical_size` is the sum of all files' sizes, `unique_size` that of the chunks kept for them,
+    `stored_size` that of these as they are kept, compressed where that pays, all in bytes;
+    `damaged` counts chunks found damaged and not repaired yet; `database_size` is what the
+    database takes on disk; `versions` names the software and formats in use.
     """
 
     files: int
     contents: int
     chunks: int
+    damaged: int
     logical_size: int
+    unique_size: int
     stored_size: int
     database_size: int
     chunk_size: int
@@ -78,6 +81,16 @@ class Stats:
     def ratio(self) -> float | None:
         """Bytes given for each byte kept; None for an empty store."""
         return self.logical_size / self.stored_size if self.stored_size else None
+
+    @property
+    def deduplication(self) -> float | None:
+        """The part of `ratio` that is due to keeping equal chunks once."""
+        return self.logical_size / self.unique_size if self.unique_size else None
+
+    @property
+    def compression(self) -> float | None:
+        """The part of `ratio` that is due to compression."""
+        return self.unique_size / self.stored_size if self.stored_size else None
 
 
 class Upload(ABC):

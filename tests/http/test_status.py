@@ -38,9 +38,13 @@ async def test_empty_store(client: Client, tmp_path: Path) -> None:
         "files": 0,
         "contents": 0,
         "chunks": 0,
+        "damaged": 0,
         "logical_size": 0,
+        "unique_size": 0,
         "stored_size": 0,
         "ratio": None,
+        "deduplication": None,
+        "compression": None,
         "chunk_size": CHUNK_SIZE,
     }
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Protocol
 
 import pytest
 from blake3 import blake3
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from chunkstore.chunking import Chunk, Chunker
 from chunkstore.collect import collect_all
+from chunkstore.compression import DEFAULT_COMPRESSION, NO_COMPRESSION, Codec, Compression
 from chunkstore.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions, EntityTag, EntityTags
 from chunkstore.digest import Digest
 from chunkstore.errors import (
@@ -42,7 +44,11 @@ ODD_NAMES = [
     "\ud7ff", "\ue000", "\uffff", "😀", "\U0010ffff",
 ]  # fmt: skip
 
-Reopen = Callable[[], Awaitable[Store]]
+
+class Reopen(Protocol):
+    """Closes the store and opens it anew, by default so that rows hold chunks as they are."""
+
+    def __call__(self, compression: Compression = NO_COMPRESSION) -> Awaitable[Store]: ...
 
 
 class Rows(ABC):
@@ -274,6 +280,59 @@ class StoreConformance(ABC):
             await store.read(file.manifest, 0, file.manifest.size)
 
     # Uploads
+
+    @pytest.mark.parametrize("appended", [0, 40])
+    async def test_what_can_be_compressed_is_and_comes_back(
+        self, reopen: Reopen, rows: Rows, random_bytes: Callable[[int], bytes], appended: int
+    ) -> None:
+        store = await reopen(DEFAULT_COMPRESSION)
+        noise = random_bytes(20 * CHUNK_SIZE)
+        text = b"".join(b"%6d lines of text\n" % line for line in range(5000))
+        committed = await put(store, "a", noise + text, appended=appended)
+        assert committed.new_size == len(noise + text)
+        assert await get(store, "a") == noise + text
+        stats = await store.stats()
+        assert stats.unique_size == len(noise + text)
+        assert stats.stored_size < len(noise) + len(text) / 2
+        assert stats.deduplication == 1
+        assert stats.compression == stats.ratio == stats.unique_size / stats.stored_size
+        kept = await rows.fetch(
+            "SELECT chunk.size, chunk.stored_size, chunk.codec, length(chunk_data.bytes)"
+            " FROM chunk JOIN chunk_data ON chunk_data.id = chunk.id ORDER BY chunk.id"
+        )
+        assert kept[:20] == [(CHUNK_SIZE, CHUNK_SIZE, Codec.IDENTITY, CHUNK_SIZE)] * 20
+        assert all(codec == Codec.ZSTD for _, _, codec, _ in kept[20:])
+        assert all(stored == length for _, stored, _, length in kept)
+
+    async def test_compression_can_change(self, reopen: Reopen, rows: Rows) -> None:
+        old, new = bytes(4 * CHUNK_SIZE), b"x" * 4 * CHUNK_SIZE
+        await put(await reopen(), "a", old)
+        store = await reopen(DEFAULT_COMPRESSION)
+        await put(store, "b", old + new)
+        for _ in range(2):
+            assert [await get(store, name) for name in ("a", "b")] == [old, old + new]
+            assert await rows.fetch("SELECT codec FROM chunk ORDER BY id") == [(0,), (1,)]
+            store = await reopen()
+
+    async def test_damage_of_what_is_compressed_is_never_returned(
+        self, reopen: Reopen, rows: Rows
+    ) -> None:
+        store = await reopen(DEFAULT_COMPRESSION)
+        content = b"".join(b"%5d" % number for number in range(CHUNK_SIZE // 5))
+        await put(store, "a", content)
+        [(whole,)] = await rows.fetch("SELECT bytes FROM chunk_data")
+        assert isinstance(whole, bytes)
+        for place in range(0, len(whole), 7):
+            damaged = whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :]
+            await rows.execute("UPDATE chunk_data SET bytes = ?", damaged)
+            # Of a frame's header a bit may be wrong without changing what it stands for.
+            with suppress(StoreDamaged):
+                assert await get(store, "a") == content
+        assert (await store.stats()).damaged == 1
+        committed = await put(store, "a", content)
+        assert committed.new_chunks == 1
+        assert await get(store, "a") == content
+        assert (await store.stats()).damaged == 0
 
     async def test_an_upload_is_invisible_until_its_commit(self, store: Store) -> None:
         upload = store.begin()

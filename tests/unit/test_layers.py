@@ -28,7 +28,7 @@ class Layer(NamedTuple):
 LAYERS = {
     "version": Layer("chunkstore"),
     "pure": Layer(
-        "errors digest chunking manifest names ranges conditional units",
+        "errors digest chunking compression manifest names ranges conditional units",
         layers="pure",
     ),
     "memory": Layer("memory", frameworks="asyncio"),

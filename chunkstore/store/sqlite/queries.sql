@@ -11,9 +11,13 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 -- name: find_chunk
 SELECT id, damaged FROM chunk WHERE digest = :digest;
 
--- name: add_chunk
-INSERT INTO chunk (digest, size, stored_size, created)
-VALUES (:digest, :size, :stored_size, :now);
+-- name: put_chunk
+-- Add a chunk, or note that one that was damaged is whole again.
+INSERT INTO chunk (digest, size, stored_size, codec, created)
+VALUES (:digest, :size, :stored_size, :codec, :now)
+ON CONFLICT (digest) DO UPDATE SET
+    stored_size = excluded.stored_size, codec = excluded.codec, damaged = 0
+RETURNING id;
 
 -- name: put_chunk_data
 INSERT INTO chunk_data (id, bytes) VALUES (:id, :bytes)
@@ -52,7 +56,7 @@ DELETE FROM manifest WHERE digest IS NULL;
 
 -- name: read_chunks
 -- The chunks from place `:first` up to place `:stop` of a content, in order.
-SELECT chunk.digest, chunk.codec, chunk_data.bytes
+SELECT chunk.digest, chunk.size, chunk.codec, chunk_data.bytes
 FROM manifest_chunk
 JOIN chunk ON chunk.id = manifest_chunk.chunk
 LEFT JOIN chunk_data ON chunk_data.id = manifest_chunk.chunk
@@ -138,7 +142,8 @@ SELECT count(*), coalesce(sum(manifest.size), 0), count(DISTINCT manifest.id)
 FROM file JOIN manifest ON manifest.id = file.manifest;
 
 -- name: count_chunks
-SELECT count(*), coalesce(sum(stored_size), 0) FROM chunk;
+SELECT count(*), coalesce(sum(size), 0), coalesce(sum(stored_size), 0), coalesce(sum(damaged), 0)
+FROM chunk;
 
 -- name: unused_manifests
 -- Contents that no file points at any more, behind `:after` in order of their ids.

@@ -31,10 +31,12 @@ class FileCount:
 
 @dataclass(frozen=True, slots=True)
 class ChunkCount:
-    """How many chunks there are, and their bytes as stored."""
+    """How many chunks there are, their bytes, these as stored, and how many are damaged."""
 
     chunks: int
+    size: int
     stored_size: int
+    damaged: int
 
 
 def read_state(db: sqlite3.Connection) -> State:
