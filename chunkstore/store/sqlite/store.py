@@ -33,6 +33,7 @@ from chunkstore.store.sqlite.contents import (
     OpenManifest,
 )
 from chunkstore.store.sqlite.lock import acquire_lock
+from chunkstore.store.sqlite.room import Room
 from chunkstore.store.sqlite.state import (
     State,
     count,
@@ -190,7 +191,7 @@ class SQLiteStore(Store):
         return cls(
             path,
             readers=readers,
-            writer=Writer(connection),
+            writer=Writer(connection, Room(path)),
             lock=lock,
             keeping=keeping,
             state=state,

@@ -23,6 +23,7 @@ from typing import Any, Final, TypeVar
 
 from chunkstore.errors import ChunkstoreError, StoreError
 from chunkstore.store.sqlite.connection import Connection, Job
+from chunkstore.store.sqlite.room import Room, checkpoint
 
 T = TypeVar("T")
 
@@ -56,8 +57,9 @@ class Writer:
     A job may be run a second time after the first was rolled back, so it keeps no state.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, room: Room) -> None:
         self._connection = connection
+        self._room = room
         self._queue: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._log_size = 0
@@ -113,10 +115,11 @@ class Writer:
     async def _run_batch(self, batch: Sequence[_Waiting]) -> None:
         if not batch:
             return
-        self._log_size += sum(waiting.size + _LOG_SIZE_OF_A_JOB for waiting in batch)
+        size = sum(waiting.size for waiting in batch)
+        self._log_size += size + len(batch) * _LOG_SIZE_OF_A_JOB
         try:
             outcomes = await self._connection.run(
-                partial(_transact, [waiting.job for waiting in batch])
+                partial(_transact, [waiting.job for waiting in batch], self._room, size)
             )
         except Exception as error:
             await self._run_apart(batch, error)
@@ -150,7 +153,7 @@ class Writer:
         """Carry the log into the database as far as readers allow; failing is not fatal."""
         self._log_size = 0
         try:
-            await self._connection.run(partial(_checkpoint, mode=mode))
+            await self._connection.run(partial(checkpoint, mode=mode))
         except StoreError:
             _logger.warning("The checkpoint failed; it will be tried again.", exc_info=True)
 
@@ -169,7 +172,8 @@ def _settle(waiting: _Waiting, outcome: Any) -> None:  # noqa: ANN401 - jobs ret
         waiting.result.set_result(outcome)
 
 
-def _transact(jobs: Sequence[Job[Any]], db: sqlite3.Connection) -> list[Any]:
+def _transact(jobs: Sequence[Job[Any]], room: Room, size: int, db: sqlite3.Connection) -> list[Any]:
+    room.make(db, size)
     db.execute("BEGIN IMMEDIATE")
     try:
         outcomes = [_attempt(job, db) for job in jobs]
@@ -192,7 +196,3 @@ def _attempt(job: Job[T], db: sqlite3.Connection) -> T | _Refusal:
         outcome = _Refusal(error)
     db.execute("RELEASE job")
     return outcome
-
-
-def _checkpoint(db: sqlite3.Connection, mode: str) -> None:
-    db.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
