@@ -18,7 +18,8 @@ class ServeConfig:
     `db` is where the store is; `chunk_size` that of new contents; `memory` bounds what all
     requests together hold of contents. New chunks are kept by `compression`, and refused where the
     file system would have less than `min_free` left. Every `collect_seconds`, 0 for never, what has
-    been unused and is older than `grace_seconds` is removed.
+    been unused and is older than `grace_seconds` is removed. Once the last scrub is `scrub_seconds`
+    ago, 0 for never, there is another, of at most `scrub_rate` bytes a second.
     """
 
     db: str
@@ -32,3 +33,5 @@ class ServeConfig:
     shutdown_seconds: float
     collect_seconds: float
     grace_seconds: float
+    scrub_seconds: float
+    scrub_rate: int

@@ -34,7 +34,8 @@ from chunkstore.errors import (
     StoreDamaged,
 )
 from chunkstore.names import FileName, FolderName, parse_file_name
-from chunkstore.store.base import Collected, Commit, Committed, Store
+from chunkstore.scrub import scrub_all
+from chunkstore.store.base import Collected, Commit, Committed, Damage, Scrubbed, Store
 
 CHUNK_SIZE = 4096
 SIZES = [0, 1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE, 5 * CHUNK_SIZE + 17]
@@ -136,6 +137,10 @@ async def names(store: Store, prefix: str = "", **options: str | int) -> list[st
         if after is None:
             return found
         assert after == found[-1]
+
+
+async def scrub(store: Store) -> list[Scrubbed]:
+    return [step async for step in store.scrub()]
 
 
 class StoreConformance(ABC):
@@ -754,6 +759,79 @@ class StoreConformance(ABC):
         await put(store, "new", b"new")
         for name, content in contents.items():
             assert await get(store, name) == content
+
+    async def test_scrub_names_what_is_damaged_and_what_it_touches(
+        self, store: Store, rows: Rows, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        shared, other = random_bytes(CHUNK_SIZE), random_bytes(CHUNK_SIZE + 1)
+        await put(store, "a", shared + other)
+        await put(store, "b/c", shared)
+        await put(store, "whole", other)
+        await put(store, "empty", b"")
+        steps = await scrub(store)
+        assert sum(step.chunks for step in steps) == 3
+        assert sum(step.size for step in steps) == len(shared + other)
+        assert not any(step.damage for step in steps)
+        damaged = shared[:-1] + bytes([shared[-1] ^ 1])
+        where = "WHERE id = (SELECT id FROM chunk WHERE digest = ?)"
+        await rows.execute(
+            f"UPDATE chunk_data SET bytes = ? {where}", damaged, blake3(shared).digest()
+        )
+        expected = [Damage("chunk", Digest.of(shared), [name_of("a"), name_of("b/c")])]
+        assert [damage for step in await scrub(store) for damage in step.damage] == expected
+        assert (await store.stats()).damaged == 1
+        assert (await put(store, "b/c", shared)).new_chunks == 1
+        assert await get(store, "a") == shared + other
+        assert not any(step.damage for step in await scrub(store))
+        assert (await store.stats()).damaged == 0
+
+    async def test_scrub_takes_back_what_it_noted(self, store: Store, rows: Rows) -> None:
+        await put(store, "a", b"x")
+        await rows.execute("UPDATE chunk SET damaged = 1")
+        assert not any(step.damage for step in await scrub(store))
+        assert (await store.stats()).damaged == 0
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "DELETE FROM manifest_chunk WHERE seq = 1",
+            "DELETE FROM manifest_chunk WHERE seq = 2",
+            "DELETE FROM manifest_chunk",
+            "UPDATE manifest_chunk SET seq = 7 WHERE seq = 0",
+            "UPDATE manifest_chunk SET chunk = (SELECT chunk FROM manifest_chunk WHERE seq = 2)"
+            " WHERE seq = 1",
+            "UPDATE manifest SET size = size + 1",
+        ],
+    )
+    async def test_scrub_finds_a_chunk_list_that_is_not_whole(
+        self, store: Store, rows: Rows, change: str
+    ) -> None:
+        content = bytes(range(256)) * 32 + b"end"
+        await put(store, "a", content)
+        await rows.execute(change)
+        found = [damage for step in await scrub(store) for damage in step.damage]
+        assert found == [Damage("content", Digest.of(content), [name_of("a")])]
+
+    async def test_scrub_goes_through_a_large_store(
+        self, store: Store, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        contents = [random_bytes(50 * CHUNK_SIZE) for _ in range(30)]
+        for index, content in enumerate(contents):
+            await put(store, f"f{index}", content)
+        steps = await scrub(store)
+        assert sum(step.chunks for step in steps) == 30 * 50
+        assert max(step.size for step in steps) <= 5 * 1024 * 1024
+
+    async def test_the_last_scrub_report_is_kept(self, reopen: Reopen) -> None:
+        store = await reopen()
+        assert await store.find_scrub_report() is None
+        await put(store, "a", b"x")
+        for _ in range(2):
+            report = await scrub_all(store, lambda _: None)
+            await store.put_scrub_report(report)
+        store = await reopen()
+        assert await store.find_scrub_report() == report == (await store.stats()).scrub
+        assert (report.chunks, report.size, report.damaged) == (1, 1, 0)
 
     async def test_stats(self, store: Store) -> None:
         empty = await store.stats()

@@ -40,7 +40,7 @@ LAYERS = {
         frameworks="asyncio sqlite3 aiosqlite",
     ),
     "open": Layer("store.open", layers="pure contract sqlite"),
-    "service": Layer("service collect", layers="pure memory contract", frameworks="asyncio"),
+    "service": Layer("service collect scrub", layers="pure memory contract", frameworks="asyncio"),
     "http": Layer(
         "http http.*",
         layers="pure memory contract service http",

@@ -186,3 +186,34 @@ WHERE id = :id
 
 -- name: last_chunk
 SELECT coalesce(max(id), 0) FROM chunk;
+
+-- name: chunks_to_scrub
+-- Behind `:after` in order of their ids, as many as the reader takes.
+SELECT chunk.id, chunk.stored_size, chunk.damaged,
+       chunk.digest, chunk.size, chunk.codec, chunk_data.bytes
+FROM chunk LEFT JOIN chunk_data ON chunk_data.id = chunk.id
+WHERE chunk.id > :after
+ORDER BY chunk.id;
+
+-- name: files_with_chunk
+SELECT DISTINCT file.name
+FROM manifest_chunk JOIN file ON file.manifest = manifest_chunk.manifest
+WHERE manifest_chunk.chunk = :chunk
+ORDER BY file.name;
+
+-- name: files_of_manifest
+SELECT name FROM file WHERE manifest = :manifest ORDER BY name;
+
+-- name: broken_contents
+-- Contents whose places or bytes are not as many as they should be.
+SELECT id, digest FROM (
+    SELECT manifest.id, manifest.digest, manifest.size, manifest.chunk_size,
+           count(manifest_chunk.seq) AS places, coalesce(max(manifest_chunk.seq) + 1, 0) AS length,
+           coalesce(sum(chunk.size), 0) AS bytes
+    FROM manifest
+    LEFT JOIN manifest_chunk ON manifest_chunk.manifest = manifest.id
+    LEFT JOIN chunk ON chunk.id = manifest_chunk.chunk
+    WHERE manifest.id > :after AND manifest.id <= :last AND manifest.digest IS NOT NULL
+    GROUP BY manifest.id
+)
+WHERE bytes != size OR places != length OR places != (size + chunk_size - 1) / chunk_size;

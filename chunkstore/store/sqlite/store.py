@@ -21,8 +21,19 @@ from chunkstore.conditional import UNCONDITIONAL, Conditions
 from chunkstore.errors import StoreError, StoreUnusable
 from chunkstore.manifest import Manifest
 from chunkstore.names import ROOT, FileName, FolderName
-from chunkstore.store.base import Collected, Commit, Committed, File, Listing, Stats, Store, Upload
-from chunkstore.store.sqlite import collecting, contents, listing, schema, tree
+from chunkstore.store.base import (
+    Collected,
+    Commit,
+    Committed,
+    File,
+    Listing,
+    Scrubbed,
+    ScrubReport,
+    Stats,
+    Store,
+    Upload,
+)
+from chunkstore.store.sqlite import collecting, contents, listing, schema, scrubbing, tree
 from chunkstore.store.sqlite.collecting import Holds
 from chunkstore.store.sqlite.connection import Connection, ReaderPool, connect_writer
 from chunkstore.store.sqlite.contents import (
@@ -38,7 +49,9 @@ from chunkstore.store.sqlite.state import (
     State,
     count,
     database_size,
+    find_scrub_report,
     inspect,
+    put_scrub_report,
     read_state,
     recover,
 )
@@ -258,8 +271,9 @@ class SQLiteStore(Store):
                 partial(contents.read, manifest=manifest, start=start, stop=stop)
             )
         except DamagedChunk as error:
-            # So that the next upload that brings the chunk stores it anew.
-            await self._writer.run(partial(contents.mark, digest=error.digest, damaged=True))
+            if self._read_write is not None:
+                # So that the next upload that brings the chunk stores it anew.
+                await self._writer.run(partial(contents.mark, digest=error.digest, damaged=True))
             raise
 
     async def delete_file(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
@@ -356,6 +370,15 @@ class SQLiteStore(Store):
             return collecting.find_unused(self._readers, grace_seconds)
         return collecting.collect(self._readers, self._writer, self._holds, grace_seconds)
 
+    def scrub(self) -> AsyncIterator[Scrubbed]:
+        return scrubbing.scrub(self._readers, self._read_write)
+
+    async def put_scrub_report(self, report: ScrubReport) -> None:
+        await self._writer.run(partial(put_scrub_report, report=report))
+
+    async def find_scrub_report(self) -> ScrubReport | None:
+        return await self._readers.run(find_scrub_report)
+
     async def stats(self) -> Stats:
         files, chunks = await self._readers.run(count)
         return Stats(
@@ -368,6 +391,7 @@ class SQLiteStore(Store):
             stored_size=chunks.stored_size,
             database_size=await asyncio.to_thread(database_size, self._path),
             chunk_size=self._chunk_size,
+            scrub=await self.find_scrub_report(),
             versions={
                 "chunkstore": chunkstore.__version__,
                 "schema": str(schema.SCHEMA_VERSION),
