@@ -59,6 +59,16 @@ class ServerProcess:
         """Send the server a signal."""
         self._process.send_signal(number)
 
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Keep the server from running within the context, wherever it is."""
+        self.signal(signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
     def wait(self) -> int:
         """Wait for the server's end; return its exit status."""
         status = self._process.wait(_END_SECONDS)

@@ -1,8 +1,8 @@
 """I/O errors in a running server, by libfiu (Debian: fiu-utils).
 
-libfiu stands between a program and the C library and lets calls fail on command. SQLite writes
-with pwrite and syncs with fdatasync; nothing else in the server calls these, so its sockets and
-its log are left alone.
+libfiu stands between a program and the C library and lets calls fail on command. SQLite reads
+with pread, writes with pwrite and syncs with fdatasync; nothing else in the server calls these, so
+its sockets and its log are left alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.process import ServerProcess, served
 
+READ = "posix/io/rw/pread"
 WRITE = "posix/io/rw/pwrite"
 SYNC = "posix/io/sync/fdatasync"
 SHORTEN = "posix/io/rw/ftruncate"

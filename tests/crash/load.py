@@ -43,18 +43,19 @@ class Figures:
         return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A response, read to its end."""
 
     status: int
-    media_type: str
     body: bytes
 
-    def require_problem(self) -> None:
-        """Check that a 5xx is a problem document."""
-        assert self.media_type == "application/problem+json", self
-        assert json.loads(self.body)["status"] == self.status
+
+async def require_problem(response: aiohttp.ClientResponse) -> None:
+    """Check that a response is a 5xx, and a problem document."""
+    assert response.status >= HTTPStatus.INTERNAL_SERVER_ERROR, response
+    assert response.content_type == "application/problem+json", response
+    assert json.loads(await response.read())["status"] == response.status
 
 
 class Moments:
@@ -98,7 +99,6 @@ class Client:
         tick()
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.figures.refused += 1
-            answer.require_problem()
             return
         self._acknowledge(operation, answer)
 
@@ -121,7 +121,9 @@ class Client:
             headers["Destination"] = f"/files/{self.folder}/{operation.target}"
         path = f"files/{self.folder}/{operation.name}"
         async with session.request(operation.method, path, headers=headers, data=body) as response:
-            return Answer(response.status, response.content_type, await response.read())
+            if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                await require_problem(response)
+            return Answer(response.status, await response.read())
 
     async def verify(self, session: aiohttp.ClientSession) -> None:
         """Check that the folder holds what was acknowledged, byte for byte, and nothing else.

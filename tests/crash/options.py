@@ -88,12 +88,16 @@ def report_figures(record_property: Callable[[str, object], None]) -> Callable[[
     return report
 
 
+def figures_of(report: pytest.TestReport) -> list[str]:
+    """Return the figures that a test noted."""
+    return [str(value) for name, value in report.user_properties if name == FIGURES]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     lines = [
         f"{report.nodeid.rpartition('::')[2]}: {figures}"
         for report in terminalreporter.getreports("passed")
-        for name, figures in report.user_properties
-        if name == FIGURES
+        for figures in figures_of(report)
     ]
     if lines:
         terminalreporter.section("crash tests")
