@@ -17,7 +17,9 @@ from chunkstore.http import create_app
 from chunkstore.store.base import Store
 from chunkstore.store.sqlite.store import SQLiteStore
 
-pytest.register_assert_rewrite("tests.store.conformance", "tests.crash")
+pytest.register_assert_rewrite(
+    "tests.store.conformance", "tests.crash.load", "tests.crash.inspection"
+)
 
 pytest_plugins = ["tests.crash.options"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.options import figures_of
+from tests.crash.figures import figures_of
 
 _SHOWN_IF_PASSED = "survived"
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-FIGURES = "figures"
+from tests.crash.figures import FIGURES, figures_of
+
 _CHAINS = 2
 _MAX_SEED = 1_000_000
 
@@ -86,11 +87,6 @@ def report_figures(record_property: Callable[[str, object], None]) -> Callable[[
         record_property(FIGURES, str(figures))
 
     return report
-
-
-def figures_of(report: pytest.TestReport) -> list[str]:
-    """Return the figures that a test noted."""
-    return [str(value) for name, value in report.user_properties if name == FIGURES]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
