@@ -19,7 +19,6 @@ from tests.process import ServerProcess, served
 READ = "posix/io/rw/pread"
 WRITE = "posix/io/rw/pwrite"
 SYNC = "posix/io/sync/fdatasync"
-SHORTEN = "posix/io/rw/ftruncate"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.crash.faults import READ, SHORTEN, SYNC, WRITE, Fault, FaultyServer, served_faultily
+from tests.crash.faults import READ, SYNC, WRITE, Fault, FaultyServer, served_faultily
 from tests.crash.inspection import check_database
 from tests.crash.load import (
     BROKEN,
@@ -42,7 +42,6 @@ LARGE = random.Random(20230521).randbytes(900 * CHUNK_SIZE)
 FAULTS = {
     "each_write_fails": [Fault(WRITE)],
     "each_sync_fails": [Fault(SYNC)],
-    "the_log_cannot_be_shortened": [Fault(SHORTEN)],
     "writes_and_syncs_fail_sometimes": [
         Fault(WRITE, probability=SOMETIMES / 4),
         Fault(SYNC, probability=SOMETIMES),
@@ -103,7 +102,7 @@ def nothing_refused(figures: Figures) -> Iterator[None]:
 
 
 @pytest.mark.fault(
-    "I/O errors: writes, syncs and truncations fail, always or at random",
+    "I/O errors: writes and syncs fail, always or at random",
     "libfiu in a real server under load, switched on and off; the same process must keep what it"
     " acknowledged and take uploads again",
 )

@@ -24,6 +24,8 @@ from chunkstore.errors import StoreFull
 _RESERVE: Final = 8 * 1024 * 1024
 # In the log and in the database.
 _TIMES_WRITTEN: Final = 2
+_READER_WAIT_MILLISECONDS: Final = 250
+_FRAME_HEADER_SIZE: Final = 24
 
 
 class Room:
@@ -59,6 +61,12 @@ class Room:
             return 0
 
 
-def checkpoint(db: sqlite3.Connection, mode: str) -> None:
-    """Carry the log into the database as far as readers allow; TRUNCATE waits and empties it."""
-    db.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+def checkpoint(db: sqlite3.Connection, mode: str) -> int:
+    """Carry the log into the database as far as readers allow.
+
+    Return the bytes of the log, 0 if it begins anew because no reader was in the way.
+    """
+    db.execute(f"PRAGMA busy_timeout = {_READER_WAIT_MILLISECONDS}")
+    [(busy, frames, _)] = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+    [(page_size,)] = db.execute("PRAGMA page_size").fetchall()
+    return int(frames) * (int(page_size) + _FRAME_HEADER_SIZE) if busy else 0

@@ -55,7 +55,7 @@ from chunkstore.store.sqlite.state import (
     read_state,
     recover,
 )
-from chunkstore.store.sqlite.writer import Writer
+from chunkstore.store.sqlite.writer import LOG_BOUND, Writer
 
 _READERS: Final = 4
 # Less is compressed within its transaction, which takes less time than a reader's thread would.
@@ -143,6 +143,7 @@ class SQLiteStore(Store):
         chunk_size: int | None = None,
         compression: Compression = DEFAULT_COMPRESSION,
         min_free: int = 0,
+        log_bound: int = LOG_BOUND,
         read_only: bool = False,
         create: bool = True,
     ) -> SQLiteStore:
@@ -150,7 +151,8 @@ class SQLiteStore(Store):
 
         `chunk_size` becomes the store's for new contents; None keeps the one it has. New chunks
         are kept by `compression`, and refused where they would leave the file system less than
-        `min_free` bytes.
+        `min_free` bytes. The write-ahead log grows by little more than `log_bound` bytes, to four
+        times that if another program's reader keeps it from being emptied.
 
         Raises:
             StoreUnusable: it cannot be opened; a subclass says more where more is known.
@@ -169,7 +171,7 @@ class SQLiteStore(Store):
             return await cls._open_to_read(path, keeping)
         lock = await asyncio.to_thread(acquire_lock, path)
         try:
-            return await cls._open_to_write(path, lock, keeping, chunk_size)
+            return await cls._open_to_write(path, lock, keeping, chunk_size, log_bound)
         except BaseException:
             await asyncio.to_thread(lock.release)
             raise
@@ -186,7 +188,12 @@ class SQLiteStore(Store):
 
     @classmethod
     async def _open_to_write(
-        cls, path: Path, lock: FileLock, keeping: Keeping, chunk_size: int | None
+        cls,
+        path: Path,
+        lock: FileLock,
+        keeping: Keeping,
+        chunk_size: int | None,
+        log_bound: int,
     ) -> SQLiteStore:
         try:
             connection = await Connection.open(partial(connect_writer, path))
@@ -204,7 +211,7 @@ class SQLiteStore(Store):
         return cls(
             path,
             readers=readers,
-            writer=Writer(connection, Room(path)),
+            writer=Writer(connection, Room(path), log_bound=log_bound),
             lock=lock,
             keeping=keeping,
             state=state,
