@@ -46,6 +46,7 @@ from chunkstore.store.sqlite.contents import (
     OpenManifest,
 )
 from chunkstore.store.sqlite.lock import acquire_lock
+from chunkstore.store.sqlite.room import Room
 from chunkstore.store.sqlite.state import (
     State,
     count,
@@ -212,7 +213,7 @@ class SQLiteStore(Store):
         return cls(
             path,
             readers=readers,
-            writer=Writer(connection, log_bound=log_bound),
+            writer=Writer(connection, Room(path), log_bound=log_bound),
             lock=lock,
             keeping=keeping,
             state=state,

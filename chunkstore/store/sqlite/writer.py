@@ -27,6 +27,7 @@ from typing import Any, Final, TypeVar
 
 from chunkstore.errors import ChunkstoreError, StoreError, StoreUnavailable
 from chunkstore.store.sqlite.connection import Connection, Job
+from chunkstore.store.sqlite.room import Room, checkpoint
 
 T = TypeVar("T")
 
@@ -39,9 +40,7 @@ LOG_BOUND: Final = 256 * 1024 * 1024
 # the log is full.
 _RETRY: Final = 1 / 4
 _FULL: Final = 4
-_READER_WAIT_MILLISECONDS: Final = 250
 _IDLE_SECONDS: Final = 1.0
-_FRAME_HEADER_SIZE: Final = 24
 
 _LOG_FULL: Final = (
     "Another program reads the database and keeps its log from being emptied; try again later."
@@ -103,8 +102,9 @@ class Writer:
     log has `log_bound` bytes it is carried into the database.
     """
 
-    def __init__(self, connection: Connection, *, log_bound: int = LOG_BOUND) -> None:
+    def __init__(self, connection: Connection, room: Room, *, log_bound: int = LOG_BOUND) -> None:
         self._connection = connection
+        self._room = room
         self._queue: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._log = _Log(log_bound)
@@ -171,10 +171,11 @@ class Writer:
     async def _run_batch(self, batch: Sequence[_Waiting]) -> None:
         if not batch:
             return
-        self._log.size += sum(waiting.size + _LOG_SIZE_OF_A_JOB for waiting in batch)
+        size = sum(waiting.size for waiting in batch)
+        self._log.size += size + len(batch) * _LOG_SIZE_OF_A_JOB
         try:
             outcomes = await self._connection.run(
-                partial(_transact, [waiting.job for waiting in batch])
+                partial(_transact, [waiting.job for waiting in batch], self._room, size)
             )
         except Exception as error:
             await self._run_apart(batch, error)
@@ -207,7 +208,7 @@ class Writer:
     async def _checkpoint(self, mode: str) -> None:
         """Carry the log into the database as far as readers allow; failing is not fatal."""
         try:
-            size = await self._connection.run(partial(_checkpoint, mode=mode))
+            size = await self._connection.run(partial(checkpoint, mode=mode))
         except StoreError:
             _logger.warning("The checkpoint failed; it will be tried again.", exc_info=True)
             size = self._log.size
@@ -231,7 +232,8 @@ def _settle(waiting: _Waiting, outcome: Any) -> None:  # noqa: ANN401 - jobs ret
         waiting.result.set_result(outcome)
 
 
-def _transact(jobs: Sequence[Job[Any]], db: sqlite3.Connection) -> list[Any]:
+def _transact(jobs: Sequence[Job[Any]], room: Room, size: int, db: sqlite3.Connection) -> list[Any]:
+    room.make(db, size)
     db.execute("BEGIN IMMEDIATE")
     try:
         outcomes = [_attempt(job, db) for job in jobs]
@@ -254,11 +256,3 @@ def _attempt(job: Job[T], db: sqlite3.Connection) -> T | _Refusal:
         outcome = _Refusal(error)
     db.execute("RELEASE job")
     return outcome
-
-
-def _checkpoint(db: sqlite3.Connection, mode: str) -> int:
-    """Return the bytes of the log, 0 if it begins anew because no reader was in the way."""
-    db.execute(f"PRAGMA busy_timeout = {_READER_WAIT_MILLISECONDS}")
-    [(busy, frames, _)] = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
-    [(page_size,)] = db.execute("PRAGMA page_size").fetchall()
-    return frames * (page_size + _FRAME_HEADER_SIZE) if busy else 0
