@@ -11,7 +11,9 @@ class ServeConfig:
 
     `db` is where the store is; `chunk_size` that of new contents; `memory` bounds what all
     requests together hold of contents. Every `collect_seconds`, 0 for never, what has been unused
-    and is older than `grace_seconds` is removed.
+    and is older than `grace_seconds` is removed. `max_connections` may be open at once;
+    `head_seconds`, `idle_seconds` and `min_rate`, in bytes per second, bound the patience with
+    slow clients, 0 meaning no bound.
     """
 
     db: str
@@ -23,3 +25,7 @@ class ServeConfig:
     shutdown_seconds: float
     collect_seconds: float
     grace_seconds: float
+    max_connections: int
+    head_seconds: float
+    idle_seconds: float
+    min_rate: int

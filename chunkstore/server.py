@@ -17,6 +17,7 @@ from chunkstore.config import ServeConfig
 from chunkstore.errors import ChunkstoreError
 from chunkstore.http import create_app
 from chunkstore.http.draining import Drain
+from chunkstore.http.limits import Limits
 from chunkstore.http.protocol import ProblemRunner
 from chunkstore.store.base import Store
 from chunkstore.store.open import open_store
@@ -47,13 +48,27 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     store = await open_store(config.db, chunk_size=config.chunk_size)
     try:
-        app = create_app(store, memory=config.memory, max_file_size=config.max_file_size)
+        app = create_app(
+            store,
+            memory=config.memory,
+            max_file_size=config.max_file_size,
+            limits=_limits_of(config),
+        )
         async with _collecting(store, config), _listening(app, config) as url:
             _stop_on_signals(stop)
             announce(url)
             await stop.wait()
     finally:
         await store.close()
+
+
+def _limits_of(config: ServeConfig) -> Limits:
+    return Limits(
+        max_connections=config.max_connections,
+        head_seconds=config.head_seconds,
+        idle_seconds=config.idle_seconds,
+        min_rate=config.min_rate,
+    )
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from chunkstore.errors import NotFound
 from chunkstore.http import files, folders, forms, lists, status
 from chunkstore.http.context import FILE_RESOURCE, FOLDER_RESOURCE, SERVICE
 from chunkstore.http.errors import MethodNotPossible, allowed_methods, problem_middleware
+from chunkstore.http.limits import DEFAULT_LIMITS, LIMITS, Limits
 from chunkstore.http.origin import same_origin_middleware
 from chunkstore.http.pages import set_up_templates, static_handler
 from chunkstore.http.streaming import defer_continue
@@ -22,16 +23,22 @@ DEFAULT_MEMORY: Final = 64 * 1024 * 1024
 
 
 def create_app(
-    store: Store, *, memory: int = DEFAULT_MEMORY, max_file_size: int | None = None
+    store: Store,
+    *,
+    memory: int = DEFAULT_MEMORY,
+    max_file_size: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> web.Application:
     """Return the server of `store` as an application, to be run or mounted in another.
 
     The store is the caller's, who closes it when the application has ended. `memory` bounds the
     bytes of contents that all requests together hold; `max_file_size` is in bytes as well. Run it
-    with `auto_decompress=False`, as `chunkstore serve` does.
+    with `auto_decompress=False`, as `chunkstore serve` does; of the `limits`, those on sending
+    bodies hold wherever it runs, those on connections under `http.protocol.ProblemRunner`.
     """
     app = web.Application(middlewares=[problem_middleware, same_origin_middleware])
     app[SERVICE] = Service(store, MemoryBudget(memory), max_file_size=max_file_size)
+    app[LIMITS] = limits
     _add_pages(app)
     app.on_response_prepare.append(_secure)
     _add_files(app)

@@ -19,7 +19,7 @@ from chunkstore.http.errors import UnsupportedMedia
 from chunkstore.http.headers import parse_media_type
 from chunkstore.http.negotiation import prefers_html
 from chunkstore.http.presentation import describe_committed
-from chunkstore.http.streaming import invite_body, read_body, refuse_encoded_body
+from chunkstore.http.streaming import BodyWaits, invite_body, read_body, refuse_encoded_body
 from chunkstore.names import FolderName, decode_path, parse_file_name
 from chunkstore.service import Service
 from chunkstore.store.base import Commit, Committed
@@ -77,27 +77,29 @@ async def _receive_files(
 ) -> list[Commit]:
     conditions = CREATE_ONLY
     commits: list[Commit] = []
-    async for part in _parts(request):
+    waits = BodyWaits(request)
+    async for part in _parts(request, waits):
         field, filename = _parse_disposition(part.headers.get("Content-Disposition", ""))
         if filename is None:
-            if await _read_limited(_pieces(part)) and field == "overwrite":
+            if await _read_limited(_pieces(part, waits)) and field == "overwrite":
                 conditions = UNCONDITIONAL
         elif filename:
             name = parse_file_name(folder + filename)
             receiver = await receivers.enter_async_context(service.receiving())
-            await receiver.receive(_pieces(part))
+            await receiver.receive(_pieces(part, waits))
             await receiver.flush()
             media_type = parse_media_type(part.headers.get("Content-Type"), name)
             commits.append(receiver.commit(name, media_type, conditions))
     return commits
 
 
-async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
+async def _parts(request: web.Request, waits: BodyWaits) -> AsyncIterator[BodyPartReader]:
     with _malformed_refused():
         reader = await request.multipart()
     for _ in range(MAX_PARTS + 1):
         with _malformed_refused():
-            part = await reader.next()
+            async with waits.waiting():
+                part = await reader.next()
         if part is None:
             return
         if not isinstance(part, BodyPartReader):
@@ -106,10 +108,11 @@ async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
     raise TooLarge(f"A form can have {MAX_PARTS} parts.")
 
 
-async def _pieces(part: BodyPartReader) -> AsyncIterator[bytes]:
+async def _pieces(part: BodyPartReader, waits: BodyWaits) -> AsyncIterator[bytes]:
     while True:
         with _malformed_refused():
-            piece = await part.read_chunk(_PIECE_SIZE)
+            async with waits.waiting():
+                piece = await part.read_chunk(_PIECE_SIZE)
         if not piece:
             return
         yield bytes(piece)
