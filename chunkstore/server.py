@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ _KEEPALIVE_SECONDS: Final = 75.0
 # For requests that have not ended by then, to notice that they are cut off.
 _CUT_OFF_SECONDS: Final = 1.0
 _BACKLOG: Final = 1024
+# Those of the database, and of connections that are being refused.
+_OTHER_FILES: Final = 256
 _ACCESS_LOG: Final = '%a "%r" %s %b %Tfs "%{User-Agent}i"'
 
 
@@ -45,6 +48,7 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
         StoreUnusable: the store cannot be opened.
         CannotListen: the address is not to be had.
     """
+    _allow_open_files(config.max_connections + _OTHER_FILES)
     stop = asyncio.Event()
     store = await open_store(config.db, chunk_size=config.chunk_size)
     try:
@@ -60,6 +64,17 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
             await stop.wait()
     finally:
         await store.close()
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise the process's limit of open files as far as it may go: many systems begin at 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return
+    if hard != resource.RLIM_INFINITY and hard < count:
+        _logger.warning("Only %d files can be open at once: lower --max-connections.", hard)
+        count = hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def _limits_of(config: ServeConfig) -> Limits:

@@ -15,7 +15,7 @@ import socket
 from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -53,18 +53,20 @@ class WatchedConnection(RequestHandler):
         self._head_since: float | None = self._loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's transports are none by their class.
+        stream = cast(asyncio.Transport, transport)
         if self._watch.is_full:
-            self._watch.refuse(transport)
+            self._watch.refuse(stream)
             return
-        _bound_unsent(transport)
+        _bound_unsent(stream)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
+        requests = self._request_count
         super().data_received(data)
-        if not self._awaits_request:
+        if self._request_count > requests:
             self._head_begun, self._head_since = False, None
-        elif data:
+        elif data and (self._awaits_request or not requests):
             self._head_begun = True
             if self._head_since is None:
                 self._head_since = self._loop.time()
