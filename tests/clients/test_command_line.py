@@ -155,11 +155,11 @@ def test_a_slow_request_is_ended(tmp_path: Path, option: str, octets: bytes) -> 
         socket.create_connection(("127.0.0.1", server.port)) as raw,
     ):
         raw.sendall(octets)
-        assert raw.makefile("rb").read().startswith(b"HTTP/1.1 408 ")
+        assert raw.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_download_that_is_not_taken_is_broken_off(tmp_path: Path) -> None:
-    with served(tmp_path, "--idle-timeout", "200ms") as server:
+    with served(tmp_path, "--idle-timeout", "5s") as server:
         put(server, "a", bytes(1 << 23))
         with socket.socket() as raw:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
