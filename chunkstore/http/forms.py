@@ -41,6 +41,7 @@ _TOKEN: Final = r'(?P<token>[^";\s]+)'
 _PARAMETER: Final = re.compile(
     rf";[ \t]*(?P<key>[\w*]+)=(?:{_QUOTED}|{_TOKEN})", re.ASCII | re.DOTALL
 )
+_NO: Final = frozenset({b"", b"0", b"f", b"false", b"n", b"no", b"off"})
 _UTF_8: Final = "utf-8''"
 _BACKSLASHED: Final = re.compile(r'\\(["\\])')
 _ESCAPES: Final = {"%22": '"', "%0D": "\r", "%0A": "\n"}
@@ -60,7 +61,7 @@ async def post(request: web.Request) -> web.Response:
 async def _upload(request: web.Request, folder: FolderName) -> web.Response:
     """Store every file of the form, all in one transaction.
 
-    A field `overwrite` before the files lets them replace others of their name.
+    A field `overwrite` before the files lets them replace others of their name, unless it says no.
     """
     await invite_body(request)
     service = service_of(request)
@@ -81,8 +82,9 @@ async def _receive_files(
     async for part in _parts(request, waits):
         field, filename = _parse_disposition(part.headers.get("Content-Disposition", ""))
         if filename is None:
-            if await _read_limited(_pieces(part, waits)) and field == "overwrite":
-                conditions = UNCONDITIONAL
+            value = await _read_limited(_pieces(part, waits))
+            if field == "overwrite":
+                conditions = CREATE_ONLY if value.strip().lower() in _NO else UNCONDITIONAL
         elif filename:
             name = parse_file_name(folder + filename)
             receiver = await receivers.enter_async_context(service.receiving())
@@ -170,7 +172,10 @@ async def _delete(request: web.Request, folder: FolderName) -> web.Response:
         raise InvalidRequest("The form is malformed.") from error
     if list(fields) != ["delete"] or len(fields["delete"]) != 1:
         raise InvalidRequest("The form has no field `delete` that names one file.")
-    await store_of(request).delete_file(parse_file_name(fields["delete"][0]))
+    name = parse_file_name(fields["delete"][0])
+    if not name.startswith(folder):
+        raise InvalidRequest(f"{name!r} does not lie in {folder!r}, where the form was sent.")
+    await store_of(request).delete_file(name)
     return _respond(request, folder, [])
 
 
