@@ -23,9 +23,9 @@ from datetime import datetime
 from chunkstore.chunking import Chunk
 from chunkstore.conditional import UNCONDITIONAL, Conditions, Validators
 from chunkstore.digest import Digest
-from chunkstore.errors import NotFound
+from chunkstore.errors import NameConflict, NotFound
 from chunkstore.manifest import Manifest
-from chunkstore.names import ROOT, FileName, FolderName
+from chunkstore.names import ROOT, FileName, FolderName, ancestors
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +263,14 @@ class Store(ABC):
 
     @abstractmethod
     async def copy_folder(
-        self, source: FolderName, target: FolderName, *, overwrite: bool = True
+        self,
+        source: FolderName,
+        target: FolderName,
+        *,
+        overwrite: bool = True,
+        with_members: bool = True,
     ) -> bool:
-        """Copy the folder with all names under it; return whether that replaced a folder.
+        """Copy the folder with all names under it, or empty; return whether that replaced one.
 
         A folder that is replaced is gone with all that was in it (RFC 4918 §9.8.4).
 
