@@ -14,7 +14,14 @@ from chunkstore.conditional import (
     if_range_holds,
 )
 from chunkstore.errors import NotFound, PreconditionFailed, TooLarge
-from chunkstore.http.context import conditions_of, file_name_of, path_of, service_of, store_of
+from chunkstore.http.context import (
+    conditions_of,
+    file_name_of,
+    path_of,
+    redirect_to_folder,
+    service_of,
+    store_of,
+)
 from chunkstore.http.destination import file_destination_of, overwrite_of
 from chunkstore.http.headers import format_disposition, parse_content_checks, parse_media_type
 from chunkstore.http.presentation import describe_committed
@@ -36,7 +43,7 @@ async def get(request: web.Request) -> web.StreamResponse:
     name = file_name_of(request)
     async with store_of(request).opened(name) as file:
         if file is None:
-            return await _redirect_to_folder(request, name)
+            return await _lead_to_folder(request, name)
         return await _answer(request, file)
 
 
@@ -72,13 +79,11 @@ async def _send(
     return await send_content(request, response, service, manifest, ranges[0])
 
 
-async def _redirect_to_folder(request: web.Request, name: FileName) -> web.Response:
+async def _lead_to_folder(request: web.Request, name: FileName) -> web.Response:
     folder = FolderName(name + "/")
     if not await store_of(request).folder_exists(folder):
         raise NotFound(f"There is no file {name!r}.")
-    return web.Response(
-        status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": path_of(request.app, folder)}
-    )
+    return redirect_to_folder(request, folder)
 
 
 def _validator_headers(file: File) -> dict[str, str]:
