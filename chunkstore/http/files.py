@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
 
@@ -35,7 +36,10 @@ from chunkstore.http.streaming import (
 )
 from chunkstore.names import FileName, FolderName
 from chunkstore.ranges import ByteRange, parse_range
-from chunkstore.store.base import File
+from chunkstore.store.base import File, Store
+
+# Bodies up to this size are on their way before an answer could stop them.
+_SENT_AT_ONCE: Final = 64 * 1024
 
 
 async def get(request: web.Request) -> web.StreamResponse:
@@ -123,6 +127,7 @@ async def put(request: web.Request) -> web.Response:
         # The commit decides; this spares the client a body that would be sent for nothing.
         current = await service.store.find_file(name)
         conditions.require(None if current is None else current.validators)
+    await _refuse_conflict_early(request, service.store, name)
     async with service.receiving(checks) as receiver:
         await receiver.receive(read_body(request))
         [committed] = await service.store.commit([receiver.commit(name, media_type, conditions)])
@@ -139,6 +144,13 @@ async def put(request: web.Request) -> web.Response:
 def _refuse_large(size: int | None, limit: int | None) -> None:
     if size is not None and limit is not None and size > limit:
         raise TooLarge(f"The content has {size} bytes; this server accepts {limit}.")
+
+
+async def _refuse_conflict_early(request: web.Request, store: Store, name: FileName) -> None:
+    """Spare the client a body that would be sent for nothing; again, the commit decides."""
+    size = request.content_length
+    if "Expect" in request.headers or size is None or size > _SENT_AT_ONCE:
+        await store.refuse_conflict(name)
 
 
 async def delete(request: web.Request) -> web.Response:

@@ -179,6 +179,20 @@ class Store(ABC):
             raise NotFound(f"There is no file {name!r}.")
         return file
 
+    async def refuse_conflict(self, name: FileName) -> None:
+        """Fail if a commit of this name would for the names that there are now.
+
+        Raises:
+            NameConflict: as in `commit`.
+        """
+        if await self.find_file(name) is not None:
+            return
+        for folder in ancestors(name):
+            if await self.find_file(FileName(folder.removesuffix("/"))) is not None:
+                raise NameConflict(f"{folder.removesuffix('/')!r} is a file, so it holds no files.")
+        if await self.folder_exists(FolderName(name + "/")):
+            raise NameConflict(f"{name!r} is a folder.")
+
     @abstractmethod
     def opened(self, name: FileName) -> AbstractAsyncContextManager[File | None]:
         """Return the file for the time of a context, None if there is none.
