@@ -19,6 +19,7 @@ from chunkstore.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.config import DEFAULT_MIN_FREE, ServeConfig
 from chunkstore.errors import ChunkstoreError, StoreInUse, StoreUnusable
 from chunkstore.http.app import DEFAULT_MEMORY
+from chunkstore.http.limits import DEFAULT_LIMITS
 from chunkstore.http.presentation import describe_stats
 from chunkstore.scrub import format_damage, format_report, scrub_all
 from chunkstore.server import serve as run_server
@@ -133,6 +134,36 @@ def cli() -> None:
     default=DEFAULT_MEMORY,
     show_default=format_size(DEFAULT_MEMORY),
     help="For the bytes of contents that all requests together hold.",
+)
+@click.option(
+    "--max-connections",
+    type=click.IntRange(min=1),
+    default=DEFAULT_LIMITS.max_connections,
+    show_default=True,
+    help="Refuse more at the same time.",
+)
+@click.option(
+    "--head-timeout",
+    "head_seconds",
+    type=DURATION,
+    default=DEFAULT_LIMITS.head_seconds,
+    show_default="20s",
+    help="How long the head of a request may take to come; 0 for no bound.",
+)
+@click.option(
+    "--idle-timeout",
+    "idle_seconds",
+    type=DURATION,
+    default=DEFAULT_LIMITS.idle_seconds,
+    show_default="1m",
+    help="Break off a request of which not a byte comes or is taken for so long; 0 for never.",
+)
+@click.option(
+    "--min-rate",
+    type=SIZE,
+    default=DEFAULT_LIMITS.min_rate,
+    show_default=format_size(DEFAULT_LIMITS.min_rate),
+    help="Break off a request that is slower, in bytes a second, for --idle-timeout; 0 for none.",
 )
 @click.option(
     "--shutdown-timeout",

@@ -9,12 +9,19 @@ from aiohttp.typedefs import Handler
 
 from chunkstore.errors import NotFound
 from chunkstore.http import files, folders, forms, lists, status
-from chunkstore.http.context import FILE_RESOURCE, FOLDER_RESOURCE, SERVICE
+from chunkstore.http.context import (
+    FILE_RESOURCE,
+    FOLDER_RESOURCE,
+    SERVICE,
+    redirect_to_folder,
+)
 from chunkstore.http.errors import MethodNotPossible, allowed_methods, problem_middleware
+from chunkstore.http.limits import DEFAULT_LIMITS, LIMITS, Limits
 from chunkstore.http.origin import same_origin_middleware
 from chunkstore.http.pages import set_up_templates, static_handler
 from chunkstore.http.streaming import defer_continue
 from chunkstore.memory import MemoryBudget
+from chunkstore.names import ROOT
 from chunkstore.service import Service
 from chunkstore.store.base import Store
 
@@ -22,20 +29,27 @@ DEFAULT_MEMORY: Final = 64 * 1024 * 1024
 
 
 def create_app(
-    store: Store, *, memory: int = DEFAULT_MEMORY, max_file_size: int | None = None
+    store: Store,
+    *,
+    memory: int = DEFAULT_MEMORY,
+    max_file_size: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> web.Application:
     """Return the server of `store` as an application, to be run or mounted in another.
 
     The store is the caller's, who closes it when the application has ended. `memory` bounds the
     bytes of contents that all requests together hold; `max_file_size` is in bytes as well. Run it
-    with `auto_decompress=False`, as `chunkstore serve` does.
+    with `auto_decompress=False`, as `chunkstore serve` does; of the `limits`, those on sending
+    bodies hold wherever it runs, those on connections under `http.protocol.ProblemRunner`.
     """
     app = web.Application(middlewares=[problem_middleware, same_origin_middleware])
     app[SERVICE] = Service(store, MemoryBudget(memory), max_file_size=max_file_size)
+    app[LIMITS] = limits
     _add_pages(app)
     app.on_response_prepare.append(_secure)
     _add_files(app)
     _add_folders(app)
+    _add(app.router.add_resource("/files"), {"GET": _lead_to_root, "HEAD": _lead_to_root})
     _add(app.router.add_resource("/"), {"GET": lists.get, "HEAD": lists.get})
     _add(app.router.add_resource("/health/live"), {"GET": status.live, "HEAD": status.live})
     _add(app.router.add_resource("/health/ready"), {"GET": status.ready, "HEAD": status.ready})
@@ -81,6 +95,10 @@ def _add_folders(app: web.Application) -> None:
 def _add(resource: web.Resource, handlers: dict[str, Handler]) -> None:
     for method, handler in {**handlers, "OPTIONS": _options, "*": _refuse_method}.items():
         resource.add_route(method, handler, expect_handler=defer_continue)
+
+
+async def _lead_to_root(request: web.Request) -> web.Response:
+    return redirect_to_folder(request, ROOT)
 
 
 async def _options(request: web.Request) -> web.Response:

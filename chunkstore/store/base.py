@@ -24,9 +24,9 @@ from typing import Literal
 from chunkstore.chunking import Chunk
 from chunkstore.conditional import UNCONDITIONAL, Conditions, Validators
 from chunkstore.digest import Digest
-from chunkstore.errors import NotFound
+from chunkstore.errors import NameConflict, NotFound
 from chunkstore.manifest import Manifest
-from chunkstore.names import ROOT, FileName, FolderName
+from chunkstore.names import ROOT, FileName, FolderName, ancestors
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +240,20 @@ class Store(ABC):
             raise NotFound(f"There is no file {name!r}.")
         return file
 
+    async def refuse_conflict(self, name: FileName) -> None:
+        """Fail if a commit of this name would for the names that there are now.
+
+        Raises:
+            NameConflict: as in `commit`.
+        """
+        if await self.find_file(name) is not None:
+            return
+        for folder in ancestors(name):
+            if await self.find_file(FileName(folder.removesuffix("/"))) is not None:
+                raise NameConflict(f"{folder.removesuffix('/')!r} is a file, so it holds no files.")
+        if await self.folder_exists(FolderName(name + "/")):
+            raise NameConflict(f"{name!r} is a folder.")
+
     @abstractmethod
     def opened(self, name: FileName) -> AbstractAsyncContextManager[File | None]:
         """Return the file for the time of a context, None if there is none.
@@ -324,9 +338,14 @@ class Store(ABC):
 
     @abstractmethod
     async def copy_folder(
-        self, source: FolderName, target: FolderName, *, overwrite: bool = True
+        self,
+        source: FolderName,
+        target: FolderName,
+        *,
+        overwrite: bool = True,
+        with_members: bool = True,
     ) -> bool:
-        """Copy the folder with all names under it; return whether that replaced a folder.
+        """Copy the folder with all names under it, or empty; return whether that replaced one.
 
         A folder that is replaced is gone with all that was in it (RFC 4918 §9.8.4).
 

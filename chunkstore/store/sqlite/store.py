@@ -338,26 +338,23 @@ class SQLiteStore(Store):
         await self._writer.run(partial(tree.delete_folder, name=name))
 
     async def copy_folder(
-        self, source: FolderName, target: FolderName, *, overwrite: bool = True
+        self,
+        source: FolderName,
+        target: FolderName,
+        *,
+        overwrite: bool = True,
+        with_members: bool = True,
     ) -> bool:
-        return await self._transfer_folder(source, target, overwrite, keep_source=True)
+        transfer = tree.copy_folder if with_members else tree.copy_folder_alone
+        return await self._writer.run(
+            partial(transfer, source=source, target=target, overwrite=overwrite)
+        )
 
     async def move_folder(
         self, source: FolderName, target: FolderName, *, overwrite: bool = True
     ) -> bool:
-        return await self._transfer_folder(source, target, overwrite, keep_source=False)
-
-    async def _transfer_folder(
-        self, source: FolderName, target: FolderName, overwrite: bool, *, keep_source: bool
-    ) -> bool:
         return await self._writer.run(
-            partial(
-                tree.transfer_folder,
-                source=source,
-                target=target,
-                keep_source=keep_source,
-                overwrite=overwrite,
-            )
+            partial(tree.move_folder, source=source, target=target, overwrite=overwrite)
         )
 
     async def list_files(
