@@ -413,7 +413,7 @@ class Store(ABC):
         is interrupted leaves the files of the backup before, and the next goes on.
 
         Raises:
-            StoreUnusable: the destination cannot be opened.
+            StoreError: the destination cannot be opened.
             Forbidden: it is a store of its own, not a backup of this one.
         """
 

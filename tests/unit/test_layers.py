@@ -57,10 +57,17 @@ LAYERS = {
         layers="pure contract open service http config",
         frameworks="asyncio aiohttp",
     ),
+    "options": Layer("options", layers="pure", frameworks="click"),
+    "running": Layer("running", layers="pure", frameworks="asyncio"),
+    "administration": Layer(
+        "administration",
+        layers="pure memory contract open service http options running",
+        frameworks="asyncio click",
+    ),
     "cli": Layer(
         "cli",
-        layers="version pure contract open service http config server",
-        frameworks="asyncio click",
+        layers="version pure http config server options running administration",
+        frameworks="click",
     ),
     "program": Layer("__main__", layers="cli"),
 }

@@ -386,7 +386,10 @@ class SQLiteStore(Store):
         return await self._readers.run(find_scrub_report)
 
     async def backup(self, destination: str) -> AsyncIterator[Copied]:
-        target = await SQLiteStore.open(Path(destination), chunk_size=self._chunk_size)
+        try:
+            target = await SQLiteStore.open(Path(destination), chunk_size=self._chunk_size)
+        except StoreUnusable as error:
+            raise StoreError(f"{destination} cannot be opened: {error}") from error
         try:
             async with aclosing(copy_store(self._path, target._writer)) as steps:
                 async for copied in steps:
