@@ -16,6 +16,8 @@ from tests.crash.figures import FIGURES, figures_of
 
 _CHAINS = 2
 _MAX_SEED = 1_000_000
+# Beyond the minutes asked for: each round starts programs twice, which takes slow machines long.
+_HANG_SECONDS = 1800
 
 
 class Rounds:
@@ -66,8 +68,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     minutes = config.getoption("--crash-minutes")
     for item in items:
-        if minutes and "rounds" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(minutes * 60 + 600))
+        if "rounds" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(minutes * 60 + _HANG_SECONDS))
 
 
 @pytest.fixture
