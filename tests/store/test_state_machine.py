@@ -1,0 +1,180 @@
+"""The store against a dict: any sequence of calls, what it holds checked after each."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Coroutine, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from chunkstore.collect import collect_all
+from chunkstore.compression import DEFAULT_COMPRESSION, NO_COMPRESSION
+from chunkstore.conditional import CREATE_ONLY
+from chunkstore.errors import ChunkstoreError, NameConflict, NotFound, PreconditionFailed
+from chunkstore.store.base import Store
+from chunkstore.store.sqlite.store import SQLiteStore
+from tests.store.conformance import CHUNK_SIZE, get, name_of, names, put, scrub
+
+T = TypeVar("T")
+
+file_names = st.sampled_from(["a", "b", "a/b", "c/d", "c/e"])
+# Few different chunks, so that contents share them, by what they are filled with; and what follows.
+shapes = st.tuples(st.binary(max_size=5), st.sampled_from([b"", b"x", b"end"]))
+
+UNUSED_MANIFESTS = (
+    "SELECT count(*) FROM manifest WHERE id NOT IN (SELECT manifest FROM file) OR digest IS NULL"
+)
+UNUSED_CHUNKS = "SELECT count(*) FROM chunk WHERE id NOT IN (SELECT chunk FROM manifest_chunk)"
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Calls of the store, each mirrored on `files`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.path = self.folder / "store.db"
+        self.runner = asyncio.Runner()
+        self.files: dict[str, bytes] = {}
+        self.store: Store = self.run(self.open())
+
+    def run(self, call: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(call)
+
+    async def open(self, *, compressed: bool = False) -> Store:
+        return await SQLiteStore.open(
+            self.path,
+            chunk_size=CHUNK_SIZE,
+            compression=DEFAULT_COMPRESSION if compressed else NO_COMPRESSION,
+        )
+
+    def teardown(self) -> None:
+        self.run(self.store.close())
+        self.runner.close()
+        shutil.rmtree(self.folder)
+
+    def expect(self, error: type[ChunkstoreError] | None, call: Coroutine[Any, Any, Any]) -> bool:
+        """Run a call that must fail with `error`, or succeed if that is None; say which."""
+        if error is None:
+            self.run(call)
+            return True
+        with pytest.raises(error):
+            self.run(call)
+        return False
+
+    @rule(name=file_names, shape=shapes, appended=st.integers(0, 3))
+    def put(self, name: str, shape: tuple[bytes, bytes], appended: int) -> None:
+        content = content_of(shape)
+        error = NameConflict if conflicts(name, self.files) else None
+        if self.expect(error, put(self.store, name, content, appended=appended)):
+            self.files[name] = content
+
+    @rule(name=file_names, shape=shapes)
+    def create(self, name: str, shape: tuple[bytes, bytes]) -> None:
+        content = content_of(shape)
+        error: type[ChunkstoreError] | None = PreconditionFailed if name in self.files else None
+        if error is None and conflicts(name, self.files):
+            error = NameConflict
+        if self.expect(error, put(self.store, name, content, CREATE_ONLY)):
+            self.files[name] = content
+
+    @rule(name=file_names)
+    def delete(self, name: str) -> None:
+        error = None if name in self.files else NotFound
+        if self.expect(error, self.store.delete_file(name_of(name))):
+            del self.files[name]
+
+    @precondition(lambda self: self.files)
+    @rule(source=file_names, to=file_names, move=st.booleans())
+    def transfer(self, source: str, to: str, move: bool) -> None:
+        if source == to or source not in self.files:
+            return
+        transfer = self.store.move_file if move else self.store.copy_file
+        files = {name: self.files[name] for name in self.files if name != source or not move}
+        error = NameConflict if conflicts(to, files) else None
+        if self.expect(error, transfer(name_of(source), name_of(to))):
+            self.files = {**files, to: self.files[source]}
+
+    @rule(name=file_names, start=st.integers(0, 30_000), length=st.integers(0, 30_000))
+    def read_range(self, name: str, start: int, length: int) -> None:
+        if name not in self.files:
+            return
+        content = self.files[name]
+        start = min(start, len(content))
+        stop = min(start + length, len(content))
+        manifest = self.run(self.store.get_file(name_of(name))).manifest
+        assert self.run(self.store.read(manifest, start, stop)) == content[start:stop]
+
+    @rule()
+    def abandon_an_upload(self) -> None:
+        async def abandon() -> None:
+            upload = self.store.begin()
+            await upload.append([])
+            await upload.abort()
+
+        self.run(abandon())
+
+    @rule(compressed=st.booleans())
+    def reopen(self, compressed: bool) -> None:
+        self.run(self.store.close())
+        self.store = self.run(self.open(compressed=compressed))
+
+    @rule()
+    def scrub(self) -> None:
+        assert not any(step.damage for step in self.run(scrub(self.store)))
+
+    @rule()
+    def collect(self) -> None:
+        self.run(collect_all(self.store, 0))
+        assert self.query(UNUSED_MANIFESTS) == [(0,)]
+        assert self.query(UNUSED_CHUNKS) == [(0,)]
+        needed = {
+            content[start : start + CHUNK_SIZE]
+            for content in self.files.values()
+            for start in range(0, len(content), CHUNK_SIZE)
+        }
+        stats = self.run(self.store.stats())
+        assert (stats.chunks, stats.unique_size) == (len(needed), sum(map(len, needed)))
+
+    def query(self, sql: str) -> list[Any]:
+        with closing(sqlite3.connect(self.path)) as db:
+            return db.execute(sql).fetchall()
+
+    @invariant()
+    def contents_are_equal(self) -> None:
+        async def held() -> dict[str, bytes]:
+            return {name: await get(self.store, name) for name in await names(self.store)}
+
+        assert self.run(held()) == self.files
+
+    @invariant()
+    def every_reference_holds(self) -> None:
+        assert self.query("PRAGMA foreign_key_check") == []
+
+
+def content_of(shape: tuple[bytes, bytes]) -> bytes:
+    chunks, last = shape
+    return b"".join(bytes([value % 5]) * CHUNK_SIZE for value in chunks) + last
+
+
+def conflicts(name: str, files: Iterable[str]) -> bool:
+    """Whether a file's name is that of a folder, or a folder's that of a file."""
+    return any(other.startswith(f"{name}/") or name.startswith(f"{other}/") for other in files)
+
+
+TestStoreMachine = StoreMachine.TestCase
+TestStoreMachine.settings = settings(
+    max_examples=20,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
