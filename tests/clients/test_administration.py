@@ -1,0 +1,72 @@
+"""The commands that look after a store, as people run them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from tests.clients.test_command_line import fails_with_one_line, get, put
+from tests.process import run_command, served
+
+
+def test_backup_while_serving_and_serve_the_backup(tmp_path: Path) -> None:
+    with served(tmp_path) as server:
+        put(server, "a", b"x" * 300_000)
+        shown = run_command(tmp_path, "backup", "b.db")
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert shown.stdout.startswith("Copied 2 new chunks, ")
+        put(server, "new", b"new")
+        shown = run_command(tmp_path, "backup", "b.db")
+        assert shown.stdout == "Copied 1 new chunks, 3 bytes.\n"
+        line = fails_with_one_line(run_command(tmp_path, "backup", "none/b.db"))
+        assert "none/b.db cannot be opened" in line
+    with served(tmp_path, "--db", "b.db") as backup:
+        assert get(backup, "a") == b"x" * 300_000
+        assert get(backup, "new") == b"new"
+
+
+def test_backup_of_what_is_damaged(tmp_path: Path) -> None:
+    with served(tmp_path) as server:
+        put(server, "a", b"x")
+    with closing(sqlite3.connect(tmp_path / "chunkstore.db")) as db, db:
+        db.execute("UPDATE chunk_data SET bytes = X'00'")
+    shown = run_command(tmp_path, "backup", "b.db")
+    assert shown.returncode == 1
+    assert "is damaged; it is part of 'a'\n" in shown.stdout
+    assert shown.stderr == "chunkstore: 1 chunks are damaged.\n"
+
+
+def test_import_and_export(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "a").write_bytes(b"a" * 1000)
+    (tree / "b").write_bytes(b"a" * 1000)
+    shown = run_command(tmp_path, "import", "--into", "x/y", "tree")
+    assert shown.stdout == "Imported 2 files, 2.0 KiB, of which 1000 bytes were new.\n"
+    with served(tmp_path) as server:
+        assert get(server, "x/y/a") == b"a" * 1000
+        shown = run_command(tmp_path, "export", "--from", "x/", "out")
+        assert shown.stdout == "Exported 2 files, 2.0 KiB.\n"
+        line = fails_with_one_line(run_command(tmp_path, "import", "tree"))
+        assert "Another process" in line
+    assert (tmp_path / "out/y/b").read_bytes() == b"a" * 1000
+    (tree / "b").write_bytes(b"changed")
+    line = fails_with_one_line(run_command(tmp_path, "import", "--into", "x/y", "tree"))
+    assert "'x/y/b'" in line
+    (tree / "link").symlink_to("a")
+    shown = run_command(tmp_path, "import", "--into", "z", "tree")
+    assert shown.returncode == 1
+    assert shown.stderr == (
+        "'tree/link': It is not a file.\n"
+        "chunkstore: Nothing was imported; --skip leaves these out.\n"
+    )
+    assert run_command(tmp_path, "import", "--skip", "--into", "z", "tree").returncode == 0
+    figures = json.loads(run_command(tmp_path, "stats", "--json").stdout)
+    assert figures["files"] == 4
+
+
+def test_export_of_what_is_not_there(tmp_path: Path) -> None:
+    fails_with_one_line(run_command(tmp_path, "export", "out"))
+    assert list(tmp_path.iterdir()) == []
