@@ -18,7 +18,7 @@ import chunkstore
 from chunkstore.chunking import Chunk, check_chunk_size
 from chunkstore.conditional import UNCONDITIONAL, Conditions
 from chunkstore.errors import StoreError, StoreUnusable
-from chunkstore.manifest import Manifest
+from chunkstore.manifest import ChunkList
 from chunkstore.names import ROOT, FileName, FolderName
 from chunkstore.store.base import Collected, Commit, Committed, File, Listing, Stats, Store, Upload
 from chunkstore.store.sqlite import collecting, contents, listing, schema, tree
@@ -38,6 +38,7 @@ from chunkstore.store.sqlite.state import (
     read_state,
     recover,
 )
+from chunkstore.store.sqlite.uploads import SQLiteUploads
 from chunkstore.store.sqlite.writer import Writer
 
 _READERS: Final = 4
@@ -182,6 +183,10 @@ class SQLiteStore(Store):
             raise StoreError("The store was opened for reading only.")
         return self._read_write
 
+    @property
+    def uploads(self) -> SQLiteUploads:
+        return SQLiteUploads(self._readers, self._writer, self._manifest_ids, self._chunk_size)
+
     def begin(self) -> SQLiteUpload:
         return SQLiteUpload(self._writer, next(self._manifest_ids), self._chunk_size)
 
@@ -214,10 +219,10 @@ class SQLiteStore(Store):
             if file is not None:
                 self._holds.release(file.manifest)
 
-    async def read(self, manifest: Manifest, start: int, stop: int) -> bytes:
+    async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
         try:
             return await self._readers.run(
-                partial(contents.read, manifest=manifest, start=start, stop=stop)
+                partial(contents.read, chunks=chunks, start=start, stop=stop)
             )
         except DamagedChunk as error:
             # So that the next upload that brings the chunk stores it anew.
