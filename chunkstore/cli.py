@@ -22,6 +22,7 @@ from chunkstore.server import serve as run_server
 from chunkstore.store.base import Collected, Stats
 from chunkstore.store.open import open_store
 from chunkstore.units import format_size, parse_duration_seconds, parse_size
+from chunkstore.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED
 
 T = TypeVar("T")
 
@@ -104,6 +105,28 @@ def cli() -> None:
     default=DEFAULT_MEMORY,
     show_default=format_size(DEFAULT_MEMORY),
     help="For the bytes of contents that all requests together hold.",
+)
+@click.option(
+    "--upload-expiry",
+    "upload_expiry_seconds",
+    type=DURATION,
+    default=DEFAULT_EXPIRY_SECONDS,
+    show_default="24h",
+    help="How long a resumable upload may rest before it is forgotten.",
+)
+@click.option(
+    "--max-unfinished",
+    type=SIZE,
+    default=DEFAULT_MAX_UNFINISHED,
+    show_default=format_size(DEFAULT_MAX_UNFINISHED),
+    help="For the bytes that all unfinished resumable uploads together have in the store.",
+)
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let pages of this origin, like https://example.org, use the server; * for any.",
 )
 @click.option(
     "--shutdown-timeout",

@@ -47,7 +47,14 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     store = await open_store(config.db, chunk_size=config.chunk_size)
     try:
-        app = create_app(store, memory=config.memory, max_file_size=config.max_file_size)
+        app = create_app(
+            store,
+            memory=config.memory,
+            max_file_size=config.max_file_size,
+            upload_expiry_seconds=config.upload_expiry_seconds,
+            max_unfinished=config.max_unfinished,
+            cors_origins=config.cors_origins,
+        )
         async with _collecting(store, config), _listening(app, config) as url:
             _stop_on_signals(stop)
             announce(url)

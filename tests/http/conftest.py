@@ -32,7 +32,7 @@ _NUMBERS: Final = itertools.count(1)
 class Serve(Protocol):
     """Starts another server of the same store, with options of `create_app`."""
 
-    def __call__(self, **options: int) -> Awaitable[Client]: ...
+    def __call__(self, **options: Any) -> Awaitable[Client]: ...  # noqa: ANN401
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def new_bytes(name: str) -> RandomBytes:
 def serve(store: Store, aiohttp_server: AiohttpServer, aiohttp_client: AiohttpClient) -> Serve:
     """Return what starts a server with options."""
 
-    async def start(**options: int) -> Client:
+    async def start(**options: Any) -> Client:  # noqa: ANN401 - those of `create_app`
         server = await aiohttp_server(create_app(store, **options), auto_decompress=False)
         return await aiohttp_client(server)
 

@@ -40,7 +40,11 @@ LAYERS = {
         frameworks="asyncio sqlite3 aiosqlite",
     ),
     "open": Layer("store.open", layers="pure contract sqlite"),
-    "service": Layer("service collect", layers="pure memory contract", frameworks="asyncio"),
+    "service": Layer(
+        "service collect appending finishing uploads",
+        layers="pure memory contract service",
+        frameworks="asyncio",
+    ),
     "http": Layer(
         "http http.*",
         layers="pure memory contract service http",
