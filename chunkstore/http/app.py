@@ -82,7 +82,8 @@ def _add_files(app: web.Application) -> None:
             "GET": files.get,
             "HEAD": files.get,
             "PUT": files.put,
-            "POST": _begin_upload,
+            # Clients of the draft that know no PUT begin uploads by it.
+            "POST": resumable.create,
             "DELETE": files.delete,
             "COPY": files.copy_or_move,
             "MOVE": files.copy_or_move,
@@ -133,13 +134,6 @@ def _serve_uploads(app: web.Application, uploads: Uploads) -> None:
 
 async def _stop_uploads(app: web.Application) -> None:
     await app[UPLOADS].close()
-
-
-async def _begin_upload(request: web.Request) -> web.Response:
-    """Answer POST to a file, which clients that know no PUT begin an upload with."""
-    if "Upload-Complete" in request.headers:
-        return await resumable.create(request)
-    raise MethodNotPossible("POST to a file begins a resumable upload; PUT takes anything.")
 
 
 async def _refuse_creation(request: web.Request) -> web.Response:
