@@ -6,23 +6,29 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 import chunkstore
 from chunkstore.chunking import check_chunk_size
 from chunkstore.collect import collect_all, format_collected
-from chunkstore.config import ServeConfig
-from chunkstore.errors import ChunkstoreError, StoreUnusable
+from chunkstore.compression import DEFAULT_COMPRESSION, Compression
+from chunkstore.config import DEFAULT_MIN_FREE, ServeConfig
+from chunkstore.errors import ChunkstoreError, StoreInUse, StoreUnusable
 from chunkstore.http.app import DEFAULT_MEMORY
 from chunkstore.http.presentation import describe_stats
+from chunkstore.scrub import format_damage, format_report, scrub_all
 from chunkstore.server import serve as run_server
-from chunkstore.store.base import Collected, Stats
+from chunkstore.store.base import Collected, Scrubbed, ScrubReport, Stats, Store
 from chunkstore.store.open import open_store
 from chunkstore.units import format_size, parse_duration_seconds, parse_size
 from chunkstore.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
 
 T = TypeVar("T")
 
@@ -48,8 +54,16 @@ class _Parsed(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
+def _positive(number: int) -> int:
+    if number <= 0:
+        raise ValueError("it must be more than nothing")
+    return number
+
+
 SIZE = _Parsed("size", parse_size)
 CHUNK_SIZE = _Parsed("size", lambda text: check_chunk_size(parse_size(text)))
+RATE = _Parsed("size", lambda text: _positive(parse_size(text)))
+COMPRESSION = _Parsed("compression", Compression.parse)
 DURATION = _Parsed("duration", parse_duration_seconds)
 
 db_option = click.option(
@@ -98,6 +112,21 @@ def cli() -> None:
     type=CHUNK_SIZE,
     help="For new contents: a power of two from 4KiB to 1MiB.  [default: the store's, or 256KiB]",
 )
+@click.option(
+    "--compression",
+    type=COMPRESSION,
+    default=DEFAULT_COMPRESSION,
+    show_default=str(DEFAULT_COMPRESSION),
+    metavar="none|zstd[:LEVEL]",
+    help="How to keep new chunks, where it saves enough.",
+)
+@click.option(
+    "--min-free",
+    type=SIZE,
+    default=DEFAULT_MIN_FREE,
+    show_default=format_size(DEFAULT_MIN_FREE),
+    help="Refuse new content where the file system would have less left; 0 for no floor.",
+)
 @click.option("--max-file-size", type=SIZE, help="Refuse larger files.  [default: no bound]")
 @click.option(
     "--memory",
@@ -145,6 +174,21 @@ def cli() -> None:
     help="How often to remove what no file needs any more; 0 for never.",
 )
 @grace_option
+@click.option(
+    "--scrub-every",
+    "scrub_seconds",
+    type=DURATION,
+    default=30 * 86400.0,
+    show_default="30d",
+    help="How often to check all that is stored against its digests; 0 for never.",
+)
+@click.option(
+    "--scrub-rate",
+    type=RATE,
+    default=16 * 1024 * 1024,
+    show_default="16MiB",
+    help="How much of it to read in a second.",
+)
 def serve(**options: Any) -> None:  # noqa: ANN401 - click gives them by name
     """Serve files over HTTP."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
@@ -177,34 +221,94 @@ def collect(db: str, grace_seconds: float, *, dry_run: bool) -> None:
     click.echo(f"{'Would remove' if dry_run else 'Removed'} {format_collected(removed)}.")
 
 
-async def _collect(db: str, grace_seconds: float, *, dry_run: bool) -> Collected:
-    store = await open_store(db, read_only=dry_run, create=False)
+@cli.command(context_settings=SETTINGS)
+@db_option
+def scrub(db: str) -> None:
+    """Check all that is stored against its digests; the exit status is 1 if something is damaged.
+
+    A server does so by itself. While one has the store open, this only tells of what is damaged;
+    otherwise it is noted too, and the next upload that brings it repairs it.
+    """
+    report = run(_scrub(db), db)
+    click.echo(f"Checked {format_report(report)}.")
+    sys.exit(1 if report.damaged else 0)
+
+
+async def _scrub(db: str) -> ScrubReport:
     try:
+        async with _opened(db, create=False) as store:
+            report = await _show_scrub(store)
+            await store.put_scrub_report(report)
+            return report
+    except StoreInUse:
+        click.echo("A server has the store open: damage is told of, not noted.", err=True)
+    async with _opened(db, read_only=True) as store:
+        return await _show_scrub(store)
+
+
+async def _show_scrub(store: Store) -> ScrubReport:
+    total = (await store.stats()).stored_size
+    with progress("Scrubbing", total) as bar:
+
+        def show(step: Scrubbed) -> None:
+            bar.update(step.size)
+            for damage in step.damage:
+                click.echo(format_damage(damage))
+
+        return await scrub_all(store, show)
+
+
+async def _collect(db: str, grace_seconds: float, *, dry_run: bool) -> Collected:
+    async with _opened(db, read_only=dry_run, create=False) as store:
         return await collect_all(store, grace_seconds, dry_run=dry_run)
-    finally:
-        await store.close()
 
 
 async def _read_stats(db: str) -> Stats:
-    store = await open_store(db, read_only=True)
-    try:
+    async with _opened(db, read_only=True) as store:
         return await store.stats()
+
+
+def progress(label: str, total: int) -> ProgressBar[int]:
+    """Return a bar on the terminal, if there is one."""
+    hidden = not sys.stderr.isatty()
+    return click.progressbar(length=total, label=label, file=sys.stderr, hidden=hidden)
+
+
+@asynccontextmanager
+async def _opened(db: str, *, read_only: bool = False, create: bool = True) -> AsyncIterator[Store]:
+    store = await open_store(db, read_only=read_only, create=create)
+    try:
+        yield store
     finally:
         await store.close()
 
 
 def _format_stats(found: Stats) -> str:
+    scrubbed = found.scrub
     rows = {
         "files": f"{found.files:,}",
         "contents": f"{found.contents:,}",
         "chunks": f"{found.chunks:,} of {format_size(found.chunk_size)}",
         "logical size": format_size(found.logical_size),
+        "unique size": format_size(found.unique_size),
         "stored size": format_size(found.stored_size),
-        "ratio": "-" if found.ratio is None else f"{found.ratio:.3f}",
+        "ratio": _format_ratio(found.ratio),
+        "deduplication": _format_ratio(found.deduplication),
+        "compression": _format_ratio(found.compression),
         "database size": format_size(found.database_size),
+        "damaged chunks": f"{found.damaged:,}",
+        "last scrub": "-" if scrubbed is None else _format_scrub(scrubbed),
         **found.versions,
     }
     return "\n".join(f"{label:14} {value}" for label, value in rows.items())
+
+
+def _format_scrub(report: ScrubReport) -> str:
+    return f"{report.finished:%Y-%m-%d %H:%M} UTC: {format_report(report)}"
+
+
+def _format_ratio(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.3f}"
 
 
 def run(command: Coroutine[Any, Any, T], db: str) -> T:

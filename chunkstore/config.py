@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+from chunkstore.compression import Compression
+
+# Room for the database's log, so that deleting and collecting stay possible.
+DEFAULT_MIN_FREE: Final = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,16 +16,20 @@ class ServeConfig:
     """How to serve. Sizes are bytes; None leaves a bound out or a setting as it is.
 
     `db` is where the store is; `chunk_size` that of new contents; `memory` bounds what all
-    requests together hold of contents. Every `collect_seconds`, 0 for never, what has been unused
-    and is older than `grace_seconds` is removed. Resumable uploads last `upload_expiry_seconds`
-    from their last progress on, and have `max_unfinished` bytes in the store at most until they
-    are finished. Pages of `cors_origins` may use the server.
+    requests together hold of contents. New chunks are kept by `compression`, and refused where the
+    file system would have less than `min_free` left. Every `collect_seconds`, 0 for never, what has
+    been unused and is older than `grace_seconds` is removed. Once the last scrub is `scrub_seconds`
+    ago, 0 for never, there is another, of at most `scrub_rate` bytes a second. Resumable uploads
+    last `upload_expiry_seconds` from their last progress on, and have `max_unfinished` bytes in the
+    store at most until they are finished. Pages of `cors_origins` may use the server.
     """
 
     db: str
     host: str
     port: int
     chunk_size: int | None
+    compression: Compression
+    min_free: int
     max_file_size: int | None
     memory: int
     upload_expiry_seconds: float
@@ -28,3 +38,5 @@ class ServeConfig:
     shutdown_seconds: float
     collect_seconds: float
     grace_seconds: float
+    scrub_seconds: float
+    scrub_rate: int

@@ -18,6 +18,7 @@ from chunkstore.errors import ChunkstoreError
 from chunkstore.http import create_app
 from chunkstore.http.draining import Drain
 from chunkstore.http.protocol import ProblemRunner
+from chunkstore.scrub import scrub_every
 from chunkstore.store.base import Store
 from chunkstore.store.open import open_store
 
@@ -45,7 +46,12 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
         CannotListen: the address is not to be had.
     """
     stop = asyncio.Event()
-    store = await open_store(config.db, chunk_size=config.chunk_size)
+    store = await open_store(
+        config.db,
+        chunk_size=config.chunk_size,
+        compression=config.compression,
+        min_free=config.min_free,
+    )
     try:
         app = create_app(
             store,
@@ -55,7 +61,7 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
             max_unfinished=config.max_unfinished,
             cors_origins=config.cors_origins,
         )
-        async with _collecting(store, config), _listening(app, config) as url:
+        async with _upkeep(store, config), _listening(app, config) as url:
             _stop_on_signals(stop)
             announce(url)
             await stop.wait()
@@ -64,19 +70,21 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
 
 
 @asynccontextmanager
-async def _collecting(store: Store, config: ServeConfig) -> AsyncIterator[None]:
-    """Collect in the background within the context."""
-    if not config.collect_seconds:
-        yield
-        return
-    collecting = asyncio.create_task(
-        collect_every(store, config.collect_seconds, config.grace_seconds)
-    )
+async def _upkeep(store: Store, config: ServeConfig) -> AsyncIterator[None]:
+    """Collect and scrub in the background within the context."""
+    tasks = set()
+    if config.collect_seconds:
+        collecting = collect_every(store, config.collect_seconds, config.grace_seconds)
+        tasks.add(asyncio.create_task(collecting))
+    if config.scrub_seconds:
+        scrubbing = scrub_every(store, config.scrub_seconds, config.scrub_rate)
+        tasks.add(asyncio.create_task(scrubbing))
     try:
         yield
     finally:
-        collecting.cancel()
-        await asyncio.wait({collecting})
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager

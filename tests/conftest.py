@@ -12,6 +12,7 @@ from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 from aiohttp.test_utils import TestClient
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from chunkstore.compression import NO_COMPRESSION
 from chunkstore.http import create_app
 from chunkstore.store.base import Store
 from chunkstore.store.sqlite.store import SQLiteStore
@@ -42,8 +43,10 @@ def random_bytes() -> RandomBytes:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    """Return an empty SQLite store with small chunks."""
-    opened = await SQLiteStore.open(tmp_path / "test.db", chunk_size=CHUNK_SIZE)
+    """Return an empty SQLite store with small chunks, kept as they are."""
+    opened = await SQLiteStore.open(
+        tmp_path / "test.db", chunk_size=CHUNK_SIZE, compression=NO_COMPRESSION
+    )
     yield opened
     await opened.close()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from chunkstore.store.base import Committed, File, Listing, Stats
+from chunkstore.store.base import Committed, File, Listing, ScrubReport, Stats
 
 Json = dict[str, Any]
 
@@ -16,7 +17,7 @@ def describe_file(file: File) -> Json:
         "size": file.manifest.size,
         "digest": str(file.manifest.digest),
         "media_type": file.media_type,
-        "modified": file.modified.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "modified": _format_time(file.modified),
     }
 
 
@@ -45,10 +46,36 @@ def describe_stats(stats: Stats) -> Json:
         "files": stats.files,
         "contents": stats.contents,
         "chunks": stats.chunks,
+        "damaged": stats.damaged,
         "logical_size": stats.logical_size,
+        "unique_size": stats.unique_size,
         "stored_size": stats.stored_size,
-        "ratio": None if stats.ratio is None else round(stats.ratio, 3),
+        "ratio": _rounded(stats.ratio),
+        "deduplication": _rounded(stats.deduplication),
+        "compression": _rounded(stats.compression),
         "database_size": stats.database_size,
         "chunk_size": stats.chunk_size,
+        "scrub": describe_scrub(stats.scrub),
         "versions": stats.versions,
     }
+
+
+def describe_scrub(report: ScrubReport | None) -> Json | None:
+    """Return what the last scrub came to, None if there was none."""
+    if report is None:
+        return None
+    return {
+        "started": _format_time(report.started),
+        "finished": _format_time(report.finished),
+        "chunks": report.chunks,
+        "size": report.size,
+        "damaged": report.damaged,
+    }
+
+
+def _format_time(time: datetime) -> str:
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _rounded(ratio: float | None) -> float | None:
+    return None if ratio is None else round(ratio, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from chunkstore.http.context import store_of
-from chunkstore.http.presentation import describe_stats
+from chunkstore.http.presentation import describe_scrub, describe_stats
 
 
 async def live(request: web.Request) -> web.Response:
@@ -14,9 +14,12 @@ async def live(request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Answer that the store answers; where it does not, that is a 5xx."""
-    await store_of(request).ping()
-    return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
+    """Answer that the store answers, and the last scrub; where it does not, that is a 5xx."""
+    store = store_of(request)
+    await store.ping()
+    scrub = describe_scrub(await store.find_scrub_report())
+    described = {"status": "ok", "scrub": scrub}
+    return web.json_response(described, headers={"Cache-Control": "no-store"})
 
 
 async def stats(request: web.Request) -> web.Response:

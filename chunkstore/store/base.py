@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from chunkstore.chunking import Chunk
 from chunkstore.conditional import UNCONDITIONAL, Conditions, Validators
@@ -58,27 +59,74 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class Damage:
+    """A chunk whose bytes are not what they were, or a content whose chunk list is not whole.
+
+    `files` are all names that it touches.
+    """
+
+    kind: Literal["chunk", "content"]
+    digest: Digest
+    files: Sequence[FileName]
+
+
+@dataclass(frozen=True, slots=True)
+class Scrubbed:
+    """What one step of a scrub checked and found; `size` is that of the chunks as stored."""
+
+    chunks: int = 0
+    size: int = 0
+    damage: Sequence[Damage] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubReport:
+    """What a whole scrub came to; `size` is in bytes, `damaged` counts what was found so."""
+
+    started: datetime
+    finished: datetime
+    chunks: int
+    size: int
+    damaged: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """What a store holds.
 
-    `logical_size` is the sum of all files' sizes, `stored_size` that of the chunks kept for them,
-    both in bytes; `database_size` is what the database takes on disk; `versions` names the
-    software and formats in use.
+    `logical_size` is the sum of all files' sizes, `unique_size` that of the chunks kept for them,
+    `stored_size` that of these as they are kept, compressed where that pays, all in bytes;
+    `damaged` counts chunks found damaged and not repaired yet; `database_size` is what the
+    database takes on disk; `scrub` is the last report; `versions` names the software and formats
+    in use.
     """
 
     files: int
     contents: int
     chunks: int
+    damaged: int
     logical_size: int
+    unique_size: int
     stored_size: int
     database_size: int
     chunk_size: int
+    scrub: ScrubReport | None
     versions: dict[str, str]
 
     @property
     def ratio(self) -> float | None:
         """Bytes given for each byte kept; None for an empty store."""
         return self.logical_size / self.stored_size if self.stored_size else None
+
+    @property
+    def deduplication(self) -> float | None:
+        """The part of `ratio` that is due to keeping equal chunks once."""
+        return self.logical_size / self.unique_size if self.unique_size else None
+
+    @property
+    def compression(self) -> float | None:
+        """The part of `ratio` that is due to compression."""
+        return self.unique_size / self.stored_size if self.stored_size else None
 
 
 class Upload(ABC):
@@ -315,6 +363,22 @@ class Store(ABC):
         database got it. Any number of collections and other calls may run meanwhile. `dry_run`
         removes nothing and yields what would be.
         """
+
+    @abstractmethod
+    def scrub(self) -> AsyncIterator[Scrubbed]:
+        """Check all chunks and chunk lists again; yield what each step of a few MiB found.
+
+        A chunk found damaged is noted, so that the next upload that brings it stores it anew; a
+        store opened for reading only tells of it and no more. Other calls may run meanwhile.
+        """
+
+    @abstractmethod
+    async def put_scrub_report(self, report: ScrubReport) -> None:
+        """Keep the report in place of the last one."""
+
+    @abstractmethod
+    async def find_scrub_report(self) -> ScrubReport | None:
+        """Return the last report, None if there was no scrub yet."""
 
     @abstractmethod
     async def stats(self) -> Stats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chunkstore.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.errors import StoreUnusable
 from chunkstore.store.base import Store
 from chunkstore.store.sqlite.store import SQLiteStore
@@ -13,13 +14,16 @@ async def open_store(
     location: str,
     *,
     chunk_size: int | None = None,
+    compression: Compression = DEFAULT_COMPRESSION,
+    min_free: int = 0,
     read_only: bool = False,
     create: bool = True,
 ) -> Store:
     """Open the store at `location`: the path of an SQLite database.
 
-    `chunk_size` (bytes) becomes the store's for new contents; None keeps the one it has.
-    Without `create`, or to be read only, it must exist.
+    `chunk_size` (bytes) becomes the store's for new contents; None keeps the one it has. New
+    chunks are kept by `compression`, and refused where the file system would have less than
+    `min_free` bytes left. Without `create`, or to be read only, it must exist.
 
     Raises:
         StoreUnusable: it cannot be opened.
@@ -29,5 +33,10 @@ async def open_store(
     if separator:
         raise StoreUnusable(f"There is no store for {scheme}:// in this version.")
     return await SQLiteStore.open(
-        Path(location), chunk_size=chunk_size, read_only=read_only, create=create
+        Path(location),
+        chunk_size=chunk_size,
+        compression=compression,
+        min_free=min_free,
+        read_only=read_only,
+        create=create,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+from blake3 import blake3
 
 import chunkstore
 from tests.process import ServerProcess, run_command, served
@@ -136,7 +137,7 @@ def test_settings_come_from_the_environment_too(tmp_path: Path) -> None:
 
 
 def test_stats(tmp_path: Path) -> None:
-    with served(tmp_path, "--chunk-size", "4KiB") as server:
+    with served(tmp_path, "--chunk-size", "4KiB", "--compression", "none") as server:
         put(server, "a", b"x" * 8192)
         put(server, "b", b"x" * 8192)
         shown = run_command(tmp_path, "stats").stdout
@@ -145,13 +146,14 @@ def test_stats(tmp_path: Path) -> None:
             assert json.load(response) == figures
     assert "ratio          4.000" in shown
     assert (figures["files"], figures["contents"], figures["chunks"]) == (2, 1, 1)
-    assert (figures["logical_size"], figures["stored_size"], figures["ratio"]) == (16384, 4096, 4)
+    assert (figures["logical_size"], figures["unique_size"]) == (16384, 4096)
+    assert figures["deduplication"] == 4
     assert figures["versions"]["chunkstore"] == chunkstore.__version__
 
 
 def test_collect(tmp_path: Path) -> None:
     assert "no such file" in fails_with_one_line(run_command(tmp_path, "collect"))
-    with served(tmp_path) as server:
+    with served(tmp_path, "--compression", "none") as server:
         put(server, "a", b"x" * 300_000)
         put(server, "a", b"y")
         shown = run_command(tmp_path, "collect", "--dry-run", "--grace", "0s").stdout
@@ -172,6 +174,36 @@ def test_a_server_collects_in_the_background(tmp_path: Path) -> None:
         put(server, "a", b"y")
         server.wait_for_log("Collected")
         assert get(server, "a") == b"y"
+
+
+def test_scrub(tmp_path: Path) -> None:
+    with served(tmp_path, "--scrub-every", "0") as server:
+        put(server, "a", b"x" * 300_000)
+        shown = run_command(tmp_path, "scrub")
+        assert (shown.returncode, shown.stderr.count("\n")) == (0, 1)
+        assert "all whole" in shown.stdout
+    with closing(sqlite3.connect(tmp_path / "chunkstore.db")) as db, db:
+        db.execute("UPDATE chunk_data SET bytes = X'00' WHERE id = 1")
+    shown = run_command(tmp_path, "scrub")
+    assert (shown.returncode, shown.stderr) == (1, "")
+    digest = blake3(b"x" * 262_144).hexdigest()
+    assert f"chunk {digest} is damaged; it is part of 'a'\n" in shown.stdout
+    assert shown.stdout.endswith("1 damaged.\n")
+    assert "1 damaged" in run_command(tmp_path, "stats").stdout
+    with served(tmp_path) as server:
+        put(server, "a", b"x" * 300_000)
+    assert run_command(tmp_path, "scrub").returncode == 0
+
+
+def test_a_server_scrubs_in_the_background(tmp_path: Path) -> None:
+    with served(tmp_path, "--scrub-every", "50ms") as server:
+        put(server, "a", b"x" * 300_000)
+        server.wait_for_log("Scrubbed: 2 chunks")
+        with closing(sqlite3.connect(tmp_path / "chunkstore.db")) as db, db:
+            db.execute("PRAGMA wal_autocheckpoint = 0")
+            db.execute("UPDATE chunk_data SET bytes = X'00' WHERE id = 1")
+        server.wait_for_log("is damaged; it is part of 'a'")
+        server.wait_for_log("1 damaged")
 
 
 def test_a_port_in_use(tmp_path: Path) -> None:
@@ -224,6 +256,9 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
         ("--max-file-size", "much"),
         ("--port", "70000"),
         ("--shutdown-timeout", "soon"),
+        ("--compression", "gzip"),
+        ("--min-free", "-1"),
+        ("--scrub-rate", "0"),
     ],
 )
 def test_an_option_that_makes_no_sense(tmp_path: Path, options: tuple[str, str]) -> None:

@@ -6,16 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from chunkstore.scrub import scrub_all
+from chunkstore.store.base import Store
 from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.http.steps import Client, Query, on_shared_server, problem, put, stats
 
 
 @on_shared_server
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
-async def test_healthy(shared: Client, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("/health/live", {"status": "ok"}), ("/health/ready", {"status": "ok", "scrub": None})],
+)
+async def test_healthy(shared: Client, path: str, told: dict[str, str | None]) -> None:
     response = await shared.get(path)
     assert response.status == 200
-    assert await response.json() == {"status": "ok"}
+    assert await response.json() == told
     assert response.headers["Cache-Control"] == "no-store"
 
 
@@ -38,10 +43,15 @@ async def test_empty_store(client: Client, tmp_path: Path) -> None:
         "files": 0,
         "contents": 0,
         "chunks": 0,
+        "damaged": 0,
         "logical_size": 0,
+        "unique_size": 0,
         "stored_size": 0,
         "ratio": None,
+        "deduplication": None,
+        "compression": None,
         "chunk_size": CHUNK_SIZE,
+        "scrub": None,
     }
 
 
@@ -64,3 +74,12 @@ async def test_figures_are_not_cached(client: Client) -> None:
     assert (await stats(client))["files"] == 1
     await client.delete("/files/a")
     assert (await stats(client))["files"] == 0
+
+
+async def test_the_last_scrub_is_told(client: Client, store: Store) -> None:
+    await put(client, "a", b"x")
+    await store.put_scrub_report(await scrub_all(store, lambda _: None))
+    told = (await stats(client))["scrub"]
+    assert (told["chunks"], told["size"], told["damaged"]) == (1, 1, 0)
+    assert told["started"] <= told["finished"]
+    assert (await (await client.get("/health/ready")).json())["scrub"] == told

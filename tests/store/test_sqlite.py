@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from chunkstore.collect import collect_all
+from chunkstore.compression import NO_COMPRESSION, Compression
 from chunkstore.errors import (
     NewerSchema,
     NotAStore,
@@ -59,10 +60,12 @@ class TestSQLite(StoreConformance):
     async def reopen(self, path: Path) -> AsyncIterator[Reopen]:
         opened: list[Store] = []
 
-        async def reopen() -> Store:
+        async def reopen(compression: Compression = NO_COMPRESSION) -> Store:
             while opened:
                 await opened.pop().close()
-            opened.append(await SQLiteStore.open(path, chunk_size=CHUNK_SIZE))
+            opened.append(
+                await SQLiteStore.open(path, chunk_size=CHUNK_SIZE, compression=compression)
+            )
             return opened[0]
 
         yield reopen
@@ -87,9 +90,15 @@ def query(path: Path, sql: str) -> list[tuple[object, ...]]:
 
 @asynccontextmanager
 async def opened(
-    path: Path, *, chunk_size: int | None = None, read_only: bool = False
+    path: Path, *, chunk_size: int | None = None, min_free: int = 0, read_only: bool = False
 ) -> AsyncIterator[SQLiteStore]:
-    store = await SQLiteStore.open(path, chunk_size=chunk_size, read_only=read_only)
+    store = await SQLiteStore.open(
+        path,
+        chunk_size=chunk_size,
+        compression=NO_COMPRESSION,
+        min_free=min_free,
+        read_only=read_only,
+    )
     try:
         yield store
     finally:
@@ -296,6 +305,19 @@ async def test_a_full_database_refuses_writes_and_goes_on_reading(
         assert await get(store, "large") == large
 
 
+async def test_new_content_is_refused_before_the_disk_is_full(path: Path) -> None:
+    async with opened(path) as store:
+        await put(store, "old", b"old")
+    async with opened(path, min_free=2**62) as store:
+        for content in (b"new", b"new" * CHUNK_SIZE * 20):
+            with pytest.raises(StoreFull):
+                await put(store, "new", content)
+        await put(store, "known", b"old")
+        await store.delete_file(FileName("old"))
+        assert await names(store) == ["known"]
+        assert await get(store, "known") == b"old"
+
+
 class PausedLookups(SQLiteStore):
     """A store whose look-ups wait, once they have found the file, until they may go on."""
 
@@ -310,7 +332,7 @@ class PausedLookups(SQLiteStore):
 
 
 async def test_a_file_found_just_before_it_is_collected_can_be_read(path: Path) -> None:
-    store = await PausedLookups.open(path, chunk_size=CHUNK_SIZE)
+    store = await PausedLookups.open(path, chunk_size=CHUNK_SIZE, compression=NO_COMPRESSION)
     assert isinstance(store, PausedLookups)
     store.found, store.go_on = asyncio.Event(), asyncio.Event()
     content = bytes(range(256)) * 100

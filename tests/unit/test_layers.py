@@ -28,7 +28,7 @@ class Layer(NamedTuple):
 LAYERS = {
     "version": Layer("chunkstore"),
     "pure": Layer(
-        "errors digest chunking manifest names ranges conditional units",
+        "errors digest chunking compression manifest names ranges conditional units",
         layers="pure",
     ),
     "memory": Layer("memory", frameworks="asyncio"),
@@ -41,7 +41,7 @@ LAYERS = {
     ),
     "open": Layer("store.open", layers="pure contract sqlite"),
     "service": Layer(
-        "service collect appending finishing uploads",
+        "service collect scrub appending finishing uploads",
         layers="pure memory contract service",
         frameworks="asyncio",
     ),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 from chunkstore.chunking import Chunk
+from chunkstore.compression import Compression, Encoded, decode
 from chunkstore.digest import Digest
-from chunkstore.errors import StoreDamaged
+from chunkstore.errors import StoreDamaged, StoreFull
 from chunkstore.manifest import ChunkList, Manifest
 from chunkstore.store.sqlite.rows import QUERIES, now_microseconds
 
@@ -42,36 +46,107 @@ class Appended:
         return Appended(self.new_chunks + other.new_chunks, self.new_size + other.new_size)
 
 
-def append(db: sqlite3.Connection, manifest: OpenManifest, chunks: Sequence[Chunk]) -> Appended:
-    """Store the chunks that are missing and record all of them behind those there are."""
-    now = now_microseconds()
+Encodings: TypeAlias = Mapping[Digest, Encoded]
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How new chunks are kept, and how many bytes of `folder`'s file system they leave free."""
+
+    compression: Compression
+    min_free: int
+    folder: Path
+
+    def check_room(self) -> None:
+        """Make sure that there is room for new chunks.
+
+        Raises:
+            StoreFull: there is less than what is to be left free.
+        """
+        if self.min_free and shutil.disk_usage(self.folder).free < self.min_free:
+            raise StoreFull
+
+
+def encode_missing(
+    db: sqlite3.Connection, keeping: Keeping, chunks: Sequence[Chunk]
+) -> dict[Digest, Encoded]:
+    """Return how those of `chunks` are to be kept that are not in the store."""
+    missing = {chunk.digest: chunk.content for chunk in chunks if not _find_chunk(db, chunk)}
+    return {digest: keeping.compression.encode(content) for digest, content in missing.items()}
+
+
+def append(
+    db: sqlite3.Connection,
+    keeping: Keeping,
+    manifest: OpenManifest,
+    chunks: Sequence[Chunk],
+    encodings: Encodings,
+) -> Appended:
+    """Store the chunks that are missing and record all of them behind those there are.
+
+    What is missing and not among `encodings` is encoded here.
+
+    Raises:
+        StoreFull: there is no room for what is missing.
+    """
     if manifest.count == 0:
         db.execute(
             QUERIES["add_manifest"],
-            {"id": manifest.id, "chunk_size": manifest.chunk_size, "now": now},
+            {"id": manifest.id, "chunk_size": manifest.chunk_size, "now": now_microseconds()},
         )
-    references = []
+    ids, appended = _put_chunks(db, keeping, chunks, encodings)
+    db.executemany(
+        QUERIES["add_manifest_chunk"],
+        [
+            {"manifest": manifest.id, "seq": seq, "chunk": chunk_id}
+            for seq, chunk_id in enumerate(ids, start=manifest.count)
+        ],
+    )
+    return appended
+
+
+def _put_chunks(
+    db: sqlite3.Connection, keeping: Keeping, chunks: Sequence[Chunk], encodings: Encodings
+) -> tuple[list[int], Appended]:
+    """Store those chunks that are missing or damaged; return the ids of all."""
+    ids = []
     new_chunks = new_size = 0
-    for seq, chunk in enumerate(chunks, start=manifest.count):
-        chunk_id = _find_whole_chunk(db, chunk)
-        if chunk_id is None:
+    for chunk in chunks:
+        found = _find_chunk(db, chunk)
+        if found is None or found.damaged:
+            if not new_chunks:
+                keeping.check_room()
             new_chunks += 1
             new_size += len(chunk.content)
-            chunk_id = _add_chunk(db, chunk, now)
-        references.append({"manifest": manifest.id, "seq": seq, "chunk": chunk_id})
-    db.executemany(QUERIES["add_manifest_chunk"], references)
-    return Appended(new_chunks, new_size)
+            encoded = encodings.get(chunk.digest) or keeping.compression.encode(chunk.content)
+            ids.append(_put_chunk(db, chunk, encoded))
+        else:
+            ids.append(found.id)
+    return ids, Appended(new_chunks, new_size)
 
 
-def _find_whole_chunk(db: sqlite3.Connection, chunk: Chunk) -> int | None:
-    """Return the chunk's id if it is stored; if it was found damaged, it is repaired by this."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    id: int
+    damaged: bool
+
+
+def _find_chunk(db: sqlite3.Connection, chunk: Chunk) -> _Found | None:
     row = db.execute(QUERIES["find_chunk"], {"digest": chunk.digest.raw}).fetchone()
-    if row is None:
-        return None
-    chunk_id, damaged = row
-    if damaged:
-        db.execute(QUERIES["put_chunk_data"], {"id": chunk_id, "bytes": chunk.content})
-        mark(db, chunk.digest, damaged=False)
+    return None if row is None else _Found(row[0], bool(row[1]))
+
+
+def _put_chunk(db: sqlite3.Connection, chunk: Chunk, encoded: Encoded) -> int:
+    """Store a chunk and return its id; one that was found damaged is repaired by this."""
+    row = {
+        "digest": chunk.digest.raw,
+        "size": len(chunk.content),
+        "stored_size": len(encoded.content),
+        "codec": encoded.codec,
+        "now": now_microseconds(),
+    }
+    [(chunk_id,)] = db.execute(QUERIES["put_chunk"], row).fetchall()
+    db.execute(QUERIES["put_chunk_data"], {"id": chunk_id, "bytes": encoded.content})
     return int(chunk_id)
 
 
@@ -80,22 +155,12 @@ def mark(db: sqlite3.Connection, digest: Digest, *, damaged: bool) -> None:
     db.execute(QUERIES["mark_chunk"], {"digest": digest.raw, "damaged": int(damaged)})
 
 
-def _add_chunk(db: sqlite3.Connection, chunk: Chunk, now: int) -> int:
-    size = len(chunk.content)
-    cursor = db.execute(
-        QUERIES["add_chunk"],
-        {"digest": chunk.digest.raw, "size": size, "stored_size": size, "now": now},
-    )
-    chunk_id = cursor.lastrowid
-    assert chunk_id is not None
-    db.execute(QUERIES["put_chunk_data"], {"id": chunk_id, "bytes": chunk.content})
-    return chunk_id
-
-
 def seal(
     db: sqlite3.Connection,
+    keeping: Keeping,
     manifest: OpenManifest,
     last: Sequence[Chunk],
+    encodings: Encodings,
     digest: Digest,
     size: int,
 ) -> tuple[Manifest, Appended]:
@@ -103,15 +168,14 @@ def seal(
     row = db.execute(
         QUERIES["find_manifest"], {"digest": digest.raw, "chunk_size": manifest.chunk_size}
     ).fetchone()
-    appended = Appended()
     if row is None:
-        appended = append(db, manifest, last)
+        appended = append(db, keeping, manifest, last, encodings)
         db.execute(
             QUERIES["seal_manifest"], {"id": manifest.id, "digest": digest.raw, "size": size}
         )
     else:
-        for chunk in last:
-            _find_whole_chunk(db, chunk)
+        # What is damaged of it is repaired.
+        _, appended = _put_chunks(db, keeping, last, encodings)
         forget(db, manifest.id)
     manifest_id = manifest.id if row is None else row[0]
     return Manifest(manifest_id, size, manifest.chunk_size, digest), appended
@@ -137,9 +201,24 @@ def read(db: sqlite3.Connection, chunks: ChunkList, start: int, stop: int) -> by
     if len(rows) != len(slices):
         raise StoreDamaged
     parts = []
-    for part, (digest, codec, content) in zip(slices, rows, strict=True):
-        if content is None or codec != 0 or Digest.of(content).raw != digest:
-            raise DamagedChunk(Digest(digest))
+    for part, row in zip(slices, rows, strict=True):
+        content = check_chunk(*row)
         whole = part.start == 0 and part.stop == len(content)
         parts.append(content if whole else memoryview(content)[part.start : part.stop])
     return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+
+
+def check_chunk(digest: bytes, size: int, codec: int, kept: bytes | None) -> bytes:
+    """Return the bytes of a chunk from what is kept of it, None if that is lost.
+
+    Raises:
+        DamagedChunk: they are not what the digest says.
+    """
+    try:
+        content = b"" if kept is None else decode(codec, kept, size)
+    except ValueError as error:
+        raise DamagedChunk(Digest(digest)) from error
+    # A chunk is never empty, so what is lost does not fit either.
+    if Digest.of(content).raw != digest:
+        raise DamagedChunk(Digest(digest))
+    return content

@@ -11,9 +11,13 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 -- name: find_chunk
 SELECT id, damaged FROM chunk WHERE digest = :digest;
 
--- name: add_chunk
-INSERT INTO chunk (digest, size, stored_size, created)
-VALUES (:digest, :size, :stored_size, :now);
+-- name: put_chunk
+-- Add a chunk, or note that one that was damaged is whole again.
+INSERT INTO chunk (digest, size, stored_size, codec, created)
+VALUES (:digest, :size, :stored_size, :codec, :now)
+ON CONFLICT (digest) DO UPDATE SET
+    stored_size = excluded.stored_size, codec = excluded.codec, damaged = 0
+RETURNING id;
 
 -- name: put_chunk_data
 INSERT INTO chunk_data (id, bytes) VALUES (:id, :bytes)
@@ -54,7 +58,7 @@ WHERE digest IS NULL
 
 -- name: read_chunks
 -- The chunks from place `:first` up to place `:stop` of a content, in order.
-SELECT chunk.digest, chunk.codec, chunk_data.bytes
+SELECT chunk.digest, chunk.size, chunk.codec, chunk_data.bytes
 FROM manifest_chunk
 JOIN chunk ON chunk.id = manifest_chunk.chunk
 LEFT JOIN chunk_data ON chunk_data.id = manifest_chunk.chunk
@@ -140,7 +144,8 @@ SELECT count(*), coalesce(sum(manifest.size), 0), count(DISTINCT manifest.id)
 FROM file JOIN manifest ON manifest.id = file.manifest;
 
 -- name: count_chunks
-SELECT count(*), coalesce(sum(stored_size), 0) FROM chunk;
+SELECT count(*), coalesce(sum(size), 0), coalesce(sum(stored_size), 0), coalesce(sum(damaged), 0)
+FROM chunk;
 
 -- name: unused_manifests
 -- Contents that no file points at any more, behind `:after` in order of their ids.
@@ -186,3 +191,34 @@ WHERE id = :id
 
 -- name: last_chunk
 SELECT coalesce(max(id), 0) FROM chunk;
+
+-- name: chunks_to_scrub
+-- Behind `:after` in order of their ids, as many as the reader takes.
+SELECT chunk.id, chunk.stored_size, chunk.damaged,
+       chunk.digest, chunk.size, chunk.codec, chunk_data.bytes
+FROM chunk LEFT JOIN chunk_data ON chunk_data.id = chunk.id
+WHERE chunk.id > :after
+ORDER BY chunk.id;
+
+-- name: files_with_chunk
+SELECT DISTINCT file.name
+FROM manifest_chunk JOIN file ON file.manifest = manifest_chunk.manifest
+WHERE manifest_chunk.chunk = :chunk
+ORDER BY file.name;
+
+-- name: files_of_manifest
+SELECT name FROM file WHERE manifest = :manifest ORDER BY name;
+
+-- name: broken_contents
+-- Contents whose places or bytes are not as many as they should be.
+SELECT id, digest FROM (
+    SELECT manifest.id, manifest.digest, manifest.size, manifest.chunk_size,
+           count(manifest_chunk.seq) AS places, coalesce(max(manifest_chunk.seq) + 1, 0) AS length,
+           coalesce(sum(chunk.size), 0) AS bytes
+    FROM manifest
+    LEFT JOIN manifest_chunk ON manifest_chunk.manifest = manifest.id
+    LEFT JOIN chunk ON chunk.id = manifest_chunk.chunk
+    WHERE manifest.id > :after AND manifest.id <= :last AND manifest.digest IS NOT NULL
+    GROUP BY manifest.id
+)
+WHERE bytes != size OR places != length OR places != (size + chunk_size - 1) / chunk_size;

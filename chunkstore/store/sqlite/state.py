@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from chunkstore.chunking import DEFAULT_CHUNK_SIZE
 from chunkstore.errors import StoreUnusable
+from chunkstore.store.base import ScrubReport
 from chunkstore.store.sqlite import schema
 from chunkstore.store.sqlite.rows import QUERIES
 
@@ -31,10 +34,12 @@ class FileCount:
 
 @dataclass(frozen=True, slots=True)
 class ChunkCount:
-    """How many chunks there are, and their bytes as stored."""
+    """How many chunks there are, their bytes, these as stored, and how many are damaged."""
 
     chunks: int
+    size: int
     stored_size: int
+    damaged: int
 
 
 def read_state(db: sqlite3.Connection) -> State:
@@ -64,6 +69,29 @@ def recover(db: sqlite3.Connection, chunk_size: int | None) -> State:
     wanted = chunk_size or read_state(db).chunk_size
     db.execute(QUERIES["put_setting"], {"name": "chunk_size", "value": wanted})
     return read_state(db)
+
+
+def put_scrub_report(db: sqlite3.Connection, report: ScrubReport) -> None:
+    """Keep the report of the last scrub."""
+    fields = {
+        "started": report.started.isoformat(),
+        "finished": report.finished.isoformat(),
+        "chunks": report.chunks,
+        "size": report.size,
+        "damaged": report.damaged,
+    }
+    db.execute(QUERIES["put_setting"], {"name": "scrub", "value": json.dumps(fields)})
+
+
+def find_scrub_report(db: sqlite3.Connection) -> ScrubReport | None:
+    """Return the report of the last scrub."""
+    row = db.execute(QUERIES["find_setting"], {"name": "scrub"}).fetchone()
+    if row is None:
+        return None
+    fields = json.loads(row[0])
+    for time in ("started", "finished"):
+        fields[time] = datetime.fromisoformat(fields[time])
+    return ScrubReport(**fields)
 
 
 def count(db: sqlite3.Connection) -> tuple[FileCount, ChunkCount]:

@@ -16,25 +16,41 @@ from filelock import FileLock
 
 import chunkstore
 from chunkstore.chunking import Chunk, check_chunk_size
+from chunkstore.compression import DEFAULT_COMPRESSION, NO_COMPRESSION, Compression
 from chunkstore.conditional import UNCONDITIONAL, Conditions
 from chunkstore.errors import StoreError, StoreUnusable
 from chunkstore.manifest import ChunkList
 from chunkstore.names import ROOT, FileName, FolderName
-from chunkstore.store.base import Collected, Commit, Committed, File, Listing, Stats, Store, Upload
-from chunkstore.store.sqlite import collecting, contents, listing, schema, tree
-from chunkstore.store.sqlite.collecting import Holds
-from chunkstore.store.sqlite.connection import (
-    Connection,
-    ReaderPool,
-    connect_writer,
+from chunkstore.store.base import (
+    Collected,
+    Commit,
+    Committed,
+    File,
+    Listing,
+    Scrubbed,
+    ScrubReport,
+    Stats,
+    Store,
+    Upload,
 )
-from chunkstore.store.sqlite.contents import Appended, DamagedChunk, OpenManifest
+from chunkstore.store.sqlite import collecting, contents, listing, schema, scrubbing, tree
+from chunkstore.store.sqlite.collecting import Holds
+from chunkstore.store.sqlite.connection import Connection, ReaderPool, connect_writer
+from chunkstore.store.sqlite.contents import (
+    Appended,
+    DamagedChunk,
+    Encodings,
+    Keeping,
+    OpenManifest,
+)
 from chunkstore.store.sqlite.lock import acquire_lock
 from chunkstore.store.sqlite.state import (
     State,
     count,
     database_size,
+    find_scrub_report,
     inspect,
+    put_scrub_report,
     read_state,
     recover,
 )
@@ -42,14 +58,25 @@ from chunkstore.store.sqlite.uploads import SQLiteUploads
 from chunkstore.store.sqlite.writer import Writer
 
 _READERS: Final = 4
+# Less is compressed within its transaction, which takes less time than a reader's thread would.
+_ENCODED_BY_WRITER: Final = 64 * 1024
 _OLDEST_SQLITE: Final = (3, 37, 0)
 
 
 class SQLiteUpload(Upload):
     """An upload to an SQLite store."""
 
-    def __init__(self, writer: Writer, manifest_id: int, chunk_size: int) -> None:
+    def __init__(
+        self,
+        readers: ReaderPool,
+        writer: Writer,
+        keeping: Keeping,
+        manifest_id: int,
+        chunk_size: int,
+    ) -> None:
+        self._readers = readers
         self._writer = writer
+        self._keeping = keeping
         self._id = manifest_id
         self._chunk_size = chunk_size
         self._count = 0
@@ -63,8 +90,16 @@ class SQLiteUpload(Upload):
 
     async def append(self, chunks: Sequence[Chunk]) -> None:
         self._begun = True
+        encodings = await _encode(self._readers, self._keeping, chunks)
         self.appended += await self._writer.run(
-            partial(contents.append, manifest=self.manifest, chunks=chunks), size=_size(chunks)
+            partial(
+                contents.append,
+                keeping=self._keeping,
+                manifest=self.manifest,
+                chunks=chunks,
+                encodings=encodings,
+            ),
+            size=_size(chunks),
         )
         self._count += len(chunks)
 
@@ -88,12 +123,14 @@ class SQLiteStore(Store):
         readers: ReaderPool,
         writer: Writer | None,
         lock: FileLock | None,
+        keeping: Keeping,
         state: State,
     ) -> None:
         self._path = path
         self._readers = readers
         self._read_write = writer
         self._lock = lock
+        self._keeping = keeping
         self._chunk_size = state.chunk_size
         self._manifest_ids = itertools.count(state.last_manifest + 1)
         self._holds = Holds()
@@ -104,12 +141,16 @@ class SQLiteStore(Store):
         path: Path,
         *,
         chunk_size: int | None = None,
+        compression: Compression = DEFAULT_COMPRESSION,
+        min_free: int = 0,
         read_only: bool = False,
         create: bool = True,
     ) -> SQLiteStore:
         """Open the database at `path`; without `create`, or to be read only, it must exist.
 
-        `chunk_size` becomes the store's for new contents; None keeps the one it has.
+        `chunk_size` becomes the store's for new contents; None keeps the one it has. New chunks
+        are kept by `compression`, and refused where they would leave the file system less than
+        `min_free` bytes.
 
         Raises:
             StoreUnusable: it cannot be opened; a subclass says more where more is known.
@@ -123,34 +164,29 @@ class SQLiteStore(Store):
         path = await asyncio.to_thread(path.resolve)
         if (read_only or not create) and not await asyncio.to_thread(path.is_file):
             raise StoreUnusable("There is no such file.")
+        keeping = Keeping(compression, min_free, path.parent)
         if read_only:
-            return await cls._open_to_read(path)
+            return await cls._open_to_read(path, keeping)
         lock = await asyncio.to_thread(acquire_lock, path)
         try:
-            return await cls._open_to_write(path, lock, chunk_size)
+            return await cls._open_to_write(path, lock, keeping, chunk_size)
         except BaseException:
             await asyncio.to_thread(lock.release)
             raise
 
     @classmethod
-    async def _open_to_read(cls, path: Path) -> SQLiteStore:
+    async def _open_to_read(cls, path: Path, keeping: Keeping) -> SQLiteStore:
         readers = await ReaderPool.open(path, 1)
         try:
             state = await readers.run(inspect)
         except BaseException:
             await readers.close()
             raise
-        return cls(
-            path,
-            readers=readers,
-            writer=None,
-            lock=None,
-            state=state,
-        )
+        return cls(path, readers=readers, writer=None, lock=None, keeping=keeping, state=state)
 
     @classmethod
     async def _open_to_write(
-        cls, path: Path, lock: FileLock, chunk_size: int | None
+        cls, path: Path, lock: FileLock, keeping: Keeping, chunk_size: int | None
     ) -> SQLiteStore:
         try:
             connection = await Connection.open(partial(connect_writer, path))
@@ -170,6 +206,7 @@ class SQLiteStore(Store):
             readers=readers,
             writer=Writer(connection),
             lock=lock,
+            keeping=keeping,
             state=state,
         )
 
@@ -185,17 +222,37 @@ class SQLiteStore(Store):
 
     @property
     def uploads(self) -> SQLiteUploads:
-        return SQLiteUploads(self._readers, self._writer, self._manifest_ids, self._chunk_size)
+        return SQLiteUploads(
+            self._readers,
+            self._writer,
+            self._keeping,
+            partial(_encode, self._readers, self._keeping),
+            self._manifest_ids,
+            self._chunk_size,
+        )
 
     def begin(self) -> SQLiteUpload:
-        return SQLiteUpload(self._writer, next(self._manifest_ids), self._chunk_size)
+        return SQLiteUpload(
+            self._readers,
+            self._writer,
+            self._keeping,
+            next(self._manifest_ids),
+            self._chunk_size,
+        )
 
     async def commit(self, commits: Sequence[Commit]) -> list[Committed]:
         uploads = [_own_upload(commit) for commit in commits]
-        manifests = [upload.manifest for upload in uploads]
+        last = [chunk for commit in commits for chunk in commit.last]
+        encodings = await _encode(self._readers, self._keeping, last)
         results = await self._writer.run(
-            partial(_commit, commits=commits, manifests=manifests),
-            size=sum(_size(commit.last) for commit in commits),
+            partial(
+                _commit,
+                keeping=self._keeping,
+                commits=commits,
+                manifests=[upload.manifest for upload in uploads],
+                encodings=encodings,
+            ),
+            size=_size(last),
         )
         committed = []
         for upload, (file, replaced, appended) in zip(uploads, results, strict=True):
@@ -225,8 +282,9 @@ class SQLiteStore(Store):
                 partial(contents.read, chunks=chunks, start=start, stop=stop)
             )
         except DamagedChunk as error:
-            # So that the next upload that brings the chunk stores it anew.
-            await self._writer.run(partial(contents.mark, digest=error.digest, damaged=True))
+            if self._read_write is not None:
+                # So that the next upload that brings the chunk stores it anew.
+                await self._writer.run(partial(contents.mark, digest=error.digest, damaged=True))
             raise
 
     async def delete_file(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
@@ -323,16 +381,28 @@ class SQLiteStore(Store):
             return collecting.find_unused(self._readers, grace_seconds)
         return collecting.collect(self._readers, self._writer, self._holds, grace_seconds)
 
+    def scrub(self) -> AsyncIterator[Scrubbed]:
+        return scrubbing.scrub(self._readers, self._read_write)
+
+    async def put_scrub_report(self, report: ScrubReport) -> None:
+        await self._writer.run(partial(put_scrub_report, report=report))
+
+    async def find_scrub_report(self) -> ScrubReport | None:
+        return await self._readers.run(find_scrub_report)
+
     async def stats(self) -> Stats:
         files, chunks = await self._readers.run(count)
         return Stats(
             files=files.files,
             contents=files.contents,
             chunks=chunks.chunks,
+            damaged=chunks.damaged,
             logical_size=files.logical_size,
+            unique_size=chunks.size,
             stored_size=chunks.stored_size,
             database_size=await asyncio.to_thread(database_size, self._path),
             chunk_size=self._chunk_size,
+            scrub=await self.find_scrub_report(),
             versions={
                 "chunkstore": chunkstore.__version__,
                 "schema": str(schema.SCHEMA_VERSION),
@@ -364,13 +434,24 @@ def _size(chunks: Sequence[Chunk]) -> int:
     return sum(len(chunk.content) for chunk in chunks)
 
 
+async def _encode(readers: ReaderPool, keeping: Keeping, chunks: Sequence[Chunk]) -> Encodings:
+    """Compress what is missing of a large batch ahead, so that it keeps no other writer waiting."""
+    if keeping.compression == NO_COMPRESSION or _size(chunks) <= _ENCODED_BY_WRITER:
+        return {}
+    return await readers.run(partial(contents.encode_missing, keeping=keeping, chunks=chunks))
+
+
 def _commit(
-    db: sqlite3.Connection, commits: Sequence[Commit], manifests: Sequence[OpenManifest]
+    db: sqlite3.Connection,
+    keeping: Keeping,
+    commits: Sequence[Commit],
+    manifests: Sequence[OpenManifest],
+    encodings: Encodings,
 ) -> list[tuple[File, bool, Appended]]:
     results = []
     for commit, open_manifest in zip(commits, manifests, strict=True):
         manifest, appended = contents.seal(
-            db, open_manifest, commit.last, commit.digest, commit.size
+            db, keeping, open_manifest, commit.last, encodings, commit.digest, commit.size
         )
         file, replaced = tree.put_file(
             db, commit.name, manifest, commit.media_type, commit.conditions

@@ -6,7 +6,7 @@ import json
 import secrets
 import sqlite3
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -22,7 +22,7 @@ from chunkstore.store.base import Committed
 from chunkstore.store.queries import load_queries
 from chunkstore.store.sqlite import contents, rows, tree
 from chunkstore.store.sqlite.connection import Runner
-from chunkstore.store.sqlite.contents import OpenManifest
+from chunkstore.store.sqlite.contents import Encodings, Keeping, OpenManifest
 from chunkstore.store.sqlite.rows import now_microseconds, to_datetime, to_microseconds
 from chunkstore.store.sqlite.schema import PACKAGE
 from chunkstore.store.sqlite.writer import Writer
@@ -41,13 +41,24 @@ _ID_BYTES: Final = 32
 
 
 class SQLiteUploads(UploadStore):
-    """The uploads of an SQLite store; `manifest_ids` yields ids that no manifest has."""
+    """The uploads of an SQLite store; `manifest_ids` yields ids that no manifest has.
+
+    `encode` tells how chunks are to be kept, before the transaction that puts them there.
+    """
 
     def __init__(
-        self, readers: Runner, writer: Writer, manifest_ids: Iterator[int], chunk_size: int
+        self,
+        readers: Runner,
+        writer: Writer,
+        keeping: Keeping,
+        encode: Callable[[Sequence[Chunk]], Awaitable[Encodings]],
+        manifest_ids: Iterator[int],
+        chunk_size: int,
     ) -> None:
         self._readers = readers
         self._writer = writer
+        self._keeping = keeping
+        self._encode = encode
         self._manifest_ids = manifest_ids
         self._chunk_size = chunk_size
 
@@ -78,8 +89,17 @@ class SQLiteUploads(UploadStore):
         return await self._writer.run(partial(_acquire, upload_id=upload_id))
 
     async def append(self, upload_id: str, append: Append) -> None:
-        size = sum(len(chunk.content) for chunk in append.chunks)
-        await self._writer.run(partial(_append, upload_id=upload_id, append=append), size=size)
+        encodings = await self._encode(append.chunks)
+        await self._writer.run(
+            partial(
+                _append,
+                upload_id=upload_id,
+                append=append,
+                keeping=self._keeping,
+                encodings=encodings,
+            ),
+            size=sum(len(chunk.content) for chunk in append.chunks),
+        )
 
     async def join(self, upload_id: str, part_id: str, epoch: int, expires: datetime) -> None:
         await self._writer.run(
@@ -91,7 +111,13 @@ class SQLiteUploads(UploadStore):
 
     async def complete(self, upload_id: str, digest: Digest, expires: datetime) -> Committed:
         return await self._writer.run(
-            partial(_complete, upload_id=upload_id, digest=digest, expires=expires)
+            partial(
+                _complete,
+                upload_id=upload_id,
+                digest=digest,
+                expires=expires,
+                keeping=self._keeping,
+            )
         )
 
     async def delete(self, upload_id: str) -> None:
@@ -170,14 +196,21 @@ def _acquire(db: sqlite3.Connection, upload_id: str) -> ResumableUpload:
     return _get(db, upload_id).upload
 
 
-def _append(db: sqlite3.Connection, upload_id: str, append: Append) -> None:
+def _append(
+    db: sqlite3.Connection,
+    upload_id: str,
+    append: Append,
+    keeping: Keeping,
+    encodings: Encodings,
+) -> None:
     row = _get_turn(db, upload_id, append.epoch)
     extent = (append.first + len(append.chunks)) * row.chunk_size
     if append.progress is not None:
         extent = max(extent, append.progress.offset)
     if row.upload.purpose.kind is not UploadKind.CONCATENATION:
         _check_room(db, upload_id, row.chunk_size, extent, append.max_unfinished)
-    appended = contents.append(db, row.open_manifest(append.first), append.chunks)
+    manifest = row.open_manifest(append.first)
+    appended = contents.append(db, keeping, manifest, append.chunks, encodings)
     db.execute(
         QUERIES["extend_upload"],
         {
@@ -245,7 +278,7 @@ def _awaiting(db: sqlite3.Connection, part_id: str) -> list[str]:
 
 
 def _complete(
-    db: sqlite3.Connection, upload_id: str, digest: Digest, expires: datetime
+    db: sqlite3.Connection, upload_id: str, digest: Digest, expires: datetime, keeping: Keeping
 ) -> Committed:
     row = _get(db, upload_id)
     upload, target = row.upload, row.upload.purpose.target
@@ -258,7 +291,9 @@ def _complete(
     )
     db.execute(QUERIES["use_parts"], {"id": upload_id})
     last = [Chunk.of(upload.tail)] if upload.tail else []
-    manifest, appended = contents.seal(db, row.open_manifest(), last, digest, upload.offset)
+    manifest, appended = contents.seal(
+        db, keeping, row.open_manifest(), last, {}, digest, upload.offset
+    )
     file, replaced = tree.put_file(
         db, target, manifest, upload.purpose.media_type, upload.purpose.conditions
     )

@@ -1,0 +1,106 @@
+"""How chunks are kept at rest: as they are, or compressed where that pays.
+
+Undoing compression costs each download, so what saves little is kept as it is. What cannot be
+compressed at all, as most large files, is recognised by a few samples of it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_LEVELS: Final = range(1, 20)
+_DEFAULT_LEVEL: Final = 1
+# The most that a compressed chunk may take, in parts of what it takes as it is.
+_WORTHWHILE: Final = 7 / 8
+_SAMPLES: Final = 4
+_SAMPLE_SIZE: Final = 4 * 1024
+_SAMPLED_FROM: Final = 4 * _SAMPLES * _SAMPLE_SIZE
+# Samples compress worse than the whole.
+_PROMISING: Final = 19 / 20
+
+
+class Codec(IntEnum):
+    """How a chunk's bytes are written; the numbers are kept in databases."""
+
+    IDENTITY = 0
+    ZSTD = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A chunk's bytes as they are kept."""
+
+    codec: Codec
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """Which way new chunks are kept: by zstd of `level`, None for as they are."""
+
+    level: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> Compression:
+        """Return what `none`, `zstd` or `zstd:LEVEL` stands for.
+
+        Raises:
+            ValueError: it is none of these, or the level is not one of 1 to 19.
+        """
+        match = re.fullmatch(r"none|zstd(?::([0-9]{1,2}))?", text.strip())
+        if match is None or (match[1] and int(match[1]) not in _LEVELS):
+            raise ValueError(f"{text!r} is not one of none, zstd and zstd:1 to zstd:{_LEVELS[-1]}")
+        if match[0] == "none":
+            return cls(None)
+        return cls(int(match[1] or _DEFAULT_LEVEL))
+
+    def __str__(self) -> str:
+        return "none" if self.level is None else f"zstd:{self.level}"
+
+    def encode(self, content: bytes) -> Encoded:
+        """Return the chunk's bytes as they are to be kept."""
+        if self.level is not None and _promising(content, self.level):
+            compressed = zstd.compress(content, self.level)
+            if len(compressed) <= len(content) * _WORTHWHILE:
+                return Encoded(Codec.ZSTD, compressed)
+        return Encoded(Codec.IDENTITY, content)
+
+
+NO_COMPRESSION: Final = Compression(None)
+DEFAULT_COMPRESSION: Final = Compression(_DEFAULT_LEVEL)
+
+
+def decode(codec: int, content: bytes, size: int) -> bytes:
+    """Return the `size` bytes of a chunk that `content` keeps.
+
+    Raises:
+        ValueError: `codec` is unknown, or `content` is not what it wrote.
+    """
+    if codec == Codec.IDENTITY:
+        return content
+    if codec != Codec.ZSTD:
+        raise ValueError(f"unknown codec {codec}")
+    try:
+        # Bounded, so that no forged row takes more memory than the chunk.
+        return zstd.ZstdDecompressor().decompress(content, size)
+    except zstd.ZstdError as error:
+        raise ValueError("damaged") from error
+
+
+def _promising(content: bytes, level: int) -> bool:
+    if len(content) < _SAMPLED_FROM:
+        return True
+    step = (len(content) - _SAMPLE_SIZE) // (_SAMPLES - 1)
+    samples = b"".join(
+        content[start : start + _SAMPLE_SIZE] for start in range(0, _SAMPLES * step, step)
+    )
+    return len(zstd.compress(samples, level)) <= len(samples) * _PROMISING
