@@ -232,7 +232,10 @@ def _purpose_of(request: web.Request) -> Purpose:
 def _parts_of(request: web.Request, concat: str) -> list[str]:
     """Return the ids of the partial uploads that Upload-Concat lists, by absolute or other URLs."""
     root = uploads_root(request.app)
-    paths = [urlsplit(url).path for url in concat.removeprefix(_FINAL).split()]
+    try:
+        paths = [urlsplit(url).path for url in concat.removeprefix(_FINAL).split()]
+    except ValueError as error:
+        raise InvalidRequest("Upload-Concat lists something that is not a URL.") from error
     if not concat.startswith(_FINAL) or not paths:
         raise InvalidRequest("Upload-Concat is `partial`, or `final;` and the URLs of the parts.")
     if not all(path.startswith(root) for path in paths):
