@@ -85,6 +85,10 @@ class RangeNotSatisfiable(ChunkstoreError):
         self.size = size
 
 
+class LocalFileError(ChunkstoreError):
+    """A file or folder of the file system cannot be read or written."""
+
+
 class StoreError(ChunkstoreError):
     """The store failed."""
 
