@@ -76,6 +76,10 @@ class InconsistentLength(InvalidRequest):
     """The lengths that were told of the upload do not agree with each other or with the content."""
 
 
+class LengthExceeded(InconsistentLength):
+    """More bytes came than the upload's length says."""
+
+
 class RangeNotSatisfiable(ChunkstoreError):
     """None of the requested ranges lies within the content."""
 
