@@ -26,6 +26,7 @@ from chunkstore.options import (
 from chunkstore.running import run
 from chunkstore.server import serve as run_server
 from chunkstore.units import format_size
+from chunkstore.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED
 
 
 @click.group(context_settings=SETTINGS)
@@ -74,6 +75,28 @@ def cli() -> None:
     default=DEFAULT_MEMORY,
     show_default=format_size(DEFAULT_MEMORY),
     help="For the bytes of contents that all requests together hold.",
+)
+@click.option(
+    "--upload-expiry",
+    "upload_expiry_seconds",
+    type=DURATION,
+    default=DEFAULT_EXPIRY_SECONDS,
+    show_default="24h",
+    help="How long a resumable upload may rest before it is forgotten.",
+)
+@click.option(
+    "--max-unfinished",
+    type=SIZE,
+    default=DEFAULT_MAX_UNFINISHED,
+    show_default=format_size(DEFAULT_MAX_UNFINISHED),
+    help="For the bytes that all unfinished resumable uploads together have in the store.",
+)
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let pages of this origin, like https://example.org, use the server; * for any.",
 )
 @click.option(
     "--max-connections",

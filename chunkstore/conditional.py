@@ -67,6 +67,12 @@ class EntityTags:
             self.any or any(tag.opaque == current.etag for tag in self.tags)
         )
 
+    def to_header(self) -> str:
+        """Return the value of the field."""
+        if self.any:
+            return "*"
+        return ", ".join(sorted(f'{"W/" * tag.weak}"{tag.opaque}"' for tag in self.tags))
+
 
 class Outcome(enum.Enum):
     """What the conditions of a reading request come to."""
@@ -98,6 +104,18 @@ class Conditions:
             if_modified_since=parse_http_date(get_all("If-Modified-Since")),
             if_unmodified_since=parse_http_date(get_all("If-Unmodified-Since")),
         )
+
+    def to_headers(self) -> dict[str, str]:
+        """Return them as header fields, from which `from_headers` makes the same conditions."""
+        tags = {"If-Match": self.if_match, "If-None-Match": self.if_none_match}
+        times = {
+            "If-Modified-Since": self.if_modified_since,
+            "If-Unmodified-Since": self.if_unmodified_since,
+        }
+        return {
+            **{field: value.to_header() for field, value in tags.items() if value is not None},
+            **{field: format_http_date(time) for field, time in times.items() if time is not None},
+        }
 
     def evaluate(self, current: Validators | None) -> Outcome:
         """Judge a GET or HEAD of the file as it is, in the order of RFC 9110 §13.2.2."""

@@ -21,7 +21,9 @@ class ServeConfig:
     been unused and is older than `grace_seconds` is removed. Once the last scrub is `scrub_seconds`
     ago, 0 for never, there is another, of at most `scrub_rate` bytes a second. `max_connections`
     may be open at once; `head_seconds`, `idle_seconds` and `min_rate`, in bytes per second, bound
-    the patience with slow clients, 0 meaning no bound.
+    the patience with slow clients, 0 meaning no bound. Resumable uploads last
+    `upload_expiry_seconds` from their last progress on, and have `max_unfinished` bytes in the
+    store at most until they are finished. Pages of `cors_origins` may use the server.
     """
 
     db: str
@@ -32,6 +34,9 @@ class ServeConfig:
     min_free: int
     max_file_size: int | None
     memory: int
+    upload_expiry_seconds: float
+    max_unfinished: int
+    cors_origins: tuple[str, ...]
     shutdown_seconds: float
     collect_seconds: float
     grace_seconds: float

@@ -50,6 +50,36 @@ class TooLarge(ChunkstoreError):
     """The content is larger than this server accepts."""
 
 
+class UploadExpired(NotFound):
+    """The upload has expired; begin it anew."""
+
+
+class UploadCompleted(ChunkstoreError):
+    """The upload is complete; nothing can be added to it."""
+
+
+class UploadSuperseded(ChunkstoreError):
+    """A newer request goes on with this upload; ask for its offset before going on here."""
+
+
+class OffsetMismatch(ChunkstoreError):
+    """The offset is not that of the upload."""
+
+    def __init__(self, expected: int, provided: int) -> None:
+        """`expected`: where the upload is; `provided`: where the request would go on."""
+        super().__init__(f"The upload is at offset {expected}, and the request at {provided}.")
+        self.expected = expected
+        self.provided = provided
+
+
+class InconsistentLength(InvalidRequest):
+    """The lengths that were told of the upload do not agree with each other or with the content."""
+
+
+class LengthExceeded(InconsistentLength):
+    """More bytes came than the upload's length says."""
+
+
 class RangeNotSatisfiable(ChunkstoreError):
     """None of the requested ranges lies within the content."""
 
@@ -69,6 +99,10 @@ class StoreError(ChunkstoreError):
 
 class StoreFull(StoreError):
     """There is no room left; delete files, or give the store more space."""
+
+
+class TooMuchUnfinished(StoreFull):
+    """Unfinished uploads take all the room they may; try again when some of them have ended."""
 
 
 class StoreUnavailable(StoreError):

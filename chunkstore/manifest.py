@@ -18,20 +18,19 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
-    """The head of a content's chunk list; the list itself stays in the store, under `id`.
+class ChunkList:
+    """The head of a list of chunks; the list itself stays in the store, under `id`.
 
     All chunks are `chunk_size` bytes long but the last, which holds what remains of `size`.
     """
 
     id: int
-    digest: Digest
     size: int
     chunk_size: int
 
     @property
     def chunk_count(self) -> int:
-        """How many chunks the content has."""
+        """How many chunks there are."""
         return -(-self.size // self.chunk_size)
 
     def slices(self, start: int, stop: int) -> Iterator[Slice]:
@@ -47,3 +46,10 @@ class Manifest:
             length = min(self.chunk_size - offset, stop - start)
             yield Slice(seq, offset, offset + length)
             start += length
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest(ChunkList):
+    """The chunk list of a whole content, whose digest is known; it never changes."""
+
+    digest: Digest

@@ -62,6 +62,9 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
             store,
             memory=config.memory,
             max_file_size=config.max_file_size,
+            upload_expiry_seconds=config.upload_expiry_seconds,
+            max_unfinished=config.max_unfinished,
+            cors_origins=config.cors_origins,
             limits=_limits_of(config),
         )
         async with _upkeep(store, config), _listening(app, config) as url:

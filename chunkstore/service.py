@@ -12,13 +12,13 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from chunkstore.chunking import Chunk, Chunker
 from chunkstore.conditional import UNCONDITIONAL, Conditions
 from chunkstore.digest import ContentCheck, ContentHasher
 from chunkstore.errors import TooLarge
-from chunkstore.manifest import Manifest
+from chunkstore.manifest import ChunkList
 from chunkstore.memory import MemoryBudget, Reservation
 from chunkstore.names import FileName
 from chunkstore.store.base import Commit, Store
@@ -27,6 +27,113 @@ BATCH_SIZE: Final = 4 * 1024 * 1024
 WINDOW_SIZE: Final = 2 * 1024 * 1024
 # Below this, hashing takes less time than handing it to a thread.
 _HASHED_INLINE: Final = 128 * 1024
+
+
+class ChunkSink(Protocol):
+    """Takes the chunks of one content, in order, a batch at a time."""
+
+    async def append(self, chunks: Sequence[Chunk]) -> None:
+        """Store them behind those before."""
+
+
+class Intake:
+    """Cuts the bytes of one content into chunks and gives them to a sink, batch by batch.
+
+    `tail` are bytes that came earlier and fill no chunk yet: they go into the first chunk, and
+    `checks` are not about them. `hasher` has seen all whole chunks before; None hashes nothing.
+    """
+
+    def __init__(
+        self,
+        sink: ChunkSink,
+        budget: MemoryBudget,
+        chunk_size: int,
+        *,
+        checks: Sequence[ContentCheck] = (),
+        hasher: ContentHasher | None = None,
+        tail: bytes = b"",
+    ) -> None:
+        self._sink = sink
+        self._budget = budget
+        self._chunk_size = chunk_size
+        self._checks = checks
+        self._hasher = hasher
+        self._chunker = Chunker(chunk_size)
+        self._chunker.feed(tail)
+        self._unchecked = len(tail)
+        self._batch: list[bytes] = []
+        self._reservation: Reservation | None = None
+        self._appending: asyncio.Task[None] | None = None
+
+    async def take(self, piece: bytes) -> None:
+        """Take the next bytes; give a batch to the sink when one is full.
+
+        Raises:
+            StoreError: the sink failed; nothing more can be taken.
+        """
+        if self._reservation is None:
+            self._reservation = await self._budget.reserve(self._chunk_size, BATCH_SIZE)
+        self._batch += self._chunker.feed(piece)
+        if len(self._batch) * self._chunk_size >= self._reservation.size:
+            await self._appended()
+            self._appending = asyncio.create_task(self._append(self._batch))
+            # Not by a context in the task: it may be cancelled before it begins.
+            self._appending.add_done_callback(partial(_release, self._reservation))
+            self._batch, self._reservation = [], None
+
+    async def settle(self) -> tuple[list[Chunk], bytes]:
+        """Wait for the sink; return the chunks it was not given yet, and the bytes behind them."""
+        await self._appended()
+        batch, self._batch = self._batch, []
+        chunks = await self._hash(batch)
+        tail = b"".join(self._chunker.finish())
+        self._check(tail)
+        return chunks, tail
+
+    def release(self) -> None:
+        """Hold no memory any more."""
+        if self._reservation is not None:
+            self._reservation.release()
+            self._reservation = None
+
+    def close(self) -> None:
+        """Stop what runs."""
+        if self._appending is not None:
+            self._appending.cancel()
+            self._appending.add_done_callback(_retrieve)
+        self.release()
+
+    async def _append(self, batch: list[bytes]) -> None:
+        await self._sink.append(await self._hash(batch))
+
+    async def _appended(self) -> None:
+        """Wait until the batch before is stored: one is in flight at a time.
+
+        A caller that is cancelled meanwhile can still settle, or close.
+        """
+        if self._appending is not None:
+            await asyncio.shield(self._appending)
+            self._appending = None
+
+    async def _hash(self, batch: list[bytes]) -> list[Chunk]:
+        if sum(map(len, batch)) <= _HASHED_INLINE:
+            return self._hash_now(batch)
+        return await asyncio.to_thread(self._hash_now, batch)
+
+    def _hash_now(self, batch: list[bytes]) -> list[Chunk]:
+        chunks = []
+        for content in batch:
+            if self._hasher is not None:
+                self._hasher.update(content)
+            self._check(content)
+            chunks.append(Chunk.of(content))
+        return chunks
+
+    def _check(self, content: bytes) -> None:
+        fresh = memoryview(content)[self._unchecked :]
+        self._unchecked = max(0, self._unchecked - len(content))
+        for check in self._checks:
+            check.update(fresh)
 
 
 class Receiver:
@@ -42,15 +149,12 @@ class Receiver:
     ) -> None:
         self.upload = store.begin()
         self.size = 0
-        self._chunk_size = store.chunk_size
-        self._budget = budget
         self._max_size = max_size
         self._checks = checks
-        self._chunker = Chunker(store.chunk_size)
         self._hasher = ContentHasher()
-        self._batch: list[bytes] = []
-        self._reservation: Reservation | None = None
-        self._appending: asyncio.Task[None] | None = None
+        self._intake = Intake(
+            self.upload, budget, store.chunk_size, checks=checks, hasher=self._hasher
+        )
         self._last: list[Chunk] = []
 
     async def receive(self, pieces: AsyncIterable[bytes]) -> None:
@@ -65,10 +169,11 @@ class Receiver:
             self.size += len(piece)
             if self._max_size is not None and self.size > self._max_size:
                 raise TooLarge(f"The content has more than {self._max_size} bytes.")
-            await self._take(piece)
-        self._batch += self._chunker.finish()
-        await self._appended()
-        self._last = await self._hash(self._batch)
+            await self._intake.take(piece)
+        self._last, tail = await self._intake.settle()
+        if tail:
+            self._hasher.update(tail)
+            self._last.append(Chunk.of(tail))
         for check in self._checks:
             check.verify()
 
@@ -76,7 +181,7 @@ class Receiver:
         """Append what a commit would, and hold no memory until then."""
         await self.upload.append(self._last)
         self._last = []
-        self._release()
+        self._intake.release()
 
     def commit(
         self, name: FileName, media_type: str, conditions: Conditions = UNCONDITIONAL
@@ -94,52 +199,9 @@ class Receiver:
 
     async def close(self) -> None:
         """Forget what was not committed, also if the caller is cancelled once more meanwhile."""
-        if self._appending is not None:
-            self._appending.cancel()
-            self._appending.add_done_callback(_retrieve)
-        self._release()
+        self._intake.close()
         # The store runs what it is asked for in order, so this comes behind the last batch.
         await asyncio.shield(self.upload.abort())
-
-    async def _take(self, piece: bytes) -> None:
-        if self._reservation is None:
-            self._reservation = await self._budget.reserve(self._chunk_size, BATCH_SIZE)
-        chunks = self._chunker.feed(piece)
-        self._batch += chunks
-        if len(self._batch) * self._chunk_size >= self._reservation.size:
-            await self._appended()
-            self._appending = asyncio.create_task(self._append(self._batch))
-            # Not by a context in the task: it may be cancelled before it begins.
-            self._appending.add_done_callback(partial(_release, self._reservation))
-            self._batch, self._reservation = [], None
-
-    async def _append(self, batch: list[bytes]) -> None:
-        await self.upload.append(await self._hash(batch))
-
-    async def _appended(self) -> None:
-        """Wait until the batch before is stored: one is in flight at a time."""
-        if self._appending is not None:
-            appending, self._appending = self._appending, None
-            await appending
-
-    async def _hash(self, batch: list[bytes]) -> list[Chunk]:
-        if sum(map(len, batch)) <= _HASHED_INLINE:
-            return self._hash_now(batch)
-        return await asyncio.to_thread(self._hash_now, batch)
-
-    def _hash_now(self, batch: list[bytes]) -> list[Chunk]:
-        chunks = []
-        for content in batch:
-            self._hasher.update(content)
-            for check in self._checks:
-                check.update(content)
-            chunks.append(Chunk.of(content))
-        return chunks
-
-    def _release(self) -> None:
-        if self._reservation is not None:
-            self._reservation.release()
-            self._reservation = None
 
 
 class Service:
@@ -152,21 +214,19 @@ class Service:
         self, store: Store, budget: MemoryBudget, *, max_file_size: int | None = None
     ) -> None:
         self.store = store
+        self.budget = budget
         self.max_file_size = max_file_size
-        self._budget = budget
 
     @asynccontextmanager
     async def receiving(self, checks: Sequence[ContentCheck] = ()) -> AsyncIterator[Receiver]:
         """Offer a receiver; what it has not seen committed when the context ends is forgotten."""
-        receiver = Receiver(self.store, self._budget, max_size=self.max_file_size, checks=checks)
+        receiver = Receiver(self.store, self.budget, max_size=self.max_file_size, checks=checks)
         try:
             yield receiver
         finally:
             await receiver.close()
 
-    async def stream(
-        self, manifest: Manifest, start: int, stop: int
-    ) -> AsyncGenerator[bytes, None]:
+    async def stream(self, chunks: ChunkList, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """Yield the bytes `start` to `stop` of a content, in windows, every chunk checked.
 
         A window's memory counts until the next one is asked for.
@@ -178,32 +238,37 @@ class Service:
         try:
             while start < stop:
                 if reading is None:
-                    window, reservation = await self._read_window(manifest, start, stop)
+                    window, reservation = await self.read_window(chunks, start, stop)
                 else:
                     window, reservation = await reading
                     reading = None
                 with reservation:
                     start += len(window)
                     if start < stop:
-                        reading = asyncio.create_task(self._read_window(manifest, start, stop))
+                        reading = asyncio.create_task(self.read_window(chunks, start, stop))
                     yield window
         finally:
             if reading is not None:
                 reading.cancel()
                 reading.add_done_callback(_give_back)
 
-    async def _read_window(
-        self, manifest: Manifest, start: int, stop: int
+    async def read_window(
+        self, chunks: ChunkList, start: int, stop: int
     ) -> tuple[bytes, Reservation]:
-        chunk_size = manifest.chunk_size
-        reservation = await self._budget.reserve(
+        """Return the bytes from `start` on that one window has, and the reservation of them.
+
+        Raises:
+            StoreDamaged: a chunk is not what it should be.
+        """
+        chunk_size = chunks.chunk_size
+        reservation = await self.budget.reserve(
             min(chunk_size, stop - start), min(WINDOW_SIZE, stop - start)
         )
         try:
             # Windows end where chunks end, so that no chunk is read twice.
             last = start + max(reservation.size, chunk_size)
             window_stop = min(stop, last - last % chunk_size)
-            return await self.store.read(manifest, start, window_stop), reservation
+            return await self.store.read(chunks, start, window_stop), reservation
         except BaseException:
             reservation.release()
             raise

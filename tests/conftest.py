@@ -18,7 +18,10 @@ from chunkstore.store.base import Store
 from chunkstore.store.sqlite.store import SQLiteStore
 
 pytest.register_assert_rewrite(
-    "tests.store.conformance", "tests.crash.load", "tests.crash.inspection"
+    "tests.store.conformance",
+    "tests.store.upload_conformance",
+    "tests.crash.load",
+    "tests.crash.inspection",
 )
 
 pytest_plugins = ["tests.crash.options"]

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from chunkstore.errors import NotFound
-from chunkstore.http import files, folders, forms, lists, status
+from chunkstore.errors import InvalidRequest, NotFound
+from chunkstore.http import files, folders, forms, lists, resumable, status, tus
 from chunkstore.http.context import (
     FILE_RESOURCE,
     FOLDER_RESOURCE,
     SERVICE,
     redirect_to_folder,
 )
+from chunkstore.http.cors import ORIGINS, cors_middleware, let_page_read
 from chunkstore.http.errors import MethodNotPossible, allowed_methods, problem_middleware
 from chunkstore.http.limits import DEFAULT_LIMITS, LIMITS, Limits
 from chunkstore.http.origin import same_origin_middleware
 from chunkstore.http.pages import set_up_templates, static_handler
 from chunkstore.http.streaming import defer_continue
+from chunkstore.http.uploads import (
+    UPLOAD_RESOURCE,
+    UPLOADS,
+    UPLOADS_RESOURCE,
+    add_announced,
+    by_dialect,
+    overriding,
+    uploads_of,
+)
 from chunkstore.memory import MemoryBudget
 from chunkstore.names import ROOT
 from chunkstore.service import Service
 from chunkstore.store.base import Store
+from chunkstore.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED, Uploads
 
 DEFAULT_MEMORY: Final = 64 * 1024 * 1024
 
@@ -33,20 +46,32 @@ def create_app(
     *,
     memory: int = DEFAULT_MEMORY,
     max_file_size: int | None = None,
+    upload_expiry_seconds: float = DEFAULT_EXPIRY_SECONDS,
+    max_unfinished: int | None = DEFAULT_MAX_UNFINISHED,
+    cors_origins: Collection[str] = (),
     limits: Limits = DEFAULT_LIMITS,
 ) -> web.Application:
     """Return the server of `store` as an application, to be run or mounted in another.
 
     The store is the caller's, who closes it when the application has ended. `memory` bounds the
-    bytes of contents that all requests together hold; `max_file_size` is in bytes as well. Run it
-    with `auto_decompress=False`, as `chunkstore serve` does; of the `limits`, those on sending
+    bytes of contents that all requests together hold; `max_file_size` is in bytes as well.
+    Resumable uploads last `upload_expiry_seconds` from their last progress on, and have at most
+    `max_unfinished` bytes in the store until they are finished. Pages of `cors_origins`, like
+    `https://example.org`, may use the server, `*` standing for any. Run it with
+    `auto_decompress=False`, as `chunkstore serve` does; of the `limits`, those on sending
     bodies hold wherever it runs, those on connections under `http.protocol.ProblemRunner`.
     """
-    app = web.Application(middlewares=[problem_middleware, same_origin_middleware])
+    app = web.Application(middlewares=[problem_middleware, cors_middleware, same_origin_middleware])
+    app[ORIGINS] = frozenset(cors_origins)
     app[SERVICE] = Service(store, MemoryBudget(memory), max_file_size=max_file_size)
     app[LIMITS] = limits
+    _serve_uploads(
+        app,
+        Uploads(app[SERVICE], expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished),
+    )
     _add_pages(app)
     app.on_response_prepare.append(_secure)
+    app.on_response_prepare.append(let_page_read)
     _add_files(app)
     _add_folders(app)
     _add(app.router.add_resource("/files"), {"GET": _lead_to_root, "HEAD": _lead_to_root})
@@ -68,6 +93,8 @@ def _add_files(app: web.Application) -> None:
             "GET": files.get,
             "HEAD": files.get,
             "PUT": files.put,
+            # Clients of the draft that know no PUT begin uploads by it.
+            "POST": resumable.create,
             "DELETE": files.delete,
             "COPY": files.copy_or_move,
             "MOVE": files.copy_or_move,
@@ -93,8 +120,45 @@ def _add_folders(app: web.Application) -> None:
 
 
 def _add(resource: web.Resource, handlers: dict[str, Handler]) -> None:
-    for method, handler in {**handlers, "OPTIONS": _options, "*": _refuse_method}.items():
+    for method, handler in {"OPTIONS": _options, **handlers, "*": _refuse_method}.items():
         resource.add_route(method, handler, expect_handler=defer_continue)
+
+
+def _serve_uploads(app: web.Application, uploads: Uploads) -> None:
+    app[UPLOADS] = uploads
+    app.on_response_prepare.append(add_announced)
+    app.on_cleanup.append(_stop_uploads)
+    create = by_dialect(tus.create, _refuse_creation)
+    for path, name in (("/uploads", UPLOADS_RESOURCE), ("/uploads/", None)):
+        _add(
+            app.router.add_resource(path, name=name),
+            {"POST": create, "OPTIONS": _upload_options},
+        )
+    handlers: dict[str, Handler] = {
+        "HEAD": by_dialect(tus.head, resumable.head),
+        "PATCH": by_dialect(tus.patch, resumable.patch),
+        "DELETE": by_dialect(tus.delete, resumable.delete),
+    }
+    resource = app.router.add_resource("/uploads/{upload:[^/]+}", name=UPLOAD_RESOURCE)
+    _add(resource, {**handlers, "POST": overriding(handlers), "OPTIONS": _upload_options})
+
+
+async def _stop_uploads(app: web.Application) -> None:
+    await app[UPLOADS].close()
+
+
+async def _refuse_creation(request: web.Request) -> web.Response:
+    raise InvalidRequest("Only tus begins uploads here; send PUT with Upload-Complete to a file.")
+
+
+async def _upload_options(request: web.Request) -> web.Response:
+    uploads = uploads_of(request)
+    headers = {
+        "Allow": allowed_methods(request),
+        **tus.describe(uploads),
+        **resumable.describe(uploads),
+    }
+    return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
 
 
 async def _lead_to_root(request: web.Request) -> web.Response:
@@ -103,6 +167,8 @@ async def _lead_to_root(request: web.Request) -> web.Response:
 
 async def _options(request: web.Request) -> web.Response:
     headers = {"Allow": allowed_methods(request), "Accept-Ranges": "bytes"}
+    if "name" in request.match_info:
+        headers.update(resumable.describe(uploads_of(request)))
     return web.Response(headers=headers)
 
 

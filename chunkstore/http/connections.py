@@ -193,6 +193,6 @@ def _last_answer(problem: Problem, detail: str) -> bytes:
     }
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         fields["Retry-After"] = RETRY_AFTER_SECONDS
-    status_line = f"HTTP/1.1 {problem.status.value} {problem.status.phrase}"
+    status_line = f"HTTP/1.1 {int(problem.status)} {problem.phrase}"
     lines = [status_line, *(f"{field}: {value}" for field, value in fields.items()), "", ""]
     return "\r\n".join(lines).encode() + response.body

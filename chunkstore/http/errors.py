@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -21,6 +22,7 @@ from chunkstore.http.pages import render
 
 PROBLEM_TYPE: Final = "application/problem+json"
 _TYPE_PREFIX: Final = "urn:chunkstore:problem:"
+_REGISTERED: Final = "https://iana.org/assignments/http-problem-types#"
 RETRY_AFTER_SECONDS: Final = "5"
 
 _logger = logging.getLogger(__name__)
@@ -28,10 +30,25 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One kind of error: its status, and the last part of its stable `type`."""
+    """One kind of error: its status, and the last part of its stable `type`.
 
-    status: HTTPStatus
+    `registered` is its whole type where IANA has one, `title` its name where the status has none.
+    """
+
+    status: int
     slug: str
+    registered: str | None = None
+    title: str | None = None
+
+    @property
+    def type(self) -> str:
+        """The URI that tells this kind from others (RFC 9457 §3.1.1)."""
+        return self.registered or _TYPE_PREFIX + self.slug
+
+    @property
+    def phrase(self) -> str:
+        """What the status stands for, in a few words."""
+        return self.title or HTTPStatus(self.status).phrase
 
 
 class UnsupportedMedia(errors.InvalidRequest):
@@ -58,18 +75,39 @@ class ElsewhereDestination(errors.InvalidRequest):
     """The destination is on another server."""
 
 
+class ChecksumMismatch(errors.ContentMismatch):
+    """The bytes do not have the checksum sent with them; they were discarded."""
+
+
+class UnknownTusVersion(errors.InvalidRequest):
+    """Tus-Resumable must be 1.0.0 here."""
+
+
 # The first class that fits decides, so subclasses stand before what they derive from.
 PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.InvalidName: Problem(HTTPStatus.BAD_REQUEST, "invalid-name"),
+    ChecksumMismatch: Problem(460, "checksum-mismatch", title="Checksum Mismatch"),
     errors.ContentMismatch: Problem(HTTPStatus.BAD_REQUEST, "content-mismatch"),
     UnsupportedMedia: Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media"),
     MethodNotPossible: Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed"),
     UnknownExpectation: Problem(HTTPStatus.EXPECTATION_FAILED, "unknown-expectation"),
     SlowBody: Problem(HTTPStatus.REQUEST_TIMEOUT, "slow-request"),
     ElsewhereDestination: Problem(HTTPStatus.BAD_GATEWAY, "destination-elsewhere"),
+    UnknownTusVersion: Problem(HTTPStatus.PRECONDITION_FAILED, "unknown-tus-version"),
+    errors.InconsistentLength: Problem(
+        HTTPStatus.BAD_REQUEST, "inconsistent-length", _REGISTERED + "inconsistent-upload-length"
+    ),
     errors.InvalidRequest: Problem(HTTPStatus.BAD_REQUEST, "invalid-request"),
     errors.Forbidden: Problem(HTTPStatus.FORBIDDEN, "forbidden"),
+    errors.UploadExpired: Problem(HTTPStatus.GONE, "upload-expired"),
     errors.NotFound: Problem(HTTPStatus.NOT_FOUND, "not-found"),
+    errors.UploadCompleted: Problem(
+        HTTPStatus.BAD_REQUEST, "completed-upload", _REGISTERED + "completed-upload"
+    ),
+    errors.UploadSuperseded: Problem(HTTPStatus.CONFLICT, "upload-superseded"),
+    errors.OffsetMismatch: Problem(
+        HTTPStatus.CONFLICT, "offset-mismatch", _REGISTERED + "mismatching-upload-offset"
+    ),
     errors.AlreadyExists: Problem(HTTPStatus.PRECONDITION_FAILED, "already-exists"),
     errors.NameConflict: Problem(HTTPStatus.CONFLICT, "name-conflict"),
     errors.PreconditionFailed: Problem(HTTPStatus.PRECONDITION_FAILED, "precondition-failed"),
@@ -77,6 +115,7 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.RangeNotSatisfiable: Problem(
         HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range-not-satisfiable"
     ),
+    errors.TooMuchUnfinished: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "too-much-unfinished"),
     errors.StoreFull: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "store-full"),
     errors.StoreUnavailable: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable"),
     errors.StoreDamaged: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-damaged"),
@@ -125,28 +164,37 @@ def refuse_unknown_expectation(request: web.Request) -> None:
         raise UnknownExpectation
 
 
-def problem_document(problem: Problem, detail: str) -> web.Response:
-    """Return the answer that tells a program of a problem."""
+def problem_document(
+    problem: Problem, detail: str, members: Mapping[str, int] | None = None
+) -> web.Response:
+    """Return the answer that tells a program of a problem; `members` are what its type has more."""
     document = {
-        "type": _TYPE_PREFIX + problem.slug,
-        "title": problem.status.phrase,
-        "status": problem.status.value,
+        "type": problem.type,
+        "title": problem.phrase,
+        "status": int(problem.status),
         "detail": detail,
+        **(members or {}),
     }
     return web.Response(
         status=problem.status,
+        reason=problem.phrase,
         body=json.dumps(document).encode(),
         content_type=PROBLEM_TYPE,
         headers={"Server": "chunkstore"},
     )
 
 
-def problem_response(request: web.Request, problem: Problem, detail: str) -> web.Response:
+def problem_response(
+    request: web.Request,
+    problem: Problem,
+    detail: str,
+    members: Mapping[str, int] | None = None,
+) -> web.Response:
     """Return the answer that tells of a problem: to a browser as a page."""
     if prefers_html(request):
-        context = {"title": problem.status.phrase, "detail": detail}
+        context = {"title": problem.phrase, "detail": detail}
         return render(request, "error.html", context, problem.status)
-    return problem_document(problem, detail)
+    return problem_document(problem, detail, members)
 
 
 def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError) -> web.Response:
@@ -154,7 +202,12 @@ def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _logger.error("%s %s: %s", request.method, request.rel_url, error, exc_info=error)
         _refuse_after_start(request)
-    response = problem_response(request, problem, str(error))
+    members = {}
+    if isinstance(error, errors.OffsetMismatch):
+        members = {"expected-offset": error.expected, "provided-offset": error.provided}
+    response = problem_response(request, problem, str(error), members)
+    if isinstance(error, errors.OffsetMismatch):
+        response.headers["Upload-Offset"] = str(error.expected)
     if isinstance(error, errors.RangeNotSatisfiable):
         response.headers["Content-Range"] = f"bytes */{error.size}"
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:

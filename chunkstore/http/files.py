@@ -15,6 +15,7 @@ from chunkstore.conditional import (
     if_range_holds,
 )
 from chunkstore.errors import NotFound, PreconditionFailed, TooLarge
+from chunkstore.http import resumable
 from chunkstore.http.context import (
     conditions_of,
     file_name_of,
@@ -24,13 +25,11 @@ from chunkstore.http.context import (
     store_of,
 )
 from chunkstore.http.destination import file_destination_of, overwrite_of
-from chunkstore.http.headers import format_disposition, parse_content_checks, parse_media_type
-from chunkstore.http.presentation import describe_committed
+from chunkstore.http.headers import format_disposition
+from chunkstore.http.incoming import committed_response, read_incoming
 from chunkstore.http.streaming import (
     read_body,
     refuse_any_body,
-    refuse_encoded_body,
-    refuse_partial_put,
     send_content,
     send_multipart,
 )
@@ -109,36 +108,22 @@ def _content_headers(file: File) -> dict[str, str]:
 
 async def put(request: web.Request) -> web.Response:
     """Create or replace the file: the whole content, or nothing."""
-    name = file_name_of(request)
+    if resumable.is_wanted(request):
+        return await resumable.create(request)
+    incoming = read_incoming(request)
     service = service_of(request)
-    refuse_partial_put(request)
-    refuse_encoded_body(request)
-    media_type = parse_media_type(request.headers.get("Content-Type"), name)
-    checks = parse_content_checks(
-        [
-            line
-            for field in ("Content-Digest", "Repr-Digest")
-            for line in request.headers.getall(field, [])
-        ]
-    )
-    conditions = conditions_of(request)
+    checks = [*incoming.content_checks(), *incoming.whole_checks()]
     _refuse_large(request.content_length, service.max_file_size)
-    if conditions != UNCONDITIONAL:
+    if incoming.conditions != UNCONDITIONAL:
         # The commit decides; this spares the client a body that would be sent for nothing.
-        current = await service.store.find_file(name)
-        conditions.require(None if current is None else current.validators)
-    await _refuse_conflict_early(request, service.store, name)
+        current = await service.store.find_file(incoming.name)
+        incoming.conditions.require(None if current is None else current.validators)
+    await _refuse_conflict_early(request, service.store, incoming.name)
     async with service.receiving(checks) as receiver:
         await receiver.receive(read_body(request))
-        [committed] = await service.store.commit([receiver.commit(name, media_type, conditions)])
-    return web.json_response(
-        describe_committed(committed),
-        status=HTTPStatus.OK if committed.replaced else HTTPStatus.CREATED,
-        headers={
-            "ETag": format_etag(committed.file.validators.etag),
-            "Last-Modified": format_http_date(committed.file.validators.last_modified),
-        },
-    )
+        commit = receiver.commit(incoming.name, incoming.media_type, incoming.conditions)
+        [committed] = await service.store.commit([commit])
+    return committed_response(committed)
 
 
 def _refuse_large(size: int | None, limit: int | None) -> None:

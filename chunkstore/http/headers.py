@@ -71,26 +71,31 @@ def format_disposition(name: str, media_type: str) -> str:
 
 
 def parse_content_checks(lines: Sequence[str]) -> list[ContentCheck]:
-    """Return the checks that Content-Digest or Repr-Digest fields ask for (RFC 9530 §2, §3).
+    """Return the checks that Content-Digest or Repr-Digest fields ask for; as `parse_digests`."""
+    return [ContentCheck(algorithm, value) for algorithm, value in parse_digests(lines).items()]
 
-    Algorithms that are unknown or unfit are ignored, as §5 has it.
+
+def parse_digests(lines: Sequence[str]) -> dict[str, bytes]:
+    """Return what Content-Digest or Repr-Digest fields tell (RFC 9530 §2, §3), by algorithm.
+
+    Algorithms have the names of `hashlib`; unknown or unfit ones are ignored, as §5 has it.
 
     Raises:
         InvalidRequest: the fields break the grammar.
     """
     if not lines:
-        return []
+        return {}
     try:
         dictionary = http_sf.parse(", ".join(lines).encode(errors="replace"), tltype="dictionary")
     except http_sf.StructuredFieldError as error:
         raise InvalidRequest("The digest field is not like sha-256=:BASE64:.") from error
     assert isinstance(dictionary, dict)
-    checks = []
+    digests = {}
     for key, member in dictionary.items():
         if key in _DIGEST_ALGORITHMS:
             # A member is a pair of its value and its parameters.
             value = member[0] if isinstance(member, tuple) else None
             if not isinstance(value, bytes):
                 raise InvalidRequest(f"The {key} digest is not a byte sequence like :BASE64:.")
-            checks.append(ContentCheck(_DIGEST_ALGORITHMS[key], value))
-    return checks
+            digests[_DIGEST_ALGORITHMS[key]] = value
+    return digests

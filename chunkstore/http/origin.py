@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from chunkstore.errors import Forbidden
+from chunkstore.http.cors import allowed_origin
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS: Final = (80, 443)
@@ -21,7 +22,7 @@ _OWN_SITE: Final = frozenset({"same-origin", "none"})
 
 @web.middleware
 async def same_origin_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let a request that may change something pass only from this server's own pages.
+    """Let a request that may change something pass only from pages that may use this server.
 
     Raises:
         Forbidden: it comes from elsewhere.
@@ -32,6 +33,8 @@ async def same_origin_middleware(request: web.Request, handler: Handler) -> web.
 
 
 def _is_from_here(request: web.Request) -> bool:
+    if allowed_origin(request) is not None:
+        return True
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site.strip().lower() in _OWN_SITE

@@ -59,7 +59,7 @@ def render(
     request: web.Request,
     template: str,
     context: Mapping[str, Any],
-    status: HTTPStatus = HTTPStatus.OK,
+    status: int = HTTPStatus.OK,
 ) -> web.Response:
     """Return a page, which runs no script and loads nothing from elsewhere."""
     response = aiohttp_jinja2.render_template(template, request, context)

@@ -25,8 +25,9 @@ from chunkstore.chunking import Chunk
 from chunkstore.conditional import UNCONDITIONAL, Conditions, Validators
 from chunkstore.digest import Digest
 from chunkstore.errors import NameConflict, NotFound
-from chunkstore.manifest import Manifest
+from chunkstore.manifest import ChunkList, Manifest
 from chunkstore.names import ROOT, FileName, FolderName, ancestors
+from chunkstore.store.uploads import UploadStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +213,11 @@ class Store(ABC):
     def chunk_size(self) -> int:
         """The size in bytes of the chunks of new contents."""
 
+    @property
+    @abstractmethod
+    def uploads(self) -> UploadStore:
+        """The uploads that outlive their request."""
+
     @abstractmethod
     def begin(self) -> Upload:
         """Return a new upload. Nothing is stored before the first append or the commit."""
@@ -263,11 +269,12 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def read(self, manifest: Manifest, start: int, stop: int) -> bytes:
-        """Return the bytes `start` to `stop` of a content, every chunk's digest checked.
+    async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
+        """Return the bytes `start` to `stop` of a chunk list, every chunk's digest checked.
 
-        Callers keep the range to a few MiB; it is read in one consistent view. The content is
-        that of a file that is `opened`, or it may have been collected.
+        Callers keep the range to a few MiB; it is read in one consistent view. The list is the
+        manifest of a file that is `opened`, or that of an upload that is not complete; any other
+        may have been collected.
 
         Raises:
             StoreDamaged: a chunk is missing or is not what its digest says.
@@ -383,9 +390,10 @@ class Store(ABC):
     def collect(self, grace_seconds: float, *, dry_run: bool = False) -> AsyncIterator[Collected]:
         """Remove what no file and no upload needs; yield what each short transaction removed.
 
-        What is younger than `grace_seconds` stays: a manifest without a file, a chunk without a
-        manifest. The space goes back to where the database got it. Any number of collections and
-        other calls may run meanwhile. `dry_run` removes nothing and yields what would be.
+        Uploads that have expired are removed first. What is younger than `grace_seconds` stays: a
+        manifest without a file, a chunk without a manifest. The space goes back to where the
+        database got it. Any number of collections and other calls may run meanwhile. `dry_run`
+        removes nothing and yields what would be.
         """
 
     @abstractmethod

@@ -84,7 +84,7 @@ def new_bytes(name: str) -> RandomBytes:
 def serve(store: Store, aiohttp_server: AiohttpServer, aiohttp_client: AiohttpClient) -> Serve:
     """Return what starts a server with options."""
 
-    async def start(**options: Any) -> Client:  # noqa: ANN401
+    async def start(**options: Any) -> Client:  # noqa: ANN401 - those of `create_app`
         server = await aiohttp_server(create_app(store, **options), auto_decompress=False)
         return await aiohttp_client(server)
 
@@ -114,7 +114,7 @@ async def limited(store: Store) -> AsyncIterator[ServeLimited]:
             app = create_app(store, memory=memory, limits=Limits(**limits))
             server = ServedAsInProduction(app)
             client = await servers.enter_async_context(TestClient(server))
-            return Limited(client, app[SERVICE]._budget)
+            return Limited(client, app[SERVICE].budget)
 
         yield start
 

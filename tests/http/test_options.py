@@ -9,7 +9,7 @@ from tests.http.steps import Client, on_shared_server, problem, put
 
 pytestmark = on_shared_server
 
-FILE = {"COPY", "DELETE", "GET", "HEAD", "MKCOL", "MOVE", "OPTIONS", "PUT"}
+FILE = {"COPY", "DELETE", "GET", "HEAD", "MKCOL", "MOVE", "OPTIONS", "POST", "PUT"}
 FOLDER = {"COPY", "DELETE", "GET", "HEAD", "MKCOL", "MOVE", "OPTIONS", "POST"}
 READ_ONLY = {"GET", "HEAD", "OPTIONS"}
 

@@ -31,6 +31,7 @@ from chunkstore.store.open import open_store
 from chunkstore.store.sqlite import collecting, schema
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.store.conformance import CHUNK_SIZE, Reopen, Rows, StoreConformance, get, names, put
+from tests.store.upload_conformance import UploadConformance
 
 
 class SQLiteRows(Rows):
@@ -55,8 +56,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "store.db"
 
 
-class TestSQLite(StoreConformance):
-    """The conformance suite."""
+class TestSQLite(StoreConformance, UploadConformance):
+    """The conformance suites."""
 
     @pytest.fixture
     async def reopen(self, path: Path) -> AsyncIterator[Reopen]:
@@ -249,6 +250,23 @@ def test_a_migration_is_one_transaction(path: Path) -> None:
     migrate(path, schema.SCHEMA_VERSION + 2, steps)
     assert query(path, "PRAGMA user_version") == [(schema.SCHEMA_VERSION + 2,)]
     assert len(query(path, "SELECT name FROM sqlite_master WHERE name IN ('extra', 'more')")) == 2
+
+
+@pytest.mark.parametrize("version", range(1, schema.SCHEMA_VERSION))
+async def test_an_old_database_becomes_what_a_new_one_is(path: Path, version: int) -> None:
+    script = Path(__file__).with_name("schemas") / f"{version}.sql"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(script.read_text())
+        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {version}")
+        db.execute("INSERT INTO setting VALUES ('chunk_size', 8192)")
+        db.commit()
+    async with opened(path) as store:
+        assert store.chunk_size == 8192
+        await put(store, "a", b"x")
+    await opened_and_closed(path.with_name("new.db"))
+    described = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+    assert query(path, described) == query(path.with_name("new.db"), described)
 
 
 async def test_every_schema_version_has_its_migration() -> None:

@@ -34,7 +34,7 @@ LAYERS = {
     ),
     "memory": Layer("memory", frameworks="asyncio"),
     "queries": Layer("store store.queries"),
-    "contract": Layer("store.base", layers="pure"),
+    "contract": Layer("store.base store.uploads", layers="pure contract"),
     "sqlite": Layer(
         "store.sqlite store.sqlite.*",
         layers="version pure queries contract sqlite",
@@ -42,7 +42,7 @@ LAYERS = {
     ),
     "open": Layer("store.open", layers="pure contract sqlite"),
     "service": Layer(
-        "service collect scrub export imports",
+        "service collect scrub export imports appending finishing uploads",
         layers="pure memory contract service",
         frameworks="asyncio",
     ),

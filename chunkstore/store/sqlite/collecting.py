@@ -11,6 +11,8 @@ memory, because this process is the only one that writes. A manifest goes in thr
    also to the next start after a crash, which removes it.
 2. Look-ups that had begun before may have found it and are about to hold it; they are waited for.
 3. Unless it is held, its rows are removed. If it is, that is left to a later collection.
+
+Uploads that have expired leave their manifests to the same steps.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Final
 
 from chunkstore.manifest import Manifest
 from chunkstore.store.base import Collected
+from chunkstore.store.sqlite import uploads
 from chunkstore.store.sqlite.connection import Runner
 from chunkstore.store.sqlite.rows import QUERIES, now_microseconds
 from chunkstore.store.sqlite.writer import Writer
@@ -82,6 +85,7 @@ async def collect(
 ) -> AsyncIterator[Collected]:
     """Remove what is unused and older than the grace."""
     before = now_microseconds() - int(grace_seconds * 1_000_000)
+    await _expire_uploads(readers, writer, holds)
     async for manifests in _unused_manifests(readers, before):
         for manifest in manifests:
             if not holds.held(manifest) and await writer.run(partial(_condemn, manifest=manifest)):
@@ -100,10 +104,22 @@ async def collect(
 async def find_unused(readers: Runner, grace_seconds: float) -> AsyncIterator[Collected]:
     """Tell what a collection would remove."""
     before = now_microseconds() - int(grace_seconds * 1_000_000)
+    expired = await readers.run(partial(uploads.find_expired, now=now_microseconds()))
+    if manifests_left := [manifest for _, manifest in expired if manifest is not None]:
+        yield Collected(manifests=len(manifests_left))
     async for manifests in _unused_manifests(readers, before):
         yield Collected(manifests=len(manifests))
     async for chunks in _chunks_by(readers, "collectable_chunks", before):
         yield Collected(chunks=len(chunks), size=sum(size for _, size in chunks))
+
+
+async def _expire_uploads(readers: Runner, writer: Writer, holds: Holds) -> None:
+    """Forget uploads that have expired; what they leave is as good as condemned."""
+    now = now_microseconds()
+    for upload, _ in await readers.run(partial(uploads.find_expired, now=now)):
+        manifest = await writer.run(partial(uploads.expire, upload_id=upload, now=now))
+        if manifest is not None:
+            holds.condemned.add(manifest)
 
 
 async def _unused_manifests(readers: Runner, before: int) -> AsyncIterator[list[int]]:
@@ -118,7 +134,7 @@ async def _unused_manifests(readers: Runner, before: int) -> AsyncIterator[list[
 async def _chunks_by(readers: Runner, query: str, before: int) -> AsyncIterator[list[Chunk]]:
     last = await readers.run(partial(_scalar, query="last_chunk"))
     for after in range(0, last, _SPAN):
-        span = {"after": after, "last": after + _SPAN, "before": before}
+        span = {"after": after, "last": after + _SPAN, "before": before, "now": now_microseconds()}
         rows = await readers.run(partial(_rows, query=query, parameters=span))
         chunks = [(chunk_id, size) for chunk_id, size in rows]
         for start in range(0, len(chunks), _CHUNKS_A_STEP):

@@ -13,7 +13,7 @@ from chunkstore.chunking import Chunk
 from chunkstore.compression import Compression, Encoded, decode
 from chunkstore.digest import Digest
 from chunkstore.errors import StoreDamaged, StoreFull
-from chunkstore.manifest import Manifest
+from chunkstore.manifest import ChunkList, Manifest
 from chunkstore.store.sqlite.rows import QUERIES, now_microseconds
 
 
@@ -178,7 +178,7 @@ def seal(
         _, appended = _put_chunks(db, keeping, last, encodings)
         forget(db, manifest.id)
     manifest_id = manifest.id if row is None else row[0]
-    return Manifest(manifest_id, digest, size, manifest.chunk_size), appended
+    return Manifest(manifest_id, size, manifest.chunk_size, digest), appended
 
 
 def forget(db: sqlite3.Connection, manifest_id: int) -> None:
@@ -186,17 +186,17 @@ def forget(db: sqlite3.Connection, manifest_id: int) -> None:
     db.execute(QUERIES["delete_open_manifest"], {"id": manifest_id})
 
 
-def read(db: sqlite3.Connection, manifest: Manifest, start: int, stop: int) -> bytes:
+def read(db: sqlite3.Connection, chunks: ChunkList, start: int, stop: int) -> bytes:
     """Return the bytes `start` to `stop`. This is the gate: every chunk is checked here.
 
     Raises:
         DamagedChunk: a chunk is not what its digest says.
         StoreDamaged: the chunk list is not as long as it should be.
     """
-    slices = list(manifest.slices(start, stop))
+    slices = list(chunks.slices(start, stop))
     if not slices:
         return b""
-    bounds = {"manifest": manifest.id, "first": slices[0].seq, "stop": slices[-1].seq + 1}
+    bounds = {"manifest": chunks.id, "first": slices[0].seq, "stop": slices[-1].seq + 1}
     rows = db.execute(QUERIES["read_chunks"], bounds).fetchall()
     if len(rows) != len(slices):
         raise StoreDamaged

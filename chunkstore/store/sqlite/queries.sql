@@ -54,8 +54,10 @@ UPDATE manifest SET digest = :digest, size = :size WHERE id = :id;
 DELETE FROM manifest WHERE id = :id AND digest IS NULL;
 
 -- name: delete_open_manifests
--- What uploads left behind whose process died.
-DELETE FROM manifest WHERE digest IS NULL;
+-- What requests left behind whose process died; not what a resumable upload goes on with.
+DELETE FROM manifest
+WHERE digest IS NULL
+  AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.manifest = manifest.id);
 
 -- name: read_chunks
 -- The chunks from place `:first` up to place `:stop` of a content, in order.
@@ -179,7 +181,10 @@ WHERE id > :after AND id <= :last AND created <= :before
   AND NOT EXISTS (
     SELECT 1 FROM manifest_chunk JOIN manifest ON manifest.id = manifest_chunk.manifest
     WHERE manifest_chunk.chunk = chunk.id
-      AND (manifest.digest IS NULL OR manifest.created > :before
+      AND (manifest.digest IS NULL
+             AND NOT EXISTS (SELECT 1 FROM upload
+                             WHERE upload.manifest = manifest.id AND upload.expires <= :now)
+           OR manifest.digest IS NOT NULL AND manifest.created > :before
            OR EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id)));
 
 -- name: delete_unused_chunk

@@ -28,12 +28,17 @@ def to_datetime(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
+def to_microseconds(moment: datetime) -> int:
+    """Return a time as it is stored."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
 def to_file(row: Sequence[Any]) -> File:
     """Return the file in a row of `find_file` or `list_names`."""
     name, manifest_id, digest, size, chunk_size, media_type, created, modified = row
     return File(
         FileName(name),
-        Manifest(manifest_id, Digest(digest), size, chunk_size),
+        Manifest(manifest_id, size, chunk_size, Digest(digest)),
         media_type,
         to_datetime(created),
         to_datetime(modified),

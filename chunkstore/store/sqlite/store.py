@@ -19,7 +19,7 @@ from chunkstore.chunking import Chunk, check_chunk_size
 from chunkstore.compression import DEFAULT_COMPRESSION, NO_COMPRESSION, Compression
 from chunkstore.conditional import UNCONDITIONAL, Conditions
 from chunkstore.errors import StoreError, StoreUnusable
-from chunkstore.manifest import Manifest
+from chunkstore.manifest import ChunkList
 from chunkstore.names import ROOT, FileName, FolderName
 from chunkstore.store.base import (
     Collected,
@@ -57,6 +57,7 @@ from chunkstore.store.sqlite.state import (
     read_state,
     recover,
 )
+from chunkstore.store.sqlite.uploads import SQLiteUploads
 from chunkstore.store.sqlite.writer import LOG_BOUND, Writer
 
 _READERS: Final = 4
@@ -229,6 +230,17 @@ class SQLiteStore(Store):
             raise StoreError("The store was opened for reading only.")
         return self._read_write
 
+    @property
+    def uploads(self) -> SQLiteUploads:
+        return SQLiteUploads(
+            self._readers,
+            self._writer,
+            self._keeping,
+            partial(_encode, self._readers, self._keeping),
+            self._manifest_ids,
+            self._chunk_size,
+        )
+
     def begin(self) -> SQLiteUpload:
         return SQLiteUpload(
             self._readers,
@@ -274,10 +286,10 @@ class SQLiteStore(Store):
             if file is not None:
                 self._holds.release(file.manifest)
 
-    async def read(self, manifest: Manifest, start: int, stop: int) -> bytes:
+    async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
         try:
             return await self._readers.run(
-                partial(contents.read, manifest=manifest, start=start, stop=stop)
+                partial(contents.read, chunks=chunks, start=start, stop=stop)
             )
         except DamagedChunk as error:
             if self._read_write is not None:

@@ -1,0 +1,66 @@
+"""What lets pages of other origins use the server (https://fetch.spec.whatwg.org/#http-cors-protocol).
+
+No origin may, unless the server was told so; none may send credentials, as there are none.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+ORIGINS: Final = web.AppKey("origins", frozenset[str])
+ANY_ORIGIN: Final = "*"
+
+_MAX_AGE_SECONDS: Final = "86400"
+_METHODS: Final = "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS, COPY, MOVE, MKCOL"
+_REQUEST_HEADERS: Final = (
+    "Content-Type, Content-Digest, Repr-Digest, Depth, Destination, If-Match, If-Modified-Since,"
+    " If-None-Match, If-Range, If-Unmodified-Since, Overwrite, Range, Tus-Resumable,"
+    " Upload-Checksum, Upload-Complete, Upload-Concat, Upload-Defer-Length,"
+    " Upload-Draft-Interop-Version, Upload-Length, Upload-Metadata, Upload-Offset,"
+    " X-HTTP-Method-Override, X-Request-ID, X-Requested-With"
+)
+_RESPONSE_HEADERS: Final = (
+    "Accept-Patch, Accept-Ranges, Allow, Content-Disposition, Content-Length, Content-Location,"
+    " Content-Range, ETag, Link, Location, Retry-After, Tus-Checksum-Algorithm, Tus-Extension,"
+    " Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Complete, Upload-Concat,"
+    " Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, Upload-Length,"
+    " Upload-Limit, Upload-Metadata, Upload-Offset"
+)
+
+
+def allowed_origin(request: web.Request) -> str | None:
+    """Return the other origin that the request comes from, if it may use this server."""
+    origin = request.headers.get("Origin")
+    origins = request.app[ORIGINS]
+    return origin if origin is not None and origins & {origin, ANY_ORIGIN} else None
+
+
+@web.middleware
+async def cors_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a browser that asks whether a page may send a request (a preflight)."""
+    preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    if not preflight or allowed_origin(request) is None:
+        return await handler(request)
+    return web.Response(
+        status=HTTPStatus.NO_CONTENT,
+        headers={
+            "Access-Control-Allow-Methods": _METHODS,
+            "Access-Control-Allow-Headers": _REQUEST_HEADERS,
+            "Access-Control-Max-Age": _MAX_AGE_SECONDS,
+        },
+    )
+
+
+async def let_page_read(request: web.Request, response: web.StreamResponse) -> None:
+    """Let a page of an origin that may use the server read the answer."""
+    if not request.app[ORIGINS]:
+        return
+    response.headers.add("Vary", "Origin")
+    origin = allowed_origin(request)
+    if origin is not None:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = _RESPONSE_HEADERS

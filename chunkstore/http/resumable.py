@@ -1,0 +1,241 @@
+"""Resumable uploads as the IETF drafts them: draft-ietf-httpbis-resumable-upload.
+
+A PUT (or POST) of a file with Upload-Complete begins one. Interop versions 5 to 8 of the draft
+are spoken; a client names its version, and only then hears of the upload while it still sends
+(104, §5). Sections are those of draft 12.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+import http_sf
+from aiohttp import HttpVersion11, web
+
+from chunkstore.appending import Addition, Ending
+from chunkstore.digest import ContentCheck
+from chunkstore.errors import InconsistentLength, InvalidRequest, LengthExceeded
+from chunkstore.http.errors import UnsupportedMedia
+from chunkstore.http.headers import parse_digests
+from chunkstore.http.incoming import committed_response, read_incoming
+from chunkstore.http.streaming import read_body, refuse_any_body, refuse_encoded_body
+from chunkstore.http.uploads import (
+    PARTIAL_UPLOAD,
+    TUS_PATCH,
+    announce,
+    file_headers,
+    upload_id_of,
+    upload_path,
+    uploads_of,
+)
+from chunkstore.store.uploads import Purpose, ResumableUpload, UploadKind
+from chunkstore.uploads import Uploads
+
+_VERSIONS: Final = frozenset({5, 6, 7, 8})
+# Until then, PATCH needed no media type of its own.
+_UNTYPED_VERSION: Final = 5
+# Until then, what is `max-age` now was called `expires`.
+_EXPIRES_VERSION: Final = 6
+_MAX_AGE: Final = {_EXPIRES_VERSION: "expires"}
+
+
+def is_wanted(request: web.Request) -> bool:
+    """Whether a PUT begins a resumable upload (§4.2.2).
+
+    One that brings all at once is not worth it, unless the client can hear of the upload while
+    it sends.
+    """
+    complete = _complete_of(request)
+    return complete is False or (complete is True and _version_of(request) is not None)
+
+
+def describe(uploads: Uploads) -> dict[str, str]:
+    """Return the header fields that tell of resumable uploads, for OPTIONS (§4.1.4)."""
+    return {
+        "Accept-Patch": f"{PARTIAL_UPLOAD}, {TUS_PATCH}",
+        "Upload-Limit": _format_limits(uploads, uploads.limits.expiry_seconds, None),
+    }
+
+
+async def create(request: web.Request) -> web.Response:
+    """Begin an upload of a file; the body is its first bytes, or all of them (§4.2)."""
+    incoming = read_incoming(request)
+    complete = _complete_of(request)
+    if complete is None:
+        raise InvalidRequest("Upload-Complete must say whether the body is all there is.")
+    purpose = Purpose(
+        kind=UploadKind.FILE,
+        target=incoming.name,
+        media_type=incoming.media_type,
+        conditions=incoming.conditions,
+        checks=incoming.whole_digests,
+        metadata=request.headers.get("Upload-Metadata", ""),
+    )
+    addition = _addition_of(request, 0, incoming.content_checks(), complete=complete)
+    _announce_limits(request, None)
+    upload = await uploads_of(request).create(purpose, addition.length)
+    location = upload_path(request.app, upload.id)
+    announce(request, Location=location)
+    await _tell(request, {"Location": location, **_limit_headers(request, upload)})
+    return await _append(request, upload.id, addition, HTTPStatus.CREATED)
+
+
+async def head(request: web.Request) -> web.Response:
+    """Tell how far an upload is (§4.3)."""
+    uploads = uploads_of(request)
+    upload = await uploads.look(upload_id_of(request))
+    _announce_limits(request, upload)
+    headers = {
+        "Upload-Offset": str(upload.offset),
+        "Upload-Complete": _format_boolean(upload.complete),
+        "Cache-Control": "no-store",
+        **file_headers(request, upload),
+    }
+    if upload.length is not None:
+        headers["Upload-Length"] = str(upload.length)
+    return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
+
+
+async def patch(request: web.Request) -> web.Response:
+    """Append the body to an upload (§4.4)."""
+    _announce_limits(request, None)
+    if request.content_type != PARTIAL_UPLOAD and _version_of(request) != _UNTYPED_VERSION:
+        announce(request, Accept_Patch=f"{PARTIAL_UPLOAD}, {TUS_PATCH}")
+        raise UnsupportedMedia(f"The content of PATCH is {PARTIAL_UPLOAD} here.")
+    refuse_encoded_body(request)
+    offset, complete = _integer_of(request, "Upload-Offset"), _complete_of(request)
+    if offset is None or complete is None:
+        raise InvalidRequest("Upload-Offset and Upload-Complete must both be there.")
+    digests = parse_digests(request.headers.getall("Content-Digest", []))
+    checks = [ContentCheck(*digest) for digest in digests.items()]
+    addition = _addition_of(request, offset, checks, complete=complete)
+    return await _append(request, upload_id_of(request), addition, HTTPStatus.NO_CONTENT)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """End an upload (§4.5); a file that it became stays."""
+    refuse_any_body(request)
+    await uploads_of(request).delete(upload_id_of(request))
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+async def _append(
+    request: web.Request, upload_id: str, addition: Addition, status: HTTPStatus
+) -> web.Response:
+    """Append the body and answer: with `status`, or when that was all, as PUT does (§4.4.2)."""
+    uploads = uploads_of(request)
+    try:
+        upload = await uploads.append(upload_id, addition, read_body(request))
+    except LengthExceeded:
+        # What has come is not what the client meant to send, so nothing may go on with it.
+        await uploads.delete(upload_id)
+        raise
+    announce(request, Upload_Offset=str(upload.offset))
+    if not upload.whole:
+        announce(request, Upload_Complete=_format_boolean(False))
+        return web.Response(status=status)
+    announce(request, Upload_Complete=_format_boolean(True))
+    committed = await uploads.finish(upload_id)
+    upload = await uploads.service.store.uploads.get(upload_id)
+    announce(request, **_as_names(file_headers(request, upload)))
+    if committed is None:
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+    return committed_response(committed)
+
+
+def _addition_of(
+    request: web.Request, offset: int, checks: list[ContentCheck], *, complete: bool
+) -> Addition:
+    """Return what the request adds; two ways to tell the length must agree (§4.1.3)."""
+    length, size = _integer_of(request, "Upload-Length"), request.content_length
+    if complete and size is not None:
+        if length not in (None, offset + size):
+            raise InconsistentLength("Upload-Length is not where the body ends.")
+        length = offset + size
+    return Addition(
+        offset=offset,
+        ending=Ending.WITH_BODY if complete else Ending.LATER,
+        length=length,
+        size=size,
+        checks=checks,
+        told=partial(_tell_offset, request),
+    )
+
+
+async def _tell_offset(request: web.Request, offset: int) -> None:
+    await _tell(request, {"Upload-Offset": str(offset)})
+
+
+async def _tell(request: web.Request, headers: dict[str, str]) -> None:
+    """Send an interim answer (§5), to a client that asked for such."""
+    version = _version_of(request)
+    if version is None:
+        return
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    head = "HTTP/1.1 104 Upload Resumption Supported\r\n"
+    head += f"Upload-Draft-Interop-Version: {version}\r\n" + "".join(lines) + "\r\n"
+    with suppress(ConnectionError):
+        await request.writer.write(head.encode())
+        # So that the final answer still counts as not begun.
+        request.writer.output_size = 0
+
+
+def _announce_limits(request: web.Request, upload: ResumableUpload | None) -> None:
+    announce(request, **_as_names(_limit_headers(request, upload)))
+
+
+def _limit_headers(request: web.Request, upload: ResumableUpload | None) -> dict[str, str]:
+    uploads = uploads_of(request)
+    seconds = uploads.limits.expiry_seconds
+    if upload is not None:
+        seconds = max(0.0, (upload.expires - datetime.now(UTC)).total_seconds())
+    return {"Upload-Limit": _format_limits(uploads, seconds, _version_of(request))}
+
+
+def _format_limits(uploads: Uploads, seconds: float, version: int | None) -> str:
+    """Return the value of Upload-Limit (§4.1.4) for uploads that last so many seconds."""
+    members = [f"{_MAX_AGE.get(version or 0, 'max-age')}={int(seconds)}"]
+    if uploads.limits.max_size is not None:
+        members.insert(0, f"max-size={uploads.limits.max_size}")
+    return ", ".join(members)
+
+
+def _as_names(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("-", "_"): value for name, value in headers.items()}
+
+
+def _version_of(request: web.Request) -> int | None:
+    """Return the interop version that the client can hear interim answers of, None if none."""
+    version = _integer_of(request, "Upload-Draft-Interop-Version")
+    return version if version in _VERSIONS and request.version >= HttpVersion11 else None
+
+
+def _complete_of(request: web.Request) -> bool | None:
+    value = _item_of(request, "Upload-Complete")
+    return value if isinstance(value, bool) else None
+
+
+def _integer_of(request: web.Request, field: str) -> int | None:
+    value = _item_of(request, field)
+    usable = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if usable else None  # type: ignore[return-value]
+
+
+def _item_of(request: web.Request, field: str) -> object:
+    """Return the value of a structured field (RFC 9651), None if it is not one: then it is void."""
+    if field not in request.headers:
+        return None
+    try:
+        item = http_sf.parse(request.headers[field].encode(errors="replace"), tltype="item")
+    except http_sf.StructuredFieldError:
+        return None
+    # An item is a pair of its value and its parameters.
+    return item[0] if isinstance(item, tuple) else None
+
+
+def _format_boolean(value: bool) -> str:
+    return "?1" if value else "?0"

@@ -1,0 +1,375 @@
+"""Jobs on uploads that outlive their request, and the contract over them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from base64 import b64decode, b64encode
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from chunkstore.chunking import Chunk
+from chunkstore.conditional import Conditions
+from chunkstore.digest import Digest
+from chunkstore.errors import NotFound, TooMuchUnfinished, UploadSuperseded
+from chunkstore.manifest import ChunkList
+from chunkstore.names import FileName
+from chunkstore.store.base import Committed
+from chunkstore.store.queries import load_queries
+from chunkstore.store.sqlite import contents, rows, tree
+from chunkstore.store.sqlite.connection import Runner
+from chunkstore.store.sqlite.contents import Encodings, Keeping, OpenManifest
+from chunkstore.store.sqlite.rows import now_microseconds, to_datetime, to_microseconds
+from chunkstore.store.sqlite.schema import PACKAGE
+from chunkstore.store.sqlite.writer import Writer
+from chunkstore.store.uploads import (
+    Append,
+    Progress,
+    Purpose,
+    ResumableUpload,
+    UploadKind,
+    UploadStore,
+)
+
+QUERIES: Final = load_queries(PACKAGE, "uploads.sql")
+# Of an upload's id: as many as a digest has, far beyond guessing.
+_ID_BYTES: Final = 32
+
+
+class SQLiteUploads(UploadStore):
+    """The uploads of an SQLite store; `manifest_ids` yields ids that no manifest has.
+
+    `encode` tells how chunks are to be kept, before the transaction that puts them there.
+    """
+
+    def __init__(
+        self,
+        readers: Runner,
+        writer: Writer,
+        keeping: Keeping,
+        encode: Callable[[Sequence[Chunk]], Awaitable[Encodings]],
+        manifest_ids: Iterator[int],
+        chunk_size: int,
+    ) -> None:
+        self._readers = readers
+        self._writer = writer
+        self._keeping = keeping
+        self._encode = encode
+        self._manifest_ids = manifest_ids
+        self._chunk_size = chunk_size
+
+    async def create(
+        self,
+        purpose: Purpose,
+        length: int | None,
+        expires: datetime,
+        max_unfinished: int | None = None,
+    ) -> ResumableUpload:
+        row = {
+            "id": secrets.token_urlsafe(_ID_BYTES),
+            "manifest": next(self._manifest_ids),
+            "chunk_size": self._chunk_size,
+            "length": length,
+            "expires": to_microseconds(expires),
+            **_purpose_row(purpose),
+        }
+        return await self._writer.run(
+            partial(_create, row=row, parts=purpose.parts, max_unfinished=max_unfinished)
+        )
+
+    async def find(self, upload_id: str) -> ResumableUpload | None:
+        found = await self._readers.run(partial(_find, upload_id=upload_id))
+        return None if found is None else found.upload
+
+    async def acquire(self, upload_id: str) -> ResumableUpload:
+        return await self._writer.run(partial(_acquire, upload_id=upload_id))
+
+    async def append(self, upload_id: str, append: Append) -> None:
+        encodings = await self._encode(append.chunks)
+        await self._writer.run(
+            partial(
+                _append,
+                upload_id=upload_id,
+                append=append,
+                keeping=self._keeping,
+                encodings=encodings,
+            ),
+            size=_written(append),
+        )
+
+    async def join(self, upload_id: str, part_id: str, epoch: int, expires: datetime) -> None:
+        await self._writer.run(
+            partial(_join, upload_id=upload_id, part_id=part_id, epoch=epoch, expires=expires)
+        )
+
+    async def awaiting(self, part_id: str) -> Sequence[str]:
+        return await self._readers.run(partial(_awaiting, part_id=part_id))
+
+    async def complete(self, upload_id: str, digest: Digest, expires: datetime) -> Committed:
+        return await self._writer.run(
+            partial(
+                _complete,
+                upload_id=upload_id,
+                digest=digest,
+                expires=expires,
+                keeping=self._keeping,
+            )
+        )
+
+    async def delete(self, upload_id: str) -> None:
+        await self._writer.run(partial(_delete, upload_id=upload_id))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An upload, its manifest so far, and what of it was not known before."""
+
+    upload: ResumableUpload
+    manifest: int
+    chunk_size: int
+    appended: contents.Appended
+
+    def open_manifest(self, count: int | None = None) -> OpenManifest:
+        """Return the chunk list with `count` places, or with those that are confirmed."""
+        if count is None:
+            count = self.upload.offset // self.chunk_size
+        return OpenManifest(self.manifest, self.chunk_size, count)
+
+
+def _written(append: Append) -> int:
+    tail = b"" if append.progress is None else append.progress.tail
+    return sum(len(chunk.content) for chunk in append.chunks) + len(tail)
+
+
+def _find(db: sqlite3.Connection, upload_id: str) -> _Row | None:
+    row = db.execute(QUERIES["find_upload"], {"id": upload_id}).fetchone()
+    if row is None:
+        return None
+    parts = [part for (part,) in db.execute(QUERIES["upload_parts"], {"id": upload_id})]
+    return _to_row(row, parts)
+
+
+def _get(db: sqlite3.Connection, upload_id: str) -> _Row:
+    row = _find(db, upload_id)
+    if row is None:
+        raise NotFound("There is no such upload.")
+    return row
+
+
+def _get_turn(db: sqlite3.Connection, upload_id: str, epoch: int) -> _Row:
+    """Return the upload if the turn with this epoch is the newest."""
+    row = _get(db, upload_id)
+    if row.upload.epoch != epoch or row.upload.whole:
+        raise UploadSuperseded
+    return row
+
+
+def _create(
+    db: sqlite3.Connection,
+    row: dict[str, Any],
+    parts: Sequence[str],
+    max_unfinished: int | None,
+) -> ResumableUpload:
+    now = now_microseconds()
+    _check_room(db, row["id"], row["chunk_size"], 0, max_unfinished)
+    for part in parts:
+        if _get(db, part).upload.purpose.kind is not UploadKind.PART:
+            raise NotFound("What is to be concatenated is not a partial upload.")
+    db.execute(
+        rows.QUERIES["add_manifest"],
+        {"id": row["manifest"], "chunk_size": row["chunk_size"], "now": now},
+    )
+    db.execute(QUERIES["add_upload"], {**row, "now": now})
+    db.executemany(
+        QUERIES["add_upload_part"],
+        [{"upload": row["id"], "seq": seq, "part": part} for seq, part in enumerate(parts)],
+    )
+    return _get(db, row["id"]).upload
+
+
+def _acquire(db: sqlite3.Connection, upload_id: str) -> ResumableUpload:
+    row = _get(db, upload_id)
+    if row.upload.whole:
+        return row.upload
+    db.execute(QUERIES["acquire_upload"], {"id": upload_id})
+    confirmed = row.open_manifest()
+    db.execute(rows.QUERIES["shorten_manifest"], {"id": confirmed.id, "first": confirmed.count})
+    return _get(db, upload_id).upload
+
+
+def _append(
+    db: sqlite3.Connection,
+    upload_id: str,
+    append: Append,
+    keeping: Keeping,
+    encodings: Encodings,
+) -> None:
+    row = _get_turn(db, upload_id, append.epoch)
+    extent = (append.first + len(append.chunks)) * row.chunk_size
+    if append.progress is not None:
+        extent = max(extent, append.progress.offset)
+    if row.upload.purpose.kind is not UploadKind.CONCATENATION:
+        _check_room(db, upload_id, row.chunk_size, extent, append.max_unfinished)
+    manifest = row.open_manifest(append.first)
+    appended = contents.append(db, keeping, manifest, append.chunks, encodings)
+    db.execute(
+        QUERIES["extend_upload"],
+        {
+            "id": upload_id,
+            "extent": extent,
+            "new_chunks": appended.new_chunks,
+            "new_size": appended.new_size,
+        },
+    )
+    if append.progress is not None:
+        _confirm(db, upload_id, append.progress)
+
+
+def _confirm(db: sqlite3.Connection, upload_id: str, progress: Progress) -> None:
+    db.execute(
+        QUERIES["confirm_upload"],
+        {
+            "id": upload_id,
+            "received": progress.offset,
+            "tail": progress.tail,
+            "length": progress.length,
+            "whole": int(progress.whole),
+            "expires": to_microseconds(progress.expires),
+        },
+    )
+
+
+def _check_room(
+    db: sqlite3.Connection, upload_id: str, least: int, extent: int, limit: int | None
+) -> None:
+    """Refuse what would make all unfinished uploads together larger than the limit."""
+    if limit is None:
+        return
+    others = db.execute(QUERIES["unfinished_extent"], {"id": upload_id, "least": least})
+    if others.fetchone()[0] + max(extent, least) > limit:
+        raise TooMuchUnfinished
+
+
+def _join(
+    db: sqlite3.Connection, upload_id: str, part_id: str, epoch: int, expires: datetime
+) -> None:
+    row, part = _get_turn(db, upload_id, epoch), _get(db, part_id)
+    offset = row.upload.offset
+    assert part.upload.whole
+    assert row.chunk_size == part.chunk_size
+    assert offset % row.chunk_size == 0
+    db.execute(
+        QUERIES["copy_chunk_list"],
+        {
+            "manifest": row.manifest,
+            "length": offset // row.chunk_size,
+            "source": part.manifest,
+            "count": part.open_manifest().count,
+        },
+    )
+    _confirm(
+        db,
+        upload_id,
+        Progress(offset + part.upload.offset, part.upload.tail, None, whole=False, expires=expires),
+    )
+
+
+def _awaiting(db: sqlite3.Connection, part_id: str) -> list[str]:
+    return [row[0] for row in db.execute(QUERIES["uploads_awaiting"], {"part": part_id})]
+
+
+def _complete(
+    db: sqlite3.Connection, upload_id: str, digest: Digest, expires: datetime, keeping: Keeping
+) -> Committed:
+    row = _get(db, upload_id)
+    upload, target = row.upload, row.upload.purpose.target
+    if upload.complete or not upload.whole or target is None:
+        raise NotFound("There is no such upload to complete.")
+    # First, because the manifest may be given up for that of the same content.
+    db.execute(
+        QUERIES["complete_upload"],
+        {"id": upload_id, "digest": digest.raw, "expires": to_microseconds(expires)},
+    )
+    db.execute(QUERIES["use_parts"], {"id": upload_id})
+    last = [Chunk.of(upload.tail)] if upload.tail else []
+    manifest, appended = contents.seal(
+        db, keeping, row.open_manifest(), last, {}, digest, upload.offset
+    )
+    file, replaced = tree.put_file(
+        db, target, manifest, upload.purpose.media_type, upload.purpose.conditions
+    )
+    new = row.appended + appended
+    return Committed(file, replaced, new.new_chunks, new.new_size)
+
+
+def _delete(db: sqlite3.Connection, upload_id: str) -> None:
+    row = _get(db, upload_id)
+    db.execute(QUERIES["delete_upload"], {"id": upload_id})
+    if not row.upload.complete:
+        contents.forget(db, row.manifest)
+
+
+def find_expired(db: sqlite3.Connection, now: int) -> list[tuple[str, int | None]]:
+    """Return the uploads that have expired by `now`, in microseconds, and their manifests."""
+    return db.execute(QUERIES["expired_uploads"], {"now": now}).fetchall()
+
+
+def expire(db: sqlite3.Connection, upload_id: str, now: int) -> int | None:
+    """Forget an upload if it has expired; return the manifest it leaves, None if none."""
+    removed = db.execute(QUERIES["delete_expired_upload"], {"id": upload_id, "now": now}).fetchall()
+    return removed[0][0] if removed else None
+
+
+def _purpose_row(purpose: Purpose) -> dict[str, Any]:
+    checks = {name: b64encode(value).decode() for name, value in purpose.checks.items()}
+    return {
+        "kind": purpose.kind.value,
+        "target": purpose.target,
+        "media_type": purpose.media_type,
+        "conditions": json.dumps(purpose.conditions.to_headers()),
+        "checks": json.dumps(checks),
+        "metadata": purpose.metadata,
+    }
+
+
+def _to_purpose(row: Sequence[Any], parts: Sequence[str]) -> Purpose:
+    kind, target, media_type, conditions, checks, metadata = row
+    headers: dict[str, str] = json.loads(conditions)
+    return Purpose(
+        kind=UploadKind(kind),
+        target=None if target is None else FileName(target),
+        media_type=media_type,
+        conditions=Conditions.from_headers(
+            lambda field: [headers[field]] if field in headers else []
+        ),
+        checks={name: b64decode(value) for name, value in json.loads(checks).items()},
+        metadata=metadata,
+        parts=parts,
+    )
+
+
+def _to_row(row: Sequence[Any], parts: Sequence[str]) -> _Row:
+    upload_id, *purpose = row[:7]
+    received, length, whole, epoch, created, expires, tail, manifest, chunk_size = row[7:16]
+    digest, new_chunks, new_size = row[16:]
+    upload = ResumableUpload(
+        id=upload_id,
+        purpose=_to_purpose(purpose, parts),
+        offset=received,
+        length=length,
+        whole=bool(whole),
+        epoch=epoch,
+        created=to_datetime(created),
+        expires=to_datetime(expires),
+        tail=tail,
+        chunks=(
+            None if manifest is None else ChunkList(manifest, received - len(tail), chunk_size)
+        ),
+        digest=None if digest is None else Digest(digest),
+    )
+    appended = contents.Appended(new_chunks, new_size)
+    return _Row(upload, manifest or 0, chunk_size or 0, appended)

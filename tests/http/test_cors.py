@@ -1,0 +1,51 @@
+"""Pages of other origins: those that were let in, and all others."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.http.conftest import Serve
+from tests.http.steps import problem
+
+FRIEND = "https://friend.example"
+PREFLIGHT = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "x"}
+CROSS = {"Sec-Fetch-Site": "cross-site"}
+
+
+@pytest.mark.parametrize("origins", [[FRIEND], ["https://other.example", FRIEND], ["*"]])
+async def test_a_page_that_was_let_in_may_upload(serve: Serve, origins: list[str]) -> None:
+    client = await serve(cors_origins=origins)
+    async with client.options("/uploads/x", headers={"Origin": FRIEND, **PREFLIGHT}) as response:
+        assert response.status == 204
+        assert response.headers["Access-Control-Allow-Origin"] == FRIEND
+        allowed = response.headers["Access-Control-Allow-Headers"].lower()
+        assert {"upload-offset", "tus-resumable", "upload-complete"} <= set(allowed.split(", "))
+        assert "PATCH" in response.headers["Access-Control-Allow-Methods"].split(", ")
+    headers = {"Origin": FRIEND, **CROSS}
+    async with client.put("/files/a", data=b"x", headers=headers) as response:
+        assert response.status == 201
+        assert response.headers["Access-Control-Allow-Origin"] == FRIEND
+        exposed = response.headers["Access-Control-Expose-Headers"].split(", ")
+        assert {"Location", "Upload-Offset", "ETag"} <= set(exposed)
+        assert response.headers["Vary"] == "Origin"
+    async with client.get("/files/none", headers=headers) as response:
+        assert response.status == 404
+        assert response.headers["Access-Control-Allow-Origin"] == FRIEND
+
+
+@pytest.mark.parametrize("origin", ["https://foe.example", "https://friend.example.foe", "null"])
+async def test_another_page_may_not(serve: Serve, origin: str) -> None:
+    client = await serve(cors_origins=[FRIEND])
+    async with client.options("/uploads", headers={"Origin": origin, **PREFLIGHT}) as response:
+        assert "Access-Control-Allow-Origin" not in response.headers
+    response = await client.put("/files/a", data=b"x", headers={"Origin": origin, **CROSS})
+    await problem(response, 403)
+
+
+async def test_nobody_may_unless_told(serve: Serve) -> None:
+    client = await serve()
+    async with client.options("/uploads", headers={"Origin": FRIEND, **PREFLIGHT}) as response:
+        assert "Access-Control-Allow-Origin" not in response.headers
+        assert "Vary" not in response.headers
+    headers = {"Origin": FRIEND, **CROSS, "Tus-Resumable": "1.0.0", "Upload-Length": "1"}
+    await problem(await client.post("/uploads", headers=headers), 403)

@@ -1,0 +1,353 @@
+"""The contract of uploads that outlive their request, as tests; see `conformance`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from blake3 import blake3
+
+from chunkstore.chunking import Chunk
+from chunkstore.collect import collect_all
+from chunkstore.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions, parse_http_date
+from chunkstore.digest import Digest
+from chunkstore.errors import NotFound, PreconditionFailed, TooMuchUnfinished, UploadSuperseded
+from chunkstore.store.base import Committed, Store
+from chunkstore.store.uploads import Append, Progress, Purpose, ResumableUpload, UploadKind
+from tests.conftest import RandomBytes
+from tests.store.conformance import CHUNK_SIZE, Reopen, Rows, cut, etag, get, name_of, put
+
+FILE = Purpose(UploadKind.FILE, name_of("a"), "text/plain")
+PART = Purpose(UploadKind.PART, None, "")
+
+
+def later(seconds: float = 3600) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+async def add(
+    store: Store,
+    upload_id: str,
+    content: bytes,
+    *,
+    whole: bool = False,
+    max_unfinished: int | None = None,
+) -> ResumableUpload:
+    """Append and confirm bytes in a turn of their own."""
+    upload = await store.uploads.acquire(upload_id)
+    assert upload.chunks is not None
+    rest = upload.tail + content
+    kept = len(rest) - len(rest) % CHUNK_SIZE
+    offset = upload.offset + len(content)
+    progress = Progress(offset, rest[kept:], offset if whole else None, whole, later())
+    append = Append(
+        upload.epoch, upload.chunks.chunk_count, cut(rest[:kept]), progress, max_unfinished
+    )
+    await store.uploads.append(upload_id, append)
+    return await store.uploads.get(upload_id)
+
+
+async def begin(
+    store: Store, purpose: Purpose = FILE, content: bytes = b"", *, whole: bool = False
+) -> str:
+    upload = await store.uploads.create(purpose, None, later())
+    if content or whole:
+        await add(store, upload.id, content, whole=whole)
+    return upload.id
+
+
+async def complete(store: Store, upload_id: str, content: bytes) -> Committed:
+    return await store.uploads.complete(upload_id, Digest.of(content), later())
+
+
+class UploadConformance:
+    """What every backend must pass; the fixtures are those of `StoreConformance`."""
+
+    async def test_an_upload_is_kept_as_it_was_begun(self, reopen: Reopen) -> None:
+        store = await reopen()
+        conditions = Conditions(
+            if_match=etag(b"x"),
+            if_unmodified_since=parse_http_date(["Sun, 06 Nov 1994 08:49:37 GMT"]),
+        )
+        purpose = Purpose(
+            UploadKind.FILE, name_of("é/b"), "a/b; c=d", conditions, {"sha256": b"\0\1"}, "k djE="
+        )
+        begun = await store.uploads.create(purpose, 5, later())
+        for _ in range(2):
+            found = await store.uploads.get(begun.id)
+            assert found == begun
+            assert found.purpose == purpose
+            assert (found.offset, found.length, found.tail) == (0, 5, b"")
+            assert not found.whole
+            assert not found.complete
+            store = await reopen()
+
+    async def test_ids_cannot_be_guessed(self, store: Store) -> None:
+        ids = {await begin(store) for _ in range(20)}
+        assert len(ids) == 20
+        assert all(len(upload_id) >= 43 for upload_id in ids)
+
+    async def test_what_is_not_there(self, store: Store) -> None:
+        assert await store.uploads.find("none") is None
+        append = Append(0, 0, [], None)
+        for failing in (
+            store.uploads.get("none"),
+            store.uploads.acquire("none"),
+            store.uploads.append("none", append),
+            store.uploads.join("none", "none", 0, later()),
+            complete(store, "none", b""),
+            store.uploads.delete("none"),
+        ):
+            with pytest.raises(NotFound):
+                await failing
+
+    @pytest.mark.parametrize("step", [1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 10_000])
+    async def test_bytes_come_step_by_step_through_restarts(
+        self, reopen: Reopen, rows: Rows, random_bytes: RandomBytes, step: int
+    ) -> None:
+        content = random_bytes(3 * CHUNK_SIZE + 5)[: 30 * step]
+        store = await reopen()
+        upload_id = await begin(store)
+        for start in range(0, len(content), step):
+            upload = await add(store, upload_id, content[start : start + step])
+            assert upload.offset == min(start + step, len(content))
+            if start % (7 * step) == 0:
+                store = await reopen()
+        await add(store, upload_id, b"", whole=True)
+        committed = await complete(await reopen(), upload_id, content)
+        store = await reopen()
+        assert await get(store, "a") == content
+        assert committed.new_size == len(content)
+        assert str(committed.file.manifest.digest) == blake3(content).hexdigest()
+        assert await rows.fetch("SELECT manifest, tail, digest FROM upload") == [
+            (None, b"", blake3(content).digest())
+        ]
+        assert await rows.count("manifest") == 1
+
+    async def test_rows_are_what_the_schema_says(self, store: Store, rows: Rows) -> None:
+        upload_id = await begin(store, FILE, b"x" * (2 * CHUNK_SIZE) + b"tail")
+        assert await rows.fetch(
+            "SELECT kind, received, extent, length, whole, digest, target, tail FROM upload"
+        ) == [("file", 2 * CHUNK_SIZE + 4, 2 * CHUNK_SIZE + 4, None, 0, None, "a", b"tail")]
+        assert await rows.fetch(
+            "SELECT seq, chunk FROM manifest_chunk"
+            " JOIN upload ON upload.manifest = manifest_chunk.manifest ORDER BY seq"
+        ) == [(0, 1), (1, 1)]
+        assert await rows.count("chunk") == 1
+        await store.uploads.delete(upload_id)
+        assert await rows.count("upload") == await rows.count("manifest") == 0
+
+    async def test_known_chunks_are_not_stored_again(self, store: Store, rows: Rows) -> None:
+        content = bytes(range(256)) * 64
+        await put(store, "known", content)
+        upload_id = await begin(store, FILE, content, whole=True)
+        committed = await complete(store, upload_id, content)
+        assert (committed.new_chunks, committed.new_size) == (0, 0)
+        assert await rows.count("manifest") == 1
+        assert await get(store, "a") == content
+
+    async def test_the_newer_turn_wins(self, store: Store, rows: Rows) -> None:
+        upload_id = await begin(store, FILE, b"12")
+        older = await store.uploads.acquire(upload_id)
+        newer = await store.uploads.acquire(upload_id)
+        assert newer.epoch > older.epoch
+        chunks = cut(b"y" * CHUNK_SIZE)
+        progress = Progress(CHUNK_SIZE, b"", None, whole=False, expires=later())
+        with pytest.raises(UploadSuperseded):
+            await store.uploads.append(upload_id, Append(older.epoch, 0, chunks, progress))
+        assert (await store.uploads.get(upload_id)).offset == 2
+        assert await rows.count("manifest_chunk") == 0
+        await store.uploads.append(upload_id, Append(newer.epoch, 0, chunks, progress))
+        assert (await store.uploads.get(upload_id)).offset == CHUNK_SIZE
+
+    async def test_of_many_turns_at_once_one_goes_on(self, store: Store) -> None:
+        upload_id = await begin(store)
+
+        async def append(byte: int) -> int:
+            upload = await store.uploads.acquire(upload_id)
+            await asyncio.sleep(0)
+            progress = Progress(CHUNK_SIZE, b"", None, whole=False, expires=later())
+            chunks = cut(bytes([byte]) * CHUNK_SIZE)
+            await store.uploads.append(upload_id, Append(upload.epoch, 0, chunks, progress))
+            return byte
+
+        results = await asyncio.gather(*map(append, range(20)), return_exceptions=True)
+        [winner] = [result for result in results if isinstance(result, int)]
+        content = bytes([winner]) * CHUNK_SIZE
+        await add(store, upload_id, b"", whole=True)
+        await complete(store, upload_id, content)
+        assert await get(store, "a") == content
+
+    async def test_what_was_not_confirmed_goes_with_the_next_turn(
+        self, store: Store, rows: Rows
+    ) -> None:
+        upload_id = await begin(store, FILE, b"x" * CHUNK_SIZE + b"tail")
+        upload = await store.uploads.acquire(upload_id)
+        chunks = cut(b"tail" * (2 * CHUNK_SIZE // 4))
+        await store.uploads.append(upload_id, Append(upload.epoch, 1, chunks, None))
+        assert await rows.fetch("SELECT received, extent FROM upload") == [
+            (CHUNK_SIZE + 4, 3 * CHUNK_SIZE)
+        ]
+        upload = await store.uploads.acquire(upload_id)
+        assert (upload.offset, upload.tail) == (CHUNK_SIZE + 4, b"tail")
+        assert await rows.fetch("SELECT extent FROM upload") == [(CHUNK_SIZE + 4,)]
+        assert await rows.count("manifest_chunk") == 1
+        await add(store, upload_id, b"", whole=True)
+        await complete(store, upload_id, b"x" * CHUNK_SIZE + b"tail")
+        assert await get(store, "a") == b"x" * CHUNK_SIZE + b"tail"
+
+    async def test_an_append_that_fails_changes_nothing(self, store: Store, rows: Rows) -> None:
+        upload_id = await begin(store, FILE, b"12")
+        limit = 2 * CHUNK_SIZE
+        await add(store, upload_id, b"3" * (CHUNK_SIZE - 2), max_unfinished=limit)
+        before = await rows.fetch("SELECT * FROM upload")
+        epoch = (await store.uploads.get(upload_id)).epoch
+        progress = Progress(3 * CHUNK_SIZE, b"", None, whole=False, expires=later())
+        chunks = cut(b"z" * (2 * CHUNK_SIZE))
+        with pytest.raises(TooMuchUnfinished):
+            await store.uploads.append(upload_id, Append(epoch, 1, chunks, progress, limit))
+        assert await rows.fetch("SELECT * FROM upload") == before
+        assert await rows.count("chunk") == await rows.count("manifest_chunk") == 1
+
+    async def test_a_whole_upload_takes_nothing_more(self, store: Store) -> None:
+        upload_id = await begin(store, FILE, b"12", whole=True)
+        upload = await store.uploads.acquire(upload_id)
+        assert upload.whole
+        with pytest.raises(UploadSuperseded):
+            await store.uploads.append(upload_id, Append(upload.epoch, 0, [], None))
+
+    async def test_only_a_whole_upload_is_completed_and_once(self, store: Store) -> None:
+        upload_id = await begin(store, FILE, b"12")
+        with pytest.raises(NotFound):
+            await complete(store, upload_id, b"12")
+        await add(store, upload_id, b"", whole=True)
+        await complete(store, upload_id, b"12")
+        with pytest.raises(NotFound):
+            await complete(store, upload_id, b"12")
+        assert (await store.uploads.get(upload_id)).complete
+
+    async def test_conditions_are_judged_at_completion(self, store: Store) -> None:
+        for purpose in (
+            Purpose(UploadKind.FILE, name_of("a"), "text/plain", CREATE_ONLY),
+            Purpose(
+                UploadKind.FILE, name_of("a"), "text/plain", Conditions(if_match=etag(b"other"))
+            ),
+        ):
+            upload_id = await begin(store, purpose, b"new", whole=True)
+            await put(store, "a", b"old")
+            with pytest.raises(PreconditionFailed):
+                await complete(store, upload_id, b"new")
+            assert await get(store, "a") == b"old"
+            upload = await store.uploads.get(upload_id)
+            assert upload.whole
+            assert not upload.complete
+            await put(store, "a", b"other")
+            if purpose.conditions.if_match is not None:
+                await complete(store, upload_id, b"new")
+                assert await get(store, "a") == b"new"
+
+    # Expiry, bounds, collection
+
+    async def test_collection_and_restart_spare_what_an_upload_needs(
+        self, reopen: Reopen, rows: Rows
+    ) -> None:
+        content = bytes(range(256)) * 40
+        store = await reopen()
+        upload_id = await begin(store, FILE, content)
+        await collect_all(store, 0)
+        store = await reopen()
+        await collect_all(store, 0)
+        assert await rows.count("chunk") == 1
+        await add(store, upload_id, b"", whole=True)
+        await complete(store, upload_id, content)
+        assert await get(store, "a") == content
+
+    async def test_what_has_expired_is_collected(self, store: Store, rows: Rows) -> None:
+        kept = await begin(store, FILE, b"k" * CHUNK_SIZE)
+        upload_id = await begin(store, FILE, b"x" * CHUNK_SIZE + b"tail")
+        await rows.execute("UPDATE upload SET expires = 0 WHERE id = ?", upload_id)
+        would = await collect_all(store, 0, dry_run=True)
+        assert await rows.count("upload") == 2
+        removed = await collect_all(store, 0)
+        assert would == removed
+        assert (removed.manifests, removed.chunks) == (1, 1)
+        assert await rows.fetch("SELECT id FROM upload") == [(kept,)]
+        assert await rows.count("manifest") == await rows.count("chunk") == 1
+
+    async def test_progress_puts_expiry_off(self, store: Store, rows: Rows) -> None:
+        upload_id = await begin(store)
+        await rows.execute("UPDATE upload SET expires = 0")
+        await add(store, upload_id, b"1")
+        assert (await store.uploads.get(upload_id)).expires > datetime.now(UTC)
+
+    async def test_unfinished_uploads_are_bounded(self, store: Store) -> None:
+        limit = 4 * CHUNK_SIZE
+        first = await store.uploads.create(FILE, None, later(), limit)
+        await add(store, first.id, b"x" * (3 * CHUNK_SIZE), max_unfinished=limit)
+        # Each counts for a chunk at least.
+        second = await store.uploads.create(FILE, None, later(), limit)
+        with pytest.raises(TooMuchUnfinished):
+            await store.uploads.create(FILE, None, later(), limit)
+        await add(store, second.id, b"y" * CHUNK_SIZE, max_unfinished=limit)
+        with pytest.raises(TooMuchUnfinished):
+            await add(store, second.id, b"y", max_unfinished=limit)
+        await add(store, first.id, b"", whole=True)
+        await complete(store, first.id, b"x" * (3 * CHUNK_SIZE))
+        await add(store, second.id, b"y", max_unfinished=limit)
+
+    async def test_deleting_leaves_the_file(self, store: Store, rows: Rows) -> None:
+        upload_id = await begin(store, FILE, b"12", whole=True)
+        await complete(store, upload_id, b"12")
+        await store.uploads.delete(upload_id)
+        assert await get(store, "a") == b"12"
+        assert await rows.count("upload") == 0
+
+    # Concatenation
+
+    async def test_parts_are_joined_without_their_bytes(self, store: Store, rows: Rows) -> None:
+        contents = [b"1" * CHUNK_SIZE, b"2" * (2 * CHUNK_SIZE), b"3" * CHUNK_SIZE + b"tail"]
+        parts = [await begin(store, PART, content, whole=True) for content in contents]
+        upload_id = await begin(store, self._concatenation(parts))
+        chunks = await rows.count("chunk")
+        turn = await store.uploads.acquire(upload_id)
+        for part in parts:
+            assert list(await store.uploads.awaiting(part)) == [upload_id]
+            await store.uploads.join(upload_id, part, turn.epoch, later())
+        assert await rows.count("chunk") == chunks
+        await add(store, upload_id, b"", whole=True)
+        await complete(store, upload_id, b"".join(contents))
+        assert await get(store, "a") == b"".join(contents)
+        assert list(await store.uploads.awaiting(parts[0])) == []
+        # They count no more, and last until they expire.
+        await store.uploads.create(FILE, None, later(), CHUNK_SIZE)
+        assert (await store.uploads.get(parts[2])).tail == b"tail"
+
+    async def test_joining_is_fenced_too(self, store: Store) -> None:
+        part = await begin(store, PART, b"x" * CHUNK_SIZE, whole=True)
+        upload_id = await begin(store, self._concatenation([part]))
+        older = await store.uploads.acquire(upload_id)
+        await store.uploads.acquire(upload_id)
+        with pytest.raises(UploadSuperseded):
+            await store.uploads.join(upload_id, part, older.epoch, later())
+
+    async def test_a_part_must_be_one(self, store: Store) -> None:
+        with pytest.raises(NotFound):
+            await begin(store, self._concatenation([await begin(store)]))
+        with pytest.raises(NotFound):
+            await begin(store, self._concatenation(["none"]))
+
+    @staticmethod
+    def _concatenation(parts: Sequence[str]) -> Purpose:
+        return Purpose(
+            UploadKind.CONCATENATION, name_of("a"), "text/plain", UNCONDITIONAL, parts=parts
+        )
+
+    async def test_an_upload_can_be_read_before_it_is_complete(self, store: Store) -> None:
+        content = bytes(range(256)) * 40
+        upload_id = await begin(store, FILE, content)
+        chunks = (await store.uploads.get(upload_id)).chunks
+        assert chunks is not None
+        assert await store.read(chunks, 5, chunks.size) == content[5 : chunks.size]
+        assert Chunk.of(content[: chunks.chunk_size]) == cut(content)[0]
