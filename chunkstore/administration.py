@@ -24,17 +24,9 @@ from chunkstore.options import FOLDER, SETTINGS, db_option, grace_option
 from chunkstore.running import run
 from chunkstore.scrub import format_damage, format_report, scrub_all
 from chunkstore.service import Service
-from chunkstore.store.base import (
-    Collected,
-    Committed,
-    Copied,
-    File,
-    Scrubbed,
-    ScrubReport,
-    Stats,
-    Store,
-)
+from chunkstore.store.base import Committed, File, Store
 from chunkstore.store.open import open_store
+from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
 from chunkstore.units import format_size
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import asyncio
 import logging
 
 from chunkstore.errors import StoreError
-from chunkstore.store.base import Collected, Store
+from chunkstore.store.base import Store
+from chunkstore.store.reports import Collected
 from chunkstore.units import format_size
 
 _logger = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from chunkstore.errors import StoreError
-from chunkstore.store.base import Damage, Scrubbed, ScrubReport, Store
+from chunkstore.store.base import Store
+from chunkstore.store.reports import Damage, Scrubbed, ScrubReport
 from chunkstore.units import format_size
 
 _logger = logging.getLogger(__name__)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from chunkstore.store.base import Committed, File, Listing, ScrubReport, Stats
+from chunkstore.store.base import Committed, File, Listing
+from chunkstore.store.reports import ScrubReport, Stats
 
 Json = dict[str, Any]
 

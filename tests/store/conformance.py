@@ -35,7 +35,8 @@ from chunkstore.errors import (
 )
 from chunkstore.names import FileName, FolderName, parse_file_name
 from chunkstore.scrub import scrub_all
-from chunkstore.store.base import Collected, Commit, Committed, Damage, Scrubbed, Store
+from chunkstore.store.base import Commit, Committed, Store
+from chunkstore.store.reports import Collected, Damage, Scrubbed
 
 CHUNK_SIZE = 4096
 SIZES = [0, 1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE, 5 * CHUNK_SIZE + 17]

@@ -14,7 +14,8 @@ import pytest
 from chunkstore.digest import Digest
 from chunkstore.errors import Forbidden, StoreError
 from chunkstore.names import FileName, FolderName
-from chunkstore.store.base import Commit, Copied, Damage, Store
+from chunkstore.store.base import Commit, Store
+from chunkstore.store.reports import Copied, Damage
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.store.conformance import CHUNK_SIZE, cut, get, name_of, names, put, scrub
 

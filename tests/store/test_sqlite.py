@@ -26,8 +26,9 @@ from chunkstore.errors import (
     StoreUnusable,
 )
 from chunkstore.names import FileName, FolderName
-from chunkstore.store.base import Collected, File, Store
+from chunkstore.store.base import File, Store
 from chunkstore.store.open import open_store
+from chunkstore.store.reports import Collected
 from chunkstore.store.sqlite import collecting, schema
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.store.conformance import CHUNK_SIZE, Reopen, Rows, StoreConformance, get, names, put

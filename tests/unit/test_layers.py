@@ -34,7 +34,7 @@ LAYERS = {
     ),
     "memory": Layer("memory", frameworks="asyncio"),
     "queries": Layer("store store.queries"),
-    "contract": Layer("store.base store.uploads", layers="pure contract"),
+    "contract": Layer("store.base store.reports store.uploads", layers="pure contract"),
     "sqlite": Layer(
         "store.sqlite store.sqlite.*",
         layers="version pure queries contract sqlite",

@@ -26,7 +26,7 @@ from functools import partial
 from typing import Final
 
 from chunkstore.manifest import Manifest
-from chunkstore.store.base import Collected
+from chunkstore.store.reports import Collected
 from chunkstore.store.sqlite import uploads
 from chunkstore.store.sqlite.connection import Runner
 from chunkstore.store.sqlite.rows import QUERIES, now_microseconds

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from chunkstore.digest import Digest
 from chunkstore.names import FileName
-from chunkstore.store.base import Damage, Scrubbed
+from chunkstore.store.reports import Damage, Scrubbed
 from chunkstore.store.sqlite.connection import Runner
 from chunkstore.store.sqlite.contents import DamagedChunk, check_chunk, mark
 from chunkstore.store.sqlite.rows import QUERIES

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chunkstore.chunking import DEFAULT_CHUNK_SIZE
 from chunkstore.errors import StoreUnusable
-from chunkstore.store.base import ScrubReport
+from chunkstore.store.reports import ScrubReport
 from chunkstore.store.sqlite import schema
 from chunkstore.store.sqlite.rows import QUERIES
 

@@ -15,35 +15,28 @@ import blake3
 from filelock import FileLock
 
 import chunkstore
-from chunkstore.chunking import Chunk, check_chunk_size
-from chunkstore.compression import DEFAULT_COMPRESSION, NO_COMPRESSION, Compression
+from chunkstore.chunking import check_chunk_size
+from chunkstore.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.conditional import UNCONDITIONAL, Conditions
 from chunkstore.errors import StoreError, StoreUnusable
 from chunkstore.manifest import ChunkList
 from chunkstore.names import ROOT, FileName, FolderName
-from chunkstore.store.base import (
-    Collected,
-    Commit,
-    Committed,
-    Copied,
-    File,
-    Listing,
-    Scrubbed,
-    ScrubReport,
-    Stats,
-    Store,
-    Upload,
-)
+from chunkstore.store.base import Commit, Committed, File, Listing, Store
+from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
 from chunkstore.store.sqlite import collecting, contents, listing, schema, scrubbing, tree
 from chunkstore.store.sqlite.backup import copy_store
 from chunkstore.store.sqlite.collecting import Holds
 from chunkstore.store.sqlite.connection import Connection, ReaderPool, connect_writer
 from chunkstore.store.sqlite.contents import (
-    Appended,
     DamagedChunk,
-    Encodings,
     Keeping,
-    OpenManifest,
+)
+from chunkstore.store.sqlite.intake import (
+    SQLiteUpload,
+    commit_all,
+    encode,
+    own_upload,
+    size_of,
 )
 from chunkstore.store.sqlite.lock import acquire_lock
 from chunkstore.store.sqlite.room import Room
@@ -61,59 +54,7 @@ from chunkstore.store.sqlite.uploads import SQLiteUploads
 from chunkstore.store.sqlite.writer import LOG_BOUND, Writer
 
 _READERS: Final = 4
-# Less is compressed within its transaction, which takes less time than a reader's thread would.
-_ENCODED_BY_WRITER: Final = 64 * 1024
 _OLDEST_SQLITE: Final = (3, 37, 0)
-
-
-class SQLiteUpload(Upload):
-    """An upload to an SQLite store."""
-
-    def __init__(
-        self,
-        readers: ReaderPool,
-        writer: Writer,
-        keeping: Keeping,
-        manifest_id: int,
-        chunk_size: int,
-    ) -> None:
-        self._readers = readers
-        self._writer = writer
-        self._keeping = keeping
-        self._id = manifest_id
-        self._chunk_size = chunk_size
-        self._count = 0
-        self._begun = False
-        self.appended = Appended()
-
-    @property
-    def manifest(self) -> OpenManifest:
-        """The chunk list so far."""
-        return OpenManifest(self._id, self._chunk_size, self._count)
-
-    async def append(self, chunks: Sequence[Chunk]) -> None:
-        self._begun = True
-        encodings = await _encode(self._readers, self._keeping, chunks)
-        self.appended += await self._writer.run(
-            partial(
-                contents.append,
-                keeping=self._keeping,
-                manifest=self.manifest,
-                chunks=chunks,
-                encodings=encodings,
-            ),
-            size=_size(chunks),
-        )
-        self._count += len(chunks)
-
-    async def abort(self) -> None:
-        if self._begun:
-            self._begun = False
-            await self._writer.run(partial(contents.forget, manifest_id=self._id))
-
-    def committed(self) -> None:
-        """Note that the manifest is a file's now."""
-        self._begun = False
 
 
 class SQLiteStore(Store):
@@ -236,7 +177,7 @@ class SQLiteStore(Store):
             self._readers,
             self._writer,
             self._keeping,
-            partial(_encode, self._readers, self._keeping),
+            partial(encode, self._readers, self._keeping),
             self._manifest_ids,
             self._chunk_size,
         )
@@ -251,18 +192,18 @@ class SQLiteStore(Store):
         )
 
     async def commit(self, commits: Sequence[Commit]) -> list[Committed]:
-        uploads = [_own_upload(commit) for commit in commits]
+        uploads = [own_upload(commit) for commit in commits]
         last = [chunk for commit in commits for chunk in commit.last]
-        encodings = await _encode(self._readers, self._keeping, last)
+        encodings = await encode(self._readers, self._keeping, last)
         results = await self._writer.run(
             partial(
-                _commit,
+                commit_all,
                 keeping=self._keeping,
                 commits=commits,
                 manifests=[upload.manifest for upload in uploads],
                 encodings=encodings,
             ),
-            size=_size(last),
+            size=size_of(last),
         )
         committed = []
         for upload, (file, replaced, appended) in zip(uploads, results, strict=True):
@@ -443,39 +384,3 @@ class SQLiteStore(Store):
                 # After the readers: the connection that closes last may checkpoint.
                 last_first.push_async_callback(self._read_write.close)
             last_first.push_async_callback(self._readers.close)
-
-
-def _own_upload(commit: Commit) -> SQLiteUpload:
-    if not isinstance(commit.upload, SQLiteUpload):
-        raise TypeError("the upload was begun by another store")
-    return commit.upload
-
-
-def _size(chunks: Sequence[Chunk]) -> int:
-    return sum(len(chunk.content) for chunk in chunks)
-
-
-async def _encode(readers: ReaderPool, keeping: Keeping, chunks: Sequence[Chunk]) -> Encodings:
-    """Compress what is missing of a large batch ahead, so that it keeps no other writer waiting."""
-    if keeping.compression == NO_COMPRESSION or _size(chunks) <= _ENCODED_BY_WRITER:
-        return {}
-    return await readers.run(partial(contents.encode_missing, keeping=keeping, chunks=chunks))
-
-
-def _commit(
-    db: sqlite3.Connection,
-    keeping: Keeping,
-    commits: Sequence[Commit],
-    manifests: Sequence[OpenManifest],
-    encodings: Encodings,
-) -> list[tuple[File, bool, Appended]]:
-    results = []
-    for commit, open_manifest in zip(commits, manifests, strict=True):
-        manifest, appended = contents.seal(
-            db, keeping, open_manifest, commit.last, encodings, commit.digest, commit.size
-        )
-        file, replaced = tree.put_file(
-            db, commit.name, manifest, commit.media_type, commit.conditions
-        )
-        results.append((file, replaced, appended))
-    return results
