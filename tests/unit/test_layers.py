@@ -66,7 +66,7 @@ LAYERS = {
     ),
     "cli": Layer(
         "cli",
-        layers="version pure http config server options running administration",
+        layers="version pure service http config server options running administration",
         frameworks="click",
     ),
     "program": Layer("__main__", layers="cli"),

@@ -348,7 +348,7 @@ def _to_purpose(row: Sequence[Any], parts: Sequence[str]) -> Purpose:
         ),
         checks={name: b64decode(value) for name, value in json.loads(checks).items()},
         metadata=metadata,
-        parts=parts,
+        parts=tuple(parts),
     )
 
 
