@@ -15,12 +15,11 @@ import click
 from chunkstore.collect import collect_all, format_collected
 from chunkstore.errors import InvalidRequest, StoreInUse
 from chunkstore.export import export_tree
-from chunkstore.http.app import DEFAULT_MEMORY
-from chunkstore.http.presentation import describe_stats
 from chunkstore.imports import import_tree, scan_tree
-from chunkstore.memory import MemoryBudget
+from chunkstore.memory import DEFAULT_MEMORY, MemoryBudget
 from chunkstore.names import ROOT, FolderName
 from chunkstore.options import FOLDER, SETTINGS, db_option, grace_option
+from chunkstore.presentation import describe_stats
 from chunkstore.running import run
 from chunkstore.scrub import format_damage, format_report, scrub_all
 from chunkstore.service import Service

@@ -11,8 +11,8 @@ import chunkstore
 from chunkstore import administration
 from chunkstore.compression import DEFAULT_COMPRESSION
 from chunkstore.config import DEFAULT_MIN_FREE, ServeConfig
-from chunkstore.http.app import DEFAULT_MEMORY
-from chunkstore.http.limits import DEFAULT_LIMITS
+from chunkstore.limits import DEFAULT_LIMITS
+from chunkstore.memory import DEFAULT_MEMORY
 from chunkstore.options import (
     CHUNK_SIZE,
     COMPRESSION,
@@ -24,7 +24,6 @@ from chunkstore.options import (
     grace_option,
 )
 from chunkstore.running import run
-from chunkstore.server import serve as run_server
 from chunkstore.units import format_size
 from chunkstore.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED
 
@@ -162,6 +161,9 @@ def cli() -> None:
 )
 def serve(**options: Any) -> None:  # noqa: ANN401 - click gives them by name
     """Serve files over HTTP."""
+    # Here, because it takes longer to load than most other commands to run.
+    from chunkstore.server import serve as run_server
+
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     config = ServeConfig(**options)
     run(run_server(config, lambda url: click.echo(f"Serving {config.db} at {url}")), config.db)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
+DEFAULT_MEMORY: Final = 64 * 1024 * 1024
 # No reservation takes more than this part of what is free, so that some remains for the next.
 _SHARE: Final = 8
 

@@ -18,8 +18,8 @@ from chunkstore.config import ServeConfig
 from chunkstore.errors import ChunkstoreError
 from chunkstore.http import create_app
 from chunkstore.http.draining import Drain
-from chunkstore.http.limits import Limits
 from chunkstore.http.protocol import ProblemRunner
+from chunkstore.limits import Limits
 from chunkstore.scrub import scrub_every
 from chunkstore.store.base import Store
 from chunkstore.store.open import open_store

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from http import HTTPStatus
-from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -14,12 +13,12 @@ from chunkstore.http import files, folders, forms, lists, resumable, status, tus
 from chunkstore.http.context import (
     FILE_RESOURCE,
     FOLDER_RESOURCE,
+    LIMITS,
     SERVICE,
     redirect_to_folder,
 )
 from chunkstore.http.cors import ORIGINS, cors_middleware, let_page_read
 from chunkstore.http.errors import MethodNotPossible, allowed_methods, problem_middleware
-from chunkstore.http.limits import DEFAULT_LIMITS, LIMITS, Limits
 from chunkstore.http.origin import same_origin_middleware
 from chunkstore.http.pages import set_up_templates, static_handler
 from chunkstore.http.streaming import defer_continue
@@ -32,13 +31,12 @@ from chunkstore.http.uploads import (
     overriding,
     uploads_of,
 )
-from chunkstore.memory import MemoryBudget
+from chunkstore.limits import DEFAULT_LIMITS, Limits
+from chunkstore.memory import DEFAULT_MEMORY, MemoryBudget
 from chunkstore.names import ROOT
 from chunkstore.service import Service
 from chunkstore.store.base import Store
 from chunkstore.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED, Uploads
-
-DEFAULT_MEMORY: Final = 64 * 1024 * 1024
 
 
 def create_app(

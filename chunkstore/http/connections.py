@@ -22,7 +22,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from chunkstore.conditional import format_http_date
 from chunkstore.http.errors import RETRY_AFTER_SECONDS, Problem, problem_document
-from chunkstore.http.limits import Limits, Patience
+from chunkstore.limits import Limits, Patience
 
 _LOOKS: Final = 4
 # What the kernel may hold that is not on its way yet. Without a bound it is megabytes, and much

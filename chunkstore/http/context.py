@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from chunkstore.conditional import Conditions
+from chunkstore.limits import Limits
 from chunkstore.names import (
     FileName,
     FolderName,
@@ -20,6 +21,7 @@ from chunkstore.service import Service
 from chunkstore.store.base import Store
 
 SERVICE: Final = web.AppKey("service", Service)
+LIMITS: Final = web.AppKey("limits", Limits)
 FILE_RESOURCE: Final = "file"
 FOLDER_RESOURCE: Final = "folder"
 

@@ -18,9 +18,9 @@ from chunkstore.http.context import folder_name_of, path_of, service_of, store_o
 from chunkstore.http.errors import UnsupportedMedia
 from chunkstore.http.headers import parse_media_type
 from chunkstore.http.negotiation import prefers_html
-from chunkstore.http.presentation import describe_committed
 from chunkstore.http.streaming import BodyWaits, invite_body, read_body, refuse_encoded_body
 from chunkstore.names import FolderName, decode_path, parse_file_name
+from chunkstore.presentation import describe_committed
 from chunkstore.service import Service
 from chunkstore.store.base import Commit, Committed
 

@@ -12,9 +12,9 @@ from chunkstore.conditional import Conditions, format_etag, format_http_date
 from chunkstore.digest import ContentCheck
 from chunkstore.http.context import conditions_of, file_name_of
 from chunkstore.http.headers import parse_digests, parse_media_type
-from chunkstore.http.presentation import describe_committed
 from chunkstore.http.streaming import refuse_encoded_body, refuse_partial_put
 from chunkstore.names import FileName
+from chunkstore.presentation import describe_committed
 from chunkstore.store.base import Committed
 
 

@@ -12,8 +12,8 @@ from chunkstore.errors import InvalidRequest, NotFound
 from chunkstore.http.context import folder_name_of, names_root, path_of, store_of
 from chunkstore.http.negotiation import prefers_html
 from chunkstore.http.pages import render
-from chunkstore.http.presentation import describe_listing
 from chunkstore.names import ROOT, FolderName, ancestors
+from chunkstore.presentation import describe_listing
 from chunkstore.store.base import Listing
 
 MAX_LIMIT: Final = 1000

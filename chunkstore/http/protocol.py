@@ -15,8 +15,9 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from chunkstore.http.connections import Watch, WatchedConnection
+from chunkstore.http.context import LIMITS
 from chunkstore.http.errors import Problem, problem_document
-from chunkstore.http.limits import DEFAULT_LIMITS, LIMITS
+from chunkstore.limits import DEFAULT_LIMITS
 
 _logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from chunkstore.http.context import store_of
-from chunkstore.http.presentation import describe_scrub, describe_stats
+from chunkstore.presentation import describe_scrub, describe_stats
 
 
 async def live(request: web.Request) -> web.Response:

@@ -11,8 +11,9 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 
 from chunkstore.errors import InvalidRequest
+from chunkstore.http.context import LIMITS
 from chunkstore.http.errors import EncodedBody, SlowBody, UnsupportedMedia
-from chunkstore.http.limits import LIMITS, Patience
+from chunkstore.limits import Patience
 from chunkstore.manifest import Manifest
 from chunkstore.ranges import ByteRange
 from chunkstore.service import Service

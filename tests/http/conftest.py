@@ -20,8 +20,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from chunkstore.http import create_app
 from chunkstore.http.context import SERVICE
-from chunkstore.http.limits import Limits
 from chunkstore.http.protocol import ProblemRunner
+from chunkstore.limits import Limits
 from chunkstore.memory import MemoryBudget
 from chunkstore.store.base import Store
 from chunkstore.store.sqlite.store import SQLiteStore

@@ -29,7 +29,7 @@ LAYERS = {
     "version": Layer("chunkstore"),
     "pure": Layer(
         "errors digest chunking compression manifest names ranges conditional units"
-        " media_types local_files",
+        " media_types local_files limits",
         layers="pure",
     ),
     "memory": Layer("memory", frameworks="asyncio"),
@@ -40,6 +40,7 @@ LAYERS = {
         layers="version pure queries contract sqlite",
         frameworks="asyncio sqlite3 aiosqlite",
     ),
+    "presentation": Layer("presentation", layers="pure contract"),
     "open": Layer("store.open", layers="pure contract sqlite"),
     "service": Layer(
         "service collect scrub export imports appending finishing uploads",
@@ -48,7 +49,7 @@ LAYERS = {
     ),
     "http": Layer(
         "http http.*",
-        layers="pure memory contract service http",
+        layers="pure memory contract presentation service http",
         frameworks="asyncio aiohttp",
     ),
     "config": Layer("config", layers="pure"),
@@ -61,12 +62,12 @@ LAYERS = {
     "running": Layer("running", layers="pure", frameworks="asyncio"),
     "administration": Layer(
         "administration",
-        layers="pure memory contract open service http options running",
+        layers="pure memory contract presentation open service options running",
         frameworks="asyncio click",
     ),
     "cli": Layer(
         "cli",
-        layers="version pure service http config server options running administration",
+        layers="version pure memory service config server options running administration",
         frameworks="click",
     ),
     "program": Layer("__main__", layers="cli"),

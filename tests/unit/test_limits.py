@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chunkstore.http.limits import Limits, Patience
+from chunkstore.limits import Limits, Patience
 
 
 def test_one_who_sends_nothing_is_given_up() -> None:

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import web
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -30,7 +28,6 @@ class Limits:
 
 
 DEFAULT_LIMITS: Final = Limits()
-LIMITS: Final = web.AppKey("limits", Limits)
 
 
 class Patience:
