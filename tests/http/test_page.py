@@ -109,7 +109,7 @@ async def browse(client: Client, url: str | URL, status: int = 200) -> Page:
         policy = directives_of(response.headers["Content-Security-Policy"])
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         text = await response.text()
-    [nonce] = {match for match in re.findall(r'nonce="([^"]*)"', text)}
+    [nonce] = set(re.findall(r'nonce="([^"]*)"', text))
     assert len(nonce) >= 22
     assert policy == {
         "default-src": "'none'",

@@ -9,7 +9,7 @@ import { loadPage } from "./server.js";
 import { showError } from "./dialogs.js";
 
 const MOST_ROWS = 1000;
-const REFRESH_MS = 500;
+const REFRESH_MS = 1000;
 const TYPING_MS = 200;
 
 const ORDERS = {

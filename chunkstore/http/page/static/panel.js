@@ -172,15 +172,14 @@ export class Panel {
 class Row {
   #element;
   #act;
-  #target;
+  #shown;
 
   constructor(target, act) {
-    this.#target = target;
+    this.#shown = target.startsWith(folder) ? target.slice(folder.length) : target;
     this.#act = act;
     this.#element = rowTemplate.content.cloneNode(true).firstElementChild;
-    const link = this.#find(".name");
-    link.textContent = target.startsWith(folder) ? target.slice(folder.length) : target;
-    this.#find("progress").setAttribute("aria-label", `Progress of ${target}`);
+    this.#find(".name").textContent = this.#shown;
+    this.#find("progress").setAttribute("aria-label", `Progress of ${this.#shown}`);
     rows.append(this.#element);
   }
 
@@ -227,7 +226,7 @@ class Row {
     if (described) {
       const [label, method] = described;
       button.textContent = label;
-      button.setAttribute("aria-label", `${label} ${this.#target}`);
+      button.setAttribute("aria-label", `${label} ${this.#shown}`);
       button.onclick = () => this.#act(method);
     }
   }

@@ -7,12 +7,13 @@ const BUSY = ["active", "retrying"];
 
 export class Queue extends EventTarget {
   transfers = new Set();
+  #latest = new Map();
 
   /** Take files, each with the name it is to have: `[{ file, target }]`. */
   add(wanted) {
     for (const { file, target } of wanted) {
       // Dropping a file again while it is sent must not start a race with itself.
-      if (!this.#holds(target)) {
+      if (!this.#latest.get(target)?.unfinished) {
         this.#take(new Transfer(file, target));
       }
     }
@@ -43,15 +44,15 @@ export class Queue extends EventTarget {
   /** Forget a transfer that has nothing left to do or to tell. */
   remove(transfer) {
     this.transfers.delete(transfer);
+    if (this.#latest.get(transfer.target) === transfer) {
+      this.#latest.delete(transfer.target);
+    }
     this.#tell("removed", transfer);
-  }
-
-  #holds(target) {
-    return [...this.transfers].some((one) => one.target === target && one.unfinished);
   }
 
   #take(transfer) {
     this.transfers.add(transfer);
+    this.#latest.set(transfer.target, transfer);
     transfer.addEventListener("change", () => this.#follow(transfer));
     transfer.addEventListener("progress", () => this.#tell("progress", transfer));
     this.#tell("added", transfer);
