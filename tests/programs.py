@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 
-def require_program(name: str) -> None:
-    """Skip the test where there is no program `name`; with REQUIRE_PROGRAMS set, fail it."""
-    if shutil.which(name) is None:
+def require_program(name: str) -> str:
+    """Return where the program `name` is; skip the test where there is none.
+
+    With REQUIRE_PROGRAMS set, the test fails instead.
+    """
+    path = shutil.which(name)
+    if path is None:
         _do_without(f"{name} is not installed")
+    return path
 
 
 def require_node_package(name: str) -> Path:
-    """Return the folder in which `npm install` put the package; as `require_program` without it.
+    """Return the folder in which `npm install` put packages; as `require_program` without `name`.
 
     NODE_PACKAGES names that folder.
     """
@@ -27,7 +33,7 @@ def require_node_package(name: str) -> Path:
     return folder.resolve()
 
 
-def _do_without(what: str) -> None:
+def _do_without(what: str) -> NoReturn:
     if os.environ.get("REQUIRE_PROGRAMS"):
         pytest.fail(what)
     pytest.skip(what)

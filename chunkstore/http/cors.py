@@ -28,7 +28,7 @@ _RESPONSE_HEADERS: Final = (
     " Content-Range, ETag, Link, Location, Retry-After, Tus-Checksum-Algorithm, Tus-Extension,"
     " Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Complete, Upload-Concat,"
     " Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, Upload-Length,"
-    " Upload-Limit, Upload-Metadata, Upload-Offset"
+    " Upload-Limit, Upload-Metadata, Upload-New-Size, Upload-Offset"
 )
 
 

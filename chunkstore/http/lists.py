@@ -17,6 +17,8 @@ from chunkstore.presentation import describe_listing
 from chunkstore.store.base import Listing
 
 MAX_LIMIT: Final = 1000
+# A page is there at once, however long the list is.
+_PAGE_LIMIT: Final = 200
 _NUMBER: Final = re.compile("[0-9]{1,9}")
 
 
@@ -24,18 +26,18 @@ async def get(request: web.Request) -> web.Response:
     """Answer GET and HEAD of a folder: one level of it, unless `delimiter` says otherwise."""
     folder = folder_name_of(request)
     query = request.query
+    html = prefers_html(request)
+    limit = _limit_of(query.get("limit"), default=_PAGE_LIMIT if html else MAX_LIMIT)
     listing = await store_of(request).list_files(
         folder + unicodedata.normalize("NFC", query.get("prefix", "")),
         delimiter=query.get("delimiter", "/"),
         after=query.get("after"),
-        limit=_limit_of(query.get("limit")),
+        limit=limit,
     )
     if not listing.files and not listing.folders:
         await _require_folder(request, folder)
     response = (
-        _page(request, folder, listing)
-        if prefers_html(request)
-        else web.json_response(describe_listing(listing))
+        _page(request, folder, listing) if html else web.json_response(describe_listing(listing))
     )
     response.headers["Vary"] = "Accept"
     response.headers["Cache-Control"] = "no-cache"
@@ -44,9 +46,9 @@ async def get(request: web.Request) -> web.Response:
     return response
 
 
-def _limit_of(text: str | None) -> int:
+def _limit_of(text: str | None, *, default: int) -> int:
     if text is None:
-        return MAX_LIMIT
+        return default
     if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MAX_LIMIT:
         raise InvalidRequest(f"limit is a number from 1 to {MAX_LIMIT}.")
     return int(text)
@@ -66,6 +68,8 @@ def _page(request: web.Request, folder: FolderName, listing: Listing) -> web.Res
         "folder": folder,
         "ancestors": [*ancestors(folder), folder] if folder != ROOT else [],
         "listing": listing,
+        "limit": _PAGE_LIMIT,
+        "prefix": request.query.get("prefix", ""),
         "next_url": None if listing.next is None else _next_url(request, listing.next),
         "root_url": names_root(request.app),
         "url_of": lambda name: path_of(request.app, name),

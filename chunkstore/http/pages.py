@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
@@ -10,19 +11,27 @@ from typing import Any, Final
 
 import aiohttp_jinja2
 import jinja2
-from aiohttp import web
+from aiohttp import ETag, web
 from aiohttp.typedefs import Handler
 
+from chunkstore.digest import Digest
 from chunkstore.errors import NotFound
 from chunkstore.units import format_size
 
 _STATIC: Final = Path(__file__).with_name("page") / "static"
-_MEDIA_TYPES: Final = {".css": "text/css; charset=utf-8"}
+_MEDIA_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 _TEMPLATES: Final = Path(__file__).with_name("page") / "templates"
+# Scripts and style sheets are known by a nonce: 'self' would let in what people upload.
 _POLICY: Final = (
-    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none';"
-    " frame-ancestors 'none'"
+    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self';"
+    " media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none';"
+    " frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
+_NONCE_SIZE: Final = 16
 
 
 def set_up_templates(app: web.Application) -> None:
@@ -44,11 +53,19 @@ def set_up_templates(app: web.Application) -> None:
 def static_handler() -> Handler:
     """Return what answers for the parts of pages; few and small files, so memory keeps them."""
     files = {file.name: file.read_bytes() for file in _STATIC.iterdir()}
+    tags = {name: ETag(str(Digest.of(content))) for name, content in files.items()}
 
     async def get(request: web.Request) -> web.Response:
         name = request.match_info["name"]
         if name not in files:
             raise NotFound(f"The pages have no part {name!r}.")
+        known = tags[name] in (request.if_none_match or ())
+        response = web.Response(status=HTTPStatus.NOT_MODIFIED) if known else part(name)
+        response.etag = tags[name]
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    def part(name: str) -> web.Response:
         media_type = _MEDIA_TYPES[Path(name).suffix]
         return web.Response(body=files[name], headers={"Content-Type": media_type})
 
@@ -61,10 +78,11 @@ def render(
     context: Mapping[str, Any],
     status: int = HTTPStatus.OK,
 ) -> web.Response:
-    """Return a page, which runs no script and loads nothing from elsewhere."""
-    response = aiohttp_jinja2.render_template(template, request, context)
+    """Return a page, which runs its own script only and loads nothing from elsewhere."""
+    nonce = secrets.token_urlsafe(_NONCE_SIZE)
+    response = aiohttp_jinja2.render_template(template, request, {**context, "nonce": nonce})
     response.set_status(status)
-    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers["Content-Security-Policy"] = _POLICY.format(nonce=nonce)
     return response
 
 

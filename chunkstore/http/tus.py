@@ -95,7 +95,7 @@ async def create(request: web.Request) -> web.Response:
     elif length == 0:
         empty = Addition(0, Ending.AT_LENGTH)
         upload = await uploads.append(upload.id, empty, nothing())
-    upload = await _finish(uploads, upload)
+    upload = await _finish(request, upload)
     headers = {**_progress_headers(request, upload)}
     if upload.purpose.kind is UploadKind.CONCATENATION:
         headers.pop("Upload-Offset", None)
@@ -134,7 +134,7 @@ async def patch(request: web.Request) -> web.Response:
     offset = parse_size("Upload-Offset", request.headers["Upload-Offset"])
     addition = _addition_of(request, offset, _checks_of(request))
     upload = await _append(request, upload_id_of(request), addition)
-    upload = await _finish(uploads_of(request), upload)
+    upload = await _finish(request, upload)
     return web.Response(status=HTTPStatus.NO_CONTENT, headers=_progress_headers(request, upload))
 
 
@@ -160,10 +160,13 @@ async def _append(request: web.Request, upload_id: str, addition: Addition) -> R
         return upload
 
 
-async def _finish(uploads: Uploads, upload: ResumableUpload) -> ResumableUpload:
-    """Finish what has all its bytes, or may have them from its parts."""
+async def _finish(request: web.Request, upload: ResumableUpload) -> ResumableUpload:
+    """Finish what has all its bytes, or may have them from its parts; tell what was new."""
+    uploads = uploads_of(request)
     if upload.whole or upload.purpose.kind is UploadKind.CONCATENATION:
-        await uploads.finish(upload.id)
+        committed = await uploads.finish(upload.id)
+        if committed is not None:
+            announce(request, Upload_New_Size=str(committed.new_size))
         return await uploads.service.store.uploads.get(upload.id)
     return upload
 

@@ -48,7 +48,7 @@ class Links(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.urls |= {value for name, value in attrs if name in ("href", "action") and value}
+        self.urls |= {value for name, value in attrs if name in ("href", "action", "src") and value}
 
 
 async def put(client: Client, path: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import quote
@@ -52,8 +54,9 @@ class Page(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.tags: set[str] = set()
+        self.tags: Counter[str] = Counter()
         self.attributes: set[str] = set()
+        self.sources: list[str] = []
         self.links: list[Link] = []
         self.forms: list[Form] = []
         self.text = ""
@@ -63,14 +66,17 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
-        self.tags.add(tag)
+        self.tags[tag] += 1
         self.attributes.update(attributes)
-        if tag in ("a", "link"):
+        if "src" in attributes:
+            self.sources.append(attributes["src"])
+        # Those that lead nowhere yet are the script's, which fills them in.
+        if tag in ("a", "link") and attributes.get("href"):
             self.links.append(Link(attributes))
             self._in_link = tag == "a"
         elif tag == "form":
             self.forms.append(Form(attributes))
-        elif tag in ("button", "input") and "name" in attributes:
+        elif tag in ("button", "input") and "name" in attributes and self.forms:
             self.forms[-1].fields[attributes["name"]] = attributes.get("value", "")
 
     def handle_endtag(self, tag: str) -> None:
@@ -100,14 +106,30 @@ async def browse(client: Client, url: str | URL, status: int = 200) -> Page:
     async with client.get(url, headers=BROWSER) as response:
         assert response.status == status
         assert response.headers["Content-Type"] == "text/html; charset=utf-8"
-        policy = response.headers["Content-Security-Policy"]
-        assert "default-src 'none'" in policy
-        assert "script-src" not in policy
-        assert "form-action 'self'" in policy
-        assert "frame-ancestors 'none'" in policy
-        assert "base-uri 'none'" in policy
+        policy = directives_of(response.headers["Content-Security-Policy"])
         assert response.headers["X-Content-Type-Options"] == "nosniff"
-        return Page(await response.text())
+        text = await response.text()
+    [nonce] = set(re.findall(r'nonce="([^"]*)"', text))
+    assert len(nonce) >= 22
+    assert policy == {
+        "default-src": "'none'",
+        "script-src": f"'nonce-{nonce}'",
+        "style-src": f"'nonce-{nonce}'",
+        "img-src": "'self'",
+        "media-src": "'self'",
+        "connect-src": "'self'",
+        "form-action": "'self'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+        "require-trusted-types-for": "'script'",
+    }
+    return Page(text)
+
+
+def directives_of(policy: str) -> dict[str, str]:
+    """Return what a Content-Security-Policy says of each thing."""
+    pairs = (directive.split(maxsplit=1) for directive in policy.split(";"))
+    return dict(pairs)  # type: ignore[arg-type]
 
 
 @on_shared_server
@@ -119,8 +141,10 @@ async def test_nasty_names_are_mere_text(shared: Client, name: str) -> None:
     for folder in ("", "in/", *(f"in/{quote(nasty)}/" for nasty in NASTY)):
         page = await browse(shared, exactly(f"/files/{name}/{folder}"))
         # Nothing is there that is not there for plain names.
-        assert page.tags <= plain.tags | {"details", "summary", "form", "button", "time"}
-        assert not {"onclick", "onerror", "src", "style"} & page.attributes
+        assert set(page.tags) <= {*plain.tags, "details", "summary", "form", "button", "time"}
+        assert page.tags["script"] == 1
+        assert page.sources == ["/static/page.js"]
+        assert not {"onclick", "onerror", "style"} & page.attributes
 
 
 @on_shared_server
@@ -178,9 +202,9 @@ async def test_delete_buttons_delete(client: Client) -> None:
 async def test_upload_form_uploads_to_its_folder(shared: Client, name: str) -> None:
     await put(shared, f"{name}%20%C3%A4/old")
     page = await browse(shared, exactly(f"/files/{name}%20%C3%A4/"))
-    [form] = [form for form in page.forms if "delete" not in form.fields]
+    [form] = [form for form in page.forms if "enctype" in form.attributes]
     assert form.attributes == {
-        "class": "upload",
+        "class": "upload plain",
         "method": "post",
         "enctype": "multipart/form-data",
         "action": f"/files/{name}%20%C3%A4/",
@@ -211,14 +235,65 @@ async def test_page_of_pages_varies_by_accept(shared: Client) -> None:
 
 
 @on_shared_server
-async def test_style_sheet_is_there(shared: Client) -> None:
+@pytest.mark.parametrize(
+    ("relation", "media_type"), [("stylesheet", "text/css"), ("icon", "image/svg+xml")]
+)
+async def test_parts_are_there(shared: Client, relation: str, media_type: str) -> None:
     page = await browse(shared, "/files/")
-    href = page.target_of_type("stylesheet")
+    href = page.target_of_type(relation)
     assert href is not None
     async with shared.get(href) as response:
         assert response.status == 200
-        assert response.content_type == "text/css"
+        assert response.content_type == media_type
         assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@on_shared_server
+async def test_script_is_there_and_so_is_all_that_it_imports(shared: Client) -> None:
+    wanted, seen = {"page.js"}, set()
+    while wanted - seen:
+        part = (wanted - seen).pop()
+        async with shared.get(f"/static/{part}") as response:
+            assert response.status == 200
+            assert response.content_type == "text/javascript"
+            wanted |= set(re.findall(r'from "\./([^"]*)"', await response.text()))
+        seen.add(part)
+    assert len(seen) > 1
+
+
+@on_shared_server
+async def test_parts_are_sent_once(shared: Client) -> None:
+    async with shared.get("/static/page.js") as response:
+        assert response.headers["Cache-Control"] == "no-cache"
+        tag = response.headers["ETag"]
+    for given, status in [(tag, 304), ('"other"', 200), ("*", 200)]:
+        async with shared.get("/static/page.js", headers={"If-None-Match": given}) as response:
+            assert response.status == status
+            assert response.headers["ETag"] == tag
+
+
+@on_shared_server
+async def test_page_is_shorter_than_the_list(shared: Client, name: str) -> None:
+    for number in range(201):
+        await put(shared, f"{name}/{number:03}")
+    page = await browse(shared, f"/files/{name}/")
+    assert len([link for link in page.links if link.text.isdigit()]) == 200
+    assert page.target_of_type("next") == f"/files/{name}/?after={name}/199"
+    async with shared.get(f"/files/{name}/") as response:
+        assert len((await response.json())["files"]) == 201
+
+
+@on_shared_server
+async def test_filter_narrows_the_page(shared: Client, name: str) -> None:
+    for nasty in NASTY:
+        await put(shared, f"{name}/{quote(nasty)}")
+    for nasty in NASTY:
+        page = await browse(shared, exactly(f"/files/{name}/?prefix={quote(nasty[:3], safe='')}"))
+        assert nasty in [link.text for link in page.links]
+        [form] = [form for form in page.forms if "prefix" in form.fields]
+        assert form.fields["prefix"] == nasty[:3]
+        assert form.attributes["action"] == f"/files/{name}/"
+    assert "begins with “<b" in (await browse(shared, f"/files/{name}/?prefix=%3Cb")).text
 
 
 async def test_start_page_is_the_root_folder(client: Client) -> None:
@@ -245,7 +320,7 @@ async def test_start_page_is_the_root_folder(client: Client) -> None:
 )
 async def test_error_is_a_page_too(shared: Client, path: str, status: int) -> None:
     page = await browse(shared, exactly(path), status)
-    assert "script" not in page.tags
+    assert page.tags["script"] == 0
     assert page.targets()["All files"] == "/files/"
 
 

@@ -1,0 +1,181 @@
+// One file on its way to the server.
+//
+//     waiting -> active -> done
+//                active <-> paused, retrying (after a while), exists (asks), failed (says why)
+//
+// It begins create-only: what is there already is replaced only if the user says so.
+
+import { forget, recall, remember } from "./remembered.js";
+import { Problem } from "./server.js";
+import * as tus from "./tus.js";
+
+const SMALL_SIZE = 1024 * 1024;
+// Below what proxies commonly allow a request's body to be.
+const SLICE_SIZE = 32 * 1024 * 1024;
+const FIRST_PAUSE_SECONDS = 1;
+const LONGEST_PAUSE_SECONDS = 30;
+const RATE_SECONDS = 8;
+
+export class Transfer extends EventTarget {
+  state = "waiting";
+  sent = 0;
+  problem = null;
+  result = null;
+  retryAt = 0;
+  #replace = false;
+  #pauseSeconds = FIRST_PAUSE_SECONDS;
+  #aborter = new AbortController();
+  #samples = [];
+
+  constructor(file, target) {
+    super();
+    this.file = file;
+    this.target = target;
+  }
+
+  get unfinished() {
+    return !["done", "cancelled"].includes(this.state);
+  }
+
+  /** Bytes per second of late, 0 while that cannot be told. */
+  get rate() {
+    const [first, last] = [this.#samples.at(0), this.#samples.at(-1)];
+    const seconds = first ? (last.time - first.time) / 1000 : 0;
+    return this.state === "active" && seconds > 0.5 ? (last.sent - first.sent) / seconds : 0;
+  }
+
+  /** Send the file until it is there, or something has to be decided. */
+  async start() {
+    const aborter = (this.#aborter = new AbortController());
+    this.#samples = [];
+    this.#enter("active");
+    try {
+      this.result = await this.#send(aborter.signal);
+      forget(this.file, this.target);
+      this.#enter("done");
+    } catch (error) {
+      if (!aborter.signal.aborted) {
+        await this.#judge(error, aborter.signal);
+      }
+    }
+  }
+
+  pause() {
+    this.#aborter.abort();
+    this.#enter("paused");
+  }
+
+  /** Have it sent when its turn comes. */
+  resume() {
+    this.#pauseSeconds = FIRST_PAUSE_SECONDS;
+    this.problem = null;
+    this.#aborter.abort();
+    this.#enter("waiting");
+  }
+
+  replace() {
+    this.#replace = true;
+    this.resume();
+  }
+
+  /** Stop for good; the server drops what it has. */
+  cancel() {
+    this.#aborter.abort();
+    this.#drop();
+    this.#enter("cancelled");
+  }
+
+  #enter(state) {
+    this.state = state;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  async #send(signal) {
+    const options = { replace: this.#replace, signal, onProgress: (sent) => this.#advance(sent) };
+    if (this.file.size <= SMALL_SIZE) {
+      return tus.put(this.file, this.target, options);
+    }
+    let progress = await this.#open(options);
+    while (progress.offset < this.file.size) {
+      const { url, offset } = progress;
+      this.#advance(offset);
+      const slice = this.file.slice(offset, offset + SLICE_SIZE);
+      const onProgress = (sent) => this.#advance(offset + sent);
+      progress = await tus.append(url, offset, slice, { signal, onProgress });
+      remember(this.file, this.target, progress);
+      this.#pauseSeconds = FIRST_PAUSE_SECONDS;
+    }
+    return progress;
+  }
+
+  /** Go on with the upload that was begun for this file, or begin one. */
+  async #open(options) {
+    const known = recall(this.file, this.target);
+    if (known) {
+      try {
+        return await tus.look(known.url, options);
+      } catch (error) {
+        if (![404, 410].includes(error.status)) {
+          throw error;
+        }
+      }
+    }
+    const progress = await tus.begin(this.file, this.target, options);
+    remember(this.file, this.target, progress);
+    return progress;
+  }
+
+  #advance(sent) {
+    const now = performance.now();
+    this.sent = Math.min(sent, this.file.size);
+    this.#samples.push({ time: now, sent });
+    while (now - this.#samples[0].time > RATE_SECONDS * 1000) {
+      this.#samples.shift();
+    }
+    this.dispatchEvent(new Event("progress"));
+  }
+
+  /** Decide what becomes of it after an error. */
+  async #judge(error, signal) {
+    this.problem = await this.#explain(error);
+    if (signal.aborted) {
+      return;
+    }
+    if (error.status === 412) {
+      this.#drop();
+      this.#enter("exists");
+    } else if (this.problem.temporary || this.problem.kind === "mismatching-upload-offset") {
+      this.#retryLater(signal);
+    } else {
+      this.#enter("failed");
+    }
+  }
+
+  /** Tell a file that cannot be read any more from a server that cannot be reached. */
+  async #explain(error) {
+    try {
+      await this.file.slice(0, 1).arrayBuffer();
+    } catch {
+      return new Problem(-1, "The file was changed or moved since. Choose it again.");
+    }
+    return error instanceof Problem ? error : new Problem(-1, String(error));
+  }
+
+  #retryLater(signal) {
+    const pause = this.#pauseSeconds * 1000;
+    this.#pauseSeconds = Math.min(2 * this.#pauseSeconds, LONGEST_PAUSE_SECONDS);
+    this.retryAt = Date.now() + pause;
+    this.#enter("retrying");
+    const timer = setTimeout(() => this.start(), pause);
+    signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
+  }
+
+  #drop() {
+    const known = recall(this.file, this.target);
+    forget(this.file, this.target);
+    if (known) {
+      // If that fails, the server drops it when it expires.
+      tus.end(known.url).catch(() => {});
+    }
+  }
+}

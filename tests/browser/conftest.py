@@ -1,0 +1,44 @@
+"""Chromium, and pages in it that are watched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.steps import Visit
+from tests.process import ServerProcess, served
+from tests.programs import require_program
+
+_PROGRAM = "chromium"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Return the system's Chromium; it fetches none."""
+    program = require_program(_PROGRAM)
+    with sync_playwright() as playwright:
+        # Without its sandbox it also runs as root, as in CI; it sees pages of ours only.
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Return a server that the tests of a module share, each in a folder of its own."""
+    with served(tmp_path_factory.mktemp("served"), "--min-free", "0") as server:
+        yield server
+
+
+@pytest.fixture
+def visit(
+    chromium: Browser, server: ServerProcess, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Visit]:
+    """Return a visit to the test's own folder, in which nothing unexpected may happen."""
+    name = request.node.name.removeprefix("test_")
+    visit = Visit(chromium.new_context(), server, name, tmp_path)
+    yield visit
+    visit.end()

@@ -1,0 +1,210 @@
+"""Uploads from the page: by button and drop, paused, interrupted, resumed, refused."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+from playwright.sync_api import Browser, expect
+
+from tests.browser.steps import KIB, MIB, Visit
+from tests.process import served
+
+# So slow that an upload is caught on its way, whatever the machine.
+SLOW = 256 * KIB
+FAST = -1
+BIG = random.Random(7).randbytes(3 * MIB)
+
+
+def test_upload_by_button(visit: Visit) -> None:
+    page = visit.made().open()
+    contents = {"a.txt": b"some text", "empty": b"", "ä & <b>.bin": BIG}
+    visit.pick(*(visit.file(name, content) for name, content in contents.items()))
+    visit.uploaded(3)
+    for name, content in contents.items():
+        assert visit.read(name) == content
+        expect(visit.row(name)).to_be_visible()
+    row = visit.upload("bin")
+    expect(row).to_contain_text("all of it new")
+    row.get_by_text("Digest").click()
+    expect(row.locator("code")).to_have_text(blake3(BIG).hexdigest())
+    expect(page.locator("#uploads .summary")).to_contain_text("3 of 3 files · 100 %")
+    page.get_by_role("button", name="Clear finished").click()
+    expect(page.locator("#uploads")).to_be_hidden()
+
+
+def test_upload_tells_what_was_known(visit: Visit) -> None:
+    visit.put("old", BIG[: 2 * MIB])
+    visit.open()
+    visit.pick(visit.file("same", BIG[: 2 * MIB]), visit.file("longer", BIG))
+    visit.uploaded(2)
+    expect(visit.upload("same")).to_contain_text("all of it already known")
+    expect(visit.upload("longer")).to_contain_text("already known")
+
+
+def test_upload_by_drop(visit: Visit) -> None:
+    visit.made().open()
+    visit.drop(**{"a": b"dropped", "b c": b"too"})
+    visit.uploaded(2)
+    assert (visit.read("a"), visit.read("b c")) == (b"dropped", b"too")
+
+
+def test_folder_by_button(visit: Visit) -> None:
+    page = visit.made().open()
+    for name in ("a", "in/b", "in/deep/c"):
+        visit.file(f"top/{name}", name.encode())
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Upload folder").click()
+    chooser.value.set_files(visit.files / "top")
+    visit.uploaded(3)
+    assert visit.names() == ["top/a", "top/in/b", "top/in/deep/c"]
+    expect(visit.row("top/")).to_be_visible()
+
+
+def test_folder_by_drop(visit: Visit) -> None:
+    page = visit.made().open()
+    # A browser hands over a hundred entries at a time.
+    for number in range(101):
+        visit.file(f"top/many/{number:03}", str(number).encode())
+    visit.file("top/one/deep/file", b"deep")
+    box = page.locator("main").bounding_box()
+    assert box is not None
+    session = visit.context.new_cdp_session(page)
+    # What a desktop hands over: paths, of which the browser makes entries.
+    dragged = {"items": [], "files": [str(visit.files / "top")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        place = {"x": box["x"] + 20, "y": box["y"] + 20}
+        session.send("Input.dispatchDragEvent", {"type": kind, **place, "data": dragged})
+    expect(page.locator("#uploads .summary")).to_contain_text("102 of 102 files")
+    assert len(visit.names()) == 102
+    assert visit.read("top/one/deep/file") == b"deep"
+
+
+def test_pause_and_resume(visit: Visit) -> None:
+    visit.made().open()
+    visit.slow(SLOW)
+    visit.pick(visit.file("big", BIG))
+    row = visit.upload("big")
+    expect(row).to_contain_text("/s")
+    expect(row).to_contain_text("left")
+    row.get_by_role("button", name="Pause").click()
+    expect(row).to_contain_text("Paused at")
+    assert visit.names() == []
+    visit.slow(FAST)
+    row.get_by_role("button", name="Resume").click()
+    visit.uploaded(1)
+    assert visit.read("big") == BIG
+
+
+def test_cancel(visit: Visit) -> None:
+    page = visit.made().open()
+    visit.slow(SLOW)
+    visit.pick(visit.file("big", BIG))
+    row = visit.upload("big")
+    expect(row).to_contain_text("of 3.0 MiB")
+    with page.expect_request(lambda request: request.method == "DELETE") as ended:
+        row.get_by_role("button", name="Cancel").click()
+    response = ended.value.response()
+    assert response is not None
+    assert response.status == 204
+    expect(page.locator("#uploads")).to_be_hidden()
+    page.reload()
+    expect(page.locator("#uploads")).to_be_hidden()
+
+
+def test_reload_and_resume(visit: Visit) -> None:
+    page = visit.made().open()
+    big = visit.file("big", BIG)
+    visit.slow(SLOW)
+    visit.pick(big)
+    expect(visit.upload("big")).to_contain_text("left")
+    page.reload()
+    row = visit.upload("big")
+    expect(row).to_contain_text("Choose or drop the same file to go on.")
+    visit.slow(FAST)
+    sent: list[int] = []
+    page.on("request", lambda request: sent.append(offset_of(request.headers)))
+    visit.pick(big)
+    visit.uploaded(1)
+    assert visit.read("big") == BIG
+    assert any(offset > 0 for offset in sent)
+    page.reload()
+    expect(page.locator("#uploads")).to_be_hidden()
+
+
+def offset_of(headers: dict[str, str]) -> int:
+    return int(headers.get("upload-offset", 0))
+
+
+def test_discard_what_was_interrupted(visit: Visit) -> None:
+    page = visit.made().open()
+    visit.slow(SLOW)
+    visit.pick(visit.file("big", BIG))
+    expect(visit.upload("big")).to_contain_text("left")
+    page.reload()
+    visit.upload("big").get_by_role("button", name="Discard").click()
+    expect(page.locator("#uploads")).to_be_hidden()
+    page.reload()
+    expect(page.locator("#uploads")).to_be_hidden()
+
+
+def test_server_restarts(chromium: Browser, tmp_path: Path) -> None:
+    (tmp_path / "served").mkdir()
+    with served(tmp_path / "served", "--min-free", "0") as first:
+        visit = Visit(chromium.new_context(), first, "d", tmp_path)
+        visit.expected = {"net::ERR_CONNECTION_REFUSED", "net::ERR_CONNECTION_RESET"}
+        visit.expected |= {"net::ERR_EMPTY_RESPONSE", "net::ERR_SOCKET_NOT_CONNECTED"}
+        visit.made().open()
+        visit.slow(SLOW)
+        visit.pick(visit.file("big", BIG))
+        row = visit.upload("big")
+        expect(row).to_contain_text("left")
+        first.kill()
+        expect(row).to_contain_text("goes on by itself")
+        expect(row.get_by_role("button", name="Try now")).to_be_visible()
+    visit.slow(FAST)
+    with served(tmp_path / "served", "--min-free", "0", port=first.port):
+        visit.uploaded(1)
+        assert visit.read("big") == BIG
+        visit.end()
+
+
+@pytest.mark.parametrize("content", [b"new", BIG], ids=["small", "big"])
+def test_replace_asks(visit: Visit, content: bytes) -> None:
+    visit.expected = {"412"}
+    visit.put("a", b"old")
+    visit.put("b", b"old")
+    page = visit.open()
+    visit.pick(visit.file("a", content), visit.file("b", content))
+    for name in "ab":
+        expect(visit.upload(name)).to_contain_text("There is a file of this name. Replace it?")
+    assert visit.read("a") == b"old"
+    page.get_by_role("button", name="Skip a").click()
+    page.get_by_role("button", name="Replace b").click()
+    visit.uploaded(1)
+    assert (visit.read("a"), visit.read("b")) == (b"old", content)
+
+
+def test_refusal_stays_and_says_why(visit: Visit) -> None:
+    visit.expected = {"409"}
+    visit.put("a/b")
+    page = visit.open()
+    visit.pick(visit.file("a", b"cannot be: a folder has this name"))
+    row = visit.upload("a")
+    expect(row).to_have_class("failed")
+    expect(row.locator(".said")).not_to_be_empty()
+    expect(page.locator("#announcer")).not_to_be_empty()
+    row.get_by_role("button", name="Retry").click()
+    expect(row).to_have_class("failed")
+    row.get_by_role("button", name="Dismiss").click()
+    expect(page.locator("#uploads")).to_be_hidden()
+
+
+def test_many_at_once(visit: Visit) -> None:
+    page = visit.made().open()
+    visit.drop(**{f"{number:03}": str(number).encode() for number in range(60)})
+    expect(page.locator("#uploads .summary")).to_contain_text("60 of 60 files")
+    assert len(visit.names()) == 60
+    expect(page.locator("#count")).to_contain_text("60 entries")
