@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from chunkstore.chunking import Chunk
 from chunkstore.digest import ContentCheck, ContentHasher
-from chunkstore.errors import ChunkstoreError, InconsistentLength, TooLarge
+from chunkstore.errors import ChunkstoreError, InconsistentLength, LengthExceeded, TooLarge
 from chunkstore.service import Intake, Service
 from chunkstore.store.uploads import Append, Progress, ResumableUpload
 
@@ -110,7 +110,8 @@ class Appending:
         If they break off, those that have come are kept, unless all were to be checked together.
 
         Raises:
-            InconsistentLength, TooLarge: more bytes come than there may be, or too few.
+            LengthExceeded, TooLarge: more bytes come than there may be.
+            InconsistentLength: fewer come than there should be.
             ContentMismatch: a check failed; nothing is kept.
             UploadSuperseded, NotFound, StoreError: as `UploadStore.append`.
         """
@@ -150,7 +151,7 @@ class _Appender:
         """Take the next bytes."""
         self._reached += len(piece)
         if self._length is not None and self._reached > self._length:
-            raise InconsistentLength(f"The upload's length is {self._length}; more bytes came.")
+            raise LengthExceeded(f"The upload's length is {self._length}; more bytes came.")
         self._means.limits.refuse_large(self._reached)
         await self._intake.take(piece)
 

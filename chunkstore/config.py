@@ -19,8 +19,10 @@ class ServeConfig:
     requests together hold of contents. New chunks are kept by `compression`, and refused where the
     file system would have less than `min_free` left. Every `collect_seconds`, 0 for never, what has
     been unused and is older than `grace_seconds` is removed. Once the last scrub is `scrub_seconds`
-    ago, 0 for never, there is another, of at most `scrub_rate` bytes a second. Resumable uploads
-    last `upload_expiry_seconds` from their last progress on, and have `max_unfinished` bytes in the
+    ago, 0 for never, there is another, of at most `scrub_rate` bytes a second. `max_connections`
+    may be open at once; `head_seconds`, `idle_seconds` and `min_rate`, in bytes per second, bound
+    the patience with slow clients, 0 meaning no bound. Resumable uploads last
+    `upload_expiry_seconds` from their last progress on, and have `max_unfinished` bytes in the
     store at most until they are finished. Pages of `cors_origins` may use the server.
     """
 
@@ -40,3 +42,7 @@ class ServeConfig:
     grace_seconds: float
     scrub_seconds: float
     scrub_rate: int
+    max_connections: int
+    head_seconds: float
+    idle_seconds: float
+    min_rate: int

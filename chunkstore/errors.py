@@ -76,6 +76,10 @@ class InconsistentLength(InvalidRequest):
     """The lengths that were told of the upload do not agree with each other or with the content."""
 
 
+class LengthExceeded(InconsistentLength):
+    """More bytes came than the upload's length says."""
+
+
 class RangeNotSatisfiable(ChunkstoreError):
     """None of the requested ranges lies within the content."""
 
@@ -83,6 +87,10 @@ class RangeNotSatisfiable(ChunkstoreError):
         """`size`: bytes of the whole content, told to the client (RFC 9110 §15.5.17)."""
         super().__init__(message or f"No requested range lies within the {size} bytes there are.")
         self.size = size
+
+
+class LocalFileError(ChunkstoreError):
+    """A file or folder of the file system cannot be read or written."""
 
 
 class StoreError(ChunkstoreError):

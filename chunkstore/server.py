@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from chunkstore.config import ServeConfig
 from chunkstore.errors import ChunkstoreError
 from chunkstore.http import create_app
 from chunkstore.http.draining import Drain
+from chunkstore.http.limits import Limits
 from chunkstore.http.protocol import ProblemRunner
 from chunkstore.scrub import scrub_every
 from chunkstore.store.base import Store
@@ -28,6 +30,8 @@ _KEEPALIVE_SECONDS: Final = 75.0
 # For requests that have not ended by then, to notice that they are cut off.
 _CUT_OFF_SECONDS: Final = 1.0
 _BACKLOG: Final = 1024
+# Those of the database, and of connections that are being refused.
+_OTHER_FILES: Final = 256
 _ACCESS_LOG: Final = '%a "%r" %s %b %Tfs "%{User-Agent}i"'
 
 
@@ -45,6 +49,7 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
         StoreUnusable: the store cannot be opened.
         CannotListen: the address is not to be had.
     """
+    _allow_open_files(config.max_connections + _OTHER_FILES)
     stop = asyncio.Event()
     store = await open_store(
         config.db,
@@ -60,6 +65,7 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
             upload_expiry_seconds=config.upload_expiry_seconds,
             max_unfinished=config.max_unfinished,
             cors_origins=config.cors_origins,
+            limits=_limits_of(config),
         )
         async with _upkeep(store, config), _listening(app, config) as url:
             _stop_on_signals(stop)
@@ -67,6 +73,26 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
             await stop.wait()
     finally:
         await store.close()
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise the process's limit of open files as far as it may go: many systems begin at 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return
+    if hard != resource.RLIM_INFINITY and hard < count:
+        _logger.warning("Only %d files can be open at once: lower --max-connections.", hard)
+        count = hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+def _limits_of(config: ServeConfig) -> Limits:
+    return Limits(
+        max_connections=config.max_connections,
+        head_seconds=config.head_seconds,
+        idle_seconds=config.idle_seconds,
+        min_rate=config.min_rate,
+    )
 
 
 @asynccontextmanager

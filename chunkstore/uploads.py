@@ -75,7 +75,7 @@ class Uploads:
         Raises:
             TooLarge: `length` is more than there may be.
             TooMuchUnfinished: the unfinished ones have all the room there is for them.
-            PreconditionFailed: its conditions do not hold even now.
+            PreconditionFailed, NameConflict: it could not be completed even now.
             NotFound: a part does not exist.
         """
         self.limits.refuse_large(length)
@@ -83,6 +83,7 @@ class Uploads:
         if purpose.target is not None:
             current = await store.find_file(purpose.target)
             purpose.conditions.require(None if current is None else current.validators)
+            await store.refuse_conflict(purpose.target)
         return await store.uploads.create(
             purpose, length, self.limits.expiry(), self.limits.max_unfinished
         )

@@ -17,7 +17,14 @@ from chunkstore.http import create_app
 from chunkstore.store.base import Store
 from chunkstore.store.sqlite.store import SQLiteStore
 
-pytest.register_assert_rewrite("tests.store.conformance", "tests.store.upload_conformance")
+pytest.register_assert_rewrite(
+    "tests.store.conformance",
+    "tests.store.upload_conformance",
+    "tests.crash.load",
+    "tests.crash.inspection",
+)
+
+pytest_plugins = ["tests.crash.options"]
 
 # Small, so that small contents have many chunks.
 CHUNK_SIZE = 4096

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,14 +17,19 @@ _POLL_SECONDS = 0.02
 
 
 class ServerProcess:
-    """`chunkstore serve` in `folder`, on `port` (0: a free one), with more `options`."""
+    """`chunkstore serve` in `folder`, on `port` (0: a free one), with more `options`.
 
-    def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
+    `wrapper` is a command that runs the one that is appended to it, and becomes it.
+    """
+
+    def __init__(
+        self, folder: Path, *options: str, port: int = 0, wrapper: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         self.log = folder / "server.log"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*COMMAND, "serve", "--port", str(port), *options],
+                [*wrapper, *COMMAND, "serve", "--port", str(port), *options],
                 cwd=folder,
                 env=clean_environment(),
                 stdout=subprocess.PIPE,
@@ -54,6 +59,16 @@ class ServerProcess:
         """Send the server a signal."""
         self._process.send_signal(number)
 
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Keep the server from running within the context, wherever it is."""
+        self.signal(signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
     def wait(self) -> int:
         """Wait for the server's end; return its exit status."""
         status = self._process.wait(_END_SECONDS)
@@ -82,9 +97,11 @@ class ServerProcess:
 
 
 @contextmanager
-def served(folder: Path, *options: str, port: int = 0) -> Iterator[ServerProcess]:
+def served(
+    folder: Path, *options: str, port: int = 0, wrapper: Sequence[str] = ()
+) -> Iterator[ServerProcess]:
     """Run a server for the time of a context."""
-    server = ServerProcess(folder, *options, port=port)
+    server = ServerProcess(folder, *options, port=port, wrapper=wrapper)
     try:
         yield server
     finally:

@@ -1,9 +1,10 @@
-"""Programs that pip cannot install."""
+"""Programs and packages that pip cannot install."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -16,12 +17,23 @@ def require_program(name: str) -> str:
     """
     path = shutil.which(name)
     if path is None:
-        lack(f"{name} is not installed")
+        _do_without(f"{name} is not installed")
     return path
 
 
-def lack(what: str) -> NoReturn:
-    """Skip the test for `what`, or with REQUIRE_PROGRAMS set fail it."""
+def require_node_package(name: str) -> Path:
+    """Return the folder in which `npm install` put the package; as `require_program` without it.
+
+    NODE_PACKAGES names that folder.
+    """
+    require_program("node")
+    folder = Path(os.environ.get("NODE_PACKAGES", ""))
+    if not (folder / "node_modules" / name).is_dir():
+        _do_without(f"the npm package {name} is not installed in the folder NODE_PACKAGES names")
+    return folder.resolve()
+
+
+def _do_without(what: str) -> NoReturn:
     if os.environ.get("REQUIRE_PROGRAMS"):
         pytest.fail(what)
     pytest.skip(what)

@@ -11,9 +11,15 @@ from aiohttp.typedefs import Handler
 
 from chunkstore.errors import InvalidRequest, NotFound
 from chunkstore.http import files, folders, forms, lists, resumable, status, tus
-from chunkstore.http.context import FILE_RESOURCE, FOLDER_RESOURCE, SERVICE
+from chunkstore.http.context import (
+    FILE_RESOURCE,
+    FOLDER_RESOURCE,
+    SERVICE,
+    redirect_to_folder,
+)
 from chunkstore.http.cors import ORIGINS, cors_middleware, let_page_read
 from chunkstore.http.errors import MethodNotPossible, allowed_methods, problem_middleware
+from chunkstore.http.limits import DEFAULT_LIMITS, LIMITS, Limits
 from chunkstore.http.origin import same_origin_middleware
 from chunkstore.http.pages import set_up_templates, static_handler
 from chunkstore.http.streaming import defer_continue
@@ -27,6 +33,7 @@ from chunkstore.http.uploads import (
     uploads_of,
 )
 from chunkstore.memory import MemoryBudget
+from chunkstore.names import ROOT
 from chunkstore.service import Service
 from chunkstore.store.base import Store
 from chunkstore.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED, Uploads
@@ -42,6 +49,7 @@ def create_app(
     upload_expiry_seconds: float = DEFAULT_EXPIRY_SECONDS,
     max_unfinished: int | None = DEFAULT_MAX_UNFINISHED,
     cors_origins: Collection[str] = (),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> web.Application:
     """Return the server of `store` as an application, to be run or mounted in another.
 
@@ -50,11 +58,13 @@ def create_app(
     Resumable uploads last `upload_expiry_seconds` from their last progress on, and have at most
     `max_unfinished` bytes in the store until they are finished. Pages of `cors_origins`, like
     `https://example.org`, may use the server, `*` standing for any. Run it with
-    `auto_decompress=False`, as `chunkstore serve` does.
+    `auto_decompress=False`, as `chunkstore serve` does; of the `limits`, those on sending
+    bodies hold wherever it runs, those on connections under `http.protocol.ProblemRunner`.
     """
     app = web.Application(middlewares=[problem_middleware, cors_middleware, same_origin_middleware])
     app[ORIGINS] = frozenset(cors_origins)
     app[SERVICE] = Service(store, MemoryBudget(memory), max_file_size=max_file_size)
+    app[LIMITS] = limits
     _serve_uploads(
         app,
         Uploads(app[SERVICE], expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished),
@@ -64,6 +74,7 @@ def create_app(
     app.on_response_prepare.append(let_page_read)
     _add_files(app)
     _add_folders(app)
+    _add(app.router.add_resource("/files"), {"GET": _lead_to_root, "HEAD": _lead_to_root})
     _add(app.router.add_resource("/"), {"GET": lists.get, "HEAD": lists.get})
     _add(app.router.add_resource("/health/live"), {"GET": status.live, "HEAD": status.live})
     _add(app.router.add_resource("/health/ready"), {"GET": status.ready, "HEAD": status.ready})
@@ -148,6 +159,10 @@ async def _upload_options(request: web.Request) -> web.Response:
         **resumable.describe(uploads),
     }
     return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
+
+
+async def _lead_to_root(request: web.Request) -> web.Response:
+    return redirect_to_folder(request, ROOT)
 
 
 async def _options(request: web.Request) -> web.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
@@ -69,6 +70,13 @@ def names_root(app: web.Application) -> str:
 def path_of(app: web.Application, name: FileName | FolderName) -> str:
     """Return the URL path of a file or folder."""
     return names_root(app) + encode_path(name)
+
+
+def redirect_to_folder(request: web.Request, folder: FolderName) -> web.Response:
+    """Return the answer that leads to the folder's own URL, the query kept."""
+    query = request.rel_url.raw_query_string
+    location = path_of(request.app, folder) + (f"?{query}" if query else "")
+    return web.Response(status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": location})
 
 
 def _raw_name(request: web.Request) -> str:

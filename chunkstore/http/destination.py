@@ -52,14 +52,16 @@ def overwrite_of(request: web.Request) -> bool:
     return _OVERWRITE[value]
 
 
-def refuse_depth_but(request: web.Request, allowed: str) -> None:
-    """Refuse a Depth other than `allowed`: folders go whole.
+def depth_of(request: web.Request, *allowed: str) -> str:
+    """Return the Depth, which is `infinity` unless said otherwise.
 
     Raises:
-        InvalidRequest: the header says something else.
+        InvalidRequest: it is none of those `allowed`.
     """
-    if request.headers.get("Depth", allowed).strip().lower() != allowed:
-        raise InvalidRequest(f"Only Depth: {allowed} is possible here.")
+    depth = request.headers.get("Depth", "infinity").strip().lower()
+    if depth not in allowed:
+        raise InvalidRequest(f"Only Depth: {' or '.join(allowed)} is possible here.")
+    return depth
 
 
 def _destination_name(request: web.Request) -> str:

@@ -23,7 +23,7 @@ from chunkstore.http.pages import render
 PROBLEM_TYPE: Final = "application/problem+json"
 _TYPE_PREFIX: Final = "urn:chunkstore:problem:"
 _REGISTERED: Final = "https://iana.org/assignments/http-problem-types#"
-_RETRY_AFTER_SECONDS: Final = "5"
+RETRY_AFTER_SECONDS: Final = "5"
 
 _logger = logging.getLogger(__name__)
 
@@ -67,6 +67,10 @@ class UnknownExpectation(errors.InvalidRequest):
     """Only 100-continue can be expected."""
 
 
+class SlowBody(errors.InvalidRequest):
+    """The content came too slowly; what had arrived is forgotten."""
+
+
 class ElsewhereDestination(errors.InvalidRequest):
     """The destination is on another server."""
 
@@ -87,6 +91,7 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     UnsupportedMedia: Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media"),
     MethodNotPossible: Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed"),
     UnknownExpectation: Problem(HTTPStatus.EXPECTATION_FAILED, "unknown-expectation"),
+    SlowBody: Problem(HTTPStatus.REQUEST_TIMEOUT, "slow-request"),
     ElsewhereDestination: Problem(HTTPStatus.BAD_GATEWAY, "destination-elsewhere"),
     UnknownTusVersion: Problem(HTTPStatus.PRECONDITION_FAILED, "unknown-tus-version"),
     errors.InconsistentLength: Problem(
@@ -206,7 +211,7 @@ def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError
     if isinstance(error, errors.RangeNotSatisfiable):
         response.headers["Content-Range"] = f"bytes */{error.size}"
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = _RETRY_AFTER_SECONDS
+        response.headers["Retry-After"] = RETRY_AFTER_SECONDS
     if isinstance(error, MethodNotPossible):
         response.headers["Allow"] = allowed_methods(request)
     if isinstance(error, EncodedBody):

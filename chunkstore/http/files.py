@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
 
@@ -15,7 +16,14 @@ from chunkstore.conditional import (
 )
 from chunkstore.errors import NotFound, PreconditionFailed, TooLarge
 from chunkstore.http import resumable
-from chunkstore.http.context import conditions_of, file_name_of, path_of, service_of, store_of
+from chunkstore.http.context import (
+    conditions_of,
+    file_name_of,
+    path_of,
+    redirect_to_folder,
+    service_of,
+    store_of,
+)
 from chunkstore.http.destination import file_destination_of, overwrite_of
 from chunkstore.http.headers import format_disposition
 from chunkstore.http.incoming import committed_response, read_incoming
@@ -27,7 +35,10 @@ from chunkstore.http.streaming import (
 )
 from chunkstore.names import FileName, FolderName
 from chunkstore.ranges import ByteRange, parse_range
-from chunkstore.store.base import File
+from chunkstore.store.base import File, Store
+
+# Bodies up to this size are on their way before an answer could stop them.
+_SENT_AT_ONCE: Final = 64 * 1024
 
 
 async def get(request: web.Request) -> web.StreamResponse:
@@ -35,7 +46,7 @@ async def get(request: web.Request) -> web.StreamResponse:
     name = file_name_of(request)
     async with store_of(request).opened(name) as file:
         if file is None:
-            return await _redirect_to_folder(request, name)
+            return await _lead_to_folder(request, name)
         return await _answer(request, file)
 
 
@@ -71,13 +82,11 @@ async def _send(
     return await send_content(request, response, service, manifest, ranges[0])
 
 
-async def _redirect_to_folder(request: web.Request, name: FileName) -> web.Response:
+async def _lead_to_folder(request: web.Request, name: FileName) -> web.Response:
     folder = FolderName(name + "/")
     if not await store_of(request).folder_exists(folder):
         raise NotFound(f"There is no file {name!r}.")
-    return web.Response(
-        status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": path_of(request.app, folder)}
-    )
+    return redirect_to_folder(request, folder)
 
 
 def _validator_headers(file: File) -> dict[str, str]:
@@ -109,6 +118,7 @@ async def put(request: web.Request) -> web.Response:
         # The commit decides; this spares the client a body that would be sent for nothing.
         current = await service.store.find_file(incoming.name)
         incoming.conditions.require(None if current is None else current.validators)
+    await _refuse_conflict_early(request, service.store, incoming.name)
     async with service.receiving(checks) as receiver:
         await receiver.receive(read_body(request))
         commit = receiver.commit(incoming.name, incoming.media_type, incoming.conditions)
@@ -119,6 +129,13 @@ async def put(request: web.Request) -> web.Response:
 def _refuse_large(size: int | None, limit: int | None) -> None:
     if size is not None and limit is not None and size > limit:
         raise TooLarge(f"The content has {size} bytes; this server accepts {limit}.")
+
+
+async def _refuse_conflict_early(request: web.Request, store: Store, name: FileName) -> None:
+    """Spare the client a body that would be sent for nothing; again, the commit decides."""
+    size = request.content_length
+    if "Expect" in request.headers or size is None or size > _SENT_AT_ONCE:
+        await store.refuse_conflict(name)
 
 
 async def delete(request: web.Request) -> web.Response:

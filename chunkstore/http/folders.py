@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp import web
@@ -9,11 +11,7 @@ from aiohttp import web
 from chunkstore.conditional import UNTAGGED
 from chunkstore.errors import AlreadyExists, Forbidden, NameConflict, NotFound
 from chunkstore.http.context import conditions_of, folder_name_of, path_of, store_of
-from chunkstore.http.destination import (
-    folder_destination_of,
-    overwrite_of,
-    refuse_depth_but,
-)
+from chunkstore.http.destination import depth_of, folder_destination_of, overwrite_of
 from chunkstore.http.errors import MethodNotPossible
 from chunkstore.http.streaming import refuse_any_body
 from chunkstore.names import ROOT, FolderName
@@ -37,19 +35,17 @@ async def make(request: web.Request) -> web.Response:
 async def delete(request: web.Request) -> web.Response:
     """Remove a folder with all that is in it."""
     refuse_any_body(request)
-    refuse_depth_but(request, "infinity")
+    depth_of(request, "infinity")
     conditions_of(request).require(UNTAGGED)
     await store_of(request).delete_folder(_below_root(folder_name_of(request)))
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
 async def copy_or_move(request: web.Request) -> web.Response:
-    """Copy or rename a folder with all that is in it."""
+    """Copy or rename a folder with all that is in it; COPY with `Depth: 0` leaves that out."""
     refuse_any_body(request)
-    refuse_depth_but(request, "infinity")
+    transfer = _transfer_of(request)
     conditions_of(request).require(UNTAGGED)
-    store = store_of(request)
-    transfer = store.copy_folder if request.method == "COPY" else store.move_folder
     target = _below_root(folder_destination_of(request))
     replaced = await transfer(
         _below_root(folder_name_of(request)), target, overwrite=overwrite_of(request)
@@ -58,6 +54,15 @@ async def copy_or_move(request: web.Request) -> web.Response:
         return web.Response(status=HTTPStatus.NO_CONTENT)
     location = path_of(request.app, target)
     return web.Response(status=HTTPStatus.CREATED, headers={"Location": location})
+
+
+def _transfer_of(request: web.Request) -> Callable[..., Awaitable[bool]]:
+    store = store_of(request)
+    if request.method == "MOVE":
+        depth_of(request, "infinity")
+        return store.move_folder
+    depth = depth_of(request, "0", "infinity")
+    return partial(store.copy_folder, with_members=depth == "infinity")
 
 
 def _below_root(name: FolderName) -> FolderName:

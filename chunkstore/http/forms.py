@@ -19,7 +19,7 @@ from chunkstore.http.errors import UnsupportedMedia
 from chunkstore.http.headers import parse_media_type
 from chunkstore.http.negotiation import prefers_html
 from chunkstore.http.presentation import describe_committed
-from chunkstore.http.streaming import invite_body, read_body, refuse_encoded_body
+from chunkstore.http.streaming import BodyWaits, invite_body, read_body, refuse_encoded_body
 from chunkstore.names import FolderName, decode_path, parse_file_name
 from chunkstore.service import Service
 from chunkstore.store.base import Commit, Committed
@@ -41,6 +41,7 @@ _TOKEN: Final = r'(?P<token>[^";\s]+)'
 _PARAMETER: Final = re.compile(
     rf";[ \t]*(?P<key>[\w*]+)=(?:{_QUOTED}|{_TOKEN})", re.ASCII | re.DOTALL
 )
+_NO: Final = frozenset({b"", b"0", b"f", b"false", b"n", b"no", b"off"})
 _UTF_8: Final = "utf-8''"
 _BACKSLASHED: Final = re.compile(r'\\(["\\])')
 _ESCAPES: Final = {"%22": '"', "%0D": "\r", "%0A": "\n"}
@@ -60,7 +61,7 @@ async def post(request: web.Request) -> web.Response:
 async def _upload(request: web.Request, folder: FolderName) -> web.Response:
     """Store every file of the form, all in one transaction.
 
-    A field `overwrite` before the files lets them replace others of their name.
+    A field `overwrite` before the files lets them replace others of their name, unless it says no.
     """
     await invite_body(request)
     service = service_of(request)
@@ -77,27 +78,30 @@ async def _receive_files(
 ) -> list[Commit]:
     conditions = CREATE_ONLY
     commits: list[Commit] = []
-    async for part in _parts(request):
+    waits = BodyWaits(request)
+    async for part in _parts(request, waits):
         field, filename = _parse_disposition(part.headers.get("Content-Disposition", ""))
         if filename is None:
-            if await _read_limited(_pieces(part)) and field == "overwrite":
-                conditions = UNCONDITIONAL
+            value = await _read_limited(_pieces(part, waits))
+            if field == "overwrite":
+                conditions = CREATE_ONLY if value.strip().lower() in _NO else UNCONDITIONAL
         elif filename:
             name = parse_file_name(folder + filename)
             receiver = await receivers.enter_async_context(service.receiving())
-            await receiver.receive(_pieces(part))
+            await receiver.receive(_pieces(part, waits))
             await receiver.flush()
             media_type = parse_media_type(part.headers.get("Content-Type"), name)
             commits.append(receiver.commit(name, media_type, conditions))
     return commits
 
 
-async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
+async def _parts(request: web.Request, waits: BodyWaits) -> AsyncIterator[BodyPartReader]:
     with _malformed_refused():
         reader = await request.multipart()
     for _ in range(MAX_PARTS + 1):
         with _malformed_refused():
-            part = await reader.next()
+            async with waits.waiting():
+                part = await reader.next()
         if part is None:
             return
         if not isinstance(part, BodyPartReader):
@@ -106,10 +110,11 @@ async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
     raise TooLarge(f"A form can have {MAX_PARTS} parts.")
 
 
-async def _pieces(part: BodyPartReader) -> AsyncIterator[bytes]:
+async def _pieces(part: BodyPartReader, waits: BodyWaits) -> AsyncIterator[bytes]:
     while True:
         with _malformed_refused():
-            piece = await part.read_chunk(_PIECE_SIZE)
+            async with waits.waiting():
+                piece = await part.read_chunk(_PIECE_SIZE)
         if not piece:
             return
         yield bytes(piece)
@@ -167,7 +172,10 @@ async def _delete(request: web.Request, folder: FolderName) -> web.Response:
         raise InvalidRequest("The form is malformed.") from error
     if list(fields) != ["delete"] or len(fields["delete"]) != 1:
         raise InvalidRequest("The form has no field `delete` that names one file.")
-    await store_of(request).delete_file(parse_file_name(fields["delete"][0]))
+    name = parse_file_name(fields["delete"][0])
+    if not name.startswith(folder):
+        raise InvalidRequest(f"{name!r} does not lie in {folder!r}, where the form was sent.")
+    await store_of(request).delete_file(name)
     return _respond(request, folder, [])
 
 

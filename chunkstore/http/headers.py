@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -12,19 +11,11 @@ import http_sf
 
 from chunkstore.digest import ContentCheck
 from chunkstore.errors import InvalidRequest
+from chunkstore.media_types import guess_media_type
 
-DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
 _MAX_MEDIA_TYPE_SIZE: Final = 255
 # RFC 9110 §8.3.1; parameters are kept as they come.
 _MEDIA_TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:[ \t]*;[\x20-\x7e\t]*)?", re.ASCII)
-
-# Without the files of the system it runs on, so that every server guesses alike.
-_MEDIA_TYPES: Final = mimetypes.MimeTypes()
-_ENCODED_TYPES: Final = {
-    "gzip": "application/gzip",
-    "bzip2": "application/x-bzip2",
-    "xz": "application/x-xz",
-}
 
 # What a browser may show in place. Nothing here can carry a script: no HTML, SVG, XML or PDF.
 _INLINE_TYPES: Final = frozenset(
@@ -61,17 +52,6 @@ def parse_media_type(header: str | None, name: str) -> str:
     if len(media_type) > _MAX_MEDIA_TYPE_SIZE or not _MEDIA_TYPE.fullmatch(media_type):
         raise InvalidRequest("Content-Type is not a media type like text/plain.")
     return media_type
-
-
-def guess_media_type(name: str) -> str:
-    """Return the media type that the ending of `name` stands for."""
-    # The leading ./ keeps a name like data:x from being taken for a URL.
-    media_type, encoding = _MEDIA_TYPES.guess_type(f"./{name}")
-    if encoding is not None:
-        return _ENCODED_TYPES.get(encoding, DEFAULT_MEDIA_TYPE)
-    if media_type is None:
-        return DEFAULT_MEDIA_TYPE
-    return f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
 
 
 def format_disposition(name: str, media_type: str) -> str:

@@ -14,12 +14,14 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
+from chunkstore.http.connections import Watch, WatchedConnection
 from chunkstore.http.errors import Problem, problem_document
+from chunkstore.http.limits import DEFAULT_LIMITS, LIMITS
 
 _logger = logging.getLogger(__name__)
 
 
-class _Protocol(RequestHandler):
+class _Protocol(WatchedConnection):
     """A connection on which every error is a problem document."""
 
     __slots__ = ()
@@ -46,7 +48,7 @@ def _explain(status: HTTPStatus, error: HttpProcessingError) -> tuple[Problem, s
     return Problem(status, "malformed-request"), "This is not a request that HTTP allows."
 
 
-class _Server(web.Server):
+class _Server(Watch):
     """Makes such connections."""
 
     def __call__(self) -> RequestHandler:
@@ -54,10 +56,14 @@ class _Server(web.Server):
 
 
 class ProblemRunner(web.AppRunner):
-    """Runs an application so that every error is a problem document."""
+    """Runs an application so that every error is a problem document, within its limits."""
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         return _Server(
-            server.request_handler, request_factory=server.request_factory, **server._kwargs
+            server.request_handler,
+            limits=self.app.get(LIMITS, DEFAULT_LIMITS),
+            request_factory=server.request_factory,
+            handler_cancellation=server.handler_cancellation,
+            **server._kwargs,
         )

@@ -18,7 +18,7 @@ from aiohttp import HttpVersion11, web
 
 from chunkstore.appending import Addition, Ending
 from chunkstore.digest import ContentCheck
-from chunkstore.errors import InconsistentLength, InvalidRequest
+from chunkstore.errors import InconsistentLength, InvalidRequest, LengthExceeded
 from chunkstore.http.errors import UnsupportedMedia
 from chunkstore.http.headers import parse_digests
 from chunkstore.http.incoming import committed_response, read_incoming
@@ -128,7 +128,12 @@ async def _append(
 ) -> web.Response:
     """Append the body and answer: with `status`, or when that was all, as PUT does (§4.4.2)."""
     uploads = uploads_of(request)
-    upload = await uploads.append(upload_id, addition, read_body(request))
+    try:
+        upload = await uploads.append(upload_id, addition, read_body(request))
+    except LengthExceeded:
+        # What has come is not what the client meant to send, so nothing may go on with it.
+        await uploads.delete(upload_id)
+        raise
     announce(request, Upload_Offset=str(upload.offset))
     if not upload.whole:
         announce(request, Upload_Complete=_format_boolean(False))

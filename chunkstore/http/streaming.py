@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from aiohttp import HttpVersion11, web
 
 from chunkstore.errors import InvalidRequest
-from chunkstore.http.errors import EncodedBody, UnsupportedMedia
+from chunkstore.http.errors import EncodedBody, SlowBody, UnsupportedMedia
+from chunkstore.http.limits import LIMITS, Patience
 from chunkstore.manifest import Manifest
 from chunkstore.ranges import ByteRange
 from chunkstore.service import Service
@@ -33,10 +35,49 @@ async def invite_body(request: web.Request) -> None:
         request.writer.output_size = 0
 
 
+class BodyWaits:
+    """The waits for one request's body, which all go to the account of the client.
+
+    Only what is read within `waiting` counts. While the server is busy with what has come, or
+    waits for memory or its store, the client loses no time.
+    """
+
+    def __init__(self, request: web.Request) -> None:
+        self._content = request.content
+        self._patience = Patience(request.app[LIMITS])
+        self._seen = 0
+
+    @asynccontextmanager
+    async def waiting(self) -> AsyncIterator[None]:
+        """Read within the context.
+
+        Raises:
+            SlowBody: the client's time is used up.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(self._patience.timeout_seconds):
+                yield
+        except TimeoutError as error:
+            raise SlowBody from error
+        seen, self._seen = self._seen, self._content.total_bytes
+        self._patience.spend(loop.time() - began, self._seen - seen)
+
+
 async def read_body(request: web.Request) -> AsyncIterator[bytes]:
-    """Yield the request's body as it comes."""
+    """Yield the request's body as it comes.
+
+    Raises:
+        SlowBody: it does not come, or too slowly.
+    """
     await invite_body(request)
-    async for piece in request.content.iter_any():
+    waits = BodyWaits(request)
+    while True:
+        async with waits.waiting():
+            piece = await request.content.readany()
+        if not piece:
+            return
         yield piece
 
 

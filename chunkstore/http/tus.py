@@ -20,7 +20,7 @@ from aiohttp.typedefs import Handler
 from chunkstore.appending import Addition, Ending
 from chunkstore.conditional import format_http_date
 from chunkstore.digest import ContentCheck
-from chunkstore.errors import ContentMismatch, InvalidRequest
+from chunkstore.errors import ContentMismatch, InvalidRequest, UploadCompleted
 from chunkstore.finishing import nothing
 from chunkstore.http.context import conditions_of
 from chunkstore.http.errors import ChecksumMismatch, UnknownTusVersion, UnsupportedMedia
@@ -152,6 +152,12 @@ async def _append(request: web.Request, upload_id: str, addition: Addition) -> R
         return await uploads_of(request).append(upload_id, addition, body)
     except ContentMismatch as error:
         raise ChecksumMismatch from error
+    except UploadCompleted:
+        upload = await uploads_of(request).look(upload_id)
+        # Nothing more, where nothing more belongs: so a client asks that lost the last answer.
+        if addition.offset != upload.offset or request.content_length:
+            raise
+        return upload
 
 
 async def _finish(request: web.Request, upload: ResumableUpload) -> ResumableUpload:

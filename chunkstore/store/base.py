@@ -24,9 +24,9 @@ from typing import Literal
 from chunkstore.chunking import Chunk
 from chunkstore.conditional import UNCONDITIONAL, Conditions, Validators
 from chunkstore.digest import Digest
-from chunkstore.errors import NotFound
+from chunkstore.errors import NameConflict, NotFound
 from chunkstore.manifest import ChunkList, Manifest
-from chunkstore.names import ROOT, FileName, FolderName
+from chunkstore.names import ROOT, FileName, FolderName, ancestors
 from chunkstore.store.uploads import UploadStore
 
 
@@ -88,6 +88,19 @@ class ScrubReport:
     chunks: int
     size: int
     damaged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What one step of a backup copied; `size` is that of the chunks as stored.
+
+    `part`, from 0 to 1, is how much of the source has been gone through.
+    """
+
+    chunks: int
+    size: int
+    part: float
+    damage: Sequence[Damage] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +246,20 @@ class Store(ABC):
             raise NotFound(f"There is no file {name!r}.")
         return file
 
+    async def refuse_conflict(self, name: FileName) -> None:
+        """Fail if a commit of this name would for the names that there are now.
+
+        Raises:
+            NameConflict: as in `commit`.
+        """
+        if await self.find_file(name) is not None:
+            return
+        for folder in ancestors(name):
+            if await self.find_file(FileName(folder.removesuffix("/"))) is not None:
+                raise NameConflict(f"{folder.removesuffix('/')!r} is a file, so it holds no files.")
+        if await self.folder_exists(FolderName(name + "/")):
+            raise NameConflict(f"{name!r} is a folder.")
+
     @abstractmethod
     def opened(self, name: FileName) -> AbstractAsyncContextManager[File | None]:
         """Return the file for the time of a context, None if there is none.
@@ -318,9 +345,14 @@ class Store(ABC):
 
     @abstractmethod
     async def copy_folder(
-        self, source: FolderName, target: FolderName, *, overwrite: bool = True
+        self,
+        source: FolderName,
+        target: FolderName,
+        *,
+        overwrite: bool = True,
+        with_members: bool = True,
     ) -> bool:
-        """Copy the folder with all names under it; return whether that replaced a folder.
+        """Copy the folder with all names under it, or empty; return whether that replaced one.
 
         A folder that is replaced is gone with all that was in it (RFC 4918 §9.8.4).
 
@@ -379,6 +411,19 @@ class Store(ABC):
     @abstractmethod
     async def find_scrub_report(self) -> ScrubReport | None:
         """Return the last report, None if there was no scrub yet."""
+
+    @abstractmethod
+    def backup(self, destination: str) -> AsyncIterator[Copied]:
+        """Make `destination` a store with the files of this one, as they are at one moment.
+
+        Only chunks that it lacks are copied, in steps of a few MiB, each checked; a damaged one is
+        copied and told of. What it had besides is removed. Other calls may run meanwhile. One that
+        is interrupted leaves the files of the backup before, and the next goes on.
+
+        Raises:
+            StoreError: the destination cannot be opened.
+            Forbidden: it is a store of its own, not a backup of this one.
+        """
 
     @abstractmethod
     async def stats(self) -> Stats:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.steps import Visit
-from tests.programs import lack
+from tests.programs import require_node_package
 
 PHONE = {"width": 390, "height": 844}
 LONG = "a name without any place to break it, " + "x" * 60 + ".txt"
@@ -17,11 +14,9 @@ LONG = "a name without any place to break it, " + "x" * 60 + ".txt"
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """Return axe-core, which npm has; AXE_CORE says where its axe.min.js is."""
-    path = os.environ.get("AXE_CORE")
-    if path is None:
-        lack("AXE_CORE does not say where axe-core's axe.min.js is")
-    return Path(path).read_text(encoding="utf-8")
+    """Return the source of axe-core."""
+    folder = require_node_package("axe-core") / "node_modules" / "axe-core"
+    return (folder / "axe.min.js").read_text(encoding="utf-8")
 
 
 def test_without_javascript(visit: Visit, chromium: Browser) -> None:

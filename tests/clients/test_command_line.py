@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -124,6 +125,48 @@ def test_what_is_no_request_is_answered_with_a_problem(tmp_path: Path) -> None:
             assert int(head.split()[1]) == status
             assert b"Content-Type: application/problem+json" in head
             assert json.loads(body)["type"] == f"urn:chunkstore:problem:{slug}"
+
+
+def test_connections_over_the_limit_are_refused(tmp_path: Path) -> None:
+    with (
+        served(tmp_path, "--max-connections", "1") as server,
+        socket.create_connection(("127.0.0.1", server.port)) as only,
+    ):
+        only.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert only.recv(1000).startswith(b"HTTP/1.1 200 ")
+        with pytest.raises(HTTPError) as refused:
+            get(server, "")
+        assert refused.value.status == 503
+        assert refused.value.headers["Retry-After"]
+        refused.value.close()
+        only.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert only.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    ("option", "octets"),
+    [
+        ("--head-timeout", b"GET / HTTP/1.1\r\n"),
+        ("--idle-timeout", b"PUT /files/a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"),
+    ],
+)
+def test_a_slow_request_is_ended(tmp_path: Path, option: str, octets: bytes) -> None:
+    with (
+        served(tmp_path, option, "200ms") as server,
+        socket.create_connection(("127.0.0.1", server.port)) as raw,
+    ):
+        raw.sendall(octets)
+        assert raw.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_download_that_is_not_taken_is_broken_off(tmp_path: Path) -> None:
+    with served(tmp_path, "--idle-timeout", "5s") as server:
+        put(server, "a", bytes(1 << 23))
+        with socket.socket() as raw:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            raw.connect(("127.0.0.1", server.port))
+            raw.sendall(b"GET /files/a HTTP/1.1\r\nHost: x\r\n\r\n")
+            server.wait_for_log("takes nothing any more")
 
 
 def test_settings_come_from_the_environment_too(tmp_path: Path) -> None:
@@ -259,6 +302,8 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
         ("--compression", "gzip"),
         ("--min-free", "-1"),
         ("--scrub-rate", "0"),
+        ("--max-connections", "0"),
+        ("--min-rate", "fast"),
     ],
 )
 def test_an_option_that_makes_no_sense(tmp_path: Path, options: tuple[str, str]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -19,7 +19,10 @@ from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 from aiohttp.test_utils import TestClient, TestServer
 
 from chunkstore.http import create_app
+from chunkstore.http.context import SERVICE
+from chunkstore.http.limits import Limits
 from chunkstore.http.protocol import ProblemRunner
+from chunkstore.memory import MemoryBudget
 from chunkstore.store.base import Store
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.conftest import CHUNK_SIZE, RandomBytes
@@ -86,6 +89,34 @@ def serve(store: Store, aiohttp_server: AiohttpServer, aiohttp_client: AiohttpCl
         return await aiohttp_client(server)
 
     return start
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A client of a server with limits of its own, and the server's memory."""
+
+    client: Client
+    budget: MemoryBudget
+
+
+class ServeLimited(Protocol):
+    """Starts a server of the same store with `Limits`, and `memory` in bytes."""
+
+    def __call__(self, *, memory: int = MIB, **limits: Any) -> Awaitable[Limited]: ...  # noqa: ANN401
+
+
+@pytest.fixture
+async def limited(store: Store) -> AsyncIterator[ServeLimited]:
+    """Return what starts a server of the kind that `chunkstore serve` runs."""
+    async with AsyncExitStack() as servers:
+
+        async def start(*, memory: int = MIB, **limits: Any) -> Limited:  # noqa: ANN401
+            app = create_app(store, memory=memory, limits=Limits(**limits))
+            server = ServedAsInProduction(app)
+            client = await servers.enter_async_context(TestClient(server))
+            return Limited(client, app[SERVICE].budget)
+
+        yield start
 
 
 @pytest.fixture(params=["handlers are cancelled", "handlers are not cancelled"])

@@ -40,7 +40,7 @@ CASES = [
     Case("COPY", "/files/errors/a", (), 400, "invalid-request", "Bad Request"),
     Case("PATCH", "/files/errors/a", (), 405, "method-not-allowed", "Method Not Allowed"),
     Case("PROPFIND", "/files/", (), 405, "method-not-allowed", "Method Not Allowed"),
-    Case("POST", "/files/errors/a", (), 405, "method-not-allowed", "Method Not Allowed"),
+    Case("PATCH", "/files/errors/a", (), 405, "method-not-allowed", "Method Not Allowed"),
     Case("PUT", "/stats", (), 405, "method-not-allowed", "Method Not Allowed"),
     Case("POST", "/static/style.css", (), 405, "method-not-allowed", "Method Not Allowed"),
     Case("MKCOL", "/files/", (), 405, "method-not-allowed", "Method Not Allowed"),

@@ -337,13 +337,28 @@ async def test_depth(shared: Client, name: str, method: str, depth: str, status:
 
 
 @on_shared_server
-async def test_copy_of_depth_0_never_copies_more(shared: Client, name: str) -> None:
-    # RFC 4918 §9.8.3 has it make an empty folder; this server may say that it does not.
+async def test_copy_of_depth_0_has_no_members(shared: Client, name: str) -> None:
+    # RFC 4918 §9.8.3.
     await put(shared, f"{name}/a")
     lines = (f"Destination: /files/{name}-b/", "Depth: 0")
-    answer = await send(shared, "COPY", f"{name}/", *lines)
-    assert answer.status in (201, 400)
+    assert (await send(shared, "COPY", f"{name}/", *lines)).status == 201
+    assert await exists(shared, f"{name}-b/")
     assert await status_of(shared, f"{name}-b/a") == 404
+    assert await status_of(shared, f"{name}/a") == 200
+
+
+@on_shared_server
+async def test_copy_of_depth_0_replaces_a_folder_with_all_that_is_in_it(
+    shared: Client, name: str
+) -> None:
+    await put(shared, f"{name}/a")
+    await put(shared, f"{name}-b/b")
+    lines = (f"Destination: /files/{name}-b/", "Depth: 0")
+    assert (await send(shared, "COPY", f"{name}/", *lines, "Overwrite: F")).status == 412
+    assert await status_of(shared, f"{name}-b/b") == 200
+    assert (await send(shared, "COPY", f"{name}/", *lines)).status == 204
+    assert await status_of(shared, f"{name}-b/b") == 404
+    assert await exists(shared, f"{name}-b/")
 
 
 @on_shared_server

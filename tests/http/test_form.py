@@ -309,6 +309,29 @@ async def test_empty_overwrite_is_none(shared: Client, name: str) -> None:
 
 
 @on_shared_server
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [(b"no", 412), (b"No", 412), (b"false", 412), (b"0", 412), (b" ", 412), (b"on", 200)],
+)
+async def test_overwrite_may_say_no(shared: Client, name: str, value: bytes, status: int) -> None:
+    await put(shared, f"{name}/a", b"old")
+    body = part('name="overwrite"', value) + file("a", b"new") + END
+    assert (await post(shared, f"{name}/", body)).status == status
+    assert await read(shared, f"{name}/a") == (b"old" if status == 412 else b"new")
+
+
+@on_shared_server
+async def test_delete_form_of_one_folder_deletes_in_no_other(shared: Client, name: str) -> None:
+    await put(shared, f"{name}-b/a")
+    await put(shared, f"{name}/a")
+    answer = await post(shared, f"{name}/", f"delete={name}-b/a".encode(), URLENCODED)
+    assert answer.status == 400
+    assert await status_of(shared, f"{name}-b/a") == 200
+    answer = await post(shared, "", f"delete={name}-b/a".encode(), URLENCODED)
+    assert answer.status == 200
+
+
+@on_shared_server
 async def test_of_two_files_of_one_name_the_last_one_stays_if_so_wished(
     shared: Client, name: str
 ) -> None:
@@ -521,7 +544,9 @@ async def test_delete_button_sends_a_browser_back(shared: Client, name: str) -> 
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"delete={}", 404),
+        (b"delete={}/b", 404),
+        (b"delete={}", 400),
+        (b"delete={}-b/a", 400),
         (b"delete=", 400),
         (b"", 400),
         (b"other={}/a", 400),

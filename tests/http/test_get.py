@@ -107,6 +107,25 @@ async def test_folder_without_its_slash_leads_to_the_folder(shared: Client, name
 
 
 @on_shared_server
+async def test_way_to_the_folder_keeps_the_query(shared: Client, name: str) -> None:
+    await put(shared, f"{name}/a")
+    query = "prefix=%C3%A4&delimiter=&x=%0D%0A"
+    response = await shared.get(exactly(f"/files/{name}?{query}"), allow_redirects=False)
+    assert response.status == 308
+    assert response.headers["Location"] == f"/files/{name}/?{query}"
+
+
+@on_shared_server
+@pytest.mark.parametrize("query", ["", "?limit=1"])
+async def test_root_without_its_slash_leads_to_the_root(shared: Client, query: str) -> None:
+    for method in ("GET", "HEAD"):
+        response = await shared.request(method, f"/files{query}", allow_redirects=False)
+        assert response.status == 308
+        assert response.headers["Location"] == f"/files/{query}"
+    assert (await shared.put("/files", data=b"")).status == 405
+
+
+@on_shared_server
 async def test_http_1_0_is_answered_with_the_content_and_the_end_of_the_connection(
     shared: Client, name: str, random_bytes: RandomBytes
 ) -> None:

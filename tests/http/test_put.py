@@ -603,3 +603,19 @@ async def test_concurrent_puts_of_one_content_store_it_once(
     assert sum(one["new_chunks"] for one in told) == 4
     after = await stats(shared)
     assert [after[key] - before[key] for key in ("files", "contents", "chunks")] == [8, 1, 4]
+
+
+@on_shared_server
+@pytest.mark.parametrize("path", ["{}/b", "{}/b/c", "{}-folder"])
+@pytest.mark.parametrize("line", ["Expect: 100-continue", "X: y"])
+async def test_name_that_conflicts_is_refused_before_the_body(
+    shared: Client, name: str, path: str, line: str
+) -> None:
+    await put(shared, name)
+    await put(shared, f"{name}-folder/a")
+    target = f"/files/{path.format(name)}"
+    for length in ("Content-Length: 1000000", "Transfer-Encoding: chunked"):
+        # Not a byte of it is sent.
+        answer = await raw.ask(shared, raw.request("PUT", target, line, length))
+        assert answer.status == 409
+        assert answer.json()["type"].endswith(":name-conflict")

@@ -212,6 +212,27 @@ async def test_lengths_must_agree(shared: Client, name: str) -> None:
 
 
 @on_shared_server
+async def test_an_upload_that_outgrows_its_length_is_void(shared: Client, name: str) -> None:
+    path = await location_of(shared, name, b"12", Upload_Length="5")
+    body = [raw.chunked(b"34", b"56"), raw.LAST_CHUNK]
+    answer = await raw.ask(
+        shared,
+        raw.request(
+            "PATCH", path, "Upload-Offset: 2", "Upload-Complete: ?0", f"Content-Type: {PARTIAL}",
+            "Transfer-Encoding: chunked", body=b"".join(body),
+        ),
+    )  # fmt: skip
+    assert answer.status == 400
+    assert (await shared.head(path)).status == 404
+
+
+@on_shared_server
+async def test_a_name_that_cannot_be_is_refused_at_creation(shared: Client, name: str) -> None:
+    await put(shared, name)
+    await problem(await begin(shared, f"{name}/below"), 409)
+
+
+@on_shared_server
 async def test_a_complete_upload_takes_nothing_more(shared: Client, name: str) -> None:
     path = await location_of(shared, name, b"12")
     await append(shared, path, 2, b"", "?1")

@@ -1,9 +1,13 @@
-"""What attackers try: names, types, other sites' pages, requests within requests."""
+"""What attackers try: names, types, other sites' pages, requests within requests.
+
+`TESTS` says where all that went wrong in other servers is tested, here and in other modules.
+"""
 
 from __future__ import annotations
 
 from email.message import Message
 from email.utils import collapse_rfc2231_value
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -12,6 +16,66 @@ from tests.http import raw
 from tests.http.steps import Client, exactly, on_shared_server, put, read, status_of
 
 pytestmark = on_shared_server
+
+# What went wrong elsewhere, and the tests for it: the module's name, then the test's.
+TESTS = {
+    "script in stored files": """
+        security.only_harmless_types_are_shown_in_place page.nasty_names_are_mere_text
+        security.name_to_save_under""",
+    "names that lead elsewhere": """
+        security.name_that_is_not_possible security.name_is_decoded_once
+        security.all_spellings_are_one_file security.encoded_slash_meets_the_same_rules
+        security.static_files_are_no_way_out form.name_of_a_path_stays_in_its_folder""",
+    "names and headers that forge headers or log lines": """
+        security.name_to_save_under security.no_header_is_smuggled_through_the_media_type
+        security.control_character_reaches_no_log form.names_that_are_not_possible""",
+    "floods of ranges": """
+        ranges.more_than_a_hundred_are_not ranges.overlapping_ranges_do_not_multiply_the_content
+        head.range_flood_means_nothing""",
+    "requests that another site has a browser send": """
+        security.page_of_another_site_changes_nothing security.own_page_may_change_things
+        form.delete_form_of_one_folder_deletes_in_no_other""",
+    "slow and silent clients": """
+        slow_clients.head_that_does_not_end_is_answered_with_408
+        slow_clients.body_that_stops_leaves_nothing
+        slow_clients.body_slower_than_the_floor_is_ended
+        slow_clients.download_that_is_not_taken_is_broken_off
+        slow_clients.stalled_downloads_do_not_stop_another_client
+        slow_clients.one_connection_too_many_is_told_so
+        slow_clients.client_that_does_nothing_does_not_keep_its_place""",
+    "lengths that are not true": """
+        put.too_large_file_is_refused_before_it_is_sent
+        put.too_large_file_of_unknown_length_is_refused errors.malformed_request_is_refused""",
+    "bombs": """
+        put.encoded_content_is_not_taken form.encoded_form_is_not_taken form.malformed_form
+        form.largest_number_of_parts form.name_without_an_end_does_not_hold_the_server_up
+        errors.body_of_a_get_means_nothing""",
+    "digests taken for the content": "security.etag_of_a_content_gives_it_to_nobody",
+    "half files": """
+        put.upload_that_is_cut_changes_nothing put.short_upload_that_ends_early_changes_nothing
+        form.form_that_is_cut_stores_nothing form.all_files_or_none""",
+    "requests within requests": "security.no_request_hides_in_a_request",
+    "lists without an end": """
+        list.no_page_has_more_than_a_thousand_entries list.limit_that_is_not_possible""",
+}
+
+
+@pytest.mark.parametrize("line", TESTS)
+async def test_every_line_of_the_table_names_tests_that_there_are(line: str) -> None:
+    for entry in TESTS[line].split():
+        module, test = entry.split(".")
+        source = Path(__file__).with_name(f"test_{module}.py").read_text(encoding="utf-8")
+        assert f"def test_{test}(" in source, entry
+
+
+@pytest.mark.parametrize("octet", [b"\x1b", b"\x00", b"\x7f", b"\x08"])
+async def test_control_character_reaches_no_log(shared: Client, octet: bytes) -> None:
+    # The log has the target and the User-Agent as they came.
+    for octets in (
+        raw.request("GET", b"/files/" + octet),
+        raw.request("GET", "/files/", b"User-Agent: a" + octet + b"[2Jb"),
+    ):
+        assert (await raw.ask(shared, octets)).status == 400
 
 
 @pytest.mark.parametrize(

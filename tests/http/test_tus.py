@@ -242,6 +242,15 @@ async def test_other_overrides_are_refused(shared: Client, name: str, method: st
     await problem(await shared.post(path, headers=headers), 405)
 
 
+@on_shared_server
+async def test_the_last_request_can_be_repeated_without_bytes(shared: Client, name: str) -> None:
+    path = await create(shared, name, 3)
+    await appended(shared, path, 0, b"123")
+    again = await appended(shared, path, 3, b"")
+    assert again.headers["Content-Location"] == f"/files/{name}"
+    assert (await patch(shared, path, 3, b"4")).status == 400
+
+
 # Creation
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from chunkstore.chunking import Chunk
 from chunkstore.collect import collect_all
 from chunkstore.compression import NO_COMPRESSION, Compression
 from chunkstore.errors import (
@@ -21,6 +22,7 @@ from chunkstore.errors import (
     StoreError,
     StoreFull,
     StoreInUse,
+    StoreUnavailable,
     StoreUnusable,
 )
 from chunkstore.names import FileName, FolderName
@@ -287,7 +289,7 @@ async def count_commits(path: Path, work: Callable[[], Awaitable[object]]) -> in
     A frame's header tells at its fifth byte the size of the database if the frame ends a
     transaction, else 0 (https://www.sqlite.org/fileformat2.html#the_write_ahead_log).
     """
-    log = path.with_name(f"{path.name}-wal")
+    log = log_of(path)
 
     def commits() -> int:
         content = log.read_bytes()
@@ -334,6 +336,59 @@ async def test_new_content_is_refused_before_the_disk_is_full(path: Path) -> Non
         await store.delete_file(FileName("old"))
         assert await names(store) == ["known"]
         assert await get(store, "known") == b"old"
+
+
+MIB = 1024 * 1024
+
+
+async def test_the_log_is_bounded_under_a_large_upload(
+    path: Path, random_bytes: Callable[[int], bytes]
+) -> None:
+    store = await SQLiteStore.open(path, chunk_size=64 * 1024, log_bound=2 * MIB)
+    try:
+        await put(store, "before", bytes(MIB))
+        sizes = []
+        upload = store.begin()
+        for _ in range(8):
+            batch = [Chunk.of(random_bytes(64 * 1024)) for _ in range(16)]
+            # What this program reads at the same time is not in the way.
+            await asyncio.gather(upload.append(batch), get(store, "before"))
+            sizes.append(log_of(path).stat().st_size)
+        await upload.abort()
+    finally:
+        await store.close()
+    assert 2 * MIB <= max(sizes) < 4 * MIB
+
+
+async def test_the_log_is_bounded_under_a_reader_that_stays(
+    path: Path, random_bytes: Callable[[int], bytes]
+) -> None:
+    store = await SQLiteStore.open(path, chunk_size=CHUNK_SIZE, log_bound=MIB)
+    try:
+        await put(store, "old", b"old")
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT * FROM file").fetchall()
+            for index in range(64):
+                try:
+                    await put(store, f"new{index}", random_bytes(64 * CHUNK_SIZE))
+                except StoreUnavailable:
+                    break
+            else:
+                pytest.fail("nothing was refused")
+            assert index > 4
+            # What needs little room goes on.
+            assert await get(store, "old") == b"old"
+            await store.delete_file(FileName("old"))
+            assert log_of(path).stat().st_size < 6 * MIB
+        await put(store, "new", b"new")
+        assert await get(store, "new") == b"new"
+    finally:
+        await store.close()
+
+
+def log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
 
 
 class PausedLookups(SQLiteStore):

@@ -28,7 +28,8 @@ class Layer(NamedTuple):
 LAYERS = {
     "version": Layer("chunkstore"),
     "pure": Layer(
-        "errors digest chunking compression manifest names ranges conditional units",
+        "errors digest chunking compression manifest names ranges conditional units"
+        " media_types local_files",
         layers="pure",
     ),
     "memory": Layer("memory", frameworks="asyncio"),
@@ -41,7 +42,7 @@ LAYERS = {
     ),
     "open": Layer("store.open", layers="pure contract sqlite"),
     "service": Layer(
-        "service collect scrub appending finishing uploads",
+        "service collect scrub export imports appending finishing uploads",
         layers="pure memory contract service",
         frameworks="asyncio",
     ),
@@ -56,10 +57,17 @@ LAYERS = {
         layers="pure contract open service http config",
         frameworks="asyncio aiohttp",
     ),
+    "options": Layer("options", layers="pure", frameworks="click"),
+    "running": Layer("running", layers="pure", frameworks="asyncio"),
+    "administration": Layer(
+        "administration",
+        layers="pure memory contract open service http options running",
+        frameworks="asyncio click",
+    ),
     "cli": Layer(
         "cli",
-        layers="version pure contract open service http config server",
-        frameworks="asyncio click",
+        layers="version pure service http config server options running administration",
+        frameworks="click",
     ),
     "program": Layer("__main__", layers="cli"),
 }

@@ -35,7 +35,8 @@ from chunkstore.store.sqlite.writer import Writer
 _SPAN: Final = 10_000
 _CHUNKS_A_STEP: Final = 64
 _PLACES_A_STEP: Final = 4096
-_PAGES_A_STEP: Final = 512
+# Each may take a few pages of the log, also on a full disk: see `room`.
+_PAGES_A_STEP: Final = 256
 
 Chunk = tuple[int, int]
 

@@ -141,10 +141,12 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     """Open the one connection that writes; what it finds has not been looked at yet.
 
     `synchronous=FULL` is what lets a commit in WAL mode outlive a loss of power. Checkpoints are
-    left to the writer, which makes them when nobody waits for it.
+    left to the writer, which makes them when nobody waits for it. Debian's SQLite would overwrite
+    what is deleted with zeros, and so write as much to remove a chunk as to store it.
     """
     db = sqlite3.connect(
-        path,
+        f"{path.absolute().as_uri()}?mode=rwc",
+        uri=True,  # also for what is attached to it
         timeout=_BUSY_TIMEOUT_SECONDS,
         isolation_level=None,
         cached_statements=_CACHED_STATEMENTS,
@@ -152,6 +154,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA wal_autocheckpoint = 0")
+    db.execute("PRAGMA secure_delete = OFF").fetchall()
     db.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
     return db
 

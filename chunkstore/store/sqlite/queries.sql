@@ -8,6 +8,9 @@ SELECT value FROM setting WHERE name = :name;
 INSERT INTO setting (name, value) VALUES (:name, :value)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
+-- name: add_setting
+INSERT INTO setting (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING;
+
 -- name: find_chunk
 SELECT id, damaged FROM chunk WHERE digest = :digest;
 

@@ -1,7 +1,8 @@
 -- The schema, version 2. Times are microseconds since 1970 in UTC, sizes are bytes.
 -- References are foreign keys and nothing counts them: what can be derived is not stored.
 
--- How the store is set up: `chunk_size` of new contents; and `scrub`, the last report, as JSON.
+-- How the store is set up: its random `id`, `chunk_size` of new contents, `backup_of`, the id of the
+-- store that it is a backup of; and `scrub`, the last report, as JSON.
 CREATE TABLE setting (
     name TEXT PRIMARY KEY,
     value ANY NOT NULL

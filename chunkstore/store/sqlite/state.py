@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,8 +65,12 @@ def inspect(db: sqlite3.Connection) -> State:
 
 
 def recover(db: sqlite3.Connection, chunk_size: int | None) -> State:
-    """Forget the uploads of a process that died; record `chunk_size` unless it is None."""
+    """Forget the uploads of a process that died; record `chunk_size` unless it is None.
+
+    A store that has no id gets one, by which its backups know it.
+    """
     db.execute(QUERIES["delete_open_manifests"])
+    db.execute(QUERIES["add_setting"], {"name": "id", "value": secrets.token_hex(16)})
     wanted = chunk_size or read_state(db).chunk_size
     db.execute(QUERIES["put_setting"], {"name": "chunk_size", "value": wanted})
     return read_state(db)

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ from chunkstore.store.base import (
     Collected,
     Commit,
     Committed,
+    Copied,
     File,
     Listing,
     Scrubbed,
@@ -34,6 +35,7 @@ from chunkstore.store.base import (
     Upload,
 )
 from chunkstore.store.sqlite import collecting, contents, listing, schema, scrubbing, tree
+from chunkstore.store.sqlite.backup import copy_store
 from chunkstore.store.sqlite.collecting import Holds
 from chunkstore.store.sqlite.connection import Connection, ReaderPool, connect_writer
 from chunkstore.store.sqlite.contents import (
@@ -44,6 +46,7 @@ from chunkstore.store.sqlite.contents import (
     OpenManifest,
 )
 from chunkstore.store.sqlite.lock import acquire_lock
+from chunkstore.store.sqlite.room import Room
 from chunkstore.store.sqlite.state import (
     State,
     count,
@@ -55,7 +58,7 @@ from chunkstore.store.sqlite.state import (
     recover,
 )
 from chunkstore.store.sqlite.uploads import SQLiteUploads
-from chunkstore.store.sqlite.writer import Writer
+from chunkstore.store.sqlite.writer import LOG_BOUND, Writer
 
 _READERS: Final = 4
 # Less is compressed within its transaction, which takes less time than a reader's thread would.
@@ -143,6 +146,7 @@ class SQLiteStore(Store):
         chunk_size: int | None = None,
         compression: Compression = DEFAULT_COMPRESSION,
         min_free: int = 0,
+        log_bound: int = LOG_BOUND,
         read_only: bool = False,
         create: bool = True,
     ) -> SQLiteStore:
@@ -150,7 +154,8 @@ class SQLiteStore(Store):
 
         `chunk_size` becomes the store's for new contents; None keeps the one it has. New chunks
         are kept by `compression`, and refused where they would leave the file system less than
-        `min_free` bytes.
+        `min_free` bytes. The write-ahead log grows by little more than `log_bound` bytes, to four
+        times that if another program's reader keeps it from being emptied.
 
         Raises:
             StoreUnusable: it cannot be opened; a subclass says more where more is known.
@@ -169,7 +174,7 @@ class SQLiteStore(Store):
             return await cls._open_to_read(path, keeping)
         lock = await asyncio.to_thread(acquire_lock, path)
         try:
-            return await cls._open_to_write(path, lock, keeping, chunk_size)
+            return await cls._open_to_write(path, lock, keeping, chunk_size, log_bound)
         except BaseException:
             await asyncio.to_thread(lock.release)
             raise
@@ -186,7 +191,12 @@ class SQLiteStore(Store):
 
     @classmethod
     async def _open_to_write(
-        cls, path: Path, lock: FileLock, keeping: Keeping, chunk_size: int | None
+        cls,
+        path: Path,
+        lock: FileLock,
+        keeping: Keeping,
+        chunk_size: int | None,
+        log_bound: int,
     ) -> SQLiteStore:
         try:
             connection = await Connection.open(partial(connect_writer, path))
@@ -204,7 +214,7 @@ class SQLiteStore(Store):
         return cls(
             path,
             readers=readers,
-            writer=Writer(connection),
+            writer=Writer(connection, Room(path), log_bound=log_bound),
             lock=lock,
             keeping=keeping,
             state=state,
@@ -340,26 +350,23 @@ class SQLiteStore(Store):
         await self._writer.run(partial(tree.delete_folder, name=name))
 
     async def copy_folder(
-        self, source: FolderName, target: FolderName, *, overwrite: bool = True
+        self,
+        source: FolderName,
+        target: FolderName,
+        *,
+        overwrite: bool = True,
+        with_members: bool = True,
     ) -> bool:
-        return await self._transfer_folder(source, target, overwrite, keep_source=True)
+        transfer = tree.copy_folder if with_members else tree.copy_folder_alone
+        return await self._writer.run(
+            partial(transfer, source=source, target=target, overwrite=overwrite)
+        )
 
     async def move_folder(
         self, source: FolderName, target: FolderName, *, overwrite: bool = True
     ) -> bool:
-        return await self._transfer_folder(source, target, overwrite, keep_source=False)
-
-    async def _transfer_folder(
-        self, source: FolderName, target: FolderName, overwrite: bool, *, keep_source: bool
-    ) -> bool:
         return await self._writer.run(
-            partial(
-                tree.transfer_folder,
-                source=source,
-                target=target,
-                keep_source=keep_source,
-                overwrite=overwrite,
-            )
+            partial(tree.move_folder, source=source, target=target, overwrite=overwrite)
         )
 
     async def list_files(
@@ -389,6 +396,20 @@ class SQLiteStore(Store):
 
     async def find_scrub_report(self) -> ScrubReport | None:
         return await self._readers.run(find_scrub_report)
+
+    async def backup(self, destination: str) -> AsyncIterator[Copied]:
+        try:
+            target = await SQLiteStore.open(Path(destination), chunk_size=self._chunk_size)
+        except StoreUnusable as error:
+            raise StoreError(f"{destination} cannot be opened: {error}") from error
+        try:
+            async with aclosing(copy_store(self._path, target._writer)) as steps:
+                async for copied in steps:
+                    yield copied
+            async for _ in target.collect(0):
+                pass
+        finally:
+            await target.close()
 
     async def stats(self) -> Stats:
         files, chunks = await self._readers.run(count)

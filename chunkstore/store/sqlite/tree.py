@@ -136,15 +136,37 @@ def delete_folder(db: sqlite3.Connection, name: FolderName) -> None:
     _delete_below(db, name)
 
 
-def transfer_folder(
-    db: sqlite3.Connection,
-    source: FolderName,
-    target: FolderName,
-    *,
-    keep_source: bool,
-    overwrite: bool,
+def copy_folder(
+    db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
 ) -> bool:
-    """Copy or move a folder; return whether that replaced one."""
+    """Copy a folder with all that is in it; return whether that replaced one."""
+    replaced = _make_way(db, source, target, overwrite=overwrite)
+    _transfer_below(db, source, target, "copy")
+    return replaced
+
+
+def copy_folder_alone(
+    db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
+) -> bool:
+    """Copy a folder with nothing in it; return whether that replaced one."""
+    replaced = _make_way(db, source, target, overwrite=overwrite)
+    db.execute(QUERIES["make_folder"], {"name": target, "now": now_microseconds()})
+    return replaced
+
+
+def move_folder(
+    db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
+) -> bool:
+    """Rename a folder with all that is in it; return whether that replaced one."""
+    replaced = _make_way(db, source, target, overwrite=overwrite)
+    _transfer_below(db, source, target, "move")
+    return replaced
+
+
+def _make_way(
+    db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
+) -> bool:
+    """Clear the place where a folder goes; return whether there was a folder."""
     _require_folder(db, source)
     if source.startswith(target) or target.startswith(source):
         raise Forbidden("The destination is the folder itself, lies in it, or holds it.")
@@ -154,13 +176,17 @@ def transfer_folder(
     elif not overwrite:
         raise AlreadyExists(f"There is a folder {target!r}, and the request forbids to replace it.")
     _delete_below(db, target)
+    return replaced
+
+
+def _transfer_below(
+    db: sqlite3.Connection, source: FolderName, target: FolderName, verb: str
+) -> None:
     _refuse_long_names(db, source, target)
     bounds = below(source)
     change = {**bounds, "target": target, "skip": len(source) + 1, "now": now_microseconds()}
-    verb = "copy" if keep_source else "move"
     db.execute(QUERIES[f"{verb}_files_below"], change)
     db.execute(QUERIES[f"{verb}_folders_below"], change)
-    return replaced
 
 
 def _require_folder(db: sqlite3.Connection, name: FolderName) -> None:

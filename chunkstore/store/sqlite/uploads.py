@@ -98,7 +98,7 @@ class SQLiteUploads(UploadStore):
                 keeping=self._keeping,
                 encodings=encodings,
             ),
-            size=sum(len(chunk.content) for chunk in append.chunks),
+            size=_written(append),
         )
 
     async def join(self, upload_id: str, part_id: str, epoch: int, expires: datetime) -> None:
@@ -138,6 +138,11 @@ class _Row:
         if count is None:
             count = self.upload.offset // self.chunk_size
         return OpenManifest(self.manifest, self.chunk_size, count)
+
+
+def _written(append: Append) -> int:
+    tail = b"" if append.progress is None else append.progress.tail
+    return sum(len(chunk.content) for chunk in append.chunks) + len(tail)
 
 
 def _find(db: sqlite3.Connection, upload_id: str) -> _Row | None:
@@ -343,7 +348,7 @@ def _to_purpose(row: Sequence[Any], parts: Sequence[str]) -> Purpose:
         ),
         checks={name: b64decode(value) for name, value in json.loads(checks).items()},
         metadata=metadata,
-        parts=parts,
+        parts=tuple(parts),
     )
 
 

@@ -8,6 +8,10 @@ A commit in WAL mode writes to the log only; a checkpoint carries the log into t
 made here as well, when the writer has been idle for a moment or when the log has grown to its
 bound, and never inside a commit. No other connection ever commits or checkpoints: two that do at
 the same moment can corrupt the database before SQLite 3.51.3.
+
+A checkpoint lets the log begin anew once no reader needs it. This program's own readers need it for
+milliseconds; another program's may hold it for as long as it likes. When the log has grown to some
+times its bound on that account, content is refused until that reader is gone.
 """
 
 from __future__ import annotations
@@ -21,8 +25,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from chunkstore.errors import ChunkstoreError, StoreError
+from chunkstore.errors import ChunkstoreError, StoreError, StoreUnavailable
 from chunkstore.store.sqlite.connection import Connection, Job
+from chunkstore.store.sqlite.room import Room, checkpoint
 
 T = TypeVar("T")
 
@@ -30,8 +35,16 @@ T = TypeVar("T")
 _BATCH_JOBS: Final = 256
 _BATCH_SIZE: Final = 8 * 1024 * 1024
 _LOG_SIZE_OF_A_JOB: Final = 64 * 1024
-_LOG_BOUND: Final = 256 * 1024 * 1024
+LOG_BOUND: Final = 256 * 1024 * 1024
+# In bounds: how often a checkpoint that a reader was in the way of is tried again, and where
+# the log is full.
+_RETRY: Final = 1 / 4
+_FULL: Final = 4
 _IDLE_SECONDS: Final = 1.0
+
+_LOG_FULL: Final = (
+    "Another program reads the database and keeps its log from being emptied; try again later."
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -50,28 +63,69 @@ class _Refusal:
     error: ChunkstoreError
 
 
+@dataclass(slots=True)
+class _Log:
+    """About how many bytes the write-ahead log has, and what follows from that."""
+
+    bound: int
+    size: int = 0
+    checkpoint_at: float = 0
+
+    def __post_init__(self) -> None:
+        self.emptied()
+
+    def emptied(self) -> None:
+        """Note that it begins anew."""
+        self.size = 0
+        self.checkpoint_at = self.bound
+
+    def stayed(self, size: int) -> None:
+        """Note that a reader was in the way of a checkpoint, or that it failed."""
+        self.size = size
+        self.checkpoint_at = size + self.bound * _RETRY
+
+    @property
+    def due(self) -> bool:
+        """Whether to try a checkpoint now."""
+        return self.size >= self.checkpoint_at or self.full
+
+    @property
+    def full(self) -> bool:
+        """Whether it must not grow by contents."""
+        return self.size >= self.bound * _FULL
+
+
 class Writer:
     """Runs jobs that change the database, in the order in which they come.
 
-    A job may be run a second time after the first was rolled back, so it keeps no state.
+    A job may be run a second time after the first was rolled back, so it keeps no state. Once the
+    log has `log_bound` bytes it is carried into the database.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, room: Room, *, log_bound: int = LOG_BOUND) -> None:
         self._connection = connection
+        self._room = room
         self._queue: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
-        self._log_size = 0
+        self._log = _Log(log_bound)
         self._idle_timer: asyncio.TimerHandle | None = None
 
     async def run(self, job: Job[T], *, size: int = 0) -> T:
         """Run `job`, which writes about `size` bytes; return its result once that is durable.
 
         A caller that is cancelled before its job's turn withdraws it.
+
+        Raises:
+            StoreUnavailable: it would write content while the log is full.
         """
         result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(job, size, result))
         self._wake()
         return await result
+
+    async def run_alone(self, job: Job[T]) -> T:
+        """Run a job that changes the connection and cannot be in a transaction; none must wait."""
+        return await self._connection.run(job)
 
     async def close(self) -> None:
         """Run what waits, checkpoint and close the connection."""
@@ -91,12 +145,12 @@ class Writer:
     async def _work(self) -> None:
         try:
             while self._queue:
+                if self._log.due:
+                    await self._checkpoint("RESTART")
                 await self._run_batch(self._take_batch())
-                if self._log_size >= _LOG_BOUND:
-                    await self._checkpoint("PASSIVE")
         finally:
             self._worker = None
-        if self._log_size:
+        if self._log.size:
             loop = asyncio.get_running_loop()
             self._idle_timer = loop.call_later(_IDLE_SECONDS, self._start_idle_checkpoint)
 
@@ -105,18 +159,23 @@ class Writer:
         size = 0
         while self._queue and len(batch) < _BATCH_JOBS and size < _BATCH_SIZE:
             waiting = self._queue.popleft()
-            if not waiting.result.cancelled():
-                batch.append(waiting)
-                size += waiting.size
+            if waiting.result.cancelled():
+                continue
+            if waiting.size and self._log.full:
+                waiting.result.set_exception(StoreUnavailable(_LOG_FULL))
+                continue
+            batch.append(waiting)
+            size += waiting.size
         return batch
 
     async def _run_batch(self, batch: Sequence[_Waiting]) -> None:
         if not batch:
             return
-        self._log_size += sum(waiting.size + _LOG_SIZE_OF_A_JOB for waiting in batch)
+        size = sum(waiting.size for waiting in batch)
+        self._log.size += size + len(batch) * _LOG_SIZE_OF_A_JOB
         try:
             outcomes = await self._connection.run(
-                partial(_transact, [waiting.job for waiting in batch])
+                partial(_transact, [waiting.job for waiting in batch], self._room, size)
             )
         except Exception as error:
             await self._run_apart(batch, error)
@@ -148,11 +207,15 @@ class Writer:
 
     async def _checkpoint(self, mode: str) -> None:
         """Carry the log into the database as far as readers allow; failing is not fatal."""
-        self._log_size = 0
         try:
-            await self._connection.run(partial(_checkpoint, mode=mode))
+            size = await self._connection.run(partial(checkpoint, mode=mode))
         except StoreError:
             _logger.warning("The checkpoint failed; it will be tried again.", exc_info=True)
+            size = self._log.size
+        if size:
+            self._log.stayed(size)
+        else:
+            self._log.emptied()
 
     def _cancel_idle_timer(self) -> None:
         if self._idle_timer is not None:
@@ -169,7 +232,8 @@ def _settle(waiting: _Waiting, outcome: Any) -> None:  # noqa: ANN401 - jobs ret
         waiting.result.set_result(outcome)
 
 
-def _transact(jobs: Sequence[Job[Any]], db: sqlite3.Connection) -> list[Any]:
+def _transact(jobs: Sequence[Job[Any]], room: Room, size: int, db: sqlite3.Connection) -> list[Any]:
+    room.make(db, size)
     db.execute("BEGIN IMMEDIATE")
     try:
         outcomes = [_attempt(job, db) for job in jobs]
@@ -192,7 +256,3 @@ def _attempt(job: Job[T], db: sqlite3.Connection) -> T | _Refusal:
         outcome = _Refusal(error)
     db.execute("RELEASE job")
     return outcome
-
-
-def _checkpoint(db: sqlite3.Connection, mode: str) -> None:
-    db.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()

@@ -1,0 +1,267 @@
+"""The commands that look after a store, each on the database itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from chunkstore.collect import collect_all, format_collected
+from chunkstore.errors import InvalidRequest, StoreInUse
+from chunkstore.export import export_tree
+from chunkstore.http.app import DEFAULT_MEMORY
+from chunkstore.http.presentation import describe_stats
+from chunkstore.imports import import_tree, scan_tree
+from chunkstore.memory import MemoryBudget
+from chunkstore.names import ROOT, FolderName
+from chunkstore.options import FOLDER, SETTINGS, db_option, grace_option
+from chunkstore.running import run
+from chunkstore.scrub import format_damage, format_report, scrub_all
+from chunkstore.service import Service
+from chunkstore.store.base import (
+    Collected,
+    Committed,
+    Copied,
+    File,
+    Scrubbed,
+    ScrubReport,
+    Stats,
+    Store,
+)
+from chunkstore.store.open import open_store
+from chunkstore.units import format_size
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+PATH: Final = click.Path(path_type=Path)
+_STEPS: Final = 1000
+
+
+@click.command(context_settings=SETTINGS)
+@db_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def stats(db: str, *, as_json: bool) -> None:
+    """Tell what the store holds."""
+    found = run(_read_stats(db), db)
+    if as_json:
+        click.echo(json.dumps(describe_stats(found), indent=2))
+    else:
+        click.echo(_format_stats(found))
+
+
+@click.command(context_settings=SETTINGS)
+@db_option
+@grace_option
+@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+def collect(db: str, grace_seconds: float, *, dry_run: bool) -> None:
+    """Remove what no file needs any more, and give its space back.
+
+    A server that runs does so by itself; while it has the store open, this can be a --dry-run only.
+    """
+    removed = run(_collect(db, grace_seconds, dry_run=dry_run), db)
+    click.echo(f"{'Would remove' if dry_run else 'Removed'} {format_collected(removed)}.")
+
+
+@click.command(context_settings=SETTINGS)
+@db_option
+def scrub(db: str) -> None:
+    """Check all that is stored against its digests; the exit status is 1 if something is damaged.
+
+    A server does so by itself. While one has the store open, this only tells of what is damaged;
+    otherwise it is noted too, and the next upload that brings it repairs it.
+    """
+    report = run(_scrub(db), db)
+    click.echo(f"Checked {format_report(report)}.")
+    sys.exit(1 if report.damaged else 0)
+
+
+async def _scrub(db: str) -> ScrubReport:
+    try:
+        async with _opened(db, create=False) as store:
+            report = await _show_scrub(store)
+            await store.put_scrub_report(report)
+            return report
+    except StoreInUse:
+        click.echo("A server has the store open: damage is told of, not noted.", err=True)
+    async with _opened(db, read_only=True) as store:
+        return await _show_scrub(store)
+
+
+async def _show_scrub(store: Store) -> ScrubReport:
+    total = (await store.stats()).stored_size
+    with _progress("Scrubbing", total) as bar:
+
+        def show(step: Scrubbed) -> None:
+            bar.update(step.size)
+            for damage in step.damage:
+                click.echo(format_damage(damage))
+
+        return await scrub_all(store, show)
+
+
+@click.command(context_settings=SETTINGS)
+@db_option
+@click.argument("destination")
+def backup(db: str, destination: str) -> None:
+    """Copy the store, as it is at one moment, to the database DESTINATION, also while it is served.
+
+    The next backup to the same place copies only chunks that it lacks. A backup is a store, which
+    `serve --db` opens. The exit status is 1 if something is damaged.
+    """
+    copied, damaged = run(_backup(db, destination), db)
+    click.echo(f"Copied {copied.chunks:,} new chunks, {format_size(copied.size)}.")
+    if damaged:
+        sys.exit(f"chunkstore: {damaged:,} chunks are damaged.")
+
+
+async def _backup(db: str, destination: str) -> tuple[Copied, int]:
+    damaged = 0
+    total = Copied(0, 0, 0.0)
+    async with _opened(db, read_only=True) as store:
+        with _progress("Copying", _STEPS) as bar:
+            async for step in store.backup(destination):
+                bar.update(max(0, int(step.part * _STEPS) - bar.pos))
+                total = Copied(total.chunks + step.chunks, total.size + step.size, step.part)
+                for damage in step.damage:
+                    click.echo(format_damage(damage))
+                    damaged += 1
+    return total, damaged
+
+
+@click.command("export", context_settings=SETTINGS)
+@db_option
+@click.option("--from", "source", type=FOLDER, default=ROOT, help="Only what is in this folder.")
+@click.option("--overwrite", is_flag=True, help="Replace files that have another content.")
+@click.argument("folder", type=PATH)
+def export_command(db: str, source: FolderName, folder: Path, *, overwrite: bool) -> None:
+    """Write all files into FOLDER, also while the store is served.
+
+    What is there with the same content already stays as it is.
+    """
+    count, size = run(_export(db, source, folder, overwrite=overwrite), db)
+    click.echo(f"Exported {count:,} files, {format_size(size)}.")
+
+
+async def _export(db: str, source: FolderName, folder: Path, *, overwrite: bool) -> tuple[int, int]:
+    count = size = 0
+    async with _opened(db, read_only=True) as store:
+        with _progress("Exporting", (await store.stats()).logical_size) as bar:
+
+            def show(file: File) -> None:
+                nonlocal count, size
+                bar.update(file.manifest.size)
+                count += 1
+                size += file.manifest.size
+
+            await export_tree(_service(store), folder, show, source=source, overwrite=overwrite)
+    return count, size
+
+
+@click.command("import", context_settings=SETTINGS)
+@db_option
+@click.option("--into", "target", type=FOLDER, default=ROOT, help="The folder to put them in.")
+@click.option("--overwrite", is_flag=True, help="Replace files that have another content.")
+@click.option("--skip", is_flag=True, help="Leave out what cannot be in a store, and go on.")
+@click.argument("folder", type=PATH)
+def import_command(
+    db: str, target: FolderName, folder: Path, *, overwrite: bool, skip: bool
+) -> None:
+    """Put all files of FOLDER into the store, which no server has open meanwhile.
+
+    Nothing is imported if FOLDER holds what cannot be in a store: symbolic links, devices, names
+    with control characters.
+    """
+    count, size, new = run(_import(db, target, folder, overwrite=overwrite, skip=skip), db)
+    click.echo(
+        f"Imported {count:,} files, {format_size(size)}, of which {format_size(new)} were new."
+    )
+
+
+async def _import(
+    db: str, target: FolderName, folder: Path, *, overwrite: bool, skip: bool
+) -> tuple[int, int, int]:
+    count = size = new = 0
+    tree = await asyncio.to_thread(scan_tree, folder, target)
+    for refusal in tree.refused:
+        click.echo(refusal, err=True)
+    if tree.refused and not skip:
+        raise InvalidRequest("Nothing was imported; --skip leaves these out.")
+    async with _opened(db) as store:
+        with _progress("Importing", tree.size) as bar:
+
+            def show(committed: Committed) -> None:
+                nonlocal count, size, new
+                bar.update(committed.file.manifest.size)
+                count += 1
+                size += committed.file.manifest.size
+                new += committed.new_size
+
+            await import_tree(_service(store), tree, show, overwrite=overwrite)
+    return count, size, new
+
+
+async def _collect(db: str, grace_seconds: float, *, dry_run: bool) -> Collected:
+    async with _opened(db, read_only=dry_run, create=False) as store:
+        return await collect_all(store, grace_seconds, dry_run=dry_run)
+
+
+async def _read_stats(db: str) -> Stats:
+    async with _opened(db, read_only=True) as store:
+        return await store.stats()
+
+
+def _service(store: Store) -> Service:
+    return Service(store, MemoryBudget(DEFAULT_MEMORY))
+
+
+def _progress(label: str, total: int) -> ProgressBar[int]:
+    """Return a bar on the terminal, if there is one."""
+    hidden = not sys.stderr.isatty()
+    return click.progressbar(length=total, label=label, file=sys.stderr, hidden=hidden)
+
+
+@asynccontextmanager
+async def _opened(db: str, *, read_only: bool = False, create: bool = True) -> AsyncIterator[Store]:
+    store = await open_store(db, read_only=read_only, create=create)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _format_stats(found: Stats) -> str:
+    scrubbed = found.scrub
+    rows = {
+        "files": f"{found.files:,}",
+        "contents": f"{found.contents:,}",
+        "chunks": f"{found.chunks:,} of {format_size(found.chunk_size)}",
+        "logical size": format_size(found.logical_size),
+        "unique size": format_size(found.unique_size),
+        "stored size": format_size(found.stored_size),
+        "ratio": _format_ratio(found.ratio),
+        "deduplication": _format_ratio(found.deduplication),
+        "compression": _format_ratio(found.compression),
+        "database size": format_size(found.database_size),
+        "damaged chunks": f"{found.damaged:,}",
+        "last scrub": "-" if scrubbed is None else _format_scrub(scrubbed),
+        **found.versions,
+    }
+    return "\n".join(f"{label:14} {value}" for label, value in rows.items())
+
+
+def _format_scrub(report: ScrubReport) -> str:
+    return f"{report.finished:%Y-%m-%d %H:%M} UTC: {format_report(report)}"
+
+
+def _format_ratio(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.3f}"
+
+
+COMMANDS: Final = (stats, collect, scrub, backup, export_command, import_command)

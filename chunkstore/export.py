@@ -1,0 +1,147 @@
+"""Export: the files of a store as a tree of files in a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import stat
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Final
+
+from chunkstore.digest import ContentHasher, Digest
+from chunkstore.errors import AlreadyExists, Forbidden, NotFound, StoreDamaged
+from chunkstore.local_files import naming
+from chunkstore.names import ROOT, FileName, FolderName
+from chunkstore.service import Service
+from chunkstore.store.base import File, Store
+
+_PIECE_SIZE: Final = 1024 * 1024
+
+
+async def export_tree(
+    service: Service,
+    folder: Path,
+    on_file: Callable[[File], object],
+    *,
+    source: FolderName = ROOT,
+    overwrite: bool = False,
+) -> None:
+    """Write all files and folders below `source` into `folder`; tell `on_file` of each file.
+
+    A file is there whole or not at all, with the time it was last modified. One that is there
+    with the same content already is left as it is.
+
+    Raises:
+        NotFound: there is no folder `source`.
+        AlreadyExists: there is another file in the place of one, and `overwrite` is false.
+        Forbidden: a symbolic link or a file stands where a folder is needed.
+        LocalFileError: the file system cannot hold a name, or failed.
+    """
+    if not await service.store.folder_exists(source):
+        raise NotFound(f"There is no folder {source!r}.")
+    with naming(folder):
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    async with aclosing(_walk(service.store, source)) as entries:
+        async for entry in entries:
+            path = folder / entry.removeprefix(source)
+            if entry.endswith("/"):
+                await asyncio.to_thread(_make_folder, path)
+            else:
+                await _export_file(service, FileName(entry), path, on_file, overwrite=overwrite)
+
+
+async def _walk(store: Store, folder: FolderName) -> AsyncGenerator[str, None]:
+    """Yield the names of all files and folders below `folder`, each after those it lies in."""
+    after = None
+    while True:
+        page = await store.list_files(folder, delimiter="/", after=after)
+        for file in page.files:
+            yield file.name
+        for inner in page.folders:
+            yield inner
+            async for entry in _walk(store, inner):
+                yield entry
+        after = page.next
+        if after is None:
+            return
+
+
+def _make_folder(path: Path) -> None:
+    with naming(path):
+        path.mkdir(exist_ok=True)
+    if path.is_symlink():
+        raise Forbidden(f"{path} is a symbolic link; nothing is written beyond it.")
+
+
+async def _export_file(
+    service: Service,
+    name: FileName,
+    path: Path,
+    on_file: Callable[[File], object],
+    *,
+    overwrite: bool,
+) -> None:
+    async with service.store.opened(name) as file:
+        if file is None:
+            return
+        try:
+            if not await asyncio.to_thread(_is_there, path, file, overwrite=overwrite):
+                await _write(service, file, path)
+        except StoreDamaged:
+            # A server beside this process may have replaced the file and collected the content.
+            now = await service.store.find_file(name)
+            if now is not None and now.manifest == file.manifest:
+                raise
+        else:
+            on_file(file)
+            return
+    await _export_file(service, name, path, on_file, overwrite=overwrite)
+
+
+def _is_there(path: Path, file: File, *, overwrite: bool) -> bool:
+    """Whether the file is at `path` with its content already.
+
+    Raises:
+        AlreadyExists: something else is, which must not be overwritten.
+    """
+    with naming(path):
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return False
+        alike = stat.S_ISREG(found.st_mode) and found.st_size == file.manifest.size
+        if alike and _digest_of(path) == file.manifest.digest:
+            return True
+    if not overwrite or stat.S_ISDIR(found.st_mode):
+        raise AlreadyExists(f"{path} is there already, with another content.")
+    return False
+
+
+def _digest_of(path: Path) -> Digest:
+    hasher = ContentHasher()
+    with path.open("rb") as content:
+        while piece := content.read(_PIECE_SIZE):
+            hasher.update(piece)
+    return hasher.digest()
+
+
+async def _write(service: Service, file: File, path: Path) -> None:
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    with naming(path):
+        try:
+            with await asyncio.to_thread(part.open, "xb") as target:
+                async with aclosing(service.stream(file.manifest, 0, file.manifest.size)) as pieces:
+                    async for piece in pieces:
+                        await asyncio.to_thread(target.write, piece)
+            await asyncio.to_thread(_finish, part, path, file)
+        finally:
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+
+
+def _finish(part: Path, path: Path, file: File) -> None:
+    modified = file.modified.timestamp()
+    os.utime(part, (modified, modified))
+    part.replace(path)

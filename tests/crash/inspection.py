@@ -1,0 +1,79 @@
+"""What must be true of a database whatever its server went through, asked without its server.
+
+The questions are asked of a copy, because opening a database recovers its log: that is left to
+the next server.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+from chunkstore.collect import collect_all
+from chunkstore.store.sqlite.store import SQLiteStore
+from tests.process import run_command
+
+DATABASE = "chunkstore.db"
+
+# Each returns the number of rows that should not be there.
+_INCOMPLETE = """
+SELECT count(*) FROM manifest
+WHERE digest IS NULL OR size IS NOT (
+    SELECT coalesce(sum(chunk.size), 0)
+    FROM manifest_chunk JOIN chunk ON chunk.id = manifest_chunk.chunk
+    WHERE manifest_chunk.manifest = manifest.id
+) OR (
+    SELECT count(*) IS NOT coalesce(max(seq) + 1, 0) FROM manifest_chunk
+    WHERE manifest_chunk.manifest = manifest.id
+)
+"""
+_UNUSED = """
+SELECT (SELECT count(*) FROM manifest WHERE id NOT IN (SELECT manifest FROM file))
+     + (SELECT count(*) FROM chunk WHERE id NOT IN (SELECT chunk FROM manifest_chunk))
+     + (SELECT count(*) FROM chunk_data WHERE id NOT IN (SELECT id FROM chunk))
+"""
+
+
+async def check_database(folder: Path, scratch: Path) -> None:
+    """Check a copy of the database in `folder`, made in `scratch`: whole, sound, collectable."""
+    copy = _copy(folder, scratch)
+    check_soundness(copy)
+    scrubbed = scrub(copy)
+    assert scrubbed.returncode == 0, scrubbed.stdout + scrubbed.stderr
+    store = await SQLiteStore.open(copy, create=False)
+    try:
+        await collect_all(store, 0)
+    finally:
+        await store.close()
+    check_soundness(copy)
+    assert _number(copy, _INCOMPLETE) == 0, "a content is not complete"
+    assert _number(copy, _UNUSED) == 0, "a collection left what nothing needs"
+
+
+def check_soundness(database: Path) -> None:
+    """Check SQLite's own account of the file, and every reference."""
+    with closing(sqlite3.connect(database)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def scrub(database: Path) -> subprocess.CompletedProcess[str]:
+    """Run `chunkstore scrub`."""
+    return run_command(database.parent, "scrub", "--db", str(database))
+
+
+def _copy(folder: Path, scratch: Path) -> Path:
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    for path in (folder / DATABASE, folder / f"{DATABASE}-wal"):
+        if path.exists():
+            shutil.copy(path, scratch)
+    return scratch / DATABASE
+
+
+def _number(database: Path, query: str) -> int:
+    with closing(sqlite3.connect(database)) as db:
+        return int(db.execute(query).fetchone()[0])
