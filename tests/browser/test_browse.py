@@ -147,11 +147,11 @@ def test_sort_and_filter(visit: Visit) -> None:
     visit.put("folder/x")
     page = visit.open()
     assert visit.shown() == ["folder/", "C", "a", "ab", "b"]
-    size = page.get_by_role("columnheader", name="Size")
-    size.get_by_role("button").click()
-    expect(size).to_have_attribute("aria-sort", "ascending")
+    header = page.get_by_role("columnheader", name="Size")
+    header.get_by_role("button").click()
+    expect(header).to_have_attribute("aria-sort", "ascending")
     assert visit.shown() == ["folder/", "b", "a", "C", "ab"]
-    size.get_by_role("button").click()
+    header.get_by_role("button").click()
     assert visit.shown() == ["folder/", "ab", "C", "a", "b"]
     page.get_by_role("searchbox").fill("B")
     expect(page.locator("#count")).to_have_text("2 matches")

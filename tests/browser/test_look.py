@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.browser.steps import Visit
 from tests.programs import require_node_package
 
-PHONE = {"width": 390, "height": 844}
+PHONE = ViewportSize(width=390, height=844)
 LONG = "a name without any place to break it, " + "x" * 60 + ".txt"
 
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """Return the script of axe-core."""
-    script = require_node_package("axe-core") / "node_modules/axe-core/axe.min.js"
-    return script.read_text(encoding="utf-8")
+    """Return the source of axe-core."""
+    folder = require_node_package("axe-core") / "node_modules" / "axe-core"
+    return (folder / "axe.min.js").read_text(encoding="utf-8")
 
 
 def test_without_javascript(visit: Visit, chromium: Browser) -> None:

@@ -129,7 +129,7 @@ async def browse(client: Client, url: str | URL, status: int = 200) -> Page:
 def directives_of(policy: str) -> dict[str, str]:
     """Return what a Content-Security-Policy says of each thing."""
     pairs = (directive.split(maxsplit=1) for directive in policy.split(";"))
-    return dict(pairs)  # type: ignore[arg-type]
+    return dict(pairs)
 
 
 @on_shared_server
@@ -250,7 +250,7 @@ async def test_parts_are_there(shared: Client, relation: str, media_type: str) -
 
 @on_shared_server
 async def test_script_is_there_and_so_is_all_that_it_imports(shared: Client) -> None:
-    wanted, seen = {"page.js"}, set()
+    wanted, seen = {"page.js"}, set[str]()
     while wanted - seen:
         part = (wanted - seen).pop()
         async with shared.get(f"/static/{part}") as response:
