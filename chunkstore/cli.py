@@ -14,6 +14,7 @@ from chunkstore.config import DEFAULT_MIN_FREE, ServeConfig
 from chunkstore.limits import DEFAULT_LIMITS
 from chunkstore.memory import DEFAULT_MEMORY
 from chunkstore.options import (
+    BASE_PATH,
     CHUNK_SIZE,
     COMPRESSION,
     DURATION,
@@ -46,6 +47,13 @@ def cli() -> None:
     show_default=True,
     type=click.IntRange(0, 65535),
     help="The port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--base-path",
+    type=BASE_PATH,
+    default="/",
+    show_default=True,
+    help="The path under which a reverse proxy passes requests on, which it does not strip.",
 )
 @click.option(
     "--chunk-size",

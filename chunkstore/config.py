@@ -15,20 +15,22 @@ DEFAULT_MIN_FREE: Final = 512 * 1024 * 1024
 class ServeConfig:
     """How to serve. Sizes are bytes; None leaves a bound out or a setting as it is.
 
-    `db` is where the store is; `chunk_size` that of new contents; `memory` bounds what all
-    requests together hold of contents. New chunks are kept by `compression`, and refused where the
-    file system would have less than `min_free` left. Every `collect_seconds`, 0 for never, what has
-    been unused and is older than `grace_seconds` is removed. Once the last scrub is `scrub_seconds`
-    ago, 0 for never, there is another, of at most `scrub_rate` bytes a second. `max_connections`
-    may be open at once; `head_seconds`, `idle_seconds` and `min_rate`, in bytes per second, bound
-    the patience with slow clients, 0 meaning no bound. Resumable uploads last
-    `upload_expiry_seconds` from their last progress on, and have `max_unfinished` bytes in the
-    store at most until they are finished. Pages of `cors_origins` may use the server.
+    `db` is where the store is; `base_path` the path that all URLs begin with; `chunk_size` that of
+    new contents; `memory` bounds what all requests together hold of contents. New chunks are kept
+    by `compression`, and refused where the file system would have less than `min_free` left. Every
+    `collect_seconds`, 0 for never, what has been unused and is older than `grace_seconds` is
+    removed. Once the last scrub is `scrub_seconds` ago, 0 for never, there is another, of at most
+    `scrub_rate` bytes a second. `max_connections` may be open at once; `head_seconds`,
+    `idle_seconds` and `min_rate`, in bytes per second, bound the patience with slow clients, 0
+    meaning no bound. Resumable uploads last `upload_expiry_seconds` from their last progress on,
+    and have `max_unfinished` bytes in the store at most until they are finished. Pages of
+    `cors_origins` may use the server.
     """
 
     db: str
     host: str
     port: int
+    base_path: str
     chunk_size: int | None
     compression: Compression
     min_free: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -40,7 +41,15 @@ def _positive(number: int) -> int:
     return number
 
 
+def _parse_base_path(text: str) -> str:
+    segments = text.strip("/").split("/") if text.strip("/") else []
+    if any(segment in ("", ".", "..") or quote(segment) != segment for segment in segments):
+        raise ValueError(f"{text!r} is not a path like /store/ of letters, digits and - . _ ~")
+    return "/".join(["", *segments, ""])
+
+
 SIZE = Parsed("size", parse_size)
+BASE_PATH = Parsed("path", _parse_base_path)
 CHUNK_SIZE = Parsed("size", lambda text: check_chunk_size(parse_size(text)))
 RATE = Parsed("size", lambda text: _positive(parse_size(text)))
 COMPRESSION = Parsed("compression", Compression.parse)

@@ -17,6 +17,7 @@ from chunkstore.collect import collect_every
 from chunkstore.config import ServeConfig
 from chunkstore.errors import ChunkstoreError
 from chunkstore.http import create_app
+from chunkstore.http.app import mount
 from chunkstore.http.draining import Drain
 from chunkstore.http.protocol import ProblemRunner
 from chunkstore.limits import Limits
@@ -67,7 +68,7 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
             cors_origins=config.cors_origins,
             limits=_limits_of(config),
         )
-        async with _upkeep(store, config), _listening(app, config) as url:
+        async with _upkeep(store, config), _listening(mount(app, config.base_path), config) as url:
             _stop_on_signals(stop)
             announce(url)
             await stop.wait()
@@ -133,7 +134,7 @@ async def _listening(app: web.Application, config: ServeConfig) -> AsyncIterator
         except OSError as error:
             raise CannotListen(_why_not(error, config)) from error
         host, port = runner.addresses[0][:2]
-        yield f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}{config.base_path}"
         await site.stop()
         _logger.info("Stopping: requests under way may end, no new ones are accepted.")
         await drain.wait(config.shutdown_seconds)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 COMMAND = (sys.executable, "-m", "chunkstore")
 _END_SECONDS = 300
@@ -42,7 +43,9 @@ class ServerProcess:
             self.wait()
             raise RuntimeError(self.log.read_text())
         self.url = self.announcement.rpartition(" ")[2]
-        self.port = int(self.url.rstrip("/").rpartition(":")[2])
+        port_told = urlsplit(self.url).port
+        assert port_told is not None
+        self.port = port_told
         self.pid = self._process.pid
 
     def stop(self) -> int:

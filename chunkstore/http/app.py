@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp import web
@@ -18,7 +19,13 @@ from chunkstore.http.context import (
     redirect_to_folder,
 )
 from chunkstore.http.cors import ORIGINS, cors_middleware, let_page_read
-from chunkstore.http.errors import MethodNotPossible, allowed_methods, problem_middleware
+from chunkstore.http.errors import (
+    MethodNotPossible,
+    Problem,
+    allowed_methods,
+    problem_document,
+    problem_middleware,
+)
 from chunkstore.http.origin import same_origin_middleware
 from chunkstore.http.pages import set_up_templates, static_handler
 from chunkstore.http.streaming import defer_continue
@@ -80,6 +87,29 @@ def create_app(
     nowhere = app.router.add_resource("/{path:(?s:.*)}")
     nowhere.add_route("*", _refuse_path, expect_handler=defer_continue)
     return app
+
+
+def mount(app: web.Application, base_path: str) -> web.Application:
+    """Return an application that has `app` at `base_path`, `/` or a path like `/store/`."""
+    prefix = base_path.rstrip("/")
+    if not prefix:
+        return app
+    outer = web.Application()
+    outer[LIMITS] = app[LIMITS]
+    # Before the application, which takes its own path without the slash too.
+    outer.router.add_get(prefix, partial(_lead_to_base, base_path=prefix + "/"))
+    outer.add_subapp(prefix, app)
+    outer.router.add_route("*", "/{path:(?s:.*)}", partial(_refuse_outside, base_path=prefix))
+    return outer
+
+
+async def _lead_to_base(request: web.Request, base_path: str) -> web.Response:
+    return web.Response(status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": base_path})
+
+
+async def _refuse_outside(request: web.Request, base_path: str) -> web.Response:
+    problem = Problem(HTTPStatus.NOT_FOUND, "not-found")
+    return problem_document(problem, f"Nothing is here; everything is under {base_path}/.")
 
 
 def _add_files(app: web.Application) -> None:
