@@ -48,7 +48,7 @@ def wav() -> bytes:
 
 def test_new_folder_rename_delete(visit: Visit) -> None:
     visit.expected = {"405", "412"}
-    visit.put("a.txt", b"a")
+    visit.made().put("a.txt", b"a")
     page = visit.open()
     page.get_by_role("button", name="New folder").click()
     visit.answer("Create", "neu & ä")
@@ -161,7 +161,7 @@ def test_sort_and_filter(visit: Visit) -> None:
 
 
 def test_keyboard_alone(visit: Visit) -> None:
-    visit.put("a.txt", b"a")
+    visit.made().put("a.txt", b"a")
     page = visit.open()
     visit.row("a.txt").get_by_role("link").focus()
     page.keyboard.press("Tab")

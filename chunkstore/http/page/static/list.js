@@ -69,6 +69,13 @@ async function tell(load) {
   try {
     await load();
   } catch (error) {
+    if (error.status === 404) {
+      // A folder that nobody made is gone with the last name in it; an upload brings it back.
+      body.replaceChildren();
+      more.replaceChildren();
+      showCount();
+      return;
+    }
     showError(`The list could not be loaded. ${error.message}`);
   }
 }
