@@ -17,12 +17,14 @@ from tests.browser.steps import KIB, Visit
 from tests.process import served
 
 MANY = 10_000
+PAGE = 200
 _PLANT = """
     WITH RECURSIVE number(value) AS (
         SELECT 1 UNION ALL SELECT value + 1 FROM number WHERE value < ?
     )
     INSERT INTO file (name, manifest, media_type, created, modified)
-    SELECT printf('many/%05d', value), manifest, media_type, created, modified FROM number, file
+    SELECT printf('%s/%05d', ?, value), manifest, media_type, created, modified
+    FROM number, file WHERE name = 'many/00000'
 """
 
 
@@ -186,20 +188,28 @@ def test_many_files(chromium: Browser, tmp_path: Path) -> None:
     with served(tmp_path) as server:
         Visit(chromium.new_context(), server, "many", tmp_path).put("00000")
     with closing(sqlite3.connect(tmp_path / "chunkstore.db")) as db, db:
-        db.execute(_PLANT, (MANY - 1,))
+        for folder, count in (("few", PAGE), ("many", MANY - 1)):
+            db.execute(_PLANT, (count, folder))
     with served(tmp_path) as server:
+        few = Visit(chromium.new_context(), server, "few", tmp_path)
         visit = Visit(chromium.new_context(), server, "many", tmp_path)
-        visit.context.request.get(server.url)
-        started = time.monotonic()
-        page = visit.open()
-        expect(page.locator("#count")).to_contain_text("200 entries shown")
-        seconds = time.monotonic() - started
+        # The first time of each also starts what the second finds running.
+        for one in (few, visit):
+            seconds_to_open(one)
+        # As long as any page takes, not fifty times that; the rest is the machine's noise.
+        assert seconds_to_open(visit) < 5 * seconds_to_open(few)
+        page = visit.page
         page.get_by_role("link", name="Show more").click()
         expect(page.locator("#count")).to_contain_text("400 entries shown")
         assert visit.shown() == [f"{number:05}" for number in range(400)]
         page.get_by_role("searchbox").fill("0999")
         expect(page.locator("#count")).to_contain_text("10 matches")
         assert visit.shown() == [f"{number:05}" for number in range(9990, 10_000)]
+        few.end()
         visit.end()
-    # It takes as long as any page, not as ten thousand rows would.
-    assert seconds < 20
+
+
+def seconds_to_open(visit: Visit) -> float:
+    started = time.monotonic()
+    expect(visit.open().locator("#count")).to_contain_text(f"{PAGE} entries")
+    return time.monotonic() - started
