@@ -66,7 +66,9 @@ async def create(request: web.Request) -> web.Response:
     incoming = read_incoming(request)
     complete = _complete_of(request)
     if complete is None:
-        raise InvalidRequest("Upload-Complete must say whether the body is all there is.")
+        raise InvalidRequest(
+            "Upload-Complete must say whether the body is all there is; forms are sent to folders."
+        )
     purpose = Purpose(
         kind=UploadKind.FILE,
         target=incoming.name,
