@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import pytest
+
+# Where Debian puts servers, which is not on every user's path.
+_SYSTEM_PROGRAMS: Final = "/usr/sbin"
 
 
 def require_program(name: str) -> str:
@@ -15,7 +18,7 @@ def require_program(name: str) -> str:
 
     With REQUIRE_PROGRAMS set, the test fails instead.
     """
-    path = shutil.which(name)
+    path = shutil.which(name) or shutil.which(name, path=_SYSTEM_PROGRAMS)
     if path is None:
         _do_without(f"{name} is not installed")
     return path

@@ -13,10 +13,10 @@ import aiohttp
 import pytest
 
 from chunkstore.digest import Digest
-from tests.crash.inspection import DATABASE, check_database, scrub
+from tests.crash.inspection import DATABASE, check_database
 from tests.crash.load import read_folder, require_problem, session_with
 from tests.crash.operations import CHUNK_SIZE
-from tests.process import served
+from tests.process import run_command, served
 
 CHUNKS = 200
 FLIPS = 4
@@ -92,7 +92,7 @@ async def check_each_chunk(session: aiohttp.ClientSession, damaged: set[int]) ->
 
 def check_report(folder: Path, damaged: set[int]) -> None:
     """Check that scrub names each damaged chunk and the files that it is part of."""
-    result = scrub(folder / DATABASE)
+    result = run_command(folder, "scrub")
     assert result.returncode == 1
     lines = [line for line in result.stdout.splitlines() if line.startswith("chunk ")]
     assert len(lines) == len(damaged)
