@@ -13,6 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
+from chunkstore.allocator import share_one_heap
 from chunkstore.collect import collect_every
 from chunkstore.config import ServeConfig
 from chunkstore.errors import ChunkstoreError
@@ -50,6 +51,7 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
         StoreUnusable: the store cannot be opened.
         CannotListen: the address is not to be had.
     """
+    share_one_heap()
     _allow_open_files(config.max_connections + _OTHER_FILES)
     stop = asyncio.Event()
     store = await open_store(

@@ -13,15 +13,16 @@ import pytest
 _SYSTEM_PROGRAMS: Final = "/usr/sbin"
 
 
-def require_program(name: str) -> str:
-    """Return where the program `name` is; skip the test where there is none.
+def require_program(*names: str) -> str:
+    """Return where the first of these programs is that there is; skip the test without any.
 
     With REQUIRE_PROGRAMS set, the test fails instead.
     """
-    path = shutil.which(name) or shutil.which(name, path=_SYSTEM_PROGRAMS)
-    if path is None:
-        _do_without(f"{name} is not installed")
-    return path
+    for name in names:
+        path = shutil.which(name) or shutil.which(name, path=_SYSTEM_PROGRAMS)
+        if path is not None:
+            return path
+    _do_without(f"{' or '.join(names)} is not installed")
 
 
 def require_node_package(name: str) -> Path:

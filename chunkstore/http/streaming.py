@@ -19,6 +19,9 @@ from chunkstore.ranges import ByteRange
 from chunkstore.service import Service
 
 _BOUNDARY_BYTES: Final = 16
+# All that has come in one piece would be several times as much, for each upload, outside of the
+# memory budget.
+_PIECE_SIZE: Final = 64 * 1024
 
 
 async def defer_continue(request: web.Request) -> None:
@@ -76,7 +79,7 @@ async def read_body(request: web.Request) -> AsyncIterator[bytes]:
     waits = BodyWaits(request)
     while True:
         async with waits.waiting():
-            piece = await request.content.readany()
+            piece = await request.content.read(_PIECE_SIZE)
         if not piece:
             return
         yield piece

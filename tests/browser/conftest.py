@@ -12,13 +12,14 @@ from tests.browser.steps import Visit
 from tests.process import ServerProcess, served
 from tests.programs import require_program
 
-_PROGRAM = "chromium"
+# Debian's packages. The first is Chromium without its desktop, and opens a page in half the time.
+_PROGRAMS = ("chromium-headless-shell", "chromium")
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """Return the system's Chromium; it fetches none."""
-    program = require_program(_PROGRAM)
+    program = require_program(*_PROGRAMS)
     with sync_playwright() as playwright:
         # Without its sandbox it also runs as root, as in CI; it sees pages of ours only.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])

@@ -114,7 +114,8 @@ class Visit:
 
     def upload(self, name: str) -> Locator:
         """Return the row of an upload."""
-        return self.page.locator("#uploads li", has_text=name)
+        named = self.page.locator(".name").get_by_text(name, exact=True)
+        return self.page.locator("#uploads li", has=named)
 
     def uploaded(self, count: int) -> None:
         """Wait until so many uploads are done and none is not."""

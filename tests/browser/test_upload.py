@@ -26,7 +26,7 @@ def test_upload_by_button(visit: Visit) -> None:
     for name, content in contents.items():
         assert visit.read(name) == content
         expect(visit.row(name)).to_be_visible()
-    row = visit.upload("bin")
+    row = visit.upload("ä & <b>.bin")
     expect(row).to_contain_text("all of it new")
     row.get_by_text("Digest").click()
     expect(row.locator("code")).to_have_text(blake3(BIG).hexdigest())
