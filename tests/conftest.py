@@ -24,7 +24,7 @@ pytest.register_assert_rewrite(
     "tests.crash.inspection",
 )
 
-pytest_plugins = ["tests.crash.options"]
+pytest_plugins = ["tests.crash.options", "tests.clients.options"]
 
 # Small, so that small contents have many chunks.
 CHUNK_SIZE = 4096

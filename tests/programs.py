@@ -18,11 +18,11 @@ def require_program(*names: str) -> str:
 
     With REQUIRE_PROGRAMS set, the test fails instead.
     """
-    for name in names:
-        path = shutil.which(name) or shutil.which(name, path=_SYSTEM_PROGRAMS)
-        if path is not None:
-            return path
-    _do_without(f"{' or '.join(names)} is not installed")
+    found = (shutil.which(name) or shutil.which(name, path=_SYSTEM_PROGRAMS) for name in names)
+    path = next(filter(None, found), None)
+    if path is None:
+        _do_without(f"{' or '.join(names)} is not installed")
+    return path
 
 
 def require_node_package(name: str) -> Path:

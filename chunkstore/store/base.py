@@ -332,13 +332,5 @@ class Store(ABC):
         """Return what the store holds."""
 
     @abstractmethod
-    async def ping(self) -> None:
-        """Return if the store answers.
-
-        Raises:
-            StoreError: it does not.
-        """
-
-    @abstractmethod
     async def close(self) -> None:
         """Finish what runs, make it durable and let go of the database."""

@@ -18,11 +18,11 @@ import pytest
 
 from tests.clients.test_resumable_uploads import (
     MODES,
-    NAME,
-    SIZE,
+    check_content,
     end,
     start,
     wait_for_chunks,
+    write_content,
 )
 from tests.conftest import RandomBytes
 from tests.process import ServerProcess, served
@@ -164,10 +164,9 @@ def test_a_body_beyond_the_limit_is_refused_by_the_proxy(url: str) -> None:
 
 @pytest.mark.parametrize("mode", ["tuspy", "tus-js-client-draft-05"])
 def test_uploads_resume_through_the_proxy(
-    tmp_path: Path, server: ServerProcess, url: str, random_bytes: RandomBytes, mode: str
+    tmp_path: Path, server: ServerProcess, url: str, pytestconfig: pytest.Config, mode: str
 ) -> None:
-    content = random_bytes(SIZE)
-    (tmp_path / "content").write_bytes(content)
+    write_content(tmp_path, pytestconfig)
     client = start(tmp_path, MODES[mode], url)
     wait_for_chunks(client, 4)
     server.kill()
@@ -175,7 +174,7 @@ def test_uploads_resume_through_the_proxy(
     with served(tmp_path, "--base-path", "/store/", port=server.port):
         out = end(start(tmp_path, MODES[mode], url))
         assert out.startswith("resumed\n")
-        assert call("GET", f"{url}files/{NAME}").body == content
+        check_content(tmp_path, url)
 
 
 def test_nothing_is_outside_the_base_path(server: ServerProcess) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.request import urlopen
@@ -13,12 +13,12 @@ from urllib.request import urlopen
 import pytest
 from blake3 import blake3
 
+from benchmarks.throughput import write_random
 from tests.process import served
 from tests.programs import require_node_package
 
-RandomBytes = Callable[[int], bytes]
-SIZE = 10 * 1024 * 1024 + 12345
-CHUNK_SIZE = 512 * 1024 + 17
+# How many chunks of the client a content has.
+CHUNKS = 20
 NAME = "folder/content"
 HERE = Path(__file__).parent
 
@@ -41,13 +41,27 @@ MODES = {
 }
 
 
+def write_content(folder: Path, config: pytest.Config) -> None:
+    """Write what is uploaded, of an odd size not much above what was asked for."""
+    write_random(folder / "content", config.getoption("--upload-size") + 12345)
+
+
+def check_content(folder: Path, url: str) -> None:
+    """Check that what was uploaded comes back, as it is and with its digest."""
+    with (folder / "content").open("rb") as file:
+        digest = file_digest(file, blake3).hexdigest()
+    with urlopen(f"{url}files/{NAME}") as response:
+        assert response.headers["ETag"] == f'"{digest}"'
+        assert file_digest(response, blake3).hexdigest() == digest
+
+
 def start(folder: Path, mode: Mode, url: str) -> subprocess.Popen[str]:
     options: dict[str, Any] = {
         "file": str(folder / "content"),
         "name": NAME,
         "endpoint": url + mode.endpoint,
         "protocol": mode.protocol,
-        "chunkSize": CHUNK_SIZE,
+        "chunkSize": -(-(folder / "content").stat().st_size // CHUNKS),
         "parallelUploads": mode.parallel,
         "storage": str(folder / "urls.json"),
         "pauseMilliseconds": 30,
@@ -82,10 +96,9 @@ def end(client: subprocess.Popen[str]) -> str:
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=list(MODES))
 def test_an_upload_goes_on_after_client_and_server_were_killed(
-    tmp_path: Path, random_bytes: RandomBytes, mode: Mode
+    tmp_path: Path, pytestconfig: pytest.Config, mode: Mode
 ) -> None:
-    content = random_bytes(SIZE)
-    (tmp_path / "content").write_bytes(content)
+    write_content(tmp_path, pytestconfig)
     with served(tmp_path) as server:
         client = start(tmp_path, mode, server.url)
         wait_for_chunks(client, 4)
@@ -100,7 +113,5 @@ def test_an_upload_goes_on_after_client_and_server_were_killed(
         out = end(start(tmp_path, mode, server.url))
         assert out.startswith("resumed\n")
         # It was not begun anew.
-        assert out.count("chunk\n") < SIZE // CHUNK_SIZE - 4
-        with urlopen(f"{server.url}files/{NAME}") as response:
-            assert response.headers["ETag"] == f'"{blake3(content).hexdigest()}"'
-            assert response.read() == content
+        assert out.count("chunk\n") < CHUNKS - 4
+        check_content(tmp_path, server.url)

@@ -850,9 +850,6 @@ class StoreConformance(ABC):
         assert stats.chunk_size == CHUNK_SIZE
         assert {"chunkstore", "schema", "blake3"} <= stats.versions.keys()
 
-    async def test_ping(self, store: Store) -> None:
-        await store.ping()
-
     async def test_many_uploads_interleave(
         self, store: Store, random_bytes: Callable[[int], bytes]
     ) -> None:

@@ -47,7 +47,6 @@ from chunkstore.store.sqlite.state import (
     find_scrub_report,
     inspect,
     put_scrub_report,
-    read_state,
     recover,
 )
 from chunkstore.store.sqlite.uploads import SQLiteUploads
@@ -372,9 +371,6 @@ class SQLiteStore(Store):
                 "blake3": blake3.__version__,
             },
         )
-
-    async def ping(self) -> None:
-        await self._readers.run(read_state)
 
     async def close(self) -> None:
         async with AsyncExitStack() as last_first:
