@@ -16,9 +16,13 @@ from tests.programs import require_program
 _PROGRAMS = ("chromium-headless-shell", "chromium")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Return the system's Chromium; it fetches none."""
+    """Return the system's Chromium; it fetches none.
+
+    Not for the whole session: Playwright runs an event loop as long as it is there, and other
+    modules' tests need one of their own.
+    """
     program = require_program(*_PROGRAMS)
     with sync_playwright() as playwright:
         # Without its sandbox it also runs as root, as in CI; it sees pages of ours only.
