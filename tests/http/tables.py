@@ -1,0 +1,13 @@
+"""Tables that say which tests a promise has: `module.test`, both without their `test_`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def check_tests_exist(entries: str) -> None:
+    """Check that each test is there that a line of a table names."""
+    for entry in entries.split():
+        module, test = entry.split(".")
+        source = Path(__file__).with_name(f"test_{module}.py").read_text(encoding="utf-8")
+        assert f"def test_{test}(" in source, entry
