@@ -64,7 +64,7 @@ DRAFT = {
         resumable.a_patch_of_another_type_is_refused resumable.a_wrong_offset_is_a_conflict
         resumable.a_complete_upload_takes_nothing_more""",
     "§4.5 cancellation": "resumable.cancellation",
-    "§4.6 concurrency: the newer request wins": "tus.the_newer_of_two_requests_wins",
+    "concurrency: the newer request wins": "tus.the_newer_of_two_requests_wins",
     "§5 104, only for who asks": """
         resumable.who_asks_hears_of_the_upload_early resumable.nothing_is_told_early_unless_asked
         resumable.http_1_0_hears_nothing_early""",
