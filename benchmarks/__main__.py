@@ -1,5 +1,6 @@
-"""`python -m benchmarks`: run the benchmark."""
+"""`python -m benchmarks`: run the benchmarks."""
 
-from benchmarks.throughput import main
+from benchmarks.run import main
 
-main()
+if __name__ == "__main__":
+    main()

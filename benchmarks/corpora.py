@@ -25,7 +25,7 @@ from typing import Final
 from urllib.request import urlopen
 
 from benchmarks import load
-from benchmarks.throughput import MB, describe_machine
+from benchmarks.machine import MB, describe_machine
 from chunkstore.names import encode_path
 from chunkstore.units import format_size, parse_size
 from tests.process import ServerProcess, served

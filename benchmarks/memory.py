@@ -22,7 +22,7 @@ from typing import Final
 from blake3 import blake3
 
 from benchmarks import load
-from benchmarks.throughput import describe_machine, write_random
+from benchmarks.machine import describe_machine, write_random
 from chunkstore.units import format_size, parse_size
 from tests.process import ServerProcess, served
 

@@ -1,0 +1,112 @@
+"""The figures as people and programs read them: Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.figures import Quantity, Results, Spread, Work
+from benchmarks.space import Kept
+from benchmarks.subjects import REFERENCE, Subject
+from benchmarks.targets import outcomes
+from chunkstore.units import format_size
+
+
+def describe_subjects(subjects: Mapping[Subject, str]) -> Iterator[str]:
+    """Yield a table of subjects and their versions."""
+    yield "| server | version | settings | an answer to an upload means |"
+    yield "| --- | --- | --- | --- |"
+    for subject, version in subjects.items():
+        meaning = "on the disk" if subject.durable else "in the system's cache: timed until a sync"
+        yield f"| {subject.name} | {version} | {subject.settings} | {meaning} |"
+
+
+def tables(results: Results) -> Iterator[str]:
+    """Yield a table for each work: medians, and chunkstore's ratio to each of the others."""
+    for work in results.works():
+        quantities = results.quantities(work)
+        yield f"\n### {work.title}\n"
+        first = quantities[0]
+        head = ["server", *(quantity.name for quantity in quantities)]
+        if REFERENCE in results.subjects(work):
+            head.append(f"{REFERENCE} is better by ({first.name})")
+        yield _row(head)
+        yield _row(["---"] * len(head))
+        for subject in results.subjects(work):
+            yield _row(_cells(results, work, quantities, subject)[: len(head)])
+
+
+def _cells(results: Results, work: Work, quantities: Sequence[Quantity], subject: str) -> list[str]:
+    cells = [subject]
+    for quantity in quantities:
+        median = results.median(work, quantity, subject)
+        cells.append("" if median is None else f"{median:,.{quantity.decimals}f}")
+    ratio = results.ratio(work, quantities[0], REFERENCE, subject)
+    return [*cells, "" if ratio is None or subject == REFERENCE else str(ratio)]
+
+
+def space_table(rows: Sequence[Kept]) -> Iterator[str]:
+    """Yield a table of what each way of keeping versions takes."""
+    yield f"\n### {len(rows[0].versions)} versions, kept: {format_size(rows[0].given)} given\n"
+    yield "| kept by | chunks | bytes kept | given/kept | given/kept once, not compressed | MB/s |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for row in rows:
+        chunk_size = format_size(row.chunk_size) if row.chunk_size else ""
+        once = f"{row.given / row.unique:.2f}" if row.unique else ""
+        saving = f"{row.given / row.kept:.2f}"
+        kept = format_size(row.kept)
+        rate = f"{row.rate:.1f}" if row.rate else ""
+        yield _row([row.name, chunk_size, kept, saving, once, rate])
+
+
+def target_lines(results: Results) -> Iterator[str]:
+    """Yield what came of each target, by name."""
+    yield "\n### Targets\n"
+    yield "Ratios: how many times better chunkstore is, repetition by repetition.\n"
+    for outcome in outcomes(results):
+        yield f"- {outcome}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def write_json(
+    path: Path,
+    machine: str,
+    options: Mapping[str, object],
+    subjects: Mapping[Subject, str],
+    results: Results,
+    space: Sequence[Kept],
+) -> None:
+    """Write everything that was measured, each repetition of it."""
+    told = {
+        "machine": machine,
+        "options": options,
+        "subjects": {subject.name: version for subject, version in subjects.items()},
+        "skipped": [
+            {"subject": subject, "task": task, "reason": reason}
+            for (subject, task), reason in results.skipped.items()
+        ],
+        "figures": results.to_json(),
+        "ratios": list(_ratios(results)),
+        "targets": [asdict(outcome) for outcome in outcomes(results)],
+        "space": [asdict(row) for row in space],
+    }
+    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def _ratios(results: Results) -> Iterator[dict[str, object]]:
+    for work in results.works():
+        for quantity in results.quantities(work):
+            for subject in results.subjects(work):
+                ratio: Spread | None = results.ratio(work, quantity, REFERENCE, subject)
+                if ratio is not None and subject != REFERENCE:
+                    yield {
+                        "work": work.key,
+                        "quantity": quantity.name,
+                        "against": subject,
+                        **asdict(ratio),
+                    }

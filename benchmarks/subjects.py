@@ -1,0 +1,227 @@
+"""Servers under test, as real processes with their files in a fresh folder.
+
+What one server differs in from another is data: its command, its configuration, its dialect. So
+chunkstore with other options, or on another database, is one more `Subject`, not more code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from benchmarks import load
+from benchmarks.dialects import CHUNKSTORE, Dialect
+from chunkstore import __version__
+
+REFERENCE: Final = "chunkstore"
+_START_SECONDS: Final = 120
+_STOP_SECONDS: Final = 60
+_POLL_SECONDS: Final = 0.005
+_NAME_DIGITS: Final = 16
+_SETTINGS: Final = "CHUNKSTORE_"
+
+
+class Unavailable(Exception):
+    """A program is not installed; the message names the package that has it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """A server, and how to ask it.
+
+    `command`, `prepare`, `configuration` and the values of `environment` may mention `{port}`,
+    `{folder}` (where it keeps its files), `{scratch}` (for its configuration and its log) and
+    `{name}` (which no other folder has).
+    `prepare` is a command that is run once before the first start in a folder. `durable` says that
+    its answer to an upload means that it is on the disk; the others are timed until a sync after
+    their last answer. `plain_files` says that the files in its folder are what it serves, so that
+    they can be put there without it. `settles` says that it works on after its last answer, and
+    that figures of what it used wait for that.
+    """
+
+    name: str
+    package: str
+    command: Sequence[str]
+    version: Callable[[], str]
+    dialect: Dialect
+    settings: str = ""
+    configuration: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    prepare: Sequence[str] = ()
+    durable: bool = False
+    plain_files: bool = True
+    settles: bool = False
+
+    def find_version(self) -> str:
+        """Return the version that is installed, or raise Unavailable."""
+        if not (Path(self.command[0]).is_absolute() or _which(self.command[0])):
+            raise Unavailable(f"{self.name} is not installed: {self.package}")
+        try:
+            return self.version()
+        except (OSError, subprocess.SubprocessError) as error:
+            raise Unavailable(f"{self.name} is not installed: {self.package}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A subject that answers on `port`; `started` is how many seconds that took."""
+
+    subject: Subject
+    folder: Path
+    port: int
+    pid: int
+    started: float
+
+
+def chunkstore(
+    name: str = REFERENCE,
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    prepare: Sequence[str] = (),
+) -> Subject:
+    """Return chunkstore with more options of `chunkstore serve`."""
+    return Subject(
+        name,
+        package="this repository",
+        command=(sys.executable, "-m", "chunkstore", "serve", "--port", "{port}", *options),
+        version=lambda: __version__,
+        dialect=CHUNKSTORE,
+        settings=" ".join(options) or "as it comes",
+        environment=environment or {},
+        prepare=prepare,
+        durable=True,
+        plain_files=False,
+        settles=True,
+    )
+
+
+def output_of(*command: str) -> str:
+    """Return what a command prints, on whichever stream."""
+    program = _which(command[0]) or command[0]
+    done = subprocess.run(
+        [program, *command[1:]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_START_SECONDS,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def _which(program: str) -> str | None:
+    # Beside this interpreter, as pip has it in a virtual environment; where Debian puts servers.
+    folders = [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin"]
+    return shutil.which(program, path=os.pathsep.join(folders))
+
+
+@contextmanager
+def running(subject: Subject, folder: Path, known: str = "") -> Iterator[Running]:
+    """Serve `folder` for the time of a context.
+
+    It has started when it answers: for the file `known` with success, or else for anything.
+    """
+    files, scratch = folder / "files", folder / "scratch"
+    port = _free_port()
+    name = hashlib.sha256(bytes(files)).hexdigest()[:_NAME_DIGITS]
+    fill = {"port": str(port), "folder": str(files), "scratch": str(scratch), "name": name}
+    if not scratch.exists():
+        _prepare(subject, files, scratch, fill)
+    if subject.configuration:
+        (scratch / "configuration").write_text(_expand(subject.configuration, fill))
+    begun = time.perf_counter()
+    with (scratch / "log").open("ab") as log:
+        process = subprocess.Popen(
+            _command(subject.command, fill),
+            cwd=files,
+            env=_environment(subject, fill),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_up(subject, process, port, known, scratch / "log")
+        yield Running(subject, files, port, process.pid, time.perf_counter() - begun)
+    finally:
+        _stop(process)
+
+
+def _prepare(subject: Subject, files: Path, scratch: Path, fill: Mapping[str, str]) -> None:
+    files.mkdir(parents=True, exist_ok=True)
+    scratch.mkdir()
+    if subject.prepare:
+        environment = _environment(subject, fill)
+        subprocess.run(_command(subject.prepare, fill), cwd=files, env=environment, check=True)
+
+
+def _command(template: Sequence[str], fill: Mapping[str, str]) -> list[str]:
+    program, *arguments = (_expand(word, fill) for word in template)
+    return [_which(program) or program, *arguments]
+
+
+def _expand(template: str, fill: Mapping[str, str]) -> str:
+    # Not str.format: a configuration has braces of its own.
+    for name, value in fill.items():
+        template = template.replace(f"{{{name}}}", value)
+    return template
+
+
+def _environment(subject: Subject, fill: Mapping[str, str]) -> dict[str, str]:
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith(_SETTINGS)}
+    own = {name: _expand(value, fill) for name, value in subject.environment.items()}
+    return {**inherited, **own}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait_until_up(
+    subject: Subject, process: subprocess.Popen[bytes], port: int, known: str, log: Path
+) -> None:
+    limit = time.monotonic() + _START_SECONDS
+    while time.monotonic() < limit:
+        if process.poll() is not None:
+            raise RuntimeError(f"{subject.name} ended: {log.read_text(errors='replace')[-2000:]}")
+        with suppress(ConnectionError):
+            _ask(subject.dialect, port, known)
+            return
+        time.sleep(_POLL_SECONDS)
+    raise RuntimeError(f"{subject.name} did not answer: {log.read_text(errors='replace')[-2000:]}")
+
+
+def _ask(dialect: Dialect, port: int, known: str) -> None:
+    with load.connect(port) as connection:
+        connection.sendall(dialect.get(known or "nothing", 0, 1, keep_alive=False))
+        answer = connection.recv(1000)
+    if not answer:
+        raise ConnectionResetError
+    if known:
+        load.check(answer)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask the processes of a session to end, and see to it that they have."""
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,168 @@
+"""What every work needs: sizes, files to send, and folders with something in them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from benchmarks import load
+from benchmarks.figures import Figure
+from benchmarks.generator import Generator
+from benchmarks.machine import KIB, write_random
+from benchmarks.subjects import Running, Subject, running
+
+SMALL_SIZE: Final = 4 * KIB
+RANGE_SIZE: Final = 64 * KIB
+PIECE_SIZE: Final = 256 * KIB
+LARGE: Final = "large"
+HUGE: Final = "huge"
+NAMES: Final = "names"
+_TINY: Final = b"x"
+_SEED: Final = 20260101
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of everything. Sizes are bytes, `slow_rate` bytes a second."""
+
+    large: int = 1024**3
+    huge: int = 10 * 1024**3
+    changed: float = 0.02
+    ranges: int = 1000
+    first_bytes: int = 200
+    clients: Sequence[int] = (1, 16, 64)
+    small_files: int = 5000
+    slow: int = 64
+    slow_rate: int = 64 * KIB
+    slow_seconds: float = 30
+    names: Sequence[int] = (100_000,)
+    lists: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where works find what they send and what they read. All of it lies below `folder`."""
+
+    folder: Path
+    sizes: Sizes
+    generator: Generator
+    random: Random
+
+    @classmethod
+    def build(cls, folder: Path, sizes: Sizes, generator: Generator) -> Stage:
+        """Return a stage on which nothing stands yet."""
+        return cls(folder, sizes, generator, Random(_SEED))
+
+    def source(self, name: str) -> Path:
+        """Return the file that is sent as LARGE or HUGE: random bytes, made once."""
+        path = self.folder / f"source-{name}"
+        if not path.exists():
+            write_random(path, self.sizes.huge if name == HUGE else self.sizes.large)
+        return path
+
+    def version(self) -> Path:
+        """Return the next version of LARGE: pieces of 256 KiB, anywhere in it, are others."""
+        path = self.folder / "source-version"
+        if not path.exists():
+            shutil.copyfile(self.source(LARGE), path)
+            self._change(path)
+        return path
+
+    def _change(self, path: Path) -> None:
+        size = path.stat().st_size
+        piece = min(PIECE_SIZE, size)
+        with path.open("r+b") as file:
+            for _ in range(max(1, round(size * self.sizes.changed / piece))):
+                file.seek(self.random.randrange(size - piece + 1))
+                file.write(os.urandom(piece))
+            file.flush()
+            os.fsync(file.fileno())
+
+    @contextmanager
+    def fresh(self) -> Iterator[Path]:
+        """Yield a folder for a subject that begins with nothing."""
+        with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+
+    def planted(self, subject: Subject) -> Path:
+        """Return a subject's folder that has in it what was planted there."""
+        return self.folder / f"planted-{subject.name.replace(' ', '_').replace('/', '_')}"
+
+    @contextmanager
+    def serving(self, subject: Subject, plants: Sequence[str]) -> Iterator[Running]:
+        """Serve what was planted, or without plants a fresh folder."""
+        if plants:
+            files = [plant for plant in plants if plant != NAMES]
+            with running(subject, self.planted(subject), files[0] if files else "") as server:
+                yield server
+        else:
+            with self.fresh() as folder, running(subject, folder) as server:
+                yield server
+
+    def plant(self, subject: Subject, plants: Iterable[str]) -> None:
+        """Put LARGE, HUGE or NAMES (many tiny files in folders) into a subject's folder."""
+        folder = self.planted(subject)
+        (folder / "files").mkdir(parents=True)
+        if subject.plain_files:
+            for plant in plants:
+                self._make(folder / "files", plant)
+            return
+        with running(subject, folder) as server:
+            for plant in plants:
+                self._send(server, plant)
+
+    def _make(self, folder: Path, plant: str) -> None:
+        if plant != NAMES:
+            os.link(self.source(plant), folder / plant)
+            return
+        for count in self.sizes.names:
+            target = folder / names_folder(count)
+            target.mkdir()
+            for name in _numbered(count):
+                (target / name).write_bytes(_TINY)
+
+    def _send(self, server: Running, plant: str) -> None:
+        if plant != NAMES:
+            load.upload(server.port, plant, self.source(plant), server.subject.dialect)
+            return
+        for count in self.sizes.names:
+            for batch in load.batches(_numbered(count)):
+                contents = [(name, _TINY) for name in batch]
+                load.put_form(server.port, names_folder(count), contents)
+
+
+def names_folder(count: int) -> str:
+    """Return the name of the folder that has `count` tiny files."""
+    return f"names{count}"
+
+
+def _numbered(count: int) -> list[str]:
+    return [f"name{index:07}" for index in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Works that are done together; `about` says for people what they are.
+
+    `measure` has a running server do them once. `plants` is what its folder has in it before; a
+    task without any begins with a folder that has nothing in it but what other such tasks put
+    there before. `refuses` returns why a subject cannot do them, or nothing.
+    """
+
+    name: str
+    about: str
+    measure: Callable[[Stage, Running], Iterator[Figure]]
+    plants: Sequence[str] = ()
+    refuses: Callable[[Subject], str] = lambda _subject: ""
+
+
+def refuse_without_ranges(subject: Subject) -> str:
+    """Say why a subject that knows no ranges is not asked for one."""
+    return "" if subject.dialect.ranges else "answers no ranges"
