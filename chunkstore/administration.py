@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from chunkstore.collect import collect_all, format_collected
+from chunkstore.copying import CopiedFile, copy_files
 from chunkstore.errors import InvalidRequest, StoreInUse
 from chunkstore.export import export_tree
 from chunkstore.imports import import_tree, scan_tree
@@ -24,7 +25,7 @@ from chunkstore.running import run
 from chunkstore.scrub import format_damage, format_report, scrub_all
 from chunkstore.service import Service
 from chunkstore.store.base import Committed, File, Store
-from chunkstore.store.open import open_store
+from chunkstore.store.open import create_distributed_store, open_store
 from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
 from chunkstore.units import format_size
 
@@ -198,6 +199,57 @@ async def _import(
     return count, size, new
 
 
+@click.command("copy", context_settings=SETTINGS)
+@click.argument("source")
+@click.argument("destination")
+def copy_command(source: str, destination: str) -> None:
+    """Copy all files from the store SOURCE to the store DESTINATION: paths or postgresql:// URLs.
+
+    What DESTINATION has already is not sent again, so a copy that was interrupted goes on. Other
+    files of it stay, those of the same names are replaced. SOURCE may be served meanwhile.
+    """
+    files, size, new_chunks, new_size = run(_copy(source, destination), destination)
+    click.echo(
+        f"Copied {files:,} files, {format_size(size)}: {new_chunks:,} new chunks,"
+        f" {format_size(new_size)}."
+    )
+
+
+async def _copy(source: str, destination: str) -> tuple[int, int, int, int]:
+    files = size = new_chunks = new_size = 0
+    async with _opened(source, read_only=True) as one, _opened(destination) as other:
+        with _progress("Copying", (await one.stats()).logical_size) as bar:
+
+            def show(copied: CopiedFile) -> None:
+                nonlocal files, size, new_chunks, new_size
+                bar.update(copied.file.manifest.size)
+                files += 1
+                size += copied.file.manifest.size
+                new_chunks += copied.new_chunks
+                new_size += copied.new_size
+
+            await copy_files(_service(one), _service(other), show)
+    return files, size, new_chunks, new_size
+
+
+@click.command(context_settings=SETTINGS)
+@db_option
+@click.option(
+    "--distributed", is_flag=True, help="Spread the tables over the machines of a Citus cluster."
+)
+def init(db: str, *, distributed: bool) -> None:
+    """Create the store, which `serve` does by itself but for --distributed."""
+    run(_init(db, distributed=distributed), db)
+    click.echo("The store is ready.")
+
+
+async def _init(db: str, *, distributed: bool) -> None:
+    if distributed:
+        await create_distributed_store(db)
+    async with _opened(db):
+        pass
+
+
 async def _collect(db: str, grace_seconds: float, *, dry_run: bool) -> Collected:
     async with _opened(db, read_only=dry_run, create=False) as store:
         return await collect_all(store, grace_seconds, dry_run=dry_run)
@@ -255,4 +307,13 @@ def _format_ratio(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.3f}"
 
 
-COMMANDS: Final = (stats, collect, scrub, backup, export_command, import_command)
+COMMANDS: Final = (
+    init,
+    stats,
+    collect,
+    scrub,
+    backup,
+    copy_command,
+    export_command,
+    import_command,
+)

@@ -25,6 +25,7 @@ from chunkstore.options import (
     grace_option,
 )
 from chunkstore.running import run
+from chunkstore.store.open import describe_location, is_shared
 from chunkstore.units import format_size
 from chunkstore.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED
 
@@ -40,6 +41,18 @@ def cli() -> None:
 
 @cli.command(context_settings=SETTINGS)
 @db_option
+@click.option(
+    "--read-db",
+    metavar="URL",
+    help="A standby of a PostgreSQL --db, to read chunks from; the primary has what it lacks.",
+)
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Processes that share the port; more than one on PostgreSQL only.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--port",
@@ -171,10 +184,32 @@ def serve(**options: Any) -> None:  # noqa: ANN401 - click gives them by name
     """Serve files over HTTP."""
     # Here, because it takes longer to load than most other commands to run.
     from chunkstore.server import serve as run_server
+    from chunkstore.workers import supervise
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    _log_nothing_else()
     config = ServeConfig(**options)
-    run(run_server(config, lambda url: click.echo(f"Serving {config.db} at {url}")), config.db)
+
+    def announce(url: str) -> None:
+        click.echo(f"Serving {describe_location(config.db)} at {url}")
+
+    if config.workers == 1:
+        run(run_server(config, announce), config.db)
+    elif is_shared(config.db):
+        supervise(config, announce)
+    else:
+        raise click.UsageError(
+            "--workers is for PostgreSQL: an SQLite database has one process, which writes faster"
+            " than several that would wait for each other."
+        )
+
+
+def _log_nothing_else() -> None:
+    """Find out nothing for each line but what the format shows (logging's HOWTO, Optimization)."""
+    logging._srcfile = None
+    logging.logThreads = False
+    logging.logProcesses = False
+    logging.logMultiprocessing = False
 
 
 for command in administration.COMMANDS:

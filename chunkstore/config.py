@@ -15,7 +15,8 @@ DEFAULT_MIN_FREE: Final = 512 * 1024 * 1024
 class ServeConfig:
     """How to serve. Sizes are bytes; None leaves a bound out or a setting as it is.
 
-    `db` is where the store is; `base_path` the path that all URLs begin with; `chunk_size` that of
+    `db` is where the store is, `read_db` a standby to read chunks from, `workers` how many
+    processes share the port; `base_path` the path that all URLs begin with; `chunk_size` that of
     new contents; `memory` bounds what all requests together hold of contents. New chunks are kept
     by `compression`, and refused where the file system would have less than `min_free` left. Every
     `collect_seconds`, 0 for never, what has been unused and is older than `grace_seconds` is
@@ -28,6 +29,8 @@ class ServeConfig:
     """
 
     db: str
+    read_db: str | None
+    workers: int
     host: str
     port: int
     base_path: str

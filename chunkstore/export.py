@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import stat
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,8 @@ from chunkstore.errors import AlreadyExists, Forbidden, NotFound, StoreDamaged
 from chunkstore.local_files import naming
 from chunkstore.names import ROOT, FileName, FolderName
 from chunkstore.service import Service
-from chunkstore.store.base import File, Store
+from chunkstore.store.base import File
+from chunkstore.walking import walk
 
 _PIECE_SIZE: Final = 1024 * 1024
 
@@ -44,29 +45,13 @@ async def export_tree(
         raise NotFound(f"There is no folder {source!r}.")
     with naming(folder):
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    async with aclosing(_walk(service.store, source)) as entries:
+    async with aclosing(walk(service.store, source)) as entries:
         async for entry in entries:
-            path = folder / entry.removeprefix(source)
-            if entry.endswith("/"):
-                await asyncio.to_thread(_make_folder, path)
+            if isinstance(entry, File):
+                path = folder / entry.name.removeprefix(source)
+                await _export_file(service, entry.name, path, on_file, overwrite=overwrite)
             else:
-                await _export_file(service, FileName(entry), path, on_file, overwrite=overwrite)
-
-
-async def _walk(store: Store, folder: FolderName) -> AsyncGenerator[str, None]:
-    """Yield the names of all files and folders below `folder`, each after those it lies in."""
-    after = None
-    while True:
-        page = await store.list_files(folder, delimiter="/", after=after)
-        for file in page.files:
-            yield file.name
-        for inner in page.folders:
-            yield inner
-            async for entry in _walk(store, inner):
-                yield entry
-        after = page.next
-        if after is None:
-            return
+                await asyncio.to_thread(_make_folder, folder / entry.removeprefix(source))
 
 
 def _make_folder(path: Path) -> None:

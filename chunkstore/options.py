@@ -60,8 +60,8 @@ db_option = click.option(
     "--db",
     default="chunkstore.db",
     show_default=True,
-    metavar="PATH",
-    help="Where the store is.",
+    metavar="PATH|URL",
+    help="Where the store is: an SQLite file, or postgresql://USER@HOST/DATABASE.",
 )
 
 grace_option = click.option(

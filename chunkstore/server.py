@@ -7,6 +7,7 @@ import errno
 import logging
 import resource
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -18,6 +19,7 @@ from chunkstore.collect import collect_every
 from chunkstore.config import ServeConfig
 from chunkstore.errors import ChunkstoreError
 from chunkstore.http import create_app
+from chunkstore.http.access import AccessLogger
 from chunkstore.http.app import mount
 from chunkstore.http.draining import Drain
 from chunkstore.http.protocol import ProblemRunner
@@ -34,18 +36,25 @@ _CUT_OFF_SECONDS: Final = 1.0
 _BACKLOG: Final = 1024
 # Those of the database, and of connections that are being refused.
 _OTHER_FILES: Final = 256
-_ACCESS_LOG: Final = '%a "%r" %s %b %Tfs "%{User-Agent}i"'
 
 
 class CannotListen(ChunkstoreError):
     """The address cannot be listened on."""
 
 
-async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
+async def serve(
+    config: ServeConfig,
+    announce: Callable[[str], None],
+    *,
+    listening: socket.socket | None = None,
+    upkeep: bool = True,
+    lifeline: int | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; `announce` is told the URL once requests are answered.
 
     Then no connection is accepted any more, requests under way have `shutdown_seconds` to end,
-    and the store is closed.
+    and the store is closed. Connections come from `listening` if that is given, which others may
+    share; one of them does the `upkeep`. The end of the file `lifeline` is as good as a signal.
 
     Raises:
         StoreUnusable: the store cannot be opened.
@@ -56,6 +65,7 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     store = await open_store(
         config.db,
+        read_location=config.read_db,
         chunk_size=config.chunk_size,
         compression=config.compression,
         min_free=config.min_free,
@@ -70,8 +80,11 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
             cors_origins=config.cors_origins,
             limits=_limits_of(config),
         )
-        async with _upkeep(store, config), _listening(mount(app, config.base_path), config) as url:
+        app = mount(app, config.base_path)
+        async with _upkeep(store, config, upkeep), _listening(app, config, listening) as url:
             _stop_on_signals(stop)
+            if lifeline is not None:
+                _stop_at_end_of(lifeline, stop)
             announce(url)
             await stop.wait()
     finally:
@@ -99,13 +112,13 @@ def _limits_of(config: ServeConfig) -> Limits:
 
 
 @asynccontextmanager
-async def _upkeep(store: Store, config: ServeConfig) -> AsyncIterator[None]:
-    """Collect and scrub in the background within the context."""
+async def _upkeep(store: Store, config: ServeConfig, wanted: bool) -> AsyncIterator[None]:
+    """Collect and scrub in the background within the context, if that is wanted."""
     tasks = set()
-    if config.collect_seconds:
+    if wanted and config.collect_seconds:
         collecting = collect_every(store, config.collect_seconds, config.grace_seconds)
         tasks.add(asyncio.create_task(collecting))
-    if config.scrub_seconds:
+    if wanted and config.scrub_seconds:
         scrubbing = scrub_every(store, config.scrub_seconds, config.scrub_rate)
         tasks.add(asyncio.create_task(scrubbing))
     try:
@@ -117,7 +130,9 @@ async def _upkeep(store: Store, config: ServeConfig) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _listening(app: web.Application, config: ServeConfig) -> AsyncIterator[str]:
+async def _listening(
+    app: web.Application, config: ServeConfig, listening: socket.socket | None
+) -> AsyncIterator[str]:
     """Answer requests within the context; leaving it waits for those under way."""
     drain = Drain()
     drain.install(app)
@@ -126,11 +141,15 @@ async def _listening(app: web.Application, config: ServeConfig) -> AsyncIterator
         auto_decompress=False,
         keepalive_timeout=_KEEPALIVE_SECONDS,
         shutdown_timeout=_CUT_OFF_SECONDS,
-        access_log_format=_ACCESS_LOG,
+        access_log_class=AccessLogger,
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, config.host, config.port, backlog=_BACKLOG)
+        site: web.BaseSite
+        if listening is None:
+            site = web.TCPSite(runner, config.host, config.port, backlog=_BACKLOG)
+        else:
+            site = web.SockSite(runner, listening, backlog=_BACKLOG)
         try:
             await site.start()
         except OSError as error:
@@ -144,11 +163,36 @@ async def _listening(app: web.Application, config: ServeConfig) -> AsyncIterator
         await runner.cleanup()
 
 
+def listen(config: ServeConfig) -> socket.socket:
+    """Return a socket that listens where the configuration says, for several processes.
+
+    Raises:
+        CannotListen: the address is not to be had.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise CannotListen(_why_not(error, config)) from error
+
+
 def _why_not(error: OSError, config: ServeConfig) -> str:
     where = f"{config.host} port {config.port}"
     if error.errno == errno.EADDRINUSE:
         return f"{where} is in use; choose another with --port, or 0 for a free one."
     return f"Listening on {where} is not possible: {error.strerror or error}."
+
+
+def _stop_at_end_of(lifeline: int, stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop_once() -> None:
+        loop.remove_reader(lifeline)
+        stop.set()
+
+    loop.add_reader(lifeline, stop_once)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -25,6 +26,9 @@ from chunkstore.store.base import Commit, Store
 
 BATCH_SIZE: Final = 4 * 1024 * 1024
 WINDOW_SIZE: Final = 2 * 1024 * 1024
+_FIRST_WINDOW_SIZE: Final = 256 * 1024
+# Bytes a second from which on a client is worth reading ahead for.
+_FAST_RATE: Final = 2 * 1024 * 1024
 # Below this, hashing takes less time than handing it to a thread.
 _HASHED_INLINE: Final = 128 * 1024
 
@@ -184,9 +188,15 @@ class Receiver:
         self._intake.release()
 
     def commit(
-        self, name: FileName, media_type: str, conditions: Conditions = UNCONDITIONAL
+        self,
+        name: FileName,
+        media_type: str,
+        conditions: Conditions = UNCONDITIONAL,
+        *,
+        created: datetime | None = None,
+        modified: datetime | None = None,
     ) -> Commit:
-        """Return what makes the content received the file `name`."""
+        """Return what makes the content received the file `name`; see `Commit`."""
         return Commit(
             upload=self.upload,
             last=self._last,
@@ -195,6 +205,8 @@ class Receiver:
             name=name,
             media_type=media_type,
             conditions=conditions,
+            created=created,
+            modified=modified,
         )
 
     async def close(self) -> None:
@@ -229,40 +241,48 @@ class Service:
     async def stream(self, chunks: ChunkList, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """Yield the bytes `start` to `stop` of a content, in windows, every chunk checked.
 
-        A window's memory counts until the next one is asked for.
+        A window's memory counts until the next one is asked for. Windows begin small and grow while
+        each is taken fast; only then is the next one read ahead. So slow clients hold little.
 
         Raises:
             StoreDamaged: a chunk is not what it should be; no byte of its window is yielded.
         """
         reading: asyncio.Task[tuple[bytes, Reservation]] | None = None
+        loop = asyncio.get_running_loop()
+        size = _FIRST_WINDOW_SIZE
         try:
             while start < stop:
                 if reading is None:
-                    window, reservation = await self.read_window(chunks, start, stop)
+                    window, reservation = await self.read_window(chunks, start, stop, size)
                 else:
                     window, reservation = await reading
                     reading = None
                 with reservation:
                     start += len(window)
-                    if start < stop:
-                        reading = asyncio.create_task(self.read_window(chunks, start, stop))
+                    if start < stop and size > _FIRST_WINDOW_SIZE:
+                        reading = asyncio.create_task(self.read_window(chunks, start, stop, size))
+                    began = loop.time()
                     yield window
+                taken_fast = len(window) >= _FAST_RATE * (loop.time() - began)
+                size = min(2 * size, WINDOW_SIZE) if taken_fast else _FIRST_WINDOW_SIZE
         finally:
             if reading is not None:
                 reading.cancel()
                 reading.add_done_callback(_give_back)
 
     async def read_window(
-        self, chunks: ChunkList, start: int, stop: int
+        self, chunks: ChunkList, start: int, stop: int, size: int = WINDOW_SIZE
     ) -> tuple[bytes, Reservation]:
         """Return the bytes from `start` on that one window has, and the reservation of them.
+
+        It has about `size` bytes, less where memory is scarce, but what one chunk has.
 
         Raises:
             StoreDamaged: a chunk is not what it should be.
         """
         chunk_size = chunks.chunk_size
         reservation = await self.budget.reserve(
-            min(chunk_size, stop - start), min(WINDOW_SIZE, stop - start)
+            min(chunk_size, stop - start), min(size, stop - start)
         )
         try:
             # Windows end where chunks end, so that no chunk is read twice.

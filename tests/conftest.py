@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 from aiohttp.test_utils import TestClient
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from chunkstore.compression import NO_COMPRESSION
 from chunkstore.http import create_app
 from chunkstore.store.base import Store
-from chunkstore.store.sqlite.store import SQLiteStore
+from tests.backends import CHUNK_SIZE as CHUNK_SIZE
+from tests.backends import Backend, PostgresBackend, SQLiteBackend
+from tests.postgres import Cluster, Programs, find_programs
+from tests.store.rows import Rows
 
 pytest.register_assert_rewrite(
     "tests.store.conformance",
@@ -24,10 +27,12 @@ pytest.register_assert_rewrite(
     "tests.crash.inspection",
 )
 
-pytest_plugins = ["tests.crash.options", "tests.clients.options"]
+pytest_plugins = ["tests.crash.options", "tests.clients.options", "tests.store.options"]
 
-# Small, so that small contents have many chunks.
-CHUNK_SIZE = 4096
+BACKENDS = ["sqlite", "postgres"]
+on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+on_postgres = pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+on_each_backend = pytest.mark.parametrize("backend", BACKENDS, indirect=True)
 
 RandomBytes = Callable[[int], bytes]
 
@@ -39,6 +44,8 @@ def _blocking_fails() -> Iterator[BlockBuster]:
         for function in blockbuster.functions.values():
             # It runs once, before anything is served.
             function.can_block_in("chunkstore/http/app.py", "create_app")
+            # asyncpg looks for a file with passwords, and for certificates, when it connects.
+            function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
         yield blockbuster
 
 
@@ -48,12 +55,54 @@ def random_bytes() -> RandomBytes:
     return random.Random(20230521).randbytes
 
 
+@pytest.fixture(scope="session")
+def postgres_programs() -> Iterator[Programs]:
+    """Return the programs of PostgreSQL."""
+    with find_programs() as programs:
+        yield programs
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_programs: Programs) -> Iterator[Cluster]:
+    """Return a PostgreSQL server for all tests that do it no harm."""
+    with Cluster.running(postgres_programs) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def postgres_backend(postgres: Cluster) -> Iterator[PostgresBackend]:
+    """Return the database that tests have one after the other."""
+    with closing(PostgresBackend(postgres.create_database("test"))) as backend:
+        yield backend
+
+
+@pytest.fixture(scope="session")
+def another_postgres_backend(postgres: Cluster) -> Iterator[PostgresBackend]:
+    """Return a second one, which is to be cleared."""
+    with closing(PostgresBackend(postgres.create_database("another"))) as backend:
+        yield backend
+
+
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    """Return an empty SQLite store with small chunks, kept as they are."""
-    opened = await SQLiteStore.open(
-        tmp_path / "test.db", chunk_size=CHUNK_SIZE, compression=NO_COMPRESSION
-    )
+async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    """Return an empty store, in SQLite unless the parameter, one of BACKENDS, says otherwise."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return SQLiteBackend(tmp_path / "test.db")
+    backend: PostgresBackend = request.getfixturevalue("postgres_backend")
+    await backend.clear()
+    return backend
+
+
+@pytest.fixture
+def rows(backend: Backend) -> Rows:
+    """Return what is in the database behind `store`."""
+    return backend.rows
+
+
+@pytest.fixture
+async def store(backend: Backend) -> AsyncIterator[Store]:
+    """Return an empty store with small chunks, kept as they are."""
+    opened = await backend.open()
     yield opened
     await opened.close()
 

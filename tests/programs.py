@@ -21,7 +21,7 @@ def require_program(*names: str) -> str:
     found = (shutil.which(name) or shutil.which(name, path=_SYSTEM_PROGRAMS) for name in names)
     path = next(filter(None, found), None)
     if path is None:
-        _do_without(f"{' or '.join(names)} is not installed")
+        do_without(f"{' or '.join(names)} is not installed")
     return path
 
 
@@ -33,11 +33,12 @@ def require_node_package(name: str) -> Path:
     require_program("node")
     folder = Path(os.environ.get("NODE_PACKAGES", ""))
     if not (folder / "node_modules" / name).is_dir():
-        _do_without(f"the npm package {name} is not installed in the folder NODE_PACKAGES names")
+        do_without(f"the npm package {name} is not installed in the folder NODE_PACKAGES names")
     return folder.resolve()
 
 
-def _do_without(what: str) -> NoReturn:
+def do_without(what: str) -> NoReturn:
+    """Skip the test for `what` is missing, or fail it if nothing may be missing."""
     if os.environ.get("REQUIRE_PROGRAMS"):
         pytest.fail(what)
     pytest.skip(what)

@@ -39,12 +39,15 @@ from chunkstore.store.base import File, Store
 
 # Bodies up to this size are on their way before an answer could stop them.
 _SENT_AT_ONCE: Final = 64 * 1024
+# Contents so small come with their file and leave with their head. They are no part of the memory
+# budget, as the rest of a connection is not.
+_INLINE: Final = 16 * 1024
 
 
 async def get(request: web.Request) -> web.StreamResponse:
     """Answer GET and HEAD."""
     name = file_name_of(request)
-    async with store_of(request).opened(name) as file:
+    async with store_of(request).opened(name, inline=_INLINE) as file:
         if file is None:
             return await _lead_to_folder(request, name)
         return await _answer(request, file)
@@ -56,12 +59,15 @@ async def _answer(request: web.Request, file: File) -> web.StreamResponse:
         raise PreconditionFailed
     if outcome is Outcome.NOT_MODIFIED:
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=_validator_headers(file))
-    response = web.StreamResponse(headers=_content_headers(file))
+    headers = _content_headers(file)
     if request.method == "HEAD":
         # Range is defined for GET only (RFC 9110 §14.2).
+        response = web.StreamResponse(headers=headers)
         response.content_length = file.manifest.size
         return response
-    return await _send(request, response, file)
+    if file.content is not None and "Range" not in request.headers:
+        return web.Response(body=file.content, headers=headers)
+    return await _send(request, web.StreamResponse(headers=headers), file)
 
 
 async def _send(

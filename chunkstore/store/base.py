@@ -17,7 +17,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from chunkstore.chunking import Chunk
@@ -32,13 +32,17 @@ from chunkstore.store.uploads import UploadStore
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A name that points at a content."""
+    """A name that points at a content.
+
+    `content` is the whole of it where it came along, else None.
+    """
 
     name: FileName
     manifest: Manifest
     media_type: str
     created: datetime
     modified: datetime
+    content: bytes | None = field(default=None, compare=False, repr=False)
 
     @property
     def validators(self) -> Validators:
@@ -85,7 +89,8 @@ class Commit:
 
     `last` are the chunks that have not been appended yet, so that a small content takes one
     transaction; `digest` and `size` are those of the whole content; `conditions` are judged
-    against the file of this name inside the transaction.
+    against the file of this name inside the transaction. `created` and `modified` are the times
+    that the file gets; None stands for now, or for the time of creation that it has.
     """
 
     upload: Upload
@@ -95,6 +100,8 @@ class Commit:
     name: FileName
     media_type: str
     conditions: Conditions = UNCONDITIONAL
+    created: datetime | None = None
+    modified: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +170,14 @@ class Store(ABC):
             raise NameConflict(f"{name!r} is a folder.")
 
     @abstractmethod
-    def opened(self, name: FileName) -> AbstractAsyncContextManager[File | None]:
+    def opened(
+        self, name: FileName, *, inline: int = 0
+    ) -> AbstractAsyncContextManager[File | None]:
         """Return the file for the time of a context, None if there is none.
 
-        Until the context ends its content is not collected, whatever becomes of the name. This
-        holds no connection, transaction or lock.
+        A content of at most `inline` bytes may come along, checked. Until the context ends
+        its content is not collected, whatever becomes of the name. This holds no
+        connection, transaction or lock.
         """
 
     @abstractmethod

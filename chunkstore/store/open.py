@@ -3,35 +3,70 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 from chunkstore.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.errors import StoreUnusable
 from chunkstore.store.base import Store
 from chunkstore.store.sqlite.store import SQLiteStore
 
+_POSTGRES: Final = frozenset({"postgresql", "postgres"})
+
+
+def is_shared(location: str) -> bool:
+    """Whether any number of processes can have the store at `location` open for writing."""
+    return location.partition("://")[0] in _POSTGRES
+
+
+def describe_location(location: str) -> str:
+    """Return the location as it may be shown: without a password."""
+    if not is_shared(location):
+        return location
+    parts = urlsplit(location)
+    user, _, hosts = parts.netloc.rpartition("@")
+    shown = f"{user.partition(':')[0]}@{hosts}" if user else hosts
+    return urlunsplit((parts.scheme, shown, parts.path, "", ""))
+
 
 async def open_store(
     location: str,
     *,
+    read_location: str | None = None,
     chunk_size: int | None = None,
     compression: Compression = DEFAULT_COMPRESSION,
     min_free: int = 0,
     read_only: bool = False,
     create: bool = True,
 ) -> Store:
-    """Open the store at `location`: the path of an SQLite database.
+    """Open the store at `location`: the path of an SQLite database, or a `postgresql://` URL.
 
-    `chunk_size` (bytes) becomes the store's for new contents; None keeps the one it has. New
-    chunks are kept by `compression`, and refused where the file system would have less than
-    `min_free` bytes left. Without `create`, or to be read only, it must exist.
+    `read_location` is a standby of a PostgreSQL database, to read chunks from. `chunk_size` (bytes)
+    becomes the store's for new contents; None keeps the one it has. New chunks are kept by
+    `compression`, and with SQLite refused where the file system would have less than `min_free`
+    bytes left. Without `create`, or to be read only, it must exist.
 
     Raises:
         StoreUnusable: it cannot be opened.
         ValueError: `chunk_size` is not a possible one.
     """
+    if is_shared(location):
+        # Here, because most run without it, and it takes time to load.
+        from chunkstore.store.postgres.store import PostgresStore
+
+        return await PostgresStore.open(
+            location,
+            read_url=read_location,
+            chunk_size=chunk_size,
+            compression=compression,
+            read_only=read_only,
+            create=create,
+        )
     scheme, separator, _ = location.partition("://")
     if separator:
-        raise StoreUnusable(f"There is no store for {scheme}:// in this version.")
+        raise StoreUnusable(f"There is no store for {scheme}://; there is for postgresql://.")
+    if read_location is not None:
+        raise StoreUnusable("An SQLite database has no standby to read from.")
     return await SQLiteStore.open(
         Path(location),
         chunk_size=chunk_size,
@@ -40,3 +75,16 @@ async def open_store(
         read_only=read_only,
         create=create,
     )
+
+
+async def create_distributed_store(location: str) -> None:
+    """Create the tables of a PostgreSQL store so that Citus spreads them over machines.
+
+    Raises:
+        StoreUnusable: it cannot, or there are tables already.
+    """
+    if not is_shared(location):
+        raise StoreUnusable("Only a PostgreSQL database can be distributed.")
+    from chunkstore.store.postgres.schema import create_distributed
+
+    await create_distributed(location)

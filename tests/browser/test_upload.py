@@ -9,7 +9,7 @@ import pytest
 from blake3 import blake3
 from playwright.sync_api import Browser, expect
 
-from tests.browser.steps import KIB, MIB, Visit
+from tests.browser.steps import KIB, MIB, PATIENCE_MS, Visit
 from tests.process import served
 
 # So slow that an upload is caught on its way, whatever the machine.
@@ -77,7 +77,8 @@ def test_folder_by_drop(visit: Visit) -> None:
     for kind in ("dragEnter", "dragOver", "drop"):
         place = {"x": box["x"] + 20, "y": box["y"] + 20}
         session.send("Input.dispatchDragEvent", {"type": kind, **place, "data": dragged})
-    expect(page.locator("#uploads .summary")).to_contain_text("102 of 102 files")
+    summary = page.locator("#uploads .summary")
+    expect(summary).to_contain_text("102 of 102 files", timeout=5 * PATIENCE_MS)
     assert len(visit.names()) == 102
     assert visit.read("top/one/deep/file") == b"deep"
 

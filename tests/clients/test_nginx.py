@@ -35,6 +35,7 @@ pid {folder}/nginx.pid;
 error_log stderr;
 events {{}}
 http {{
+    {upstream}
     access_log off;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
@@ -56,13 +57,20 @@ def free_port() -> int:
 
 
 @contextmanager
-def proxied(folder: Path, server: ServerProcess) -> Iterator[str]:
-    """Run nginx in front of the server; yield the URL of the store behind it."""
-    [location] = re.findall(r"```nginx\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def proxied(
+    folder: Path, server: ServerProcess, other: ServerProcess | None = None
+) -> Iterator[str]:
+    """Run nginx in front of one or two servers; yield the URL of the store behind it."""
+    blocks = re.findall(r"```nginx\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    [upstream] = [block for block in blocks if block.startswith("upstream ")]
+    [location] = [block for block in blocks if block.startswith("location ")]
+    if other is None:
+        upstream, location = "", location.replace(":8080", f":{server.port}")
+    else:
+        upstream = upstream.replace(":8080", f":{server.port}").replace(":8081", f":{other.port}")
+        location = location.replace("http://127.0.0.1:8080;", "http://chunkstore;")
     port = free_port()
-    text = CONFIGURATION.format(
-        folder=folder, port=port, location=location.replace(":8080", f":{server.port}")
-    )
+    text = CONFIGURATION.format(folder=folder, port=port, upstream=upstream, location=location)
     (folder / "nginx.conf").write_text(text)
     program = require_program("nginx")
     nginx = subprocess.Popen([program, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"])

@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import pytest
 from blake3 import blake3
 
-from benchmarks.throughput import write_random
+from benchmarks.machine import write_random
 from tests.process import served
 from tests.programs import require_node_package
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import AsyncExitStack, closing
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Any, Final, Protocol
 
@@ -18,18 +15,46 @@ from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 from aiohttp.test_utils import TestClient, TestServer
 
+from chunkstore.compression import DEFAULT_COMPRESSION
 from chunkstore.http import create_app
 from chunkstore.http.context import SERVICE
 from chunkstore.http.protocol import ProblemRunner
 from chunkstore.limits import Limits
 from chunkstore.memory import MemoryBudget
 from chunkstore.store.base import Store
-from chunkstore.store.sqlite.store import SQLiteStore
-from tests.conftest import CHUNK_SIZE, RandomBytes
+from tests.backends import Backend, PostgresBackend, SQLiteBackend
+from tests.conftest import BACKENDS, RandomBytes
 from tests.http.raw import Server
-from tests.http.steps import MIB, Client, Query
+from tests.http.steps import MIB, Client
+from tests.postgres import Cluster
 
 _NUMBERS: Final = itertools.count(1)
+
+# What these modules test is decided above the store. With a store for each test on PostgreSQL they
+# take minutes; on the server that tests share they run on both.
+NO_DATABASE: Final = {
+    "test_conditional",
+    "test_cors",
+    "test_errors",
+    "test_form",
+    "test_head",
+    "test_mounted",
+    "test_options",
+    "test_page",
+    "test_ranges",
+    "test_security",
+    "test_slow_clients",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests on each backend; with a store of their own, those of NO_DATABASE on SQLite."""
+    if "shared" in metafunc.fixturenames:
+        metafunc.parametrize("shared", BACKENDS, indirect=True)
+    if "backend" in metafunc.fixturenames:
+        alone = metafunc.module.__name__.rpartition(".")[2] in NO_DATABASE
+        everywhere = not alone or metafunc.config.getoption("--all-on-postgres")
+        metafunc.parametrize("backend", BACKENDS if everywhere else ["sqlite"], indirect=True)
 
 
 class Serve(Protocol):
@@ -53,18 +78,39 @@ class ServedAsInProduction(TestServer):
         return ProblemRunner(self.app, auto_decompress=False, **kwargs)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
-    """Return a client of one server for all tests that need none of their own.
-
-    Such tests are marked `on_shared_server`, and use names that no other test uses. It saves most
-    of their time.
-    """
-    path = tmp_path_factory.mktemp("shared") / "shared.db"
-    store = await SQLiteStore.open(path, chunk_size=CHUNK_SIZE)
+@asynccontextmanager
+async def _serving(backend: Backend) -> AsyncIterator[Client]:
+    store = await backend.open(compression=DEFAULT_COMPRESSION)
     async with TestClient(ServedAsInProduction(create_app(store))) as client:
         yield client
     await store.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_sqlite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+    """Return a client of the server with a store in SQLite that tests share."""
+    backend = SQLiteBackend(tmp_path_factory.mktemp("shared") / "shared.db")
+    async with _serving(backend) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_postgres(postgres: Cluster) -> AsyncIterator[Client]:
+    """Return a client of the server with a store in PostgreSQL that tests share."""
+    with closing(PostgresBackend(postgres.create_database("shared"))) as backend:
+        async with _serving(backend) as client:
+            yield client
+
+
+@pytest.fixture(scope="session")
+def shared(request: pytest.FixtureRequest) -> Client:
+    """Return a client of one server for all tests that need none of their own.
+
+    Such tests are marked `on_shared_server`, and use names that no other test uses. It saves most
+    of their time. The servers of both databases stay, in whichever order tests ask for them.
+    """
+    client: Client = request.getfixturevalue(f"shared_{request.param}")
+    return client
 
 
 @pytest.fixture
@@ -136,19 +182,3 @@ async def any_server(request: pytest.FixtureRequest, store: Store) -> AsyncItera
     host, port = runner.addresses[0][:2]
     yield Address(host, port)
     await runner.cleanup()
-
-
-@pytest.fixture
-def query(tmp_path: Path) -> Query:
-    """Return what runs one SQL statement on the store's database, past the store."""
-
-    def run(sql: str, parameters: Sequence[Any]) -> Sequence[Sequence[Any]]:
-        with closing(sqlite3.connect(tmp_path / "test.db")) as db, db:
-            # The server's connection alone may checkpoint.
-            db.execute("PRAGMA wal_autocheckpoint = 0")
-            return db.execute(sql, parameters).fetchall()
-
-    async def run_in_thread(sql: str, *parameters: Any) -> Sequence[Sequence[Any]]:  # noqa: ANN401
-        return await asyncio.to_thread(run, sql, parameters)
-
-    return run_in_thread

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from io import BytesIO
 from typing import Any, Final, TypeAlias
 
@@ -14,7 +14,6 @@ from yarl import URL
 
 Client: TypeAlias = TestClient[Any, Any]
 Json: TypeAlias = dict[str, Any]
-Query: TypeAlias = Callable[..., Awaitable[Sequence[Sequence[Any]]]]
 
 # For tests that use the fixture `shared`, whose server lives in the session's event loop.
 on_shared_server = pytest.mark.asyncio(loop_scope="session")

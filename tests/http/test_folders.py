@@ -8,7 +8,6 @@ from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.http import raw
 from tests.http.steps import (
     Client,
-    Query,
     on_shared_server,
     problem,
     put,
@@ -16,6 +15,7 @@ from tests.http.steps import (
     stats,
     status_of,
 )
+from tests.store.rows import Rows
 
 both_methods = pytest.mark.parametrize("method", ["COPY", "MOVE"])
 
@@ -412,12 +412,12 @@ async def test_file_outlives_the_folder_that_it_was_moved_out_of(shared: Client,
     assert await read(shared, f"{name}-a") == b"content"
 
 
-async def test_deleted_folder_leaves_no_row_behind(client: Client, query: Query) -> None:
+async def test_deleted_folder_leaves_no_row_behind(client: Client, rows: Rows) -> None:
     await make(client, "d/")
     await make(client, "d/e/")
     await put(client, "d/e/a")
     assert (await send(client, "DELETE", "d/")).status == 204
-    assert await query("SELECT name FROM folder UNION ALL SELECT name FROM file") == []
+    assert await rows.names() == []
 
 
 @on_shared_server

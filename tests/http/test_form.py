@@ -12,7 +12,6 @@ from tests.http.conftest import Serve
 from tests.http.steps import (
     BROWSER,
     Client,
-    Query,
     names,
     on_shared_server,
     problem,
@@ -22,6 +21,7 @@ from tests.http.steps import (
     status_of,
     wait_until,
 )
+from tests.store.rows import Rows
 
 # As long as those of browsers.
 BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW3"
@@ -441,17 +441,13 @@ async def test_form_that_ends_anywhere_but_at_its_end_stores_nothing(client: Cli
 
 
 async def test_form_that_is_cut_stores_nothing(
-    client: Client, any_server: raw.Server, query: Query, random_bytes: RandomBytes
+    client: Client, any_server: raw.Server, rows: Rows, random_bytes: RandomBytes
 ) -> None:
-    async def open_manifests() -> int:
-        [[count]] = await query("SELECT count(*) FROM manifest WHERE digest IS NULL")
-        return int(count)
-
     async def two_are_open() -> bool:
-        return await open_manifests() >= 2
+        return await rows.unfinished() >= 2
 
     async def none_is_open() -> bool:
-        return await open_manifests() == 0
+        return await rows.unfinished() == 0
 
     body = b"".join(file(name, random_bytes(3 * CHUNK_SIZE)) for name in "ab")
     # A third part, long and never complete, makes the server finish with the second.
@@ -482,12 +478,12 @@ async def test_file_that_is_too_large(serve: Serve) -> None:
     assert await names(client) == ["a"]
 
 
-async def test_refused_form_stores_no_chunk_of_a_file(client: Client, query: Query) -> None:
+async def test_refused_form_stores_no_chunk_of_a_file(client: Client, rows: Rows) -> None:
     await put(client, "taken", b"old")
     await post(client, "", file("first") + file("taken") + END)
     held = await stats(client)
     assert (held["files"], held["contents"]) == (1, 1)
-    assert await query("SELECT id FROM manifest WHERE digest IS NULL") == []
+    assert await rows.unfinished() == 0
 
 
 async def test_known_chunks_are_told(client: Client, random_bytes: RandomBytes) -> None:

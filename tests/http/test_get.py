@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import pytest
+from blake3 import blake3
 
 from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.http import raw
@@ -14,7 +16,6 @@ from tests.http.conftest import Serve
 from tests.http.steps import (
     MIB,
     Client,
-    Query,
     exactly,
     names,
     on_shared_server,
@@ -22,19 +23,20 @@ from tests.http.steps import (
     put,
     read,
 )
+from tests.store.rows import Rows
 
 # Of the first window that is read, and of what lies far behind it.
 FIRST_CHUNK = 0
 LATE_CHUNK = 4 * MIB // CHUNK_SIZE
 
 
-async def damage(query: Query, seq: int) -> None:
-    """Flip the first byte of the chunk at place `seq` of the only content."""
-    [[chunk, content]] = await query(
-        "SELECT id, bytes FROM chunk_data JOIN manifest_chunk ON chunk = id WHERE seq = ?", seq
-    )
-    flipped = bytes([content[0] ^ 0xFF]) + content[1:]
-    await query("UPDATE chunk_data SET bytes = ? WHERE id = ?", flipped, chunk)
+async def damage(rows: Rows, seq: int) -> None:
+    """Flip the first byte of the chunk at place `seq` of the file `a`."""
+    places = await rows.places(await rows.manifest_of("a"))
+    _, digest = places[seq]
+    content = (await rows.chunks())[digest].bytes
+    assert content is not None
+    await rows.set_bytes(digest, bytes([content[0] ^ 0xFF]) + content[1:])
 
 
 @pytest.mark.parametrize(
@@ -197,10 +199,10 @@ async def test_many_downloads_share_a_budget_smaller_than_each(
 
 
 async def test_damage_in_the_first_window_is_a_clean_error(
-    client: Client, query: Query, random_bytes: RandomBytes
+    client: Client, rows: Rows, random_bytes: RandomBytes
 ) -> None:
     await put(client, "a", random_bytes(3 * CHUNK_SIZE))
-    await damage(query, FIRST_CHUNK)
+    await damage(rows, FIRST_CHUNK)
     response = await client.get("/files/a")
     assert (await problem(response, 500))["type"].endswith(":store-damaged")
     assert "ETag" not in response.headers
@@ -208,33 +210,30 @@ async def test_damage_in_the_first_window_is_a_clean_error(
 
 
 async def test_chunk_that_is_not_whole_is_an_error(
-    client: Client, query: Query, random_bytes: RandomBytes
+    client: Client, rows: Rows, random_bytes: RandomBytes
 ) -> None:
-    harms = [
-        "DELETE FROM chunk_data WHERE id = ?",
-        "DELETE FROM manifest_chunk WHERE chunk = ?",
-        "UPDATE chunk_data SET bytes = substr(bytes, 1, 10) WHERE id = ?",
-        "UPDATE chunk_data SET bytes = x'' WHERE id = ?",
-        "UPDATE chunk SET digest = zeroblob(32) WHERE id = ?",
-        "UPDATE chunk SET codec = 99 WHERE id = ?",
+    harms: list[Callable[[bytes, bytes], Awaitable[None]]] = [
+        lambda digest, _: rows.lose_bytes(digest),
+        lambda digest, _: rows.lose_places(digest),
+        lambda digest, kept: rows.set_bytes(digest, kept[:10]),
+        lambda digest, _: rows.set_bytes(digest, b""),
+        lambda digest, _: rows.forge_digest(digest, bytes(32)),
+        lambda digest, _: rows.set_codec(digest, 99),
     ]
     for number, harm in enumerate(harms):
-        await put(client, f"n{number}", random_bytes(3 * CHUNK_SIZE))
-        [[chunk]] = await query(
-            "SELECT chunk FROM manifest_chunk JOIN file USING (manifest)"
-            " WHERE name = ? AND seq = 1",
-            f"n{number}",
-        )
-        await query(harm, chunk)
+        content = random_bytes(3 * CHUNK_SIZE)
+        chunk = content[CHUNK_SIZE : 2 * CHUNK_SIZE]
+        await put(client, f"n{number}", content)
+        await harm(blake3(chunk).digest(), chunk)
         await problem(await client.get(f"/files/n{number}"), 500)
 
 
 async def test_damage_in_a_later_window_breaks_the_connection_off(
-    client: Client, query: Query, random_bytes: RandomBytes
+    client: Client, rows: Rows, random_bytes: RandomBytes
 ) -> None:
     content = random_bytes(5 * MIB)
     await put(client, "a", content)
-    await damage(query, LATE_CHUNK)
+    await damage(rows, LATE_CHUNK)
     async with raw.connect(client) as connection:
         await connection.send(raw.request("GET", "/files/a"))
         with pytest.raises(asyncio.IncompleteReadError) as incomplete:
@@ -245,11 +244,11 @@ async def test_damage_in_a_later_window_breaks_the_connection_off(
 
 
 async def test_damage_is_met_only_where_it_lies(
-    client: Client, query: Query, random_bytes: RandomBytes
+    client: Client, rows: Rows, random_bytes: RandomBytes
 ) -> None:
     content = random_bytes(3 * CHUNK_SIZE)
     await put(client, "a", content)
-    await damage(query, 1)
+    await damage(rows, 1)
     for first, status in ((0, 206), (CHUNK_SIZE, 500), (2 * CHUNK_SIZE, 206)):
         last = first + CHUNK_SIZE - 1
         response = await client.get("/files/a", headers={"Range": f"bytes={first}-{last}"})
@@ -259,10 +258,10 @@ async def test_damage_is_met_only_where_it_lies(
 
 
 async def test_damage_in_a_later_one_of_several_ranges_breaks_the_connection_off(
-    client: Client, query: Query, random_bytes: RandomBytes
+    client: Client, rows: Rows, random_bytes: RandomBytes
 ) -> None:
     await put(client, "a", random_bytes(3 * CHUNK_SIZE))
-    await damage(query, 2)
+    await damage(rows, 2)
     async with raw.connect(client) as connection:
         ranges = f"Range: bytes=0-9,{2 * CHUNK_SIZE}-{2 * CHUNK_SIZE + 9}"
         await connection.send(raw.request("GET", "/files/a", ranges))
@@ -271,21 +270,21 @@ async def test_damage_in_a_later_one_of_several_ranges_breaks_the_connection_off
 
 
 async def test_putting_the_same_content_again_repairs_it(
-    client: Client, query: Query, random_bytes: RandomBytes
+    client: Client, rows: Rows, random_bytes: RandomBytes
 ) -> None:
     content = random_bytes(3 * CHUNK_SIZE)
     await put(client, "a", content)
-    await damage(query, 1)
+    await damage(rows, 1)
     assert (await client.get("/files/a")).status == 500
     await put(client, "a", content)
     assert await read(client, "a") == content
 
 
 async def test_other_files_are_served_beside_a_damaged_one(
-    client: Client, query: Query, random_bytes: RandomBytes
+    client: Client, rows: Rows, random_bytes: RandomBytes
 ) -> None:
     await put(client, "a", random_bytes(CHUNK_SIZE))
-    await damage(query, FIRST_CHUNK)
+    await damage(rows, FIRST_CHUNK)
     other = random_bytes(CHUNK_SIZE)
     await put(client, "b", other)
     assert await read(client, "b") == other

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from random import Random
 
 from aiohttp import ClientError
@@ -17,9 +15,9 @@ from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chunkstore.compression import DEFAULT_COMPRESSION
 from chunkstore.http import create_app
-from chunkstore.store.sqlite.store import SQLiteStore
-from tests.conftest import CHUNK_SIZE
+from tests.backends import CHUNK_SIZE, Backend
 from tests.http.conftest import ServedAsInProduction
 from tests.http.steps import Client
 
@@ -32,8 +30,8 @@ STEPS = st.lists(
 
 
 @asynccontextmanager
-async def serving(path: Path) -> AsyncIterator[Client]:
-    store = await SQLiteStore.open(path, chunk_size=CHUNK_SIZE)
+async def serving(backend: Backend) -> AsyncIterator[Client]:
+    store = await backend.open(compression=DEFAULT_COMPRESSION)
     async with TestClient(ServedAsInProduction(create_app(store, memory=64 * 1024))) as client:
         yield client
     await store.close()
@@ -84,28 +82,27 @@ async def offset_of(client: Client, path: str, *, tus: bool) -> int:
 )
 @given(steps=STEPS, size=st.integers(0, 10 * CHUNK_SIZE), tus=st.booleans())
 async def test_any_way_leads_to_the_same_file(
-    steps: list[tuple[int, str]], size: int, tus: bool
+    backend: Backend, steps: list[tuple[int, str]], size: int, tus: bool
 ) -> None:
     content = Random(size).randbytes(size)
-    with tempfile.TemporaryDirectory() as folder:
-        database = Path(folder) / "test.db"
-        async with contextlib.AsyncExitStack() as stack:
-            client = await stack.enter_async_context(serving(database))
-            path = await begin(client, size, tus=tus)
-            told = 0
-            for length, way in steps:
-                offset = await offset_of(client, path, tus=tus)
-                # What was told once is never taken back.
-                assert told <= offset <= size
-                told = offset
-                body = content[offset : offset + length]
-                await send(client, path, offset, body, last=False, cut=way == "cut", tus=tus)
-                if way == "restart":
-                    await stack.aclose()
-                    client = await stack.enter_async_context(serving(database))
+    await backend.clear()
+    async with contextlib.AsyncExitStack() as stack:
+        client = await stack.enter_async_context(serving(backend))
+        path = await begin(client, size, tus=tus)
+        told = 0
+        for length, way in steps:
             offset = await offset_of(client, path, tus=tus)
-            await send(client, path, offset, content[offset:], last=True, cut=False, tus=tus)
-            async with client.get("/files/a") as response:
-                assert response.status == 200
-                assert response.headers["ETag"] == f'"{blake3(content).hexdigest()}"'
-                assert await response.read() == content
+            # What was told once is never taken back.
+            assert told <= offset <= size
+            told = offset
+            body = content[offset : offset + length]
+            await send(client, path, offset, body, last=False, cut=way == "cut", tus=tus)
+            if way == "restart":
+                await stack.aclose()
+                client = await stack.enter_async_context(serving(backend))
+        offset = await offset_of(client, path, tus=tus)
+        await send(client, path, offset, content[offset:], last=True, cut=False, tus=tus)
+        async with client.get("/files/a") as response:
+            assert response.status == 200
+            assert response.headers["ETag"] == f'"{blake3(content).hexdigest()}"'
+            assert await response.read() == content

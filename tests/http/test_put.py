@@ -18,7 +18,6 @@ from tests.http.conftest import Serve
 from tests.http.steps import (
     MIB,
     Client,
-    Query,
     exactly,
     names,
     on_shared_server,
@@ -29,10 +28,10 @@ from tests.http.steps import (
     status_of,
     wait_until,
 )
+from tests.store.rows import Rows
 
 # More than a server with one MiB of memory keeps before it appends to the store.
 LARGE = 600_000
-OPEN_MANIFESTS = "SELECT id FROM manifest WHERE digest IS NULL"
 
 
 def sha(algorithm: str, content: bytes) -> str:
@@ -41,10 +40,9 @@ def sha(algorithm: str, content: bytes) -> str:
     return f"{algorithm}=:{b64encode(value).decode()}:"
 
 
-async def nothing_is_open(query: Query) -> bool:
+async def nothing_is_open(rows: Rows) -> bool:
     """Whether no trace of an unfinished upload is left."""
-    orphans = "SELECT seq FROM manifest_chunk WHERE manifest NOT IN (SELECT id FROM manifest)"
-    return not await query(OPEN_MANIFESTS) and not await query(orphans)
+    return await rows.unfinished() == 0 and not await rows.broken()
 
 
 @on_shared_server
@@ -293,7 +291,7 @@ async def test_digest_that_does_not_match(
 
 @pytest.mark.parametrize("size", [3 * CHUNK_SIZE, LARGE])
 async def test_mismatch_stores_nothing(
-    serve: Serve, query: Query, random_bytes: RandomBytes, size: int
+    serve: Serve, rows: Rows, random_bytes: RandomBytes, size: int
 ) -> None:
     client = await serve(memory=MIB)
     await put(client, "a", b"old")
@@ -301,7 +299,7 @@ async def test_mismatch_stores_nothing(
     headers = {"Content-Digest": sha("sha-256", b"other")}
     async with client.put("/files/a", data=pieces(random_bytes(size)), headers=headers) as response:
         await problem(response, 400)
-    await wait_until(lambda: nothing_is_open(query))
+    await wait_until(lambda: nothing_is_open(rows))
     assert await read(client, "a") == b"old"
     assert await names(client) == ["a"]
     after = await stats(client)
@@ -351,7 +349,7 @@ async def test_put_without_any_length_is_an_empty_file(shared: Client, name: str
 async def test_upload_that_is_cut_changes_nothing(
     client: Client,
     any_server: raw.Server,
-    query: Query,
+    rows: Rows,
     random_bytes: RandomBytes,
     header: str,
 ) -> None:
@@ -364,10 +362,10 @@ async def test_upload_that_is_cut_changes_nothing(
         )
 
         async def upload_is_open() -> bool:
-            return bool(await query(OPEN_MANIFESTS))
+            return await rows.unfinished() > 0
 
         await wait_until(upload_is_open)
-    await wait_until(lambda: nothing_is_open(query))
+    await wait_until(lambda: nothing_is_open(rows))
     assert await read(client, "a") == b"old"
     assert await names(client) == ["a"]
 
@@ -439,7 +437,7 @@ async def test_too_large_file_is_refused_before_it_is_sent(limited: Client) -> N
     assert await read(limited, "a") == b"old"
 
 
-async def test_too_large_file_of_unknown_length_is_refused(limited: Client, query: Query) -> None:
+async def test_too_large_file_of_unknown_length_is_refused(limited: Client, rows: Rows) -> None:
     await put(limited, "a", b"old")
     async with raw.connect(limited) as connection:
         await connection.send(
@@ -450,7 +448,7 @@ async def test_too_large_file_of_unknown_length_is_refused(limited: Client, quer
         answer = await connection.receive()
     assert answer.status == 413
     assert answer.headers["Connection"] == "close"
-    assert await nothing_is_open(query)
+    assert await nothing_is_open(rows)
     assert await read(limited, "a") == b"old"
 
 

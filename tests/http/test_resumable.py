@@ -15,7 +15,8 @@ from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.http import raw
 from tests.http.conftest import Serve
 from tests.http.raw import Server
-from tests.http.steps import Client, Query, on_shared_server, problem, put, read, status_of
+from tests.http.steps import Client, on_shared_server, problem, put, read, status_of
+from tests.store.rows import Rows
 
 PARTIAL = "application/partial-upload"
 REGISTERED = "https://iana.org/assignments/http-problem-types#"
@@ -251,9 +252,9 @@ async def test_cancellation(shared: Client, name: str) -> None:
     assert (await shared.head(path)).status == 404
 
 
-async def test_an_expired_upload_is_gone(client: Client, query: Query) -> None:
+async def test_an_expired_upload_is_gone(client: Client, rows: Rows) -> None:
     path = await location_of(client, "a", b"12")
-    await query("UPDATE upload SET expires = 0")
+    await rows.expire_uploads()
     await problem(await append(client, path, 2, b"3"), 410)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from chunkstore.scrub import scrub_all
 from chunkstore.store.base import Store
 from tests.conftest import CHUNK_SIZE, RandomBytes
-from tests.http.steps import Client, Query, on_shared_server, problem, put, stats
+from tests.http.steps import Client, on_shared_server, problem, put, stats
+from tests.store.rows import Rows
 
 
 @on_shared_server
@@ -24,21 +23,17 @@ async def test_healthy(shared: Client, path: str, told: dict[str, str | None]) -
     assert response.headers["Cache-Control"] == "no-store"
 
 
-async def test_store_that_does_not_answer_is_not_ready(client: Client, query: Query) -> None:
-    await query("ALTER TABLE setting RENAME TO hidden")
-    await problem(await client.get("/health/ready"), 500)
-    assert (await client.get("/health/live")).status == 200
-    await query("ALTER TABLE hidden RENAME TO setting")
+async def test_store_that_does_not_answer_is_not_ready(client: Client, rows: Rows) -> None:
+    async with rows.hidden_settings():
+        await problem(await client.get("/health/ready"), 500)
+        assert (await client.get("/health/live")).status == 200
     assert (await client.get("/health/ready")).status == 200
 
 
-async def test_empty_store(client: Client, tmp_path: Path) -> None:
+async def test_empty_store(client: Client, rows: Rows) -> None:
     held = await stats(client)
-    size = sum(
-        path.stat().st_size for path in tmp_path.iterdir() if path.suffix in (".db", ".db-wal")
-    )
-    assert held.pop("database_size") == size
-    assert set(held.pop("versions")) >= {"chunkstore", "schema", "sqlite", "blake3"}
+    assert held.pop("database_size") == await rows.size()
+    assert set(held.pop("versions")) >= {"chunkstore", "schema", rows.database, "blake3"}
     assert held == {
         "files": 0,
         "contents": 0,

@@ -17,8 +17,9 @@ from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.http import raw
 from tests.http.conftest import Serve
 from tests.http.raw import Server
-from tests.http.steps import Client, Query, on_shared_server, problem, put, read, status_of
+from tests.http.steps import Client, on_shared_server, problem, put, read, status_of
 from tests.http.steps import wait_until as until
+from tests.store.rows import Rows
 
 TUS = {"Tus-Resumable": "1.0.0"}
 BODY = {**TUS, "Content-Type": "application/offset+octet-stream"}
@@ -367,9 +368,9 @@ async def test_conditions_hold_at_creation_and_at_completion(shared: Client, nam
 # Expiration, checksum, termination
 
 
-async def test_an_expired_upload_is_gone(client: Client, query: Query) -> None:
+async def test_an_expired_upload_is_gone(client: Client, rows: Rows) -> None:
     path = await create(client, "a", 3)
-    await query("UPDATE upload SET expires = 0")
+    await rows.expire_uploads()
     await problem(await patch(client, path, 0, b"123"), 410)
     async with client.head(path, headers=TUS) as response:
         assert response.status == 410

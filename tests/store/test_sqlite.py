@@ -6,16 +6,16 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from chunkstore.chunking import Chunk
 from chunkstore.collect import collect_all
-from chunkstore.compression import NO_COMPRESSION, Compression
+from chunkstore.compression import NO_COMPRESSION
 from chunkstore.errors import (
     NewerSchema,
     NotAStore,
@@ -26,30 +26,17 @@ from chunkstore.errors import (
     StoreUnusable,
 )
 from chunkstore.names import FileName, FolderName
-from chunkstore.store.base import File, Store
 from chunkstore.store.open import open_store
 from chunkstore.store.reports import Collected
 from chunkstore.store.sqlite import collecting, schema
+from chunkstore.store.sqlite.connection import Connection, Job, connect_reader
+from chunkstore.store.sqlite.lookups import Lookups
 from chunkstore.store.sqlite.store import SQLiteStore
-from tests.store.conformance import CHUNK_SIZE, Reopen, Rows, StoreConformance, get, names, put
+from tests.conftest import on_sqlite
+from tests.store.conformance import CHUNK_SIZE, StoreConformance, get, names, put
 from tests.store.upload_conformance import UploadConformance
 
-
-class SQLiteRows(Rows):
-    """The database by a connection of its own for each call."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    async def fetch(self, sql: str, *parameters: object) -> Sequence[tuple[object, ...]]:
-        return await asyncio.to_thread(self._run, sql, parameters)
-
-    async def execute(self, sql: str, *parameters: object) -> None:
-        await asyncio.to_thread(self._run, sql, parameters)
-
-    def _run(self, sql: str, parameters: Sequence[object]) -> list[tuple[object, ...]]:
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
-            return db.execute(sql, parameters).fetchall()
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -57,34 +44,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "store.db"
 
 
+@on_sqlite
 class TestSQLite(StoreConformance, UploadConformance):
     """The conformance suites."""
 
-    @pytest.fixture
-    async def reopen(self, path: Path) -> AsyncIterator[Reopen]:
-        opened: list[Store] = []
-
-        async def reopen(compression: Compression = NO_COMPRESSION) -> Store:
-            while opened:
-                await opened.pop().close()
-            opened.append(
-                await SQLiteStore.open(path, chunk_size=CHUNK_SIZE, compression=compression)
-            )
-            return opened[0]
-
-        yield reopen
-        for store in opened:
-            await store.close()
-
-    @pytest.fixture
-    def rows(self, path: Path) -> Rows:
-        return SQLiteRows(path)
-
-    @asynccontextmanager
-    async def fresh(self) -> AsyncIterator[Store]:
-        with tempfile.TemporaryDirectory() as folder:
-            async with opened(Path(folder) / "store.db", chunk_size=CHUNK_SIZE) as store:
-                yield store
+    shares_manifests = True
 
 
 def query(path: Path, sql: str) -> list[tuple[object, ...]]:
@@ -392,26 +356,36 @@ def log_of(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
-class PausedLookups(SQLiteStore):
-    """A store whose look-ups wait, once they have found the file, until they may go on."""
+class PausedLookups(Lookups):
+    """Look-ups that have their answer, and keep it from who asked until it may go on."""
 
-    found: asyncio.Event
-    go_on: asyncio.Event
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.answered = asyncio.Event()
+        self.go_on = asyncio.Event()
 
-    async def find_file(self, name: FileName) -> File | None:
-        file = await super().find_file(name)
-        self.found.set()
+    async def run(self, job: Job[T]) -> T:
+        answer = await super().run(job)
+        self.answered.set()
         await self.go_on.wait()
-        return file
+        return answer
 
 
 async def test_a_file_found_just_before_it_is_collected_can_be_read(path: Path) -> None:
-    store = await PausedLookups.open(path, chunk_size=CHUNK_SIZE, compression=NO_COMPRESSION)
-    assert isinstance(store, PausedLookups)
-    store.found, store.go_on = asyncio.Event(), asyncio.Event()
     content = bytes(range(256)) * 100
-    try:
+    async with opened(path, chunk_size=CHUNK_SIZE) as store:
         await put(store, "a", content)
+        await store._lookups.close()
+        lookups = store._lookups = PausedLookups(
+            await Connection.open(lambda: connect_reader(path))
+        )
+        deleted = asyncio.Event()
+
+        async def collect() -> Collected:
+            await deleted.wait()
+            return await collect_all(store, 0)
+
+        collection = asyncio.create_task(collect())
 
         async def download() -> bytes:
             async with store.opened(FileName("a")) as file:
@@ -420,17 +394,15 @@ async def test_a_file_found_just_before_it_is_collected_can_be_read(path: Path) 
                 return await store.read(file.manifest, 0, len(content))
 
         downloading = asyncio.create_task(download())
-        await store.found.wait()
+        await lookups.answered.wait()
         await store.delete_file(FileName("a"))
-        collection = asyncio.create_task(collect_all(store, 0))
+        deleted.set()
         # It condemns the content, then waits for the look-up.
-        while not store._holds.condemned:  # noqa: ASYNC110 - it has no event to wait for
+        while not store._condemned:  # noqa: ASYNC110 - it has no event to wait for
             await asyncio.sleep(0)
-        store.go_on.set()
+        lookups.go_on.set()
         assert await downloading == content
         assert await collect_all(store, 0) == Collected(manifests=1, chunks=2, size=5120)
-    finally:
-        await store.close()
 
 
 async def test_a_condemned_content_is_gone_after_a_restart(path: Path) -> None:
@@ -438,7 +410,7 @@ async def test_a_condemned_content_is_gone_after_a_restart(path: Path) -> None:
         await put(store, "a", b"x")
         await store._writer.run(lambda db: db.execute("DELETE FROM file"))
         await store._writer.run(lambda db: collecting._condemn(db, 1))
-        assert store._holds.condemned == set()
+        assert store._condemned == set()
     async with opened(path) as store:
         assert await collect_all(store, 0) == Collected(chunks=1, size=1)
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sqlite3
-import tempfile
 from collections.abc import Coroutine, Iterable
-from contextlib import closing
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from chunkstore.collect import collect_all
 from chunkstore.compression import DEFAULT_COMPRESSION, NO_COMPRESSION
 from chunkstore.conditional import CREATE_ONLY
 from chunkstore.errors import ChunkstoreError, NameConflict, NotFound, PreconditionFailed
 from chunkstore.store.base import Store
-from chunkstore.store.sqlite.store import SQLiteStore
+from tests.backends import Backend, SQLiteBackend
+from tests.conftest import on_each_backend
 from tests.store.conformance import CHUNK_SIZE, get, name_of, names, put, scrub
 
 T = TypeVar("T")
@@ -30,37 +32,24 @@ file_names = st.sampled_from(["a", "b", "a/b", "c/d", "c/e"])
 # Few different chunks, so that contents share them, by what they are filled with; and what follows.
 shapes = st.tuples(st.binary(max_size=5), st.sampled_from([b"", b"x", b"end"]))
 
-UNUSED_MANIFESTS = (
-    "SELECT count(*) FROM manifest WHERE id NOT IN (SELECT manifest FROM file) OR digest IS NULL"
-)
-UNUSED_CHUNKS = "SELECT count(*) FROM chunk WHERE id NOT IN (SELECT chunk FROM manifest_chunk)"
-
 
 class StoreMachine(RuleBasedStateMachine):
     """Calls of the store, each mirrored on `files`."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: Backend) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
-        self.path = self.folder / "store.db"
+        self.backend = backend
         self.runner = asyncio.Runner()
         self.files: dict[str, bytes] = {}
-        self.store: Store = self.run(self.open())
+        self.run(backend.clear())
+        self.store: Store = self.run(backend.open())
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(call)
 
-    async def open(self, *, compressed: bool = False) -> Store:
-        return await SQLiteStore.open(
-            self.path,
-            chunk_size=CHUNK_SIZE,
-            compression=DEFAULT_COMPRESSION if compressed else NO_COMPRESSION,
-        )
-
     def teardown(self) -> None:
         self.run(self.store.close())
         self.runner.close()
-        shutil.rmtree(self.folder)
 
     def expect(self, error: type[ChunkstoreError] | None, call: Coroutine[Any, Any, Any]) -> bool:
         """Run a call that must fail with `error`, or succeed if that is None; say which."""
@@ -126,7 +115,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(compressed=st.booleans())
     def reopen(self, compressed: bool) -> None:
         self.run(self.store.close())
-        self.store = self.run(self.open(compressed=compressed))
+        compression = DEFAULT_COMPRESSION if compressed else NO_COMPRESSION
+        self.store = self.run(self.backend.open(compression=compression))
 
     @rule()
     def scrub(self) -> None:
@@ -135,8 +125,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def collect(self) -> None:
         self.run(collect_all(self.store, 0))
-        assert self.query(UNUSED_MANIFESTS) == [(0,)]
-        assert self.query(UNUSED_CHUNKS) == [(0,)]
+        assert self.run(self.backend.rows.unused()) == []
         needed = {
             content[start : start + CHUNK_SIZE]
             for content in self.files.values()
@@ -144,10 +133,6 @@ class StoreMachine(RuleBasedStateMachine):
         }
         stats = self.run(self.store.stats())
         assert (stats.chunks, stats.unique_size) == (len(needed), sum(map(len, needed)))
-
-    def query(self, sql: str) -> list[Any]:
-        with closing(sqlite3.connect(self.path)) as db:
-            return db.execute(sql).fetchall()
 
     @invariant()
     def contents_are_equal(self) -> None:
@@ -158,7 +143,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_reference_holds(self) -> None:
-        assert self.query("PRAGMA foreign_key_check") == []
+        assert self.run(self.backend.rows.broken()) == []
 
 
 def content_of(shape: tuple[bytes, bytes]) -> bytes:
@@ -171,10 +156,19 @@ def conflicts(name: str, files: Iterable[str]) -> bool:
     return any(other.startswith(f"{name}/") or name.startswith(f"{other}/") for other in files)
 
 
-TestStoreMachine = StoreMachine.TestCase
-TestStoreMachine.settings = settings(
-    max_examples=20,
-    stateful_step_count=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@on_each_backend
+def test_any_sequence_of_calls(backend: Backend) -> None:
+    class Machine(StoreMachine):
+        def __init__(self) -> None:
+            super().__init__(backend)
+
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            # Each takes several times as long there, most of it to open the store again and again.
+            max_examples=20 if isinstance(backend, SQLiteBackend) else 8,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )

@@ -17,7 +17,8 @@ from chunkstore.errors import NotFound, PreconditionFailed, TooMuchUnfinished, U
 from chunkstore.store.base import Committed, Store
 from chunkstore.store.uploads import Append, Progress, Purpose, ResumableUpload, UploadKind
 from tests.conftest import RandomBytes
-from tests.store.conformance import CHUNK_SIZE, Reopen, Rows, cut, etag, get, name_of, put
+from tests.store.conformance import CHUNK_SIZE, Reopen, Suite, cut, etag, get, name_of, put
+from tests.store.rows import Rows
 
 FILE = Purpose(UploadKind.FILE, name_of("a"), "text/plain")
 PART = Purpose(UploadKind.PART, None, "")
@@ -62,8 +63,8 @@ async def complete(store: Store, upload_id: str, content: bytes) -> Committed:
     return await store.uploads.complete(upload_id, Digest.of(content), later())
 
 
-class UploadConformance:
-    """What every backend must pass; the fixtures are those of `StoreConformance`."""
+class UploadConformance(Suite):
+    """What every backend must pass."""
 
     async def test_an_upload_is_kept_as_it_was_begun(self, reopen: Reopen) -> None:
         store = await reopen()
@@ -121,20 +122,20 @@ class UploadConformance:
         assert await get(store, "a") == content
         assert committed.new_size == len(content)
         assert str(committed.file.manifest.digest) == blake3(content).hexdigest()
-        assert await rows.fetch("SELECT manifest, tail, digest FROM upload") == [
-            (None, b"", blake3(content).digest())
-        ]
+        [row] = await rows.uploads()
+        assert (row.manifest, row.tail, row.digest) == (None, b"", blake3(content).digest())
         assert await rows.count("manifest") == 1
 
     async def test_rows_are_what_the_schema_says(self, store: Store, rows: Rows) -> None:
         upload_id = await begin(store, FILE, b"x" * (2 * CHUNK_SIZE) + b"tail")
-        assert await rows.fetch(
-            "SELECT kind, received, extent, length, whole, digest, target, tail FROM upload"
-        ) == [("file", 2 * CHUNK_SIZE + 4, 2 * CHUNK_SIZE + 4, None, 0, None, "a", b"tail")]
-        assert await rows.fetch(
-            "SELECT seq, chunk FROM manifest_chunk"
-            " JOIN upload ON upload.manifest = manifest_chunk.manifest ORDER BY seq"
-        ) == [(0, 1), (1, 1)]
+        [row] = await rows.uploads()
+        assert (row.id, row.kind, row.target) == (upload_id, "file", "a")
+        assert row.received == row.extent == 2 * CHUNK_SIZE + 4
+        assert (row.length, row.whole, row.digest, row.tail) == (None, False, None, b"tail")
+        chunk = blake3(b"x" * CHUNK_SIZE).digest()
+        assert row.manifest is not None
+        assert await rows.places(row.manifest) == [(0, chunk), (1, chunk)]
+        assert await rows.broken() == []
         assert await rows.count("chunk") == 1
         await store.uploads.delete(upload_id)
         assert await rows.count("upload") == await rows.count("manifest") == 0
@@ -145,7 +146,7 @@ class UploadConformance:
         upload_id = await begin(store, FILE, content, whole=True)
         committed = await complete(store, upload_id, content)
         assert (committed.new_chunks, committed.new_size) == (0, 0)
-        assert await rows.count("manifest") == 1
+        assert await rows.count("manifest") == self.manifests(2)
         assert await get(store, "a") == content
 
     async def test_the_newer_turn_wins(self, store: Store, rows: Rows) -> None:
@@ -165,16 +166,17 @@ class UploadConformance:
     async def test_of_many_turns_at_once_one_goes_on(self, store: Store) -> None:
         upload_id = await begin(store)
 
-        async def append(byte: int) -> int:
-            upload = await store.uploads.acquire(upload_id)
-            await asyncio.sleep(0)
-            progress = Progress(CHUNK_SIZE, b"", None, whole=False, expires=later())
-            chunks = cut(bytes([byte]) * CHUNK_SIZE)
-            await store.uploads.append(upload_id, Append(upload.epoch, 0, chunks, progress))
-            return byte
+        turns = await asyncio.gather(*(store.uploads.acquire(upload_id) for _ in range(20)))
 
-        results = await asyncio.gather(*map(append, range(20)), return_exceptions=True)
+        async def append(turn: ResumableUpload) -> int:
+            progress = Progress(CHUNK_SIZE, b"", None, whole=False, expires=later())
+            chunks = cut(bytes([turn.epoch]) * CHUNK_SIZE)
+            await store.uploads.append(upload_id, Append(turn.epoch, 0, chunks, progress))
+            return turn.epoch
+
+        results = await asyncio.gather(*map(append, turns), return_exceptions=True)
         [winner] = [result for result in results if isinstance(result, int)]
+        assert winner == max(turn.epoch for turn in turns)
         content = bytes([winner]) * CHUNK_SIZE
         await add(store, upload_id, b"", whole=True)
         await complete(store, upload_id, content)
@@ -187,12 +189,12 @@ class UploadConformance:
         upload = await store.uploads.acquire(upload_id)
         chunks = cut(b"tail" * (2 * CHUNK_SIZE // 4))
         await store.uploads.append(upload_id, Append(upload.epoch, 1, chunks, None))
-        assert await rows.fetch("SELECT received, extent FROM upload") == [
-            (CHUNK_SIZE + 4, 3 * CHUNK_SIZE)
-        ]
+        [row] = await rows.uploads()
+        assert (row.received, row.extent) == (CHUNK_SIZE + 4, 3 * CHUNK_SIZE)
         upload = await store.uploads.acquire(upload_id)
         assert (upload.offset, upload.tail) == (CHUNK_SIZE + 4, b"tail")
-        assert await rows.fetch("SELECT extent FROM upload") == [(CHUNK_SIZE + 4,)]
+        [row] = await rows.uploads()
+        assert row.extent == CHUNK_SIZE + 4
         assert await rows.count("manifest_chunk") == 1
         await add(store, upload_id, b"", whole=True)
         await complete(store, upload_id, b"x" * CHUNK_SIZE + b"tail")
@@ -202,13 +204,13 @@ class UploadConformance:
         upload_id = await begin(store, FILE, b"12")
         limit = 2 * CHUNK_SIZE
         await add(store, upload_id, b"3" * (CHUNK_SIZE - 2), max_unfinished=limit)
-        before = await rows.fetch("SELECT * FROM upload")
+        before = await rows.uploads()
         epoch = (await store.uploads.get(upload_id)).epoch
         progress = Progress(3 * CHUNK_SIZE, b"", None, whole=False, expires=later())
         chunks = cut(b"z" * (2 * CHUNK_SIZE))
         with pytest.raises(TooMuchUnfinished):
             await store.uploads.append(upload_id, Append(epoch, 1, chunks, progress, limit))
-        assert await rows.fetch("SELECT * FROM upload") == before
+        assert await rows.uploads() == before
         assert await rows.count("chunk") == await rows.count("manifest_chunk") == 1
 
     async def test_a_whole_upload_takes_nothing_more(self, store: Store) -> None:
@@ -267,18 +269,18 @@ class UploadConformance:
     async def test_what_has_expired_is_collected(self, store: Store, rows: Rows) -> None:
         kept = await begin(store, FILE, b"k" * CHUNK_SIZE)
         upload_id = await begin(store, FILE, b"x" * CHUNK_SIZE + b"tail")
-        await rows.execute("UPDATE upload SET expires = 0 WHERE id = ?", upload_id)
+        await rows.expire_uploads(upload_id)
         would = await collect_all(store, 0, dry_run=True)
         assert await rows.count("upload") == 2
         removed = await collect_all(store, 0)
         assert would == removed
         assert (removed.manifests, removed.chunks) == (1, 1)
-        assert await rows.fetch("SELECT id FROM upload") == [(kept,)]
+        assert [row.id for row in await rows.uploads()] == [kept]
         assert await rows.count("manifest") == await rows.count("chunk") == 1
 
     async def test_progress_puts_expiry_off(self, store: Store, rows: Rows) -> None:
         upload_id = await begin(store)
-        await rows.execute("UPDATE upload SET expires = 0")
+        await rows.expire_uploads()
         await add(store, upload_id, b"1")
         assert (await store.uploads.get(upload_id)).expires > datetime.now(UTC)
 

@@ -13,7 +13,7 @@ import chunkstore
 
 ROOT = Path(chunkstore.__file__).parent
 # What ties a module to an event loop, a protocol, a database or a terminal.
-FRAMEWORKS = {"asyncio", "aiohttp", "sqlite3", "aiosqlite", "click"}
+FRAMEWORKS = {"asyncio", "aiohttp", "sqlite3", "aiosqlite", "asyncpg", "click"}
 
 
 class Layer(NamedTuple):
@@ -35,15 +35,25 @@ LAYERS = {
     "memory": Layer("memory", frameworks="asyncio"),
     "queries": Layer("store store.queries"),
     "contract": Layer("store.base store.reports store.uploads", layers="pure contract"),
+    "shared": Layer(
+        "store.chunks store.holds store.records store.rollup store.times",
+        layers="pure contract shared",
+        frameworks="asyncio",
+    ),
     "sqlite": Layer(
         "store.sqlite store.sqlite.*",
-        layers="version pure queries contract sqlite",
+        layers="version pure queries contract shared sqlite",
         frameworks="asyncio sqlite3 aiosqlite",
     ),
+    "postgres": Layer(
+        "store.postgres store.postgres.*",
+        layers="version pure queries contract shared postgres",
+        frameworks="asyncio asyncpg",
+    ),
     "presentation": Layer("presentation", layers="pure contract"),
-    "open": Layer("store.open", layers="pure contract sqlite"),
+    "open": Layer("store.open", layers="pure contract sqlite postgres"),
     "service": Layer(
-        "service collect scrub export imports appending finishing uploads",
+        "service collect scrub export imports walking copying appending finishing uploads",
         layers="pure memory contract service",
         frameworks="asyncio",
     ),
@@ -53,13 +63,14 @@ LAYERS = {
         frameworks="asyncio aiohttp",
     ),
     "config": Layer("config", layers="pure"),
+    "running": Layer("running", layers="pure open", frameworks="asyncio"),
     "server": Layer(
         "server",
         layers="pure contract open service http config",
         frameworks="asyncio aiohttp",
     ),
+    "workers": Layer("workers", layers="pure config server running"),
     "options": Layer("options", layers="pure", frameworks="click"),
-    "running": Layer("running", layers="pure", frameworks="asyncio"),
     "administration": Layer(
         "administration",
         layers="pure memory contract presentation open service options running",
@@ -67,7 +78,8 @@ LAYERS = {
     ),
     "cli": Layer(
         "cli",
-        layers="version pure memory service config server options running administration",
+        layers="version pure memory open service config server workers options running"
+        " administration",
         frameworks="click",
     ),
     "program": Layer("__main__", layers="cli"),
@@ -184,7 +196,18 @@ def test_every_row_has_a_module_and_knows_only_rows_above_it_in_the_table(layer:
         ("store.sqlite.store", "from chunkstore.service import Service", "chunkstore.service"),
         ("store.sqlite.tree", "import chunkstore.store.open", "chunkstore.store.open"),
         ("store.sqlite.store", "from ... import service", "chunkstore.service"),
-        ("store.sqlite.tree", "from ..postgres import store", "chunkstore.store.postgres"),
+        (
+            "store.sqlite.tree",
+            "from ..postgres import store",
+            "chunkstore.store.postgres.store",
+        ),
+        (
+            "store.postgres.tree",
+            "from chunkstore.store.sqlite import tree",
+            "chunkstore.store.sqlite.tree",
+        ),
+        ("store.postgres.store", "import sqlite3", "sqlite3"),
+        ("service", "import asyncpg", "asyncpg"),
         ("service", "from chunkstore.http import app", "chunkstore.http.app"),
         ("service", "import sqlite3", "sqlite3"),
         ("http.app", "from chunkstore.store.sqlite import store", "chunkstore.store.sqlite.store"),

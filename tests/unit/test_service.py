@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
@@ -287,11 +288,30 @@ async def test_windows_end_where_chunks_end(
     assert position == stop
 
 
-async def test_a_window_is_bounded(store: Store) -> None:
-    service = Service(store, MemoryBudget(BUDGETS["ample"]))
-    manifest = await put_bytes(service, bytes(2 * WINDOW_SIZE + 1))
+async def test_windows_grow_to_their_bound_while_they_are_taken_fast(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chunkstore.service._FAST_RATE", 0)
+    service = Service(store, MemoryBudget(1000 * WINDOW_SIZE))
+    manifest = await put_bytes(service, bytes(3 * WINDOW_SIZE + 1))
     windows = [len(window) async for window in service.stream(manifest, 0, manifest.size)]
-    assert windows == [WINDOW_SIZE, WINDOW_SIZE, 1]
+    assert sum(windows) == manifest.size
+    full = windows[: windows.index(WINDOW_SIZE) + 1]
+    assert full == sorted(full)
+    assert len(full) > 2
+
+
+async def test_a_slow_reader_holds_one_small_window(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if every reader took years.
+    monkeypatch.setattr("chunkstore.service._FAST_RATE", math.inf)
+    service = Service(store, MemoryBudget(1000 * WINDOW_SIZE))
+    manifest = await put_bytes(service, bytes(2 * WINDOW_SIZE))
+    async for window in service.stream(manifest, 0, manifest.size):
+        await asyncio.sleep(0)
+        assert len(window) == WINDOW_SIZE // 8
+        assert service.budget.limit - service.budget.free == len(window)
 
 
 async def test_a_range_outside_of_the_content_is_refused(

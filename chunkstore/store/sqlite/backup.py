@@ -19,9 +19,9 @@ from typing import Any, Final
 from chunkstore.digest import Digest
 from chunkstore.errors import Forbidden
 from chunkstore.names import FileName
+from chunkstore.store.chunks import DamagedChunk, check_chunk
 from chunkstore.store.queries import load_queries
 from chunkstore.store.reports import Copied, Damage
-from chunkstore.store.sqlite.contents import DamagedChunk, check_chunk
 from chunkstore.store.sqlite.rows import QUERIES
 from chunkstore.store.sqlite.schema import PACKAGE
 from chunkstore.store.sqlite.writer import Writer

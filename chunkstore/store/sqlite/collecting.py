@@ -3,8 +3,8 @@
 What can go is looked for on a reader, a span of ids at a time, and removed on the writer in short
 transactions that look again, since a file may have begun to need it in between.
 
-A content may be needed by a download whose file is gone. Downloads hold their manifests here, in
-memory, because this process is the only one that writes. A manifest goes in three steps:
+A content may be needed by a download whose file is gone. Downloads hold their manifests in memory
+(`holds`), because this process is the only one that writes. A manifest goes in three steps:
 
 1. It is condemned: in one transaction that sees no file point at it, it loses its digest. From
    there on no look-up and no upload finds it. To everyone else it is an upload that never ended,
@@ -17,20 +17,18 @@ Uploads that have expired leave their manifests to the same steps.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Final
 
-from chunkstore.manifest import Manifest
+from chunkstore.store.holds import Holds
 from chunkstore.store.reports import Collected
 from chunkstore.store.sqlite import uploads
 from chunkstore.store.sqlite.connection import Runner
-from chunkstore.store.sqlite.rows import QUERIES, now_microseconds
+from chunkstore.store.sqlite.rows import QUERIES
 from chunkstore.store.sqlite.writer import Writer
+from chunkstore.store.times import now_microseconds
 
 _SPAN: Final = 10_000
 _CHUNKS_A_STEP: Final = 64
@@ -41,59 +39,29 @@ _PAGES_A_STEP: Final = 256
 Chunk = tuple[int, int]
 
 
-class Holds:
-    """Which contents are in use by downloads, and which wait to be removed."""
-
-    def __init__(self) -> None:
-        self.condemned: set[int] = set()
-        self._held: Counter[int] = Counter()
-        self._lookups: set[asyncio.Future[None]] = set()
-
-    def hold(self, manifest: Manifest) -> None:
-        """Keep a content from being removed; call this within the `lookup` that found it."""
-        self._held[manifest.id] += 1
-
-    def release(self, manifest: Manifest) -> None:
-        """Give up one hold."""
-        self._held[manifest.id] -= 1
-        if not self._held[manifest.id]:
-            del self._held[manifest.id]
-
-    def held(self, manifest_id: int) -> bool:
-        """Whether anyone holds the content."""
-        return manifest_id in self._held
-
-    @contextmanager
-    def lookup(self) -> Iterator[None]:
-        """Mark the time from before a file is looked up until its content is held."""
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lookups.add(ended)
-        try:
-            yield
-        finally:
-            self._lookups.discard(ended)
-            ended.set_result(None)
-
-    async def wait_for_lookups(self) -> None:
-        """Wait until all look-ups that have begun by now have ended."""
-        if self._lookups:
-            await asyncio.wait(set(self._lookups))
-
-
 async def collect(
-    readers: Runner, writer: Writer, holds: Holds, grace_seconds: float
+    readers: Runner,
+    writer: Writer,
+    holds: Holds,
+    condemned: set[int],
+    grace_seconds: float,
 ) -> AsyncIterator[Collected]:
-    """Remove what is unused and older than the grace."""
+    """Remove what is unused and older than the grace.
+
+    `condemned` are the manifests that wait to be removed, also from one collection to the next.
+    """
     before = now_microseconds() - int(grace_seconds * 1_000_000)
-    await _expire_uploads(readers, writer, holds)
+    await _expire_uploads(readers, writer, condemned)
     async for manifests in _unused_manifests(readers, before):
         for manifest in manifests:
-            if not holds.held(manifest) and await writer.run(partial(_condemn, manifest=manifest)):
-                holds.condemned.add(manifest)
+            if manifest not in holds.held() and await writer.run(
+                partial(_condemn, manifest=manifest)
+            ):
+                condemned.add(manifest)
     await holds.wait_for_lookups()
-    for manifest in [one for one in holds.condemned if not holds.held(one)]:
+    for manifest in condemned - set(holds.held()):
         await _remove_manifest(writer, manifest)
-        holds.condemned.discard(manifest)
+        condemned.discard(manifest)
         yield Collected(manifests=1)
     async for chunks in _chunks_by(readers, "unused_chunks", before):
         yield await writer.run(partial(_delete_chunks, chunks=chunks))
@@ -113,13 +81,13 @@ async def find_unused(readers: Runner, grace_seconds: float) -> AsyncIterator[Co
         yield Collected(chunks=len(chunks), size=sum(size for _, size in chunks))
 
 
-async def _expire_uploads(readers: Runner, writer: Writer, holds: Holds) -> None:
+async def _expire_uploads(readers: Runner, writer: Writer, condemned: set[int]) -> None:
     """Forget uploads that have expired; what they leave is as good as condemned."""
     now = now_microseconds()
     for upload, _ in await readers.run(partial(uploads.find_expired, now=now)):
         manifest = await writer.run(partial(uploads.expire, upload_id=upload, now=now))
         if manifest is not None:
-            holds.condemned.add(manifest)
+            condemned.add(manifest)
 
 
 async def _unused_manifests(readers: Runner, before: int) -> AsyncIterator[list[int]]:

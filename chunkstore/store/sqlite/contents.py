@@ -4,49 +4,26 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
 
 from chunkstore.chunking import Chunk
-from chunkstore.compression import Compression, Encoded, decode
+from chunkstore.compression import Compression, Encoded
 from chunkstore.digest import Digest
 from chunkstore.errors import StoreDamaged, StoreFull
 from chunkstore.manifest import ChunkList, Manifest
-from chunkstore.store.sqlite.rows import QUERIES, now_microseconds
-
-
-class DamagedChunk(StoreDamaged):
-    """What is stored is damaged and was not sent; put the same content again to repair it."""
-
-    def __init__(self, digest: Digest) -> None:
-        """`digest` is what the chunk should have."""
-        super().__init__()
-        self.digest = digest
-
-
-@dataclass(frozen=True, slots=True)
-class OpenManifest:
-    """An upload's chunk list so far: `count` chunks are in the store, under `id`."""
-
-    id: int
-    chunk_size: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """What appending came to: how much of it was not known before; sizes in bytes."""
-
-    new_chunks: int = 0
-    new_size: int = 0
-
-    def __add__(self, other: Appended) -> Appended:
-        return Appended(self.new_chunks + other.new_chunks, self.new_size + other.new_size)
-
-
-Encodings: TypeAlias = Mapping[Digest, Encoded]
+from chunkstore.store.base import File
+from chunkstore.store.chunks import (
+    Appended,
+    Encodings,
+    OpenManifest,
+    check_chunk,
+    join_slices,
+)
+from chunkstore.store.sqlite import tree
+from chunkstore.store.sqlite.rows import QUERIES
+from chunkstore.store.times import now_microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,25 +177,16 @@ def read(db: sqlite3.Connection, chunks: ChunkList, start: int, stop: int) -> by
     rows = db.execute(QUERIES["read_chunks"], bounds).fetchall()
     if len(rows) != len(slices):
         raise StoreDamaged
-    parts = []
-    for part, row in zip(slices, rows, strict=True):
-        content = check_chunk(*row)
-        whole = part.start == 0 and part.stop == len(content)
-        parts.append(content if whole else memoryview(content)[part.start : part.stop])
-    return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+    return join_slices(slices, [check_chunk(*row) for row in rows])
 
 
-def check_chunk(digest: bytes, size: int, codec: int, kept: bytes | None) -> bytes:
-    """Return the bytes of a chunk from what is kept of it, None if that is lost.
-
-    Raises:
-        DamagedChunk: they are not what the digest says.
-    """
+def find_file(db: sqlite3.Connection, name: str, inline: int) -> File | None:
+    """Return the file, with its content if that is whole and has at most `inline` bytes."""
+    file = tree.find_file(db, name)
+    if file is None or file.manifest.size > inline:
+        return file
     try:
-        content = b"" if kept is None else decode(codec, kept, size)
-    except ValueError as error:
-        raise DamagedChunk(Digest(digest)) from error
-    # A chunk is never empty, so what is lost does not fit either.
-    if Digest.of(content).raw != digest:
-        raise DamagedChunk(Digest(digest))
-    return content
+        return replace(file, content=read(db, file.manifest, 0, file.manifest.size))
+    except StoreDamaged:
+        # Who reads it is told.
+        return file

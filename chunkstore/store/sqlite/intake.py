@@ -10,10 +10,12 @@ from typing import Final
 from chunkstore.chunking import Chunk
 from chunkstore.compression import NO_COMPRESSION
 from chunkstore.store.base import Commit, File, Upload
+from chunkstore.store.chunks import Appended, Encodings, OpenManifest, size_of
 from chunkstore.store.sqlite import contents, tree
 from chunkstore.store.sqlite.connection import ReaderPool
-from chunkstore.store.sqlite.contents import Appended, Encodings, Keeping, OpenManifest
+from chunkstore.store.sqlite.contents import Keeping
 from chunkstore.store.sqlite.writer import Writer
+from chunkstore.store.times import Times
 
 # Less is compressed within its transaction, which takes less time than a reader's thread would.
 _ENCODED_BY_WRITER: Final = 64 * 1024
@@ -75,10 +77,6 @@ def own_upload(commit: Commit) -> SQLiteUpload:
     return commit.upload
 
 
-def size_of(chunks: Sequence[Chunk]) -> int:
-    return sum(len(chunk.content) for chunk in chunks)
-
-
 async def encode(readers: ReaderPool, keeping: Keeping, chunks: Sequence[Chunk]) -> Encodings:
     """Compress what is missing of a large batch ahead, so that it keeps no other writer waiting."""
     if keeping.compression == NO_COMPRESSION or size_of(chunks) <= _ENCODED_BY_WRITER:
@@ -99,7 +97,12 @@ def commit_all(
             db, keeping, open_manifest, commit.last, encodings, commit.digest, commit.size
         )
         file, replaced = tree.put_file(
-            db, commit.name, manifest, commit.media_type, commit.conditions
+            db,
+            commit.name,
+            manifest,
+            commit.media_type,
+            commit.conditions,
+            Times.of(commit.created, commit.modified),
         )
         results.append((file, replaced, appended))
     return results

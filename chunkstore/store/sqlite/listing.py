@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 
 from chunkstore.names import FolderName, prefix_stop
 from chunkstore.store.base import File, Listing
+from chunkstore.store.rollup import folder_of
 from chunkstore.store.sqlite.rows import QUERIES, to_file
 from chunkstore.store.sqlite.tree import BEHIND_ALL_NAMES, below
 
@@ -50,7 +51,7 @@ def _entries_to_folder(
     """Yield entries up to the first folder; return where to go on behind it, None at the end."""
     bounds = {"start": start, "stop": below(prefix)["stop"]}
     for row in db.execute(QUERIES["list_names"], bounds):
-        folder = _folder_of(row[0], prefix, delimiter)
+        folder = folder_of(row[0], prefix, delimiter)
         if folder is not None:
             yield folder
             return _behind_all(folder)
@@ -62,7 +63,7 @@ def _entries_to_folder(
 def _start_behind(prefix: str, delimiter: str, after: str | None) -> Start:
     if after is None or after < prefix:
         return prefix
-    folder = _folder_of(after, prefix, delimiter)
+    folder = folder_of(after, prefix, delimiter)
     if folder is not None:
         return _behind_all(folder)
     # No name has a NUL in it, so this is the least text behind `after`.
@@ -71,11 +72,3 @@ def _start_behind(prefix: str, delimiter: str, after: str | None) -> Start:
 
 def _behind_all(folder: FolderName) -> Start:
     return prefix_stop(folder) or BEHIND_ALL_NAMES
-
-
-def _folder_of(name: str, prefix: str, delimiter: str) -> FolderName | None:
-    """Return what the name rolls up to, None if it stands for itself."""
-    if not delimiter or not name.startswith(prefix):
-        return None
-    place = name.find(delimiter, len(prefix))
-    return None if place < 0 else FolderName(name[: place + len(delimiter)])

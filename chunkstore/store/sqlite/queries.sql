@@ -76,11 +76,12 @@ FROM file JOIN manifest ON manifest.id = file.manifest
 WHERE file.name = :name;
 
 -- name: put_file
--- Create the name or point it at another content; its time of creation stays.
+-- Create the name or point it at another content; its time of creation stays unless one is given.
 INSERT INTO file (name, manifest, media_type, created, modified)
-VALUES (:name, :manifest, :media_type, :now, :now)
+VALUES (:name, :manifest, :media_type, coalesce(:created, :modified), :modified)
 ON CONFLICT (name) DO UPDATE SET
-    manifest = excluded.manifest, media_type = excluded.media_type, modified = excluded.modified;
+    manifest = excluded.manifest, media_type = excluded.media_type, modified = excluded.modified,
+    created = coalesce(:created, created);
 
 -- name: delete_file
 DELETE FROM file WHERE name = :name;

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from chunkstore.digest import Digest
@@ -13,24 +11,9 @@ from chunkstore.names import FileName
 from chunkstore.store.base import File
 from chunkstore.store.queries import load_queries
 from chunkstore.store.sqlite.schema import PACKAGE
+from chunkstore.store.times import to_datetime
 
 QUERIES: Final = load_queries(PACKAGE)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def now_microseconds() -> int:
-    """Return the time as it is stored."""
-    return time.time_ns() // 1000
-
-
-def to_datetime(microseconds: int) -> datetime:
-    """Return a stored time."""
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-def to_microseconds(moment: datetime) -> int:
-    """Return a time as it is stored."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def to_file(row: Sequence[Any]) -> File:

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from chunkstore.digest import Digest
 from chunkstore.names import FileName
+from chunkstore.store.chunks import DamagedChunk, check_chunk
 from chunkstore.store.reports import Damage, Scrubbed
 from chunkstore.store.sqlite.connection import Runner
-from chunkstore.store.sqlite.contents import DamagedChunk, check_chunk, mark
+from chunkstore.store.sqlite.contents import mark
 from chunkstore.store.sqlite.rows import QUERIES
 from chunkstore.store.sqlite.writer import Writer
 

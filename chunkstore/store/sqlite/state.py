@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import sqlite3
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from chunkstore.chunking import DEFAULT_CHUNK_SIZE
 from chunkstore.errors import StoreUnusable
+from chunkstore.store.records import format_report, parse_report
 from chunkstore.store.reports import ScrubReport
 from chunkstore.store.sqlite import schema
 from chunkstore.store.sqlite.rows import QUERIES
@@ -78,25 +77,13 @@ def recover(db: sqlite3.Connection, chunk_size: int | None) -> State:
 
 def put_scrub_report(db: sqlite3.Connection, report: ScrubReport) -> None:
     """Keep the report of the last scrub."""
-    fields = {
-        "started": report.started.isoformat(),
-        "finished": report.finished.isoformat(),
-        "chunks": report.chunks,
-        "size": report.size,
-        "damaged": report.damaged,
-    }
-    db.execute(QUERIES["put_setting"], {"name": "scrub", "value": json.dumps(fields)})
+    db.execute(QUERIES["put_setting"], {"name": "scrub", "value": format_report(report)})
 
 
 def find_scrub_report(db: sqlite3.Connection) -> ScrubReport | None:
     """Return the report of the last scrub."""
     row = db.execute(QUERIES["find_setting"], {"name": "scrub"}).fetchone()
-    if row is None:
-        return None
-    fields = json.loads(row[0])
-    for time in ("started", "finished"):
-        fields[time] = datetime.fromisoformat(fields[time])
-    return ScrubReport(**fields)
+    return None if row is None else parse_report(row[0])
 
 
 def count(db: sqlite3.Connection) -> tuple[FileCount, ChunkCount]:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,23 +22,21 @@ from chunkstore.errors import StoreError, StoreUnusable
 from chunkstore.manifest import ChunkList
 from chunkstore.names import ROOT, FileName, FolderName
 from chunkstore.store.base import Commit, Committed, File, Listing, Store
+from chunkstore.store.chunks import DamagedChunk, size_of
+from chunkstore.store.holds import Holds
 from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
 from chunkstore.store.sqlite import collecting, contents, listing, schema, scrubbing, tree
 from chunkstore.store.sqlite.backup import copy_store
-from chunkstore.store.sqlite.collecting import Holds
 from chunkstore.store.sqlite.connection import Connection, ReaderPool, connect_writer
-from chunkstore.store.sqlite.contents import (
-    DamagedChunk,
-    Keeping,
-)
+from chunkstore.store.sqlite.contents import Keeping
 from chunkstore.store.sqlite.intake import (
     SQLiteUpload,
     commit_all,
     encode,
     own_upload,
-    size_of,
 )
 from chunkstore.store.sqlite.lock import acquire_lock
+from chunkstore.store.sqlite.lookups import Lookups
 from chunkstore.store.sqlite.room import Room
 from chunkstore.store.sqlite.state import (
     State,
@@ -64,6 +62,7 @@ class SQLiteStore(Store):
         path: Path,
         *,
         readers: ReaderPool,
+        lookups: Lookups,
         writer: Writer | None,
         lock: FileLock | None,
         keeping: Keeping,
@@ -71,12 +70,14 @@ class SQLiteStore(Store):
     ) -> None:
         self._path = path
         self._readers = readers
+        self._lookups = lookups
         self._read_write = writer
         self._lock = lock
         self._keeping = keeping
         self._chunk_size = state.chunk_size
         self._manifest_ids = itertools.count(state.last_manifest + 1)
         self._holds = Holds()
+        self._condemned: set[int] = set()
 
     @classmethod
     async def open(
@@ -124,10 +125,19 @@ class SQLiteStore(Store):
         readers = await ReaderPool.open(path, 1)
         try:
             state = await readers.run(inspect)
+            lookups = await Lookups.open(path)
         except BaseException:
             await readers.close()
             raise
-        return cls(path, readers=readers, writer=None, lock=None, keeping=keeping, state=state)
+        return cls(
+            path,
+            readers=readers,
+            lookups=lookups,
+            writer=None,
+            lock=None,
+            keeping=keeping,
+            state=state,
+        )
 
     @classmethod
     async def _open_to_write(
@@ -148,12 +158,14 @@ class SQLiteStore(Store):
             await connection.run(schema.prepare)
             state = await connection.run(partial(recover, chunk_size=chunk_size))
             readers = await ReaderPool.open(path, _READERS)
+            lookups = await Lookups.open(path)
         except BaseException:
             await connection.close()
             raise
         return cls(
             path,
             readers=readers,
+            lookups=lookups,
             writer=Writer(connection, Room(path), log_bound=log_bound),
             lock=lock,
             keeping=keeping,
@@ -212,19 +224,13 @@ class SQLiteStore(Store):
         return committed
 
     async def find_file(self, name: FileName) -> File | None:
-        return await self._readers.run(partial(tree.find_file, name=name))
+        return await self._lookups.run(partial(tree.find_file, name=name))
 
-    @asynccontextmanager
-    async def opened(self, name: FileName) -> AsyncIterator[File | None]:
-        with self._holds.lookup():
-            file = await self.find_file(name)
-            if file is not None:
-                self._holds.hold(file.manifest)
-        try:
-            yield file
-        finally:
-            if file is not None:
-                self._holds.release(file.manifest)
+    def opened(
+        self, name: FileName, *, inline: int = 0
+    ) -> AbstractAsyncContextManager[File | None]:
+        find = partial(contents.find_file, name=name, inline=inline)
+        return self._holds.opened(partial(self._lookups.run, find))
 
     async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
         try:
@@ -281,7 +287,7 @@ class SQLiteStore(Store):
         )
 
     async def folder_exists(self, name: FolderName) -> bool:
-        return await self._readers.run(partial(tree.folder_exists, name=name))
+        return await self._lookups.run(partial(tree.folder_exists, name=name))
 
     async def make_folder(self, name: FolderName) -> None:
         await self._writer.run(partial(tree.make_folder, name=name))
@@ -326,7 +332,9 @@ class SQLiteStore(Store):
     def collect(self, grace_seconds: float, *, dry_run: bool = False) -> AsyncIterator[Collected]:
         if dry_run:
             return collecting.find_unused(self._readers, grace_seconds)
-        return collecting.collect(self._readers, self._writer, self._holds, grace_seconds)
+        return collecting.collect(
+            self._readers, self._writer, self._holds, self._condemned, grace_seconds
+        )
 
     def scrub(self) -> AsyncIterator[Scrubbed]:
         return scrubbing.scrub(self._readers, self._read_write)
@@ -380,3 +388,4 @@ class SQLiteStore(Store):
                 # After the readers: the connection that closes last may checkpoint.
                 last_first.push_async_callback(self._read_write.close)
             last_first.push_async_callback(self._readers.close)
+            last_first.push_async_callback(self._lookups.close)

@@ -18,7 +18,8 @@ from chunkstore.names import (
     prefix_stop,
 )
 from chunkstore.store.base import File
-from chunkstore.store.sqlite.rows import QUERIES, now_microseconds, to_file
+from chunkstore.store.sqlite.rows import QUERIES, to_file
+from chunkstore.store.times import NOW, Times, now_microseconds
 
 # SQLite orders every BLOB behind every TEXT.
 BEHIND_ALL_NAMES: Final = b""
@@ -61,6 +62,7 @@ def put_file(
     manifest: Manifest,
     media_type: str,
     conditions: Conditions,
+    times: Times = NOW,
 ) -> tuple[File, bool]:
     """Point the name at a content; return the file and whether it replaced one."""
     current = find_file(db, name)
@@ -73,7 +75,8 @@ def put_file(
             "name": name,
             "manifest": manifest.id,
             "media_type": media_type,
-            "now": now_microseconds(),
+            "created": times.created,
+            "modified": now_microseconds() if times.modified is None else times.modified,
         },
     )
     file = find_file(db, name)

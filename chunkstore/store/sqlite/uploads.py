@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import sqlite3
-from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,19 +11,19 @@ from functools import partial
 from typing import Any, Final
 
 from chunkstore.chunking import Chunk
-from chunkstore.conditional import Conditions
 from chunkstore.digest import Digest
 from chunkstore.errors import NotFound, TooMuchUnfinished, UploadSuperseded
 from chunkstore.manifest import ChunkList
-from chunkstore.names import FileName
 from chunkstore.store.base import Committed
+from chunkstore.store.chunks import Appended, Encodings, OpenManifest, size_of
 from chunkstore.store.queries import load_queries
+from chunkstore.store.records import purpose_columns, to_purpose
 from chunkstore.store.sqlite import contents, rows, tree
 from chunkstore.store.sqlite.connection import Runner
-from chunkstore.store.sqlite.contents import Encodings, Keeping, OpenManifest
-from chunkstore.store.sqlite.rows import now_microseconds, to_datetime, to_microseconds
+from chunkstore.store.sqlite.contents import Keeping
 from chunkstore.store.sqlite.schema import PACKAGE
 from chunkstore.store.sqlite.writer import Writer
+from chunkstore.store.times import now_microseconds, to_datetime, to_microseconds
 from chunkstore.store.uploads import (
     Append,
     Progress,
@@ -75,7 +73,7 @@ class SQLiteUploads(UploadStore):
             "chunk_size": self._chunk_size,
             "length": length,
             "expires": to_microseconds(expires),
-            **_purpose_row(purpose),
+            **purpose_columns(purpose),
         }
         return await self._writer.run(
             partial(_create, row=row, parts=purpose.parts, max_unfinished=max_unfinished)
@@ -131,7 +129,7 @@ class _Row:
     upload: ResumableUpload
     manifest: int
     chunk_size: int
-    appended: contents.Appended
+    appended: Appended
 
     def open_manifest(self, count: int | None = None) -> OpenManifest:
         """Return the chunk list with `count` places, or with those that are confirmed."""
@@ -142,7 +140,7 @@ class _Row:
 
 def _written(append: Append) -> int:
     tail = b"" if append.progress is None else append.progress.tail
-    return sum(len(chunk.content) for chunk in append.chunks) + len(tail)
+    return size_of(append.chunks) + len(tail)
 
 
 def _find(db: sqlite3.Connection, upload_id: str) -> _Row | None:
@@ -324,41 +322,13 @@ def expire(db: sqlite3.Connection, upload_id: str, now: int) -> int | None:
     return removed[0][0] if removed else None
 
 
-def _purpose_row(purpose: Purpose) -> dict[str, Any]:
-    checks = {name: b64encode(value).decode() for name, value in purpose.checks.items()}
-    return {
-        "kind": purpose.kind.value,
-        "target": purpose.target,
-        "media_type": purpose.media_type,
-        "conditions": json.dumps(purpose.conditions.to_headers()),
-        "checks": json.dumps(checks),
-        "metadata": purpose.metadata,
-    }
-
-
-def _to_purpose(row: Sequence[Any], parts: Sequence[str]) -> Purpose:
-    kind, target, media_type, conditions, checks, metadata = row
-    headers: dict[str, str] = json.loads(conditions)
-    return Purpose(
-        kind=UploadKind(kind),
-        target=None if target is None else FileName(target),
-        media_type=media_type,
-        conditions=Conditions.from_headers(
-            lambda field: [headers[field]] if field in headers else []
-        ),
-        checks={name: b64decode(value) for name, value in json.loads(checks).items()},
-        metadata=metadata,
-        parts=tuple(parts),
-    )
-
-
 def _to_row(row: Sequence[Any], parts: Sequence[str]) -> _Row:
     upload_id, *purpose = row[:7]
     received, length, whole, epoch, created, expires, tail, manifest, chunk_size = row[7:16]
     digest, new_chunks, new_size = row[16:]
     upload = ResumableUpload(
         id=upload_id,
-        purpose=_to_purpose(purpose, parts),
+        purpose=to_purpose(purpose, parts),
         offset=received,
         length=length,
         whole=bool(whole),
@@ -371,5 +341,5 @@ def _to_row(row: Sequence[Any], parts: Sequence[str]) -> _Row:
         ),
         digest=None if digest is None else Digest(digest),
     )
-    appended = contents.Appended(new_chunks, new_size)
+    appended = Appended(new_chunks, new_size)
     return _Row(upload, manifest or 0, chunk_size or 0, appended)

@@ -1,0 +1,193 @@
+"""Collection: removing what nothing needs, while any number of servers do everything else.
+
+What can go is looked for in pages, and removed in short transactions.
+
+A whole manifest that no file points at never gets one again: a name is copied or moved in a
+transaction that keeps the old name until the new one is there. So it is condemned, as are those of
+uploads that have expired or whose server is gone, and removed when no download needs it any more:
+see `presence`.
+
+A chunk goes when no manifest refers to it. An upload that has found it there and is about to refer
+to it is safe: either its reference comes first, and the foreign key keeps the chunk, or it fails
+and is made anew with the chunk's bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Final
+
+from chunkstore.names import FolderName
+from chunkstore.store.postgres import tree, uploads
+from chunkstore.store.postgres.connection import ChunkCollected, Connection, Database, Row
+from chunkstore.store.postgres.presence import Presence, clock, forget_dead, seen_by_all
+from chunkstore.store.postgres.rows import QUERIES
+from chunkstore.store.reports import Collected
+from chunkstore.store.times import now_microseconds
+
+_PAGE: Final = 1000
+_CHUNKS_A_STEP: Final = 64
+_PLACES_A_STEP: Final = 4096
+# No job is repeated for nearly as long.
+_RECEIPT_MICROSECONDS: Final = 3600 * 1_000_000
+
+
+async def collect(
+    database: Database, presence: Presence, grace_seconds: float
+) -> AsyncIterator[Collected]:
+    """Remove what is unused and older than the grace."""
+    before = now_microseconds() - int(grace_seconds * 1_000_000)
+    await database.write(forget_dead)
+    await _condemn(database, before)
+    await presence.beat()
+    for manifest in await _removable(database):
+        if await _remove_manifest(database, manifest):
+            yield Collected(manifests=1)
+    async for chunks in _unused_chunks(database, before):
+        for start in range(0, len(chunks), _CHUNKS_A_STEP):
+            yield await _delete_chunks(database, chunks[start : start + _CHUNKS_A_STEP])
+    await _forget_folders(database)
+    await database.write(
+        lambda db: db.execute(
+            QUERIES["delete_receipts"], now_microseconds() - _RECEIPT_MICROSECONDS
+        )
+    )
+
+
+async def find_unused(database: Database, grace_seconds: float) -> AsyncIterator[Collected]:
+    """Tell what a collection would remove."""
+    before = now_microseconds() - int(grace_seconds * 1_000_000)
+    unused = {
+        manifest
+        for _, manifest in await database.read(uploads.find_expired)
+        if manifest is not None
+    }
+    async for manifests in _unused_manifests(database, before):
+        unused.update(manifests)
+    unused.update(await _condemned(database, await database.read(clock)))
+    yield Collected(manifests=len(unused))
+    async for chunks in _pages(database, "old_chunks", b"", before):
+        needed = await _needed(database, [digest for digest, _ in chunks], unused)
+        sizes = [size for digest, size in chunks if digest not in needed]
+        yield Collected(chunks=len(sizes), size=sum(sizes))
+
+
+async def _needed(database: Database, digests: Sequence[bytes], unused: set[int]) -> set[bytes]:
+    rows = await database.fetch("references", digests)
+    return {digest for digest, manifest in rows if manifest not in unused}
+
+
+async def _condemn(database: Database, before: int) -> None:
+    for upload, _ in await database.read(uploads.find_expired):
+        await database.write(partial(uploads.expire, upload_id=upload))
+    async for manifests in _unused_manifests(database, before):
+        await database.write(partial(condemn, manifests=manifests))
+    await database.write(condemn_abandoned)
+
+
+async def condemn(db: Connection, manifests: Sequence[int]) -> None:
+    """Note that these manifests are needed by downloads at most."""
+    await db.execute(QUERIES["condemn_manifests"], manifests, await clock(db))
+
+
+async def condemn_abandoned(db: Connection) -> None:
+    """Condemn what servers left behind that are gone."""
+    await db.execute(QUERIES["condemn_abandoned"], await clock(db))
+
+
+async def _unused_manifests(database: Database, before: int) -> AsyncIterator[list[int]]:
+    """Yield the whole manifests that no file points at."""
+    async for rows in _pages(database, "sealed_manifests", -1, before):
+        ids = [row[0] for row in rows]
+        used = await database.fetch("manifests_of_files", ids)
+        unused = sorted(set(ids) - {row[0] for row in used})
+        if unused:
+            yield unused
+
+
+async def _condemned(database: Database, before: int) -> list[int]:
+    """Return the manifests that were condemned before a time."""
+    found = [-1]
+    while rows := await database.fetch("condemned_manifests", before, found[-1], _PAGE):
+        found += [manifest for (manifest,) in rows]
+    return found[1:]
+
+
+async def _removable(database: Database) -> list[int]:
+    seen, held = await database.read(seen_by_all)
+    return [manifest for manifest in await _condemned(database, seen) if manifest not in held]
+
+
+async def _pages(
+    database: Database, query: str, after: bytes | int, before: int
+) -> AsyncIterator[list[Row]]:
+    """Yield rows in order of their first column, a page at a time."""
+    while rows := await database.fetch(query, after, before, _PAGE):
+        yield rows
+        after = rows[-1][0]
+
+
+async def _unused_chunks(database: Database, before: int) -> AsyncIterator[list[bytes]]:
+    async for rows in _pages(database, "unused_chunks", b"", before):
+        yield [digest for digest, _ in rows]
+
+
+async def _remove_manifest(database: Database, manifest: int) -> bool:
+    """Remove a condemned chunk list from its end; return whether nobody else has."""
+    while await database.write(lambda db: _shorten(db, manifest)):
+        pass
+    return await database.write_once(lambda db: _remove(db, manifest))
+
+
+async def _shorten(db: Connection, manifest: int) -> bool:
+    """Remove some places; return whether there are more."""
+    last = await db.fetch(QUERIES["last_places"], manifest, _PLACES_A_STEP)
+    if len(last) < _PLACES_A_STEP:
+        return False
+    digests = sorted({digest for _, digest in last})
+    await db.execute(QUERIES["delete_some_references"], manifest, digests)
+    await db.execute(QUERIES["shorten_manifest"], manifest, last[-1][0])
+    return True
+
+
+async def _remove(db: Connection, manifest: int) -> bool:
+    removed = await db.fetchval(QUERIES["delete_manifest"], manifest) is not None
+    # Behind the manifest's row, for which uploads to it are waited for.
+    await db.execute(QUERIES["delete_references"], manifest)
+    return removed
+
+
+async def _delete_chunks(database: Database, digests: Sequence[bytes]) -> Collected:
+    try:
+        sizes = await database.write_once(lambda db: _delete(db, digests))
+    except ChunkCollected:
+        # An upload has come to refer to one of them in this moment.
+        if len(digests) == 1:
+            return Collected()
+        removed = Collected()
+        for digest in digests:
+            removed += await _delete_chunks(database, [digest])
+        return removed
+    return Collected(chunks=len(sizes), size=sum(sizes))
+
+
+async def _delete(db: Connection, digests: Sequence[bytes]) -> list[int]:
+    return [size for (size,) in await db.fetch(QUERIES["delete_unused_chunks"], digests)]
+
+
+async def _forget_folders(database: Database) -> None:
+    """Remove the rows of folders that do not exist any more."""
+    path = ""
+    while rows := await database.fetch("implied_folders", path, _PAGE):
+        for (path,) in rows:
+            folder = FolderName(path + "/")
+            if not await database.read(partial(tree.folder_exists, name=folder)):
+                await database.write(partial(tree.forget_folder, name=folder))
+
+
+async def forget_abandoned(database: Database) -> None:
+    """Remove what servers left behind that are gone, as far as nobody may read it."""
+    await database.write(forget_dead)
+    for (manifest,) in await database.fetch("abandoned_manifests"):
+        await _remove_manifest(database, manifest)

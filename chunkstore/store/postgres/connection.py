@@ -1,0 +1,249 @@
+"""The one way that jobs run on a PostgreSQL database: on a pool, repeated while that may help.
+
+A job is a coroutine function that is given a connection. It may run more than once, so it changes
+nothing but the database. What may pass (a lost connection, a failover, a deadlock) is tried again
+for some seconds; then, and at anything else, the driver's error becomes one of chunkstore's.
+
+An answer to COMMIT may be lost, and then nobody knows whether it took effect. Jobs given to `write`
+come to the same when they are run twice. Those given to `write_once` do not, as creating a file
+only if there is none; each writes a receipt in its transaction. If the receipt is there when the
+job is to be repeated, it took effect, and it is not repeated.
+
+A caller that is cancelled leaves its job running to its end: no connection is left in the middle
+of one, and `close` waits for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, Final, Protocol, TypeVar
+
+import asyncpg
+
+from chunkstore.errors import StoreError, StoreFull, StoreUnavailable, StoreUnusable
+from chunkstore.store.postgres.rows import QUERIES
+from chunkstore.store.times import now_microseconds
+
+_logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Row = Sequence[Any]
+
+CONNECTIONS: Final = 12
+# How long what may pass is tried again: a failover takes some seconds.
+_PATIENCE_SECONDS: Final = 15.0
+_FIRST_PAUSE_SECONDS: Final = 0.02
+_LONGEST_PAUSE_SECONDS: Final = 0.5
+# A server that is gone without a word is given up after this.
+_STATEMENT_SECONDS: Final = 120.0
+_CONNECT_SECONDS: Final = 10.0
+
+_PASSING: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.TransactionRollbackError,  # deadlocks and serialization failures
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.ReadOnlySQLTransactionError,  # a primary that is one no more
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InternalClientError,  # also: no server is one that can be written to
+    asyncpg.InterfaceError,  # the connection was lost while it was in use
+    OSError,
+    TimeoutError,
+)
+_FULL: Final = (asyncpg.DiskFullError, asyncpg.ConfigurationLimitExceededError)
+
+
+class Connection(Protocol):
+    """What jobs use of a connection. Parameters are given by place."""
+
+    async def execute(self, query: str, *parameters: Any) -> str:  # noqa: ANN401
+        """Run a statement; return its command tag, which ends in the number of rows."""
+
+    async def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run a statement for each row of parameters."""
+
+    async def fetch(self, query: str, *parameters: Any) -> list[Row]:  # noqa: ANN401
+        """Return the rows of a query."""
+
+    async def fetchrow(self, query: str, *parameters: Any) -> Row | None:  # noqa: ANN401
+        """Return the first row of a query, None if there is none."""
+
+    async def fetchval(self, query: str, *parameters: Any) -> Any:  # noqa: ANN401
+        """Return the first value of a query, None if there is none."""
+
+    def transaction(
+        self, *, isolation: str | None = None, readonly: bool = False
+    ) -> AbstractAsyncContextManager[object]:
+        """Return a transaction as a context."""
+
+
+Job = Callable[[Connection], Awaitable[T]]
+
+
+class ChunkCollected(StoreUnavailable):
+    """A chunk that was relied on is gone; try again."""
+
+
+class Database:
+    """A pool of connections to one database. Open it with `open`."""
+
+    def __init__(self, pool: Any) -> None:  # noqa: ANN401 - asyncpg has no types
+        self._pool = pool
+        self._running: set[asyncio.Task[Any]] = set()
+
+    @classmethod
+    async def open(cls, url: str, *, connections: int = CONNECTIONS) -> Database:
+        """Connect to `url`, a `postgresql://` one as libpq has it, also with several hosts.
+
+        Raises:
+            StoreUnusable: there is no such database, or it does not let us in.
+        """
+        try:
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=connections,
+                init=_prepare,
+                reset=_leave_as_it_is,
+                timeout=_CONNECT_SECONDS,
+                command_timeout=_STATEMENT_SECONDS,
+                server_settings={"application_name": "chunkstore", "jit": "off"},
+            )
+        except (*_PASSING, asyncpg.PostgresError, ValueError) as error:
+            raise StoreUnusable(f"The database cannot be reached: {error}") from error
+        return cls(pool)
+
+    async def read(self, job: Job[T]) -> T:
+        """Run a job that changes nothing; each of its statements sees what is committed by then."""
+        return await self.run_to_end(self._repeated(lambda: self._run(job)))
+
+    async def fetch(self, query: str, *parameters: Any) -> list[Row]:  # noqa: ANN401
+        """Return the rows of the query of this name."""
+        return await self.read(lambda db: db.fetch(QUERIES[query], *parameters))
+
+    async def read_once(self, job: Job[T]) -> T:
+        """Run a job that changes nothing, and do not try again."""
+        with _translated():
+            return await self.run_to_end(self._run(job))
+
+    async def snapshot(self, job: Job[T]) -> T:
+        """Run a job that changes nothing and sees the database as it is at one moment."""
+        return await self.run_to_end(
+            self._repeated(lambda: self._run(job, isolation="repeatable_read", readonly=True))
+        )
+
+    async def write(self, job: Job[T]) -> T:
+        """Run a job in one transaction; to do it twice comes to the same as to do it once."""
+        return await self.run_to_end(
+            self._repeated(lambda: self._run(job, isolation="read_committed"))
+        )
+
+    async def write_once(self, job: Job[T]) -> T:
+        """Run a job in one transaction that takes effect once."""
+        return await self.run_to_end(self._repeated(_Receipt(self, job).attempt))
+
+    async def run_to_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run what must not be left halfway, whether its caller is cancelled or not."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        task.add_done_callback(_retrieve)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Wait for the jobs that run, and disconnect."""
+        while self._running:
+            await asyncio.wait(set(self._running))
+        try:
+            await self._pool.close()
+        except _PASSING:
+            self._pool.terminate()
+
+    async def _run(self, job: Job[T], *, isolation: str | None = None, readonly: bool = False) -> T:
+        async with self._pool.acquire() as connection:
+            if isolation is None:
+                return await job(connection)
+            async with connection.transaction(isolation=isolation, readonly=readonly):
+                return await job(connection)
+
+    async def _repeated(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _PATIENCE_SECONDS
+        pause = _FIRST_PAUSE_SECONDS
+        with _translated():
+            while True:
+                try:
+                    return await attempt()
+                except _PASSING as error:
+                    if loop.time() > deadline:
+                        raise
+                    _logger.debug("The database failed, trying again: %r", error)
+                    if not isinstance(error, asyncpg.TransactionRollbackError):
+                        # Others of the pool may be connected to a server that is primary no more.
+                        await self._pool.expire_connections()
+                # At different times, so that those who got in each other's way do not again.
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+class _Receipt:
+    """A job that takes effect once, and what it came to when that is known."""
+
+    def __init__(self, database: Database, job: Job[T]) -> None:
+        self._database = database
+        self._job = job
+        self._id = uuid.uuid4()
+        self._results: list[Any] = []
+
+    async def attempt(self) -> Any:  # noqa: ANN401 - what the job returns
+        return await self._database._run(self._write, isolation="read_committed")
+
+    async def _write(self, db: Connection) -> Any:  # noqa: ANN401
+        # First of all: while an earlier attempt is being committed, this waits for it.
+        receipt = await db.fetchval(QUERIES["add_receipt"], self._id, now_microseconds())
+        if receipt is None:
+            return self._results[-1]
+        self._results.append(await self._job(db))
+        return self._results[-1]
+
+
+async def _prepare(connection: Connection) -> None:
+    """Make sure that what is committed is on disk, whatever the database's default."""
+    await connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false)"
+        " WHERE current_setting('synchronous_commit') = 'off'"
+    )
+
+
+async def _leave_as_it_is(connection: Connection) -> None:
+    """Spare the round trip that would reset a session: no job changes its own."""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the driver's errors into chunkstore's."""
+    try:
+        yield
+    except asyncpg.ForeignKeyViolationError as error:
+        # It, or one of its parts.
+        if str(error.table_name).startswith("chunk_ref"):
+            raise ChunkCollected from error
+        raise StoreUnavailable from error
+    except _FULL as error:
+        raise StoreFull from error
+    except _PASSING as error:
+        raise StoreUnavailable from error
+    except asyncpg.PostgresError as error:
+        raise StoreError from error
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Look at a failure that no caller waits for any more; asyncio would warn of it."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,195 @@
+"""Jobs on chunks and manifests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+from chunkstore.chunking import Chunk
+from chunkstore.compression import NO_COMPRESSION, Compression, Encoded
+from chunkstore.digest import Digest
+from chunkstore.errors import StoreUnavailable
+from chunkstore.manifest import Manifest
+from chunkstore.store.chunks import Appended, OpenManifest, size_of
+from chunkstore.store.postgres.connection import ChunkCollected, Connection, Database
+from chunkstore.store.postgres.rows import QUERIES
+from chunkstore.store.times import now_microseconds
+
+T = TypeVar("T")
+
+# Less is prepared on the event loop, which takes less time than handing it to a thread.
+_SMALL: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class NewChunk:
+    """A chunk that is to be stored, and how; `size` in bytes is that of the chunk itself."""
+
+    digest: bytes
+    size: int
+    encoded: Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Chunks that a content consists of: all digests, and those chunks that may be missing.
+
+    The latter are in order of their digests. So are all locks on chunks taken, which is what keeps
+    batches that share chunks from waiting for each other in a circle.
+    """
+
+    digests: Sequence[bytes]
+    missing: Sequence[NewChunk]
+
+
+async def relying_on(
+    database: Database,
+    compression: Compression,
+    chunks: Sequence[Chunk],
+    write: Callable[[Batch], Awaitable[T]],
+) -> T:
+    """Run `write`, which stores what is missing of the chunks.
+
+    Chunks that are known are relied on. If one is collected before `write` has referenced it, that
+    fails as a whole, and is run again with all bytes.
+    """
+    if size_of(chunks) <= _SMALL:
+        # To ask which are known would take longer than to store them where they are not.
+        return await write(await _prepare(compression, chunks, frozenset()))
+    try:
+        known = await _known(database, chunks)
+        return await write(await _prepare(compression, chunks, known))
+    except ChunkCollected:
+        return await write(await _prepare(compression, chunks, frozenset()))
+
+
+async def _known(database: Database, chunks: Sequence[Chunk]) -> frozenset[bytes]:
+    digests = list({chunk.digest.raw for chunk in chunks})
+    rows = await database.fetch("known_chunks", digests)
+    return frozenset(digest for (digest,) in rows)
+
+
+async def _prepare(
+    compression: Compression, chunks: Sequence[Chunk], known: frozenset[bytes]
+) -> Batch:
+    missing = sorted(
+        {
+            chunk.digest.raw: chunk.content for chunk in chunks if chunk.digest.raw not in known
+        }.items()
+    )
+    encode = partial(_encode, compression, missing)
+    inline = compression == NO_COMPRESSION or sum(len(one) for _, one in missing) <= _SMALL
+    return Batch(
+        [chunk.digest.raw for chunk in chunks],
+        encode() if inline else await asyncio.to_thread(encode),
+    )
+
+
+def _encode(compression: Compression, missing: Sequence[tuple[bytes, bytes]]) -> list[NewChunk]:
+    return [
+        NewChunk(digest, len(content), compression.encode(content)) for digest, content in missing
+    ]
+
+
+async def put_chunks(db: Connection, new: Sequence[NewChunk]) -> set[bytes]:
+    """Store chunks, in order of their digests; return those that were not there, or damaged."""
+    if not new:
+        return set()
+    rows = await db.fetch(
+        QUERIES["put_chunks"],
+        [chunk.digest for chunk in new],
+        [chunk.size for chunk in new],
+        [len(chunk.encoded.content) for chunk in new],
+        [chunk.encoded.codec for chunk in new],
+        now_microseconds(),
+    )
+    stored = {digest for (digest,) in rows}
+    bytes_of = [(chunk.digest, chunk.encoded.content) for chunk in new if chunk.digest in stored]
+    await db.executemany(QUERIES["put_chunk_data"], bytes_of)
+    return stored
+
+
+async def append(
+    db: Connection, manifest: OpenManifest, server: str | None, batch: Batch
+) -> Appended:
+    """Store the chunks that are missing and record all of them behind those there are.
+
+    Raises:
+        StoreUnavailable: the upload was given up meanwhile.
+    """
+    if manifest.count:
+        await require_open(db, manifest.id)
+    else:
+        await db.execute(
+            QUERIES["add_manifest"], manifest.id, manifest.chunk_size, server, now_microseconds()
+        )
+    stored = await put_chunks(db, batch.missing)
+    await add_places(db, manifest, batch.digests)
+    return count_new(batch, stored)
+
+
+async def require_open(db: Connection, manifest_id: int) -> None:
+    """Keep an upload's chunk list from being removed until the transaction ends.
+
+    Raises:
+        StoreUnavailable: it was given up meanwhile.
+    """
+    if await db.fetchval(QUERIES["lock_manifest"], manifest_id) is None:
+        raise StoreUnavailable("The upload was given up, because it rested; begin it anew.")
+
+
+async def add_places(db: Connection, manifest: OpenManifest, digests: Sequence[bytes]) -> None:
+    """Reference chunks and record them behind the places that there are."""
+    if digests:
+        await db.execute(QUERIES["add_references"], sorted(set(digests)), manifest.id)
+        await db.execute(QUERIES["add_places"], manifest.id, manifest.count, digests)
+
+
+def count_new(batch: Batch, stored: set[bytes]) -> Appended:
+    """Return how much of a batch was not known, of which `stored` came into the store."""
+    sizes = [chunk.size for chunk in batch.missing if chunk.digest in stored]
+    return Appended(len(sizes), sum(sizes))
+
+
+async def add_whole(
+    db: Connection, manifest: OpenManifest, last: Sequence[bytes], digest: Digest, size: int
+) -> Manifest:
+    """Record the last chunks of an upload, which are in the store, and complete it.
+
+    Raises:
+        StoreUnavailable: it was given up meanwhile.
+    """
+    if manifest.count:
+        await require_open(db, manifest.id)
+        await add_places(db, manifest, last)
+        return await seal(db, manifest, digest, size)
+    await db.execute(
+        QUERIES["add_whole_manifest"],
+        manifest.id,
+        digest.raw,
+        size,
+        manifest.chunk_size,
+        now_microseconds(),
+    )
+    await add_places(db, manifest, last)
+    return Manifest(manifest.id, size, manifest.chunk_size, digest)
+
+
+async def seal(db: Connection, manifest: OpenManifest, digest: Digest, size: int) -> Manifest:
+    """Complete an upload whose chunks are all recorded.
+
+    Raises:
+        StoreUnavailable: it was given up meanwhile.
+    """
+    if await db.fetchval(QUERIES["seal_manifest"], manifest.id, digest.raw, size) is None:
+        raise StoreUnavailable("The upload was given up, because it rested; begin it anew.")
+    return Manifest(manifest.id, size, manifest.chunk_size, digest)
+
+
+async def forget(db: Connection, manifest_id: int) -> None:
+    """Remove an upload's chunk list unless it is complete; its chunks are left to collection."""
+    if await db.fetchval(QUERIES["delete_open_manifest"], manifest_id) is not None:
+        await db.execute(QUERIES["delete_references"], manifest_id)

@@ -1,0 +1,94 @@
+"""The job that lists names, one page at a time.
+
+Names come in order from an index, some at once. A name that rolls up to a folder makes the scan
+jump behind all names of that folder, so that a page costs what it shows, however much lies in its
+folders.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chunkstore.names import FolderName
+from chunkstore.store.base import File, Listing
+from chunkstore.store.postgres.connection import Connection, Row
+from chunkstore.store.postgres.rows import QUERIES, to_file
+from chunkstore.store.postgres.tree import below
+from chunkstore.store.rollup import folder_of
+
+# How many rows are read behind a jump; more if there is none among them.
+_FEW_ROWS: Final = 16
+
+
+async def list_names(
+    db: Connection, prefix: str, delimiter: str, after: str | None, limit: int
+) -> Listing:
+    """Return at most `limit` entries behind `after`."""
+    page = _Page(prefix, delimiter, limit)
+    start, behind = map(_without_nul, _start_behind(prefix, delimiter, after))
+    stop = below(_without_nul(prefix))[1]
+    count = limit + 1
+    while True:
+        rows = await db.fetch(QUERIES["list_names"], start, stop, behind, count)
+        for row in rows:
+            if row[0] >= start and not page.add(row):
+                return page.listing(page.last)
+            if page.jump is not None:
+                start, behind, page.jump = page.jump, "", None
+        if len(rows) < count:
+            return page.listing(None)
+        last = rows[-1][0]
+        jumped = last < start
+        if not jumped:
+            start = behind = last
+        count = _FEW_ROWS if jumped else min(2 * count, limit + 1)
+
+
+class _Page:
+    """The entries found so far; `jump` is where to go on behind a folder that was just found."""
+
+    def __init__(self, prefix: str, delimiter: str, limit: int) -> None:
+        self._prefix = prefix
+        self._delimiter = delimiter
+        self._limit = limit
+        self._files: list[File] = []
+        self._folders: list[FolderName] = []
+        self.last: str | None = None
+        self.jump: str | None = None
+
+    def add(self, row: Row) -> bool:
+        """Take the row of a name; return False if the page is full without it."""
+        folder = folder_of(row[0], self._prefix, self._delimiter)
+        if folder is None and row[1] is None:
+            return True
+        if len(self._files) + len(self._folders) == self._limit:
+            return False
+        if folder is None:
+            self._files.append(to_file(row))
+            self.last = row[0]
+        else:
+            self._folders.append(folder)
+            self.last = folder
+            self.jump = below(folder)[1]
+        return True
+
+    def listing(self, after: str | None) -> Listing:
+        return Listing(self._files, self._folders, after)
+
+
+def _without_nul(text: str) -> str:
+    """Return a text that PostgreSQL takes, with the same place among all names.
+
+    No name has a control character, so one is as good as another.
+    """
+    return text.replace("\0", "\1")
+
+
+def _start_behind(prefix: str, delimiter: str, after: str | None) -> tuple[str, str]:
+    """Return the least name that may come, and one that all must come behind."""
+    if after is None or after < prefix:
+        return prefix, ""
+    folder = folder_of(after, prefix, delimiter)
+    if folder is not None:
+        return below(folder)[1], ""
+    return after, after

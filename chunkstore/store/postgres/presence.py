@@ -1,0 +1,105 @@
+"""Which servers have the store open, and what their downloads are in the middle of.
+
+A content may be needed by a download of another server whose file is gone. So each server says,
+every few seconds, in a row of its own: that it lives; up to which time on the database's clock it
+`seen` what was condemned; and which manifests its downloads hold. To have seen a time means:
+look-ups of files that began before it have ended, and what they found is held or needed no more. A
+manifest that was condemned at some time has no file from before then on, so it can be removed once
+every server that lives has seen that time and holds it no more (epoch-based reclamation; Fraser,
+Practical lock-freedom, 2004, §5.2.3).
+
+A server that says nothing for a minute is taken for dead. If it only slept, downloads of contents
+that were removed meanwhile break off, and uploads to it fail; nothing wrong is served or kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from chunkstore.errors import StoreError
+from chunkstore.store.holds import Holds
+from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.rows import QUERIES
+
+_logger = logging.getLogger(__name__)
+
+_BEAT_SECONDS: Final = 5.0
+_DEAD_AFTER_MICROSECONDS: Final = 60 * 1_000_000
+
+
+class Presence:
+    """This server among those that have the store open. Start it with `start`."""
+
+    def __init__(self, database: Database, holds: Holds) -> None:
+        self.server = secrets.token_hex(8)
+        self._database = database
+        self._holds = holds
+        self._beating: asyncio.Task[None] | None = None
+        # One at a time, or an older view of what is held could come behind a newer one.
+        self._turn = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Say that this server lives, now and again and again."""
+        await self.beat()
+        self._beating = asyncio.create_task(self._beat_on())
+
+    async def stop(self) -> None:
+        """Say that it has ended."""
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
+            try:
+                async with self._turn:
+                    await self._database.write(
+                        lambda db: db.execute(QUERIES["delete_server"], self.server)
+                    )
+            except StoreError:
+                _logger.warning("The database could not be told that this server has ended.")
+
+    async def beat(self) -> int:
+        """Say that this server lives; return the time that it has seen."""
+        # To its end, so that none that was begun comes behind the last word of `stop`.
+        return await self._database.run_to_end(self._beat())
+
+    async def _beat(self) -> int:
+        async with self._turn:
+            seen = await self._database.read(clock)
+            await self._holds.wait_for_lookups()
+            held = list(self._holds.held())
+            put = partial(_put_server, server=self.server, seen=seen, held=held)
+            await self._database.write(put)
+            return seen
+
+    async def _beat_on(self) -> None:
+        while True:
+            await asyncio.sleep(_BEAT_SECONDS)
+            try:
+                await self.beat()
+            except StoreError:
+                _logger.warning("The database cannot be reached; trying again.")
+
+
+async def _put_server(db: Connection, server: str, seen: int, held: Sequence[int]) -> None:
+    await db.execute(QUERIES["put_server"], server, await clock(db), seen, held)
+
+
+async def clock(db: Connection) -> int:
+    """Return the database's time in microseconds."""
+    return int(await db.fetchval(QUERIES["clock"]))
+
+
+async def forget_dead(db: Connection) -> None:
+    """Remove the rows of servers that have said nothing for long."""
+    await db.execute(QUERIES["delete_dead_servers"], await clock(db) - _DEAD_AFTER_MICROSECONDS)
+
+
+async def seen_by_all(db: Connection) -> tuple[int, set[int]]:
+    """Return the time that all servers have seen, and the manifests that any of them holds."""
+    rows = await db.fetch(QUERIES["servers"])
+    held = {manifest for _, of_server in rows for manifest in of_server}
+    return min((seen for seen, _ in rows), default=0), held

@@ -1,0 +1,337 @@
+-- Every query of the PostgreSQL store but those on resumable uploads. Parameters are given by place,
+-- in the order in which each query's description names them. Each query reads or changes rows of
+-- one distribution only: see schema.sql.
+
+-- name: find_setting
+-- name.
+SELECT value FROM setting WHERE name = $1;
+
+-- name: put_setting
+-- name, value.
+INSERT INTO setting (name, value) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+
+-- name: add_setting
+-- name, value.
+INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING;
+
+-- name: add_receipt
+-- id, now. Returns nothing if there is one, after waiting for who is writing it.
+INSERT INTO receipt (id, created) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING RETURNING id;
+
+-- name: delete_receipts
+-- before.
+DELETE FROM receipt WHERE created < $1;
+
+-- name: clock
+-- The database's time, which is the same for all servers.
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+
+-- name: known_chunks
+-- digests. Those of them that need no bytes.
+SELECT digest FROM chunk WHERE digest = ANY ($1::bytea[]) AND NOT damaged;
+
+-- name: put_chunks
+-- digests (in order), sizes, stored sizes, codecs, now. Returns those that were not known, or were
+-- damaged; the bytes of these are to be put. A row that is known is locked, and so stays.
+INSERT INTO chunk (digest, size, stored_size, codec, created)
+SELECT new.digest, new.size, new.stored_size, new.codec, $5::bigint
+FROM unnest($1::bytea[], $2::integer[], $3::integer[], $4::smallint[])
+    AS new (digest, size, stored_size, codec)
+ON CONFLICT (digest) DO UPDATE SET
+    stored_size = excluded.stored_size, codec = excluded.codec, damaged = false
+    WHERE chunk.damaged
+RETURNING digest;
+
+-- name: put_chunk_data
+-- digest, bytes.
+INSERT INTO chunk_data (digest, bytes) VALUES ($1, $2)
+ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes;
+
+-- name: mark_chunk
+-- digest, damaged.
+UPDATE chunk SET damaged = $2 WHERE digest = $1;
+
+-- name: add_references
+-- digests (in order), manifest.
+INSERT INTO chunk_ref (digest, manifest)
+SELECT digest, $2::bigint FROM unnest($1::bytea[]) AS needed (digest)
+ON CONFLICT (digest, manifest) DO NOTHING;
+
+-- name: add_manifest
+-- id, chunk size, server, now. An upload begins; it may have begun already.
+INSERT INTO manifest (id, chunk_size, server, created) VALUES ($1, $2, $3, $4)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: add_whole_manifest
+-- id, digest, size, chunk size, now. A content that comes in one piece.
+INSERT INTO manifest (id, digest, size, chunk_size, created) VALUES ($1, $2, $3, $4, $5);
+
+-- name: lock_manifest
+-- id. Whether an upload's chunk list can grow: a collector may have taken its server for dead.
+SELECT 1 FROM manifest WHERE id = $1 AND condemned IS NULL FOR KEY SHARE;
+
+-- name: add_places
+-- manifest, first place, digests.
+INSERT INTO manifest_chunk (manifest, seq, digest)
+SELECT $1::bigint, $2::bigint + added.place - 1, added.digest
+FROM unnest($3::bytea[]) WITH ORDINALITY AS added (digest, place)
+ON CONFLICT (manifest, seq) DO NOTHING;
+
+-- name: seal_manifest
+-- id, digest, size. From here on the chunk list never changes.
+UPDATE manifest SET digest = $2, size = $3, server = NULL
+WHERE id = $1 AND condemned IS NULL
+RETURNING id;
+
+-- name: delete_open_manifest
+-- id. An upload is given up; if it was complete by then, it stays and nothing is returned.
+DELETE FROM manifest WHERE id = $1 AND digest IS NULL RETURNING id;
+
+-- name: delete_references
+-- manifest.
+DELETE FROM chunk_ref WHERE manifest = $1;
+
+-- name: delete_some_references
+-- manifest, digests.
+DELETE FROM chunk_ref WHERE manifest = $1 AND digest = ANY ($2::bytea[]);
+
+-- name: places
+-- manifest, first place, the one behind the last.
+SELECT digest FROM manifest_chunk
+WHERE manifest = $1 AND seq >= $2 AND seq < $3
+ORDER BY seq;
+
+-- name: chunks
+-- digests.
+SELECT chunk.digest, chunk.size, chunk.codec, chunk_data.bytes
+FROM chunk LEFT JOIN chunk_data ON chunk_data.digest = chunk.digest
+WHERE chunk.digest = ANY ($1::bytea[]);
+
+-- name: find_file
+-- path.
+SELECT path, manifest, digest, size, chunk_size, media_type, created, modified
+FROM entry WHERE path = $1 AND manifest IS NOT NULL;
+
+-- name: lock_file
+-- path. As find_file; until the transaction ends nobody else changes it.
+SELECT path, manifest, digest, size, chunk_size, media_type, created, modified
+FROM entry WHERE path = $1 AND manifest IS NOT NULL FOR UPDATE;
+
+-- name: keep_file
+-- path. Until the transaction ends nobody changes or removes it.
+SELECT 1 FROM entry WHERE path = $1 FOR SHARE;
+
+-- name: lock_entry
+-- path. Whether it is a file, and whether it is a folder that was made.
+SELECT manifest IS NOT NULL, made FROM entry WHERE path = $1 FOR UPDATE;
+
+-- name: enter_folder
+-- path. Whether it is a file; until the transaction ends a folder stays one.
+SELECT manifest IS NOT NULL FROM entry WHERE path = $1 FOR KEY SHARE;
+
+-- name: imply_folder
+-- path.
+INSERT INTO entry (path) VALUES ($1) ON CONFLICT (path) DO NOTHING;
+
+-- name: add_file
+-- path, manifest, digest, size, chunk size, media type, created, modified. Nothing is returned if
+-- there is an entry already.
+INSERT INTO entry (path, manifest, digest, size, chunk_size, media_type, created, modified)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (path) DO NOTHING
+RETURNING path;
+
+-- name: change_entry
+-- As add_file, for an entry that is locked. `created` NULL leaves it as it is.
+UPDATE entry
+SET manifest = $2, digest = $3, size = $4, chunk_size = $5, media_type = $6,
+    created = coalesce($7, created), modified = $8, made = false
+WHERE path = $1;
+
+-- name: delete_entry
+-- path.
+DELETE FROM entry WHERE path = $1;
+
+-- name: folder_exists
+-- The least name below, the least behind all of them: whether a file or a made folder has such a
+-- name.
+SELECT EXISTS (
+    SELECT 1 FROM entry WHERE name >= $1 AND name < $2 AND (manifest IS NOT NULL OR made)
+);
+
+-- name: make_folder
+-- path, whether it is made, now.
+UPDATE entry SET made = $2, created = $3 WHERE path = $1;
+
+-- name: delete_below
+-- The least path below, the least behind all of them.
+DELETE FROM entry WHERE path >= $1 AND path < $2;
+
+-- name: longest_name_below
+-- The bytes of the longest name, of a file or folder, in a range of names; NULL if there is none.
+SELECT max(octet_length(name)) FROM entry
+WHERE name >= $1 AND name < $2 AND (manifest IS NOT NULL OR made);
+
+-- name: paths_below
+-- A range of paths, how many at most.
+SELECT path FROM entry WHERE path >= $1 AND path < $2 ORDER BY path LIMIT $3;
+
+-- name: copy_below
+-- A range of paths, what they begin with instead, the place of the first character kept, now.
+INSERT INTO entry (path, made, manifest, digest, size, chunk_size, media_type, created, modified)
+SELECT $3 || substr(path, $4), made, manifest, digest, size, chunk_size, media_type,
+       $5::bigint, $5::bigint
+FROM entry WHERE path >= $1 AND path < $2;
+
+-- name: take_entries
+-- paths. Removes them and returns what they were, for put_entry.
+DELETE FROM entry WHERE path = ANY ($1::text[])
+RETURNING path, made, manifest, digest, size, chunk_size, media_type, created, modified;
+
+-- name: put_entry
+-- The columns in the order of take_entries.
+INSERT INTO entry (path, made, manifest, digest, size, chunk_size, media_type, created, modified)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
+
+-- name: list_names
+-- From a name on, before another, behind a third, how many at most.
+SELECT name, manifest, digest, size, chunk_size, media_type, created, modified
+FROM entry
+WHERE name >= $1 AND name < $2 AND name > $3 AND (manifest IS NOT NULL OR made)
+ORDER BY name LIMIT $4;
+
+-- name: count_files
+SELECT count(*), coalesce(sum(size), 0)::bigint FROM entry WHERE manifest IS NOT NULL;
+
+-- name: count_contents
+SELECT count(*) FROM (
+    SELECT DISTINCT digest, chunk_size FROM entry WHERE manifest IS NOT NULL
+) AS content;
+
+-- name: count_chunks
+SELECT count(*), coalesce(sum(size), 0)::bigint, coalesce(sum(stored_size), 0)::bigint,
+       count(*) FILTER (WHERE damaged)
+FROM chunk;
+
+-- name: database_size
+SELECT pg_database_size(current_database());
+
+-- name: put_server
+-- id, now (of the database), seen, held. The server lives.
+INSERT INTO server (id, beat, seen, held) VALUES ($1, $2, $3, $4::bigint[])
+ON CONFLICT (id) DO UPDATE SET
+    beat = excluded.beat, seen = excluded.seen, held = excluded.held;
+
+-- name: servers
+SELECT seen, held FROM server;
+
+-- name: delete_server
+-- id.
+DELETE FROM server WHERE id = $1;
+
+-- name: delete_dead_servers
+-- The least beat that is not too old.
+DELETE FROM server WHERE beat < $1;
+
+-- name: sealed_manifests
+-- Behind this id, created at the latest, how many at most.
+SELECT id FROM manifest
+WHERE id > $1 AND created <= $2 AND digest IS NOT NULL AND condemned IS NULL
+ORDER BY id LIMIT $3;
+
+-- name: manifests_of_files
+-- manifests. Those of them that a file points at.
+SELECT DISTINCT manifest FROM entry WHERE manifest = ANY ($1::bigint[]);
+
+-- name: condemn_manifests
+-- ids, now (of the database).
+UPDATE manifest SET condemned = $2 WHERE id = ANY ($1::bigint[]) AND condemned IS NULL;
+
+-- name: condemn_abandoned
+-- now (of the database). What servers left behind that are gone.
+UPDATE manifest SET condemned = $1
+WHERE server IS NOT NULL AND condemned IS NULL
+  AND NOT EXISTS (SELECT 1 FROM server WHERE server.id = manifest.server);
+
+-- name: abandoned_manifests
+-- As condemn_abandoned, without condemning them.
+SELECT id FROM manifest
+WHERE server IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM server WHERE server.id = manifest.server);
+
+-- name: condemned_manifests
+-- Condemned before this, behind this id, how many at most.
+SELECT id FROM manifest WHERE condemned < $1 AND id > $2 ORDER BY id LIMIT $3;
+
+-- name: last_places
+-- manifest, how many at most. The last of a chunk list.
+SELECT seq, digest FROM manifest_chunk WHERE manifest = $1 ORDER BY seq DESC LIMIT $2;
+
+-- name: shorten_manifest
+-- manifest, first. Removes the places from `first` on.
+DELETE FROM manifest_chunk WHERE manifest = $1 AND seq >= $2 RETURNING digest;
+
+-- name: places_with
+-- manifest, digests. Which of them it has places for.
+SELECT DISTINCT digest FROM manifest_chunk
+WHERE manifest = $1 AND digest = ANY ($2::bytea[]);
+
+-- name: delete_manifest
+-- id. Returns it, so that of two collections one counts it.
+DELETE FROM manifest WHERE id = $1 RETURNING id;
+
+-- name: unused_chunks
+-- Behind this digest, created at the latest, how many at most.
+SELECT chunk.digest, chunk.stored_size FROM chunk
+WHERE chunk.digest > $1 AND chunk.created <= $2
+  AND NOT EXISTS (SELECT 1 FROM chunk_ref WHERE chunk_ref.digest = chunk.digest)
+ORDER BY chunk.digest LIMIT $3;
+
+-- name: delete_unused_chunks
+-- digests.
+DELETE FROM chunk
+WHERE chunk.digest = ANY ($1::bytea[])
+  AND NOT EXISTS (SELECT 1 FROM chunk_ref WHERE chunk_ref.digest = chunk.digest)
+RETURNING chunk.stored_size;
+
+-- name: old_chunks
+-- As unused_chunks, whether they are used or not.
+SELECT digest, stored_size FROM chunk
+WHERE digest > $1 AND created <= $2 ORDER BY digest LIMIT $3;
+
+-- name: references
+-- digests.
+SELECT digest, manifest FROM chunk_ref WHERE digest = ANY ($1::bytea[]);
+
+-- name: implied_folders
+-- Behind this path, how many at most.
+SELECT path FROM entry WHERE path > $1 AND manifest IS NULL AND NOT made ORDER BY path LIMIT $2;
+
+-- name: chunk_sizes_behind
+-- digest, how many at most.
+SELECT digest, stored_size FROM chunk WHERE digest > $1 ORDER BY digest LIMIT $2;
+
+-- name: chunks_to_scrub
+-- digests.
+SELECT chunk.damaged, chunk.stored_size, chunk.digest, chunk.size, chunk.codec, chunk_data.bytes
+FROM chunk LEFT JOIN chunk_data ON chunk_data.digest = chunk.digest
+WHERE chunk.digest = ANY ($1::bytea[])
+ORDER BY chunk.digest;
+
+-- name: sizes_of_chunks
+-- digests.
+SELECT digest, size FROM chunk WHERE digest = ANY ($1::bytea[]);
+
+-- name: names_of_manifests
+-- manifests.
+SELECT DISTINCT path FROM entry WHERE manifest = ANY ($1::bigint[]) ORDER BY path;
+
+-- name: contents_behind
+-- id, how many at most.
+SELECT id, digest, size, chunk_size FROM manifest
+WHERE id > $1 AND digest IS NOT NULL AND condemned IS NULL ORDER BY id LIMIT $2;
+
+-- name: places_behind
+-- manifest, place, how many at most.
+SELECT seq, digest FROM manifest_chunk WHERE manifest = $1 AND seq > $2 ORDER BY seq LIMIT $3;

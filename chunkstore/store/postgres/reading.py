@@ -1,0 +1,124 @@
+"""Reading contents: which chunks, from the manifests; their bytes, from here or from a standby."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from chunkstore.digest import Digest
+from chunkstore.errors import StoreDamaged, StoreError
+from chunkstore.manifest import ChunkList, Manifest
+from chunkstore.store.base import File
+from chunkstore.store.chunks import DamagedChunk, check_chunk, join_slices
+from chunkstore.store.postgres import tree
+from chunkstore.store.postgres.connection import Connection, Database, Row
+from chunkstore.store.postgres.rows import QUERIES
+
+# How many places of a chunk list are read at once, and how many such spans are kept.
+_SPAN: Final = 1024
+_SPANS: Final = 64
+# Below this, checking takes less time than handing it to a thread.
+_CHECKED_INLINE: Final = 128 * 1024
+
+
+class Reader:
+    """Reads contents of one store; bytes of chunks preferably from `standby`, if there is one."""
+
+    def __init__(self, primary: Database, standby: Database | None) -> None:
+        self._primary = primary
+        self._standby = standby
+        self._spans: OrderedDict[tuple[int, int], Sequence[bytes]] = OrderedDict()
+
+    async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
+        """Return the bytes `start` to `stop`, every chunk checked.
+
+        Raises:
+            DamagedChunk: a chunk is not what its digest says.
+            StoreDamaged: the chunk list is not as long as it should be.
+        """
+        slices = list(chunks.slices(start, stop))
+        if not slices:
+            return b""
+        digests = await self._places(chunks, slices[0].seq, slices[-1].seq + 1)
+        if len(digests) != len(slices):
+            raise StoreDamaged
+        contents = await self._contents(digests, stop - start)
+        return join_slices(slices, [contents[digest] for digest in digests])
+
+    async def _places(self, chunks: ChunkList, first: int, stop: int) -> Sequence[bytes]:
+        if not isinstance(chunks, Manifest):
+            # It is in the making, and its list may be another one the next time.
+            return await self._read_places(chunks.id, first, stop)
+        places: list[bytes] = []
+        for span in range(first // _SPAN, -(-stop // _SPAN)):
+            start = span * _SPAN
+            digests = await self._span(chunks.id, start)
+            places += digests[max(first - start, 0) : stop - start]
+        return places
+
+    async def _span(self, manifest: int, start: int) -> Sequence[bytes]:
+        key = (manifest, start)
+        digests = self._spans.get(key)
+        if digests is None:
+            digests = await self._read_places(manifest, start, start + _SPAN)
+            self._spans[key] = digests
+            if len(self._spans) > _SPANS:
+                self._spans.popitem(last=False)
+        else:
+            self._spans.move_to_end(key)
+        return digests
+
+    async def _read_places(self, manifest: int, first: int, stop: int) -> Sequence[bytes]:
+        rows = await self._primary.fetch("places", manifest, first, stop)
+        return [digest for (digest,) in rows]
+
+    async def _contents(self, digests: Sequence[bytes], size: int) -> dict[bytes, bytes]:
+        """Return the bytes of chunks; `size` is about how many."""
+        wanted = list(set(digests))
+
+        async def fetch(db: Connection) -> list[Row]:
+            return await db.fetch(QUERIES["chunks"], wanted)
+
+        if self._standby is not None:
+            try:
+                return await _checked(wanted, await self._standby.read_once(fetch), size)
+            except StoreError:
+                pass  # It is behind, or gone, or damaged.
+        return await _checked(wanted, await self._primary.read(fetch), size)
+
+
+async def _checked(wanted: Sequence[bytes], rows: Sequence[Row], size: int) -> dict[bytes, bytes]:
+    if size <= _CHECKED_INLINE:
+        return _check(wanted, rows)
+    return await asyncio.to_thread(_check, wanted, rows)
+
+
+def _check(wanted: Sequence[bytes], rows: Sequence[Row]) -> dict[bytes, bytes]:
+    contents = {row[0]: check_chunk(*row) for row in rows}
+    for digest in wanted:
+        if digest not in contents:
+            raise DamagedChunk(Digest(digest))
+    return contents
+
+
+async def find_with_content(db: Connection, name: str, inline: int) -> File | None:
+    """Return the file, with its content if that is whole and has at most `inline` bytes."""
+    file = await tree.find_file(db, name)
+    if file is None or file.manifest.size > inline:
+        return file
+    slices = list(file.manifest.slices(0, file.manifest.size))
+    if not slices:
+        return replace(file, content=b"")
+    places = await db.fetch(QUERIES["places"], file.manifest.id, 0, len(slices))
+    digests = [digest for (digest,) in places]
+    try:
+        contents = _check(digests, await db.fetch(QUERIES["chunks"], list(set(digests))))
+    except StoreDamaged:
+        # Who reads it is told.
+        return file
+    if len(digests) != len(slices):
+        return file
+    return replace(file, content=join_slices(slices, [contents[digest] for digest in digests]))

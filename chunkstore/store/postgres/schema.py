@@ -1,0 +1,157 @@
+"""Creating, recognising and migrating the tables.
+
+Any number of servers may start at the same moment: all of it is one transaction, which holds the
+table of settings to itself.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+import asyncpg
+
+from chunkstore.errors import NewerSchema, NotAStore, StoreUnusable
+from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.rows import PACKAGE, QUERIES
+from chunkstore.store.queries import load_script
+
+SCHEMA_VERSION: Final = 1
+OLDEST_SERVER: Final = 140000
+# From a version to the next: the statements that lead there.
+MIGRATIONS: Final[Mapping[int, str]] = {
+    version: load_script(PACKAGE, f"migration-{version}.sql")
+    for version in range(1, SCHEMA_VERSION)
+}
+_PARTITIONED: Final = ") PARTITION BY HASH (digest);"
+# Here, because the event loop must not wait for files.
+_SCRIPTS: Final[Mapping[str, str]] = {
+    name: load_script(PACKAGE, f"{name}.sql")
+    for name in ("setting", "schema", "partitions", "distribution", "references")
+}
+
+
+class _CreatedByAnother(StoreUnusable):
+    """Another server created the tables at the same moment."""
+
+
+async def check(db: Connection, known: int = SCHEMA_VERSION) -> int:
+    """Return the version of the tables, 0 if there are none.
+
+    Raises:
+        NotAStore: there are others of the same names.
+        NewerSchema: they are newer than the version that is `known`.
+        StoreUnusable: the database server is too old.
+    """
+    if int(await db.fetchval("SHOW server_version_num")) < OLDEST_SERVER:
+        raise StoreUnusable("PostgreSQL 14 or later is needed.")
+    if await db.fetchval("SELECT to_regclass('setting')") is None:
+        return 0
+    try:
+        found = await db.fetchval(QUERIES["find_setting"], "schema")
+    except asyncpg.UndefinedColumnError as error:
+        raise NotAStore("There is a table `setting` of another program.") from error
+    if found is None:
+        raise NotAStore("There is a table `setting` of another program.")
+    version = int(found)
+    if version > known:
+        raise NewerSchema(
+            f"Its schema has version {version} and this program knows {known};"
+            " a newer chunkstore is needed to open it."
+        )
+    return version
+
+
+async def require_current(db: Connection) -> None:
+    """Make sure that nothing is to be created or migrated.
+
+    Raises:
+        StoreUnusable: something is; or as `check`.
+    """
+    version = await check(db)
+    if version != SCHEMA_VERSION:
+        raise StoreUnusable(
+            "It is empty." if version == 0 else "Its schema is old: serve it once to migrate it."
+        )
+
+
+async def prepare(
+    database: Database,
+    *,
+    distributed: bool = False,
+    target: int = SCHEMA_VERSION,
+    migrations: Mapping[int, str] = MIGRATIONS,
+) -> None:
+    """Bring the tables to schema `target`; new ones are spread over machines if `distributed`.
+
+    Raises:
+        NotAStore, NewerSchema: as `check`.
+        StoreUnusable: as `check`, or there are tables already that would have to be distributed.
+    """
+    prepare_once = partial(_prepare, distributed=distributed, target=target, migrations=migrations)
+    try:
+        await database.write(prepare_once)
+    except _CreatedByAnother:
+        await database.write(prepare_once)
+
+
+async def create_distributed(url: str) -> None:
+    """Create the tables in the database at `url`, spread over the machines of Citus.
+
+    Raises:
+        StoreUnusable: Citus is not there, or there are tables already.
+    """
+    database = await Database.open(url, connections=1)
+    try:
+        await prepare(database, distributed=True)
+    finally:
+        await database.close()
+
+
+async def _prepare(
+    db: Connection, distributed: bool, target: int, migrations: Mapping[int, str]
+) -> None:
+    version = await check(db, target)
+    if version == target and not distributed:
+        return
+    if version == 0:
+        await _create(db, distributed=distributed, target=target)
+        return
+    if distributed:
+        raise StoreUnusable("There are tables already; only new ones can be distributed.")
+    await db.execute("LOCK TABLE setting IN ACCESS EXCLUSIVE MODE")
+    for step in range(await check(db, target), target):
+        await db.execute(migrations[step])
+    await db.execute(QUERIES["put_setting"], "schema", str(target))
+
+
+async def _create(db: Connection, *, distributed: bool, target: int) -> None:
+    try:
+        await db.execute(_SCRIPTS["setting"])
+    except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError) as error:
+        # IF NOT EXISTS does not see what another transaction is about to commit.
+        raise _CreatedByAnother from error
+    await db.execute("LOCK TABLE setting IN ACCESS EXCLUSIVE MODE")
+    if await db.fetchval(QUERIES["find_setting"], "schema") is not None:
+        # Another server was faster.
+        return
+    tables = _SCRIPTS["schema"]
+    if distributed:
+        await _require_citus(db)
+        await db.execute(tables.replace(_PARTITIONED, ");"))
+        await db.execute(_SCRIPTS["distribution"])
+    else:
+        await db.execute(tables)
+        await db.execute(_SCRIPTS["partitions"])
+    await db.execute(_SCRIPTS["references"])
+    await db.execute(QUERIES["put_setting"], "schema", str(target))
+    await db.execute(QUERIES["add_setting"], "id", secrets.token_hex(16))
+
+
+async def _require_citus(db: Connection) -> None:
+    if await db.fetchval("SELECT 1 FROM pg_extension WHERE extname = 'citus'") is None:
+        raise StoreUnusable(
+            "Tables can be distributed where the extension citus is: CREATE EXTENSION citus."
+        )

@@ -1,0 +1,14 @@
+"""The store contract on PostgreSQL, and what only PostgreSQL promises."""
+
+from __future__ import annotations
+
+from tests.conftest import on_postgres
+from tests.store.conformance import StoreConformance
+from tests.store.upload_conformance import UploadConformance
+
+
+@on_postgres
+class TestPostgres(StoreConformance, UploadConformance):
+    """The conformance suites."""
+
+    shares_manifests = False

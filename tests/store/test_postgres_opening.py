@@ -1,0 +1,79 @@
+"""Opening a PostgreSQL database: creating it, migrating it, refusing it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chunkstore.errors import NewerSchema, NotAStore, StoreUnusable
+from chunkstore.store.postgres import presence, schema
+from chunkstore.store.postgres.connection import Database
+from chunkstore.store.postgres.store import PostgresStore
+from tests.backends import Backend
+from tests.conftest import CHUNK_SIZE, on_postgres
+from tests.postgres import Cluster
+from tests.store.conformance import get, put
+from tests.store.rows import Rows
+
+
+async def test_many_servers_start_on_an_empty_database(postgres: Cluster) -> None:
+    url = postgres.create_database("started_by_many")
+    stores = await asyncio.gather(
+        *(PostgresStore.open(url, chunk_size=CHUNK_SIZE) for _ in range(5))
+    )
+    await put(stores[0], "a", b"x")
+    assert await get(stores[4], "a") == b"x"
+    for store in stores:
+        await store.close()
+
+
+@on_postgres
+async def test_migrations_run_once_however_many_servers_start(backend: Backend, rows: Rows) -> None:
+    migrations = {1: "CREATE TABLE migrated (a integer); INSERT INTO migrated VALUES (1)"}
+    databases = [await Database.open(backend.location, connections=1) for _ in range(4)]
+    await schema.prepare(databases[0])
+    try:
+        await asyncio.gather(
+            *(schema.prepare(one, target=2, migrations=migrations) for one in databases)
+        )
+        assert await rows.fetch("SELECT a FROM migrated") == [(1,)]
+        assert await rows.fetch("SELECT value FROM setting WHERE name = 'schema'") == [("2",)]
+        with pytest.raises(NewerSchema):
+            await PostgresStore.open(backend.location)
+    finally:
+        for database in databases:
+            await database.close()
+        await rows.fetch("DROP TABLE IF EXISTS migrated")
+        await rows.fetch("UPDATE setting SET value = '1' WHERE name = 'schema'")
+
+
+async def test_what_is_no_store_is_refused_and_left_alone(postgres: Cluster) -> None:
+    url = postgres.create_database("of_another_program")
+    with pytest.raises(StoreUnusable, match="empty"):
+        await PostgresStore.open(url, create=False)
+    postgres.sql("CREATE TABLE setting (id integer)", database="of_another_program")
+    for read_only in (False, True):
+        with pytest.raises(NotAStore):
+            await PostgresStore.open(url, read_only=read_only)
+    assert postgres.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'",
+                        database="of_another_program") == "1"  # fmt: skip
+
+
+async def test_citus_must_be_there_to_distribute(postgres: Cluster) -> None:
+    url = postgres.create_database("not_distributed")
+    with pytest.raises(StoreUnusable, match="citus"):
+        await schema.create_distributed(url)
+    assert postgres.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'",
+                        database="not_distributed") == "0"  # fmt: skip
+
+
+async def test_a_database_that_cannot_be_reached(postgres: Cluster) -> None:
+    with pytest.raises(StoreUnusable):
+        await PostgresStore.open("postgresql://postgres@127.0.0.1:1/none")
+    with pytest.raises(StoreUnusable, match="none"):
+        await PostgresStore.open(postgres.url("none"))
+
+
+def test_a_server_that_beats_is_not_taken_for_dead() -> None:
+    assert presence._DEAD_AFTER_MICROSECONDS > 5 * presence._BEAT_SECONDS * 1_000_000
