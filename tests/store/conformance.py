@@ -480,6 +480,18 @@ class StoreConformance(Suite):
         assert await transfer(name_of("a"), name_of("b"))
         assert await get(store, "b") == b"x"
 
+    @pytest.mark.parametrize("verb", ["copy", "move"])
+    async def test_what_conflicts_is_judged_before_anything_moves(
+        self, store: Store, verb: str
+    ) -> None:
+        transfer = store.copy_file if verb == "copy" else store.move_file
+        await put(store, "a", b"x")
+        await put(store, "d/b", b"y")
+        for source, target in (("a", "a/b"), ("d/b", "d")):
+            with pytest.raises(NameConflict):
+                await transfer(name_of(source), name_of(target))
+        assert await names(store) == ["a", "d/b"]
+
     async def test_a_file_and_a_folder_cannot_share_a_name(self, store: Store) -> None:
         await put(store, "a/b", b"x")
         await store.make_folder(FolderName("made/"))

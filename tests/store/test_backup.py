@@ -60,6 +60,14 @@ async def files_in(path: Path) -> Files:
         await store.close()
 
 
+async def test_a_backup_leaves_the_log_of_the_source_alone(
+    store: Store, destination: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await put(store, "a", b"x")
+    await back_up(store, destination)
+    assert caplog.messages == []
+
+
 async def test_a_backup_is_a_store_with_the_same_files(
     store: Store, destination: Path, random_bytes: RandomBytes
 ) -> None:

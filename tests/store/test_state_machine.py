@@ -88,10 +88,11 @@ class StoreMachine(RuleBasedStateMachine):
         if source == to or source not in self.files:
             return
         transfer = self.store.move_file if move else self.store.copy_file
-        files = {name: self.files[name] for name in self.files if name != source or not move}
-        error = NameConflict if conflicts(to, files) else None
+        error = NameConflict if conflicts(to, self.files) else None
         if self.expect(error, transfer(name_of(source), name_of(to))):
-            self.files = {**files, to: self.files[source]}
+            self.files[to] = self.files[source]
+            if move:
+                del self.files[source]
 
     @rule(name=file_names, start=st.integers(0, 30_000), length=st.integers(0, 30_000))
     def read_range(self, name: str, start: int, length: int) -> None:

@@ -172,7 +172,6 @@ async def transfer_file(
         created = modified = now_microseconds()
     else:
         created, modified = to_microseconds(file.created), to_microseconds(file.modified)
-        await db.execute(QUERIES["delete_entry"], source)
 
     def refuse_to_overwrite(current: File | None) -> None:
         if current is not None and not overwrite:
@@ -182,6 +181,8 @@ async def transfer_file(
 
     new = Target(file.manifest, file.media_type, created, modified)
     _, replaced = await put_file(db, target, new, refuse_to_overwrite)
+    if not keep_source:
+        await db.execute(QUERIES["delete_entry"], source)
     return replaced
 
 

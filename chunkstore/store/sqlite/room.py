@@ -62,11 +62,11 @@ class Room:
 
 
 def checkpoint(db: sqlite3.Connection, mode: str) -> int:
-    """Carry the log into the database as far as readers allow.
+    """Carry the log into the database as far as readers allow, not that of an attached one.
 
     Return the bytes of the log, 0 if it begins anew because no reader was in the way.
     """
     db.execute(f"PRAGMA busy_timeout = {_READER_WAIT_MILLISECONDS}")
-    [(busy, frames, _)] = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+    [(busy, frames, _)] = db.execute(f"PRAGMA main.wal_checkpoint({mode})").fetchall()
     [(page_size,)] = db.execute("PRAGMA page_size").fetchall()
     return int(frames) * (int(page_size) + _FRAME_HEADER_SIZE) if busy else 0
