@@ -118,7 +118,9 @@ async def _write(service: Service, file: File, path: Path) -> None:
     with naming(path):
         try:
             with await asyncio.to_thread(part.open, "xb") as target:
-                async with aclosing(service.stream(file.manifest, 0, file.manifest.size)) as pieces:
+                async with aclosing(
+                    service.windows.stream(file.manifest, 0, file.manifest.size)
+                ) as pieces:
                     async for piece in pieces:
                         await asyncio.to_thread(target.write, piece)
             await asyncio.to_thread(_finish, part, path, file)

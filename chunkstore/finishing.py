@@ -99,7 +99,7 @@ class Finishing:
         """Yield the bytes of the whole chunks of an upload."""
         assert upload.chunks is not None
         try:
-            async for window in self.service.stream(upload.chunks, 0, upload.chunks.size):
+            async for window in self.service.windows.stream(upload.chunks, 0, upload.chunks.size):
                 yield window
         except StoreDamaged:
             if await self.service.store.uploads.find(upload.id) is None:
@@ -150,7 +150,7 @@ class Finishing:
         """
         assert part.chunks is not None
         while start < part.chunks.size:
-            window, reservation = await self.service.read_window(
+            window, reservation = await self.service.windows.read(
                 part.chunks, start, part.chunks.size
             )
             reservation.release()

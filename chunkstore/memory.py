@@ -70,8 +70,9 @@ class MemoryBudget:
         a second one. What asks for more than there is at all gets all there is.
         """
         least = min(least, self.limit)
-        if not self._waiters and least <= self._free:
-            return self._take(least, most)
+        reservation = self.try_reserve(least, most)
+        if reservation is not None:
+            return reservation
         waiter = _Waiter(least, most, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         try:
@@ -83,6 +84,12 @@ class MemoryBudget:
         finally:
             # One that gives up may have stood before others that fit.
             self._serve_waiters()
+
+    def try_reserve(self, least: int, most: int) -> Reservation | None:
+        """Return a reservation as `reserve` does, None if it would have to be waited for."""
+        if self._waiters or least > self._free:
+            return None
+        return self._take(least, most)
 
     def _take(self, least: int, most: int) -> Reservation:
         size = max(least, min(most, self._free // _SHARE))

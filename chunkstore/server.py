@@ -14,7 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
-from chunkstore.allocator import share_one_heap
+from chunkstore.allocator import keep_memory
 from chunkstore.collect import collect_every
 from chunkstore.config import ServeConfig
 from chunkstore.errors import ChunkstoreError
@@ -60,7 +60,7 @@ async def serve(
         StoreUnusable: the store cannot be opened.
         CannotListen: the address is not to be had.
     """
-    share_one_heap()
+    keep_memory()
     _allow_open_files(config.max_connections + _OTHER_FILES)
     stop = asyncio.Event()
     store = await open_store(

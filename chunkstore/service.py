@@ -1,15 +1,15 @@
-"""The two ways that bytes travel: into the store, and out of it.
+"""The way that bytes travel into the store; how they come out of it is in `windows`.
 
 An upload's pieces are cut into chunks and collect in a batch; a full batch is hashed off the
 event loop and appended to the store while the next one fills. What is left at the end goes into
-the commit, so that a small content takes one transaction. A download reads windows of chunks, the
-next one while the one before is sent. Batches and windows are reserved from one memory budget.
+the commit, so that a small content takes one transaction. Batches and windows are reserved from one
+memory budget.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -19,16 +19,12 @@ from chunkstore.chunking import Chunk, Chunker
 from chunkstore.conditional import UNCONDITIONAL, Conditions
 from chunkstore.digest import ContentCheck, ContentHasher
 from chunkstore.errors import TooLarge
-from chunkstore.manifest import ChunkList
 from chunkstore.memory import MemoryBudget, Reservation
 from chunkstore.names import FileName
 from chunkstore.store.base import Commit, Store
+from chunkstore.windows import Windows
 
 BATCH_SIZE: Final = 4 * 1024 * 1024
-WINDOW_SIZE: Final = 2 * 1024 * 1024
-_FIRST_WINDOW_SIZE: Final = 256 * 1024
-# Bytes a second from which on a client is worth reading ahead for.
-_FAST_RATE: Final = 2 * 1024 * 1024
 # Below this, hashing takes less time than handing it to a thread.
 _HASHED_INLINE: Final = 128 * 1024
 
@@ -227,6 +223,7 @@ class Service:
     ) -> None:
         self.store = store
         self.budget = budget
+        self.windows = Windows(store, budget)
         self.max_file_size = max_file_size
 
     @asynccontextmanager
@@ -238,70 +235,9 @@ class Service:
         finally:
             await receiver.close()
 
-    async def stream(self, chunks: ChunkList, start: int, stop: int) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes `start` to `stop` of a content, in windows, every chunk checked.
-
-        A window's memory counts until the next one is asked for. Windows begin small and grow while
-        each is taken fast; only then is the next one read ahead. So slow clients hold little.
-
-        Raises:
-            StoreDamaged: a chunk is not what it should be; no byte of its window is yielded.
-        """
-        reading: asyncio.Task[tuple[bytes, Reservation]] | None = None
-        loop = asyncio.get_running_loop()
-        size = _FIRST_WINDOW_SIZE
-        try:
-            while start < stop:
-                if reading is None:
-                    window, reservation = await self.read_window(chunks, start, stop, size)
-                else:
-                    window, reservation = await reading
-                    reading = None
-                with reservation:
-                    start += len(window)
-                    if start < stop and size > _FIRST_WINDOW_SIZE:
-                        reading = asyncio.create_task(self.read_window(chunks, start, stop, size))
-                    began = loop.time()
-                    yield window
-                taken_fast = len(window) >= _FAST_RATE * (loop.time() - began)
-                size = min(2 * size, WINDOW_SIZE) if taken_fast else _FIRST_WINDOW_SIZE
-        finally:
-            if reading is not None:
-                reading.cancel()
-                reading.add_done_callback(_give_back)
-
-    async def read_window(
-        self, chunks: ChunkList, start: int, stop: int, size: int = WINDOW_SIZE
-    ) -> tuple[bytes, Reservation]:
-        """Return the bytes from `start` on that one window has, and the reservation of them.
-
-        It has about `size` bytes, less where memory is scarce, but what one chunk has.
-
-        Raises:
-            StoreDamaged: a chunk is not what it should be.
-        """
-        chunk_size = chunks.chunk_size
-        reservation = await self.budget.reserve(
-            min(chunk_size, stop - start), min(size, stop - start)
-        )
-        try:
-            # Windows end where chunks end, so that no chunk is read twice.
-            last = start + max(reservation.size, chunk_size)
-            window_stop = min(stop, last - last % chunk_size)
-            return await self.store.read(chunks, start, window_stop), reservation
-        except BaseException:
-            reservation.release()
-            raise
-
 
 def _release(reservation: Reservation, _: asyncio.Task[None]) -> None:
     reservation.release()
-
-
-def _give_back(reading: asyncio.Task[tuple[bytes, Reservation]]) -> None:
-    """Release the memory of a window that nobody waits for any more."""
-    if _retrieve(reading):
-        reading.result()[1].release()
 
 
 def _retrieve(task: asyncio.Task[Any]) -> bool:

@@ -128,7 +128,7 @@ async def send_content(
     The first window is read before anything is sent, so that damage there is a clean error.
     """
     response.content_length = len(bounds)
-    async with aclosing(service.stream(manifest, bounds.start, bounds.stop)) as windows:
+    async with aclosing(service.windows.stream(manifest, bounds.start, bounds.stop)) as windows:
         first = await anext(windows, b"")
         await response.prepare(request)
         await response.write(first)
@@ -159,7 +159,7 @@ async def send_multipart(
     response.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
     response.content_length = sum(map(len, heads)) + sum(map(len, ranges)) + len(tail)
     for head, bounds in zip(heads, ranges, strict=True):
-        async with aclosing(service.stream(manifest, bounds.start, bounds.stop)) as windows:
+        async with aclosing(service.windows.stream(manifest, bounds.start, bounds.stop)) as windows:
             first = await anext(windows)
             if not response.prepared:
                 await response.prepare(request)

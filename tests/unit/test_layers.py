@@ -53,7 +53,7 @@ LAYERS = {
     "presentation": Layer("presentation", layers="pure contract"),
     "open": Layer("store.open", layers="pure contract sqlite postgres"),
     "service": Layer(
-        "service collect scrub export imports walking copying appending finishing uploads",
+        "service windows collect scrub export imports walking copying appending finishing uploads",
         layers="pure memory contract service",
         frameworks="asyncio",
     ),

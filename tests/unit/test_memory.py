@@ -111,6 +111,21 @@ async def test_one_release_serves_all_who_fit() -> None:
     assert (await asking[3]).size == 300
 
 
+async def test_who_does_not_wait_gets_what_is_free_or_nothing() -> None:
+    budget = MemoryBudget(100)
+    first = budget.try_reserve(60, 80)
+    assert first is not None
+    assert first.size == 60
+    assert budget.try_reserve(41, 50) is None
+    waiting = ask(budget, 50)
+    await let_others_run()
+    # Not even what is free, while somebody waits for more.
+    assert budget.try_reserve(1, 1) is None
+    first.release()
+    (await waiting).release()
+    assert budget.free == budget.limit
+
+
 async def test_a_small_wish_does_not_overtake_a_large_one() -> None:
     budget = MemoryBudget(LIMIT)
     half = await budget.reserve(500, 500)

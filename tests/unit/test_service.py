@@ -29,8 +29,9 @@ from chunkstore.errors import (
 from chunkstore.manifest import Manifest
 from chunkstore.memory import MemoryBudget
 from chunkstore.names import parse_file_name
-from chunkstore.service import BATCH_SIZE, WINDOW_SIZE, Service
+from chunkstore.service import BATCH_SIZE, Service
 from chunkstore.store.base import Committed, Store
+from chunkstore.windows import WINDOW_SIZE
 from tests.conftest import CHUNK_SIZE, RandomBytes
 
 NAME = parse_file_name("folder/file")
@@ -91,7 +92,7 @@ async def put(
 async def get(
     service: Service, manifest: Manifest, start: int = 0, stop: int | None = None
 ) -> bytes:
-    windows = service.stream(manifest, start, manifest.size if stop is None else stop)
+    windows = service.windows.stream(manifest, start, manifest.size if stop is None else stop)
     return b"".join([window async for window in windows])
 
 
@@ -271,7 +272,7 @@ async def test_windows_are_never_empty_and_their_memory_is_reserved(
     service: Service, budget: MemoryBudget, random_bytes: RandomBytes
 ) -> None:
     manifest = await put_bytes(service, random_bytes(40 * CHUNK_SIZE + 7))
-    async for window in service.stream(manifest, 5, manifest.size):
+    async for window in service.windows.stream(manifest, 5, manifest.size):
         assert window
         assert budget.limit - budget.free >= len(window)
     assert budget.free == budget.limit
@@ -282,7 +283,7 @@ async def test_windows_end_where_chunks_end(
 ) -> None:
     manifest = await put_bytes(tight_service, random_bytes(40 * CHUNK_SIZE))
     position, stop = 5, 39 * CHUNK_SIZE + 1
-    async for window in tight_service.stream(manifest, position, stop):
+    async for window in tight_service.windows.stream(manifest, position, stop):
         position += len(window)
         assert position % CHUNK_SIZE == 0 or position == stop
     assert position == stop
@@ -291,10 +292,10 @@ async def test_windows_end_where_chunks_end(
 async def test_windows_grow_to_their_bound_while_they_are_taken_fast(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chunkstore.service._FAST_RATE", 0)
+    monkeypatch.setattr("chunkstore.windows._FAST_RATE", 0)
     service = Service(store, MemoryBudget(1000 * WINDOW_SIZE))
     manifest = await put_bytes(service, bytes(3 * WINDOW_SIZE + 1))
-    windows = [len(window) async for window in service.stream(manifest, 0, manifest.size)]
+    windows = [len(window) async for window in service.windows.stream(manifest, 0, manifest.size)]
     assert sum(windows) == manifest.size
     full = windows[: windows.index(WINDOW_SIZE) + 1]
     assert full == sorted(full)
@@ -305,10 +306,10 @@ async def test_a_slow_reader_holds_one_small_window(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if every reader took years.
-    monkeypatch.setattr("chunkstore.service._FAST_RATE", math.inf)
+    monkeypatch.setattr("chunkstore.windows._FAST_RATE", math.inf)
     service = Service(store, MemoryBudget(1000 * WINDOW_SIZE))
     manifest = await put_bytes(service, bytes(2 * WINDOW_SIZE))
-    async for window in service.stream(manifest, 0, manifest.size):
+    async for window in service.windows.stream(manifest, 0, manifest.size):
         await asyncio.sleep(0)
         assert len(window) == WINDOW_SIZE // 8
         assert service.budget.limit - service.budget.free == len(window)
@@ -478,8 +479,11 @@ async def test_damage_ends_a_stream_before_its_window(
     [(chunk,)] = run_sql(tmp_path, f"SELECT chunk FROM manifest_chunk WHERE seq = {damaged}")
     run_sql(tmp_path, statement.format(chunk))
     windows: list[bytes] = []
+    others = asyncio.all_tasks()
     with pytest.raises(StoreDamaged):
-        await collect(tight_service.stream(manifest, 0, manifest.size), windows)
+        await collect(tight_service.windows.stream(manifest, 0, manifest.size), windows)
+    # What was being read ahead.
+    await see_all_end(others)
     sent = b"".join(windows)
     assert content.startswith(sent)
     assert len(sent) <= damaged * CHUNK_SIZE
@@ -494,7 +498,7 @@ async def test_a_reader_that_leaves_gives_its_memory_back(
         # Meanwhile the next window is not read yet, is being read, or is there.
         for turns in (0, 1, 2, 100):
             others = asyncio.all_tasks()
-            async with aclosing(service.stream(manifest, 0, manifest.size)) as stream:
+            async with aclosing(service.windows.stream(manifest, 0, manifest.size)) as stream:
                 for _ in range(windows):
                     await anext(stream, b"")
                 await pass_turns(turns)
@@ -637,7 +641,7 @@ async def test_a_slow_reader_does_not_stop_others_that_need_little(
 ) -> None:
     content = random_bytes(60 * CHUNK_SIZE)
     manifest = await put_bytes(tight_service, content)
-    async with aclosing(tight_service.stream(manifest, 0, manifest.size)) as slow:
+    async with aclosing(tight_service.windows.stream(manifest, 0, manifest.size)) as slow:
         first = await anext(slow)
         assert await get(tight_service, manifest) == content
         assert first + b"".join([window async for window in slow]) == content

@@ -71,6 +71,16 @@ def append(
             QUERIES["add_manifest"],
             {"id": manifest.id, "chunk_size": manifest.chunk_size, "now": now_microseconds()},
         )
+    return _add_chunks(db, keeping, manifest, chunks, encodings)
+
+
+def _add_chunks(
+    db: sqlite3.Connection,
+    keeping: Keeping,
+    manifest: OpenManifest,
+    chunks: Sequence[Chunk],
+    encodings: Encodings,
+) -> Appended:
     ids, appended = _put_chunks(db, keeping, chunks, encodings)
     db.executemany(
         QUERIES["add_manifest_chunk"],
@@ -145,17 +155,19 @@ def seal(
     row = db.execute(
         QUERIES["find_manifest"], {"digest": digest.raw, "chunk_size": manifest.chunk_size}
     ).fetchone()
-    if row is None:
-        appended = append(db, keeping, manifest, last, encodings)
-        db.execute(
-            QUERIES["seal_manifest"], {"id": manifest.id, "digest": digest.raw, "size": size}
-        )
-    else:
+    if row is not None:
         # What is damaged of it is repaired.
         _, appended = _put_chunks(db, keeping, last, encodings)
         forget(db, manifest.id)
-    manifest_id = manifest.id if row is None else row[0]
-    return Manifest(manifest_id, size, manifest.chunk_size, digest), appended
+        return Manifest(row[0], size, manifest.chunk_size, digest), appended
+    whole = {"id": manifest.id, "digest": digest.raw, "size": size}
+    if manifest.count:
+        db.execute(QUERIES["seal_manifest"], whole)
+    else:
+        times = {"chunk_size": manifest.chunk_size, "now": now_microseconds()}
+        db.execute(QUERIES["add_whole_manifest"], {**whole, **times})
+    appended = _add_chunks(db, keeping, manifest, last, encodings)
+    return Manifest(manifest.id, size, manifest.chunk_size, digest), appended
 
 
 def forget(db: sqlite3.Connection, manifest_id: int) -> None:

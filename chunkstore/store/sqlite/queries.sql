@@ -39,6 +39,12 @@ SELECT coalesce(max(id), 0) FROM manifest;
 INSERT INTO manifest (id, chunk_size, created) VALUES (:id, :chunk_size, :now)
 ON CONFLICT (id) DO NOTHING;
 
+-- name: add_whole_manifest
+-- A content that comes in one piece. Its upload may have begun already.
+INSERT INTO manifest (id, digest, size, chunk_size, created)
+VALUES (:id, :digest, :size, :chunk_size, :now)
+ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, size = excluded.size;
+
 -- name: add_manifest_chunk
 INSERT INTO manifest_chunk (manifest, seq, chunk) VALUES (:manifest, :seq, :chunk);
 
@@ -76,12 +82,12 @@ FROM file JOIN manifest ON manifest.id = file.manifest
 WHERE file.name = :name;
 
 -- name: put_file
--- Create the name or point it at another content; its time of creation stays unless one is given.
+-- Create the name or point it at another content.
 INSERT INTO file (name, manifest, media_type, created, modified)
-VALUES (:name, :manifest, :media_type, coalesce(:created, :modified), :modified)
+VALUES (:name, :manifest, :media_type, :created, :modified)
 ON CONFLICT (name) DO UPDATE SET
-    manifest = excluded.manifest, media_type = excluded.media_type, modified = excluded.modified,
-    created = coalesce(:created, created);
+    manifest = excluded.manifest, media_type = excluded.media_type,
+    created = excluded.created, modified = excluded.modified;
 
 -- name: delete_file
 DELETE FROM file WHERE name = :name;

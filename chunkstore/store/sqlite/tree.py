@@ -19,7 +19,7 @@ from chunkstore.names import (
 )
 from chunkstore.store.base import File
 from chunkstore.store.sqlite.rows import QUERIES, to_file
-from chunkstore.store.times import NOW, Times, now_microseconds
+from chunkstore.store.times import NOW, Times, now_microseconds, to_datetime, to_microseconds
 
 # SQLite orders every BLOB behind every TEXT.
 BEHIND_ALL_NAMES: Final = b""
@@ -69,18 +69,13 @@ def put_file(
     conditions.require(None if current is None else current.validators)
     if current is None:
         _refuse_conflicts(db, name)
-    db.execute(
-        QUERIES["put_file"],
-        {
-            "name": name,
-            "manifest": manifest.id,
-            "media_type": media_type,
-            "created": times.created,
-            "modified": now_microseconds() if times.modified is None else times.modified,
-        },
-    )
-    file = find_file(db, name)
-    assert file is not None
+    modified = now_microseconds() if times.modified is None else times.modified
+    created = times.created
+    if created is None:
+        created = modified if current is None else to_microseconds(current.created)
+    row = {"name": name, "manifest": manifest.id, "media_type": media_type}
+    db.execute(QUERIES["put_file"], {**row, "created": created, "modified": modified})
+    file = File(name, manifest, media_type, to_datetime(created), to_datetime(modified))
     return file, current is not None
 
 

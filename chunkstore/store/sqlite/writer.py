@@ -20,7 +20,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -234,16 +234,25 @@ def _settle(waiting: _Waiting, outcome: Any) -> None:  # noqa: ANN401 - jobs ret
 
 def _transact(jobs: Sequence[Job[Any]], room: Room, size: int, db: sqlite3.Connection) -> list[Any]:
     room.make(db, size)
+    try:
+        return _commit(lambda: [job(db) for job in jobs], db)
+    except ChunkstoreError as error:
+        if len(jobs) == 1:
+            return [_Refusal(error)]
+    return _commit(lambda: [_attempt(job, db) for job in jobs], db)
+
+
+def _commit(work: Callable[[], T], db: sqlite3.Connection) -> T:
     db.execute("BEGIN IMMEDIATE")
     try:
-        outcomes = [_attempt(job, db) for job in jobs]
+        outcome = work()
         db.execute("COMMIT")
     except BaseException:
         # Some errors, a full disk among them, have rolled the transaction back already.
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
-    return outcomes
+    return outcome
 
 
 def _attempt(job: Job[T], db: sqlite3.Connection) -> T | _Refusal:

@@ -1,0 +1,125 @@
+"""The way that bytes travel out of the store: in windows, of which some are read ahead.
+
+Windows begin small and grow while each is taken fast; only then are the next ones read ahead, each
+on a thread of its own, so that reading and checking keeps more than one processor busy. So a slow
+client holds little memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Final
+
+from chunkstore.manifest import ChunkList
+from chunkstore.memory import MemoryBudget, Reservation
+from chunkstore.store.base import Store
+
+WINDOW_SIZE: Final = 2 * 1024 * 1024
+_FIRST_WINDOW_SIZE: Final = 256 * 1024
+# Bytes a second from which on a client is worth reading ahead for, and by how many windows.
+_FAST_RATE: Final = 2 * 1024 * 1024
+_WINDOWS_AHEAD: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A window that is being read: its bytes end before `stop`."""
+
+    stop: int
+    reservation: Reservation
+    reading: asyncio.Task[bytes]
+
+    def drop(self) -> None:
+        """Give the memory back, once nothing is read into it any more."""
+        self.reading.cancel()
+        self.reading.add_done_callback(self._release)
+
+    def _release(self, reading: asyncio.Task[bytes]) -> None:
+        self.reservation.release()
+        if not reading.cancelled():
+            reading.exception()  # asyncio warns of an error that nobody looks at.
+
+
+class Windows:
+    """Reads contents of one store, within one memory budget."""
+
+    def __init__(self, store: Store, budget: MemoryBudget) -> None:
+        self._store = store
+        self._budget = budget
+
+    async def stream(self, chunks: ChunkList, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes `start` to `stop` of a content, every chunk checked.
+
+        A window's memory counts until the next one is asked for.
+
+        Raises:
+            StoreDamaged: a chunk is not what it should be; no byte of its window is yielded.
+        """
+        ahead: deque[_Window] = deque()
+        loop = asyncio.get_running_loop()
+        size = _FIRST_WINDOW_SIZE
+        try:
+            while start < stop:
+                if ahead:
+                    content = await ahead[0].reading
+                    reservation = ahead.popleft().reservation
+                else:
+                    content, reservation = await self.read(chunks, start, stop, size)
+                with reservation:
+                    start += len(content)
+                    if size > _FIRST_WINDOW_SIZE:
+                        self._read_ahead(ahead, chunks, start, stop, size)
+                    began = loop.time()
+                    yield content
+                taken_fast = len(content) >= _FAST_RATE * (loop.time() - began)
+                size = min(2 * size, WINDOW_SIZE) if taken_fast else _FIRST_WINDOW_SIZE
+        finally:
+            for window in ahead:
+                window.drop()
+
+    async def read(
+        self, chunks: ChunkList, start: int, stop: int, size: int = WINDOW_SIZE
+    ) -> tuple[bytes, Reservation]:
+        """Return the bytes from `start` on that one window has, and the reservation of them.
+
+        It has about `size` bytes, less where memory is scarce, but what one chunk has.
+
+        Raises:
+            StoreDamaged: a chunk is not what it should be.
+        """
+        reservation = await self._budget.reserve(*_wish(chunks, start, stop, size))
+        try:
+            window_stop = _window_stop(chunks, start, stop, reservation)
+            return await self._store.read(chunks, start, window_stop), reservation
+        except BaseException:
+            reservation.release()
+            raise
+
+    def _read_ahead(
+        self, ahead: deque[_Window], chunks: ChunkList, start: int, stop: int, size: int
+    ) -> None:
+        """Begin to read what comes behind `start` and `ahead`, if there is memory to spare."""
+        if ahead:
+            start = ahead[-1].stop
+        while start < stop and len(ahead) < _WINDOWS_AHEAD:
+            reservation = self._budget.try_reserve(*_wish(chunks, start, stop, size))
+            if reservation is None:
+                return
+            window_stop = _window_stop(chunks, start, stop, reservation)
+            reading = asyncio.create_task(self._store.read(chunks, start, window_stop))
+            ahead.append(_Window(window_stop, reservation, reading))
+            start = window_stop
+
+
+def _wish(chunks: ChunkList, start: int, stop: int, size: int) -> tuple[int, int]:
+    """Return the least and the most memory for a window of `size` bytes."""
+    return min(chunks.chunk_size, stop - start), min(size, stop - start)
+
+
+def _window_stop(chunks: ChunkList, start: int, stop: int, reservation: Reservation) -> int:
+    """Return where a window ends: where a chunk does, so that no chunk is read twice."""
+    last = start + max(reservation.size, chunks.chunk_size)
+    return min(stop, last - last % chunks.chunk_size)
