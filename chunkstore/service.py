@@ -1,14 +1,15 @@
 """The way that bytes travel into the store; how they come out of it is in `windows`.
 
 An upload's pieces are cut into chunks and collect in a batch; a full batch is hashed off the
-event loop and appended to the store while the next one fills. What is left at the end goes into
-the commit, so that a small content takes one transaction. Batches and windows are reserved from one
-memory budget.
+event loop, and appended to the store while the next ones fill and are hashed. What is left at the
+end goes into the commit, so that a small content takes one transaction. Batches and windows are
+reserved from one memory budget.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -25,6 +26,8 @@ from chunkstore.store.base import Commit, Store
 from chunkstore.windows import Windows
 
 BATCH_SIZE: Final = 4 * 1024 * 1024
+# Batches of one upload that are full: one is hashed while the other is stored.
+_IN_FLIGHT: Final = 2
 # Below this, hashing takes less time than handing it to a thread.
 _HASHED_INLINE: Final = 128 * 1024
 
@@ -63,7 +66,9 @@ class Intake:
         self._unchecked = len(tail)
         self._batch: list[bytes] = []
         self._reservation: Reservation | None = None
-        self._appending: asyncio.Task[None] | None = None
+        self._in_flight: deque[asyncio.Task[None]] = deque()
+        self._hashing, self._appending = asyncio.Lock(), asyncio.Lock()
+        self._failed = False
 
     async def take(self, piece: bytes) -> None:
         """Take the next bytes; give a batch to the sink when one is full.
@@ -75,15 +80,16 @@ class Intake:
             self._reservation = await self._budget.reserve(self._chunk_size, BATCH_SIZE)
         self._batch += self._chunker.feed(piece)
         if len(self._batch) * self._chunk_size >= self._reservation.size:
-            await self._appended()
-            self._appending = asyncio.create_task(self._append(self._batch))
+            await self._appended(_IN_FLIGHT - 1)
+            task = asyncio.create_task(self._append(self._batch))
             # Not by a context in the task: it may be cancelled before it begins.
-            self._appending.add_done_callback(partial(_release, self._reservation))
+            task.add_done_callback(partial(_release, self._reservation))
+            self._in_flight.append(task)
             self._batch, self._reservation = [], None
 
     async def settle(self) -> tuple[list[Chunk], bytes]:
         """Wait for the sink; return the chunks it was not given yet, and the bytes behind them."""
-        await self._appended()
+        await self._appended(0)
         batch, self._batch = self._batch, []
         chunks = await self._hash(batch)
         tail = b"".join(self._chunker.finish())
@@ -98,22 +104,30 @@ class Intake:
 
     def close(self) -> None:
         """Stop what runs."""
-        if self._appending is not None:
-            self._appending.cancel()
-            self._appending.add_done_callback(_retrieve)
+        for task in self._in_flight:
+            task.cancel()
+            task.add_done_callback(_retrieve)
         self.release()
 
     async def _append(self, batch: list[bytes]) -> None:
-        await self._sink.append(await self._hash(batch))
+        """Hash a batch while the one before is stored; each lock keeps them in their order."""
+        async with self._hashing:
+            chunks = await self._hash(batch)
+        async with self._appending:
+            if self._failed:
+                return  # There must be no gap. Who asked for the one before is told.
+            self._failed = True
+            await self._sink.append(chunks)
+            self._failed = False
 
-    async def _appended(self) -> None:
-        """Wait until the batch before is stored: one is in flight at a time.
+    async def _appended(self, most: int) -> None:
+        """Wait until at most so many batches are not stored yet.
 
         A caller that is cancelled meanwhile can still settle, or close.
         """
-        if self._appending is not None:
-            await asyncio.shield(self._appending)
-            self._appending = None
+        while len(self._in_flight) > most:
+            await asyncio.shield(self._in_flight[0])
+            self._in_flight.popleft()
 
     async def _hash(self, batch: list[bytes]) -> list[Chunk]:
         if sum(map(len, batch)) <= _HASHED_INLINE:

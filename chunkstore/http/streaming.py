@@ -19,9 +19,6 @@ from chunkstore.ranges import ByteRange
 from chunkstore.service import Service
 
 _BOUNDARY_BYTES: Final = 16
-# All that has come in one piece would be several times as much, for each upload, outside of the
-# memory budget.
-_PIECE_SIZE: Final = 64 * 1024
 
 
 async def defer_continue(request: web.Request) -> None:
@@ -76,13 +73,19 @@ async def read_body(request: web.Request) -> AsyncIterator[bytes]:
         SlowBody: it does not come, or too slowly.
     """
     await invite_body(request)
-    waits = BodyWaits(request)
+    content, waits, taken = request.content, BodyWaits(request), 0
     while True:
-        async with waits.waiting():
-            piece = await request.content.read(_PIECE_SIZE)
-        if not piece:
+        # Piece by piece as the socket gave them: to join or to cut them would be one more copy.
+        if content.total_bytes > taken:
+            piece, _ = await content.readchunk()
+        else:
+            async with waits.waiting():
+                piece, _ = await content.readchunk()
+        taken += len(piece)
+        if piece:
+            yield piece
+        elif content.at_eof():
             return
-        yield piece
 
 
 def refuse_encoded_body(request: web.Request) -> None:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Final
 
 from chunkstore.chunking import Chunk
-from chunkstore.compression import NO_COMPRESSION
 from chunkstore.store.base import Commit, File, Upload
 from chunkstore.store.chunks import Appended, Encodings, OpenManifest, size_of
 from chunkstore.store.sqlite import contents, tree
@@ -48,7 +47,7 @@ class SQLiteUpload(Upload):
 
     async def append(self, chunks: Sequence[Chunk]) -> None:
         self._begun = True
-        encodings = await encode(self._readers, self._keeping, chunks)
+        encodings, size = await encode(self._readers, self._keeping, chunks)
         self.appended += await self._writer.run(
             partial(
                 contents.append,
@@ -57,7 +56,7 @@ class SQLiteUpload(Upload):
                 chunks=chunks,
                 encodings=encodings,
             ),
-            size=size_of(chunks),
+            size=size,
         )
         self._count += len(chunks)
 
@@ -77,11 +76,18 @@ def own_upload(commit: Commit) -> SQLiteUpload:
     return commit.upload
 
 
-async def encode(readers: ReaderPool, keeping: Keeping, chunks: Sequence[Chunk]) -> Encodings:
-    """Compress what is missing of a large batch ahead, so that it keeps no other writer waiting."""
-    if keeping.compression == NO_COMPRESSION or size_of(chunks) <= _ENCODED_BY_WRITER:
-        return {}
-    return await readers.run(partial(contents.encode_missing, keeping=keeping, chunks=chunks))
+async def encode(
+    readers: ReaderPool, keeping: Keeping, chunks: Sequence[Chunk]
+) -> tuple[Encodings, int]:
+    """Encode what is missing of a large batch ahead, so that it keeps no other writer waiting.
+
+    Return it, and about how many bytes the transaction will write.
+    """
+    size = size_of(chunks)
+    if size <= _ENCODED_BY_WRITER:
+        return {}, size
+    encodings = await readers.run(partial(contents.encode_missing, keeping=keeping, chunks=chunks))
+    return encodings, sum(len(encoded.content) for encoded in encodings.values())
 
 
 def commit_all(

@@ -22,7 +22,7 @@ from chunkstore.errors import StoreError, StoreUnusable
 from chunkstore.manifest import ChunkList
 from chunkstore.names import ROOT, FileName, FolderName
 from chunkstore.store.base import Commit, Committed, File, Listing, Store
-from chunkstore.store.chunks import DamagedChunk, size_of
+from chunkstore.store.chunks import DamagedChunk
 from chunkstore.store.holds import Holds
 from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
 from chunkstore.store.sqlite import collecting, contents, listing, schema, scrubbing, tree
@@ -205,7 +205,7 @@ class SQLiteStore(Store):
     async def commit(self, commits: Sequence[Commit]) -> list[Committed]:
         uploads = [own_upload(commit) for commit in commits]
         last = [chunk for commit in commits for chunk in commit.last]
-        encodings = await encode(self._readers, self._keeping, last)
+        encodings, size = await encode(self._readers, self._keeping, last)
         results = await self._writer.run(
             partial(
                 commit_all,
@@ -214,7 +214,7 @@ class SQLiteStore(Store):
                 manifests=[upload.manifest for upload in uploads],
                 encodings=encodings,
             ),
-            size=size_of(last),
+            size=size,
         )
         committed = []
         for upload, (file, replaced, appended) in zip(uploads, results, strict=True):

@@ -15,7 +15,7 @@ from chunkstore.digest import Digest
 from chunkstore.errors import NotFound, TooMuchUnfinished, UploadSuperseded
 from chunkstore.manifest import ChunkList
 from chunkstore.store.base import Committed
-from chunkstore.store.chunks import Appended, Encodings, OpenManifest, size_of
+from chunkstore.store.chunks import Appended, Encodings, OpenManifest
 from chunkstore.store.queries import load_queries
 from chunkstore.store.records import purpose_columns, to_purpose
 from chunkstore.store.sqlite import contents, rows, tree
@@ -49,7 +49,7 @@ class SQLiteUploads(UploadStore):
         readers: Runner,
         writer: Writer,
         keeping: Keeping,
-        encode: Callable[[Sequence[Chunk]], Awaitable[Encodings]],
+        encode: Callable[[Sequence[Chunk]], Awaitable[tuple[Encodings, int]]],
         manifest_ids: Iterator[int],
         chunk_size: int,
     ) -> None:
@@ -87,7 +87,7 @@ class SQLiteUploads(UploadStore):
         return await self._writer.run(partial(_acquire, upload_id=upload_id))
 
     async def append(self, upload_id: str, append: Append) -> None:
-        encodings = await self._encode(append.chunks)
+        encodings, size = await self._encode(append.chunks)
         await self._writer.run(
             partial(
                 _append,
@@ -96,7 +96,7 @@ class SQLiteUploads(UploadStore):
                 keeping=self._keeping,
                 encodings=encodings,
             ),
-            size=_written(append),
+            size=size + _tail_size(append),
         )
 
     async def join(self, upload_id: str, part_id: str, epoch: int, expires: datetime) -> None:
@@ -138,9 +138,8 @@ class _Row:
         return OpenManifest(self.manifest, self.chunk_size, count)
 
 
-def _written(append: Append) -> int:
-    tail = b"" if append.progress is None else append.progress.tail
-    return size_of(append.chunks) + len(tail)
+def _tail_size(append: Append) -> int:
+    return 0 if append.progress is None else len(append.progress.tail)
 
 
 def _find(db: sqlite3.Connection, upload_id: str) -> _Row | None:

@@ -35,7 +35,7 @@ T = TypeVar("T")
 _BATCH_JOBS: Final = 256
 _BATCH_SIZE: Final = 8 * 1024 * 1024
 _LOG_SIZE_OF_A_JOB: Final = 64 * 1024
-LOG_BOUND: Final = 256 * 1024 * 1024
+LOG_BOUND: Final = 2048 * 1024 * 1024
 # In bounds: how often a checkpoint that a reader was in the way of is tried again, and where
 # the log is full.
 _RETRY: Final = 1 / 4
