@@ -90,14 +90,15 @@ def chunkstore(
     environment: Mapping[str, str] | None = None,
     prepare: Sequence[str] = (),
 ) -> Subject:
-    """Return chunkstore with more options of `chunkstore serve`."""
+    """Return chunkstore with more options of `chunkstore serve`, and no log, as no peer has one."""
+    options = ("--no-access-log", *options)
     return Subject(
         name,
         package="this repository",
         command=(sys.executable, "-m", "chunkstore", "serve", "--port", "{port}", *options),
         version=lambda: __version__,
         dialect=CHUNKSTORE,
-        settings=" ".join(options) or "as it comes",
+        settings=" ".join(options),
         environment=environment or {},
         prepare=prepare,
         durable=True,

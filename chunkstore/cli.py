@@ -149,6 +149,12 @@ def cli() -> None:
     help="Break off a request that is slower, in bytes a second, for --idle-timeout; 0 for none.",
 )
 @click.option(
+    "--access-log/--no-access-log",
+    default=True,
+    show_default=True,
+    help="Log each request on standard error.",
+)
+@click.option(
     "--shutdown-timeout",
     "shutdown_seconds",
     type=DURATION,

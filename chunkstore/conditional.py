@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 from chunkstore.errors import InvalidRequest, PreconditionFailed
@@ -26,6 +27,9 @@ _HTTP_DATE: Final = re.compile(
     r"|(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ 0-9][0-9]"
     r" [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4}"
 )
+CONDITION_FIELDS: Final = (
+    "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
+)  # fmt: skip
 _SEPARATOR: Final = re.compile(r"[ \t]*(?:,[ \t]*)+|[ \t]*$")
 
 
@@ -98,11 +102,12 @@ class Conditions:
         Raises:
             InvalidRequest: a list of entity tags breaks the grammar.
         """
+        match, none_match, modified_since, unmodified_since = CONDITION_FIELDS
         return cls(
-            if_match=parse_entity_tags("If-Match", get_all("If-Match")),
-            if_none_match=parse_entity_tags("If-None-Match", get_all("If-None-Match")),
-            if_modified_since=parse_http_date(get_all("If-Modified-Since")),
-            if_unmodified_since=parse_http_date(get_all("If-Unmodified-Since")),
+            if_match=parse_entity_tags(match, get_all(match)),
+            if_none_match=parse_entity_tags(none_match, get_all(none_match)),
+            if_modified_since=parse_http_date(get_all(modified_since)),
+            if_unmodified_since=parse_http_date(get_all(unmodified_since)),
         )
 
     def to_headers(self) -> dict[str, str]:
@@ -215,6 +220,11 @@ def parse_http_date(lines: Sequence[str]) -> datetime | None:
 
 def format_http_date(moment: datetime) -> str:
     """Return `moment`, which is in UTC, as an HTTP-date (RFC 9110 §5.6.7)."""
+    return _format_second(moment.replace(microsecond=0))
+
+
+@lru_cache(maxsize=1024)
+def _format_second(moment: datetime) -> str:
     return format_datetime(moment.astimezone(UTC), usegmt=True)
 
 

@@ -25,7 +25,7 @@ class ServeConfig:
     `idle_seconds` and `min_rate`, in bytes per second, bound the patience with slow clients, 0
     meaning no bound. Resumable uploads last `upload_expiry_seconds` from their last progress on,
     and have `max_unfinished` bytes in the store at most until they are finished. Pages of
-    `cors_origins` may use the server.
+    `cors_origins` may use the server. `access_log` is whether each request has a line in the log.
     """
 
     db: str
@@ -51,3 +51,4 @@ class ServeConfig:
     head_seconds: float
     idle_seconds: float
     min_rate: int
+    access_log: bool

@@ -9,6 +9,7 @@ folder is the empty string.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from typing import Final, NewType
@@ -21,6 +22,8 @@ FolderName = NewType("FolderName", str)
 
 ROOT: Final = FolderName("")
 MAX_NAME_SIZE: Final = 1024
+# Unicode's category Cc.
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LAST_BEFORE_SURROGATES: Final = 0xD7FF
 _FIRST_AFTER_SURROGATES: Final = 0xE000
 _LAST_CODE_POINT: Final = 0x10FFFF
@@ -65,7 +68,7 @@ def _canonical(path: str, ending: str = "") -> str:
             raise InvalidName("The name has an empty segment.")
         if segment in (".", ".."):
             raise InvalidName(f"The name has a segment {segment!r}, which is not possible.")
-    if any(unicodedata.category(character) == "Cc" for character in name):
+    if _CONTROL_CHARACTERS.search(name):
         raise InvalidName("The name has a control character.")
     return name
 

@@ -8,11 +8,13 @@ import logging
 import resource
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 from aiohttp import web
+from aiohttp.log import access_logger
 
 from chunkstore.allocator import keep_memory
 from chunkstore.collect import collect_every
@@ -31,6 +33,9 @@ from chunkstore.store.open import open_store
 _logger = logging.getLogger(__name__)
 
 _KEEPALIVE_SECONDS: Final = 75.0
+# How long one thread may keep another one from running Python, 5 ms by default. The thread that
+# writes needs it for each of its statements, and the event loop waits for many of these.
+_SWITCH_SECONDS: Final = 0.001
 # For requests that have not ended by then, to notice that they are cut off.
 _CUT_OFF_SECONDS: Final = 1.0
 _BACKLOG: Final = 1024
@@ -61,6 +66,7 @@ async def serve(
         CannotListen: the address is not to be had.
     """
     keep_memory()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     _allow_open_files(config.max_connections + _OTHER_FILES)
     stop = asyncio.Event()
     store = await open_store(
@@ -142,6 +148,7 @@ async def _listening(
         keepalive_timeout=_KEEPALIVE_SECONDS,
         shutdown_timeout=_CUT_OFF_SECONDS,
         access_log_class=AccessLogger,
+        access_log=access_logger if config.access_log else None,
     )
     await runner.setup()
     try:

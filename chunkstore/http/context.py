@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from chunkstore.conditional import Conditions
+from chunkstore.conditional import CONDITION_FIELDS, UNCONDITIONAL, Conditions
 from chunkstore.limits import Limits
 from chunkstore.names import (
     FileName,
@@ -60,7 +60,10 @@ def conditions_of(request: web.Request) -> Conditions:
     Raises:
         InvalidRequest: they break the grammar.
     """
-    return Conditions.from_headers(lambda field: request.headers.getall(field, []))
+    headers = request.headers
+    if not any(field in headers for field in CONDITION_FIELDS):
+        return UNCONDITIONAL
+    return Conditions.from_headers(lambda field: headers.getall(field, []))
 
 
 def names_root(app: web.Application) -> str:

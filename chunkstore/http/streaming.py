@@ -74,7 +74,7 @@ async def read_body(request: web.Request) -> AsyncIterator[bytes]:
     """
     await invite_body(request)
     content, waits, taken = request.content, BodyWaits(request), 0
-    while True:
+    while not content.at_eof():
         # Piece by piece as the socket gave them: to join or to cut them would be one more copy.
         if content.total_bytes > taken:
             piece, _ = await content.readchunk()
@@ -84,8 +84,6 @@ async def read_body(request: web.Request) -> AsyncIterator[bytes]:
         taken += len(piece)
         if piece:
             yield piece
-        elif content.at_eof():
-            return
 
 
 def refuse_encoded_body(request: web.Request) -> None:

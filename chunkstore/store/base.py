@@ -3,6 +3,7 @@
 Obligations common to all methods:
 
 - **Durable.** When a method that changes something returns, the change has been synced to disk.
+  Only what an `Upload` has appended may still be on its way until its commit returns.
 - **Atomic.** Each call takes effect whole or not at all, also when it is cancelled, and no other
   call sees half of it. A cancelled call may have taken effect.
 - **Nothing is held while a caller waits.** No connection, transaction or lock outlives a call, so

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 
 from chunkstore.store.base import File
 
@@ -22,10 +22,16 @@ class Holds:
         self, find: Callable[[], Awaitable[File | None]]
     ) -> AsyncIterator[File | None]:
         """Return what `find` finds, and hold its manifest until the context ends."""
-        with self._lookup():
+        # From before a file is looked up until its content is held.
+        lookup: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lookups.add(lookup)
+        try:
             file = await find()
             if file is not None:
                 self._held[file.manifest.id] += 1
+        finally:
+            self._lookups.discard(lookup)
+            lookup.set_result(None)
         try:
             yield file
         finally:
@@ -40,17 +46,6 @@ class Holds:
     def held(self) -> Collection[int]:
         """Return the ids of the manifests that are held now."""
         return self._held.keys()
-
-    @contextmanager
-    def _lookup(self) -> Iterator[None]:
-        """Mark the time from before a file is looked up until its content is held."""
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lookups.add(ended)
-        try:
-            yield
-        finally:
-            self._lookups.discard(ended)
-            ended.set_result(None)
 
     async def wait_for_lookups(self) -> None:
         """Wait until all look-ups that have begun by now have ended."""

@@ -73,7 +73,7 @@ async def _copy_chunks(destination: Writer) -> AsyncGenerator[Copied, None]:
     after, last = 0, await destination.run(_last_chunk)
     while after < last:
         after, copied = await destination.run(
-            partial(_copy_some, after=after, last=last), size=_STEP_SIZE
+            partial(_copy_some, after=after, last=last), size=_STEP_SIZE, durable=False
         )
         yield copied
 

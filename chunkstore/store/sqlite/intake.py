@@ -57,6 +57,7 @@ class SQLiteUpload(Upload):
                 encodings=encodings,
             ),
             size=size,
+            durable=False,
         )
         self._count += len(chunks)
 

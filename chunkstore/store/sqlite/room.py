@@ -33,7 +33,7 @@ class Room:
 
     def __init__(self, path: Path) -> None:
         self._folder = path.parent
-        self._log = path.with_name(f"{path.name}-wal")
+        self.log = path.with_name(f"{path.name}-wal")
 
     def make(self, db: sqlite3.Connection, size: int) -> None:
         """Prepare for a transaction that stores `size` bytes of content. Runs on the writer.
@@ -56,7 +56,7 @@ class Room:
 
     def _log_size(self) -> int:
         try:
-            return self._log.stat().st_size
+            return self.log.stat().st_size
         except FileNotFoundError:
             return 0
 

@@ -1,8 +1,9 @@
 """The one connection that writes: group commit and checkpoints.
 
 SQLite lets one connection write at a time, and a sync to disk is what a commit costs. So jobs
-queue here, and those that wait together share one transaction and one sync; each has a savepoint
-of its own, so that a job that refuses its request takes nothing with it.
+queue here, and those that wait together share one transaction and one sync. If one of them refuses
+its request, all are run again, each in a savepoint of its own, so that it takes nothing with it:
+savepoints cost more writes than small files do, and refusals are rare.
 
 A commit in WAL mode writes to the log only; a checkpoint carries the log into the database. It is
 made here as well, when the writer has been idle for a moment or when the log has grown to its
@@ -27,6 +28,7 @@ from typing import Any, Final, TypeVar
 
 from chunkstore.errors import ChunkstoreError, StoreError, StoreUnavailable
 from chunkstore.store.sqlite.connection import Connection, Job
+from chunkstore.store.sqlite.flushing import Flusher
 from chunkstore.store.sqlite.room import Room, checkpoint
 
 T = TypeVar("T")
@@ -35,7 +37,7 @@ T = TypeVar("T")
 _BATCH_JOBS: Final = 256
 _BATCH_SIZE: Final = 8 * 1024 * 1024
 _LOG_SIZE_OF_A_JOB: Final = 64 * 1024
-LOG_BOUND: Final = 2048 * 1024 * 1024
+LOG_BOUND: Final = 1280 * 1024 * 1024
 # In bounds: how often a checkpoint that a reader was in the way of is tried again, and where
 # the log is full.
 _RETRY: Final = 1 / 4
@@ -53,6 +55,7 @@ _logger = logging.getLogger(__name__)
 class _Waiting:
     job: Job[Any]
     size: int
+    durable: bool
     result: asyncio.Future[Any]
 
 
@@ -108,18 +111,20 @@ class Writer:
         self._queue: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._log = _Log(log_bound)
+        self._flusher = Flusher(room.log)
         self._idle_timer: asyncio.TimerHandle | None = None
 
-    async def run(self, job: Job[T], *, size: int = 0) -> T:
+    async def run(self, job: Job[T], *, size: int = 0, durable: bool = True) -> T:
         """Run `job`, which writes about `size` bytes; return its result once that is durable.
 
-        A caller that is cancelled before its job's turn withdraws it.
+        What need not be durable at once is when a later job is which must. A caller that is
+        cancelled before its job's turn withdraws it.
 
         Raises:
             StoreUnavailable: it would write content while the log is full.
         """
         result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(job, size, result))
+        self._queue.append(_Waiting(job, size, durable, result))
         self._wake()
         return await result
 
@@ -132,6 +137,7 @@ class Writer:
         while self._worker is not None:
             await self._worker
         self._cancel_idle_timer()
+        await self._flusher.close()
         try:
             await self._checkpoint("TRUNCATE")
         finally:
@@ -173,13 +179,17 @@ class Writer:
             return
         size = sum(waiting.size for waiting in batch)
         self._log.size += size + len(batch) * _LOG_SIZE_OF_A_JOB
+        durable = any(waiting.durable for waiting in batch)
+        jobs = [waiting.job for waiting in batch]
         try:
             outcomes = await self._connection.run(
-                partial(_transact, [waiting.job for waiting in batch], self._room, size)
+                partial(_transact, jobs, self._room, size, durable)
             )
         except Exception as error:
             await self._run_apart(batch, error)
             return
+        if not durable:
+            self._flusher.wrote(size)
         for waiting, outcome in zip(batch, outcomes, strict=True):
             _settle(waiting, outcome)
 
@@ -232,8 +242,13 @@ def _settle(waiting: _Waiting, outcome: Any) -> None:  # noqa: ANN401 - jobs ret
         waiting.result.set_result(outcome)
 
 
-def _transact(jobs: Sequence[Job[Any]], room: Room, size: int, db: sqlite3.Connection) -> list[Any]:
+def _transact(
+    jobs: Sequence[Job[Any]], room: Room, size: int, durable: bool, db: sqlite3.Connection
+) -> list[Any]:
+    """Run jobs in one transaction; each returns what it came to, or how it was refused."""
     room.make(db, size)
+    # In WAL mode NORMAL leaves out the sync of a commit and no other.
+    db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     try:
         return _commit(lambda: [job(db) for job in jobs], db)
     except ChunkstoreError as error:
