@@ -26,7 +26,6 @@ http {
     default_type application/octet-stream;
     sendfile on;
     sendfile_max_chunk 2m;
-    tcp_nopush on;
     keepalive_requests 1000000;
     open_file_cache max=10000 inactive=60s;
     client_body_buffer_size 1m;

@@ -302,6 +302,21 @@ async def test_windows_grow_to_their_bound_while_they_are_taken_fast(
     assert len(full) > 2
 
 
+async def test_two_windows_are_read_ahead_for_a_fast_reader(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chunkstore.windows._FAST_RATE", 0)
+    service = Service(store, MemoryBudget(1000 * WINDOW_SIZE))
+    manifest = await put_bytes(service, bytes(8 * WINDOW_SIZE))
+    held = [
+        service.budget.limit - service.budget.free
+        async for _ in service.windows.stream(manifest, 0, manifest.size)
+    ]
+    assert held[0] == WINDOW_SIZE // 8
+    assert max(held) == 3 * WINDOW_SIZE
+    assert service.budget.free == service.budget.limit
+
+
 async def test_a_slow_reader_holds_one_small_window(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

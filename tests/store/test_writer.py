@@ -1,0 +1,99 @@
+"""The writer of an SQLite store: what shares a transaction, and what is synced when."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from chunkstore.errors import NotFound
+from chunkstore.store.sqlite import flushing
+from chunkstore.store.sqlite.connection import Connection, Job, connect_writer
+from chunkstore.store.sqlite.flushing import Flusher
+from chunkstore.store.sqlite.room import Room
+from chunkstore.store.sqlite.writer import Writer
+
+NORMAL, FULL = 1, 2
+
+
+@pytest.fixture
+async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
+    path = tmp_path / "writer.db"
+    connection = await Connection.open(lambda: connect_writer(path))
+    await connection.run(prepare)
+    writer = Writer(connection, Room(path))
+    yield writer
+    await writer.close()
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA journal_mode = WAL").fetchall()
+    db.execute("CREATE TABLE word (text TEXT)")
+
+
+def add(text: str, *, refuse: bool = False) -> Job[str]:
+    def job(db: sqlite3.Connection) -> str:
+        db.execute("INSERT INTO word VALUES (?)", (text,))
+        if refuse:
+            raise NotFound(text)
+        return text
+
+    return job
+
+
+def words(db: sqlite3.Connection) -> list[str]:
+    return [text for (text,) in db.execute("SELECT text FROM word ORDER BY text")]
+
+
+def synchronous(db: sqlite3.Connection) -> int:
+    [(level,)] = db.execute("PRAGMA synchronous").fetchall()
+    return int(level)
+
+
+async def test_a_job_that_refuses_takes_none_of_the_others_with_it(writer: Writer) -> None:
+    jobs = [add("a"), add("b", refuse=True), add("c"), add("d", refuse=True), add("e")]
+    outcomes = await asyncio.gather(*map(writer.run, jobs), return_exceptions=True)
+    assert [outcome for outcome in outcomes if isinstance(outcome, str)] == ["a", "c", "e"]
+    assert [str(outcome) for outcome in outcomes if isinstance(outcome, NotFound)] == ["b", "d"]
+    assert await writer.run(words) == ["a", "c", "e"]
+
+
+async def test_a_job_that_refuses_alone_leaves_nothing(writer: Writer) -> None:
+    with pytest.raises(NotFound):
+        await writer.run(add("a", refuse=True))
+    assert await writer.run(words) == []
+
+
+async def test_what_need_not_be_durable_is_synced_with_what_must(writer: Writer) -> None:
+    assert await writer.run(synchronous, durable=False) == NORMAL
+    assert await writer.run(synchronous) == FULL
+    together = await asyncio.gather(
+        writer.run(synchronous, durable=False),
+        writer.run(synchronous),
+        writer.run(synchronous, durable=False),
+    )
+    assert set(together) == {FULL}
+
+
+async def test_the_log_is_written_early_beside_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, synced = tmp_path / "log", list[Path]()
+    monkeypatch.setattr(flushing, "_sync", synced.append)
+    flusher = Flusher(log)
+    flusher.wrote(flushing._STEP_SIZE - 1)
+    await flusher.close()
+    assert synced == []
+    flusher.wrote(1)
+    await flusher.close()
+    assert synced == [log]
+
+
+async def test_a_log_that_cannot_be_written_early_is_left_to_the_commit(tmp_path: Path) -> None:
+    flusher = Flusher(tmp_path / "none")
+    for _ in range(2):
+        flusher.wrote(flushing._STEP_SIZE)
+        await flusher.close()
