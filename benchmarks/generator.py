@@ -119,7 +119,7 @@ def _work(parent: Connection) -> None:
     while True:
         try:
             job: Job = parent.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             return
         try:
             act = job.prepare()

@@ -58,15 +58,16 @@ def main() -> None:
         print(f"{machine}; generator processes: {options.processes}\n")
         _print(report.describe_subjects(subjects))
         results, rows = measure(options, subjects, Path(folder))
-    _print(report.tables(results))
-    if rows:
-        _print(report.space_table(rows))
-    if options.plots:
-        _plot(options.plots, results, rows)
-    if options.json:
-        told = {name: str(value) for name, value in vars(options).items()}
-        report.write_json(options.json, machine, told, subjects, results, rows)
-    _print(report.target_lines(results))
+        # Before the files are removed, which takes as long as some works.
+        _print(report.tables(results))
+        if rows:
+            _print(report.space_table(rows))
+        if options.plots:
+            _plot(options.plots, results, rows)
+        if options.json:
+            told = {name: str(value) for name, value in vars(options).items()}
+            report.write_json(options.json, machine, told, subjects, results, rows)
+        _print(report.target_lines(results))
 
 
 def end_on_signals() -> None:
