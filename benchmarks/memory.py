@@ -80,9 +80,11 @@ def run(folder: Path, large: int, count: int, each: int) -> Figures:
         with peak_of(server) as peak:
             load.upload(server.port, "large", source)
             _compare(server, "large", source)
-        before = _database_size(folder)
+    # A server that has ended leaves no log behind.
+    before = _database_size(folder)
+    with served(folder) as server:
         load.upload(server.port, "again", source)
-        growth = (_database_size(folder) - before) / before
+    growth = (_database_size(folder) - before) / before
     sources = [folder / f"content{index}" for index in range(count)]
     for path in sources:
         write_random(path, each)

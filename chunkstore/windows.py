@@ -1,8 +1,7 @@
 """The way that bytes travel out of the store: in windows, of which some are read ahead.
 
-Windows begin small and grow while each is taken fast; only then are the next ones read ahead, each
-on a thread of its own, so that reading and checking keeps more than one processor busy. So a slow
-client holds little memory.
+Windows begin small and grow while each is taken fast; only then is one read ahead, or more where that
+pays, each on a thread of its own. So a slow client holds little memory.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ from chunkstore.store.base import Store
 
 WINDOW_SIZE: Final = 2 * 1024 * 1024
 _FIRST_WINDOW_SIZE: Final = 256 * 1024
-# Bytes a second from which on a client is worth reading ahead for, and by how many windows.
+# Bytes a second from which on a client is worth reading ahead for, and by how many windows: two
+# brought nothing with two processors.
 _FAST_RATE: Final = 2 * 1024 * 1024
-_WINDOWS_AHEAD: Final = 2
+_WINDOWS_AHEAD: Final = 1
 
 
 @dataclass(frozen=True, slots=True)

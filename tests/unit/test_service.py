@@ -302,7 +302,7 @@ async def test_windows_grow_to_their_bound_while_they_are_taken_fast(
     assert len(full) > 2
 
 
-async def test_two_windows_are_read_ahead_for_a_fast_reader(
+async def test_one_window_is_read_ahead_for_a_fast_reader(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chunkstore.windows._FAST_RATE", 0)
@@ -313,7 +313,7 @@ async def test_two_windows_are_read_ahead_for_a_fast_reader(
         async for _ in service.windows.stream(manifest, 0, manifest.size)
     ]
     assert held[0] == WINDOW_SIZE // 8
-    assert max(held) == 3 * WINDOW_SIZE
+    assert max(held) == 2 * WINDOW_SIZE
     assert service.budget.free == service.budget.limit
 
 
