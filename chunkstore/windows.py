@@ -1,7 +1,7 @@
-"""The way that bytes travel out of the store: in windows, of which some are read ahead.
+"""The way that bytes travel out of the store: in windows, the next one read ahead.
 
-Windows begin small and grow while each is taken fast; only then is one read ahead, or more where that
-pays, each on a thread of its own. So a slow client holds little memory.
+Windows begin small and grow while each is taken fast; only then is one read ahead, while the one
+before is sent. So a slow client holds little memory.
 """
 
 from __future__ import annotations
