@@ -10,7 +10,7 @@ import enum
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
@@ -30,6 +30,8 @@ _HTTP_DATE: Final = re.compile(
 CONDITION_FIELDS: Final = (
     "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
 )  # fmt: skip
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND: Final = timedelta(seconds=1)
 _SEPARATOR: Final = re.compile(r"[ \t]*(?:,[ \t]*)+|[ \t]*$")
 
 
@@ -220,12 +222,12 @@ def parse_http_date(lines: Sequence[str]) -> datetime | None:
 
 def format_http_date(moment: datetime) -> str:
     """Return `moment`, which is in UTC, as an HTTP-date (RFC 9110 §5.6.7)."""
-    return _format_second(moment.replace(microsecond=0))
+    return _format_second((moment - _EPOCH) // _SECOND)
 
 
 @lru_cache(maxsize=1024)
-def _format_second(moment: datetime) -> str:
-    return format_datetime(moment.astimezone(UTC), usegmt=True)
+def _format_second(seconds: int) -> str:
+    return format_datetime(_EPOCH + seconds * _SECOND, usegmt=True)
 
 
 def format_etag(etag: str) -> str:

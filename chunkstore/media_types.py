@@ -17,6 +17,8 @@ _ENCODED_TYPES: Final = {
 
 def guess_media_type(name: str) -> str:
     """Return the media type that the ending of `name` stands for."""
+    if "." not in name:
+        return DEFAULT_MEDIA_TYPE
     # The leading ./ keeps a name like data:x from being taken for a URL.
     media_type, encoding = _MEDIA_TYPES.guess_type(f"./{name}")
     if encoding is not None:

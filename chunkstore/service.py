@@ -102,12 +102,13 @@ class Intake:
             self._reservation.release()
             self._reservation = None
 
-    def close(self) -> None:
-        """Stop what runs."""
+    def close(self) -> bool:
+        """Stop what runs, and return whether anything did."""
         for task in self._in_flight:
             task.cancel()
             task.add_done_callback(_retrieve)
         self.release()
+        return bool(self._in_flight)
 
     async def _append(self, batch: list[bytes]) -> None:
         """Hash a batch while the one before is stored; each lock keeps them in their order."""
@@ -221,9 +222,9 @@ class Receiver:
 
     async def close(self) -> None:
         """Forget what was not committed, also if the caller is cancelled once more meanwhile."""
-        self._intake.close()
-        # The store runs what it is asked for in order, so this comes behind the last batch.
-        await asyncio.shield(self.upload.abort())
+        if self._intake.close() or self.upload.begun:
+            # The store runs what it is asked for in order, so this comes behind the last batch.
+            await asyncio.shield(self.upload.abort())
 
 
 class Service:

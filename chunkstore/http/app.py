@@ -12,13 +12,12 @@ from aiohttp.typedefs import Handler
 from chunkstore.errors import InvalidRequest, NotFound
 from chunkstore.http import files, folders, forms, lists, resumable, status, tus
 from chunkstore.http.context import (
-    FILE_RESOURCE,
-    FOLDER_RESOURCE,
+    FOLDERS,
     LIMITS,
     SERVICE,
     redirect_to_folder,
 )
-from chunkstore.http.cors import ORIGINS, cors_middleware, let_page_read
+from chunkstore.http.cors import ORIGINS, let_page_read
 from chunkstore.http.errors import (
     MethodNotPossible,
     Problem,
@@ -26,7 +25,7 @@ from chunkstore.http.errors import (
     problem_document,
     problem_middleware,
 )
-from chunkstore.http.origin import same_origin_middleware
+from chunkstore.http.origin import origin_middleware
 from chunkstore.http.pages import set_up_templates, static_handler
 from chunkstore.http.streaming import defer_continue
 from chunkstore.http.uploads import (
@@ -66,7 +65,7 @@ def create_app(
     `auto_decompress=False`, as `chunkstore serve` does; of the `limits`, those on sending
     bodies hold wherever it runs, those on connections under `http.protocol.ProblemRunner`.
     """
-    app = web.Application(middlewares=[problem_middleware, cors_middleware, same_origin_middleware])
+    app = web.Application(middlewares=[problem_middleware, origin_middleware])
     app[ORIGINS] = frozenset(cors_origins)
     app[SERVICE] = Service(store, MemoryBudget(memory), max_file_size=max_file_size)
     app[LIMITS] = limits
@@ -75,8 +74,7 @@ def create_app(
         Uploads(app[SERVICE], expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished),
     )
     _add_pages(app)
-    app.on_response_prepare.append(_secure)
-    app.on_response_prepare.append(let_page_read)
+    app.on_response_prepare.append(_complete)
     _add_files(app)
     _add_folders(app)
     _add(app.router.add_resource("/files"), {"GET": _lead_to_root, "HEAD": _lead_to_root})
@@ -114,7 +112,7 @@ async def _refuse_outside(request: web.Request, base_path: str) -> web.Response:
 
 def _add_files(app: web.Application) -> None:
     # (?s:) because a name is refused for its line break, not lost on the way.
-    resource = app.router.add_resource("/files/{name:(?s:.*[^/])}", name=FILE_RESOURCE)
+    resource = app.router.add_resource("/files/{name:(?s:.*[^/])}")
     _add(
         resource,
         {
@@ -132,9 +130,9 @@ def _add_files(app: web.Application) -> None:
 
 
 def _add_folders(app: web.Application) -> None:
-    resource = app.router.add_resource("/files/{folder:(?s:.*/)?}", name=FOLDER_RESOURCE)
+    app[FOLDERS] = app.router.add_resource("/files/{folder:(?s:.*/)?}", name="folder")
     _add(
-        resource,
+        app[FOLDERS],
         {
             "GET": lists.get,
             "HEAD": lists.get,
@@ -154,7 +152,6 @@ def _add(resource: web.Resource, handlers: dict[str, Handler]) -> None:
 
 def _serve_uploads(app: web.Application, uploads: Uploads) -> None:
     app[UPLOADS] = uploads
-    app.on_response_prepare.append(add_announced)
     app.on_cleanup.append(_stop_uploads)
     create = by_dialect(tus.create, _refuse_creation)
     for path, name in (("/uploads", UPLOADS_RESOURCE), ("/uploads/", None)):
@@ -208,11 +205,19 @@ async def _refuse_path(request: web.Request) -> web.Response:
     raise NotFound("Nothing is here; files are under /files/.")
 
 
-async def _secure(request: web.Request, response: web.StreamResponse) -> None:
+async def _complete(request: web.Request, response: web.StreamResponse) -> None:
+    """Add to an answer that is about to leave what every answer has."""
+    add_announced(request, response)
+    _secure(response)
+    let_page_read(request, response)
+
+
+def _secure(response: web.StreamResponse) -> None:
     """Keep a browser from taking content for something it may run; name no versions."""
-    response.headers["Server"] = "chunkstore"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers.setdefault("Content-Security-Policy", "sandbox; default-src 'none'")
+    headers = response.headers
+    headers["Server"] = "chunkstore"
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers.setdefault("Content-Security-Policy", "sandbox; default-src 'none'")
 
 
 def _add_pages(app: web.Application) -> None:

@@ -22,8 +22,7 @@ from chunkstore.store.base import Store
 
 SERVICE: Final = web.AppKey("service", Service)
 LIMITS: Final = web.AppKey("limits", Limits)
-FILE_RESOURCE: Final = "file"
-FOLDER_RESOURCE: Final = "folder"
+FOLDERS: Final = web.AppKey("folders", web.Resource)
 
 
 def service_of(request: web.Request) -> Service:
@@ -61,15 +60,16 @@ def conditions_of(request: web.Request) -> Conditions:
         InvalidRequest: they break the grammar.
     """
     headers = request.headers
-    if not any(field in headers for field in CONDITION_FIELDS):
-        return UNCONDITIONAL
-    return Conditions.from_headers(lambda field: headers.getall(field, []))
+    for field in CONDITION_FIELDS:
+        if field in headers:
+            return Conditions.from_headers(lambda field: headers.getall(field, []))
+    return UNCONDITIONAL
 
 
 def names_root(app: web.Application) -> str:
     """Return the path, percent-encoded, under which all names lie, wherever `app` is mounted."""
-    canonical: str = app.router.named_resources()[FOLDER_RESOURCE].canonical
-    return canonical.partition("{")[0]
+    canonical = app[FOLDERS].canonical
+    return canonical[: canonical.index("{")]
 
 
 def path_of(app: web.Application, name: FileName | FolderName) -> str:

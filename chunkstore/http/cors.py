@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 ORIGINS: Final = web.AppKey("origins", frozenset[str])
 ANY_ORIGIN: Final = "*"
@@ -39,12 +38,17 @@ def allowed_origin(request: web.Request) -> str | None:
     return origin if origin is not None and origins & {origin, ANY_ORIGIN} else None
 
 
-@web.middleware
-async def cors_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer a browser that asks whether a page may send a request (a preflight)."""
-    preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-    if not preflight or allowed_origin(request) is None:
-        return await handler(request)
+def is_welcome_preflight(request: web.Request) -> bool:
+    """Whether a browser asks here if a page may send a request, and it may."""
+    return (
+        request.method == "OPTIONS"
+        and "Access-Control-Request-Method" in request.headers
+        and allowed_origin(request) is not None
+    )
+
+
+def preflight_response() -> web.Response:
+    """Return the answer to such a question."""
     return web.Response(
         status=HTTPStatus.NO_CONTENT,
         headers={
@@ -55,7 +59,7 @@ async def cors_middleware(request: web.Request, handler: Handler) -> web.StreamR
     )
 
 
-async def let_page_read(request: web.Request, response: web.StreamResponse) -> None:
+def let_page_read(request: web.Request, response: web.StreamResponse) -> None:
     """Let a page of an origin that may use the server read the answer."""
     if not request.app[ORIGINS]:
         return

@@ -160,7 +160,8 @@ def refuse_unknown_expectation(request: web.Request) -> None:
     Raises:
         UnknownExpectation: something else than 100-continue is expected.
     """
-    if request.headers.get("Expect", "100-continue").strip().lower() != "100-continue":
+    expected = request.headers.get("Expect")
+    if expected is not None and expected.strip().lower() != "100-continue":
         raise UnknownExpectation
 
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from chunkstore.conditional import (
     UNCONDITIONAL,
     Outcome,
+    Validators,
     format_etag,
     format_http_date,
     if_range_holds,
@@ -54,12 +55,16 @@ async def get(request: web.Request) -> web.StreamResponse:
 
 
 async def _answer(request: web.Request, file: File) -> web.StreamResponse:
-    outcome = conditions_of(request).evaluate(file.validators)
+    validators = file.validators
+    outcome = conditions_of(request).evaluate(validators)
     if outcome is Outcome.FAILED:
         raise PreconditionFailed
+    headers = _validator_headers(validators)
     if outcome is Outcome.NOT_MODIFIED:
-        return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=_validator_headers(file))
-    headers = _content_headers(file)
+        return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+    headers["Accept-Ranges"] = "bytes"
+    headers["Content-Type"] = file.media_type
+    headers["Content-Disposition"] = format_disposition(file.name, file.media_type)
     if request.method == "HEAD":
         # Range is defined for GET only (RFC 9110 §14.2).
         response = web.StreamResponse(headers=headers)
@@ -95,20 +100,11 @@ async def _lead_to_folder(request: web.Request, name: FileName) -> web.Response:
     return redirect_to_folder(request, folder)
 
 
-def _validator_headers(file: File) -> dict[str, str]:
+def _validator_headers(validators: Validators) -> dict[str, str]:
     return {
-        "ETag": format_etag(file.validators.etag),
-        "Last-Modified": format_http_date(file.validators.last_modified),
+        "ETag": format_etag(validators.etag),
+        "Last-Modified": format_http_date(validators.modified),
         "Cache-Control": "no-cache",
-    }
-
-
-def _content_headers(file: File) -> dict[str, str]:
-    return {
-        **_validator_headers(file),
-        "Accept-Ranges": "bytes",
-        "Content-Type": file.media_type,
-        "Content-Disposition": format_disposition(file.name, file.media_type),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -33,6 +34,8 @@ _INLINE_TYPES: Final = frozenset(
 )
 _INLINE_TREES: Final = ("audio/", "video/")
 
+# What a quoted string cannot hold, or not every client reads in one as it is meant.
+_UNPLAIN: Final = re.compile(r'[^\x20-\x7e]|["\\%]')
 # RFC 8187 §3.2.1, attr-char, without what quote() never escapes.
 _ATTR_CHARS: Final = "!#$&+^`|"
 
@@ -59,15 +62,19 @@ def format_disposition(name: str, media_type: str) -> str:
 
     RFC 6266, with the name as RFC 8187 has it where it is not plain ASCII.
     """
-    essence = media_type.partition(";")[0].strip().lower()
-    harmless = essence in _INLINE_TYPES or essence.startswith(_INLINE_TREES)
-    kind = "inline" if harmless and not essence.endswith("+xml") else "attachment"
     filename = name.rpartition("/")[2]
-    plain = re.sub(r'[^\x20-\x7e]|["\\%]', "_", filename)
-    value = f'{kind}; filename="{plain}"'
+    plain = _UNPLAIN.sub("_", filename)
+    value = f'{_disposition_type(media_type)}; filename="{plain}"'
     if plain != filename:
         value += f"; filename*=UTF-8''{quote(filename, safe=_ATTR_CHARS)}"
     return value
+
+
+@lru_cache(maxsize=1024)
+def _disposition_type(media_type: str) -> str:
+    essence = media_type.partition(";")[0].strip().lower()
+    harmless = essence in _INLINE_TYPES or essence.startswith(_INLINE_TREES)
+    return "inline" if harmless and not essence.endswith("+xml") else "attachment"
 
 
 def parse_content_checks(lines: Sequence[str]) -> list[ContentCheck]:

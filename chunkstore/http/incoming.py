@@ -61,11 +61,12 @@ def read_incoming(request: web.Request) -> Incoming:
 
 def committed_response(committed: Committed) -> web.Response:
     """Return the answer to a request whose content has become a file."""
+    validators = committed.file.validators
     return web.json_response(
         describe_committed(committed),
         status=HTTPStatus.OK if committed.replaced else HTTPStatus.CREATED,
         headers={
-            "ETag": format_etag(committed.file.validators.etag),
-            "Last-Modified": format_http_date(committed.file.validators.last_modified),
+            "ETag": format_etag(validators.etag),
+            "Last-Modified": format_http_date(validators.modified),
         },
     )

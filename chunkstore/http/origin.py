@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from chunkstore.errors import Forbidden
-from chunkstore.http.cors import allowed_origin
+from chunkstore.http.cors import allowed_origin, is_welcome_preflight, preflight_response
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS: Final = (80, 443)
@@ -21,14 +21,19 @@ _OWN_SITE: Final = frozenset({"same-origin", "none"})
 
 
 @web.middleware
-async def same_origin_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def origin_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request that may change something pass only from pages that may use this server.
+
+    Browsers that ask beforehand are told.
 
     Raises:
         Forbidden: it comes from elsewhere.
     """
-    if request.method not in _SAFE_METHODS and not _is_from_here(request):
-        raise Forbidden("A page of another site asked for this; it is refused.")
+    if request.method not in _SAFE_METHODS:
+        if not _is_from_here(request):
+            raise Forbidden("A page of another site asked for this; it is refused.")
+    elif is_welcome_preflight(request):
+        return preflight_response()
     return await handler(request)
 
 

@@ -102,10 +102,11 @@ def announce(request: web.Request, **headers: str) -> None:
     fields.update({name.replace("_", "-"): value for name, value in headers.items()})
 
 
-async def add_announced(request: web.Request, response: web.StreamResponse) -> None:
+def add_announced(request: web.Request, response: web.StreamResponse) -> None:
     """Add what was announced to an answer that is about to leave."""
-    for name, value in request.get(ANSWER_HEADERS, {}).items():
-        response.headers.setdefault(name, value)
+    if ANSWER_HEADERS in request:
+        for name, value in request[ANSWER_HEADERS].items():
+            response.headers.setdefault(name, value)
 
 
 def parse_size(field: str, text: str) -> int:

@@ -79,6 +79,11 @@ class Upload(ABC):
         call is one short transaction, so callers keep batches to a few MiB.
         """
 
+    @property
+    @abstractmethod
+    def begun(self) -> bool:
+        """Whether there is something in the store that nobody needs if no commit comes."""
+
     @abstractmethod
     async def abort(self) -> None:
         """Forget the upload. Harmless when it was committed or aborted before."""

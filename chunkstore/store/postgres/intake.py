@@ -61,6 +61,10 @@ class PostgresUpload(Upload):
             self.appended += await relying_on(self._database, self._compression, chunks, write)
             self._count += len(chunks)
 
+    @property
+    def begun(self) -> bool:
+        return self._begun
+
     async def abort(self) -> None:
         if self._begun:
             await self._database.run_to_end(self._abort())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chunkstore.chunking import Chunk
 from chunkstore.compression import Compression, Encoded
@@ -21,8 +22,7 @@ from chunkstore.store.chunks import (
     check_chunk,
     join_slices,
 )
-from chunkstore.store.sqlite import tree
-from chunkstore.store.sqlite.rows import QUERIES
+from chunkstore.store.sqlite.rows import FILE_COLUMNS, QUERIES, SIZE_COLUMN, to_file
 from chunkstore.store.times import now_microseconds
 
 
@@ -193,12 +193,18 @@ def read(db: sqlite3.Connection, chunks: ChunkList, start: int, stop: int) -> by
 
 
 def find_file(db: sqlite3.Connection, name: str, inline: int) -> File | None:
-    """Return the file, with its content if that is whole and has at most `inline` bytes."""
-    file = tree.find_file(db, name)
-    if file is None or file.manifest.size > inline:
-        return file
+    """Return the file; with its content if that is one whole chunk of at most `inline` bytes."""
+    row = db.execute(QUERIES["find_file_with_chunk"], {"name": name, "inline": inline}).fetchone()
+    return None if row is None else to_file(row[:FILE_COLUMNS], _whole(row))
+
+
+def _whole(row: Sequence[Any]) -> bytes | None:
+    size, (digest, *chunk) = row[SIZE_COLUMN], row[FILE_COLUMNS:]
+    if size == 0:
+        return b""
     try:
-        return replace(file, content=read(db, file.manifest, 0, file.manifest.size))
+        content = None if digest is None else check_chunk(digest, *chunk)
     except StoreDamaged:
         # Who reads it is told.
-        return file
+        return None
+    return content if content is not None and len(content) == size else None

@@ -61,6 +61,10 @@ class SQLiteUpload(Upload):
         )
         self._count += len(chunks)
 
+    @property
+    def begun(self) -> bool:
+        return self._begun
+
     async def abort(self) -> None:
         if self._begun:
             self._begun = False

@@ -63,6 +63,17 @@ class Lookups:
 
 def _run_each(jobs: Sequence[Job[Any]], db: sqlite3.Connection) -> list[Any]:
     """Return what each job returned, or the error that it raised."""
+    if len(jobs) == 1:
+        return _outcomes(jobs, db)
+    # Or each statement would take and release the locks of a transaction of its own.
+    db.execute("BEGIN")
+    try:
+        return _outcomes(jobs, db)
+    finally:
+        db.execute("COMMIT")
+
+
+def _outcomes(jobs: Sequence[Job[Any]], db: sqlite3.Connection) -> list[Any]:
     outcomes: list[Any] = []
     for job in jobs:
         try:

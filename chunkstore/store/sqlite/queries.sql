@@ -81,6 +81,19 @@ SELECT file.name, manifest.id, manifest.digest, manifest.size, manifest.chunk_si
 FROM file JOIN manifest ON manifest.id = file.manifest
 WHERE file.name = :name;
 
+-- name: find_file_with_chunk
+-- And the chunk, if the content is a single one and has at most `:inline` bytes; else NULL.
+SELECT file.name, manifest.id, manifest.digest, manifest.size, manifest.chunk_size,
+       file.media_type, file.created, file.modified,
+       chunk.digest, chunk.size, chunk.codec, chunk_data.bytes
+FROM file
+JOIN manifest ON manifest.id = file.manifest
+LEFT JOIN manifest_chunk ON manifest_chunk.manifest = manifest.id AND manifest_chunk.seq = 0
+    AND manifest.size <= min(:inline, manifest.chunk_size)
+LEFT JOIN chunk ON chunk.id = manifest_chunk.chunk
+LEFT JOIN chunk_data ON chunk_data.id = chunk.id
+WHERE file.name = :name;
+
 -- name: put_file
 -- Create the name or point it at another content.
 INSERT INTO file (name, manifest, media_type, created, modified)

@@ -16,8 +16,13 @@ from chunkstore.store.times import to_datetime
 QUERIES: Final = load_queries(PACKAGE)
 
 
-def to_file(row: Sequence[Any]) -> File:
-    """Return the file in a row of `find_file` or `list_names`."""
+# The columns of a file, in rows that have one, and the place of its size among them.
+FILE_COLUMNS: Final = 8
+SIZE_COLUMN: Final = 3
+
+
+def to_file(row: Sequence[Any], content: bytes | None = None) -> File:
+    """Return the file in a row of `find_file` or `list_names`, `content` being the whole of it."""
     name, manifest_id, digest, size, chunk_size, media_type, created, modified = row
     return File(
         FileName(name),
@@ -25,4 +30,5 @@ def to_file(row: Sequence[Any]) -> File:
         media_type,
         to_datetime(created),
         to_datetime(modified),
+        content,
     )

@@ -1,9 +1,10 @@
 """The one connection that writes: group commit and checkpoints.
 
 SQLite lets one connection write at a time, and a sync to disk is what a commit costs. So jobs
-queue here, and those that wait together share one transaction and one sync. If one of them refuses
-its request, all are run again, each in a savepoint of its own, so that it takes nothing with it:
-savepoints cost more writes than small files do, and refusals are rare.
+queue here, and those that wait together share one transaction and one sync (`transactions`). They
+are taken from the queue by the connection's thread when it begins a **round**, not before, and the
+next round is asked for while one runs: so the thread goes from one to the next without waiting
+for the event loop, and each takes all that has come meanwhile.
 
 A commit in WAL mode writes to the log only; a checkpoint carries the log into the database. It is
 made here as well, when the writer has been idle for a moment or when the log has grown to its
@@ -21,15 +22,16 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from chunkstore.errors import ChunkstoreError, StoreError, StoreUnavailable
-from chunkstore.store.sqlite.connection import Connection, Job
+from chunkstore.errors import StoreError, StoreUnavailable
+from chunkstore.store.sqlite.connection import Connection, Job, translated_errors
 from chunkstore.store.sqlite.flushing import Flusher
 from chunkstore.store.sqlite.room import Room, checkpoint
+from chunkstore.store.sqlite.transactions import Change, Failure, transact
 
 T = TypeVar("T")
 
@@ -43,6 +45,8 @@ LOG_BOUND: Final = 1280 * 1024 * 1024
 _RETRY: Final = 1 / 4
 _FULL: Final = 4
 _IDLE_SECONDS: Final = 1.0
+# One that runs, and one behind it.
+_ROUNDS: Final = 2
 
 _LOG_FULL: Final = (
     "Another program reads the database and keeps its log from being emptied; try again later."
@@ -53,17 +57,16 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    job: Job[Any]
-    size: int
-    durable: bool
+    change: Change
     result: asyncio.Future[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Refusal:
-    """A job's own error, which undoes that job alone."""
+class _Done:
+    """What a round came to, and how many bytes of it are not synced."""
 
-    error: ChunkstoreError
+    outcomes: Sequence[tuple[_Waiting, Any]]
+    unsynced: int = 0
 
 
 @dataclass(slots=True)
@@ -108,9 +111,12 @@ class Writer:
     def __init__(self, connection: Connection, room: Room, *, log_bound: int = LOG_BOUND) -> None:
         self._connection = connection
         self._room = room
+        # Filled by the event loop, emptied by the thread; `_log` is the thread's in a round.
         self._queue: deque[_Waiting] = deque()
-        self._worker: asyncio.Task[None] | None = None
         self._log = _Log(log_bound)
+        # Whether a round that has not begun yet will take what waits.
+        self._asked = False
+        self._rounds: set[asyncio.Task[None]] = set()
         self._flusher = Flusher(room.log)
         self._idle_timer: asyncio.TimerHandle | None = None
 
@@ -124,7 +130,7 @@ class Writer:
             StoreUnavailable: it would write content while the log is full.
         """
         result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(job, size, durable, result))
+        self._queue.append(_Waiting(Change(job, size, durable), result))
         self._wake()
         return await result
 
@@ -134,91 +140,88 @@ class Writer:
 
     async def close(self) -> None:
         """Run what waits, checkpoint and close the connection."""
-        while self._worker is not None:
-            await self._worker
+        while self._rounds:
+            await asyncio.wait(self._rounds)
         self._cancel_idle_timer()
         await self._flusher.close()
         try:
-            await self._checkpoint("TRUNCATE")
+            await self._connection.run(partial(self._checkpoint, mode="TRUNCATE"))
         finally:
             await self._connection.close()
 
     def _wake(self) -> None:
         self._cancel_idle_timer()
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work())
+        if not self._asked and len(self._rounds) < _ROUNDS:
+            self._asked = True
+            self._rounds.add(asyncio.create_task(self._run_round()))
 
-    async def _work(self) -> None:
+    async def _run_round(self) -> None:
         try:
-            while self._queue:
-                if self._log.due:
-                    await self._checkpoint("RESTART")
-                await self._run_batch(self._take_batch())
+            done = await self._connection.run(self._take_round)
+            for waiting, outcome in done.outcomes:
+                _settle(waiting.result, outcome)
+            if done.unsynced:
+                self._flusher.wrote(done.unsynced)
         finally:
-            self._worker = None
-        if self._log.size:
+            self._leave_round()
+
+    def _leave_round(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._rounds.discard(task)
+        if self._queue:
+            self._wake()
+        elif not self._rounds and self._log.size:
             loop = asyncio.get_running_loop()
             self._idle_timer = loop.call_later(_IDLE_SECONDS, self._start_idle_checkpoint)
 
-    def _take_batch(self) -> list[_Waiting]:
+    def _take_round(self, db: sqlite3.Connection) -> _Done:
+        """Run what waits in one transaction. Runs on the thread."""
+        self._asked = False
+        if self._log.due:
+            self._checkpoint(db, "RESTART")
+        batch, refused = self._take_batch()
+        if not batch:
+            return _Done(refused)
+        changes = [waiting.change for waiting in batch]
+        size = sum(change.size for change in changes)
+        self._log.size += size + len(changes) * _LOG_SIZE_OF_A_JOB
+        outcomes = transact(changes, self._room, db)
+        synced = any(change.durable for change in changes)
+        return _Done([*refused, *zip(batch, outcomes, strict=True)], unsynced=0 if synced else size)
+
+    def _take_batch(self) -> tuple[list[_Waiting], list[tuple[_Waiting, Failure]]]:
+        """Take what goes into one transaction, and what cannot."""
         batch: list[_Waiting] = []
+        refused: list[tuple[_Waiting, Failure]] = []
         size = 0
         while self._queue and len(batch) < _BATCH_JOBS and size < _BATCH_SIZE:
             waiting = self._queue.popleft()
             if waiting.result.cancelled():
                 continue
-            if waiting.size and self._log.full:
-                waiting.result.set_exception(StoreUnavailable(_LOG_FULL))
+            if waiting.change.size and self._log.full:
+                refused.append((waiting, Failure(StoreUnavailable(_LOG_FULL))))
                 continue
             batch.append(waiting)
-            size += waiting.size
-        return batch
-
-    async def _run_batch(self, batch: Sequence[_Waiting]) -> None:
-        if not batch:
-            return
-        size = sum(waiting.size for waiting in batch)
-        self._log.size += size + len(batch) * _LOG_SIZE_OF_A_JOB
-        durable = any(waiting.durable for waiting in batch)
-        jobs = [waiting.job for waiting in batch]
-        try:
-            outcomes = await self._connection.run(
-                partial(_transact, jobs, self._room, size, durable)
-            )
-        except Exception as error:
-            await self._run_apart(batch, error)
-            return
-        if not durable:
-            self._flusher.wrote(size)
-        for waiting, outcome in zip(batch, outcomes, strict=True):
-            _settle(waiting, outcome)
-
-    async def _run_apart(self, batch: Sequence[_Waiting], error: Exception) -> None:
-        """Give each job of a transaction that failed a transaction of its own."""
-        if len(batch) == 1:
-            if not batch[0].result.done():
-                batch[0].result.set_exception(error)
-            return
-        for waiting in batch:
-            await self._run_batch([waiting])
+            size += waiting.change.size
+        return batch, refused
 
     def _start_idle_checkpoint(self) -> None:
         self._idle_timer = None
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._checkpoint_when_idle())
+        if not self._rounds:
+            self._rounds.add(asyncio.create_task(self._checkpoint_when_idle()))
 
     async def _checkpoint_when_idle(self) -> None:
         try:
-            await self._checkpoint("TRUNCATE")
+            await self._connection.run(partial(self._checkpoint, mode="TRUNCATE"))
         finally:
-            self._worker = None
-        if self._queue:
-            self._wake()
+            self._leave_round()
 
-    async def _checkpoint(self, mode: str) -> None:
+    def _checkpoint(self, db: sqlite3.Connection, mode: str) -> None:
         """Carry the log into the database as far as readers allow; failing is not fatal."""
         try:
-            size = await self._connection.run(partial(checkpoint, mode=mode))
+            with translated_errors():
+                size = checkpoint(db, mode)
         except StoreError:
             _logger.warning("The checkpoint failed; it will be tried again.", exc_info=True)
             size = self._log.size
@@ -233,50 +236,11 @@ class Writer:
             self._idle_timer = None
 
 
-def _settle(waiting: _Waiting, outcome: Any) -> None:  # noqa: ANN401 - jobs return what they like
-    if waiting.result.done():
+def _settle(result: asyncio.Future[Any], outcome: Any) -> None:  # noqa: ANN401 - jobs return what they like
+    if result.done():
+        # Who asked was cancelled.
         return
-    if isinstance(outcome, _Refusal):
-        waiting.result.set_exception(outcome.error)
+    if isinstance(outcome, Failure):
+        result.set_exception(outcome.error)
     else:
-        waiting.result.set_result(outcome)
-
-
-def _transact(
-    jobs: Sequence[Job[Any]], room: Room, size: int, durable: bool, db: sqlite3.Connection
-) -> list[Any]:
-    """Run jobs in one transaction; each returns what it came to, or how it was refused."""
-    room.make(db, size)
-    # In WAL mode NORMAL leaves out the sync of a commit and no other.
-    db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-    try:
-        return _commit(lambda: [job(db) for job in jobs], db)
-    except ChunkstoreError as error:
-        if len(jobs) == 1:
-            return [_Refusal(error)]
-    return _commit(lambda: [_attempt(job, db) for job in jobs], db)
-
-
-def _commit(work: Callable[[], T], db: sqlite3.Connection) -> T:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        outcome = work()
-        db.execute("COMMIT")
-    except BaseException:
-        # Some errors, a full disk among them, have rolled the transaction back already.
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-    return outcome
-
-
-def _attempt(job: Job[T], db: sqlite3.Connection) -> T | _Refusal:
-    db.execute("SAVEPOINT job")
-    outcome: T | _Refusal
-    try:
-        outcome = job(db)
-    except ChunkstoreError as error:
-        db.execute("ROLLBACK TO job")
-        outcome = _Refusal(error)
-    db.execute("RELEASE job")
-    return outcome
+        result.set_result(outcome)

@@ -1,0 +1,88 @@
+"""Jobs that share one transaction, and what becomes of each.
+
+If one of them refuses its request, all are run again, each in a savepoint of its own, so that it
+takes nothing with it: savepoints cost more writes than small files do, and refusals are rare. If
+the transaction fails as a whole, each is tried alone, so that one too many for the disk fails
+by itself.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from chunkstore.errors import ChunkstoreError
+from chunkstore.store.sqlite.connection import Job, translated_errors
+from chunkstore.store.sqlite.room import Room
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A job that changes the database, and writes about `size` bytes of content.
+
+    Unless it is `durable`, it need not be synced before a later one is.
+    """
+
+    job: Job[Any]
+    size: int
+    durable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a job came to that has no result, and has changed nothing."""
+
+    error: Exception
+
+
+def transact(changes: Sequence[Change], room: Room, db: sqlite3.Connection) -> list[Any]:
+    """Return what each of some changes came to: the result of its job, or a `Failure`."""
+    try:
+        with translated_errors():
+            return _transact(changes, room, db)
+    except Exception as error:
+        if len(changes) == 1:
+            return [Failure(error)]
+    return [outcome for change in changes for outcome in transact([change], room, db)]
+
+
+def _transact(changes: Sequence[Change], room: Room, db: sqlite3.Connection) -> list[Any]:
+    room.make(db, sum(change.size for change in changes))
+    durable = any(change.durable for change in changes)
+    # In WAL mode NORMAL leaves out the sync of a commit and no other.
+    db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    try:
+        return _commit(lambda: [change.job(db) for change in changes], db)
+    except ChunkstoreError:
+        if len(changes) == 1:
+            raise
+    return _commit(lambda: [_attempt(change.job, db) for change in changes], db)
+
+
+def _commit(work: Callable[[], T], db: sqlite3.Connection) -> T:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        outcome = work()
+        db.execute("COMMIT")
+    except BaseException:
+        # Some errors, a full disk among them, have rolled the transaction back already.
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return outcome
+
+
+def _attempt(job: Job[T], db: sqlite3.Connection) -> T | Failure:
+    db.execute("SAVEPOINT job")
+    outcome: T | Failure
+    try:
+        outcome = job(db)
+    except ChunkstoreError as error:
+        db.execute("ROLLBACK TO job")
+        outcome = Failure(error)
+    db.execute("RELEASE job")
+    return outcome
