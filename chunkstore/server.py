@@ -8,7 +8,6 @@ import logging
 import resource
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -33,9 +32,6 @@ from chunkstore.store.open import open_store
 _logger = logging.getLogger(__name__)
 
 _KEEPALIVE_SECONDS: Final = 75.0
-# How long one thread may keep another one from running Python, 5 ms by default. The thread that
-# writes needs it for each of its statements, and the event loop waits for many of these.
-_SWITCH_SECONDS: Final = 0.001
 # For requests that have not ended by then, to notice that they are cut off.
 _CUT_OFF_SECONDS: Final = 1.0
 _BACKLOG: Final = 1024
@@ -66,7 +62,6 @@ async def serve(
         CannotListen: the address is not to be had.
     """
     keep_memory()
-    sys.setswitchinterval(_SWITCH_SECONDS)
     _allow_open_files(config.max_connections + _OTHER_FILES)
     stop = asyncio.Event()
     store = await open_store(

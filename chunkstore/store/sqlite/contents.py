@@ -100,14 +100,18 @@ def _put_chunks(
     new_chunks = new_size = 0
     for chunk in chunks:
         found = _find_chunk(db, chunk)
-        if found is None or found.damaged:
-            if not new_chunks:
-                keeping.check_room()
-            new_chunks += 1
-            new_size += len(chunk.content)
-            encoded = encodings.get(chunk.digest) or keeping.compression.encode(chunk.content)
-            ids.append(_put_chunk(db, chunk, encoded))
+        if found is not None and not found.damaged:
+            ids.append(found.id)
+            continue
+        if not new_chunks:
+            keeping.check_room()
+        new_chunks += 1
+        new_size += len(chunk.content)
+        encoded = encodings.get(chunk.digest) or keeping.compression.encode(chunk.content)
+        if found is None:
+            ids.append(_add_chunk(db, chunk, encoded))
         else:
+            _repair_chunk(db, found.id, encoded)
             ids.append(found.id)
     return ids, Appended(new_chunks, new_size)
 
@@ -123,8 +127,8 @@ def _find_chunk(db: sqlite3.Connection, chunk: Chunk) -> _Found | None:
     return None if row is None else _Found(row[0], bool(row[1]))
 
 
-def _put_chunk(db: sqlite3.Connection, chunk: Chunk, encoded: Encoded) -> int:
-    """Store a chunk and return its id; one that was found damaged is repaired by this."""
+def _add_chunk(db: sqlite3.Connection, chunk: Chunk, encoded: Encoded) -> int:
+    """Store a chunk that is missing; return its id."""
     row = {
         "digest": chunk.digest.raw,
         "size": len(chunk.content),
@@ -132,9 +136,17 @@ def _put_chunk(db: sqlite3.Connection, chunk: Chunk, encoded: Encoded) -> int:
         "codec": encoded.codec,
         "now": now_microseconds(),
     }
-    [(chunk_id,)] = db.execute(QUERIES["put_chunk"], row).fetchall()
+    chunk_id = db.execute(QUERIES["add_chunk"], row).lastrowid
+    assert chunk_id is not None
     db.execute(QUERIES["put_chunk_data"], {"id": chunk_id, "bytes": encoded.content})
-    return int(chunk_id)
+    return chunk_id
+
+
+def _repair_chunk(db: sqlite3.Connection, chunk_id: int, encoded: Encoded) -> None:
+    """Store the bytes of a chunk anew that was found damaged."""
+    row = {"id": chunk_id, "stored_size": len(encoded.content), "codec": encoded.codec}
+    db.execute(QUERIES["repair_chunk"], row)
+    db.execute(QUERIES["put_chunk_data"], {"id": chunk_id, "bytes": encoded.content})
 
 
 def mark(db: sqlite3.Connection, digest: Digest, *, damaged: bool) -> None:
@@ -152,22 +164,23 @@ def seal(
     size: int,
 ) -> tuple[Manifest, Appended]:
     """Complete an upload by its last chunks; a content that is there already is used instead."""
-    row = db.execute(
-        QUERIES["find_manifest"], {"digest": digest.raw, "chunk_size": manifest.chunk_size}
-    ).fetchone()
-    if row is not None:
-        # What is damaged of it is repaired.
-        _, appended = _put_chunks(db, keeping, last, encodings)
-        forget(db, manifest.id)
-        return Manifest(row[0], size, manifest.chunk_size, digest), appended
-    whole = {"id": manifest.id, "digest": digest.raw, "size": size}
-    if manifest.count:
-        db.execute(QUERIES["seal_manifest"], whole)
-    else:
-        times = {"chunk_size": manifest.chunk_size, "now": now_microseconds()}
-        db.execute(QUERIES["add_whole_manifest"], {**whole, **times})
-    appended = _add_chunks(db, keeping, manifest, last, encodings)
-    return Manifest(manifest.id, size, manifest.chunk_size, digest), appended
+    whole = {
+        "id": manifest.id,
+        "digest": digest.raw,
+        "size": size,
+        "chunk_size": manifest.chunk_size,
+        "now": now_microseconds(),
+    }
+    # Neither changes a row if another one has this digest.
+    query = QUERIES["seal_manifest" if manifest.count else "add_whole_manifest"]
+    if db.execute(query, whole).rowcount:
+        appended = _add_chunks(db, keeping, manifest, last, encodings)
+        return Manifest(manifest.id, size, manifest.chunk_size, digest), appended
+    [(known,)] = db.execute(QUERIES["find_manifest"], whole).fetchall()
+    # What is damaged of it is repaired.
+    _, appended = _put_chunks(db, keeping, last, encodings)
+    forget(db, manifest.id)
+    return Manifest(known, size, manifest.chunk_size, digest), appended
 
 
 def forget(db: sqlite3.Connection, manifest_id: int) -> None:

@@ -14,13 +14,13 @@ INSERT INTO setting (name, value) VALUES (:name, :value) ON CONFLICT (name) DO N
 -- name: find_chunk
 SELECT id, damaged FROM chunk WHERE digest = :digest;
 
--- name: put_chunk
--- Add a chunk, or note that one that was damaged is whole again.
+-- name: add_chunk
 INSERT INTO chunk (digest, size, stored_size, codec, created)
-VALUES (:digest, :size, :stored_size, :codec, :now)
-ON CONFLICT (digest) DO UPDATE SET
-    stored_size = excluded.stored_size, codec = excluded.codec, damaged = 0
-RETURNING id;
+VALUES (:digest, :size, :stored_size, :codec, :now);
+
+-- name: repair_chunk
+-- A chunk that was damaged is whole again.
+UPDATE chunk SET stored_size = :stored_size, codec = :codec, damaged = 0 WHERE id = :id;
 
 -- name: put_chunk_data
 INSERT INTO chunk_data (id, bytes) VALUES (:id, :bytes)
@@ -40,9 +40,10 @@ INSERT INTO manifest (id, chunk_size, created) VALUES (:id, :chunk_size, :now)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: add_whole_manifest
--- A content that comes in one piece. Its upload may have begun already.
+-- A content that comes in one piece, unless it is known. Its upload may have begun already.
 INSERT INTO manifest (id, digest, size, chunk_size, created)
 VALUES (:id, :digest, :size, :chunk_size, :now)
+ON CONFLICT (digest, chunk_size) DO NOTHING
 ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, size = excluded.size;
 
 -- name: add_manifest_chunk
@@ -52,8 +53,8 @@ INSERT INTO manifest_chunk (manifest, seq, chunk) VALUES (:manifest, :seq, :chun
 SELECT id FROM manifest WHERE digest = :digest AND chunk_size = :chunk_size;
 
 -- name: seal_manifest
--- An upload is complete: from here on its chunk list never changes.
-UPDATE manifest SET digest = :digest, size = :size WHERE id = :id;
+-- An upload is complete, and its content not known: from here on its chunk list never changes.
+UPDATE OR IGNORE manifest SET digest = :digest, size = :size WHERE id = :id;
 
 -- name: delete_open_manifest
 -- An upload is given up; if it was complete by then, it stays.
