@@ -94,6 +94,8 @@ UPLOADSERVER: Final = Subject(
         sys.executable, "-c", "import importlib.metadata as m; print(m.version('uploadserver'))"
     ),
     dialect=Dialect(form="/upload", ranges=False),
+    # Its queue of connections to be accepted has five places (socketserver.TCPServer).
+    most_clients=5,
     settings="uploads by forms; a connection for each request, as it speaks HTTP/1.0",
 )
 

@@ -47,7 +47,8 @@ class Subject:
     its answer to an upload means that it is on the disk; the others are timed until a sync after
     their last answer. `plain_files` says that the files in its folder are what it serves, so that
     they can be put there without it. `settles` says that it works on after its last answer, and
-    that figures of what it used wait for that.
+    that figures of what it used wait for that. More than `most_clients` at once
+    do not ask it.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Subject:
     durable: bool = False
     plain_files: bool = True
     settles: bool = False
+    most_clients: int | None = None
 
     def find_version(self) -> str:
         """Return the version that is installed, or raise Unavailable."""
