@@ -9,12 +9,14 @@ from collections import OrderedDict
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from chunkstore.chunking import Chunk
 from chunkstore.digest import ContentCheck, ContentHasher
 from chunkstore.errors import ChunkstoreError, InconsistentLength, LengthExceeded, TooLarge
 from chunkstore.service import Intake, Service
+from chunkstore.store.base import Storing
 from chunkstore.store.uploads import Append, Progress, ResumableUpload
 
 # A hasher takes about 2 KiB.
@@ -155,8 +157,12 @@ class _Appender:
         self._means.limits.refuse_large(self._reached)
         await self._intake.take(piece)
 
-    async def append(self, chunks: Sequence[Chunk]) -> None:
-        """Store a batch from the intake; what is to be checked is not confirmed by that."""
+    async def prepare(self, chunks: Sequence[Chunk]) -> Storing:
+        """Return what stores a batch from the intake."""
+        return partial(self._store_batch, chunks)
+
+    async def _store_batch(self, chunks: Sequence[Chunk]) -> None:
+        """Store a batch; what is to be checked is not confirmed by that."""
         if self._addition.checks:
             await self._store(chunks, None)
         else:

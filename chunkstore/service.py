@@ -22,7 +22,7 @@ from chunkstore.digest import ContentCheck, ContentHasher
 from chunkstore.errors import TooLarge
 from chunkstore.memory import MemoryBudget, Reservation
 from chunkstore.names import FileName
-from chunkstore.store.base import Commit, Store
+from chunkstore.store.base import Commit, Store, Storing
 from chunkstore.windows import Windows
 
 BATCH_SIZE: Final = 4 * 1024 * 1024
@@ -35,8 +35,8 @@ _HASHED_INLINE: Final = 128 * 1024
 class ChunkSink(Protocol):
     """Takes the chunks of one content, in order, a batch at a time."""
 
-    async def append(self, chunks: Sequence[Chunk]) -> None:
-        """Store them behind those before."""
+    async def prepare(self, chunks: Sequence[Chunk]) -> Storing:
+        """Return what stores them behind those before, which may not be stored yet."""
 
 
 class Intake:
@@ -67,7 +67,9 @@ class Intake:
         self._batch: list[bytes] = []
         self._reservation: Reservation | None = None
         self._in_flight: deque[asyncio.Task[None]] = deque()
-        self._hashing, self._appending = asyncio.Lock(), asyncio.Lock()
+        self._hashing = asyncio.Lock()
+        self._preparing = asyncio.Lock()
+        self._storing = asyncio.Lock()
         self._failed = False
 
     async def take(self, piece: bytes) -> None:
@@ -114,11 +116,13 @@ class Intake:
         """Hash a batch while the one before is stored; each lock keeps them in their order."""
         async with self._hashing:
             chunks = await self._hash(batch)
-        async with self._appending:
+        async with self._preparing:
+            store = await self._sink.prepare(chunks)
+        async with self._storing:
             if self._failed:
                 return  # There must be no gap. Who asked for the one before is told.
             self._failed = True
-            await self._sink.append(chunks)
+            await store()
             self._failed = False
 
     async def _appended(self, most: int) -> None:

@@ -16,10 +16,11 @@ Obligations common to all methods:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeAlias
 
 from chunkstore.chunking import Chunk
 from chunkstore.conditional import UNCONDITIONAL, Conditions, Validators
@@ -63,13 +64,15 @@ class Listing:
     next: str | None
 
 
+Storing: TypeAlias = Callable[[], Awaitable[None]]
+
+
 class Upload(ABC):
     """A manifest in the making: it is fed chunks in order, then given to `Store.commit`.
 
     Nothing of it is visible before that. An upload whose process dies is forgotten.
     """
 
-    @abstractmethod
     async def append(self, chunks: Sequence[Chunk]) -> None:
         """Add the next chunks; store those that are missing.
 
@@ -77,6 +80,15 @@ class Upload(ABC):
         so that no collection can take it away between the two. All chunks but the last of an
         upload have the store's chunk size. At most one call at a time runs on one upload; each
         call is one short transaction, so callers keep batches to a few MiB.
+        """
+        store = await self.prepare(chunks)
+        await store()
+
+    @abstractmethod
+    async def prepare(self, chunks: Sequence[Chunk]) -> Storing:
+        """Do of `append` what changes nothing; return what does the rest, to be called once.
+
+        The chunks before need not be added yet; when the rest is done, they are.
         """
 
     @property

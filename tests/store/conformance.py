@@ -328,6 +328,23 @@ class StoreConformance(Suite):
         assert (await store.stats()).files == 0
         await upload.abort()
 
+    async def test_chunks_are_prepared_while_those_before_are_not_added_yet(
+        self, store: Store, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        first = random_bytes(2 * CHUNK_SIZE)
+        content = first + random_bytes(CHUNK_SIZE) + first
+        upload = store.begin()
+        batches = [cut(first), cut(content)[2:4], cut(content)[4:]]
+        stores = [await upload.prepare(batch) for batch in batches]
+        assert not upload.begun
+        for store_batch in stores:
+            await store_batch()
+        assert upload.begun
+        commit = Commit(upload, [], Digest.of(content), len(content), name_of("a"), "text/plain")
+        [committed] = await store.commit([commit])
+        assert (committed.new_chunks, committed.new_size) == (3, 3 * CHUNK_SIZE)
+        assert await get(store, "a") == content
+
     async def test_an_aborted_upload_leaves_no_manifest(self, store: Store, rows: Rows) -> None:
         upload = store.begin()
         await upload.append(cut(b"x" * CHUNK_SIZE))
@@ -732,6 +749,21 @@ class StoreConformance(Suite):
             assert file.content is None
             with pytest.raises(StoreDamaged):
                 await store.read(file.manifest, 0, len(content))
+
+    @pytest.mark.parametrize("size", [0, 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE])
+    async def test_a_content_that_comes_with_its_file_is_the_whole(
+        self, store: Store, rows: Rows, random_bytes: Callable[[int], bytes], size: int
+    ) -> None:
+        content = random_bytes(size)
+        await put(store, "a", content)
+        async with store.opened(name_of("a"), inline=4 * CHUNK_SIZE) as file:
+            assert file is not None
+            assert file.content in (None, content)
+        for chunk in cut(content):
+            await rows.lose_bytes(chunk.digest.raw)
+        async with store.opened(name_of("a"), inline=4 * CHUNK_SIZE) as file:
+            assert file is not None
+            assert file.content in ((b"", None) if size == 0 else (None,))
 
     async def test_opened_finds_nothing(self, store: Store) -> None:
         async with store.opened(name_of("none")) as file:

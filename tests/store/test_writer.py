@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -65,6 +66,29 @@ async def test_a_job_that_refuses_alone_leaves_nothing(writer: Writer) -> None:
     with pytest.raises(NotFound):
         await writer.run(add("a", refuse=True))
     assert await writer.run(words) == []
+
+
+async def test_jobs_that_come_while_one_runs_share_the_next_transaction(
+    writer: Writer,
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    statements: list[str] = []
+
+    def first(db: sqlite3.Connection) -> None:
+        db.set_trace_callback(statements.append)
+        begun.set()
+        go_on.wait()
+
+    running = asyncio.create_task(writer.run(first))
+    await asyncio.to_thread(begun.wait)
+    others = [asyncio.create_task(writer.run(add(text))) for text in "abc"]
+    withdrawn = asyncio.create_task(writer.run(add("d")))
+    await asyncio.sleep(0)
+    withdrawn.cancel()
+    go_on.set()
+    await asyncio.gather(running, *others)
+    assert statements.count("COMMIT") == 2
+    assert await writer.run(words) == ["a", "b", "c"]
 
 
 async def test_what_need_not_be_durable_is_synced_with_what_must(writer: Writer) -> None:

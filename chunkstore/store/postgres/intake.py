@@ -9,7 +9,7 @@ from functools import partial
 
 from chunkstore.chunking import Chunk
 from chunkstore.compression import Compression
-from chunkstore.store.base import Commit, Committed, File, Upload
+from chunkstore.store.base import Commit, Committed, File, Storing, Upload
 from chunkstore.store.chunks import Appended, OpenManifest
 from chunkstore.store.postgres import contents, tree
 from chunkstore.store.postgres.connection import Connection, Database
@@ -45,7 +45,10 @@ class PostgresUpload(Upload):
         """The chunk list so far."""
         return OpenManifest(self._id, self._chunk_size, self._count)
 
-    async def append(self, chunks: Sequence[Chunk]) -> None:
+    async def prepare(self, chunks: Sequence[Chunk]) -> Storing:
+        return partial(self._store, chunks)
+
+    async def _store(self, chunks: Sequence[Chunk]) -> None:
         if not chunks:
             return
         self._begun = True

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from chunkstore.chunking import Chunk
-from chunkstore.store.base import Commit, File, Upload
+from chunkstore.store.base import Commit, File, Storing, Upload
 from chunkstore.store.chunks import Appended, Encodings, OpenManifest, size_of
 from chunkstore.store.sqlite import contents, tree
 from chunkstore.store.sqlite.connection import ReaderPool
@@ -45,9 +45,12 @@ class SQLiteUpload(Upload):
         """The chunk list so far."""
         return OpenManifest(self._id, self._chunk_size, self._count)
 
-    async def append(self, chunks: Sequence[Chunk]) -> None:
-        self._begun = True
+    async def prepare(self, chunks: Sequence[Chunk]) -> Storing:
         encodings, size = await encode(self._readers, self._keeping, chunks)
+        return partial(self._store, chunks, encodings, size)
+
+    async def _store(self, chunks: Sequence[Chunk], encodings: Encodings, size: int) -> None:
+        self._begun = True
         self.appended += await self._writer.run(
             partial(
                 contents.append,
