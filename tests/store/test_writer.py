@@ -30,6 +30,16 @@ async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
     await writer.close()
 
 
+async def test_a_closed_writer_runs_no_job(tmp_path: Path) -> None:
+    path = tmp_path / "closed.db"
+    writer = Writer(await Connection.open(lambda: connect_writer(path)), Room(path))
+    await writer.close()
+    outcomes = await asyncio.gather(
+        writer.run(add("a")), writer.run(add("b")), return_exceptions=True
+    )
+    assert all(isinstance(outcome, ValueError) for outcome in outcomes)
+
+
 def prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA journal_mode = WAL").fetchall()
     db.execute("CREATE TABLE word (text TEXT)")

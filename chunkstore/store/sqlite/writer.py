@@ -158,12 +158,16 @@ class Writer:
     async def _run_round(self) -> None:
         try:
             done = await self._connection.run(self._take_round)
-            for waiting, outcome in done.outcomes:
-                _settle(waiting.result, outcome)
-            if done.unsynced:
-                self._flusher.wrote(done.unsynced)
-        finally:
-            self._leave_round()
+        except Exception as error:
+            # The connection is closed, and nothing was taken.
+            self._asked = False
+            done = _Done([(waiting, Failure(error)) for waiting in self._queue])
+            self._queue.clear()
+        for waiting, outcome in done.outcomes:
+            _settle(waiting.result, outcome)
+        if done.unsynced:
+            self._flusher.wrote(done.unsynced)
+        self._leave_round()
 
     def _leave_round(self) -> None:
         task = asyncio.current_task()
