@@ -124,7 +124,8 @@ def table(title: str, marks: Sequence[Mark], unit: str, divisor: float) -> Itera
     yield f"| {unit} | {' | '.join(works)} |\n|{' --- |' * (len(works) + 1)}"
     for stored in dict.fromkeys(mark.stored for mark in marks):
         rates = [mark.rate for mark in marks if mark.stored == stored]
-        yield f"| {f'{stored / divisor:,.1f}'.removesuffix('.0')} | {' | '.join(f'{rate:,.1f}' for rate in rates)} |"
+        amount = f"{stored / divisor:,.1f}".removesuffix(".0")
+        yield f"| {amount} | {' | '.join(f'{rate:,.1f}' for rate in rates)} |"
     changes = [_change([mark.rate for mark in marks if mark.work == work]) for work in works]
     yield f"| last half against first half | {' | '.join(changes)} |"
 
