@@ -47,8 +47,7 @@ class Subject:
     its answer to an upload means that it is on the disk; the others are timed until a sync after
     their last answer. `plain_files` says that the files in its folder are what it serves, so that
     they can be put there without it. `settles` says that it works on after its last answer, and
-    that figures of what it used wait for that. More than `most_clients` at once
-    do not ask it.
+    that figures of what it used wait for that. No more than `most_clients` ask it at once.
     """
 
     name: str

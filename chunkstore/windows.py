@@ -7,7 +7,6 @@ before is sent. So a slow client holds little memory.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
@@ -18,17 +17,15 @@ from chunkstore.store.base import Store
 
 WINDOW_SIZE: Final = 2 * 1024 * 1024
 _FIRST_WINDOW_SIZE: Final = 256 * 1024
-# Bytes a second from which on a client is worth reading ahead for, and by how many windows: two
-# brought nothing with two processors.
+# Bytes a second from which on a client is worth reading ahead for. Two windows ahead brought
+# nothing with two processors.
 _FAST_RATE: Final = 2 * 1024 * 1024
-_WINDOWS_AHEAD: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """A window that is being read: its bytes end before `stop`."""
+    """A window that is being read."""
 
-    stop: int
     reservation: Reservation
     reading: asyncio.Task[bytes]
 
@@ -58,27 +55,26 @@ class Windows:
         Raises:
             StoreDamaged: a chunk is not what it should be; no byte of its window is yielded.
         """
-        ahead: deque[_Window] = deque()
+        ahead: _Window | None = None
         loop = asyncio.get_running_loop()
         size = _FIRST_WINDOW_SIZE
         try:
             while start < stop:
-                if ahead:
-                    content = await ahead[0].reading
-                    reservation = ahead.popleft().reservation
+                if ahead is not None:
+                    content, reservation, ahead = await ahead.reading, ahead.reservation, None
                 else:
                     content, reservation = await self.read(chunks, start, stop, size)
                 with reservation:
                     start += len(content)
                     if size > _FIRST_WINDOW_SIZE:
-                        self._read_ahead(ahead, chunks, start, stop, size)
+                        ahead = self._read_ahead(chunks, start, stop, size)
                     began = loop.time()
                     yield content
                 taken_fast = len(content) >= _FAST_RATE * (loop.time() - began)
                 size = min(2 * size, WINDOW_SIZE) if taken_fast else _FIRST_WINDOW_SIZE
         finally:
-            for window in ahead:
-                window.drop()
+            if ahead is not None:
+                ahead.drop()
 
     async def read(
         self, chunks: ChunkList, start: int, stop: int, size: int = WINDOW_SIZE
@@ -98,20 +94,16 @@ class Windows:
             reservation.release()
             raise
 
-    def _read_ahead(
-        self, ahead: deque[_Window], chunks: ChunkList, start: int, stop: int, size: int
-    ) -> None:
-        """Begin to read what comes behind `start` and `ahead`, if there is memory to spare."""
-        if ahead:
-            start = ahead[-1].stop
-        while start < stop and len(ahead) < _WINDOWS_AHEAD:
-            reservation = self._budget.try_reserve(*_wish(chunks, start, stop, size))
-            if reservation is None:
-                return
-            window_stop = _window_stop(chunks, start, stop, reservation)
-            reading = asyncio.create_task(self._store.read(chunks, start, window_stop))
-            ahead.append(_Window(window_stop, reservation, reading))
-            start = window_stop
+    def _read_ahead(self, chunks: ChunkList, start: int, stop: int, size: int) -> _Window | None:
+        """Begin to read the window at `start`, if there is one and memory to spare."""
+        if start == stop:
+            return None
+        reservation = self._budget.try_reserve(*_wish(chunks, start, stop, size))
+        if reservation is None:
+            return None
+        window_stop = _window_stop(chunks, start, stop, reservation)
+        reading = asyncio.create_task(self._store.read(chunks, start, window_stop))
+        return _Window(reservation, reading)
 
 
 def _wish(chunks: ChunkList, start: int, stop: int, size: int) -> tuple[int, int]:

@@ -429,3 +429,29 @@ async def test_space_goes_back_to_the_file_system(
         assert await get(store, "kept") == b"kept"
     assert path.stat().st_size <= empty + 64 * 1024
     assert query(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_a_small_content_of_one_chunk_comes_with_its_file(path: Path) -> None:
+    async with opened(path, chunk_size=CHUNK_SIZE) as store:
+        for size in (0, 1, CHUNK_SIZE, CHUNK_SIZE + 1):
+            await put(store, "a", b"x" * size)
+            async with store.opened(FileName("a"), inline=2 * CHUNK_SIZE) as file:
+                assert file is not None
+                assert file.content == (b"x" * size if size <= CHUNK_SIZE else None)
+
+
+async def test_a_look_up_that_ends_the_transaction_fails_no_other(path: Path) -> None:
+    def one(db: sqlite3.Connection) -> int:
+        return int(db.execute("SELECT 1").fetchone()[0])
+
+    def fail(db: sqlite3.Connection) -> int:
+        # As SQLite does it at an I/O error.
+        db.execute("ROLLBACK")
+        raise sqlite3.OperationalError("disk I/O error")
+
+    await opened_and_closed(path)
+    lookups = await Lookups.open(path)
+    outcomes = await asyncio.gather(*map(lookups.run, (one, fail, one)), return_exceptions=True)
+    await lookups.close()
+    assert outcomes[::2] == [1, 1]
+    assert isinstance(outcomes[1], StoreError)

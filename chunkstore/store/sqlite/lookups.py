@@ -70,7 +70,9 @@ def _run_each(jobs: Sequence[Job[Any]], db: sqlite3.Connection) -> list[Any]:
     try:
         return _outcomes(jobs, db)
     finally:
-        db.execute("COMMIT")
+        # An I/O error of one look-up has rolled the transaction back already.
+        if db.in_transaction:
+            db.execute("COMMIT")
 
 
 def _outcomes(jobs: Sequence[Job[Any]], db: sqlite3.Connection) -> list[Any]:
