@@ -86,7 +86,7 @@ def cli() -> None:
     type=SIZE,
     default=DEFAULT_MIN_FREE,
     show_default=format_size(DEFAULT_MIN_FREE),
-    help="Refuse new content where the file system would have less left; 0 for no floor.",
+    help="Refuse what adds anything where the disk would have less left; 0 for no floor.",
 )
 @click.option("--max-file-size", type=SIZE, help="Refuse larger files.  [default: no bound]")
 @click.option(

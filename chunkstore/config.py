@@ -18,7 +18,8 @@ class ServeConfig:
     `db` is where the store is, `read_db` a standby to read chunks from, `workers` how many
     processes share the port; `base_path` the path that all URLs begin with; `chunk_size` that of
     new contents; `memory` bounds what all requests together hold of contents. New chunks are kept
-    by `compression`, and refused where the file system would have less than `min_free` left. Every
+    by `compression`; what adds anything is refused where the disk would have less than `min_free`
+    left. Every
     `collect_seconds`, 0 for never, what has been unused and is older than `grace_seconds` is
     removed. Once the last scrub is `scrub_seconds` ago, 0 for never, there is another, of at most
     `scrub_rate` bytes a second. `max_connections` may be open at once; `head_seconds`,

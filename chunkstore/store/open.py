@@ -43,8 +43,8 @@ async def open_store(
 
     `read_location` is a standby of a PostgreSQL database, to read chunks from. `chunk_size` (bytes)
     becomes the store's for new contents; None keeps the one it has. New chunks are kept by
-    `compression`, and with SQLite refused where the file system would have less than `min_free`
-    bytes left. Without `create`, or to be read only, it must exist.
+    `compression`; with SQLite, what adds anything is refused where the file system would have less
+    than `min_free` bytes left. Without `create`, or to be read only, it must exist.
 
     Raises:
         StoreUnusable: it cannot be opened.

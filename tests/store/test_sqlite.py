@@ -92,10 +92,11 @@ async def test_the_database_is_set_up_for_blobs_and_durability(path: Path) -> No
     assert found == expected
 
 
-async def test_closing_leaves_one_database_file_and_the_lock(path: Path) -> None:
+async def test_closing_leaves_one_database_file_the_lock_and_the_reserve(path: Path) -> None:
     async with opened(path) as store:
         await put(store, "a", b"x")
-    assert sorted(entry.name for entry in path.parent.iterdir()) == ["store.db", "store.db-lock"]
+    left = sorted(entry.name for entry in path.parent.iterdir())
+    assert left == ["store.db", "store.db-lock", "store.db-reserve"]
 
 
 async def test_chunk_size_is_kept_and_can_change(path: Path) -> None:
@@ -297,10 +298,18 @@ async def test_new_content_is_refused_before_the_disk_is_full(path: Path) -> Non
         for content in (b"new", b"new" * CHUNK_SIZE * 20):
             with pytest.raises(StoreFull):
                 await put(store, "new", content)
-        await put(store, "known", b"old")
+        # What adds a name takes room as well.
+        with pytest.raises(StoreFull):
+            await put(store, "known", b"old")
+        with pytest.raises(StoreFull):
+            await store.copy_file(FileName("old"), FileName("copy"))
+        with pytest.raises(StoreFull):
+            await store.move_file(FileName("old"), FileName("moved"))
+        with pytest.raises(StoreFull):
+            await store.make_folder(FolderName("folder/"))
+        assert await get(store, "old") == b"old"
         await store.delete_file(FileName("old"))
-        assert await names(store) == ["known"]
-        assert await get(store, "known") == b"old"
+        assert await names(store) == []
 
 
 MIB = 1024 * 1024

@@ -36,6 +36,8 @@ _SYNCHRONISE: Final = (
     "copy_manifest_chunks",
     "copy_source_files",
     "copy_source_folders",
+    "delete_folder_changes",
+    "copy_folder_changes",
 )
 
 

@@ -82,6 +82,14 @@ JOIN source.chunk AS their_chunk ON their_chunk.id = places.chunk
 JOIN main.chunk AS our_chunk ON our_chunk.digest = their_chunk.digest
 WHERE ours.id > :last;
 
+-- name: delete_folder_changes
+DELETE FROM main.folder_change;
+
+-- name: copy_folder_changes
+-- A folder that is being changed is so in the copy, whose opening ends that as after a crash.
+INSERT INTO main.folder_change (prefix, stop, hidden)
+SELECT prefix, stop, hidden FROM source.folder_change;
+
 -- name: copy_source_files
 INSERT INTO main.file (name, manifest, media_type, created, modified)
 SELECT theirs.name, ours.id, theirs.media_type, theirs.created, theirs.modified

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from chunkstore.chunking import Chunk
 from chunkstore.compression import Compression, Encoded
 from chunkstore.digest import Digest
-from chunkstore.errors import StoreDamaged, StoreFull
+from chunkstore.errors import StoreDamaged
 from chunkstore.manifest import ChunkList, Manifest
 from chunkstore.store.base import File
 from chunkstore.store.chunks import (
@@ -28,20 +26,9 @@ from chunkstore.store.times import now_microseconds
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """How new chunks are kept, and how many bytes of `folder`'s file system they leave free."""
+    """How new chunks are kept."""
 
     compression: Compression
-    min_free: int
-    folder: Path
-
-    def check_room(self) -> None:
-        """Make sure that there is room for new chunks.
-
-        Raises:
-            StoreFull: there is less than what is to be left free.
-        """
-        if self.min_free and shutil.disk_usage(self.folder).free < self.min_free:
-            raise StoreFull
 
 
 def encode_missing(
@@ -62,9 +49,6 @@ def append(
     """Store the chunks that are missing and record all of them behind those there are.
 
     What is missing and not among `encodings` is encoded here.
-
-    Raises:
-        StoreFull: there is no room for what is missing.
     """
     if manifest.count == 0:
         db.execute(
@@ -103,8 +87,6 @@ def _put_chunks(
         if found is not None and not found.damaged:
             ids.append(found.id)
             continue
-        if not new_chunks:
-            keeping.check_room()
         new_chunks += 1
         new_size += len(chunk.content)
         encoded = encodings.get(chunk.digest) or keeping.compression.encode(chunk.content)

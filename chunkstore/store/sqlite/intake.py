@@ -13,6 +13,7 @@ from chunkstore.store.chunks import Appended, Encodings, OpenManifest, size_of
 from chunkstore.store.sqlite import contents, tree
 from chunkstore.store.sqlite.connection import ReaderPool
 from chunkstore.store.sqlite.contents import Keeping
+from chunkstore.store.sqlite.room import EDIT_SIZE
 from chunkstore.store.sqlite.writer import Writer
 from chunkstore.store.times import Times
 
@@ -59,7 +60,7 @@ class SQLiteUpload(Upload):
                 chunks=chunks,
                 encodings=encodings,
             ),
-            size=size,
+            size=size + EDIT_SIZE,
             durable=False,
         )
         self._count += len(chunks)

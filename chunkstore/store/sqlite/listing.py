@@ -7,15 +7,21 @@ all names of that folder, so that a page costs what it shows, however much lies 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 from chunkstore.names import FolderName, prefix_stop
 from chunkstore.store.base import File, Listing
 from chunkstore.store.rollup import folder_of
 from chunkstore.store.sqlite.rows import QUERIES, to_file
-from chunkstore.store.sqlite.tree import BEHIND_ALL_NAMES, below
-
-Start = str | bytes
+from chunkstore.store.sqlite.tree import (
+    BEHIND_ALL_NAMES,
+    Bound,
+    FolderChange,
+    below,
+    folder_changes,
+    one_view,
+    visible_ranges,
+)
 
 
 def list_names(
@@ -25,42 +31,48 @@ def list_names(
     files: list[File] = []
     folders: list[FolderName] = []
     last: str | None = None
-    for entry in _entries(db, prefix, delimiter, after):
-        if len(files) + len(folders) == limit:
-            return Listing(files, folders, last)
-        if isinstance(entry, File):
-            files.append(entry)
-            last = entry.name
-        else:
-            folders.append(entry)
-            last = entry
+    with one_view(db):
+        for entry in _entries(db, prefix, delimiter, after):
+            if len(files) + len(folders) == limit:
+                return Listing(files, folders, last)
+            if isinstance(entry, File):
+                files.append(entry)
+                last = entry.name
+            else:
+                folders.append(entry)
+                last = entry
     return Listing(files, folders, None)
 
 
 def _entries(
     db: sqlite3.Connection, prefix: str, delimiter: str, after: str | None
 ) -> Iterator[File | FolderName]:
-    start: Start | None = _start_behind(prefix, delimiter, after)
+    start: Bound | None = _start_behind(prefix, delimiter, after)
+    changes = folder_changes(db)
     while start is not None:
-        start = yield from _entries_to_folder(db, prefix, delimiter, start)
+        start = yield from _entries_to_folder(db, prefix, delimiter, start, changes)
 
 
 def _entries_to_folder(
-    db: sqlite3.Connection, prefix: str, delimiter: str, start: Start
-) -> Generator[File | FolderName, None, Start | None]:
+    db: sqlite3.Connection,
+    prefix: str,
+    delimiter: str,
+    start: Bound,
+    changes: Sequence[FolderChange],
+) -> Generator[File | FolderName, None, Bound | None]:
     """Yield entries up to the first folder; return where to go on behind it, None at the end."""
-    bounds = {"start": start, "stop": below(prefix)["stop"]}
-    for row in db.execute(QUERIES["list_names"], bounds):
-        folder = folder_of(row[0], prefix, delimiter)
-        if folder is not None:
-            yield folder
-            return _behind_all(folder)
-        if row[1] is not None:
-            yield to_file(row)
+    for bounds in visible_ranges(start, below(prefix)["stop"], changes):
+        for row in db.execute(QUERIES["list_names"], bounds):
+            folder = folder_of(row[0], prefix, delimiter)
+            if folder is not None:
+                yield folder
+                return _behind_all(folder)
+            if row[1] is not None:
+                yield to_file(row)
     return None
 
 
-def _start_behind(prefix: str, delimiter: str, after: str | None) -> Start:
+def _start_behind(prefix: str, delimiter: str, after: str | None) -> Bound:
     if after is None or after < prefix:
         return prefix
     folder = folder_of(after, prefix, delimiter)
@@ -70,5 +82,5 @@ def _start_behind(prefix: str, delimiter: str, after: str | None) -> Start:
     return after + "\0"
 
 
-def _behind_all(folder: FolderName) -> Start:
+def _behind_all(folder: FolderName) -> Bound:
     return prefix_stop(folder) or BEHIND_ALL_NAMES

@@ -80,7 +80,9 @@ ORDER BY manifest_chunk.seq;
 SELECT file.name, manifest.id, manifest.digest, manifest.size, manifest.chunk_size,
        file.media_type, file.created, file.modified
 FROM file JOIN manifest ON manifest.id = file.manifest
-WHERE file.name = :name;
+WHERE file.name = :name
+  AND NOT EXISTS (SELECT 1 FROM folder_change
+                  WHERE hidden = 1 AND file.name >= prefix AND file.name < stop);
 
 -- name: find_file_with_chunk
 -- And the chunk, if the content is a single one and has at most `:inline` bytes; else NULL.
@@ -93,7 +95,9 @@ LEFT JOIN manifest_chunk ON manifest_chunk.manifest = manifest.id AND manifest_c
     AND manifest.size <= min(:inline, manifest.chunk_size)
 LEFT JOIN chunk ON chunk.id = manifest_chunk.chunk
 LEFT JOIN chunk_data ON chunk_data.id = chunk.id
-WHERE file.name = :name;
+WHERE file.name = :name
+  AND NOT EXISTS (SELECT 1 FROM folder_change
+                  WHERE hidden = 1 AND file.name >= prefix AND file.name < stop);
 
 -- name: put_file
 -- Create the name or point it at another content.
@@ -134,15 +138,59 @@ SELECT max(size) FROM (
     SELECT max(length(CAST(name AS BLOB))) FROM folder WHERE name >= :start AND name < :stop
 );
 
+-- name: has_names
+-- Whether there are more than `:count` names, of files and made folders, in a range.
+SELECT count(*) > :count FROM (
+    SELECT 1 FROM (SELECT 1 FROM file WHERE name >= :start AND name < :stop LIMIT :count + 1)
+    UNION ALL
+    SELECT 1 FROM (SELECT 1 FROM folder WHERE name >= :start AND name < :stop LIMIT :count + 1)
+);
+
+-- name: measure_names
+-- How many names there are in a range, and their bytes.
+SELECT count(*), coalesce(sum(length(CAST(name AS BLOB))), 0) FROM (
+    SELECT name FROM file WHERE name >= :start AND name < :stop
+    UNION ALL
+    SELECT name FROM folder WHERE name >= :start AND name < :stop
+);
+
+-- name: last_of_first_names
+-- The last of the first `:count` names in a range, NULL if there is none.
+SELECT max(name) FROM (
+    SELECT name FROM file WHERE name >= :start AND name < :stop
+    UNION ALL
+    SELECT name FROM folder WHERE name >= :start AND name < :stop
+    ORDER BY name LIMIT :count
+);
+
+-- name: folder_changes
+SELECT prefix, stop, hidden FROM folder_change ORDER BY prefix;
+
+-- name: put_folder_change
+INSERT INTO folder_change (prefix, stop, hidden) VALUES (:start, :stop, :hidden)
+ON CONFLICT (prefix) DO UPDATE SET hidden = excluded.hidden;
+
+-- name: delete_folder_change
+DELETE FROM folder_change WHERE prefix = :start;
+
 -- name: copy_files_below
 -- `:skip` is the place of the first character behind the old prefix, counted from 1.
 INSERT INTO file (name, manifest, media_type, created, modified)
 SELECT :target || substr(name, :skip), manifest, media_type, :now, :now
 FROM file WHERE name >= :start AND name < :stop;
 
+-- name: copy_files_below_with_times
+INSERT INTO file (name, manifest, media_type, created, modified)
+SELECT :target || substr(name, :skip), manifest, media_type, created, modified
+FROM file WHERE name >= :start AND name < :stop;
+
 -- name: copy_folders_below
 INSERT INTO folder (name, created)
 SELECT :target || substr(name, :skip), :now FROM folder WHERE name >= :start AND name < :stop;
+
+-- name: copy_folders_below_with_times
+INSERT INTO folder (name, created)
+SELECT :target || substr(name, :skip), created FROM folder WHERE name >= :start AND name < :stop;
 
 -- name: move_files_below
 UPDATE file SET name = :target || substr(name, :skip) WHERE name >= :start AND name < :stop;

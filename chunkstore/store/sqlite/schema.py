@@ -12,7 +12,7 @@ from chunkstore.store.sqlite.connection import prepare_new_database
 
 PACKAGE: Final = "chunkstore.store.sqlite"
 APPLICATION_ID: Final = 0x43686E6B  # "Chnk", in the database's header
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 # From a version to the next: the statements that lead there.
 MIGRATIONS: Final[Mapping[int, str]] = {
     version: load_script(PACKAGE, f"migration-{version}.sql")

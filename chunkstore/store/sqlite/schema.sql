@@ -1,4 +1,4 @@
--- The schema, version 2. Times are microseconds since 1970 in UTC, sizes are bytes.
+-- The schema, version 3. Times are microseconds since 1970 in UTC, sizes are bytes.
 -- References are foreign keys and nothing counts them: what can be derived is not stored.
 
 -- How the store is set up: its random `id`, `chunk_size` of new contents, `backup_of`, the id of the
@@ -61,6 +61,15 @@ CREATE INDEX file_by_manifest ON file (manifest);
 CREATE TABLE folder (
     name TEXT PRIMARY KEY CHECK (name LIKE '%_/'),
     created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Folders that are being copied, moved or removed in steps, for more names lie under them than one
+-- transaction should touch. Those from `prefix` up to `stop` cannot change meanwhile; where `hidden`
+-- is 1, nobody sees them: they are not there yet, or not any more.
+CREATE TABLE folder_change (
+    prefix TEXT PRIMARY KEY,
+    stop ANY NOT NULL,
+    hidden INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Uploads that outlive their request. `received` bytes are confirmed; the last of them, too few

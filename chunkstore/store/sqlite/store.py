@@ -35,9 +35,10 @@ from chunkstore.store.sqlite.intake import (
     encode,
     own_upload,
 )
+from chunkstore.store.sqlite.large_folders import LargeFolders
 from chunkstore.store.sqlite.lock import acquire_lock
 from chunkstore.store.sqlite.lookups import Lookups
-from chunkstore.store.sqlite.room import Room
+from chunkstore.store.sqlite.room import EDIT_SIZE, FURTHER_EDIT_SIZE, Room
 from chunkstore.store.sqlite.state import (
     State,
     count,
@@ -47,6 +48,7 @@ from chunkstore.store.sqlite.state import (
     put_scrub_report,
     recover,
 )
+from chunkstore.store.sqlite.tree import MAX_NAMES, ManyNames
 from chunkstore.store.sqlite.uploads import SQLiteUploads
 from chunkstore.store.sqlite.writer import LOG_BOUND, Writer
 
@@ -64,6 +66,7 @@ class SQLiteStore(Store):
         readers: ReaderPool,
         lookups: Lookups,
         writer: Writer | None,
+        room: Room | None,
         lock: FileLock | None,
         keeping: Keeping,
         state: State,
@@ -72,6 +75,8 @@ class SQLiteStore(Store):
         self._readers = readers
         self._lookups = lookups
         self._read_write = writer
+        self._room = room
+        self._large = LargeFolders(readers, writer, room) if writer and room else None
         self._lock = lock
         self._keeping = keeping
         self._chunk_size = state.chunk_size
@@ -94,9 +99,10 @@ class SQLiteStore(Store):
         """Open the database at `path`; without `create`, or to be read only, it must exist.
 
         `chunk_size` becomes the store's for new contents; None keeps the one it has. New chunks
-        are kept by `compression`, and refused where they would leave the file system less than
-        `min_free` bytes. The write-ahead log grows by little more than `log_bound` bytes, to four
-        times that if another program's reader keeps it from being emptied.
+        are kept by `compression`; what adds anything is refused where it would leave the file
+        system less than `min_free` bytes. The write-ahead log grows by little more than
+        `log_bound` bytes, to four times that if another program's reader keeps it from being
+        emptied.
 
         Raises:
             StoreUnusable: it cannot be opened; a subclass says more where more is known.
@@ -110,12 +116,13 @@ class SQLiteStore(Store):
         path = await asyncio.to_thread(path.resolve)
         if (read_only or not create) and not await asyncio.to_thread(path.is_file):
             raise StoreUnusable("There is no such file.")
-        keeping = Keeping(compression, min_free, path.parent)
+        keeping = Keeping(compression)
         if read_only:
             return await cls._open_to_read(path, keeping)
         lock = await asyncio.to_thread(acquire_lock, path)
         try:
-            return await cls._open_to_write(path, lock, keeping, chunk_size, log_bound)
+            room = Room(path, min_free=min_free)
+            return await cls._open_to_write(path, lock, room, keeping, chunk_size, log_bound)
         except BaseException:
             await asyncio.to_thread(lock.release)
             raise
@@ -134,6 +141,7 @@ class SQLiteStore(Store):
             readers=readers,
             lookups=lookups,
             writer=None,
+            room=None,
             lock=None,
             keeping=keeping,
             state=state,
@@ -144,10 +152,12 @@ class SQLiteStore(Store):
         cls,
         path: Path,
         lock: FileLock,
+        room: Room,
         keeping: Keeping,
         chunk_size: int | None,
         log_bound: int,
     ) -> SQLiteStore:
+        await asyncio.to_thread(room.prepare_to_open)
         try:
             connection = await Connection.open(partial(connect_writer, path))
         except StoreUnusable:
@@ -162,15 +172,18 @@ class SQLiteStore(Store):
         except BaseException:
             await connection.close()
             raise
-        return cls(
+        store = cls(
             path,
             readers=readers,
             lookups=lookups,
-            writer=Writer(connection, Room(path), log_bound=log_bound),
+            writer=Writer(connection, room, log_bound=log_bound),
+            room=room,
             lock=lock,
             keeping=keeping,
             state=state,
         )
+        await store._large_folders.recover()
+        return store
 
     @property
     def chunk_size(self) -> int:
@@ -181,6 +194,12 @@ class SQLiteStore(Store):
         if self._read_write is None:
             raise StoreError("The store was opened for reading only.")
         return self._read_write
+
+    @property
+    def _large_folders(self) -> LargeFolders:
+        if self._large is None:
+            raise StoreError("The store was opened for reading only.")
+        return self._large
 
     @property
     def uploads(self) -> SQLiteUploads:
@@ -214,7 +233,7 @@ class SQLiteStore(Store):
                 manifests=[upload.manifest for upload in uploads],
                 encodings=encodings,
             ),
-            size=size,
+            size=size + EDIT_SIZE + len(commits) * FURTHER_EDIT_SIZE,
         )
         committed = []
         for upload, (file, replaced, appended) in zip(uploads, results, strict=True):
@@ -283,17 +302,21 @@ class SQLiteStore(Store):
                 conditions=conditions,
                 keep_source=keep_source,
                 overwrite=overwrite,
-            )
+            ),
+            size=EDIT_SIZE,
         )
 
     async def folder_exists(self, name: FolderName) -> bool:
         return await self._lookups.run(partial(tree.folder_exists, name=name))
 
     async def make_folder(self, name: FolderName) -> None:
-        await self._writer.run(partial(tree.make_folder, name=name))
+        await self._writer.run(partial(tree.make_folder, name=name), size=EDIT_SIZE)
 
     async def delete_folder(self, name: FolderName) -> None:
-        await self._writer.run(partial(tree.delete_folder, name=name))
+        try:
+            await self._writer.run(partial(tree.delete_folder, name=name))
+        except ManyNames:
+            await self._large_folders.delete(name)
 
     async def copy_folder(
         self,
@@ -303,17 +326,34 @@ class SQLiteStore(Store):
         overwrite: bool = True,
         with_members: bool = True,
     ) -> bool:
-        transfer = tree.copy_folder if with_members else tree.copy_folder_alone
-        return await self._writer.run(
-            partial(transfer, source=source, target=target, overwrite=overwrite)
-        )
+        if with_members:
+            return await self._transfer_folder(source, target, overwrite, keep_source=True)
+        copy = partial(tree.copy_folder_alone, source=source, target=target, overwrite=overwrite)
+        try:
+            return await self._writer.run(copy, size=EDIT_SIZE)
+        except ManyNames:
+            await self._large_folders.delete(target)
+            await self._writer.run(copy, size=EDIT_SIZE)
+            return True
 
     async def move_folder(
         self, source: FolderName, target: FolderName, *, overwrite: bool = True
     ) -> bool:
-        return await self._writer.run(
-            partial(tree.move_folder, source=source, target=target, overwrite=overwrite)
-        )
+        return await self._transfer_folder(source, target, overwrite, keep_source=False)
+
+    async def _transfer_folder(
+        self, source: FolderName, target: FolderName, overwrite: bool, *, keep_source: bool
+    ) -> bool:
+        transfer = tree.copy_folder if keep_source else tree.move_folder
+        try:
+            return await self._writer.run(
+                partial(transfer, source=source, target=target, overwrite=overwrite),
+                size=EDIT_SIZE + MAX_NAMES * FURTHER_EDIT_SIZE,
+            )
+        except ManyNames:
+            return await self._large_folders.transfer(
+                source, target, overwrite=overwrite, keep_source=keep_source
+            )
 
     async def list_files(
         self,
@@ -332,9 +372,15 @@ class SQLiteStore(Store):
     def collect(self, grace_seconds: float, *, dry_run: bool = False) -> AsyncIterator[Collected]:
         if dry_run:
             return collecting.find_unused(self._readers, grace_seconds)
-        return collecting.collect(
+        return self._collect(grace_seconds)
+
+    async def _collect(self, grace_seconds: float) -> AsyncIterator[Collected]:
+        await self._large_folders.recover()
+        steps = collecting.collect(
             self._readers, self._writer, self._holds, self._condemned, grace_seconds
         )
+        async for collected in steps:
+            yield collected
 
     def scrub(self) -> AsyncIterator[Scrubbed]:
         return scrubbing.scrub(self._readers, self._read_write)
@@ -357,7 +403,7 @@ class SQLiteStore(Store):
             async for _ in target.collect(0):
                 pass
         finally:
-            await target.close()
+            await target.close(keep_reserve=False)
 
     async def stats(self) -> Stats:
         files, chunks = await self._readers.run(count)
@@ -380,12 +426,18 @@ class SQLiteStore(Store):
             },
         )
 
-    async def close(self) -> None:
+    async def close(self, *, keep_reserve: bool = True) -> None:
         async with AsyncExitStack() as last_first:
             if self._lock is not None:
                 last_first.push_async_callback(asyncio.to_thread, self._lock.release)
+            if self._room is not None:
+                last_first.push_async_callback(
+                    asyncio.to_thread, self._room.close, keep_reserve=keep_reserve
+                )
             if self._read_write is not None:
                 # After the readers: the connection that closes last may checkpoint.
                 last_first.push_async_callback(self._read_write.close)
             last_first.push_async_callback(self._readers.close)
             last_first.push_async_callback(self._lookups.close)
+            if self._large is not None:
+                last_first.push_async_callback(self._large.close)

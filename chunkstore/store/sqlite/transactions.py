@@ -3,7 +3,7 @@
 If one of them refuses its request, all are run again, each in a savepoint of its own, so that it
 takes nothing with it: savepoints cost more writes than small files do, and refusals are rare. If
 the transaction fails as a whole, each is tried alone, so that one too many for the disk fails
-by itself.
+by itself; one that frees something is then given the reserve (`room`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from chunkstore.errors import ChunkstoreError
+from chunkstore.errors import ChunkstoreError, StoreFull
 from chunkstore.store.sqlite.connection import Job, translated_errors
 from chunkstore.store.sqlite.room import Room
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A job that changes the database, and writes about `size` bytes of content.
+    """A job that changes the database, and adds about `size` bytes to it: 0 if it frees some.
 
     Unless it is `durable`, it need not be synced before a later one is.
     """
@@ -46,8 +46,15 @@ def transact(changes: Sequence[Change], room: Room, db: sqlite3.Connection) -> l
             return _transact(changes, room, db)
     except Exception as error:
         if len(changes) == 1:
-            return [Failure(error)]
+            return _free_anyway(changes[0], error, room, db)
     return [outcome for change in changes for outcome in transact([change], room, db)]
+
+
+def _free_anyway(change: Change, error: Exception, room: Room, db: sqlite3.Connection) -> list[Any]:
+    """Give what would free something on a full disk the room that is kept for it."""
+    if change.size or not isinstance(error, StoreFull) or not room.give_up_reserve(db):
+        return [Failure(error)]
+    return transact([change], room, db)
 
 
 def _transact(changes: Sequence[Change], room: Room, db: sqlite3.Connection) -> list[Any]:

@@ -1,12 +1,28 @@
-"""Jobs on names: files and folders."""
+"""Jobs on names: files and folders.
+
+Each edit is one transaction, which holds up all others that write. So a folder with more than
+`MAX_NAMES` names in it is refused here by `ManyNames`, and goes in steps (`large_folders`). Names
+under a folder that does cannot change meanwhile, and some of them are hidden.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from chunkstore.conditional import Conditions
-from chunkstore.errors import AlreadyExists, Forbidden, InvalidName, NameConflict, NotFound
+from chunkstore.errors import (
+    AlreadyExists,
+    ChunkstoreError,
+    Forbidden,
+    InvalidName,
+    NameConflict,
+    NotFound,
+    StoreUnavailable,
+)
 from chunkstore.manifest import Manifest
 from chunkstore.names import (
     MAX_NAME_SIZE,
@@ -23,11 +39,98 @@ from chunkstore.store.times import NOW, Times, now_microseconds, to_datetime, to
 
 # SQLite orders every BLOB behind every TEXT.
 BEHIND_ALL_NAMES: Final = b""
+# A thousand of the longest take about 30 ms.
+MAX_NAMES: Final = 1000
+
+Bound: TypeAlias = str | bytes
 
 
-def below(prefix: str) -> dict[str, str | bytes]:
+class ManyNames(ChunkstoreError):
+    """The folder has more names in it than one transaction should touch."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderChange:
+    """A folder that is being changed in steps: its names, and whether nobody sees them."""
+
+    prefix: str
+    stop: Bound
+    hidden: bool
+
+
+def below(prefix: str) -> dict[str, Bound]:
     """Return the half-open range of the names that begin with `prefix`."""
     return {"start": prefix, "stop": prefix_stop(prefix) or BEHIND_ALL_NAMES}
+
+
+def folder_changes(db: sqlite3.Connection) -> list[FolderChange]:
+    """Return the folders that are being changed in steps, in order; mostly there is none."""
+    return [
+        FolderChange(prefix, stop, bool(hidden))
+        for prefix, stop, hidden in db.execute(QUERIES["folder_changes"])
+    ]
+
+
+def visible_ranges(
+    start: Bound, stop: Bound, changes: Sequence[FolderChange]
+) -> Iterator[dict[str, Bound]]:
+    """Yield the parts of a range of names that are not hidden, in order."""
+    for change in changes:
+        if not change.hidden or not _is_before(start, change.stop):
+            continue
+        if not _is_before(change.prefix, stop):
+            break
+        if _is_before(start, change.prefix):
+            yield {"start": start, "stop": change.prefix}
+        start = change.stop
+    if _is_before(start, stop):
+        yield {"start": start, "stop": stop}
+
+
+def _is_before(one: Bound, other: Bound) -> bool:
+    """Compare as SQLite does."""
+    return (isinstance(one, bytes), one) < (isinstance(other, bytes), other)
+
+
+@contextmanager
+def one_view(db: sqlite3.Connection) -> Iterator[None]:
+    """Have all statements of the context see the database at the same moment."""
+    if db.in_transaction:
+        yield
+        return
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        # An I/O error has rolled the transaction back already.
+        if db.in_transaction:
+            db.execute("COMMIT")
+
+
+def require_settled(db: sqlite3.Connection, *names: FileName | FolderName) -> None:
+    """Refuse to touch names that lie in a folder, or hold one, that is being changed in steps.
+
+    Raises:
+        StoreUnavailable: one does.
+    """
+    for change in folder_changes(db):
+        for name in names:
+            folder = name if name.endswith("/") else f"{name}/"
+            if folder.startswith(change.prefix) or change.prefix.startswith(folder):
+                raise StoreUnavailable(
+                    f"The folder {change.prefix!r} is being copied, moved or deleted; try again."
+                )
+
+
+def require_few_names(db: sqlite3.Connection, *folders: FolderName) -> None:
+    """Refuse folders with too many names in them for one transaction.
+
+    Raises:
+        ManyNames: one of them has more.
+    """
+    for folder in folders:
+        if db.execute(QUERIES["has_names"], {**below(folder), "count": MAX_NAMES}).fetchone()[0]:
+            raise ManyNames
 
 
 def find_file(db: sqlite3.Connection, name: str) -> File | None:
@@ -65,6 +168,7 @@ def put_file(
     times: Times = NOW,
 ) -> tuple[File, bool]:
     """Point the name at a content; return the file and whether it replaced one."""
+    require_settled(db, name)
     current = find_file(db, name)
     conditions.require(None if current is None else current.validators)
     if current is None:
@@ -81,6 +185,7 @@ def put_file(
 
 def delete_file(db: sqlite3.Connection, name: FileName, conditions: Conditions) -> None:
     """Remove the name."""
+    require_settled(db, name)
     _get_file(db, name, conditions)
     db.execute(QUERIES["delete_file"], {"name": name})
 
@@ -95,6 +200,7 @@ def transfer_file(
     overwrite: bool,
 ) -> bool:
     """Copy or move a name; return whether that replaced a file."""
+    require_settled(db, source, target)
     _get_file(db, source, conditions)
     if source == target:
         raise Forbidden("The destination is the file itself.")
@@ -115,11 +221,14 @@ def folder_exists(db: sqlite3.Connection, name: FolderName) -> bool:
     """Whether the folder was made or a name lies under it."""
     if name == ROOT:
         return True
-    return bool(db.execute(QUERIES["folder_exists"], below(name)).fetchone()[0])
+    with one_view(db):
+        ranges = visible_ranges(**below(name), changes=folder_changes(db))
+        return any(db.execute(QUERIES["folder_exists"], each).fetchone()[0] for each in ranges)
 
 
 def make_folder(db: sqlite3.Connection, name: FolderName) -> None:
     """Make an empty folder."""
+    require_settled(db, name)
     if folder_exists(db, name) or find_file(db, name.removesuffix("/")) is not None:
         raise AlreadyExists(f"There is a file or a folder {name.removesuffix('/')!r} already.")
     _refuse_conflicts(db, name)
@@ -130,7 +239,9 @@ def make_folder(db: sqlite3.Connection, name: FolderName) -> None:
 
 def delete_folder(db: sqlite3.Connection, name: FolderName) -> None:
     """Remove the folder and every name under it."""
-    _require_folder(db, name)
+    require_settled(db, name)
+    require_folder(db, name)
+    require_few_names(db, name)
     _delete_below(db, name)
 
 
@@ -139,6 +250,7 @@ def copy_folder(
 ) -> bool:
     """Copy a folder with all that is in it; return whether that replaced one."""
     replaced = _make_way(db, source, target, overwrite=overwrite)
+    require_few_names(db, source)
     _transfer_below(db, source, target, "copy")
     return replaced
 
@@ -157,6 +269,7 @@ def move_folder(
 ) -> bool:
     """Rename a folder with all that is in it; return whether that replaced one."""
     replaced = _make_way(db, source, target, overwrite=overwrite)
+    require_few_names(db, source)
     _transfer_below(db, source, target, "move")
     return replaced
 
@@ -165,7 +278,18 @@ def _make_way(
     db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
 ) -> bool:
     """Clear the place where a folder goes; return whether there was a folder."""
-    _require_folder(db, source)
+    replaced = check_transfer(db, source, target, overwrite=overwrite)
+    require_few_names(db, target)
+    _delete_below(db, target)
+    return replaced
+
+
+def check_transfer(
+    db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
+) -> bool:
+    """Refuse to copy or move a folder where that cannot be; return whether it replaces one."""
+    require_settled(db, source, target)
+    require_folder(db, source)
     if source.startswith(target) or target.startswith(source):
         raise Forbidden("The destination is the folder itself, lies in it, or holds it.")
     replaced = folder_exists(db, target)
@@ -173,21 +297,25 @@ def _make_way(
         _refuse_conflicts(db, target)
     elif not overwrite:
         raise AlreadyExists(f"There is a folder {target!r}, and the request forbids to replace it.")
-    _delete_below(db, target)
     return replaced
 
 
 def _transfer_below(
     db: sqlite3.Connection, source: FolderName, target: FolderName, verb: str
 ) -> None:
-    _refuse_long_names(db, source, target)
-    bounds = below(source)
-    change = {**bounds, "target": target, "skip": len(source) + 1, "now": now_microseconds()}
+    require_short_names(db, source, target)
+    change = {**below(source), "target": target, **skipping(source)}
     db.execute(QUERIES[f"{verb}_files_below"], change)
     db.execute(QUERIES[f"{verb}_folders_below"], change)
 
 
-def _require_folder(db: sqlite3.Connection, name: FolderName) -> None:
+def skipping(source: FolderName) -> dict[str, int]:
+    """Return where names go on behind the prefix `source`, counted from 1, and the time."""
+    return {"skip": len(source) + 1, "now": now_microseconds()}
+
+
+def require_folder(db: sqlite3.Connection, name: FolderName) -> None:
+    """Refuse a folder that does not exist."""
     if not folder_exists(db, name):
         raise NotFound(f"There is no folder {name!r}.")
 
@@ -197,7 +325,8 @@ def _delete_below(db: sqlite3.Connection, name: FolderName) -> None:
     db.execute(QUERIES["delete_folders_below"], below(name))
 
 
-def _refuse_long_names(db: sqlite3.Connection, source: FolderName, target: FolderName) -> None:
+def require_short_names(db: sqlite3.Connection, source: FolderName, target: FolderName) -> None:
+    """Refuse to give names under `source` a new folder that makes one too long."""
     longest = db.execute(QUERIES["longest_name_below"], below(source)).fetchone()[0]
     if longest + len(target.encode()) - len(source.encode()) > MAX_NAME_SIZE:
         raise InvalidName(f"A name under {target!r} would have more than {MAX_NAME_SIZE} bytes.")

@@ -21,6 +21,7 @@ from chunkstore.store.records import purpose_columns, to_purpose
 from chunkstore.store.sqlite import contents, rows, tree
 from chunkstore.store.sqlite.connection import Runner
 from chunkstore.store.sqlite.contents import Keeping
+from chunkstore.store.sqlite.room import EDIT_SIZE
 from chunkstore.store.sqlite.schema import PACKAGE
 from chunkstore.store.sqlite.writer import Writer
 from chunkstore.store.times import now_microseconds, to_datetime, to_microseconds
@@ -76,7 +77,8 @@ class SQLiteUploads(UploadStore):
             **purpose_columns(purpose),
         }
         return await self._writer.run(
-            partial(_create, row=row, parts=purpose.parts, max_unfinished=max_unfinished)
+            partial(_create, row=row, parts=purpose.parts, max_unfinished=max_unfinished),
+            size=EDIT_SIZE + len(purpose.metadata),
         )
 
     async def find(self, upload_id: str) -> ResumableUpload | None:
@@ -96,12 +98,13 @@ class SQLiteUploads(UploadStore):
                 keeping=self._keeping,
                 encodings=encodings,
             ),
-            size=size + _tail_size(append),
+            size=size + _tail_size(append) + EDIT_SIZE,
         )
 
     async def join(self, upload_id: str, part_id: str, epoch: int, expires: datetime) -> None:
         await self._writer.run(
-            partial(_join, upload_id=upload_id, part_id=part_id, epoch=epoch, expires=expires)
+            partial(_join, upload_id=upload_id, part_id=part_id, epoch=epoch, expires=expires),
+            size=EDIT_SIZE,
         )
 
     async def awaiting(self, part_id: str) -> Sequence[str]:
@@ -115,7 +118,8 @@ class SQLiteUploads(UploadStore):
                 digest=digest,
                 expires=expires,
                 keeping=self._keeping,
-            )
+            ),
+            size=EDIT_SIZE,
         )
 
     async def delete(self, upload_id: str) -> None:

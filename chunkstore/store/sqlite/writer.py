@@ -30,7 +30,7 @@ from typing import Any, Final, TypeVar
 from chunkstore.errors import StoreError, StoreUnavailable
 from chunkstore.store.sqlite.connection import Connection, Job, translated_errors
 from chunkstore.store.sqlite.flushing import Flusher
-from chunkstore.store.sqlite.room import Room, checkpoint
+from chunkstore.store.sqlite.room import Room
 from chunkstore.store.sqlite.transactions import Change, Failure, transact
 
 T = TypeVar("T")
@@ -225,7 +225,7 @@ class Writer:
         """Carry the log into the database as far as readers allow; failing is not fatal."""
         try:
             with translated_errors():
-                size = checkpoint(db, mode)
+                size = self._room.checkpoint(db, mode)
         except StoreError:
             _logger.warning("The checkpoint failed; it will be tried again.", exc_info=True)
             size = self._log.size

@@ -1,0 +1,243 @@
+"""Folders with many names in them, copied, moved and removed in steps.
+
+One transaction for all their names would hold up everybody else who writes, for seconds. So each
+change is a row in `folder_change` and many short transactions, and still takes effect at once for
+all who look:
+
+- **Removed**: one transaction hides the folder; then its names are removed.
+- **Copied**: one transaction hides the target; names are added there; one transaction shows them.
+- **Moved**: as copied, but the last transaction also hides the source, which is removed then.
+
+Nobody changes a name in a folder whose row is there, or the copy would not be one. If the process
+dies, the next one takes the rows away: what is hidden is removed, what is not stays as it is. So a
+copy that did not come to its end is gone, and a removal that had begun is complete. A target that
+is replaced is removed before the copy begins, as RFC 4918 §9.8.4 has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Collection, Coroutine
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from chunkstore.errors import ChunkstoreError, StoreFull
+from chunkstore.names import FolderName
+from chunkstore.store.sqlite.connection import Runner
+from chunkstore.store.sqlite.room import EDIT_SIZE, FURTHER_EDIT_SIZE, Room
+from chunkstore.store.sqlite.rows import QUERIES
+from chunkstore.store.sqlite.tree import (
+    MAX_NAMES,
+    below,
+    check_transfer,
+    folder_changes,
+    require_folder,
+    require_settled,
+    require_short_names,
+    skipping,
+)
+from chunkstore.store.sqlite.writer import Writer
+
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+
+_STEP_SIZE: Final = EDIT_SIZE + MAX_NAMES * FURTHER_EDIT_SIZE
+# In the table of names, and in its index by content, with the rest of the row.
+_TIMES_A_NAME: Final = 2
+_REST_OF_A_ROW: Final = 128
+
+
+class LargeFolders:
+    """Changes of large folders in one database. They go on when their caller is cancelled."""
+
+    def __init__(self, readers: Runner, writer: Writer, room: Room) -> None:
+        self._readers = readers
+        self._writer = writer
+        self._room = room
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._active: set[FolderName] = set()
+
+    async def delete(self, name: FolderName) -> None:
+        """As `Store.delete_folder`."""
+        await asyncio.shield(self._start(self._delete(name), name))
+
+    async def transfer(
+        self, source: FolderName, target: FolderName, *, overwrite: bool, keep_source: bool
+    ) -> bool:
+        """As `Store.copy_folder` with all members, or `Store.move_folder`."""
+        work = self._transfer(source, target, overwrite=overwrite, keep_source=keep_source)
+        return await asyncio.shield(self._start(work, source, target))
+
+    async def recover(self) -> None:
+        """End what a process that died had begun, or what failed; removing goes on afterwards."""
+        active = frozenset(self._active)
+        for name in await self._writer.run(partial(_abandoned, active=active)):
+            self._start(self._recover(name), name)
+
+    async def close(self) -> None:
+        """Stop between two steps; the next process goes on."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _start(self, work: Coroutine[Any, Any, T], *names: FolderName) -> asyncio.Task[T]:
+        def ended(task: asyncio.Task[T]) -> None:
+            self._tasks.discard(task)
+            self._active.difference_update(mine)
+            if not task.cancelled():
+                task.exception()  # asyncio warns of an error that nobody looks at.
+
+        # Two that ask for the same begin one after the other, and the second is refused.
+        mine = {name for name in names if name not in self._active}
+        self._active |= mine
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(ended)
+        return task
+
+    async def _recover(self, name: FolderName) -> None:
+        try:
+            await self._remove(name)
+        except ChunkstoreError as error:
+            _logger.warning("The folder %r is not removed yet: %s", name, error)
+
+    async def _delete(self, name: FolderName) -> None:
+        await self._writer.run(partial(_hide, name=name))
+        await self._remove(name)
+
+    async def _transfer(
+        self, source: FolderName, target: FolderName, *, overwrite: bool, keep_source: bool
+    ) -> bool:
+        begin = partial(_begin_transfer, source=source, target=target, overwrite=overwrite)
+        replaced = await self._writer.run(begin, size=EDIT_SIZE)
+        hidden = False
+        try:
+            await self._require_room(source, target)
+            await self._writer.run(partial(_put_change, name=target, hidden=True), size=EDIT_SIZE)
+            hidden = True
+            await self._empty(target)
+            await self._copy(source, target, keep_times=not keep_source)
+        except ChunkstoreError:
+            await self._settle(source)
+            await (self._remove(target) if hidden else self._settle(target))
+            raise
+        end = partial(_end_transfer, source=source, target=target, keep_source=keep_source)
+        await self._writer.run(end)
+        if not keep_source:
+            await self._remove(source)
+        return replaced
+
+    async def _require_room(self, source: FolderName, target: FolderName) -> None:
+        """Refuse a copy before anything of the target is removed for it."""
+        size = await self._readers.run(partial(_measure, source=source, target=target))
+        reason = await asyncio.to_thread(self._room.why_full, size)
+        if reason is not None:
+            raise StoreFull(reason)
+
+    async def _settle(self, name: FolderName) -> None:
+        await self._writer.run(partial(_settle, name=name))
+
+    async def _copy(self, source: FolderName, target: FolderName, *, keep_times: bool) -> None:
+        start: str | None = source
+        while start is not None:
+            step = partial(
+                _copy_some, source=source, start=start, target=target, keep_times=keep_times
+            )
+            start = await self._writer.run(step, size=_STEP_SIZE, durable=False)
+
+    async def _remove(self, name: FolderName) -> None:
+        """Remove all names of a hidden folder, and what says that it is hidden."""
+        await self._empty(name)
+        await self._settle(name)
+
+    async def _empty(self, name: FolderName) -> None:
+        while await self._writer.run(partial(_remove_some, name=name), durable=False):
+            pass
+
+
+def _abandoned(db: sqlite3.Connection, active: Collection[str]) -> list[FolderName]:
+    """Return the hidden folders that nobody works on; of others that are not, all is as it was."""
+    changes = [change for change in folder_changes(db) if change.prefix not in active]
+    for change in changes:
+        if not change.hidden:
+            _settle(db, FolderName(change.prefix))
+    return [FolderName(change.prefix) for change in changes if change.hidden]
+
+
+def _hide(db: sqlite3.Connection, name: FolderName) -> None:
+    require_settled(db, name)
+    require_folder(db, name)
+    _put_change(db, name, hidden=True)
+
+
+def _begin_transfer(
+    db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
+) -> bool:
+    """Keep both folders from changing; return whether one will be replaced."""
+    replaced = check_transfer(db, source, target, overwrite=overwrite)
+    _put_change(db, source, hidden=False)
+    _put_change(db, target, hidden=False)
+    return replaced
+
+
+def _measure(db: sqlite3.Connection, source: FolderName, target: FolderName) -> int:
+    """Return about how many bytes a copy takes, all names of which are short enough."""
+    require_short_names(db, source, target)
+    count, size = db.execute(QUERIES["measure_names"], below(source)).fetchone()
+    size += count * (len(target.encode()) - len(source.encode()) + _REST_OF_A_ROW)
+    return _TIMES_A_NAME * int(size)
+
+
+def _end_transfer(
+    db: sqlite3.Connection, source: FolderName, target: FolderName, *, keep_source: bool
+) -> None:
+    _settle(db, target)
+    if keep_source:
+        _settle(db, source)
+    else:
+        _put_change(db, source, hidden=True)
+
+
+def _put_change(db: sqlite3.Connection, name: FolderName, *, hidden: bool) -> None:
+    db.execute(QUERIES["put_folder_change"], {**below(name), "hidden": int(hidden)})
+
+
+def _settle(db: sqlite3.Connection, name: FolderName) -> None:
+    db.execute(QUERIES["delete_folder_change"], {"start": name})
+
+
+def _copy_some(
+    db: sqlite3.Connection, source: FolderName, start: str, target: FolderName, *, keep_times: bool
+) -> str | None:
+    """Copy the first names from `start` on; return where to go on, None at the end."""
+    bounds = {**below(source), "start": start}
+    stop = _stop_of_step(db, bounds)
+    if stop is not None:
+        change = {**bounds, "stop": stop, "target": target, **skipping(source)}
+        suffix = "_with_times" if keep_times else ""
+        db.execute(QUERIES[f"copy_files_below{suffix}"], change)
+        db.execute(QUERIES[f"copy_folders_below{suffix}"], change)
+    return stop
+
+
+def _remove_some(db: sqlite3.Connection, name: FolderName) -> bool:
+    """Remove the first names of a folder; return whether there were any."""
+    bounds = below(name)
+    stop = _stop_of_step(db, bounds)
+    if stop is None:
+        return False
+    db.execute(QUERIES["delete_files_below"], {**bounds, "stop": stop})
+    db.execute(QUERIES["delete_folders_below"], {**bounds, "stop": stop})
+    return True
+
+
+def _stop_of_step(db: sqlite3.Connection, bounds: dict[str, Any]) -> str | None:
+    """Return where the first names in a range end that are as many as one step takes."""
+    step = {**bounds, "count": MAX_NAMES}
+    last = db.execute(QUERIES["last_of_first_names"], step).fetchone()[0]
+    # No name has a NUL in it, so this is the least text behind the last one.
+    return None if last is None else f"{last}\0"

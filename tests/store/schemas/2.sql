@@ -1,0 +1,104 @@
+-- The schema, version 2. Times are microseconds since 1970 in UTC, sizes are bytes.
+-- References are foreign keys and nothing counts them: what can be derived is not stored.
+
+-- How the store is set up: its random `id`, `chunk_size` of new contents, `backup_of`, the id of the
+-- store that it is a backup of; and `scrub`, the last report, as JSON.
+CREATE TABLE setting (
+    name TEXT PRIMARY KEY,
+    value ANY NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What is known of each chunk; a small row, so that counting and collecting read little.
+-- `size` is that of the chunk, `stored_size` that of its bytes as `codec` (0: as they are) keeps
+-- them. `damaged` is 1 once its bytes were found not to fit the digest, until they come again.
+CREATE TABLE chunk (
+    id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),
+    size INTEGER NOT NULL CHECK (size > 0),
+    stored_size INTEGER NOT NULL,
+    codec INTEGER NOT NULL DEFAULT 0,
+    damaged INTEGER NOT NULL DEFAULT 0,
+    created INTEGER NOT NULL
+) STRICT;
+
+-- The bytes of each chunk. A rowid table: WITHOUT ROWID keeps large rows badly.
+CREATE TABLE chunk_data (
+    id INTEGER PRIMARY KEY REFERENCES chunk (id) ON DELETE CASCADE,
+    bytes BLOB NOT NULL
+) STRICT;
+
+-- One row a content. `digest` and `size` are unknown (NULL) while the upload runs.
+CREATE TABLE manifest (
+    id INTEGER PRIMARY KEY,
+    digest BLOB CHECK (length(digest) = 32),
+    size INTEGER,
+    chunk_size INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    UNIQUE (digest, chunk_size),
+    CHECK ((digest IS NULL) = (size IS NULL))
+) STRICT;
+
+-- The chunks of a content, in order.
+CREATE TABLE manifest_chunk (
+    manifest INTEGER NOT NULL REFERENCES manifest (id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL,
+    chunk INTEGER NOT NULL REFERENCES chunk (id),
+    PRIMARY KEY (manifest, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX manifest_chunk_by_chunk ON manifest_chunk (chunk);
+
+-- Names. TEXT compares by its UTF-8 bytes, which is the order of every list.
+CREATE TABLE file (
+    name TEXT PRIMARY KEY,
+    manifest INTEGER NOT NULL REFERENCES manifest (id),
+    media_type TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    modified INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX file_by_manifest ON file (manifest);
+
+-- Folders that were made, which exist also when empty; `name` ends in a slash.
+CREATE TABLE folder (
+    name TEXT PRIMARY KEY CHECK (name LIKE '%_/'),
+    created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Uploads that outlive their request. `received` bytes are confirmed; the last of them, too few
+-- for a chunk, are `tail`. `extent` bytes are in the store, also such as are not confirmed.
+-- `length` is NULL until it is known, `target` for a part. A complete upload has no manifest any
+-- more, but the `digest` of its content. `used` is 1 for a part that a file was made of.
+-- Conditions and checks are JSON.
+CREATE TABLE upload (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('file', 'part', 'concatenation')),
+    manifest INTEGER REFERENCES manifest (id),
+    epoch INTEGER NOT NULL DEFAULT 0,
+    received INTEGER NOT NULL DEFAULT 0,
+    extent INTEGER NOT NULL DEFAULT 0,
+    length INTEGER,
+    whole INTEGER NOT NULL DEFAULT 0,
+    used INTEGER NOT NULL DEFAULT 0,
+    digest BLOB CHECK (length(digest) = 32),
+    created INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    new_chunks INTEGER NOT NULL DEFAULT 0,
+    new_size INTEGER NOT NULL DEFAULT 0,
+    target TEXT,
+    media_type TEXT NOT NULL,
+    conditions TEXT NOT NULL,
+    checks TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    tail BLOB NOT NULL DEFAULT x'',
+    CHECK ((digest IS NULL) = (manifest IS NOT NULL))
+) STRICT;
+CREATE INDEX upload_by_manifest ON upload (manifest);
+CREATE INDEX upload_by_expiry ON upload (expires);
+
+-- The parts that a concatenation is made of, in order.
+CREATE TABLE upload_part (
+    upload TEXT NOT NULL REFERENCES upload (id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL,
+    part TEXT NOT NULL,
+    PRIMARY KEY (upload, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX upload_part_by_part ON upload_part (part);
