@@ -29,7 +29,6 @@ from chunkstore.store.sqlite.connection import Runner
 from chunkstore.store.sqlite.room import EDIT_SIZE, FURTHER_EDIT_SIZE, Room
 from chunkstore.store.sqlite.rows import QUERIES
 from chunkstore.store.sqlite.tree import (
-    MAX_NAMES,
     below,
     check_transfer,
     folder_changes,
@@ -44,7 +43,9 @@ T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 
-_STEP_SIZE: Final = EDIT_SIZE + MAX_NAMES * FURTHER_EDIT_SIZE
+# Others wait for each step, and it for them.
+_NAMES_A_STEP: Final = 256
+_STEP_SIZE: Final = EDIT_SIZE + _NAMES_A_STEP * FURTHER_EDIT_SIZE
 # In the table of names, and in its index by content, with the rest of the row.
 _TIMES_A_NAME: Final = 2
 _REST_OF_A_ROW: Final = 128
@@ -237,7 +238,7 @@ def _remove_some(db: sqlite3.Connection, name: FolderName) -> bool:
 
 def _stop_of_step(db: sqlite3.Connection, bounds: dict[str, Any]) -> str | None:
     """Return where the first names in a range end that are as many as one step takes."""
-    step = {**bounds, "count": MAX_NAMES}
+    step = {**bounds, "count": _NAMES_A_STEP}
     last = db.execute(QUERIES["last_of_first_names"], step).fetchone()[0]
     # No name has a NUL in it, so this is the least text behind the last one.
     return None if last is None else f"{last}\0"
