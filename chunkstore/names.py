@@ -22,6 +22,8 @@ FolderName = NewType("FolderName", str)
 
 ROOT: Final = FolderName("")
 MAX_NAME_SIZE: Final = 1024
+# NFC makes no text shorter than a third; to compose takes the square of the time its length does.
+MAX_UNNORMALIZED: Final = 3 * MAX_NAME_SIZE
 # Unicode's category Cc.
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LAST_BEFORE_SURROGATES: Final = 0xD7FF
@@ -56,6 +58,8 @@ def parse_folder_name(text: str) -> FolderName:
 
 def _canonical(path: str, ending: str = "") -> str:
     """Return the path in NFC; with its `ending` it must not be too long."""
+    if len(path) > MAX_UNNORMALIZED:
+        raise InvalidName(f"The name is too long; at most {MAX_NAME_SIZE} bytes are possible.")
     name = unicodedata.normalize("NFC", path)
     try:
         size = len((name + ending).encode())

@@ -25,6 +25,7 @@ from chunkstore.http.errors import (
     problem_document,
     problem_middleware,
 )
+from chunkstore.http.fields import field_middleware
 from chunkstore.http.origin import origin_middleware
 from chunkstore.http.pages import set_up_templates, static_handler
 from chunkstore.http.streaming import defer_continue
@@ -65,7 +66,7 @@ def create_app(
     `auto_decompress=False`, as `chunkstore serve` does; of the `limits`, those on sending
     bodies hold wherever it runs, those on connections under `http.protocol.ProblemRunner`.
     """
-    app = web.Application(middlewares=[problem_middleware, origin_middleware])
+    app = web.Application(middlewares=[problem_middleware, field_middleware, origin_middleware])
     app[ORIGINS] = frozenset(cors_origins)
     app[SERVICE] = Service(store, MemoryBudget(memory), max_file_size=max_file_size)
     app[LIMITS] = limits

@@ -18,10 +18,12 @@ from http import HTTPStatus
 from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.http_parser import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler
 
 from chunkstore.conditional import format_http_date
 from chunkstore.http.errors import RETRY_AFTER_SECONDS, Problem, problem_document
+from chunkstore.http.heads import BoundedParser
 from chunkstore.limits import Limits, Patience
 
 _LOOKS: Final = 4
@@ -45,6 +47,8 @@ class WatchedConnection(RequestHandler):
 
     def __init__(self, watch: Watch, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
         super().__init__(watch, **options)
+        # It has the methods of the parser that are called, but is none by its class.
+        self._parser = cast(HttpRequestParser, BoundedParser(cast(HttpRequestParser, self._parser)))
         self._watch = watch
         self._patience = Patience(watch.limits)
         self._looked = 0.0

@@ -71,6 +71,10 @@ class SlowBody(errors.InvalidRequest):
     """The content came too slowly; what had arrived is forgotten."""
 
 
+class FieldTooLarge(errors.InvalidRequest):
+    """A header field is larger than anything that could be meant by it."""
+
+
 class ElsewhereDestination(errors.InvalidRequest):
     """The destination is on another server."""
 
@@ -92,6 +96,7 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     MethodNotPossible: Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed"),
     UnknownExpectation: Problem(HTTPStatus.EXPECTATION_FAILED, "unknown-expectation"),
     SlowBody: Problem(HTTPStatus.REQUEST_TIMEOUT, "slow-request"),
+    FieldTooLarge: Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header-too-large"),
     ElsewhereDestination: Problem(HTTPStatus.BAD_GATEWAY, "destination-elsewhere"),
     UnknownTusVersion: Problem(HTTPStatus.PRECONDITION_FAILED, "unknown-tus-version"),
     errors.InconsistentLength: Problem(

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import quote
 
 import http_sf
+from aiohttp import web
 
 from chunkstore.digest import ContentCheck
 from chunkstore.errors import InvalidRequest
@@ -17,6 +18,14 @@ from chunkstore.media_types import guess_media_type
 _MAX_MEDIA_TYPE_SIZE: Final = 255
 # RFC 9110 §8.3.1; parameters are kept as they come.
 _MEDIA_TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:[ \t]*;[\x20-\x7e\t]*)?", re.ASCII)
+
+# RFC 9110 §5.6.6. A token is taken as clients send boundaries, also with what needs quotes.
+_PARAMETER: Final = re.compile(
+    r";[ \t]*(?:(?P<name>[\w!#$%&\'*+.^`|~-]+)="
+    r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<token>[^\s";]+)))?[ \t]*(?=;|\Z)',
+    re.ASCII,
+)
+_ESCAPED: Final = re.compile(r"\\(.)")
 
 # What a browser may show in place. Nothing here can carry a script: no HTML, SVG, XML or PDF.
 _INLINE_TYPES: Final = frozenset(
@@ -41,6 +50,34 @@ _ATTR_CHARS: Final = "!#$&+^`|"
 
 # RFC 9530 §5: the algorithms fit for use, and the names hashlib has for them.
 _DIGEST_ALGORITHMS: Final = {"sha-256": "sha256", "sha-512": "sha512"}
+
+
+def essence_of(request: web.Request) -> str:
+    """Return `type/subtype` of the request's content in lower case, empty if nothing says so.
+
+    aiohttp's `content_type` calls a parser of e-mail, which takes the square of a value's length.
+    """
+    return request.headers.get("Content-Type", "").partition(";")[0].strip(" \t").lower()
+
+
+def parse_parameters(header: str) -> dict[str, str]:
+    """Return the parameters of a media type (RFC 9110 §5.6.6), their names in lower case.
+
+    Raises:
+        InvalidRequest: they break the grammar, or one comes twice.
+    """
+    parameters: dict[str, str] = {}
+    position = header.find(";")
+    while 0 <= position < len(header):
+        match = _PARAMETER.match(header, position)
+        name = match["name"].lower() if match and match["name"] else None
+        if match is None or name in parameters:
+            raise InvalidRequest("The parameters of Content-Type are not like ; name=value.")
+        if name is not None:
+            token = match["token"]
+            parameters[name] = _ESCAPED.sub(r"\1", match["quoted"]) if token is None else token
+        position = match.end()
+    return parameters
 
 
 def parse_media_type(header: str | None, name: str) -> str:

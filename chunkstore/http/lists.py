@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from chunkstore.errors import InvalidRequest, NotFound
 from chunkstore.http.context import folder_name_of, names_root, path_of, store_of
 from chunkstore.http.negotiation import prefers_html
 from chunkstore.http.pages import render
-from chunkstore.names import ROOT, FolderName, ancestors
+from chunkstore.names import MAX_UNNORMALIZED, ROOT, FolderName, ancestors
 from chunkstore.presentation import describe_listing
 from chunkstore.store.base import Listing
 
@@ -28,6 +29,7 @@ async def get(request: web.Request) -> web.Response:
     query = request.query
     html = prefers_html(request)
     limit = _limit_of(query.get("limit"), default=_PAGE_LIMIT if html else MAX_LIMIT)
+    _refuse_long(query)
     listing = await store_of(request).list_files(
         folder + unicodedata.normalize("NFC", query.get("prefix", "")),
         delimiter=query.get("delimiter", "/"),
@@ -44,6 +46,12 @@ async def get(request: web.Request) -> web.Response:
     if listing.next is not None:
         response.headers["Link"] = f'<{_next_url(request, listing.next)}>; rel="next"'
     return response
+
+
+def _refuse_long(query: Mapping[str, str]) -> None:
+    for key in ("prefix", "delimiter", "after"):
+        if len(query.get(key, "")) > MAX_UNNORMALIZED:
+            raise InvalidRequest(f"{key} is longer than any name.")
 
 
 def _limit_of(text: str | None, *, default: int) -> int:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
+
+_HTML: Final = ("*/*", "text/*", "text/html")
+_JSON: Final = ("*/*", "application/*", "application/json")
+# What a client lists behind so many is not looked at; browsers list eight.
+_MOST_RANGES: Final = 100
 
 
 def prefers_html(request: web.Request) -> bool:
     """Whether the client would rather have a page than JSON; without a preference it gets JSON."""
-    accept = ",".join(request.headers.getall("Accept", []))
-    return _quality(accept, "text/html") > _quality(accept, "application/json")
+    accept = ",".join(request.headers.getall("Accept", ())).lower()
+    html = json = (-1, 0.0)
+    for part in accept.split(",", _MOST_RANGES)[:_MOST_RANGES]:
+        media_range, _, parameters = part.partition(";")
+        media_range = media_range.strip()
+        if media_range in _HTML:
+            html = max(html, (_HTML.index(media_range), _weight(parameters)))
+        if media_range in _JSON:
+            json = max(json, (_JSON.index(media_range), _weight(parameters)))
+    return html[1] > json[1]
 
 
-def _quality(accept: str, media_type: str) -> float:
-    """Return the weight of the most specific media range that fits, 0 if none does."""
-    ranges = ("*/*", media_type.partition("/")[0] + "/*", media_type)
-    best = (-1, 0.0)
-    for part in accept.lower().split(","):
-        media_range, *parameters = (piece.strip() for piece in part.split(";"))
-        if media_range in ranges:
-            best = max(best, (ranges.index(media_range), _weight(parameters)))
-    return best[1]
-
-
-def _weight(parameters: list[str]) -> float:
-    for parameter in parameters:
+def _weight(parameters: str) -> float:
+    for parameter in parameters.split(";"):
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
             try:

@@ -17,6 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 from chunkstore.http.connections import Watch, WatchedConnection
 from chunkstore.http.context import LIMITS
 from chunkstore.http.errors import Problem, problem_document
+from chunkstore.http.heads import MOST_BYTES, HeadTooLarge
 from chunkstore.limits import DEFAULT_LIMITS
 
 _logger = logging.getLogger(__name__)
@@ -46,6 +47,9 @@ class _Protocol(WatchedConnection):
 def _explain(status: HTTPStatus, error: HttpProcessingError) -> tuple[Problem, str]:
     if isinstance(error, BadHttpMethod):
         return Problem(HTTPStatus.NOT_IMPLEMENTED, "unknown-method"), "The method is unknown."
+    if isinstance(error, HeadTooLarge):
+        problem = Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header-too-large")
+        return problem, f"The head of a request can have {MOST_BYTES} bytes."
     return Problem(status, "malformed-request"), "This is not a request that HTTP allows."
 
 

@@ -20,7 +20,7 @@ from chunkstore.appending import Addition, Ending
 from chunkstore.digest import ContentCheck
 from chunkstore.errors import InconsistentLength, InvalidRequest, LengthExceeded
 from chunkstore.http.errors import UnsupportedMedia
-from chunkstore.http.headers import parse_digests
+from chunkstore.http.headers import essence_of, parse_digests
 from chunkstore.http.incoming import committed_response, read_incoming
 from chunkstore.http.streaming import read_body, refuse_any_body, refuse_encoded_body
 from chunkstore.http.uploads import (
@@ -105,7 +105,7 @@ async def head(request: web.Request) -> web.Response:
 async def patch(request: web.Request) -> web.Response:
     """Append the body to an upload (§4.4)."""
     _announce_limits(request, None)
-    if request.content_type != PARTIAL_UPLOAD and _version_of(request) != _UNTYPED_VERSION:
+    if essence_of(request) != PARTIAL_UPLOAD and _version_of(request) != _UNTYPED_VERSION:
         announce(request, Accept_Patch=f"{PARTIAL_UPLOAD}, {TUS_PATCH}")
         raise UnsupportedMedia(f"The content of PATCH is {PARTIAL_UPLOAD} here.")
     refuse_encoded_body(request)

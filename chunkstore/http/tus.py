@@ -7,7 +7,6 @@ it tells where that is, in Content-Location.
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode
 from collections.abc import AsyncIterable
 from http import HTTPStatus
@@ -24,13 +23,14 @@ from chunkstore.errors import ContentMismatch, InvalidRequest, UploadCompleted
 from chunkstore.finishing import nothing
 from chunkstore.http.context import conditions_of
 from chunkstore.http.errors import ChecksumMismatch, UnknownTusVersion, UnsupportedMedia
-from chunkstore.http.headers import parse_media_type
+from chunkstore.http.headers import essence_of, parse_media_type
 from chunkstore.http.streaming import read_body, refuse_any_body, refuse_encoded_body
 from chunkstore.http.uploads import (
     TUS_PATCH,
     announce,
     file_headers,
     parse_size,
+    parse_upload_id,
     upload_id_of,
     upload_path,
     uploads_of,
@@ -82,7 +82,7 @@ async def create(request: web.Request) -> web.Response:
     uploads = uploads_of(request)
     purpose = _purpose_of(request)
     length = _new_length_of(request, purpose.kind)
-    with_body = request.content_type == TUS_PATCH
+    with_body = essence_of(request) == TUS_PATCH
     if not with_body:
         refuse_any_body(request)
     elif purpose.kind is UploadKind.CONCATENATION:
@@ -126,7 +126,7 @@ async def head(request: web.Request) -> web.Response:
 @_in_tus
 async def patch(request: web.Request) -> web.Response:
     """Append the body to an upload."""
-    if request.content_type != TUS_PATCH:
+    if essence_of(request) != TUS_PATCH:
         raise UnsupportedMedia(f"The content of PATCH is {TUS_PATCH} here.")
     refuse_encoded_body(request)
     if "Upload-Offset" not in request.headers:
@@ -249,7 +249,7 @@ def _parts_of(request: web.Request, concat: str) -> list[str]:
         raise InvalidRequest("Upload-Concat is `partial`, or `final;` and the URLs of the parts.")
     if not all(path.startswith(root) for path in paths):
         raise InvalidRequest(f"A URL in Upload-Concat does not lie under {root}.")
-    return [path.removeprefix(root) for path in paths]
+    return [parse_upload_id(path.removeprefix(root)) for path in paths]
 
 
 def parse_metadata(header: str) -> dict[str, str]:
@@ -273,5 +273,5 @@ def parse_metadata(header: str) -> dict[str, str]:
 def _decode(field: str, encoded: str) -> bytes:
     try:
         return b64decode(encoded, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also for what is not ASCII
         raise InvalidRequest(f"{field} is not in Base64.") from error

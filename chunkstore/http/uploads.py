@@ -12,9 +12,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from chunkstore.conditional import format_etag
-from chunkstore.errors import InvalidRequest, TooLarge
+from chunkstore.errors import InvalidRequest, NotFound, TooLarge
 from chunkstore.http.context import path_of
 from chunkstore.http.errors import MethodNotPossible
+from chunkstore.http.headers import essence_of
 from chunkstore.store.uploads import ResumableUpload
 from chunkstore.uploads import Uploads
 
@@ -30,6 +31,8 @@ ANSWER_HEADERS: Final = web.RequestKey("answer_headers", dict[str, str])
 _OVERRIDABLE: Final = frozenset({"HEAD", "PATCH", "DELETE"})
 _NUMBER: Final = re.compile("[0-9]{1,30}", re.ASCII)
 _MOST: Final = 2**63 - 1
+# What secrets.token_urlsafe makes.
+_UPLOAD_ID: Final = re.compile(r"[\w-]{1,128}", re.ASCII)
 
 
 def uploads_of(request: web.Request) -> Uploads:
@@ -38,8 +41,23 @@ def uploads_of(request: web.Request) -> Uploads:
 
 
 def upload_id_of(request: web.Request) -> str:
-    """Return the upload that the URL names."""
-    return request.match_info["upload"]
+    """Return the upload that the URL names.
+
+    Raises:
+        NotFound: no upload can have such an id.
+    """
+    return parse_upload_id(request.match_info["upload"])
+
+
+def parse_upload_id(text: str) -> str:
+    """Return the id of an upload, which may or may not exist.
+
+    Raises:
+        NotFound: no upload can have such an id.
+    """
+    if not _UPLOAD_ID.fullmatch(text):
+        raise NotFound("There is no such upload.")
+    return text
 
 
 def upload_path(app: web.Application, upload_id: str) -> str:
@@ -59,7 +77,7 @@ def speaks_tus(request: web.Request) -> bool:
     Where nothing tells, a new upload is taken for one of tus, and is told what it lacks.
     """
     headers = request.headers
-    if "Tus-Resumable" in headers or request.content_type == TUS_PATCH:
+    if "Tus-Resumable" in headers or essence_of(request) == TUS_PATCH:
         return True
     marks = {"Upload-Draft-Interop-Version", "Upload-Complete"}
     return request.method == "POST" and not any(mark in headers for mark in marks)

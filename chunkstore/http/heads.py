@@ -1,0 +1,103 @@
+"""A bound on the heads of requests that one connection holds.
+
+aiohttp bounds each line and the number of lines, which together is a megabyte for each of up to 32
+requests that wait on a connection, beside the memory budget. Here they are counted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import StreamReader
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+
+MOST_BYTES: Final = 64 * 1024
+# Heads of requests that wait for the answers to those before (RFC 9112 §9.3.2).
+MOST_WAITING_BYTES: Final = 2 * MOST_BYTES
+# The colon and the line end of a field, with a space.
+_LINE_OVERHEAD: Final = 4
+
+Messages = Sequence[tuple[RawRequestMessage, StreamReader]]
+
+
+class HeadTooLarge(HttpProcessingError):
+    """The head of a request is larger than any that could be meant."""
+
+    code = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
+class BoundedParser:
+    """Stands in the place of aiohttp's parser of requests, and refuses heads that are too large.
+
+    One that is whole has at most `MOST_BYTES`. One that does not end is given up when as many have
+    come, not counting those in one piece with the end of the request before.
+    """
+
+    def __init__(self, parser: HttpRequestParser) -> None:
+        self._parser = parser
+        self._payload: StreamReader | None = None
+        self._unfinished = 0
+        self._waiting: deque[int] = deque()
+        self._failed = False
+        self.pause_reading = parser.pause_reading
+        self.set_upgraded = parser.set_upgraded
+
+    def message_consumed(self) -> None:
+        """Let the next request come: one that waited does no more."""
+        self._parser.message_consumed()
+        if self._waiting:
+            self._waiting.popleft()
+
+    def feed_data(self, data: bytes) -> tuple[Messages, bool, bytes]:
+        """Parse the next bytes; see aiohttp's `HttpParser`.
+
+        Raises:
+            HttpProcessingError: they are no request; HeadTooLarge: its head is too large.
+        """
+        messages: list[tuple[RawRequestMessage, StreamReader]] = []
+        while True:
+            # Bodies pass whole; of a head no more is parsed than it may have.
+            piece = data[:MOST_BYTES] if self._is_in_head else data
+            come, upgraded, tail = self._parse(piece)
+            messages += come
+            data = data[len(piece) :]
+            if upgraded or not data:
+                return messages, upgraded, tail + data
+
+    @property
+    def _is_in_head(self) -> bool:
+        return self._payload is None or self._payload.is_eof()
+
+    def _parse(self, piece: bytes) -> tuple[Messages, bool, bytes]:
+        if self._failed:
+            raise HeadTooLarge
+        was_in_head = self._is_in_head
+        messages, upgraded, tail = self._parser.feed_data(piece)
+        if messages:
+            self._payload = messages[-1][1]
+            self._unfinished = 0
+            self._waiting += [_size_of(message) for message, _ in messages]
+            self._refuse_large()
+        elif was_in_head:
+            self._unfinished += len(piece)
+            self._refuse_large()
+        return messages, upgraded, tail
+
+    def _refuse_large(self) -> None:
+        largest = max(self._waiting, default=0)
+        if max(largest, self._unfinished) > MOST_BYTES or sum(self._waiting) > MOST_WAITING_BYTES:
+            self._failed = True
+            raise HeadTooLarge
+
+
+def _size_of(message: RawRequestMessage) -> int:
+    fields = message.raw_headers
+    return (
+        len(message.path)
+        + sum(len(name) + len(value) for name, value in fields)
+        + _LINE_OVERHEAD * (len(fields) + 1)
+    )
