@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs
 
-from aiohttp import BadContentDispositionHeader, BodyPartReader, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
 from chunkstore.conditional import CREATE_ONLY, UNCONDITIONAL
 from chunkstore.errors import InvalidRequest, TooLarge
 from chunkstore.http.context import folder_name_of, path_of, service_of, store_of
 from chunkstore.http.errors import UnsupportedMedia
-from chunkstore.http.headers import parse_media_type
+from chunkstore.http.headers import essence_of, parse_media_type, parse_parameters
 from chunkstore.http.negotiation import prefers_html
-from chunkstore.http.streaming import BodyWaits, invite_body, read_body, refuse_encoded_body
+from chunkstore.http.streaming import read_body, refuse_encoded_body
 from chunkstore.names import FolderName, decode_path, parse_file_name
 from chunkstore.presentation import describe_committed
 from chunkstore.service import Service
@@ -26,14 +27,14 @@ from chunkstore.store.base import Commit, Committed
 
 MAX_PARTS: Final = 1000
 _MAX_FIELD_SIZE: Final = 8 * 1024
-_PIECE_SIZE: Final = 64 * 1024
-_MALFORMED: Final = (
-    ValueError,
-    AssertionError,
-    RuntimeError,
-    BadContentDispositionHeader,
-    HttpProcessingError,
-)
+# Of one part: RFC 7578 knows three header fields, of which one has a name, maybe percent-encoded.
+_MAX_HEADERS: Final = 8
+_MAX_HEADER_SIZE: Final = 4 * 1024
+# What may come that is no part's: before the first, behind the last, or heads without an end.
+_MAX_UNUSED_SIZE: Final = 64 * 1024
+# RFC 2046 §5.1.1.
+_BOUNDARY: Final = re.compile(r"[\w'()+,./:=? -]{0,69}[\w'()+,./:=?-]", re.ASCII)
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # The alternatives within quotes exclude each other, or a hostile header would take for ever. The
 # very last quote closes, also behind a backslash: browsers send backslashes as they are.
 _QUOTED: Final = r'"(?P<quoted>(?:[^"\\]|\\(?!")|\\"(?!\Z)|\\(?="\Z))*)"'
@@ -43,6 +44,7 @@ _PARAMETER: Final = re.compile(
 )
 _NO: Final = frozenset({b"", b"0", b"f", b"false", b"n", b"no", b"off"})
 _UTF_8: Final = "utf-8''"
+_UTF_8_NAMES: Final = frozenset({b"utf-8", b"utf8", b"us-ascii"})
 _BACKSLASHED: Final = re.compile(r'\\(["\\])')
 _ESCAPES: Final = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 
@@ -51,9 +53,10 @@ async def post(request: web.Request) -> web.Response:
     """Store the files of a form, or carry out the form's `delete`."""
     folder = folder_name_of(request)
     refuse_encoded_body(request)
-    if request.content_type == "multipart/form-data":
+    media_type = essence_of(request)
+    if media_type == "multipart/form-data":
         return await _upload(request, folder)
-    if request.content_type == "application/x-www-form-urlencoded":
+    if media_type == "application/x-www-form-urlencoded":
         return await _delete(request, folder)
     raise UnsupportedMedia("A form is sent as multipart/form-data; PUT takes anything.")
 
@@ -63,7 +66,6 @@ async def _upload(request: web.Request, folder: FolderName) -> web.Response:
 
     A field `overwrite` before the files lets them replace others of their name, unless it says no.
     """
-    await invite_body(request)
     service = service_of(request)
     async with AsyncExitStack() as receivers:
         commits = await _receive_files(request, folder, service, receivers)
@@ -78,55 +80,100 @@ async def _receive_files(
 ) -> list[Commit]:
     conditions = CREATE_ONLY
     commits: list[Commit] = []
-    waits = BodyWaits(request)
-    async for part in _parts(request, waits):
-        field, filename = _parse_disposition(part.headers.get("Content-Disposition", ""))
-        if filename is None:
-            value = await _read_limited(_pieces(part, waits))
-            if field == "overwrite":
-                conditions = CREATE_ONLY if value.strip().lower() in _NO else UNCONDITIONAL
-        elif filename:
-            name = parse_file_name(folder + filename)
-            receiver = await receivers.enter_async_context(service.receiving())
-            await receiver.receive(_pieces(part, waits))
-            await receiver.flush()
-            media_type = parse_media_type(part.headers.get("Content-Type"), name)
-            commits.append(receiver.commit(name, media_type, conditions))
+    async with aclosing(_events(request)) as events:
+        async for part in events:
+            assert isinstance(part, MultipartSegment)
+            head = _read_head(part)
+            field, filename = _parse_disposition(head["Content-Disposition"])
+            if filename:
+                name = parse_file_name(folder + filename)
+                media_type = parse_media_type(head.get("Content-Type"), name)
+                if media_type.lower().startswith("multipart/mixed"):
+                    # How files of one field were once sent (RFC 7578 §4.3).
+                    raise InvalidRequest("A form within a form is not taken.")
+                receiver = await receivers.enter_async_context(service.receiving())
+                await receiver.receive(_pieces(events))
+                await receiver.flush()
+                commits.append(receiver.commit(name, media_type, conditions))
+            else:
+                # A file that nobody chose has an empty name, and no content.
+                value = await _read_limited(_pieces(events))
+                if filename is None and field == "overwrite":
+                    conditions = CREATE_ONLY if value.strip().lower() in _NO else UNCONDITIONAL
+                elif filename is None and field == "_charset_":
+                    _refuse_other_charset(value)
+            # One piece can hold hundreds of parts, and others wait for the event loop.
+            await asyncio.sleep(0)
     return commits
 
 
-async def _parts(request: web.Request, waits: BodyWaits) -> AsyncIterator[BodyPartReader]:
-    with _malformed_refused():
-        reader = await request.multipart()
-    for _ in range(MAX_PARTS + 1):
-        with _malformed_refused():
-            async with waits.waiting():
-                part = await reader.next()
-        if part is None:
-            return
-        if not isinstance(part, BodyPartReader):
-            raise InvalidRequest("A form within a form is not taken.")
-        yield part
-    raise TooLarge(f"A form can have {MAX_PARTS} parts.")
+async def _events(request: web.Request) -> AsyncGenerator[MultipartSegment | bytes | None, None]:
+    """Yield each part, behind it the pieces of its content, and None where it ends.
 
-
-async def _pieces(part: BodyPartReader, waits: BodyWaits) -> AsyncIterator[bytes]:
-    while True:
-        with _malformed_refused():
-            async with waits.waiting():
-                piece = await part.read_chunk(_PIECE_SIZE)
-        if not piece:
-            return
-        yield bytes(piece)
-
-
-@contextmanager
-def _malformed_refused() -> Iterator[None]:
-    """Turn what aiohttp says of a malformed form, in several ways, into a refusal."""
+    Raises:
+        InvalidRequest: the body is no form; TooLarge: it has more parts or headers than it may.
+    """
+    parser = PushMultipartParser(
+        _boundary_of(request),
+        max_header_size=_MAX_HEADER_SIZE,
+        max_header_count=_MAX_HEADERS,
+        max_segment_count=MAX_PARTS,
+    )
+    unused = 0
     try:
-        yield
-    except _MALFORMED as error:
+        async for piece in read_body(request):
+            unused += len(piece)
+            for event in parser.parse(piece):
+                unused = 0
+                yield event
+            if unused > _MAX_UNUSED_SIZE:
+                raise InvalidRequest("The form has much in it that belongs to no part.")
+        parser.close()
+    except ParserLimitReached as error:
+        raise TooLarge(
+            f"A form can have {MAX_PARTS} parts, each with {_MAX_HEADERS} header fields of"
+            f" {_MAX_HEADER_SIZE} bytes."
+        ) from error
+    except MultipartError as error:
         raise InvalidRequest("The form is malformed.") from error
+
+
+def _boundary_of(request: web.Request) -> str:
+    boundary = parse_parameters(request.headers["Content-Type"]).get("boundary", "")
+    if not _BOUNDARY.fullmatch(boundary):
+        raise InvalidRequest("The form's Content-Type has no boundary that could be one.")
+    return boundary
+
+
+async def _pieces(
+    events: AsyncIterator[MultipartSegment | bytes | None],
+) -> AsyncIterator[bytes]:
+    """Yield the content of the part that `events` has just yielded."""
+    async for event in events:
+        if event is None:
+            return
+        assert isinstance(event, bytes)
+        yield event
+
+
+def _read_head(part: MultipartSegment) -> dict[str, str]:
+    """Return a part's header fields, which the parser has given their usual spelling.
+
+    Raises:
+        InvalidRequest: a field comes twice, or has what no field can have.
+    """
+    fields: dict[str, str] = {}
+    for name, value in part.headerlist:
+        if name in fields or _CONTROL_CHARACTERS.search(value):
+            raise InvalidRequest(f"A part of the form has a malformed {name}.")
+        fields[name] = value
+    return fields
+
+
+def _refuse_other_charset(value: bytes) -> None:
+    """Refuse a form whose names are not in UTF-8 (RFC 7578 §4.6)."""
+    if value.strip().lower() not in _UTF_8_NAMES:
+        raise InvalidRequest("A form is taken in UTF-8 only.")
 
 
 async def _read_limited(pieces: AsyncIterator[bytes]) -> bytes:

