@@ -27,7 +27,12 @@ pytest.register_assert_rewrite(
     "tests.crash.inspection",
 )
 
-pytest_plugins = ["tests.crash.options", "tests.clients.options", "tests.store.options"]
+pytest_plugins = [
+    "tests.crash.options",
+    "tests.clients.options",
+    "tests.http.options",
+    "tests.store.options",
+]
 
 BACKENDS = ["sqlite", "postgres"]
 on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)

@@ -12,7 +12,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _RequestHandler
 
 from chunkstore.http.connections import Watch, WatchedConnection
 from chunkstore.http.context import LIMITS
@@ -60,13 +60,30 @@ class _Server(Watch):
         return _Protocol(self, loop=self._loop, **self._kwargs)
 
 
+def _expecting_text(handler: _RequestHandler) -> _RequestHandler:
+    """Return what refuses an Expect that is no text before a route is looked for.
+
+    Where there is none, aiohttp answers an Expect by itself, in UTF-8, and fails at such a value.
+    """
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get("Expect", "").isascii():
+            return await handler(request)
+        problem = Problem(HTTPStatus.EXPECTATION_FAILED, "unknown-expectation")
+        response = problem_document(problem, "Only 100-continue can be expected.")
+        response.force_close()
+        return response
+
+    return handle
+
+
 class ProblemRunner(web.AppRunner):
     """Runs an application so that every error is a problem document, within its limits."""
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         return _Server(
-            server.request_handler,
+            _expecting_text(server.request_handler),
             limits=self.app.get(LIMITS, DEFAULT_LIMITS),
             request_factory=server.request_factory,
             handler_cancellation=server.handler_cancellation,

@@ -33,6 +33,7 @@ class Answer:
     status: int
     headers: Message
     body: bytes
+    version: str = "HTTP/1.1"
 
     def json(self) -> Any:  # noqa: ANN401 - it is what the server sent
         """Return the body as the JSON it must be."""
@@ -67,7 +68,8 @@ class Connection:
             version, status, *_ = head.readline().decode().split(" ")
             assert version in ("HTTP/1.1", "HTTP/1.0")
             headers = parse_headers(head)
-            return Answer(int(status), headers, await self._body(int(status), headers, method))
+            body = await self._body(int(status), headers, method)
+            return Answer(int(status), headers, body, version)
 
     async def receive_some(self, size: int) -> bytes:
         """Return the next `size` bytes, whatever they are."""

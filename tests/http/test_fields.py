@@ -146,6 +146,15 @@ async def test_field_that_is_too_long_is_refused(shared: Client, field: str) -> 
 
 
 @on_shared_server
+@pytest.mark.parametrize(("method", "target"), [("OPTIONS", "*"), ("CONNECT", "a:1"), ("GET", "/")])
+async def test_expectation_that_is_no_text(shared: Client, method: str, target: str) -> None:
+    # To some targets no route leads; aiohttp answers by itself then.
+    answer = await raw.ask(shared, raw.request(method, target, b"Expect: \xff"))
+    assert answer.status == 417
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@on_shared_server
 async def test_other_fields_are_nobodys_business(shared: Client) -> None:
     # Cookies, for one, are for all servers of a host.
     lines = [
