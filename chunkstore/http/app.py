@@ -70,6 +70,7 @@ def create_app(
     app[ORIGINS] = frozenset(cors_origins)
     app[SERVICE] = Service(store, MemoryBudget(memory), max_file_size=max_file_size)
     app[LIMITS] = limits
+    app[forms.PARTS] = forms.PartCount(memory)
     _serve_uploads(
         app,
         Uploads(app[SERVICE], expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished),

@@ -87,6 +87,10 @@ class UnknownTusVersion(errors.InvalidRequest):
     """Tus-Resumable must be 1.0.0 here."""
 
 
+class Busy(errors.ChunkstoreError):
+    """Others take all that there is of this at the moment; try again."""
+
+
 # The first class that fits decides, so subclasses stand before what they derive from.
 PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.InvalidName: Problem(HTTPStatus.BAD_REQUEST, "invalid-name"),
@@ -122,6 +126,7 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     ),
     errors.TooMuchUnfinished: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "too-much-unfinished"),
     errors.StoreFull: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "store-full"),
+    Busy: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "busy"),
     errors.StoreUnavailable: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable"),
     errors.StoreDamaged: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-damaged"),
     errors.StoreError: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-error"),
@@ -205,7 +210,7 @@ def problem_response(
 
 def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError) -> web.Response:
     problem = next((PROBLEMS[kind] for kind in PROBLEMS if isinstance(error, kind)), _INTERNAL)
-    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Busy):
         _logger.error("%s %s: %s", request.method, request.rel_url, error, exc_info=error)
         _refuse_after_start(request)
     members = {}

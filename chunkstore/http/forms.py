@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs
@@ -16,7 +16,7 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from chunkstore.conditional import CREATE_ONLY, UNCONDITIONAL
 from chunkstore.errors import InvalidRequest, TooLarge
 from chunkstore.http.context import folder_name_of, path_of, service_of, store_of
-from chunkstore.http.errors import UnsupportedMedia
+from chunkstore.http.errors import Busy, UnsupportedMedia
 from chunkstore.http.headers import essence_of, parse_media_type, parse_parameters
 from chunkstore.http.negotiation import prefers_html
 from chunkstore.http.streaming import read_body, refuse_encoded_body
@@ -26,6 +26,7 @@ from chunkstore.service import Service
 from chunkstore.store.base import Commit, Committed
 
 MAX_PARTS: Final = 1000
+_PART_MEMORY: Final = 8 * 1024
 _MAX_FIELD_SIZE: Final = 8 * 1024
 # Of one part: RFC 7578 knows three header fields, of which one has a name, maybe percent-encoded.
 _MAX_HEADERS: Final = 8
@@ -47,6 +48,36 @@ _UTF_8: Final = "utf-8''"
 _UTF_8_NAMES: Final = frozenset({b"utf-8", b"utf8", b"us-ascii"})
 _BACKSLASHED: Final = re.compile(r'\\(["\\])')
 _ESCAPES: Final = {"%22": '"', "%0D": "\r", "%0A": "\n"}
+
+
+class PartCount:
+    """The files of all forms that wait for the end of theirs: their parts, of at most `most`.
+
+    Each has up to 8 KiB in memory until then, however small it is. They have a quarter of what
+    contents may have, though enough for one form.
+    """
+
+    def __init__(self, memory: int) -> None:
+        self.most = max(MAX_PARTS, memory // 4 // _PART_MEMORY)
+        self._count = 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Count one within the context.
+
+        Raises:
+            Busy: there are as many as there may be.
+        """
+        if self._count >= self.most:
+            raise Busy("Other forms with many files are on their way; try again, or use PUT.")
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+
+
+PARTS: Final = web.AppKey("parts", PartCount)
 
 
 async def post(request: web.Request) -> web.Response:
@@ -91,6 +122,7 @@ async def _receive_files(
                 if media_type.lower().startswith("multipart/mixed"):
                     # How files of one field were once sent (RFC 7578 §4.3).
                     raise InvalidRequest("A form within a form is not taken.")
+                receivers.enter_context(request.app[PARTS].one_more())
                 receiver = await receivers.enter_async_context(service.receiving())
                 await receiver.receive(_pieces(events))
                 await receiver.flush()

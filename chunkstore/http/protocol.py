@@ -35,6 +35,9 @@ class _Protocol(WatchedConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):
+            # The client is gone, as the log says already; aiohttp would log a traceback as well.
+            raise exc
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         _logger.info("No HTTP request from %s: %s", request.remote, type(exc).__name__)

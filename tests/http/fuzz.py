@@ -20,6 +20,7 @@ _FORM: Final = b"multipart/form-data; boundary="
 _BOUNDARY: Final = b"----WebKitFormBoundary"
 # How often something is done that seldom gets far.
 _SOME: Final = 0.3
+_SELDOM: Final = 0.03
 _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 _METHODS: Final = (
     *("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "COPY", "MOVE", "MKCOL"),
@@ -94,6 +95,10 @@ class Fuzz:
     def request(self) -> Request:
         """Return the next request."""
         return self._random.choice(self._kinds)()
+
+    def breaks_off(self) -> bool:
+        """Whether the client goes away in the middle of a request."""
+        return self._random.random() < _SELDOM
 
     def octets(self, most: int) -> bytes:
         """Return bytes for the value of a field: any, or a few atoms again and again."""

@@ -11,6 +11,7 @@ from tests.http import raw
 from tests.http.conftest import Serve
 from tests.http.steps import (
     BROWSER,
+    MIB,
     Client,
     names,
     on_shared_server,
@@ -463,6 +464,27 @@ async def test_largest_number_of_parts(client: Client) -> None:
     assert answer.status == 413
     assert answer.json()["type"].endswith(":too-large")
     assert await names(client) == ["a"]
+
+
+async def test_files_that_wait_for_the_end_of_their_form_are_bounded(serve: Serve) -> None:
+    client = await serve(memory=MIB)
+    many = b"".join(file(f"{number}", b"") for number in range(1000))
+    async with raw.connect(client) as connection:
+        length = f"Content-Length: {len(many) + 1}"
+        await connection.send(raw.request("POST", "/files/", TYPE, length, body=many))
+
+        async def others_are_refused() -> bool:
+            return (await post(client, "a/", file("a") + END)).status == 503
+
+        await wait_until(others_are_refused)
+        answer = await post(client, "b/", file("a") + END)
+        assert answer.headers["Retry-After"]
+        assert answer.json()["type"] == "urn:chunkstore:problem:busy"
+
+    async def others_are_taken() -> bool:
+        return (await post(client, "b/", OVERWRITE + file("a") + END)).status < 300
+
+    await wait_until(others_are_taken)
 
 
 async def test_file_that_is_too_large(serve: Serve) -> None:

@@ -105,6 +105,9 @@ async def send_some(fuzz: Fuzz, server: raw.Server, run: Run) -> None:
         for _ in range(20):
             request = fuzz.request()
             try:
+                if fuzz.breaks_off():
+                    await connection.send(request.octets[: len(request.octets) // 2])
+                    return
                 await connection.send(request.octets)
                 answer = await connection.receive(request.method)
                 while answer.status < 200:
