@@ -131,6 +131,8 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.StoreDamaged: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-damaged"),
     errors.StoreError: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-error"),
 }
+# What anybody can bring about: not to be told in the log with a traceback each.
+_NO_FAILURES: Final = (ElsewhereDestination, Busy, errors.StoreFull)
 _INTERNAL: Final = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error")
 
 
@@ -210,8 +212,11 @@ def problem_response(
 
 def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError) -> web.Response:
     problem = next((PROBLEMS[kind] for kind in PROBLEMS if isinstance(error, kind)), _INTERNAL)
-    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Busy):
-        _logger.error("%s %s: %s", request.method, request.rel_url, error, exc_info=error)
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if isinstance(error, _NO_FAILURES):
+            _logger.info("%s %s: %s", request.method, request.rel_url, error)
+        else:
+            _logger.error("%s %s: %s", request.method, request.rel_url, error, exc_info=error)
         _refuse_after_start(request)
     members = {}
     if isinstance(error, errors.OffsetMismatch):

@@ -14,6 +14,7 @@ from typing import Final
 from aiohttp import StreamReader
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+from aiohttp.web import RequestPayloadError
 
 MOST_BYTES: Final = 64 * 1024
 # Heads of requests that wait for the answers to those before (RFC 9112 §9.3.2).
@@ -34,12 +35,13 @@ class BoundedParser:
     """Stands in the place of aiohttp's parser of requests, and refuses heads that are too large.
 
     One that is whole has at most `MOST_BYTES`. One that does not end is given up when as many have
-    come, not counting those in one piece with the end of the request before.
+    come, not counting those in one piece with the end of the request before. So are trailers.
     """
 
     def __init__(self, parser: HttpRequestParser) -> None:
         self._parser = parser
         self._payload: StreamReader | None = None
+        self._body_size = 0
         self._unfinished = 0
         self._waiting: deque[int] = deque()
         self._failed = False
@@ -75,22 +77,27 @@ class BoundedParser:
     def _parse(self, piece: bytes) -> tuple[Messages, bool, bytes]:
         if self._failed:
             raise HeadTooLarge
-        was_in_head = self._is_in_head
         messages, upgraded, tail = self._parser.feed_data(piece)
         if messages:
             self._payload = messages[-1][1]
             self._unfinished = 0
             self._waiting += [_size_of(message) for message, _ in messages]
             self._refuse_large()
-        elif was_in_head:
+        elif self._payload is not None and self._payload.total_bytes > self._body_size:
+            self._unfinished = 0
+        else:
+            # A head, or trailers behind a body (RFC 9112 §7.1.2), which aiohttp keeps as well.
             self._unfinished += len(piece)
             self._refuse_large()
+        self._body_size = 0 if self._payload is None else self._payload.total_bytes
         return messages, upgraded, tail
 
     def _refuse_large(self) -> None:
         largest = max(self._waiting, default=0)
         if max(largest, self._unfinished) > MOST_BYTES or sum(self._waiting) > MOST_WAITING_BYTES:
             self._failed = True
+            if not self._is_in_head and self._payload is not None:
+                self._payload.set_exception(RequestPayloadError("too many trailers"))
             raise HeadTooLarge
 
 

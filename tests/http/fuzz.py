@@ -78,6 +78,7 @@ class Fuzz:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._kinds: Sequence[Callable[[], Request]] = (
+            self.file,
             self.any_fields,
             self.any_fields,
             self.one_long_field,
@@ -112,6 +113,11 @@ class Fuzz:
         octets = (begin + octets)[:most].translate(None, b"\r\n\0")
         # Else a parser of HTTP refuses the most before anything else sees it.
         return octets if self._random.random() < _SOME else octets.translate(None, _CONTROLS)
+
+    def file(self) -> Request:
+        """A file as there should be one, for other requests to find."""
+        path = self._random.choice(("/files/a", "/files/b/c"))
+        return self._send("PUT", path, (), b"x" * self._size(9000))
 
     def any_fields(self) -> Request:
         """A few fields, some as they should be, others anything, anywhere."""
@@ -179,12 +185,14 @@ class Fuzz:
         return self._send("POST", "/uploads", lines)
 
     def tiny_chunks(self) -> Request:
-        """A body in chunks of one byte (RFC 9112 §7.1)."""
+        """A body in chunks of one byte, maybe with trailers (RFC 9112 §7.1)."""
         method, path = self._random.choice((("PUT", "/files/tiny"), ("POST", "/files/")))
         lines = [b"Content-Type: " + _FORM + _BOUNDARY, b"Transfer-Encoding: chunked"]
         head = raw.request(method, path, *lines, host="localhost")
         count = self._random.choice((1, 100, 2000))
-        return Request(method, head + raw.chunked(*[b"x"] * count) + raw.LAST_CHUNK)
+        trailer = self._line("X-Any", self.octets(_LINE)) + b"\r\n"
+        end = b"0\r\n" + trailer * self._random.choice((0, 0, 1, 9)) + b"\r\n"
+        return Request(method, head + raw.chunked(*[b"x"] * count) + end)
 
     def nonsense(self) -> Request:
         """What may be no request at all."""

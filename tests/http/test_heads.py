@@ -62,6 +62,21 @@ async def test_later_head_is_refused_too(shared: Client, name: str, behind: str)
 
 
 @on_shared_server
+async def test_trailers_are_bounded(shared: Client, name: str) -> None:
+    lines = "".join(f"X-{number}: {'x' * LINE}\r\n" for number in range(100)).encode()
+    async with raw.connect(shared) as connection:
+        await connection.send(
+            raw.request(
+                "PUT", f"/files/{name}", "Transfer-Encoding: chunked", body=raw.chunked(b"x")
+            )
+        )
+        await connection.send(b"0\r\n" + lines[: MOST_BYTES + LINE])
+        await connection.send(lines[MOST_BYTES + LINE :])
+        assert (await connection.receive()).status == 400
+    assert (await shared.get(f"/files/{name}")).status == 404
+
+
+@on_shared_server
 async def test_body_is_no_head(shared: Client, name: str) -> None:
     for lines, body in (
         (("Content-Length: 3000000",), bytes(3_000_000)),
