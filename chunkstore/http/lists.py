@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
@@ -21,12 +22,13 @@ MAX_LIMIT: Final = 1000
 # A page is there at once, however long the list is.
 _PAGE_LIMIT: Final = 200
 _NUMBER: Final = re.compile("[0-9]{1,9}")
+_MAX_QUERY_FIELDS: Final = 100
 
 
 async def get(request: web.Request) -> web.Response:
     """Answer GET and HEAD of a folder: one level of it, unless `delimiter` says otherwise."""
     folder = folder_name_of(request)
-    query = request.query
+    query = _query_of(request)
     html = prefers_html(request)
     limit = _limit_of(query.get("limit"), default=_PAGE_LIMIT if html else MAX_LIMIT)
     _refuse_long(query)
@@ -39,13 +41,29 @@ async def get(request: web.Request) -> web.Response:
     if not listing.files and not listing.folders:
         await _require_folder(request, folder)
     response = (
-        _page(request, folder, listing) if html else web.json_response(describe_listing(listing))
+        _page(request, folder, listing, query.get("prefix", ""))
+        if html
+        else web.json_response(describe_listing(listing))
     )
     response.headers["Vary"] = "Accept"
     response.headers["Cache-Control"] = "no-cache"
     if listing.next is not None:
         response.headers["Link"] = f'<{_next_url(request, listing.next)}>; rel="next"'
     return response
+
+
+def _query_of(request: web.Request) -> dict[str, str]:
+    """Return the query; of what comes twice, the first."""
+    try:
+        pairs = parse_qsl(
+            request.rel_url.raw_query_string,
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_MAX_QUERY_FIELDS,
+        )
+    except ValueError as error:
+        raise InvalidRequest("The query is not UTF-8, or has too many fields.") from error
+    return dict(reversed(pairs))
 
 
 def _refuse_long(query: Mapping[str, str]) -> None:
@@ -71,13 +89,13 @@ def _next_url(request: web.Request, after: str) -> str:
     return str(request.rel_url.update_query(after=after))
 
 
-def _page(request: web.Request, folder: FolderName, listing: Listing) -> web.Response:
+def _page(request: web.Request, folder: FolderName, listing: Listing, prefix: str) -> web.Response:
     context = {
         "folder": folder,
         "ancestors": [*ancestors(folder), folder] if folder != ROOT else [],
         "listing": listing,
         "limit": _PAGE_LIMIT,
-        "prefix": request.query.get("prefix", ""),
+        "prefix": prefix,
         "next_url": None if listing.next is None else _next_url(request, listing.next),
         "root_url": names_root(request.app),
         "url_of": lambda name: path_of(request.app, name),

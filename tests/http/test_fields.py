@@ -155,6 +155,16 @@ async def test_expectation_that_is_no_text(shared: Client, method: str, target: 
 
 
 @on_shared_server
+@pytest.mark.parametrize(
+    "query", ["prefix=%ff", "after=%ED%A0%80", "a=%c3", "&".join(["a=b"] * 101)]
+)
+async def test_query_that_is_no_text_is_refused(shared: Client, query: str) -> None:
+    answer = await raw.ask(shared, raw.request("GET", f"/files/?{query}"))
+    assert answer.status == 400
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@on_shared_server
 async def test_other_fields_are_nobodys_business(shared: Client) -> None:
     # Cookies, for one, are for all servers of a host.
     lines = [
