@@ -55,6 +55,8 @@ MOST_BYTES: Final = {
     "Upload-Offset": _SHORT,
     "X-HTTP-Method-Override": _SHORT,
 }
+# RFC 9110 §13.1.3 to §13.1.5: these are ignored where they are malformed, in whichever way.
+IGNORED_IF_MALFORMED: Final = frozenset({"if-modified-since", "if-range", "if-unmodified-since"})
 _MOST_BYTES: Final = {field.lower(): most for field, most in MOST_BYTES.items()}
 
 
@@ -73,16 +75,18 @@ async def field_middleware(request: web.Request, handler: Handler) -> web.Stream
         name = field.lower()
         most = _MOST_BYTES.get(name)
         if most is not None:
-            size = sizes[name] = sizes.get(name, 0) + _size(field, value)
+            size = sizes[name] = sizes.get(name, 0) + _size(name, value)
             if size > most:
                 raise FieldTooLarge(f"{field} can have {most} bytes here.")
     return await handler(request)
 
 
-def _size(field: str, value: str) -> int:
+def _size(name: str, value: str) -> int:
     if value.isascii():
         return len(value)
+    if name in IGNORED_IF_MALFORMED:
+        return len(value.encode(errors="surrogateescape"))
     try:
         return len(value.encode())
     except UnicodeEncodeError as error:
-        raise InvalidRequest(f"{field} is not UTF-8.") from error
+        raise InvalidRequest(f"{name.title()} is not UTF-8.") from error

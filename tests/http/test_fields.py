@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import chunkstore.http
 from chunkstore.http import fields as gate
-from chunkstore.http.fields import MOST_BYTES
+from chunkstore.http.fields import IGNORED_IF_MALFORMED, MOST_BYTES
 from tests.http import raw
 from tests.http.steps import BROWSER, Client, on_shared_server
 
@@ -92,7 +92,9 @@ async def final_answer(server: raw.Server, octets: bytes, method: str) -> raw.An
 
 
 @on_shared_server
-@pytest.mark.parametrize("field", sorted(MOST_BYTES))
+@pytest.mark.parametrize(
+    "field", sorted(field for field in MOST_BYTES if field.lower() not in IGNORED_IF_MALFORMED)
+)
 async def test_field_that_is_not_utf8_is_refused(shared: Client, field: str) -> None:
     for octets in (b"\xff", b"a\xc3", b"\xed\xa0\x80"):
         request = raw.request("GET", "/files/", field.encode() + b": " + octets)

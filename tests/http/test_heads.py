@@ -120,7 +120,8 @@ async def test_heads_that_wait_are_bounded_together() -> None:
 
 @settings(deadline=None)
 @given(
-    sizes=st.lists(st.integers(0, MOST_BYTES - LINE), max_size=4),
+    # All of them may come in one piece, and wait.
+    sizes=st.lists(st.integers(0, MOST_WAITING_BYTES // 4 - LINE), max_size=4),
     bodies=st.lists(st.integers(0, 300_000), min_size=4, max_size=4),
     cuts=st.lists(st.integers(1, 400_000), max_size=8),
 )
