@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from chunkstore.collect import collect_all, format_collected
-from chunkstore.copying import CopiedFile, copy_files
-from chunkstore.errors import InvalidRequest, StoreInUse
+from chunkstore.copying import CopiedFile, NotCopied, copy_files
+from chunkstore.errors import ChunkstoreError, InvalidRequest, StoreInUse, StoreUnusable
 from chunkstore.export import export_tree
 from chunkstore.imports import import_tree, scan_tree
 from chunkstore.memory import DEFAULT_MEMORY, MemoryBudget
@@ -25,7 +25,7 @@ from chunkstore.running import run
 from chunkstore.scrub import format_damage, format_report, scrub_all
 from chunkstore.service import Service
 from chunkstore.store.base import Committed, File, Store
-from chunkstore.store.open import create_distributed_store, open_store
+from chunkstore.store.open import create_distributed_store, describe_location, open_store
 from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
 from chunkstore.units import format_size
 
@@ -206,18 +206,22 @@ def copy_command(source: str, destination: str) -> None:
     """Copy all files from the store SOURCE to the store DESTINATION: paths or postgresql:// URLs.
 
     What DESTINATION has already is not sent again, so a copy that was interrupted goes on. Other
-    files of it stay, those of the same names are replaced. SOURCE may be served meanwhile.
+    files of it stay, those of the same names are replaced. SOURCE may be served meanwhile. A file
+    that is damaged, or whose name is a folder's in DESTINATION, is named and left out; then the
+    exit status is 1.
     """
-    files, size, new_chunks, new_size = run(_copy(source, destination), destination)
+    files, size, new_chunks, new_size, failed = run(_copy(source, destination), destination)
     click.echo(
         f"Copied {files:,} files, {format_size(size)}: {new_chunks:,} new chunks,"
         f" {format_size(new_size)}."
     )
+    if failed:
+        sys.exit(f"chunkstore: {failed:,} names were not copied.")
 
 
-async def _copy(source: str, destination: str) -> tuple[int, int, int, int]:
-    files = size = new_chunks = new_size = 0
-    async with _opened(source, read_only=True) as one, _opened(destination) as other:
+async def _copy(source: str, destination: str) -> tuple[int, int, int, int, int]:
+    files = size = new_chunks = new_size = failed = 0
+    async with _opened_source(source) as one, _opened(destination) as other:
         with _progress("Copying", (await one.stats()).logical_size) as bar:
 
             def show(copied: CopiedFile) -> None:
@@ -228,8 +232,26 @@ async def _copy(source: str, destination: str) -> tuple[int, int, int, int]:
                 new_chunks += copied.new_chunks
                 new_size += copied.new_size
 
-            await copy_files(_service(one), _service(other), show)
-    return files, size, new_chunks, new_size
+            def tell(failure: NotCopied) -> None:
+                nonlocal failed
+                failed += 1
+                click.echo(f"{failure.name!r} was not copied: {failure.error}", err=True)
+
+            await copy_files(_service(one), _service(other), show, tell)
+    return files, size, new_chunks, new_size, failed
+
+
+@asynccontextmanager
+async def _opened_source(db: str) -> AsyncIterator[Store]:
+    """Open a store that is not the one which `run` names when it cannot be opened."""
+    try:
+        store = await open_store(db, read_only=True)
+    except StoreUnusable as error:
+        raise ChunkstoreError(f"cannot open {describe_location(db)}: {error}") from error
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 @click.command(context_settings=SETTINGS)

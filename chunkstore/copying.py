@@ -8,8 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-from chunkstore.errors import AlreadyExists, StoreDamaged
-from chunkstore.names import ROOT, FolderName, ancestors
+from chunkstore.errors import AlreadyExists, ChunkstoreError, NameConflict, StoreDamaged
+from chunkstore.names import ROOT, FileName, FolderName, ancestors
 from chunkstore.service import Service
 from chunkstore.store.base import File
 from chunkstore.walking import walk
@@ -27,8 +27,19 @@ class CopiedFile:
     new_size: int
 
 
+@dataclass(frozen=True, slots=True)
+class NotCopied:
+    """A file or folder that could not be copied, and why."""
+
+    name: FileName | FolderName
+    error: ChunkstoreError
+
+
 async def copy_files(
-    source: Service, target: Service, on_file: Callable[[CopiedFile], object]
+    source: Service,
+    target: Service,
+    on_file: Callable[[CopiedFile], object],
+    on_failure: Callable[[NotCopied], object],
 ) -> None:
     """Put all files and folders of `source` into `target`; tell `on_file` of each file.
 
@@ -36,35 +47,61 @@ async def copy_files(
     is left as it is and not read, so a copy that was interrupted goes on; another content is
     replaced. Only chunks that it lacks are sent to it. The two do not share a memory budget.
 
+    `on_failure` is told of each file that is damaged in `source`, and of each name that cannot be
+    in `target` because a file has a folder's name there, or the other way round; all others are
+    copied.
+
     Raises:
-        NameConflict: a file has a folder's name there, or the other way round.
-        StoreDamaged: a content is damaged in `source`.
+        StoreError: one of the stores failed as a whole.
     """
-    async with aclosing(walk(source.store, ROOT)) as entries:
-        turn = asyncio.Lock()
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(_WORKERS):
-                workers.create_task(_copy_some(source, target, entries, turn, on_file))
+    try:
+        async with aclosing(walk(source.store, ROOT)) as entries:
+            copying = _Copying(source, target, entries, on_file, on_failure)
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(_WORKERS):
+                    workers.create_task(copying.copy_some())
+    except* ChunkstoreError as errors:
+        raise errors.exceptions[0] from None
 
 
-async def _copy_some(
-    source: Service,
-    target: Service,
-    entries: AsyncGenerator[File | FolderName, None],
-    turn: asyncio.Lock,
-    on_file: Callable[[CopiedFile], object],
-) -> None:
-    while True:
-        async with turn:
-            entry = await anext(entries, None)
-        if entry is None:
-            return
+class _Copying:
+    """One copy of all files, which several workers share."""
+
+    def __init__(
+        self,
+        source: Service,
+        target: Service,
+        entries: AsyncGenerator[File | FolderName, None],
+        on_file: Callable[[CopiedFile], object],
+        on_failure: Callable[[NotCopied], object],
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._entries = entries
+        self._turn = asyncio.Lock()
+        self._on_file = on_file
+        self._on_failure = on_failure
+
+    async def copy_some(self) -> None:
+        """Copy what no other worker does, until there is nothing left."""
+        while True:
+            async with self._turn:
+                entry = await anext(self._entries, None)
+            if entry is None:
+                return
+            try:
+                await self._copy(entry)
+            except (StoreDamaged, NameConflict, AlreadyExists) as error:
+                name = entry.name if isinstance(entry, File) else entry
+                self._on_failure(NotCopied(name, error))
+
+    async def _copy(self, entry: File | FolderName) -> None:
         if isinstance(entry, File):
-            copied = await _copy_file(source, target, entry)
+            copied = await _copy_file(self._source, self._target, entry)
             if copied is not None:
-                on_file(copied)
+                self._on_file(copied)
         else:
-            await _copy_folder(source, target, entry)
+            await _copy_folder(self._source, self._target, entry)
 
 
 async def _copy_file(source: Service, target: Service, listed: File) -> CopiedFile | None:
@@ -81,7 +118,7 @@ async def _copy_file(source: Service, target: Service, listed: File) -> CopiedFi
             # A server beside this process may have replaced the file and collected the content.
             now = await source.store.find_file(file.name)
             if now is not None and now.manifest == file.manifest:
-                raise StoreDamaged(f"{file.name!r} is damaged and was not copied.") from error
+                raise StoreDamaged("It is damaged; put the same content again there.") from error
     return await _copy_file(source, target, listed)
 
 

@@ -70,3 +70,38 @@ def test_import_and_export(tmp_path: Path) -> None:
 def test_export_of_what_is_not_there(tmp_path: Path) -> None:
     fails_with_one_line(run_command(tmp_path, "export", "out"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_names_what_is_damaged_or_in_the_way_and_goes_on(tmp_path: Path) -> None:
+    with served(tmp_path, "--db", "a.db") as server:
+        for name in ("bad", "b/bad", "x/in", "b/good", "good"):
+            put(server, name, name.encode())
+    with served(tmp_path, "--db", "b.db") as server:
+        put(server, "x", b"a file where a folder is")
+    with closing(sqlite3.connect(tmp_path / "a.db")) as db, db:
+        db.execute(
+            "UPDATE chunk_data SET bytes = X'00' WHERE bytes IN (CAST('bad' AS BLOB),"
+            " CAST('b/bad' AS BLOB))"
+        )
+    shown = run_command(tmp_path, "copy", "a.db", "b.db")
+    assert shown.returncode == 1
+    assert shown.stdout == "Copied 2 files, 10 bytes: 2 new chunks, 10 bytes.\n"
+    *named, last = shown.stderr.splitlines()
+    assert sorted(line.partition(" was not copied: ")[0] for line in named) == [
+        "'b/bad'",
+        "'bad'",
+        "'x/in'",
+    ]
+    assert last == "chunkstore: 3 names were not copied."
+    with served(tmp_path, "--db", "b.db") as server:
+        assert get(server, "good") == b"good"
+        assert get(server, "b/good") == b"b/good"
+
+
+def test_a_copy_blames_the_store_that_cannot_be_opened(tmp_path: Path) -> None:
+    line = fails_with_one_line(run_command(tmp_path, "copy", "none.db", "b.db"))
+    assert "cannot open none.db: There is no such file." in line
+    assert list(tmp_path.iterdir()) == []
+    assert run_command(tmp_path, "init", "--db", "a.db").returncode == 0
+    line = fails_with_one_line(run_command(tmp_path, "copy", "a.db", "none/b.db"))
+    assert "cannot open none/b.db: " in line
