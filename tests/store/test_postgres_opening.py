@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from chunkstore.collect import collect_all
 from chunkstore.errors import NewerSchema, NotAStore, StoreUnusable
 from chunkstore.store.postgres import presence, schema
 from chunkstore.store.postgres.connection import Database
@@ -30,22 +32,61 @@ async def test_many_servers_start_on_an_empty_database(postgres: Cluster) -> Non
 
 @on_postgres
 async def test_migrations_run_once_however_many_servers_start(backend: Backend, rows: Rows) -> None:
-    migrations = {1: "CREATE TABLE migrated (a integer); INSERT INTO migrated VALUES (1)"}
+    current = schema.SCHEMA_VERSION
+    migrations = {current: "CREATE TABLE migrated (a integer); INSERT INTO migrated VALUES (1)"}
     databases = [await Database.open(backend.location, connections=1) for _ in range(4)]
     await schema.prepare(databases[0])
     try:
         await asyncio.gather(
-            *(schema.prepare(one, target=2, migrations=migrations) for one in databases)
+            *(schema.prepare(one, target=current + 1, migrations=migrations) for one in databases)
         )
         assert await rows.fetch("SELECT a FROM migrated") == [(1,)]
-        assert await rows.fetch("SELECT value FROM setting WHERE name = 'schema'") == [("2",)]
+        assert await rows.fetch("SELECT value FROM setting WHERE name = 'schema'") == [
+            (str(current + 1),)
+        ]
         with pytest.raises(NewerSchema):
             await PostgresStore.open(backend.location)
     finally:
         for database in databases:
             await database.close()
         await rows.fetch("DROP TABLE IF EXISTS migrated")
-        await rows.fetch("UPDATE setting SET value = '1' WHERE name = 'schema'")
+        await rows.fetch("UPDATE setting SET value = $1 WHERE name = 'schema'", str(current))
+
+
+_OLD = Path(__file__).with_name("schemas") / "postgres-1.sql"
+# What makes a schema: columns, indexes, constraints and functions.
+_SCHEMA = """
+SELECT format('%s %s %s %s %s', table_name, column_name, data_type, is_nullable, column_default)
+    FROM information_schema.columns WHERE table_schema = 'public'
+UNION SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION SELECT format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+ORDER BY 1
+"""
+
+
+async def test_an_old_store_is_migrated_and_no_other_than_a_new_one(postgres: Cluster) -> None:
+    url = postgres.create_database("old")
+    postgres.sql(
+        _OLD.read_text(),
+        "INSERT INTO setting VALUES ('schema', '1'), ('chunk_size', '4096')",
+        # A folder that was left behind, and one in which there is a file.
+        "INSERT INTO entry (path) VALUES ('a'), ('a/b'), ('c')",
+        "INSERT INTO manifest VALUES (1, decode(repeat('00', 32), 'hex'), 0, 4096, NULL, 0, NULL)",
+        "INSERT INTO entry (path, manifest, digest, size, chunk_size, media_type)"
+        " SELECT 'c/d', id, digest, size, chunk_size, 'x/y' FROM manifest",
+        database="old",
+    )
+    with pytest.raises(StoreUnusable, match="old"):
+        await PostgresStore.open(url, read_only=True)
+    store = await PostgresStore.open(url)
+    await collect_all(store, 3600)
+    await store.close()
+    assert postgres.sql("SELECT path FROM entry ORDER BY path", database="old") == "c\nc/d"
+    new = await PostgresStore.open(postgres.create_database("new"))
+    await new.close()
+    assert postgres.sql(_SCHEMA, database="old") == postgres.sql(_SCHEMA, database="new")
 
 
 async def test_what_is_no_store_is_refused_and_left_alone(postgres: Cluster) -> None:

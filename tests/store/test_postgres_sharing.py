@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from random import Random
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from chunkstore.errors import (
     StoreUnavailable,
 )
 from chunkstore.names import FileName, FolderName
-from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.connection import Connection, Database, _Receipt
 from chunkstore.store.postgres.store import PostgresStore
 from chunkstore.store.reports import Collected
 from tests.backends import Backend
@@ -310,43 +310,50 @@ async def test_lost_connections_are_not_seen_by_callers(
     assert await broken(backend.rows) == {}
 
 
-@asynccontextmanager
-async def lost_answers(database: Database) -> AsyncIterator[list[int]]:
-    """Lose the answer to each first COMMIT; count them."""
-    run, lost = database._run, [0]
+@pytest.fixture
+def lost(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Lose the answer to each first COMMIT; return their number, which may be set to 0."""
+    lost = [0]
 
-    async def run_and_lose(job: Any, **options: Any) -> Any:  # noqa: ANN401
-        result = await run(job, **options)
+    def lose() -> None:
+        lost[0] += 1
+        if lost[0] % 2:
+            raise asyncpg.ConnectionDoesNotExistError("the answer was lost")
+
+    run, attempt = Database._run, _Receipt.attempt
+
+    async def run_and_lose(database: Database, job: Any, **options: Any) -> Any:  # noqa: ANN401
+        result = await run(database, job, **options)
         if options.get("isolation") == "read_committed":
-            lost[0] += 1
-            if lost[0] % 2:
-                raise asyncpg.ConnectionDoesNotExistError("the answer was lost")
+            lose()
         return result
 
-    database._run = run_and_lose  # type: ignore[method-assign]
-    try:
-        yield lost
-    finally:
-        database._run = run  # type: ignore[method-assign]
+    async def attempt_and_lose(receipt: _Receipt) -> Any:  # noqa: ANN401
+        result = await attempt(receipt)
+        lose()
+        return result
+
+    monkeypatch.setattr(Database, "_run", run_and_lose)
+    monkeypatch.setattr(_Receipt, "attempt", attempt_and_lose)
+    return lost
 
 
 async def test_a_write_whose_answer_is_lost_takes_effect_once(
-    open_store: OpenStore, rows: Rows
+    open_store: OpenStore, rows: Rows, lost: list[int]
 ) -> None:
     store = await open_store()
-    async with lost_answers(store._database) as lost:
-        for call in (
-            lambda: put(store, "a", b"x", CREATE_ONLY),
-            lambda: store.move_file(name_of("a"), name_of("b")),
-            lambda: store.copy_file(name_of("b"), name_of("c"), overwrite=False),
-            lambda: store.make_folder(FolderName("d/")),
-            lambda: store.delete_file(name_of("c")),
-            lambda: store.delete_folder(FolderName("d/")),
-            lambda: put(store, "e", b"z" * (9 * CHUNK_SIZE), CREATE_ONLY, appended=4),
-        ):
-            lost[0] = 0
-            await call()
-            assert lost[0] >= 2
+    for call in (
+        lambda: put(store, "a", b"x", CREATE_ONLY),
+        lambda: store.move_file(name_of("a"), name_of("b")),
+        lambda: store.copy_file(name_of("b"), name_of("c"), overwrite=False),
+        lambda: store.make_folder(FolderName("d/")),
+        lambda: store.delete_file(name_of("c")),
+        lambda: store.delete_folder(FolderName("d/")),
+        lambda: put(store, "e", b"z" * (9 * CHUNK_SIZE), CREATE_ONLY, appended=4),
+    ):
+        lost[0] = 0
+        await call()
+        assert lost[0] >= 2
     assert sorted(await names(store)) == ["b", "e"]
     assert await get(store, "e") == b"z" * (9 * CHUNK_SIZE)
     assert await broken(rows) == {}

@@ -7,13 +7,14 @@ import re
 import pytest
 
 from chunkstore.store.postgres.rows import PACKAGE, QUERIES
-from chunkstore.store.queries import load_script
+from chunkstore.store.queries import load_queries, load_script
 
+FUNCTIONS = load_queries(PACKAGE, "functions.sql")
 # By the column that says where a row lies: tables of one group have equal values in one place.
 GROUPS = (
     {"chunk": "digest", "chunk_data": "digest", "chunk_ref": "digest"},
     {"manifest": "id", "manifest_chunk": "manifest"},
-    {"entry": "path"},
+    {"entry": "path", "vacated": "path"},
     {"upload": "id", "upload_part": "upload"},
     {"receipt": "id"},
 )
@@ -49,7 +50,7 @@ def violations(query: str) -> list[str]:
         if conflict and column not in conflict[1].split(", "):
             found.append("a uniqueness that one place cannot know")
     if len(spread) > 1:
-        equal = r"\b(\w+)\.digest = (\w+)\.digest\b"
+        equal = r"\b(\w+)\.digest = (\w+)\.digest\b|INSERT INTO \w+ \(path\)\s+SELECT path FROM"
         if not re.search(equal, query):
             found.append("a join of rows that do not lie together")
     return found
@@ -58,6 +59,24 @@ def violations(query: str) -> list[str]:
 @pytest.mark.parametrize("name", sorted(QUERIES))
 def test_a_query_stays_in_its_place(name: str) -> None:
     assert violations(QUERIES[name]) == []
+
+
+def statements_of(function: str) -> list[str]:
+    """Return the statements of a function, its variables as if they were parameters."""
+    body = function.split("$$")[1]
+    body = re.sub(r"\bINTO [\w, ]+?\s+FROM\b", "FROM", body)
+    body = re.sub(r"\b(?:\w+\.)?(path|id) = \w+\b", r"\1 = $1", body)
+    parts = re.split(r";|\bLOOP\b|\bTHEN\b", body)
+    found = [re.search(r"(?s)\b(SELECT|INSERT|UPDATE|DELETE|PERFORM)\b.*", part) for part in parts]
+    return [match[0] for match in found if match]
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_so_does_each_statement_of_a_function(name: str) -> None:
+    statements = statements_of(FUNCTIONS[name])
+    assert statements
+    for statement in statements:
+        assert violations(statement) == []
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Final
 
-from chunkstore.names import FolderName
 from chunkstore.store.postgres import tree, uploads
 from chunkstore.store.postgres.connection import ChunkCollected, Connection, Database, Row
 from chunkstore.store.postgres.presence import Presence, clock, forget_dead, seen_by_all
@@ -177,13 +176,12 @@ async def _delete(db: Connection, digests: Sequence[bytes]) -> list[int]:
 
 
 async def _forget_folders(database: Database) -> None:
-    """Remove the rows of folders that do not exist any more."""
-    path = ""
-    while rows := await database.fetch("implied_folders", path, _PAGE):
+    """Remove the rows of folders that do not exist any more since a name under them went."""
+    path = tree.BEHIND_ALL_NAMES
+    # Those below others first, for the others may be vacated by that.
+    while rows := await database.fetch("vacated_folders", path, _PAGE):
         for (path,) in rows:
-            folder = FolderName(path + "/")
-            if not await database.read(partial(tree.folder_exists, name=folder)):
-                await database.write(partial(tree.forget_folder, name=folder))
+            await database.write(partial(tree.forget_folder, path=path))
 
 
 async def forget_abandoned(database: Database) -> None:

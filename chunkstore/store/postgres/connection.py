@@ -17,10 +17,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import socket
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Final, Protocol, TypeVar
 
 import asyncpg
@@ -39,13 +49,22 @@ CONNECTIONS: Final = 12
 _PATIENCE_SECONDS: Final = 15.0
 _FIRST_PAUSE_SECONDS: Final = 0.02
 _LONGEST_PAUSE_SECONDS: Final = 0.5
-# A server that is gone without a word is given up after this.
+# A server that does not answer is given up after this.
 _STATEMENT_SECONDS: Final = 120.0
+# For statements that take the longer the more there is: as good as without a limit. A machine that
+# is gone without a word is noticed by the system meanwhile.
+LONG_SECONDS: Final = 24 * 3600.0
+# How long a statement waits for what another transaction has locked. It is tried again like all
+# that may pass, and meanwhile others have its connection.
+_LOCK_MILLISECONDS: Final = 2000
+# From when a silent connection is asked whether it lives, how often, and how many times.
+_ALIVE_SECONDS: Final = (10, 5, 4)
 _CONNECT_SECONDS: Final = 10.0
 
 _PASSING: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.TransactionRollbackError,  # deadlocks and serialization failures
+    asyncpg.LockNotAvailableError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
@@ -60,21 +79,40 @@ _FULL: Final = (asyncpg.DiskFullError, asyncpg.ConfigurationLimitExceededError)
 
 
 class Connection(Protocol):
-    """What jobs use of a connection. Parameters are given by place."""
+    """What jobs use of a connection. Parameters are given by place.
 
-    async def execute(self, query: str, *parameters: Any) -> str:  # noqa: ANN401
+    A statement fails after `timeout` seconds; None stands for some that do for any which does not
+    grow with the store.
+    """
+
+    async def execute(
+        self,
+        query: str,
+        *parameters: Any,  # noqa: ANN401
+        timeout: float | None = None,  # noqa: ASYNC109 - asyncpg has it
+    ) -> str:
         """Run a statement; return its command tag, which ends in the number of rows."""
 
     async def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run a statement for each row of parameters."""
 
-    async def fetch(self, query: str, *parameters: Any) -> list[Row]:  # noqa: ANN401
+    async def fetch(
+        self,
+        query: str,
+        *parameters: Any,  # noqa: ANN401
+        timeout: float | None = None,  # noqa: ASYNC109 - asyncpg has it
+    ) -> list[Row]:
         """Return the rows of a query."""
 
     async def fetchrow(self, query: str, *parameters: Any) -> Row | None:  # noqa: ANN401
         """Return the first row of a query, None if there is none."""
 
-    async def fetchval(self, query: str, *parameters: Any) -> Any:  # noqa: ANN401
+    async def fetchval(
+        self,
+        query: str,
+        *parameters: Any,  # noqa: ANN401
+        timeout: float | None = None,  # noqa: ASYNC109 - asyncpg has it
+    ) -> Any:  # noqa: ANN401
         """Return the first value of a query, None if there is none."""
 
     def transaction(
@@ -113,7 +151,11 @@ class Database:
                 reset=_leave_as_it_is,
                 timeout=_CONNECT_SECONDS,
                 command_timeout=_STATEMENT_SECONDS,
-                server_settings={"application_name": "chunkstore", "jit": "off"},
+                server_settings={
+                    "application_name": "chunkstore",
+                    "jit": "off",
+                    "lock_timeout": str(_LOCK_MILLISECONDS),
+                },
             )
         except (*_PASSING, asyncpg.PostgresError, ValueError) as error:
             raise StoreUnusable(f"The database cannot be reached: {error}") from error
@@ -146,7 +188,7 @@ class Database:
 
     async def write_once(self, job: Job[T]) -> T:
         """Run a job in one transaction that takes effect once."""
-        return await self.run_to_end(self._repeated(_Receipt(self, job).attempt))
+        return await self.run_to_end(self._repeated(_Receipt(self._pool, job).attempt))
 
     async def run_to_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Run what must not be left halfway, whether its caller is cancelled or not."""
@@ -195,30 +237,56 @@ class Database:
 class _Receipt:
     """A job that takes effect once, and what it came to when that is known."""
 
-    def __init__(self, database: Database, job: Job[T]) -> None:
-        self._database = database
+    def __init__(self, pool: Any, job: Job[T]) -> None:  # noqa: ANN401 - asyncpg has no types
+        self._pool = pool
         self._job = job
         self._id = uuid.uuid4()
         self._results: list[Any] = []
 
     async def attempt(self) -> Any:  # noqa: ANN401 - what the job returns
-        return await self._database._run(self._write, isolation="read_committed")
-
-    async def _write(self, db: Connection) -> Any:  # noqa: ANN401
-        # First of all: while an earlier attempt is being committed, this waits for it.
-        receipt = await db.fetchval(QUERIES["add_receipt"], self._id, now_microseconds())
-        if receipt is None:
+        async with self._pool.acquire() as connection, self._transaction(connection) as is_new:
+            if is_new:
+                self._results.append(await self._job(connection))
             return self._results[-1]
-        self._results.append(await self._job(db))
-        return self._results[-1]
+
+    @asynccontextmanager
+    async def _transaction(self, connection: Any) -> AsyncIterator[bool]:  # noqa: ANN401
+        """Begin with the receipt, in one round trip; return whether there was none.
+
+        It comes first of all: while an earlier attempt is being committed, this waits for it.
+        """
+        begin = QUERIES["begin_with_receipt"].format(id=self._id, now=now_microseconds())
+        try:
+            yield await connection.execute(begin) == "INSERT 0 1"
+        except BaseException:
+            if not connection.is_closed():
+                await connection.execute("ROLLBACK")
+            raise
+        await connection.execute("COMMIT")
 
 
-async def _prepare(connection: Connection) -> None:
+async def _prepare(connection: Any) -> None:  # noqa: ANN401 - asyncpg has no types
     """Make sure that what is committed is on disk, whatever the database's default."""
+    _notice_silence(connection)
     await connection.execute(
         "SELECT set_config('synchronous_commit', 'on', false)"
         " WHERE current_setting('synchronous_commit') = 'off'"
     )
+
+
+def _notice_silence(connection: Any) -> None:  # noqa: ANN401 - asyncpg has no types
+    """Have the system ask whether the other machine lives, also while a statement runs long."""
+    # asyncpg has no option for it.
+    transport = connection._transport.get_extra_info("socket")
+    # Of a duplicate, because what uvloop hands out is no whole socket.
+    with socket.socket(fileno=os.dup(transport.fileno())) as sock:
+        if sock.family == socket.AF_UNIX:
+            return
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+        for name, value in zip(names, _ALIVE_SECONDS, strict=True):
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def _leave_as_it_is(connection: Connection) -> None:

@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 # Less is prepared on the event loop, which takes less time than handing it to a thread.
 _SMALL: Final = 64 * 1024
+_GIVEN_UP: Final = "The upload was given up, because it rested; begin it anew."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class Batch:
 
     digests: Sequence[bytes]
     missing: Sequence[NewChunk]
+
+    @property
+    def small(self) -> bool:
+        """Whether the bytes that may be missing can travel with other parameters."""
+        return sum(len(chunk.encoded.content) for chunk in self.missing) <= _SMALL
 
 
 async def relying_on(
@@ -98,18 +104,22 @@ async def put_chunks(db: Connection, new: Sequence[NewChunk]) -> set[bytes]:
     """Store chunks, in order of their digests; return those that were not there, or damaged."""
     if not new:
         return set()
-    rows = await db.fetch(
-        QUERIES["put_chunks"],
-        [chunk.digest for chunk in new],
-        [chunk.size for chunk in new],
-        [len(chunk.encoded.content) for chunk in new],
-        [chunk.encoded.codec for chunk in new],
-        now_microseconds(),
-    )
+    rows = await db.fetch(QUERIES["put_chunks"], *_chunk_columns(new), now_microseconds())
     stored = {digest for (digest,) in rows}
     bytes_of = [(chunk.digest, chunk.encoded.content) for chunk in new if chunk.digest in stored]
     await db.executemany(QUERIES["put_chunk_data"], bytes_of)
     return stored
+
+
+def _chunk_columns(
+    new: Sequence[NewChunk],
+) -> tuple[list[bytes], list[int], list[int], list[int]]:
+    return (
+        [chunk.digest for chunk in new],
+        [chunk.size for chunk in new],
+        [len(chunk.encoded.content) for chunk in new],
+        [chunk.encoded.codec for chunk in new],
+    )
 
 
 async def append(
@@ -138,14 +148,14 @@ async def require_open(db: Connection, manifest_id: int) -> None:
         StoreUnavailable: it was given up meanwhile.
     """
     if await db.fetchval(QUERIES["lock_manifest"], manifest_id) is None:
-        raise StoreUnavailable("The upload was given up, because it rested; begin it anew.")
+        raise StoreUnavailable(_GIVEN_UP)
 
 
 async def add_places(db: Connection, manifest: OpenManifest, digests: Sequence[bytes]) -> None:
     """Reference chunks and record them behind the places that there are."""
     if digests:
-        await db.execute(QUERIES["add_references"], sorted(set(digests)), manifest.id)
-        await db.execute(QUERIES["add_places"], manifest.id, manifest.count, digests)
+        needed = sorted(set(digests))
+        await db.execute(QUERIES["add_places"], manifest.id, needed, manifest.count, digests)
 
 
 def count_new(batch: Batch, stored: set[bytes]) -> Appended:
@@ -155,27 +165,37 @@ def count_new(batch: Batch, stored: set[bytes]) -> Appended:
 
 
 async def add_whole(
-    db: Connection, manifest: OpenManifest, last: Sequence[bytes], digest: Digest, size: int
-) -> Manifest:
-    """Record the last chunks of an upload, which are in the store, and complete it.
+    db: Connection,
+    manifest: OpenManifest,
+    missing: Sequence[NewChunk],
+    last: Sequence[bytes],
+    digest: Digest,
+    size: int,
+) -> tuple[Manifest, set[bytes]]:
+    """Complete an upload by its last chunks, of which those not `missing` are in the store.
+
+    Returns its manifest, and those chunks that were not there, or damaged. All of it is one round
+    trip.
 
     Raises:
         StoreUnavailable: it was given up meanwhile.
     """
-    if manifest.count:
-        await require_open(db, manifest.id)
-        await add_places(db, manifest, last)
-        return await seal(db, manifest, digest, size)
-    await db.execute(
-        QUERIES["add_whole_manifest"],
+    stored = await db.fetchval(
+        QUERIES["put_content"],
+        *_chunk_columns(missing),
+        [chunk.encoded.content for chunk in missing],
+        now_microseconds(),
         manifest.id,
+        sorted(set(last)),
+        manifest.count,
+        last,
         digest.raw,
         size,
         manifest.chunk_size,
-        now_microseconds(),
     )
-    await add_places(db, manifest, last)
-    return Manifest(manifest.id, size, manifest.chunk_size, digest)
+    if stored is None:
+        raise StoreUnavailable(_GIVEN_UP)
+    return Manifest(manifest.id, size, manifest.chunk_size, digest), set(stored)
 
 
 async def seal(db: Connection, manifest: OpenManifest, digest: Digest, size: int) -> Manifest:
@@ -185,7 +205,7 @@ async def seal(db: Connection, manifest: OpenManifest, digest: Digest, size: int
         StoreUnavailable: it was given up meanwhile.
     """
     if await db.fetchval(QUERIES["seal_manifest"], manifest.id, digest.raw, size) is None:
-        raise StoreUnavailable("The upload was given up, because it rested; begin it anew.")
+        raise StoreUnavailable(_GIVEN_UP)
     return Manifest(manifest.id, size, manifest.chunk_size, digest)
 
 

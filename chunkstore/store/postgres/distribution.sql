@@ -8,6 +8,7 @@ SELECT create_distributed_table('chunk_ref', 'digest', colocate_with => 'chunk')
 SELECT create_distributed_table('manifest', 'id', colocate_with => 'none');
 SELECT create_distributed_table('manifest_chunk', 'manifest', colocate_with => 'manifest');
 SELECT create_distributed_table('entry', 'path', colocate_with => 'none');
+SELECT create_distributed_table('vacated', 'path', colocate_with => 'entry');
 SELECT create_distributed_table('upload', 'id', colocate_with => 'none');
 SELECT create_distributed_table('upload_part', 'upload', colocate_with => 'upload');
 SELECT create_distributed_table('receipt', 'id', colocate_with => 'none');

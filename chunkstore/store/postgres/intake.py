@@ -9,6 +9,7 @@ from functools import partial
 
 from chunkstore.chunking import Chunk
 from chunkstore.compression import Compression
+from chunkstore.conditional import UNCONDITIONAL
 from chunkstore.store.base import Commit, Committed, File, Storing, Upload
 from chunkstore.store.chunks import Appended, OpenManifest
 from chunkstore.store.postgres import contents, tree
@@ -116,15 +117,19 @@ def _own(commit: Commit) -> PostgresUpload:
 async def _commit(
     db: Connection, commits: Sequence[Commit], uploads: Sequence[PostgresUpload], batch: Batch
 ) -> list[Committed]:
-    unattributed = await contents.put_chunks(db, batch.missing)
+    missing = batch.missing
+    unattributed: set[bytes] = set()
+    if len(commits) > 1 or not batch.small:
+        unattributed, missing = await contents.put_chunks(db, missing), ()
     results: dict[int, Committed] = {}
     # Names are locked in order, so that two commits of the same names do not wait in a circle.
     for place in sorted(range(len(commits)), key=lambda place: commits[place].name):
         commit, upload = commits[place], uploads[place]
         digests = [chunk.digest.raw for chunk in commit.last]
-        manifest = await contents.add_whole(
-            db, upload.manifest, digests, commit.digest, commit.size
+        manifest, stored = await contents.add_whole(
+            db, upload.manifest, missing, digests, commit.digest, commit.size
         )
+        unattributed |= stored
         own = unattributed.intersection(digests)
         unattributed -= own
         new = upload.appended + contents.count_new(batch, own)
@@ -136,7 +141,10 @@ async def _commit(
     return [results[place] for place in range(len(commits))]
 
 
-def _judge(commit: Commit) -> Callable[[File | None], None]:
+def _judge(commit: Commit) -> Callable[[File | None], None] | None:
+    if commit.conditions == UNCONDITIONAL:
+        return None
+
     def require(current: File | None) -> None:
         commit.conditions.require(None if current is None else current.validators)
 

@@ -15,9 +15,11 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 -- name, value.
 INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING;
 
--- name: add_receipt
--- id, now. Returns nothing if there is one, after waiting for who is writing it.
-INSERT INTO receipt (id, created) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING RETURNING id;
+-- name: begin_with_receipt
+-- {id}, {now}: texts to be put in, because several statements at once take no parameters. Adds no
+-- receipt if there is one, after waiting for who is writing it.
+BEGIN ISOLATION LEVEL READ COMMITTED;
+INSERT INTO receipt (id, created) VALUES ('{id}', {now}) ON CONFLICT (id) DO NOTHING;
 
 -- name: delete_receipts
 -- before.
@@ -52,31 +54,23 @@ ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes;
 -- digest, damaged.
 UPDATE chunk SET damaged = $2 WHERE digest = $1;
 
--- name: add_references
--- digests (in order), manifest.
-INSERT INTO chunk_ref (digest, manifest)
-SELECT digest, $2::bigint FROM unnest($1::bytea[]) AS needed (digest)
-ON CONFLICT (digest, manifest) DO NOTHING;
-
 -- name: add_manifest
 -- id, chunk size, server, now. An upload begins; it may have begun already.
 INSERT INTO manifest (id, chunk_size, server, created) VALUES ($1, $2, $3, $4)
 ON CONFLICT (id) DO NOTHING;
-
--- name: add_whole_manifest
--- id, digest, size, chunk size, now. A content that comes in one piece.
-INSERT INTO manifest (id, digest, size, chunk_size, created) VALUES ($1, $2, $3, $4, $5);
 
 -- name: lock_manifest
 -- id. Whether an upload's chunk list can grow: a collector may have taken its server for dead.
 SELECT 1 FROM manifest WHERE id = $1 AND condemned IS NULL FOR KEY SHARE;
 
 -- name: add_places
--- manifest, first place, digests.
-INSERT INTO manifest_chunk (manifest, seq, digest)
-SELECT $1::bigint, $2::bigint + added.place - 1, added.digest
-FROM unnest($3::bytea[]) WITH ORDINALITY AS added (digest, place)
-ON CONFLICT (manifest, seq) DO NOTHING;
+-- manifest, digests needed (once each, in order), first place, digests.
+SELECT add_places($1, $2, $3, $4);
+
+-- name: put_content
+-- What put_chunks takes, bytes before `now`; manifest, digests needed (once each, in order), first
+-- place, digests; digest, size and chunk size of the content.
+SELECT put_content($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
 
 -- name: seal_manifest
 -- id, digest, size. From here on the chunk list never changes.
@@ -118,40 +112,31 @@ FROM entry WHERE path = $1 AND manifest IS NOT NULL;
 SELECT path, manifest, digest, size, chunk_size, media_type, created, modified
 FROM entry WHERE path = $1 AND manifest IS NOT NULL FOR UPDATE;
 
--- name: keep_file
--- path. Until the transaction ends nobody changes or removes it.
-SELECT 1 FROM entry WHERE path = $1 FOR SHARE;
+-- name: keep_below
+-- A range of paths. Until the transaction ends nobody changes or removes what is there.
+SELECT keep_below($1, $2);
 
 -- name: lock_entry
 -- path. Whether it is a file, and whether it is a folder that was made.
 SELECT manifest IS NOT NULL, made FROM entry WHERE path = $1 FOR UPDATE;
 
--- name: enter_folder
--- path. Whether it is a file; until the transaction ends a folder stays one.
-SELECT manifest IS NOT NULL FROM entry WHERE path = $1 FOR KEY SHARE;
+-- name: enter_folders
+-- folders. Keeps them until the transaction ends; returns the first that is a file.
+SELECT enter_folders($1);
 
 -- name: imply_folder
 -- path.
 INSERT INTO entry (path) VALUES ($1) ON CONFLICT (path) DO NOTHING;
 
--- name: add_file
--- path, manifest, digest, size, chunk size, media type, created, modified. Nothing is returned if
--- there is an entry already.
-INSERT INTO entry (path, manifest, digest, size, chunk_size, media_type, created, modified)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (path) DO NOTHING
-RETURNING path;
+-- name: put_file
+-- path, folders it lies in, range of names below it, manifest, digest, size, chunk size, media type,
+-- created, modified, whether it may create, whether it may replace. See functions.sql.
+SELECT outcome, conflict, path, manifest, digest, size, chunk_size, media_type, created, modified
+FROM put_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
 
--- name: change_entry
--- As add_file, for an entry that is locked. `created` NULL leaves it as it is.
-UPDATE entry
-SET manifest = $2, digest = $3, size = $4, chunk_size = $5, media_type = $6,
-    created = coalesce($7, created), modified = $8, made = false
-WHERE path = $1;
-
--- name: delete_entry
--- path.
-DELETE FROM entry WHERE path = $1;
+-- name: remove_entry
+-- path. The folder that it lies in may be vacated by that.
+SELECT remove_entry($1);
 
 -- name: folder_exists
 -- The least name below, the least behind all of them: whether a file or a made folder has such a
@@ -173,26 +158,22 @@ DELETE FROM entry WHERE path >= $1 AND path < $2;
 SELECT max(octet_length(name)) FROM entry
 WHERE name >= $1 AND name < $2 AND (manifest IS NOT NULL OR made);
 
--- name: paths_below
--- A range of paths, how many at most.
-SELECT path FROM entry WHERE path >= $1 AND path < $2 ORDER BY path LIMIT $3;
-
 -- name: copy_below
--- A range of paths, what they begin with instead, the place of the first character kept, now.
+-- A range of paths, what they begin with instead, the place of the first character kept, now; NULL
+-- keeps the times.
 INSERT INTO entry (path, made, manifest, digest, size, chunk_size, media_type, created, modified)
 SELECT $3 || substr(path, $4), made, manifest, digest, size, chunk_size, media_type,
-       $5::bigint, $5::bigint
+       coalesce($5::bigint, created), coalesce($5::bigint, modified)
 FROM entry WHERE path >= $1 AND path < $2;
 
--- name: take_entries
--- paths. Removes them and returns what they were, for put_entry.
-DELETE FROM entry WHERE path = ANY ($1::text[])
-RETURNING path, made, manifest, digest, size, chunk_size, media_type, created, modified;
+-- name: vacate_below
+-- A range of paths. Folders that were copied or moved are looked at once.
+INSERT INTO vacated (path)
+SELECT path FROM entry WHERE path >= $1 AND path < $2 AND manifest IS NULL AND NOT made;
 
--- name: put_entry
--- The columns in the order of take_entries.
-INSERT INTO entry (path, made, manifest, digest, size, chunk_size, media_type, created, modified)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
+-- name: vacate
+-- path.
+INSERT INTO vacated (path) VALUES ($1);
 
 -- name: list_names
 -- From a name on, before another, behind a third, how many at most.
@@ -304,9 +285,13 @@ WHERE digest > $1 AND created <= $2 ORDER BY digest LIMIT $3;
 -- digests.
 SELECT digest, manifest FROM chunk_ref WHERE digest = ANY ($1::bytea[]);
 
--- name: implied_folders
--- Behind this path, how many at most.
-SELECT path FROM entry WHERE path > $1 AND manifest IS NULL AND NOT made ORDER BY path LIMIT $2;
+-- name: vacated_folders
+-- Before this path, how many at most; those below others first.
+SELECT DISTINCT path FROM vacated WHERE path < $1 ORDER BY path DESC LIMIT $2;
+
+-- name: forget_folder
+-- path. Removes the row of a folder that exists no more.
+SELECT forget_folder($1);
 
 -- name: chunk_sizes_behind
 -- digest, how many at most.

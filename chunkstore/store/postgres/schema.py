@@ -16,9 +16,9 @@ import asyncpg
 from chunkstore.errors import NewerSchema, NotAStore, StoreUnusable
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.rows import PACKAGE, QUERIES
-from chunkstore.store.queries import load_script
+from chunkstore.store.queries import load_queries, load_script
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 OLDEST_SERVER: Final = 140000
 # From a version to the next: the statements that lead there.
 MIGRATIONS: Final[Mapping[int, str]] = {
@@ -31,6 +31,7 @@ _SCRIPTS: Final[Mapping[str, str]] = {
     name: load_script(PACKAGE, f"{name}.sql")
     for name in ("setting", "schema", "partitions", "distribution", "references")
 }
+_FUNCTIONS: Final[Mapping[str, str]] = load_queries(PACKAGE, "functions.sql")
 
 
 class _CreatedByAnother(StoreUnusable):
@@ -122,6 +123,7 @@ async def _prepare(
     if distributed:
         raise StoreUnusable("There are tables already; only new ones can be distributed.")
     await db.execute("LOCK TABLE setting IN ACCESS EXCLUSIVE MODE")
+    await _create_functions(db)
     for step in range(await check(db, target), target):
         await db.execute(migrations[step])
     await db.execute(QUERIES["put_setting"], "schema", str(target))
@@ -137,17 +139,32 @@ async def _create(db: Connection, *, distributed: bool, target: int) -> None:
     if await db.fetchval(QUERIES["find_setting"], "schema") is not None:
         # Another server was faster.
         return
+    await _create_functions(db)
     tables = _SCRIPTS["schema"]
     if distributed:
         await _require_citus(db)
-        await db.execute(tables.replace(_PARTITIONED, ");"))
-        await db.execute(_SCRIPTS["distribution"])
+        for script in (tables.replace(_PARTITIONED, ");"), _SCRIPTS["distribution"]):
+            await _run_one_by_one(db, script)
+        await db.execute(QUERIES["add_setting"], "spread", "yes")
     else:
         await db.execute(tables)
         await db.execute(_SCRIPTS["partitions"])
-    await db.execute(_SCRIPTS["references"])
+    await _run_one_by_one(db, _SCRIPTS["references"])
     await db.execute(QUERIES["put_setting"], "schema", str(target))
     await db.execute(QUERIES["add_setting"], "id", secrets.token_hex(16))
+
+
+async def _run_one_by_one(db: Connection, script: str) -> None:
+    """Run the statements of a script; Citus passes on one at a time only."""
+    for statement in script.split(";\n"):
+        if statement.strip():
+            await db.execute(statement)
+
+
+async def _create_functions(db: Connection) -> None:
+    """Create the functions, before the tables: Citus does not take them after what it spreads."""
+    for function in _FUNCTIONS.values():
+        await db.execute(function)
 
 
 async def _require_citus(db: Connection) -> None:

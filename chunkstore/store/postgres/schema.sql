@@ -1,4 +1,5 @@
--- The schema, version 1, with setting.sql, partitions.sql (or distribution.sql) and references.sql.
+-- The schema, version 2, with setting.sql, partitions.sql (or distribution.sql), references.sql and
+-- functions.sql.
 -- Times are microseconds since 1970 in UTC, sizes are bytes.
 --
 -- It also fits databases that spread tables over machines, as Citus does: every table has one
@@ -77,7 +78,14 @@ CREATE TABLE entry (
 );
 CREATE INDEX entry_by_name ON entry (name) WHERE manifest IS NOT NULL OR made;
 CREATE INDEX entry_by_manifest ON entry (manifest) WHERE manifest IS NOT NULL;
-CREATE INDEX entry_implied ON entry (path) WHERE manifest IS NULL AND NOT made;
+
+-- Folders that may exist no more since a name under them went, so that collections look at these
+-- only. A row for each time, so that nobody waits for another to have noted the same.
+CREATE TABLE vacated (
+    path text COLLATE "C" NOT NULL,
+    mark uuid NOT NULL DEFAULT gen_random_uuid(),
+    PRIMARY KEY (path, mark)
+);
 
 -- Uploads that outlive their request. `received` bytes are confirmed; the last of them, too few
 -- for a chunk, are `tail`. `extent` bytes are in the store, also such as are not confirmed.

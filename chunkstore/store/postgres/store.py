@@ -21,7 +21,12 @@ from chunkstore.store.base import Commit, Committed, File, Listing, Store
 from chunkstore.store.chunks import DamagedChunk
 from chunkstore.store.holds import Holds
 from chunkstore.store.postgres import collecting, listing, schema, scrubbing, tree
-from chunkstore.store.postgres.connection import CONNECTIONS, Connection, Database
+from chunkstore.store.postgres.connection import (
+    CONNECTIONS,
+    LONG_SECONDS,
+    Connection,
+    Database,
+)
 from chunkstore.store.postgres.intake import PostgresUpload, commit_all
 from chunkstore.store.postgres.presence import Presence
 from chunkstore.store.postgres.reading import Reader, find_with_content
@@ -338,6 +343,6 @@ async def _count(db: Connection) -> _Count:
     figures = [
         value
         for query in ("count_files", "count_contents", "count_chunks", "database_size")
-        for value in (await db.fetch(QUERIES[query]))[0]
+        for value in (await db.fetch(QUERIES[query], timeout=LONG_SECONDS))[0]
     ]
     return _Count(*figures)

@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from chunkstore.conditional import Conditions
-from chunkstore.errors import AlreadyExists, Forbidden, InvalidName, NameConflict, NotFound
+from chunkstore.errors import (
+    AlreadyExists,
+    ChunkstoreError,
+    Forbidden,
+    InvalidName,
+    NameConflict,
+    NotFound,
+)
 from chunkstore.manifest import Manifest
 from chunkstore.names import (
     MAX_NAME_SIZE,
@@ -28,13 +35,12 @@ from chunkstore.names import (
     prefix_stop,
 )
 from chunkstore.store.base import File
-from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
 from chunkstore.store.postgres.rows import QUERIES, to_file
 from chunkstore.store.times import now_microseconds, to_datetime, to_microseconds
 
 # A character takes four bytes at most, so no name is as long as this text of the greatest one.
 BEHIND_ALL_NAMES: Final = "\U0010ffff" * (MAX_NAME_SIZE // 4 + 1)
-_MOVED_AT_ONCE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,49 +80,69 @@ async def _enter_folders(db: Connection, name: FileName | FolderName) -> None:
     Raises:
         NameConflict: one of them is a file.
     """
-    for folder in ancestors(name):
-        path = path_of(folder)
-        while (is_file := await db.fetchval(QUERIES["enter_folder"], path)) is None:
-            await db.execute(QUERIES["imply_folder"], path)
-        if is_file:
-            raise NameConflict(f"{path!r} is a file, so it holds no files.")
+    folders = _folders_of(name)
+    if folders:
+        _refuse_file(await db.fetchval(QUERIES["enter_folders"], folders))
+
+
+def _folders_of(name: FileName | FolderName) -> list[str]:
+    return [path_of(folder) for folder in ancestors(name)]
+
+
+def _refuse_file(path: str | None) -> None:
+    if path is not None:
+        raise NameConflict(f"{path!r} is a file, so it holds no files.")
 
 
 async def put_file(
-    db: Connection, name: FileName, target: Target, require: Callable[[File | None], None]
+    db: Connection,
+    name: FileName,
+    target: Target,
+    require: Callable[[File | None], None] | None = None,
 ) -> tuple[File, bool]:
     """Point a name at a content; return the file and whether it replaced one.
 
-    `require` is told of the file that there is, and raises to refuse.
+    `require` is told of the file that there is, and raises to refuse; None refuses nothing.
 
     Raises:
         NameConflict: a folder has this name, or a file has that of a folder it lies in.
     """
-    while True:
-        current = await _lock_file(db, name)
+    may_replace, may_create = require is None, require is None or _accepts(require, None)
+    outcome, conflict, current = await _put(db, name, target, may_create, may_replace)
+    if require is not None and outcome in ("present", "absent"):
+        # What there is, is locked by now; what there is not, was refused before.
         require(current)
-        if current is not None:
-            await db.execute(QUERIES["change_entry"], name, *_columns(target))
-            return _file(name, target, current), True
-        await _enter_folders(db, name)
-        if await _create(db, name, target):
-            return _file(name, target, None), False
-
-
-async def _create(db: Connection, name: FileName, target: Target) -> bool:
-    """Add a file's row; return whether it is there, False if another came first."""
-    manifest, digest, size, chunk_size, media_type, created, modified = _columns(target)
-    created = modified if created is None else created
-    columns = (name, manifest, digest, size, chunk_size, media_type, created, modified)
-    if await db.fetchval(QUERIES["add_file"], *columns) is not None:
-        return True
-    entry = await db.fetchrow(QUERIES["lock_entry"], name)
-    if entry is None or entry[0]:
-        return False
-    if await _exists(db, FolderName(name + "/")):
+        outcome, conflict, current = await _put(db, name, target, True, True)
+    _refuse_file(conflict)
+    if outcome == "folder":
         raise NameConflict(f"{name!r} is a folder.")
-    await db.execute(QUERIES["change_entry"], *columns)
+    return _file(name, target, current), current is not None
+
+
+def _accepts(require: Callable[[File | None], None], current: File | None) -> bool:
+    try:
+        require(current)
+    except ChunkstoreError:
+        return False
     return True
+
+
+async def _put(
+    db: Connection, name: FileName, target: Target, may_create: bool, may_replace: bool
+) -> tuple[str, str | None, File | None]:
+    """Return what came of it, what was in the way, and the file that there was."""
+    row = await db.fetchrow(
+        QUERIES["put_file"],
+        name,
+        _folders_of(name),
+        *below(name + "/"),
+        *_columns(target),
+        may_create,
+        may_replace,
+    )
+    assert row is not None
+    outcome, conflict, *found = row
+    return outcome, conflict, None if found[0] is None else to_file(found)
 
 
 def _columns(target: Target) -> tuple[int, bytes, int, int, str, int | None, int]:
@@ -147,7 +173,7 @@ async def delete_file(db: Connection, name: FileName, conditions: Conditions) ->
     if file is None:
         raise NotFound(f"There is no file {name!r}.")
     conditions.require(file.validators)
-    await db.execute(QUERIES["delete_entry"], name)
+    await db.execute(QUERIES["remove_entry"], name)
 
 
 async def transfer_file(
@@ -182,7 +208,7 @@ async def transfer_file(
     new = Target(file.manifest, file.media_type, created, modified)
     _, replaced = await put_file(db, target, new, refuse_to_overwrite)
     if not keep_source:
-        await db.execute(QUERIES["delete_entry"], source)
+        await db.execute(QUERIES["remove_entry"], source)
     return replaced
 
 
@@ -226,9 +252,9 @@ async def delete_folder(db: Connection, name: FolderName) -> None:
     """Remove the folder and every name under it."""
     await db.fetchrow(QUERIES["lock_entry"], path_of(name))
     await _require_folder(db, name)
-    await db.execute(QUERIES["delete_below"], *below(name))
+    await db.execute(QUERIES["delete_below"], *below(name), timeout=LONG_SECONDS)
     if name != ROOT:
-        await db.execute(QUERIES["delete_entry"], path_of(name))
+        await db.execute(QUERIES["remove_entry"], path_of(name))
 
 
 async def _require_folder(db: Connection, name: FolderName) -> None:
@@ -247,13 +273,9 @@ async def copy_folder(
     """Copy a folder with all that is in it, or empty; return whether that replaced one."""
     way = await _make_way(db, source, target, overwrite=overwrite)
     if with_members:
-        await _refuse_long_names(db, source, target)
-        await _keep_below(db, source)
-        await db.execute(
-            QUERIES["copy_below"], *below(source), target, len(source) + 1, now_microseconds()
-        )
+        await _copy_below(db, source, target, now_microseconds())
     made = way.source_made or not with_members
-    await db.execute(QUERIES["make_folder"], path_of(target), made, now_microseconds())
+    await _settle_copy(db, target, made=made)
     return way.replaced
 
 
@@ -262,14 +284,34 @@ async def move_folder(
 ) -> bool:
     """Rename a folder with all that is in it; return whether that replaced one."""
     way = await _make_way(db, source, target, overwrite=overwrite)
-    await _refuse_long_names(db, source, target)
-    while paths := await _some_below(db, source, source):
-        taken = await db.fetch(QUERIES["take_entries"], paths)
-        moved = [(target + path[len(source) :], *columns) for path, *columns in taken]
-        await db.executemany(QUERIES["put_entry"], moved)
-    await db.execute(QUERIES["delete_entry"], path_of(source))
-    await db.execute(QUERIES["make_folder"], path_of(target), way.source_made, now_microseconds())
+    await _copy_below(db, source, target, None)
+    await db.execute(QUERIES["delete_below"], *below(source), timeout=LONG_SECONDS)
+    await db.execute(QUERIES["remove_entry"], path_of(source))
+    await _settle_copy(db, target, made=way.source_made)
     return way.replaced
+
+
+async def _copy_below(
+    db: Connection, source: FolderName, target: FolderName, now: int | None
+) -> None:
+    """Copy all that is in a folder; their times become `now`, or are kept.
+
+    What is there stays as it is until the transaction ends, so that a collection sees the one name
+    of a content or the other.
+    """
+    await _refuse_long_names(db, source, target)
+    await db.execute(QUERIES["keep_below"], *below(source), timeout=LONG_SECONDS)
+    await db.execute(
+        QUERIES["copy_below"], *below(source), target, len(source) + 1, now, timeout=LONG_SECONDS
+    )
+
+
+async def _settle_copy(db: Connection, target: FolderName, *, made: bool) -> None:
+    path = path_of(target)
+    await db.execute(QUERIES["make_folder"], path, made, now_microseconds())
+    # Folders may have come along that are of no use any more.
+    await db.execute(QUERIES["vacate_below"], *below(target), timeout=LONG_SECONDS)
+    await db.execute(QUERIES["vacate"], path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,35 +341,16 @@ async def _make_way(
     replaced = await _exists(db, target)
     if replaced and not overwrite:
         raise AlreadyExists(f"There is a folder {target!r}, and the request forbids to replace it.")
-    await db.execute(QUERIES["delete_below"], *below(target))
+    await db.execute(QUERIES["delete_below"], *below(target), timeout=LONG_SECONDS)
     return _Way(replaced, made)
 
 
-async def _keep_below(db: Connection, folder: FolderName) -> None:
-    """Keep the files of a folder as they are until the transaction ends.
-
-    So a collection sees the one name of a content or the other.
-    """
-    start: str = folder
-    while paths := await _some_below(db, folder, start):
-        await db.executemany(QUERIES["keep_file"], [(path,) for path in paths])
-        start = paths[-1] + "\1"
-
-
-async def _some_below(db: Connection, folder: FolderName, start: str) -> list[str]:
-    rows = await db.fetch(QUERIES["paths_below"], start, below(folder)[1], _MOVED_AT_ONCE)
-    return [path for (path,) in rows]
-
-
 async def _refuse_long_names(db: Connection, source: FolderName, target: FolderName) -> None:
-    longest = await db.fetchval(QUERIES["longest_name_below"], *below(source))
+    longest = await db.fetchval(QUERIES["longest_name_below"], *below(source), timeout=LONG_SECONDS)
     if longest + len(target.encode()) - len(source.encode()) > MAX_NAME_SIZE:
         raise InvalidName(f"A name under {target!r} would have more than {MAX_NAME_SIZE} bytes.")
 
 
-async def forget_folder(db: Connection, name: FolderName) -> None:
+async def forget_folder(db: Connection, path: str) -> None:
     """Remove the row of a folder that does not exist any more."""
-    entry = await db.fetchrow(QUERIES["lock_entry"], path_of(name))
-    if entry is None or entry[0] or entry[1] or await _exists(db, name):
-        return
-    await db.execute(QUERIES["delete_entry"], path_of(name))
+    await db.execute(QUERIES["forget_folder"], path)

@@ -1,0 +1,251 @@
+-- What would else take a round trip for each row that is looked at or locked. Each statement in
+-- them keeps the rules of queries.sql: rows of one distribution, locks on one row at a time.
+-- They are made anew when the schema is created or migrated.
+
+-- name: store_chunks
+-- Stores chunks, in the order of their digests; returns those that were not there, or damaged.
+CREATE OR REPLACE FUNCTION store_chunks(
+    new_digests bytea[], new_sizes integer[], new_stored_sizes integer[], new_codecs smallint[],
+    new_contents bytea[], now bigint
+) RETURNS bytea[] LANGUAGE plpgsql AS $$
+DECLARE
+    stored bytea[] := '{}';
+    one bytea;
+BEGIN
+    FOR one IN
+        INSERT INTO chunk (digest, size, stored_size, codec, created)
+        SELECT new.digest, new.size, new.stored_size, new.codec, now
+        FROM unnest(new_digests, new_sizes, new_stored_sizes, new_codecs)
+            AS new (digest, size, stored_size, codec)
+        ON CONFLICT (digest) DO UPDATE SET
+            stored_size = excluded.stored_size, codec = excluded.codec, damaged = false
+            WHERE chunk.damaged
+        RETURNING digest
+    LOOP
+        stored := array_append(stored, one);
+    END LOOP;
+    IF cardinality(stored) > 0 THEN
+        INSERT INTO chunk_data (digest, bytes)
+        SELECT new.digest, new.content
+        FROM unnest(new_digests, new_contents) AS new (digest, content)
+        WHERE new.digest = ANY (stored)
+        ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes;
+    END IF;
+    RETURN stored;
+END
+$$;
+
+-- name: add_places
+-- References chunks, whose digests are given once each and in order, and records them in their
+-- places from `first` on.
+CREATE OR REPLACE FUNCTION add_places(
+    manifest_id bigint, needed bytea[], first bigint, digests bytea[]
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO chunk_ref (digest, manifest)
+    SELECT new.digest, manifest_id FROM unnest(needed) AS new (digest)
+    ON CONFLICT (digest, manifest) DO NOTHING;
+    INSERT INTO manifest_chunk (manifest, seq, digest)
+    SELECT manifest_id, first + new.place - 1, new.digest
+    FROM unnest(digests) WITH ORDINALITY AS new (digest, place)
+    ON CONFLICT (manifest, seq) DO NOTHING;
+END
+$$;
+
+-- name: put_content
+-- Stores the last chunks of a content, whose list has `first` places by then, and completes it.
+-- Returns the chunks that were not there; NULL, and the transaction is to fail, if the list was
+-- given up meanwhile.
+CREATE OR REPLACE FUNCTION put_content(
+    new_digests bytea[], new_sizes integer[], new_stored_sizes integer[], new_codecs smallint[],
+    new_contents bytea[], now bigint,
+    manifest_id bigint, needed bytea[], first bigint, digests bytea[],
+    content_digest bytea, content_size bigint, content_chunk_size integer
+) RETURNS bytea[] LANGUAGE plpgsql AS $$
+DECLARE
+    stored bytea[] := '{}';
+BEGIN
+    IF cardinality(new_digests) > 0 THEN
+        stored := store_chunks(
+            new_digests, new_sizes, new_stored_sizes, new_codecs, new_contents, now);
+    END IF;
+    IF first = 0 THEN
+        INSERT INTO manifest (id, digest, size, chunk_size, created)
+        VALUES (manifest_id, content_digest, content_size, content_chunk_size, now);
+    ELSE
+        UPDATE manifest SET digest = content_digest, size = content_size, server = NULL
+        WHERE id = manifest_id AND condemned IS NULL;
+        IF NOT FOUND THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    IF cardinality(digests) > 0 THEN
+        PERFORM add_places(manifest_id, needed, first, digests);
+    END IF;
+    RETURN stored;
+END
+$$;
+
+-- name: enter_folders
+-- Keeps folders, from the outermost inwards, until the transaction ends; returns the first that is
+-- a file, and then the transaction is to fail.
+CREATE OR REPLACE FUNCTION enter_folders(folders text[]) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    folder text;
+    is_file boolean;
+BEGIN
+    FOREACH folder IN ARRAY folders LOOP
+        LOOP
+            SELECT manifest IS NOT NULL INTO is_file FROM entry WHERE path = folder FOR KEY SHARE;
+            EXIT WHEN FOUND;
+            INSERT INTO entry (path) VALUES (folder) ON CONFLICT (path) DO NOTHING;
+        END LOOP;
+        IF is_file THEN
+            RETURN folder;
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+
+-- name: put_file
+-- Points a name at a content. `outcome` says what came of it:
+-- `created`, `replaced`;
+-- `present`: there is a file, which is returned and locked, and not `may_replace`;
+-- `absent`: there is none, and not `may_create`;
+-- `file`: `conflict` is a file, so it holds no files; `folder`: the name is a folder's.
+-- `replaced` and `present` return the file that there was.
+CREATE OR REPLACE FUNCTION put_file(
+    name_path text, folders text[], below_start text, below_stop text,
+    new_manifest bigint, new_digest bytea, new_size bigint, new_chunk_size integer,
+    new_media_type text, new_created bigint, new_modified bigint,
+    may_create boolean, may_replace boolean,
+    OUT outcome text, OUT conflict text,
+    OUT path text, OUT manifest bigint, OUT digest bytea, OUT size bigint, OUT chunk_size integer,
+    OUT media_type text, OUT created bigint, OUT modified bigint
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    is_file boolean;
+BEGIN
+    LOOP
+        SELECT entry.path, entry.manifest, entry.digest, entry.size, entry.chunk_size,
+               entry.media_type, entry.created, entry.modified
+        INTO path, manifest, digest, size, chunk_size, media_type, created, modified
+        FROM entry WHERE entry.path = name_path AND entry.manifest IS NOT NULL FOR UPDATE;
+        IF FOUND THEN
+            outcome := 'present';
+            IF may_replace THEN
+                outcome := 'replaced';
+                UPDATE entry
+                SET manifest = new_manifest, digest = new_digest, size = new_size,
+                    chunk_size = new_chunk_size, media_type = new_media_type,
+                    created = coalesce(new_created, entry.created), modified = new_modified
+                WHERE entry.path = name_path;
+            END IF;
+            RETURN;
+        END IF;
+        outcome := 'absent';
+        IF NOT may_create THEN
+            RETURN;
+        END IF;
+        conflict := enter_folders(folders);
+        IF conflict IS NOT NULL THEN
+            outcome := 'file';
+            RETURN;
+        END IF;
+        outcome := 'created';
+        INSERT INTO entry
+            (path, manifest, digest, size, chunk_size, media_type, created, modified)
+        VALUES (name_path, new_manifest, new_digest, new_size, new_chunk_size, new_media_type,
+                coalesce(new_created, new_modified), new_modified)
+        ON CONFLICT (path) DO NOTHING;
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        SELECT entry.manifest IS NOT NULL INTO is_file
+        FROM entry WHERE entry.path = name_path FOR UPDATE;
+        -- Another has come first, or what was there has gone.
+        CONTINUE WHEN NOT FOUND OR is_file;
+        IF EXISTS (
+            SELECT 1 FROM entry
+            WHERE entry.name >= below_start AND entry.name < below_stop
+              AND (entry.manifest IS NOT NULL OR entry.made)
+        ) THEN
+            outcome := 'folder';
+            RETURN;
+        END IF;
+        UPDATE entry
+        SET manifest = new_manifest, digest = new_digest, size = new_size,
+            chunk_size = new_chunk_size, media_type = new_media_type,
+            created = coalesce(new_created, new_modified), modified = new_modified, made = false
+        WHERE entry.path = name_path;
+        RETURN;
+    END LOOP;
+END
+$$;
+
+-- name: vacate_parent
+-- Notes that the folder in which a path lies may not exist any more.
+CREATE OR REPLACE FUNCTION vacate_parent(of_path text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF of_path LIKE '%/%' THEN
+        INSERT INTO vacated (path) VALUES (substring(of_path FROM '^(.*)/'));
+    END IF;
+END
+$$;
+
+-- name: remove_entry
+-- Removes a path's row; returns whether there was one.
+CREATE OR REPLACE FUNCTION remove_entry(of_path text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM entry WHERE path = of_path;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM vacate_parent(of_path);
+    RETURN true;
+END
+$$;
+
+-- name: forget_folder
+-- Removes the row of a folder that was vacated, unless it exists all the same.
+CREATE OR REPLACE FUNCTION forget_folder(folder text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    -- First of all: who vacates it again after this leaves a new row, and what those did whose rows
+    -- are removed is seen by the statements that follow.
+    DELETE FROM vacated WHERE path = folder;
+    -- Once without a lock, for which the file that has come meanwhile would be waited for.
+    FOR turn IN 1..2 LOOP
+        IF EXISTS (
+            SELECT 1 FROM entry
+            WHERE name >= folder || '/' AND name < folder || '0' AND (manifest IS NOT NULL OR made)
+        ) THEN
+            RETURN;
+        END IF;
+        IF turn = 1 THEN
+            PERFORM 1 FROM entry WHERE path = folder AND manifest IS NULL AND NOT made FOR UPDATE;
+            IF NOT FOUND THEN
+                RETURN;
+            END IF;
+        END IF;
+    END LOOP;
+    DELETE FROM entry WHERE path = folder;
+    PERFORM vacate_parent(folder);
+END
+$$;
+
+-- name: keep_below
+-- Keeps all rows in a range of paths as they are until the transaction ends.
+CREATE OR REPLACE FUNCTION keep_below(below_start text, below_stop text)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    kept text;
+BEGIN
+    FOR kept IN
+        SELECT path FROM entry WHERE path >= below_start AND path < below_stop ORDER BY path
+    LOOP
+        PERFORM 1 FROM entry WHERE path = kept FOR SHARE;
+    END LOOP;
+END
+$$;

@@ -1,0 +1,168 @@
+-- The schema on PostgreSQL, version 1: setting.sql, schema.sql, partitions.sql, references.sql.
+-- How the store is set up, by name: `schema`, `chunk_size` and `id`, and `scrub`, the last report.
+CREATE TABLE IF NOT EXISTS setting (
+    name text PRIMARY KEY,
+    value text NOT NULL
+);
+-- The schema of PostgreSQL, version 1, as it was.
+-- Times are microseconds since 1970 in UTC, sizes are bytes.
+--
+-- It also fits databases that spread tables over machines, as Citus does: every table has one
+-- column that says where its rows lie (`digest`, a manifest's id, `path`, an upload's id), and
+-- foreign keys and joins only lead to rows with the same value of it. So an entry repeats the
+-- digest, size and chunk size of its manifest, which never change, and `chunk_ref` says on the
+-- chunks' side what `manifest_chunk` says on the manifests'.
+
+-- What is known of each chunk. `size` is that of the chunk, `stored_size` that of its bytes as
+-- `codec` (0: as they are) keeps them. `damaged` until bytes come that fit the digest again.
+CREATE TABLE chunk (
+    digest bytea PRIMARY KEY CHECK (octet_length(digest) = 32),
+    size integer NOT NULL CHECK (size > 0),
+    stored_size integer NOT NULL,
+    codec smallint NOT NULL,
+    damaged boolean NOT NULL DEFAULT false,
+    created bigint NOT NULL
+) PARTITION BY HASH (digest);
+
+-- The bytes of each chunk, which PostgreSQL is not to compress.
+CREATE TABLE chunk_data (
+    digest bytea PRIMARY KEY,
+    bytes bytea NOT NULL
+) PARTITION BY HASH (digest);
+ALTER TABLE chunk_data ALTER COLUMN bytes SET STORAGE EXTERNAL;
+
+-- Which manifests need a chunk. While there is a row, the chunk stays.
+CREATE TABLE chunk_ref (
+    digest bytea NOT NULL,
+    manifest bigint NOT NULL,
+    PRIMARY KEY (digest, manifest)
+) PARTITION BY HASH (digest);
+CREATE INDEX chunk_ref_by_manifest ON chunk_ref (manifest);
+
+-- One row a content that was put. `digest` and `size` are unknown (NULL) while it comes; then
+-- `server` is who takes it, NULL if that is a resumable upload. `condemned` is when it was found
+-- that nothing needs it and nothing ever will. Ids are random.
+CREATE TABLE manifest (
+    id bigint PRIMARY KEY,
+    digest bytea CHECK (octet_length(digest) = 32),
+    size bigint,
+    chunk_size integer NOT NULL,
+    server text,
+    created bigint NOT NULL,
+    condemned bigint,
+    CHECK ((digest IS NULL) = (size IS NULL))
+);
+CREATE INDEX manifest_by_condemnation ON manifest (condemned) WHERE condemned IS NOT NULL;
+CREATE INDEX manifest_by_server ON manifest (server) WHERE server IS NOT NULL;
+
+-- The chunks of a content, in order.
+CREATE TABLE manifest_chunk (
+    manifest bigint NOT NULL,
+    seq bigint NOT NULL,
+    digest bytea NOT NULL,
+    PRIMARY KEY (manifest, seq)
+);
+
+-- The tree of names: files, and folders by their path without a slash at its end. A folder has no
+-- manifest. One that was not `made` exists only while a file or a made one lies below it; its row
+-- is what those lock who need it to be a folder, and may outlast it. `name` is what lists show and
+-- are ordered by.
+CREATE TABLE entry (
+    path text COLLATE "C" PRIMARY KEY,
+    name text COLLATE "C" NOT NULL GENERATED ALWAYS AS (
+        CASE WHEN manifest IS NULL THEN path || '/' ELSE path END
+    ) STORED,
+    made boolean NOT NULL DEFAULT false,
+    manifest bigint,
+    digest bytea CHECK (octet_length(digest) = 32),
+    size bigint,
+    chunk_size integer,
+    media_type text,
+    created bigint,
+    modified bigint
+);
+CREATE INDEX entry_by_name ON entry (name) WHERE manifest IS NOT NULL OR made;
+CREATE INDEX entry_by_manifest ON entry (manifest) WHERE manifest IS NOT NULL;
+CREATE INDEX entry_implied ON entry (path) WHERE manifest IS NULL AND NOT made;
+
+-- Uploads that outlive their request. `received` bytes are confirmed; the last of them, too few
+-- for a chunk, are `tail`. `extent` bytes are in the store, also such as are not confirmed.
+-- `length` is NULL until it is known, `target` for a part. A complete upload has no manifest any
+-- more, but the `digest` of its content. `used` for a part that a file was made of. Conditions
+-- and checks are JSON.
+CREATE TABLE upload (
+    id text PRIMARY KEY,
+    kind text NOT NULL CHECK (kind IN ('file', 'part', 'concatenation')),
+    manifest bigint,
+    chunk_size integer NOT NULL,
+    epoch bigint NOT NULL DEFAULT 0,
+    received bigint NOT NULL DEFAULT 0,
+    extent bigint NOT NULL DEFAULT 0,
+    length bigint,
+    whole boolean NOT NULL DEFAULT false,
+    used boolean NOT NULL DEFAULT false,
+    digest bytea CHECK (octet_length(digest) = 32),
+    created bigint NOT NULL,
+    expires bigint NOT NULL,
+    new_chunks bigint NOT NULL DEFAULT 0,
+    new_size bigint NOT NULL DEFAULT 0,
+    target text,
+    media_type text NOT NULL,
+    conditions text NOT NULL,
+    checks text NOT NULL,
+    metadata text NOT NULL,
+    tail bytea NOT NULL DEFAULT '',
+    CHECK ((digest IS NULL) = (manifest IS NOT NULL))
+);
+ALTER TABLE upload ALTER COLUMN tail SET STORAGE EXTERNAL;
+CREATE INDEX upload_by_expiry ON upload (expires);
+
+-- The parts that a concatenation is made of, in order.
+CREATE TABLE upload_part (
+    upload text NOT NULL,
+    seq integer NOT NULL,
+    part text NOT NULL,
+    PRIMARY KEY (upload, seq)
+);
+CREATE INDEX upload_part_by_part ON upload_part (part);
+
+-- The servers that have the store open. `beat` is when one last said that it lives. Of what was
+-- condemned before `seen` its downloads need no other contents than `held`.
+CREATE TABLE server (
+    id text PRIMARY KEY,
+    beat bigint NOT NULL,
+    seen bigint NOT NULL,
+    held bigint[] NOT NULL
+);
+
+-- Writes that took effect, so that one whose answer was lost is not made twice.
+CREATE TABLE receipt (
+    id uuid PRIMARY KEY,
+    created bigint NOT NULL
+);
+CREATE INDEX receipt_by_creation ON receipt (created);
+-- On one machine the tables of chunks are split by digest: no relation grows beyond 32 TB, and each
+-- part is vacuumed by itself.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOR part IN 0..15 LOOP
+        FOR name IN SELECT unnest(ARRAY['chunk', 'chunk_data', 'chunk_ref']) LOOP
+            EXECUTE format(
+                'CREATE TABLE %I PARTITION OF %I FOR VALUES WITH (MODULUS 16, REMAINDER %s)',
+                name || '_' || part, name, part);
+        END LOOP;
+    END LOOP;
+END
+$$;
+-- Foreign keys, added when the tables lie where they stay.
+ALTER TABLE chunk_data ADD CONSTRAINT chunk_data_of_chunk
+    FOREIGN KEY (digest) REFERENCES chunk (digest) ON DELETE CASCADE;
+-- This is what keeps a chunk from being collected between being relied on and being referenced.
+ALTER TABLE chunk_ref ADD CONSTRAINT chunk_ref_of_chunk
+    FOREIGN KEY (digest) REFERENCES chunk (digest);
+ALTER TABLE manifest_chunk ADD CONSTRAINT manifest_chunk_of_manifest
+    FOREIGN KEY (manifest) REFERENCES manifest (id) ON DELETE CASCADE;
+ALTER TABLE upload_part ADD CONSTRAINT upload_part_of_upload
+    FOREIGN KEY (upload) REFERENCES upload (id) ON DELETE CASCADE;
