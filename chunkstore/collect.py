@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from chunkstore.errors import StoreError
+from chunkstore.errors import StoreAway, StoreError
 from chunkstore.store.base import Store
 from chunkstore.store.reports import Collected
 from chunkstore.units import format_size
@@ -27,6 +27,8 @@ async def collect_every(store: Store, every_seconds: float, grace_seconds: float
         await asyncio.sleep(every_seconds)
         try:
             removed = await collect_all(store, grace_seconds)
+        except StoreAway:
+            pass  # The store has told the log.
         except StoreError:
             _logger.exception("The collection failed; it will be tried again.")
         else:

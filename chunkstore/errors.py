@@ -109,6 +109,12 @@ class StoreUnavailable(StoreError):
     """The store cannot be reached at the moment; try again."""
 
 
+class StoreAway(StoreUnavailable):
+    """The store's database does not answer at the moment; try again."""
+
+    # The store tells the log once that it is away, and once that it is back; nobody else needs to.
+
+
 class StoreDamaged(StoreError):
     """What is stored is damaged and was not sent; put the same content again to repair it."""
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from chunkstore.errors import StoreError
+from chunkstore.errors import StoreAway, StoreError
 from chunkstore.store.base import Store
 from chunkstore.store.reports import Damage, Scrubbed, ScrubReport
 from chunkstore.units import format_size
@@ -41,6 +41,9 @@ async def scrub_every(store: Store, every_seconds: float, rate: int) -> None:
             await _wait_until_due(store, every_seconds)
             report = await scrub_all(store, _log_damage, rate=rate)
             await store.put_scrub_report(report)
+        except StoreAway:
+            # The store has told the log.
+            await asyncio.sleep(every_seconds)
         except StoreError:
             _logger.exception("The scrub failed; it will be tried again.")
             await asyncio.sleep(every_seconds)

@@ -322,6 +322,20 @@ class Cluster:
             os.kill(pid, signal.SIGKILL)
         self._wait_until_gone()
 
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Have the server answer nothing for the time of a context, connections staying."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        stopped = [*_children(self._process.pid), self._process.pid]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+
     def _wait_until_gone(self) -> None:
         assert self._process is not None
         self._process.wait(_PATIENCE_SECONDS)

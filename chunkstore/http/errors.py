@@ -215,7 +215,7 @@ def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         if isinstance(error, _NO_FAILURES):
             _logger.info("%s %s: %s", request.method, request.rel_url, error)
-        else:
+        elif not isinstance(error, errors.StoreAway):
             _logger.error("%s %s: %s", request.method, request.rel_url, error, exc_info=error)
         _refuse_after_start(request)
     members = {}

@@ -340,7 +340,13 @@ class Store(ABC):
 
     @abstractmethod
     async def find_scrub_report(self) -> ScrubReport | None:
-        """Return the last report, None if there was no scrub yet."""
+        """Return the last report, None if there was no scrub yet.
+
+        Readiness is told by this, so it takes a second at most.
+
+        Raises:
+            StoreUnavailable: there was no answer by then.
+        """
 
     @abstractmethod
     def backup(self, destination: str) -> AsyncIterator[Copied]:

@@ -35,7 +35,13 @@ from typing import Any, Final, Protocol, TypeVar
 
 import asyncpg
 
-from chunkstore.errors import StoreError, StoreFull, StoreUnavailable, StoreUnusable
+from chunkstore.errors import (
+    StoreAway,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    StoreUnusable,
+)
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.times import now_microseconds
 
@@ -61,10 +67,13 @@ _LOCK_MILLISECONDS: Final = 2000
 _ALIVE_SECONDS: Final = (10, 5, 4)
 _CONNECT_SECONDS: Final = 10.0
 
-_PASSING: Final = (
+# How long nothing has to succeed until the log says that the database is away.
+_AWAY_SECONDS: Final = 1.0
+# How long `ask` waits.
+_ASK_SECONDS: Final = 0.8
+
+_AWAY: Final = (
     asyncpg.PostgresConnectionError,
-    asyncpg.TransactionRollbackError,  # deadlocks and serialization failures
-    asyncpg.LockNotAvailableError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
@@ -75,6 +84,11 @@ _PASSING: Final = (
     OSError,
     TimeoutError,
 )
+_IN_THE_WAY: Final = (
+    asyncpg.TransactionRollbackError,  # deadlocks and serialization failures
+    asyncpg.LockNotAvailableError,
+)
+_PASSING: Final = (*_AWAY, *_IN_THE_WAY)
 _FULL: Final = (asyncpg.DiskFullError, asyncpg.ConfigurationLimitExceededError)
 
 
@@ -128,16 +142,47 @@ class ChunkCollected(StoreUnavailable):
     """A chunk that was relied on is gone; try again."""
 
 
+class _Reachability:
+    """Whether a database answers, as far as jobs have found; the log is told of each change."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._failing_since: float | None = None
+        self._away = False
+
+    def failed(self, error: BaseException) -> None:
+        """Note that it did not answer."""
+        now = asyncio.get_running_loop().time()
+        if self._failing_since is None:
+            self._failing_since = now
+        elif not self._away and now - self._failing_since >= _AWAY_SECONDS:
+            self._away = True
+            _logger.error("%s does not answer: %s", self._what, error or type(error).__name__)
+
+    def answered(self) -> None:
+        """Note that it answered."""
+        if self._away and self._failing_since is not None:
+            seconds = asyncio.get_running_loop().time() - self._failing_since
+            _logger.warning("%s answers again, after %.0f seconds.", self._what, seconds)
+        self._failing_since, self._away = None, False
+
+
 class Database:
     """A pool of connections to one database. Open it with `open`."""
 
-    def __init__(self, pool: Any) -> None:  # noqa: ANN401 - asyncpg has no types
+    def __init__(self, pool: Any, what: str) -> None:  # noqa: ANN401 - asyncpg has no types
         self._pool = pool
+        self._reachability = _Reachability(what)
         self._running: set[asyncio.Task[Any]] = set()
+        self._asking: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
 
     @classmethod
-    async def open(cls, url: str, *, connections: int = CONNECTIONS) -> Database:
+    async def open(
+        cls, url: str, *, connections: int = CONNECTIONS, what: str = "The database"
+    ) -> Database:
         """Connect to `url`, a `postgresql://` one as libpq has it, also with several hosts.
+
+        The log calls it `what`.
 
         Raises:
             StoreUnusable: there is no such database, or it does not let us in.
@@ -145,7 +190,8 @@ class Database:
         try:
             pool = await asyncpg.create_pool(
                 url,
-                min_size=1,
+                # Else the pool would fill the log while the database is away.
+                min_size=0,
                 max_size=connections,
                 init=_prepare,
                 reset=_leave_as_it_is,
@@ -157,9 +203,11 @@ class Database:
                     "lock_timeout": str(_LOCK_MILLISECONDS),
                 },
             )
+            async with pool.acquire():
+                pass
         except (*_PASSING, asyncpg.PostgresError, ValueError) as error:
             raise StoreUnusable(f"The database cannot be reached: {error}") from error
-        return cls(pool)
+        return cls(pool, what)
 
     async def read(self, job: Job[T]) -> T:
         """Run a job that changes nothing; each of its statements sees what is committed by then."""
@@ -172,7 +220,31 @@ class Database:
     async def read_once(self, job: Job[T]) -> T:
         """Run a job that changes nothing, and do not try again."""
         with _translated():
-            return await self.run_to_end(self._run(job))
+            return await self.run_to_end(self._attempt(lambda: self._run(job)))
+
+    async def ask(self, query: str, *parameters: Any) -> Any:  # noqa: ANN401
+        """Return the first value of the query of this name; fail rather than wait for a second.
+
+        Of a database that hangs one such question waits at a time, whoever asks.
+
+        Raises:
+            StoreAway: there is no answer by then.
+        """
+        key = (query, *parameters)
+        asking = self._asking.get(key)
+        if asking is None:
+            answer = self._repeated(
+                lambda: self._run(lambda db: db.fetchval(QUERIES[query], *parameters)),
+                patience_seconds=_ASK_SECONDS,
+            )
+            asking = self._asking[key] = self._start(answer)
+            asking.add_done_callback(lambda _: self._asking.pop(key))
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                return await asyncio.shield(asking)
+        except TimeoutError as error:
+            self._reachability.failed(error)
+            raise StoreAway from error
 
     async def snapshot(self, job: Job[T]) -> T:
         """Run a job that changes nothing and sees the database as it is at one moment."""
@@ -192,11 +264,14 @@ class Database:
 
     async def run_to_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Run what must not be left halfway, whether its caller is cancelled or not."""
+        return await asyncio.shield(self._start(work))
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         task.add_done_callback(_retrieve)
-        return await asyncio.shield(task)
+        return task
 
     async def close(self) -> None:
         """Wait for the jobs that run, and disconnect."""
@@ -214,24 +289,40 @@ class Database:
             async with connection.transaction(isolation=isolation, readonly=readonly):
                 return await job(connection)
 
-    async def _repeated(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _repeated(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        patience_seconds: float | None = None,
+    ) -> T:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _PATIENCE_SECONDS
+        patience = _PATIENCE_SECONDS if patience_seconds is None else patience_seconds
+        deadline = loop.time() + patience
         pause = _FIRST_PAUSE_SECONDS
         with _translated():
             while True:
                 try:
-                    return await attempt()
+                    return await self._attempt(attempt)
                 except _PASSING as error:
                     if loop.time() > deadline:
                         raise
                     _logger.debug("The database failed, trying again: %r", error)
-                    if not isinstance(error, asyncpg.TransactionRollbackError):
+                    if isinstance(error, _AWAY):
                         # Others of the pool may be connected to a server that is primary no more.
                         await self._pool.expire_connections()
                 # At different times, so that those who got in each other's way do not again.
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _attempt(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Make one attempt, and note whether the database answered."""
+        try:
+            result = await attempt()
+        except _AWAY as error:
+            self._reachability.failed(error)
+            raise
+        self._reachability.answered()
+        return result
 
 
 class _Receipt:
@@ -305,8 +396,10 @@ def _translated() -> Iterator[None]:
         raise StoreUnavailable from error
     except _FULL as error:
         raise StoreFull from error
-    except _PASSING as error:
-        raise StoreUnavailable from error
+    except _AWAY as error:
+        raise StoreAway from error
+    except _IN_THE_WAY as error:
+        raise StoreUnavailable("Others are changing the same; try again.") from error
     except asyncpg.PostgresError as error:
         raise StoreError from error
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from chunkstore.errors import StoreError
+from chunkstore.errors import StoreAway, StoreError
 from chunkstore.store.holds import Holds
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.rows import QUERIES
@@ -80,8 +80,10 @@ class Presence:
             await asyncio.sleep(_BEAT_SECONDS)
             try:
                 await self.beat()
-            except StoreError:
-                _logger.warning("The database cannot be reached; trying again.")
+            except StoreAway:
+                pass  # The log says so already.
+            except StoreError as error:
+                _logger.warning("This server could not say that it lives: %s", error)
 
 
 async def _put_server(db: Connection, server: str, seen: int, held: Sequence[int]) -> None:

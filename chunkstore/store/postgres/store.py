@@ -91,7 +91,7 @@ class PostgresStore(Store):
                 await database.read(schema.require_current)
             chunk_size = await _settle_chunk_size(database, chunk_size, read_only=read_only)
             if read_url is not None:
-                standby = await Database.open(read_url, connections=connections)
+                standby = await Database.open(read_url, connections=connections, what="The standby")
             store = cls(
                 database,
                 standby,
@@ -260,7 +260,8 @@ class PostgresStore(Store):
         await self._writable.write(partial(_put_setting, name="scrub", value=format_report(report)))
 
     async def find_scrub_report(self) -> ScrubReport | None:
-        text = await self._database.read(partial(_find_setting, name="scrub"))
+        # Readiness is told by this.
+        text = await self._database.ask("find_setting", "scrub")
         return None if text is None else parse_report(text)
 
     async def backup(self, destination: str) -> AsyncIterator[Copied]:
