@@ -20,6 +20,7 @@ from typing import Final
 
 from chunkstore.store.postgres import tree, uploads
 from chunkstore.store.postgres.connection import ChunkCollected, Connection, Database, Row
+from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.presence import Presence, clock, forget_dead, seen_by_all
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.reports import Collected
@@ -33,14 +34,18 @@ _RECEIPT_MICROSECONDS: Final = 3600 * 1_000_000
 
 
 async def collect(
-    database: Database, presence: Presence, grace_seconds: float
+    database: Database, presence: Presence, gaps: Gaps, grace_seconds: float
 ) -> AsyncIterator[Collected]:
-    """Remove what is unused and older than the grace."""
+    """Remove what is unused and older than the grace.
+
+    On a store that is spread over machines, a file's name may come to be seen after its content was
+    condemned; so there that rests for a while, and is looked at again.
+    """
     before = now_microseconds() - int(grace_seconds * 1_000_000)
     await database.write(forget_dead)
     await _condemn(database, before)
     await presence.beat()
-    for manifest in await _removable(database):
+    for manifest in await _removable(database, gaps):
         if await _remove_manifest(database, manifest):
             yield Collected(manifests=1)
     async for chunks in _unused_chunks(database, before):
@@ -113,9 +118,16 @@ async def _condemned(database: Database, before: int) -> list[int]:
     return found[1:]
 
 
-async def _removable(database: Database) -> list[int]:
+async def _removable(database: Database, gaps: Gaps) -> list[int]:
     seen, held = await database.read(seen_by_all)
-    return [manifest for manifest in await _condemned(database, seen) if manifest not in held]
+    if gaps.settle_seconds is None:
+        return [manifest for manifest in await _condemned(database, seen) if manifest not in held]
+    rested = await database.read(clock) - int(gaps.settle_seconds * 1_000_000)
+    manifests = await _condemned(database, min(seen, rested))
+    named = {row[0] for row in await database.fetch("manifests_of_files", manifests)}
+    if named:
+        await database.write(lambda db: db.execute(QUERIES["spare_manifests"], sorted(named)))
+    return [manifest for manifest in manifests if manifest not in held | named]
 
 
 async def _pages(

@@ -19,6 +19,7 @@ import asyncio
 import logging
 import os
 import random
+import re
 import socket
 import uuid
 from collections.abc import (
@@ -89,6 +90,7 @@ _IN_THE_WAY: Final = (
     asyncpg.LockNotAvailableError,
 )
 _PASSING: Final = (*_AWAY, *_IN_THE_WAY)
+_LOST_MACHINE: Final = re.compile(r"\bconnection\b|\bSSL SYSCALL\b|\bremote node\b")
 _FULL: Final = (asyncpg.DiskFullError, asyncpg.ConfigurationLimitExceededError)
 
 
@@ -317,7 +319,8 @@ class Database:
     async def _attempt(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Make one attempt, and note whether the database answered."""
         try:
-            result = await attempt()
+            with _telling_of_machines():
+                result = await attempt()
         except _AWAY as error:
             self._reachability.failed(error)
             raise
@@ -385,13 +388,24 @@ async def _leave_as_it_is(connection: Connection) -> None:
 
 
 @contextmanager
+def _telling_of_machines() -> Iterator[None]:
+    """Tell a lost connection between machines of Citus from what else is an internal error."""
+    try:
+        yield
+    except asyncpg.InternalServerError as error:
+        if _LOST_MACHINE.search(str(error)) is None:
+            raise
+        raise asyncpg.ConnectionFailureError(str(error)) from error
+
+
+@contextmanager
 def _translated() -> Iterator[None]:
     """Turn the driver's errors into chunkstore's."""
     try:
         yield
     except asyncpg.ForeignKeyViolationError as error:
-        # It, or one of its parts.
-        if str(error.table_name).startswith("chunk_ref"):
+        # It, or one of its parts; Citus tells by the text alone.
+        if "chunk_ref" in f"{error.table_name} {error}":
             raise ChunkCollected from error
         raise StoreUnavailable from error
     except _FULL as error:

@@ -29,6 +29,13 @@ DELETE FROM receipt WHERE created < $1;
 -- The database's time, which is the same for all servers.
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
 
+-- name: recovery_seconds
+-- How often Citus ends what a machine's crash has left between its two phases; one minute unless it
+-- says otherwise.
+SELECT extract(epoch FROM coalesce(
+    nullif(nullif(current_setting('citus.recover_2pc_interval', true), ''), '-1'), '1min'
+)::interval)::float8;
+
 -- name: known_chunks
 -- digests. Those of them that need no bytes.
 SELECT digest FROM chunk WHERE digest = ANY ($1::bytea[]) AND NOT damaged;
@@ -228,6 +235,10 @@ SELECT DISTINCT manifest FROM entry WHERE manifest = ANY ($1::bigint[]);
 -- name: condemn_manifests
 -- ids, now (of the database).
 UPDATE manifest SET condemned = $2 WHERE id = ANY ($1::bigint[]) AND condemned IS NULL;
+
+-- name: spare_manifests
+-- ids. They are needed all the same.
+UPDATE manifest SET condemned = NULL WHERE id = ANY ($1::bigint[]);
 
 -- name: condemn_abandoned
 -- now (of the database). What servers left behind that are gone.

@@ -15,6 +15,7 @@ from chunkstore.store.base import File
 from chunkstore.store.chunks import DamagedChunk, check_chunk, join_slices
 from chunkstore.store.postgres import tree
 from chunkstore.store.postgres.connection import Connection, Database, Row
+from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.rows import QUERIES
 
 # How many places of a chunk list are read at once, and how many such spans are kept.
@@ -24,12 +25,17 @@ _SPANS: Final = 64
 _CHECKED_INLINE: Final = 128 * 1024
 
 
+class MissingChunk(DamagedChunk):
+    """What is stored is damaged and was not sent; put the same content again to repair it."""
+
+
 class Reader:
     """Reads contents of one store; bytes of chunks preferably from `standby`, if there is one."""
 
-    def __init__(self, primary: Database, standby: Database | None) -> None:
+    def __init__(self, primary: Database, standby: Database | None, gaps: Gaps) -> None:
         self._primary = primary
         self._standby = standby
+        self._gaps = gaps
         self._spans: OrderedDict[tuple[int, int], Sequence[bytes]] = OrderedDict()
 
     async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
@@ -38,13 +44,17 @@ class Reader:
         Raises:
             DamagedChunk: a chunk is not what its digest says.
             StoreDamaged: the chunk list is not as long as it should be.
+            StoreUnavailable: something is missing that may be there soon.
         """
         slices = list(chunks.slices(start, stop))
         if not slices:
             return b""
         digests = await self._places(chunks, slices[0].seq, slices[-1].seq + 1)
         if len(digests) != len(slices):
+            self._forget(chunks.id)
+            self._gaps.judge(chunks.id)
             raise StoreDamaged
+        self._gaps.filled(chunks.id)
         contents = await self._contents(digests, stop - start)
         return join_slices(slices, [contents[digest] for digest in digests])
 
@@ -71,6 +81,10 @@ class Reader:
             self._spans.move_to_end(key)
         return digests
 
+    def _forget(self, manifest: int) -> None:
+        for key in [key for key in self._spans if key[0] == manifest]:
+            del self._spans[key]
+
     async def _read_places(self, manifest: int, first: int, stop: int) -> Sequence[bytes]:
         rows = await self._primary.fetch("places", manifest, first, stop)
         return [digest for (digest,) in rows]
@@ -87,7 +101,14 @@ class Reader:
                 return await _checked(wanted, await self._standby.read_once(fetch), size)
             except StoreError:
                 pass  # It is behind, or gone, or damaged.
-        return await _checked(wanted, await self._primary.read(fetch), size)
+        try:
+            contents = await _checked(wanted, await self._primary.read(fetch), size)
+        except MissingChunk as error:
+            self._gaps.judge(error.digest.raw)
+            raise
+        for digest in wanted:
+            self._gaps.filled(digest)
+        return contents
 
 
 async def _checked(wanted: Sequence[bytes], rows: Sequence[Row], size: int) -> dict[bytes, bytes]:
@@ -97,10 +118,10 @@ async def _checked(wanted: Sequence[bytes], rows: Sequence[Row], size: int) -> d
 
 
 def _check(wanted: Sequence[bytes], rows: Sequence[Row]) -> dict[bytes, bytes]:
-    contents = {row[0]: check_chunk(*row) for row in rows}
+    contents = {row[0]: check_chunk(*row) for row in rows if row[3] is not None}
     for digest in wanted:
         if digest not in contents:
-            raise DamagedChunk(Digest(digest))
+            raise MissingChunk(Digest(digest))
     return contents
 
 

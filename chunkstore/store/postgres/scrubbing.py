@@ -11,6 +11,7 @@ from chunkstore.digest import Digest
 from chunkstore.names import FileName
 from chunkstore.store.chunks import DamagedChunk, check_chunk
 from chunkstore.store.postgres.connection import Connection, Database, Row
+from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.reports import Damage, Scrubbed
 
@@ -20,17 +21,33 @@ _CONTENTS_A_STEP: Final = 100
 _PLACES_AT_ONCE: Final = 4096
 
 
-async def scrub(database: Database, *, note: bool) -> AsyncIterator[Scrubbed]:
-    """Check everything in short steps; without `note`, damage is told of and not noted."""
+async def scrub(database: Database, gaps: Gaps, *, note: bool) -> AsyncIterator[Scrubbed]:
+    """Check everything in short steps; without `note`, damage is told of and not noted.
+
+    A list in which something is missing that may be there soon is looked at again at the end.
+    """
     after = b""
     while digests := await database.read(partial(_next_chunks, after=after)):
         after = digests[-1]
         yield await _check_chunks(database, digests, note=note)
     content = -1
+    doubtful: list[Row] = []
     while rows := await database.fetch("contents_behind", content, _CONTENTS_A_STEP):
-        broken = [await _check_content(database, row) for row in rows]
-        yield Scrubbed(damage=[damage for damage in broken if damage is not None])
+        broken = [(row, await _check_content(database, row)) for row in rows]
+        damage = [found for _, found in broken if found is not None]
+        if gaps.settle_seconds is not None and damage:
+            doubtful += [row for row, found in broken if found is not None]
+            damage = []
+        yield Scrubbed(damage=damage)
         content = rows[-1][0]
+    if doubtful and gaps.settle_seconds is not None:
+        await _wait(gaps.settle_seconds)
+        again = [await _check_content(database, row) for row in doubtful]
+        yield Scrubbed(damage=[found for found in again if found is not None])
+
+
+async def _wait(seconds: float) -> None:
+    await asyncio.sleep(seconds)
 
 
 async def _next_chunks(db: Connection, after: bytes) -> list[bytes]:

@@ -27,6 +27,7 @@ from chunkstore.store.postgres.connection import (
     Connection,
     Database,
 )
+from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.intake import PostgresUpload, commit_all
 from chunkstore.store.postgres.presence import Presence
 from chunkstore.store.postgres.reading import Reader, find_with_content
@@ -43,6 +44,7 @@ class PostgresStore(Store):
         self,
         database: Database,
         standby: Database | None,
+        gaps: Gaps,
         *,
         compression: Compression,
         chunk_size: int,
@@ -50,7 +52,8 @@ class PostgresStore(Store):
     ) -> None:
         self._database = database
         self._standby = standby
-        self._reader = Reader(database, standby)
+        self._gaps = gaps
+        self._reader = Reader(database, standby, gaps)
         self._compression = compression
         self._chunk_size = chunk_size
         self._read_only = read_only
@@ -95,6 +98,7 @@ class PostgresStore(Store):
             store = cls(
                 database,
                 standby,
+                await Gaps.of(database),
                 compression=compression,
                 chunk_size=chunk_size,
                 read_only=read_only,
@@ -251,10 +255,10 @@ class PostgresStore(Store):
     def collect(self, grace_seconds: float, *, dry_run: bool = False) -> AsyncIterator[Collected]:
         if dry_run:
             return collecting.find_unused(self._database, grace_seconds)
-        return collecting.collect(self._writable, self._presence, grace_seconds)
+        return collecting.collect(self._writable, self._presence, self._gaps, grace_seconds)
 
     def scrub(self) -> AsyncIterator[Scrubbed]:
-        return scrubbing.scrub(self._database, note=not self._read_only)
+        return scrubbing.scrub(self._database, self._gaps, note=not self._read_only)
 
     async def put_scrub_report(self, report: ScrubReport) -> None:
         await self._writable.write(partial(_put_setting, name="scrub", value=format_report(report)))

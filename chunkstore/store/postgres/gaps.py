@@ -1,0 +1,65 @@
+"""What a store that is spread over machines may not show yet.
+
+A transaction over several machines is committed on each of them (two-phase commit). When one has
+crashed in between, its part of what was acknowledged stays invisible until the coordinator has
+resolved it, which Citus does every `citus.recover_2pc_interval`. So there a chunk that is missing,
+or a place in a list, is damage only if it was missing for longer than that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import Final
+
+from chunkstore.errors import StoreUnavailable
+from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.rows import QUERIES
+
+# A gap is given the time of two rounds: it may come while one runs.
+_ROUNDS: Final = 2
+_REMEMBERED: Final = 10_000
+
+
+class Gaps:
+    """The gaps that were seen, and since when.
+
+    `settle_seconds` is how long one may stay; None where all tables are on one machine.
+    """
+
+    def __init__(self, settle_seconds: float | None) -> None:
+        self.settle_seconds = settle_seconds
+        self._seen: OrderedDict[bytes | int, float] = OrderedDict()
+
+    @classmethod
+    async def of(cls, database: Database) -> Gaps:
+        """Return those of a store, of which none is known yet."""
+        return cls(await database.read(_settle_seconds))
+
+    def judge(self, gap: bytes | int) -> None:
+        """Return if a gap, a chunk's or a manifest's, is damage.
+
+        Raises:
+            StoreUnavailable: it may be filled soon.
+        """
+        if self.settle_seconds is None:
+            return
+        now = time.monotonic()
+        since = self._seen.get(gap)
+        if since is None:
+            self._seen[gap] = now
+            if len(self._seen) > _REMEMBERED:
+                self._seen.popitem(last=False)
+        elif now - since >= self.settle_seconds:
+            return
+        raise StoreUnavailable("A part of the content is not to be seen at the moment; try again.")
+
+    def filled(self, gap: bytes | int) -> None:
+        """Note that there is none, as far as is known."""
+        self._seen.pop(gap, None)
+
+
+async def _settle_seconds(db: Connection) -> float | None:
+    if await db.fetchval(QUERIES["find_setting"], "spread") is None:
+        return None
+    return _ROUNDS * float(await db.fetchval(QUERIES["recovery_seconds"]))
