@@ -50,6 +50,37 @@ async def test_a_large_folder_takes_the_time_that_it_takes(
         await rows.fetch("DROP FUNCTION take_long CASCADE")
 
 
+async def test_many_large_folders_leave_connections_to_others(
+    backend: Backend, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_LARGE_AT_ONCE", 2)
+    store = await PostgresStore.open(backend.location, chunk_size=CHUNK_SIZE, connections=3)
+    await put(store, "a/b", b"x")
+    for statement in (
+        "CREATE TABLE gate (opened boolean)",
+        "CREATE FUNCTION wait_for_gate() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN"
+        " WHILE NOT EXISTS (SELECT FROM gate) LOOP PERFORM pg_sleep(0.01); END LOOP;"
+        " RETURN NEW; END'",
+        "CREATE TRIGGER gated BEFORE INSERT ON entry FOR EACH ROW"
+        " WHEN (NEW.path LIKE 'copy/%/b') EXECUTE FUNCTION wait_for_gate()",
+    ):
+        await rows.fetch(statement)
+    try:
+        copies = [
+            asyncio.create_task(store.copy_folder(FolderName("a/"), FolderName(f"copy/{turn}/")))
+            for turn in range(6)
+        ]
+        for turn in range(10):
+            await put(store, f"free/{turn}", b"y")
+        assert not any(copy.done() for copy in copies)
+        await rows.fetch("INSERT INTO gate VALUES (true)")
+        await asyncio.gather(*copies)
+    finally:
+        await store.close()
+        await rows.fetch("DROP FUNCTION wait_for_gate CASCADE")
+        await rows.fetch("DROP TABLE gate")
+
+
 async def test_who_waits_for_a_folder_keeps_nobody_else_waiting(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

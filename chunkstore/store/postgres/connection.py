@@ -52,6 +52,8 @@ T = TypeVar("T")
 Row = Sequence[Any]
 
 CONNECTIONS: Final = 12
+# Of jobs that grow with the store so many run at once at most, so that others find a connection.
+_LARGE_AT_ONCE: Final = 4
 # How long what may pass is tried again: a failover takes some seconds.
 _PATIENCE_SECONDS: Final = 15.0
 _FIRST_PAUSE_SECONDS: Final = 0.02
@@ -175,6 +177,7 @@ class Database:
     def __init__(self, pool: Any, what: str) -> None:  # noqa: ANN401 - asyncpg has no types
         self._pool = pool
         self._reachability = _Reachability(what)
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._running: set[asyncio.Task[Any]] = set()
         self._asking: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
 
@@ -249,10 +252,9 @@ class Database:
             raise StoreAway from error
 
     async def snapshot(self, job: Job[T]) -> T:
-        """Run a job that changes nothing and sees the database as it is at one moment."""
-        return await self.run_to_end(
-            self._repeated(lambda: self._run(job, isolation="repeatable_read", readonly=True))
-        )
+        """Run a job that sees all of the database as it is at one moment, and changes nothing."""
+        reading = self._repeated(lambda: self._run(job, isolation="repeatable_read", readonly=True))
+        return await self.run_to_end(self._in_turn(reading))
 
     async def write(self, job: Job[T]) -> T:
         """Run a job in one transaction; to do it twice comes to the same as to do it once."""
@@ -263,6 +265,15 @@ class Database:
     async def write_once(self, job: Job[T]) -> T:
         """Run a job in one transaction that takes effect once."""
         return await self.run_to_end(self._repeated(_Receipt(self._pool, job).attempt))
+
+    async def write_many_once(self, job: Job[T]) -> T:
+        """Run a job as `write_once` does, that may take long; few of them run at once."""
+        writing = self._repeated(_Receipt(self._pool, job).attempt)
+        return await self.run_to_end(self._in_turn(writing))
+
+    async def _in_turn(self, work: Coroutine[Any, Any, T]) -> T:
+        async with self._large:
+            return await work
 
     async def run_to_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Run what must not be left halfway, whether its caller is cancelled or not."""

@@ -211,7 +211,7 @@ class PostgresStore(Store):
         await self._writable.write_once(partial(tree.make_folder, name=name))
 
     async def delete_folder(self, name: FolderName) -> None:
-        await self._writable.write_once(partial(tree.delete_folder, name=name))
+        await self._writable.write_many_once(partial(tree.delete_folder, name=name))
 
     async def copy_folder(
         self,
@@ -221,7 +221,7 @@ class PostgresStore(Store):
         overwrite: bool = True,
         with_members: bool = True,
     ) -> bool:
-        return await self._writable.write_once(
+        return await self._writable.write_many_once(
             partial(
                 tree.copy_folder,
                 source=source,
@@ -234,7 +234,7 @@ class PostgresStore(Store):
     async def move_folder(
         self, source: FolderName, target: FolderName, *, overwrite: bool = True
     ) -> bool:
-        return await self._writable.write_once(
+        return await self._writable.write_many_once(
             partial(tree.move_folder, source=source, target=target, overwrite=overwrite)
         )
 
