@@ -16,7 +16,8 @@ from chunkstore.collect import collect_all
 from chunkstore.errors import StoreDamaged, StoreUnavailable
 from chunkstore.scrub import scrub_all
 from chunkstore.store.postgres import scrubbing
-from chunkstore.store.postgres.connection import ChunkCollected, Connection
+from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.store import PostgresStore
 from chunkstore.store.reports import Damage, Scrubbed
 from tests.backends import Backend

@@ -19,7 +19,8 @@ from functools import partial
 from typing import Final
 
 from chunkstore.store.postgres import tree, uploads
-from chunkstore.store.postgres.connection import ChunkCollected, Connection, Database, Row
+from chunkstore.store.postgres.connection import Connection, Database, Row
+from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.presence import Presence, clock, forget_dead, seen_by_all
 from chunkstore.store.postgres.rows import QUERIES

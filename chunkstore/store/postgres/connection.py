@@ -19,7 +19,6 @@ import asyncio
 import logging
 import os
 import random
-import re
 import socket
 import uuid
 from collections.abc import (
@@ -28,20 +27,20 @@ from collections.abc import (
     Callable,
     Coroutine,
     Iterable,
-    Iterator,
     Sequence,
 )
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol, TypeVar
 
 import asyncpg
 
-from chunkstore.errors import (
-    StoreAway,
-    StoreError,
-    StoreFull,
-    StoreUnavailable,
-    StoreUnusable,
+from chunkstore.errors import StoreAway, StoreUnusable
+from chunkstore.store.postgres.failures import (
+    AWAY,
+    PASSING,
+    Reachability,
+    telling_of_machines,
+    translated,
 )
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.times import now_microseconds
@@ -69,31 +68,8 @@ _LOCK_MILLISECONDS: Final = 2000
 # From when a silent connection is asked whether it lives, how often, and how many times.
 _ALIVE_SECONDS: Final = (10, 5, 4)
 _CONNECT_SECONDS: Final = 10.0
-
-# How long nothing has to succeed until the log says that the database is away.
-_AWAY_SECONDS: Final = 1.0
 # How long `ask` waits.
 _ASK_SECONDS: Final = 0.8
-
-_AWAY: Final = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.ReadOnlySQLTransactionError,  # a primary that is one no more
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InternalClientError,  # also: no server is one that can be written to
-    asyncpg.InterfaceError,  # the connection was lost while it was in use
-    OSError,
-    TimeoutError,
-)
-_IN_THE_WAY: Final = (
-    asyncpg.TransactionRollbackError,  # deadlocks and serialization failures
-    asyncpg.LockNotAvailableError,
-)
-_PASSING: Final = (*_AWAY, *_IN_THE_WAY)
-_LOST_MACHINE: Final = re.compile(r"\bconnection\b|\bSSL SYSCALL\b|\bremote node\b")
-_FULL: Final = (asyncpg.DiskFullError, asyncpg.ConfigurationLimitExceededError)
 
 
 class Connection(Protocol):
@@ -142,41 +118,12 @@ class Connection(Protocol):
 Job = Callable[[Connection], Awaitable[T]]
 
 
-class ChunkCollected(StoreUnavailable):
-    """A chunk that was relied on is gone; try again."""
-
-
-class _Reachability:
-    """Whether a database answers, as far as jobs have found; the log is told of each change."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._failing_since: float | None = None
-        self._away = False
-
-    def failed(self, error: BaseException) -> None:
-        """Note that it did not answer."""
-        now = asyncio.get_running_loop().time()
-        if self._failing_since is None:
-            self._failing_since = now
-        elif not self._away and now - self._failing_since >= _AWAY_SECONDS:
-            self._away = True
-            _logger.error("%s does not answer: %s", self._what, error or type(error).__name__)
-
-    def answered(self) -> None:
-        """Note that it answered."""
-        if self._away and self._failing_since is not None:
-            seconds = asyncio.get_running_loop().time() - self._failing_since
-            _logger.warning("%s answers again, after %.0f seconds.", self._what, seconds)
-        self._failing_since, self._away = None, False
-
-
 class Database:
     """A pool of connections to one database. Open it with `open`."""
 
     def __init__(self, pool: Any, what: str) -> None:  # noqa: ANN401 - asyncpg has no types
         self._pool = pool
-        self._reachability = _Reachability(what)
+        self._reachability = Reachability(what)
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._running: set[asyncio.Task[Any]] = set()
         self._asking: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
@@ -210,7 +157,7 @@ class Database:
             )
             async with pool.acquire():
                 pass
-        except (*_PASSING, asyncpg.PostgresError, ValueError) as error:
+        except (*PASSING, asyncpg.PostgresError, ValueError) as error:
             raise StoreUnusable(f"The database cannot be reached: {error}") from error
         return cls(pool, what)
 
@@ -224,7 +171,7 @@ class Database:
 
     async def read_once(self, job: Job[T]) -> T:
         """Run a job that changes nothing, and do not try again."""
-        with _translated():
+        with translated():
             return await self.run_to_end(self._attempt(lambda: self._run(job)))
 
     async def ask(self, query: str, *parameters: Any) -> Any:  # noqa: ANN401
@@ -292,7 +239,7 @@ class Database:
             await asyncio.wait(set(self._running))
         try:
             await self._pool.close()
-        except _PASSING:
+        except PASSING:
             self._pool.terminate()
 
     async def _run(self, job: Job[T], *, isolation: str | None = None, readonly: bool = False) -> T:
@@ -312,15 +259,15 @@ class Database:
         patience = _PATIENCE_SECONDS if patience_seconds is None else patience_seconds
         deadline = loop.time() + patience
         pause = _FIRST_PAUSE_SECONDS
-        with _translated():
+        with translated():
             while True:
                 try:
                     return await self._attempt(attempt)
-                except _PASSING as error:
+                except PASSING as error:
                     if loop.time() > deadline:
                         raise
                     _logger.debug("The database failed, trying again: %r", error)
-                    if isinstance(error, _AWAY):
+                    if isinstance(error, AWAY):
                         # Others of the pool may be connected to a server that is primary no more.
                         await self._pool.expire_connections()
                 # At different times, so that those who got in each other's way do not again.
@@ -330,9 +277,9 @@ class Database:
     async def _attempt(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Make one attempt, and note whether the database answered."""
         try:
-            with _telling_of_machines():
+            with telling_of_machines():
                 result = await attempt()
-        except _AWAY as error:
+        except AWAY as error:
             self._reachability.failed(error)
             raise
         self._reachability.answered()
@@ -396,37 +343,6 @@ def _notice_silence(connection: Any) -> None:  # noqa: ANN401 - asyncpg has no t
 
 async def _leave_as_it_is(connection: Connection) -> None:
     """Spare the round trip that would reset a session: no job changes its own."""
-
-
-@contextmanager
-def _telling_of_machines() -> Iterator[None]:
-    """Tell a lost connection between machines of Citus from what else is an internal error."""
-    try:
-        yield
-    except asyncpg.InternalServerError as error:
-        if _LOST_MACHINE.search(str(error)) is None:
-            raise
-        raise asyncpg.ConnectionFailureError(str(error)) from error
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the driver's errors into chunkstore's."""
-    try:
-        yield
-    except asyncpg.ForeignKeyViolationError as error:
-        # It, or one of its parts; Citus tells by the text alone.
-        if "chunk_ref" in f"{error.table_name} {error}":
-            raise ChunkCollected from error
-        raise StoreUnavailable from error
-    except _FULL as error:
-        raise StoreFull from error
-    except _AWAY as error:
-        raise StoreAway from error
-    except _IN_THE_WAY as error:
-        raise StoreUnavailable("Others are changing the same; try again.") from error
-    except asyncpg.PostgresError as error:
-        raise StoreError from error
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

@@ -14,7 +14,8 @@ from chunkstore.digest import Digest
 from chunkstore.errors import StoreUnavailable
 from chunkstore.manifest import Manifest
 from chunkstore.store.chunks import Appended, OpenManifest, size_of
-from chunkstore.store.postgres.connection import ChunkCollected, Connection, Database
+from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.times import now_microseconds
 
