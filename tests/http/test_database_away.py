@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 
+import asyncpg
 import pytest
 from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
@@ -20,6 +21,7 @@ from tests.conftest import CHUNK_SIZE
 from tests.http.steps import Client
 from tests.postgres import Cluster, Programs
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 PATIENCE_SECONDS = 2.5
 
 
@@ -107,3 +109,17 @@ async def test_readiness_does_not_hang_with_the_database(
     assert (await client.get("/health/ready")).status == 200
     lines = told(caplog)
     assert len(lines) == 2, lines
+
+
+async def test_readiness_does_not_wait_for_jobs(client: Client, cluster: Cluster) -> None:
+    """All connections are in use, and the database is well."""
+    locking, watching = [await asyncpg.connect(cluster.url()) for _ in range(2)]
+    async with locking.transaction():
+        await locking.fetch("LOCK TABLE entry IN ACCESS EXCLUSIVE MODE")
+        calls = [asyncio.create_task(client.get("/files/")) for _ in range(40)]
+        while await watching.fetchval(WAITING) < connection.CONNECTIONS:
+            pass
+        assert (await client.get("/health/ready")).status == 200
+    await asyncio.gather(*calls)
+    await locking.close()
+    await watching.close()

@@ -121,8 +121,10 @@ Job = Callable[[Connection], Awaitable[T]]
 class Database:
     """A pool of connections to one database. Open it with `open`."""
 
-    def __init__(self, pool: Any, what: str) -> None:  # noqa: ANN401 - asyncpg has no types
+    def __init__(self, pool: Any, questions: Any, what: str) -> None:  # noqa: ANN401 - likewise
         self._pool = pool
+        # One connection, so that what `ask` asks does not wait for jobs.
+        self._questions = questions
         self._reachability = Reachability(what)
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._running: set[asyncio.Task[Any]] = set()
@@ -139,27 +141,15 @@ class Database:
         Raises:
             StoreUnusable: there is no such database, or it does not let us in.
         """
+        pool, questions = _pool(url, connections), _pool(url, 1)
         try:
-            pool = await asyncpg.create_pool(
-                url,
-                # Else the pool would fill the log while the database is away.
-                min_size=0,
-                max_size=connections,
-                init=_prepare,
-                reset=_leave_as_it_is,
-                timeout=_CONNECT_SECONDS,
-                command_timeout=_STATEMENT_SECONDS,
-                server_settings={
-                    "application_name": "chunkstore",
-                    "jit": "off",
-                    "lock_timeout": str(_LOCK_MILLISECONDS),
-                },
-            )
+            await pool
+            await questions
             async with pool.acquire():
                 pass
         except (*PASSING, asyncpg.PostgresError, ValueError) as error:
             raise StoreUnusable(f"The database cannot be reached: {error}") from error
-        return cls(pool, what)
+        return cls(pool, questions, what)
 
     async def read(self, job: Job[T]) -> T:
         """Run a job that changes nothing; each of its statements sees what is committed by then."""
@@ -186,7 +176,7 @@ class Database:
         asking = self._asking.get(key)
         if asking is None:
             answer = self._repeated(
-                lambda: self._run(lambda db: db.fetchval(QUERIES[query], *parameters)),
+                lambda: self._answer(QUERIES[query], *parameters),
                 patience_seconds=_ASK_SECONDS,
             )
             asking = self._asking[key] = self._start(answer)
@@ -197,6 +187,10 @@ class Database:
         except TimeoutError as error:
             self._reachability.failed(error)
             raise StoreAway from error
+
+    async def _answer(self, query: str, *parameters: Any) -> Any:  # noqa: ANN401
+        async with self._questions.acquire() as connection:
+            return await connection.fetchval(query, *parameters)
 
     async def snapshot(self, job: Job[T]) -> T:
         """Run a job that sees all of the database as it is at one moment, and changes nothing."""
@@ -237,10 +231,11 @@ class Database:
         """Wait for the jobs that run, and disconnect."""
         while self._running:
             await asyncio.wait(set(self._running))
-        try:
-            await self._pool.close()
-        except PASSING:
-            self._pool.terminate()
+        for pool in (self._questions, self._pool):
+            try:
+                await pool.close()
+            except PASSING:
+                pool.terminate()
 
     async def _run(self, job: Job[T], *, isolation: str | None = None, readonly: bool = False) -> T:
         async with self._pool.acquire() as connection:
@@ -270,6 +265,7 @@ class Database:
                     if isinstance(error, AWAY):
                         # Others of the pool may be connected to a server that is primary no more.
                         await self._pool.expire_connections()
+                        await self._questions.expire_connections()
                 # At different times, so that those who got in each other's way do not again.
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -284,6 +280,25 @@ class Database:
             raise
         self._reachability.answered()
         return result
+
+
+def _pool(url: str, connections: int) -> Any:  # noqa: ANN401 - asyncpg has no types
+    """Return a pool that is to be awaited, and connects when a connection is needed."""
+    return asyncpg.create_pool(
+        url,
+        # Else it would fill the log while the database is away.
+        min_size=0,
+        max_size=connections,
+        init=_prepare,
+        reset=_leave_as_it_is,
+        timeout=_CONNECT_SECONDS,
+        command_timeout=_STATEMENT_SECONDS,
+        server_settings={
+            "application_name": "chunkstore",
+            "jit": "off",
+            "lock_timeout": str(_LOCK_MILLISECONDS),
+        },
+    )
 
 
 class _Receipt:

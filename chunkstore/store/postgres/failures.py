@@ -37,7 +37,9 @@ _IN_THE_WAY: Final = (
 )
 PASSING: Final = (*AWAY, *_IN_THE_WAY)
 # How Citus tells of a connection between its machines.
-_LOST_MACHINE: Final = re.compile(r"\bconnection\b|\bSSL SYSCALL\b|\bremote node\b")
+_LOST_MACHINE: Final = re.compile(
+    r"\bconnection\b|\bSSL SYSCALL\b|\bremote node\b|^failed to COPY to shard\b"
+)
 _FULL: Final = (asyncpg.DiskFullError, asyncpg.ConfigurationLimitExceededError)
 
 
@@ -75,7 +77,7 @@ def telling_of_machines() -> Iterator[None]:
     """Tell a lost connection between machines of Citus from what else is an internal error."""
     try:
         yield
-    except asyncpg.InternalServerError as error:
+    except (asyncpg.InternalServerError, asyncpg.PostgresIOError) as error:
         if _LOST_MACHINE.search(str(error)) is None:
             raise
         raise asyncpg.ConnectionFailureError(str(error)) from error
