@@ -100,7 +100,11 @@ async def test_a_small_put_takes_four_however_deep_its_folder(
 
     # Statements are prepared once for each connection.
     await put_all("first")
-    assert await put_all("/".join("abcdefghij") + "/file") == [4, 4, 4, 4, 4]
+    deep = "/".join("abcdefghij")
+    assert await put_all(f"{deep}/file") == [4, 4, 4, 4, 4]
+    # What is asked before a body that is not small.
+    await store.refuse_conflict(FileName("first/a"))
+    assert await trips(lambda: store.refuse_conflict(FileName(f"{deep}/new"))) == 2
 
 
 @on_postgres

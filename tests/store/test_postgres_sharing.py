@@ -245,7 +245,15 @@ async def test_many_servers_change_one_tree(open_store: OpenStore, rows: Rows) -
             with suppress(AlreadyExists, Forbidden, NameConflict, NotFound, PreconditionFailed):
                 await random.choice(calls)()
 
-    await asyncio.gather(*map(change, range(9)))
+    async def collect() -> None:
+        while not changed.is_set():
+            await collect_all(stores[0], 0)
+
+    changed = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(collect())
+        await asyncio.gather(*map(change, range(9)))
+        changed.set()
     assert await broken(rows) == {}
     found = await names(stores[0])
     for name in found:
@@ -257,6 +265,7 @@ async def test_many_servers_change_one_tree(open_store: OpenStore, rows: Rows) -
     await stores[0].delete_file(name_of("x/y"))
     await collect_all(stores[1], 0)
     assert await rows.fetch("SELECT path FROM entry") == []
+    assert await rows.fetch("SELECT path FROM vacated") == []
 
 
 async def test_of_a_file_and_a_folder_one_comes_first(open_store: OpenStore, rows: Rows) -> None:

@@ -144,6 +144,9 @@ class PostgresStore(Store):
     async def find_file(self, name: FileName) -> File | None:
         return await self._database.read(partial(tree.find_file, name=name))
 
+    async def refuse_conflict(self, name: FileName) -> None:
+        await self._database.read(partial(tree.refuse_conflict, name=name))
+
     def opened(
         self, name: FileName, *, inline: int = 0
     ) -> AbstractAsyncContextManager[File | None]:

@@ -89,6 +89,21 @@ def _folders_of(name: FileName | FolderName) -> list[str]:
     return [path_of(folder) for folder in ancestors(name)]
 
 
+async def refuse_conflict(db: Connection, name: FileName) -> None:
+    """Fail if `put_file` would for the names that there are now.
+
+    Raises:
+        NameConflict: as there.
+    """
+    folders = _folders_of(name)
+    files = {path for (path,) in await db.fetch(QUERIES["files_among"], [name, *folders])}
+    if name in files:
+        return
+    _refuse_file(next((path for path in folders if path in files), None))
+    if await _exists(db, FolderName(name + "/")):
+        raise NameConflict(f"{name!r} is a folder.")
+
+
 def _refuse_file(path: str | None) -> None:
     if path is not None:
         raise NameConflict(f"{path!r} is a file, so it holds no files.")
