@@ -115,7 +115,7 @@ class Finishing:
         length = sum(part.offset for part in parts)
         if self.service.max_file_size is not None and length > self.service.max_file_size:
             raise TooLarge(f"The parts have {length} bytes together, too many for this server.")
-        upload = await store.acquire(upload.id)
+        upload = await store.acquire(upload.id, joining=True)
         skipped = 0
         for part in parts:
             if upload.offset < skipped + part.offset:

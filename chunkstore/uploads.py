@@ -29,7 +29,7 @@ from chunkstore.errors import (
 from chunkstore.finishing import Finishing
 from chunkstore.service import Service
 from chunkstore.store.base import Committed
-from chunkstore.store.uploads import Purpose, ResumableUpload, UploadKind
+from chunkstore.store.uploads import Bounds, Purpose, ResumableUpload, UploadKind
 
 DEFAULT_EXPIRY_SECONDS: Final = 24 * 3600.0
 DEFAULT_MAX_UNFINISHED: Final = 100 * 1024**3
@@ -85,7 +85,7 @@ class Uploads:
             purpose.conditions.require(None if current is None else current.validators)
             await store.refuse_conflict(purpose.target)
         return await store.uploads.create(
-            purpose, length, self.limits.expiry(), self.limits.max_unfinished
+            purpose, length, self.limits.expiry(), Bounds(self.limits.max_unfinished)
         )
 
     async def append(

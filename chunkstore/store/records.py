@@ -1,4 +1,4 @@
-"""What stores keep as JSON: the purpose of an upload, and the report of a scrub."""
+"""What stores keep as JSON: an upload's purpose and failure, and the report of a scrub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from chunkstore.conditional import Conditions
 from chunkstore.names import FileName
 from chunkstore.store.reports import ScrubReport
-from chunkstore.store.uploads import Purpose, UploadKind
+from chunkstore.store.uploads import Failure, Purpose, UploadKind
 
 
 def purpose_columns(purpose: Purpose) -> dict[str, Any]:
@@ -42,6 +42,16 @@ def to_purpose(columns: Sequence[Any], parts: Sequence[str]) -> Purpose:
         metadata=metadata,
         parts=tuple(parts),
     )
+
+
+def format_failure(failure: Failure) -> str:
+    """Return the text that keeps a failure."""
+    return json.dumps({"reason": failure.reason, "detail": failure.detail})
+
+
+def parse_failure(text: str) -> Failure:
+    """Return the failure that a text keeps."""
+    return Failure(**json.loads(text))
 
 
 def format_report(report: ScrubReport) -> str:

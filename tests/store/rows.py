@@ -51,6 +51,8 @@ class UploadRow:
     checks: str
     metadata: str
     tail: bytes
+    known_digest: bytes | None
+    failure: str | None
 
 
 class ListDamage(StrEnum):

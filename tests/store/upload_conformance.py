@@ -4,24 +4,62 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from blake3 import blake3
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from chunkstore.chunking import Chunk
 from chunkstore.collect import collect_all
 from chunkstore.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions, parse_http_date
 from chunkstore.digest import Digest
-from chunkstore.errors import NotFound, PreconditionFailed, TooMuchUnfinished, UploadSuperseded
+from chunkstore.errors import (
+    ChunkstoreError,
+    NotFound,
+    PreconditionFailed,
+    TooMuchUnfinished,
+    UploadSuperseded,
+)
 from chunkstore.store.base import Committed, Store
-from chunkstore.store.uploads import Append, Progress, Purpose, ResumableUpload, UploadKind
+from chunkstore.store.uploads import (
+    FATAL,
+    NOTHING,
+    Append,
+    Bounds,
+    Failure,
+    Progress,
+    Purpose,
+    ResumableUpload,
+    Unfinished,
+    UploadKind,
+)
 from tests.conftest import RandomBytes
 from tests.store.conformance import CHUNK_SIZE, Reopen, Suite, cut, etag, get, name_of, put
-from tests.store.rows import Rows
+from tests.store.rows import Rows, UploadRow
 
 FILE = Purpose(UploadKind.FILE, name_of("a"), "text/plain")
 PART = Purpose(UploadKind.PART, None, "")
+
+
+MOVES = [
+    "file", "part", "concatenation", "append", "end", "ahead", "join", "complete", "fail", "delete",
+    "expire",
+]  # fmt: skip
+
+
+def sum_of(uploads: Sequence[UploadRow]) -> Unfinished:
+    """Return what they come to, reckoned from their rows."""
+    open_ones = [row for row in uploads if not (row.digest or row.failure or row.used)]
+    own = [row for row in open_ones if row.kind != "concatenation"]
+    return Unfinished(
+        sum(row.extent for row in own),
+        sum(row.received == 0 for row in own),
+        len(open_ones) - len(own),
+    )
 
 
 def later(seconds: float = 3600) -> datetime:
@@ -36,8 +74,8 @@ async def add(
     whole: bool = False,
     max_unfinished: int | None = None,
 ) -> ResumableUpload:
-    """Append and confirm bytes in a turn of their own."""
-    upload = await store.uploads.acquire(upload_id)
+    """Append and confirm bytes under a lease of their own."""
+    upload = await store.uploads.acquire(upload_id, joining=True)
     assert upload.chunks is not None
     rest = upload.tail + content
     kept = len(rest) - len(rest) % CHUNK_SIZE
@@ -149,7 +187,7 @@ class UploadConformance(Suite):
         assert await rows.count("manifest") == self.manifests(2)
         assert await get(store, "a") == content
 
-    async def test_the_newer_turn_wins(self, store: Store, rows: Rows) -> None:
+    async def test_the_newer_lease_wins(self, store: Store, rows: Rows) -> None:
         upload_id = await begin(store, FILE, b"12")
         older = await store.uploads.acquire(upload_id)
         newer = await store.uploads.acquire(upload_id)
@@ -163,26 +201,26 @@ class UploadConformance(Suite):
         await store.uploads.append(upload_id, Append(newer.epoch, 0, chunks, progress))
         assert (await store.uploads.get(upload_id)).offset == CHUNK_SIZE
 
-    async def test_of_many_turns_at_once_one_goes_on(self, store: Store) -> None:
+    async def test_of_many_leases_at_once_one_goes_on(self, store: Store) -> None:
         upload_id = await begin(store)
 
-        turns = await asyncio.gather(*(store.uploads.acquire(upload_id) for _ in range(20)))
+        leases = await asyncio.gather(*(store.uploads.acquire(upload_id) for _ in range(20)))
 
-        async def append(turn: ResumableUpload) -> int:
+        async def append(lease: ResumableUpload) -> int:
             progress = Progress(CHUNK_SIZE, b"", None, whole=False, expires=later())
-            chunks = cut(bytes([turn.epoch]) * CHUNK_SIZE)
-            await store.uploads.append(upload_id, Append(turn.epoch, 0, chunks, progress))
-            return turn.epoch
+            chunks = cut(bytes([lease.epoch]) * CHUNK_SIZE)
+            await store.uploads.append(upload_id, Append(lease.epoch, 0, chunks, progress))
+            return lease.epoch
 
-        results = await asyncio.gather(*map(append, turns), return_exceptions=True)
+        results = await asyncio.gather(*map(append, leases), return_exceptions=True)
         [winner] = [result for result in results if isinstance(result, int)]
-        assert winner == max(turn.epoch for turn in turns)
+        assert winner == max(lease.epoch for lease in leases)
         content = bytes([winner]) * CHUNK_SIZE
         await add(store, upload_id, b"", whole=True)
         await complete(store, upload_id, content)
         assert await get(store, "a") == content
 
-    async def test_what_was_not_confirmed_goes_with_the_next_turn(
+    async def test_what_was_not_confirmed_goes_with_the_next_lease(
         self, store: Store, rows: Rows
     ) -> None:
         upload_id = await begin(store, FILE, b"x" * CHUNK_SIZE + b"tail")
@@ -250,6 +288,90 @@ class UploadConformance(Suite):
                 await complete(store, upload_id, b"new")
                 assert await get(store, "a") == b"new"
 
+    async def test_the_last_append_can_be_made_again(self, store: Store, rows: Rows) -> None:
+        # As it is when the answer to a COMMIT was lost.
+        upload_id = await begin(store)
+        upload = await store.uploads.acquire(upload_id)
+        content = b"x" * CHUNK_SIZE + b"tail"
+        progress = Progress(len(content), b"tail", len(content), whole=True, expires=later())
+        last = Append(upload.epoch, 0, cut(content[:CHUNK_SIZE]), progress)
+        await store.uploads.append(upload_id, last)
+        before = await rows.uploads()
+        await store.uploads.append(upload_id, last)
+        assert await rows.uploads() == before
+        committed = await complete(store, upload_id, content)
+        assert committed.new_size == len(content)
+        # Another may have completed it meanwhile.
+        await store.uploads.append(upload_id, last)
+        for epoch in (upload.epoch - 1, upload.epoch + 1):
+            with pytest.raises(UploadSuperseded):
+                await store.uploads.append(upload_id, replace(last, epoch=epoch))
+        assert await get(store, "a") == content
+
+    async def test_a_lease_is_renewed_by_its_holder(self, store: Store) -> None:
+        upload_id = await begin(store)
+        upload = await store.uploads.acquire(upload_id)
+        await store.uploads.renew(upload_id, upload.epoch - 1, later(7200))
+        assert (await store.uploads.get(upload_id)).expires == upload.expires
+        await store.uploads.renew(upload_id, upload.epoch, later(7200))
+        renewed = (await store.uploads.get(upload_id)).expires
+        assert renewed > upload.expires
+        await store.uploads.renew(upload_id, upload.epoch, later(60))
+        assert (await store.uploads.get(upload_id)).expires == renewed
+
+    async def test_a_digest_that_is_known_is_kept(self, reopen: Reopen, rows: Rows) -> None:
+        store = await reopen()
+        upload_id = await begin(store, FILE, b"12")
+        await store.uploads.note_digest(upload_id, Digest.of(b"12"))
+        assert (await store.uploads.get(upload_id)).known_digest is None
+        await add(store, upload_id, b"", whole=True)
+        await store.uploads.note_digest(upload_id, Digest.of(b"12"))
+        store = await reopen()
+        assert (await store.uploads.get(upload_id)).known_digest == Digest.of(b"12")
+        await complete(store, upload_id, b"12")
+        await store.uploads.note_digest(upload_id, Digest.of(b"other"))
+        assert (await rows.uploads())[0].known_digest == Digest.of(b"12").raw
+
+    @pytest.mark.parametrize("whole", [True, False])
+    @pytest.mark.parametrize("error", [kind('why " é') for kind in FATAL])
+    async def test_what_can_never_become_a_file_keeps_no_bytes(
+        self, reopen: Reopen, rows: Rows, error: ChunkstoreError, whole: bool
+    ) -> None:
+        store = await reopen()
+        content = b"x" * CHUNK_SIZE + b"tail"
+        upload_id = await begin(store, FILE, content, whole=whole)
+        epoch = (await store.uploads.get(upload_id)).epoch
+        await store.uploads.fail(upload_id, Failure.of(error))
+        await store.uploads.fail(upload_id, Failure("too-large", "another"))
+        store = await reopen()
+        failed = await store.uploads.get(upload_id)
+        assert failed.failure is not None
+        told = failed.failure.to_error()
+        assert (type(told), str(told)) == (type(error), str(error))
+        assert (failed.offset, failed.tail) == (len(content), b"")
+        assert await store.uploads.acquire(upload_id) == failed
+        progress = Progress(9, b"", 9, whole=True, expires=later())
+        with pytest.raises(UploadSuperseded):
+            await store.uploads.append(upload_id, Append(epoch, 0, [], progress))
+        with pytest.raises(NotFound):
+            await complete(store, upload_id, content)
+        assert await store.uploads.unfinished() == NOTHING
+        await collect_all(store, 0)
+        await collect_all(store, 0)
+        assert await rows.count("chunk") == await rows.count("manifest_chunk") == 0
+        await store.uploads.fail("none", Failure.of(error))
+        await store.uploads.delete(upload_id)
+        assert await rows.count("upload") == await rows.count("manifest") == 0
+
+    async def test_nobody_takes_a_concatenation_from_who_joins_its_parts(
+        self, store: Store
+    ) -> None:
+        part = await begin(store, PART, b"x" * CHUNK_SIZE, whole=True)
+        upload_id = await begin(store, self._concatenation([part]))
+        joining = await store.uploads.acquire(upload_id, joining=True)
+        assert await store.uploads.acquire(upload_id) == joining
+        await store.uploads.join(upload_id, part, joining.epoch, later())
+
     # Expiry, bounds, collection
 
     async def test_collection_and_restart_spare_what_an_upload_needs(
@@ -286,18 +408,76 @@ class UploadConformance(Suite):
 
     async def test_unfinished_uploads_are_bounded(self, store: Store) -> None:
         limit = 4 * CHUNK_SIZE
-        first = await store.uploads.create(FILE, None, later(), limit)
+        first = await store.uploads.create(FILE, None, later(), Bounds(limit))
         await add(store, first.id, b"x" * (3 * CHUNK_SIZE), max_unfinished=limit)
         # Each counts for a chunk at least.
-        second = await store.uploads.create(FILE, None, later(), limit)
+        second = await store.uploads.create(FILE, None, later(), Bounds(limit))
         with pytest.raises(TooMuchUnfinished):
-            await store.uploads.create(FILE, None, later(), limit)
+            await store.uploads.create(FILE, None, later(), Bounds(limit))
         await add(store, second.id, b"y" * CHUNK_SIZE, max_unfinished=limit)
         with pytest.raises(TooMuchUnfinished):
             await add(store, second.id, b"y", max_unfinished=limit)
         await add(store, first.id, b"", whole=True)
         await complete(store, first.id, b"x" * (3 * CHUNK_SIZE))
         await add(store, second.id, b"y", max_unfinished=limit)
+
+    async def test_the_number_of_empty_ones_is_bounded(self, store: Store) -> None:
+        bounds = Bounds(empty=2, concatenations=1)
+        first = await store.uploads.create(FILE, None, later(), bounds)
+        part = await store.uploads.create(PART, None, later(), bounds)
+        for purpose in (FILE, PART):
+            with pytest.raises(TooMuchUnfinished):
+                await store.uploads.create(purpose, None, later(), bounds)
+        await store.uploads.create(self._concatenation([part.id]), None, later(), bounds)
+        with pytest.raises(TooMuchUnfinished):
+            await store.uploads.create(self._concatenation([part.id]), None, later(), bounds)
+        await add(store, first.id, b"1")
+        await store.uploads.create(FILE, None, later(), bounds)
+
+    @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(moves=st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 5)), max_size=25))
+    async def test_what_is_unfinished_is_the_sum_of_all(
+        self, store: Store, rows: Rows, moves: list[tuple[str, int]]
+    ) -> None:
+        for row in await rows.uploads():
+            await store.uploads.delete(row.id)
+        for move, which in moves:
+            ids = [row.id for row in sorted(await rows.uploads(), key=lambda row: row.created)]
+            with suppress(ChunkstoreError):
+                await self._move(store, rows, move, ids, which)
+            assert await store.uploads.unfinished() == sum_of(await rows.uploads())
+
+    async def _move(
+        self, store: Store, rows: Rows, move: str, ids: Sequence[str], which: int
+    ) -> None:
+        one = ids[which % len(ids)] if ids else "none"
+        content = bytes([which]) * (which * CHUNK_SIZE // 2)
+        match move:
+            case "file" | "part":
+                await begin(store, FILE if move == "file" else PART, content)
+            case "concatenation":
+                await begin(store, self._concatenation([one]))
+            case "append" | "end" if not (await store.uploads.get(one)).ended:
+                await add(store, one, content, whole=move == "end", max_unfinished=9 * CHUNK_SIZE)
+            case "ahead":
+                upload = await store.uploads.acquire(one)
+                chunks = cut(content)
+                await store.uploads.append(one, Append(upload.epoch, upload.offset, chunks, None))
+            case "join":
+                lease = await store.uploads.acquire(one, joining=True)
+                for part in lease.purpose.parts:
+                    if (await store.uploads.get(part)).whole and lease.offset == 0:
+                        await store.uploads.join(one, part, lease.epoch, later())
+                        await add(store, one, b"", whole=True)
+            case "complete":
+                await complete(store, one, content)
+            case "fail":
+                await store.uploads.fail(one, Failure("too-large", ""))
+            case "delete":
+                await store.uploads.delete(one)
+            case "expire":
+                await rows.expire_uploads(one)
+                await collect_all(store, 0)
 
     async def test_deleting_leaves_the_file(self, store: Store, rows: Rows) -> None:
         upload_id = await begin(store, FILE, b"12", whole=True)
@@ -313,24 +493,24 @@ class UploadConformance(Suite):
         parts = [await begin(store, PART, content, whole=True) for content in contents]
         upload_id = await begin(store, self._concatenation(parts))
         chunks = await rows.count("chunk")
-        turn = await store.uploads.acquire(upload_id)
+        lease = await store.uploads.acquire(upload_id, joining=True)
         for part in parts:
             assert list(await store.uploads.awaiting(part)) == [upload_id]
-            await store.uploads.join(upload_id, part, turn.epoch, later())
+            await store.uploads.join(upload_id, part, lease.epoch, later())
         assert await rows.count("chunk") == chunks
         await add(store, upload_id, b"", whole=True)
         await complete(store, upload_id, b"".join(contents))
         assert await get(store, "a") == b"".join(contents)
         assert list(await store.uploads.awaiting(parts[0])) == []
         # They count no more, and last until they expire.
-        await store.uploads.create(FILE, None, later(), CHUNK_SIZE)
+        await store.uploads.create(FILE, None, later(), Bounds(CHUNK_SIZE))
         assert (await store.uploads.get(parts[2])).tail == b"tail"
 
     async def test_joining_is_fenced_too(self, store: Store) -> None:
         part = await begin(store, PART, b"x" * CHUNK_SIZE, whole=True)
         upload_id = await begin(store, self._concatenation([part]))
-        older = await store.uploads.acquire(upload_id)
-        await store.uploads.acquire(upload_id)
+        older = await store.uploads.acquire(upload_id, joining=True)
+        await store.uploads.acquire(upload_id, joining=True)
         with pytest.raises(UploadSuperseded):
             await store.uploads.join(upload_id, part, older.epoch, later())
 

@@ -17,6 +17,7 @@ GROUPS = (
     {"entry": "path", "vacated": "path"},
     {"upload": "id", "upload_part": "upload"},
     {"receipt": "id"},
+    {"unfinished": "slot"},
 )
 # Small tables that are on every machine.
 EVERYWHERE = {"setting", "server"}

@@ -11,4 +11,5 @@ SELECT create_distributed_table('entry', 'path', colocate_with => 'none');
 SELECT create_distributed_table('vacated', 'path', colocate_with => 'entry');
 SELECT create_distributed_table('upload', 'id', colocate_with => 'none');
 SELECT create_distributed_table('upload_part', 'upload', colocate_with => 'upload');
+SELECT create_distributed_table('unfinished', 'slot', colocate_with => 'none');
 SELECT create_distributed_table('receipt', 'id', colocate_with => 'none');

@@ -88,10 +88,11 @@ CREATE TABLE vacated (
 );
 
 -- Uploads that outlive their request. `received` bytes are confirmed; the last of them, too few
--- for a chunk, are `tail`. `extent` bytes are in the store, also such as are not confirmed.
--- `length` is NULL until it is known, `target` for a part. A complete upload has no manifest any
--- more, but the `digest` of its content. `used` for a part that a file was made of. Conditions
--- and checks are JSON.
+-- for a chunk, are `tail`. `extent` bytes are in the store, also such as are not confirmed; less
+-- than a chunk counts for one. `length` is NULL until it is known, `target` for a part. A complete
+-- upload has no manifest any more, but the `digest` of its content. `used` for a part that a file
+-- was made of. `known_digest` is that of a whole content that has been read, `failure` why it can
+-- never become a file; then its manifest is empty. Conditions, checks and failure are JSON.
 CREATE TABLE upload (
     id text PRIMARY KEY,
     kind text NOT NULL CHECK (kind IN ('file', 'part', 'concatenation')),
@@ -114,6 +115,8 @@ CREATE TABLE upload (
     checks text NOT NULL,
     metadata text NOT NULL,
     tail bytea NOT NULL DEFAULT '',
+    known_digest bytea CHECK (octet_length(known_digest) = 32),
+    failure text,
     CHECK ((digest IS NULL) = (manifest IS NOT NULL))
 );
 ALTER TABLE upload ALTER COLUMN tail SET STORAGE EXTERNAL;
@@ -127,6 +130,15 @@ CREATE TABLE upload_part (
     PRIMARY KEY (upload, seq)
 );
 CREATE INDEX upload_part_by_part ON upload_part (part);
+
+-- What all unfinished uploads come to, as the sum of all rows. Each transaction that changes it adds
+-- to a row that it picks at random, so that they seldom wait for each other.
+CREATE TABLE unfinished (
+    slot smallint PRIMARY KEY,
+    size bigint NOT NULL,
+    empty bigint NOT NULL,
+    concatenations bigint NOT NULL
+);
 
 -- The servers that have the store open. `beat` is when one last said that it lives. Of what was
 -- condemned before `seen` its downloads need no other contents than `held`.

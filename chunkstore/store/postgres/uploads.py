@@ -1,12 +1,14 @@
 """Jobs on uploads that outlive their request, and the contract over them.
 
 Each job begins by locking the upload's row, so jobs on one upload come one after another on
-whichever servers. What all unfinished uploads have together is not locked: many appends at the same
+whichever servers. What all unfinished uploads have together is a sum that each job adds to last of
+all (`_count`), so it is right whenever nothing runs; it is not locked, so many appends at the same
 moment may exceed the bound by a batch each.
 """
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from typing import Any, Final
 from chunkstore.chunking import Chunk
 from chunkstore.compression import Compression
 from chunkstore.digest import Digest
-from chunkstore.errors import NotFound, TooMuchUnfinished, UploadSuperseded
+from chunkstore.errors import NotFound, UploadSuperseded
 from chunkstore.manifest import ChunkList
 from chunkstore.store.base import Committed, File
 from chunkstore.store.chunks import Appended, OpenManifest
@@ -27,20 +29,33 @@ from chunkstore.store.postgres.contents import Batch, relying_on
 from chunkstore.store.postgres.presence import clock
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.postgres.tree import Target
-from chunkstore.store.records import purpose_columns, to_purpose
+from chunkstore.store.records import (
+    format_failure,
+    parse_failure,
+    purpose_columns,
+    to_purpose,
+)
 from chunkstore.store.times import now_microseconds, to_datetime, to_microseconds
 from chunkstore.store.uploads import (
+    NOTHING,
+    UNBOUNDED,
     Append,
+    Bounds,
+    Failure,
     Progress,
     Purpose,
     ResumableUpload,
+    Unfinished,
     UploadKind,
     UploadStore,
+    counted,
 )
 
 # Of an upload's id: as many as a digest has, far beyond guessing.
 _ID_BYTES: Final = 32
 _MANIFEST_ID_BITS: Final = 63
+# Rows that the sum of all unfinished uploads is spread over.
+_SLOTS: Final = 64
 
 
 def new_manifest_id() -> int:
@@ -61,7 +76,7 @@ class PostgresUploads(UploadStore):
         purpose: Purpose,
         length: int | None,
         expires: datetime,
-        max_unfinished: int | None = None,
+        bounds: Bounds = UNBOUNDED,
     ) -> ResumableUpload:
         new = _New(
             secrets.token_urlsafe(_ID_BYTES),
@@ -71,15 +86,15 @@ class PostgresUploads(UploadStore):
             to_microseconds(expires),
         )
         return await self._database.write_once(
-            partial(_create, new=new, purpose=purpose, max_unfinished=max_unfinished)
+            partial(_create, new=new, purpose=purpose, bounds=bounds)
         )
 
     async def find(self, upload_id: str) -> ResumableUpload | None:
         found = await self._database.read(partial(_find, upload_id=upload_id))
         return None if found is None else found.upload
 
-    async def acquire(self, upload_id: str) -> ResumableUpload:
-        return await self._database.write(partial(_acquire, upload_id=upload_id))
+    async def acquire(self, upload_id: str, *, joining: bool = False) -> ResumableUpload:
+        return await self._database.write(partial(_acquire, upload_id=upload_id, joining=joining))
 
     async def append(self, upload_id: str, append: Append) -> None:
         async def write(batch: Batch) -> None:
@@ -89,10 +104,25 @@ class PostgresUploads(UploadStore):
 
         await relying_on(self._database, self._compression, append.chunks, write)
 
+    async def renew(self, upload_id: str, epoch: int, expires: datetime) -> None:
+        row = (upload_id, epoch, to_microseconds(expires))
+        await self._database.write(lambda db: db.execute(QUERIES["renew_upload"], *row))
+
     async def join(self, upload_id: str, part_id: str, epoch: int, expires: datetime) -> None:
         await self._database.write_once(
             partial(_join, upload_id=upload_id, part_id=part_id, epoch=epoch, expires=expires)
         )
+
+    async def note_digest(self, upload_id: str, digest: Digest) -> None:
+        await self._database.write(
+            lambda db: db.execute(QUERIES["note_digest"], upload_id, digest.raw)
+        )
+
+    async def fail(self, upload_id: str, failure: Failure) -> None:
+        await self._database.write(partial(_fail, upload_id=upload_id, failure=failure))
+
+    async def unfinished(self) -> Unfinished:
+        return await self._database.read(_unfinished)
 
     async def awaiting(self, part_id: str) -> Sequence[str]:
         return await self._database.read(partial(_awaiting, part_id=part_id))
@@ -131,6 +161,8 @@ class _Found:
     manifest: int | None
     chunk_size: int
     appended: Appended
+    extent: int
+    counted: Unfinished
 
     def open_manifest(self, count: int | None = None) -> OpenManifest:
         """Return the chunk list with `count` places, or with those that are confirmed."""
@@ -160,18 +192,30 @@ async def _lock(db: Connection, upload_id: str) -> _Found:
     return found
 
 
-async def _lock_turn(db: Connection, upload_id: str, epoch: int) -> _Found:
-    """Return the upload if the turn with this epoch is the newest."""
-    found = await _lock(db, upload_id)
-    if found.upload.epoch != epoch or found.upload.whole:
+def _require_lease(upload: ResumableUpload, epoch: int) -> None:
+    """Refuse to append unless the lease with this epoch is the newest."""
+    if upload.epoch != epoch or upload.whole or upload.failure is not None:
         raise UploadSuperseded
-    return found
 
 
-async def _create(
-    db: Connection, new: _New, purpose: Purpose, max_unfinished: int | None
-) -> ResumableUpload:
-    await _check_room(db, new.id, new.chunk_size, 0, max_unfinished)
+async def _unfinished(db: Connection) -> Unfinished:
+    row = await db.fetchrow(QUERIES["unfinished"])
+    assert row is not None
+    return Unfinished(*row)
+
+
+async def _count(db: Connection, before: Unfinished, after: Unfinished) -> None:
+    """Add what has changed to the sum of all. Nothing that may wait comes behind it."""
+    if before != after:
+        more = after.minus(before)
+        slot = random.randrange(_SLOTS)
+        await db.execute(
+            QUERIES["add_unfinished"], slot, more.size, more.empty, more.concatenations
+        )
+
+
+async def _create(db: Connection, new: _New, purpose: Purpose, bounds: Bounds) -> ResumableUpload:
+    bounds.refuse_new(purpose.kind, new.chunk_size, await _unfinished(db))
     for part in purpose.parts:
         found = await _find(db, part)
         if found is None or found.upload.purpose.kind is not UploadKind.PART:
@@ -192,16 +236,20 @@ async def _create(
         QUERIES["add_upload_part"],
         [(new.id, seq, part) for seq, part in enumerate(purpose.parts)],
     )
-    return (await _lock(db, new.id)).upload
+    created = await _lock(db, new.id)
+    await _count(db, NOTHING, created.counted)
+    return created.upload
 
 
-async def _acquire(db: Connection, upload_id: str) -> ResumableUpload:
+async def _acquire(db: Connection, upload_id: str, joining: bool) -> ResumableUpload:
     found = await _lock(db, upload_id)
-    if found.upload.whole:
+    if not found.upload.can_grow(joining=joining):
         return found.upload
     await db.execute(QUERIES["acquire_upload"], upload_id)
     await _remove_unconfirmed(db, found.open_manifest())
-    return (await _lock(db, upload_id)).upload
+    acquired = await _lock(db, upload_id)
+    await _count(db, found.counted, acquired.counted)
+    return acquired.upload
 
 
 async def _remove_unconfirmed(db: Connection, confirmed: OpenManifest) -> None:
@@ -214,18 +262,24 @@ async def _remove_unconfirmed(db: Connection, confirmed: OpenManifest) -> None:
 
 
 async def _append(db: Connection, upload_id: str, append: Append, batch: Batch) -> None:
-    found = await _lock_turn(db, upload_id, append.epoch)
-    extent = (append.first + len(append.chunks)) * found.chunk_size
+    found = await _lock(db, upload_id)
+    if append.repeats(found.upload):
+        return
+    _require_lease(found.upload, append.epoch)
+    extent = max(found.chunk_size, (append.first + len(append.chunks)) * found.chunk_size)
     if append.progress is not None:
         extent = max(extent, append.progress.offset)
-    if found.upload.purpose.kind is not UploadKind.CONCATENATION:
-        await _check_room(db, upload_id, found.chunk_size, extent, append.max_unfinished)
+    if found.upload.purpose.kind is not UploadKind.CONCATENATION and extent > found.extent:
+        Bounds(append.max_unfinished).refuse_growth(extent - found.extent, await _unfinished(db))
     appended = await contents.append(db, found.open_manifest(append.first), None, batch)
     await db.execute(
         QUERIES["extend_upload"], upload_id, extent, appended.new_chunks, appended.new_size
     )
+    received = found.upload.offset
     if append.progress is not None:
         await _confirm(db, upload_id, append.progress)
+        received = max(received, append.progress.offset)
+    await _count(db, found.counted, counted(found.upload.purpose.kind, extent, received))
 
 
 async def _confirm(db: Connection, upload_id: str, progress: Progress) -> None:
@@ -240,21 +294,11 @@ async def _confirm(db: Connection, upload_id: str, progress: Progress) -> None:
     )
 
 
-async def _check_room(
-    db: Connection, upload_id: str, least: int, extent: int, limit: int | None
-) -> None:
-    """Refuse what would make all unfinished uploads together larger than the limit."""
-    if limit is None:
-        return
-    others = await db.fetchval(QUERIES["unfinished_extent"], upload_id, least)
-    if others + max(extent, least) > limit:
-        raise TooMuchUnfinished
-
-
 async def _join(
     db: Connection, upload_id: str, part_id: str, epoch: int, expires: datetime
 ) -> None:
-    found = await _lock_turn(db, upload_id, epoch)
+    found = await _lock(db, upload_id)
+    _require_lease(found.upload, epoch)
     await db.fetchval(QUERIES["keep_upload"], part_id)
     part = await _find(db, part_id)
     if part is None:
@@ -284,7 +328,7 @@ async def _complete(
 ) -> Committed:
     found = await _lock(db, upload_id)
     upload, name = found.upload, found.upload.purpose.target
-    if upload.complete or not upload.whole or name is None:
+    if upload.ended or not upload.whole or name is None:
         raise NotFound("There is no such upload to complete.")
     open_manifest = found.open_manifest()
     appended = found.appended
@@ -294,13 +338,17 @@ async def _complete(
         await contents.require_open(db, open_manifest.id)
     manifest = await contents.seal(db, open_manifest, digest, upload.offset)
     await db.execute(QUERIES["complete_upload"], upload_id, digest.raw, to_microseconds(expires))
-    await db.execute(QUERIES["use_parts"], list(upload.purpose.parts))
+    used = await db.fetch(QUERIES["use_parts"], list(upload.purpose.parts))
 
     def require(current: File | None) -> None:
         upload.purpose.conditions.require(None if current is None else current.validators)
 
     target = Target(manifest, upload.purpose.media_type, None, now_microseconds())
     file, replaced = await tree.put_file(db, name, target, require)
+    before = found.counted
+    for kind, extent, received in used:
+        before = before.plus(counted(UploadKind(kind), extent, received))
+    await _count(db, before, NOTHING)
     return Committed(file, replaced, appended.new_chunks, appended.new_size)
 
 
@@ -309,6 +357,20 @@ async def _delete(db: Connection, upload_id: str) -> None:
     await db.execute(QUERIES["delete_upload"], upload_id)
     if found.manifest is not None:
         await contents.forget(db, found.manifest)
+    await _count(db, found.counted, NOTHING)
+
+
+async def _fail(db: Connection, upload_id: str, failure: Failure) -> None:
+    await db.fetchval(QUERIES["lock_upload"], upload_id)
+    found = await _find(db, upload_id)
+    if found is None or found.upload.ended:
+        return
+    assert found.manifest is not None
+    empty = new_manifest_id()
+    await db.execute(QUERIES["add_manifest"], empty, found.chunk_size, None, now_microseconds())
+    await db.execute(QUERIES["fail_upload"], upload_id, format_failure(failure), empty)
+    await db.execute(QUERIES["condemn_manifests"], [found.manifest], await clock(db))
+    await _count(db, found.counted, NOTHING)
 
 
 async def find_expired(db: Connection) -> list[tuple[str, int | None]]:
@@ -320,14 +382,20 @@ async def find_expired(db: Connection) -> list[tuple[str, int | None]]:
 async def expire(db: Connection, upload_id: str) -> None:
     """Forget an upload if it has expired, and condemn its manifest."""
     row = await db.fetchrow(QUERIES["delete_expired_upload"], upload_id, now_microseconds())
-    if row is not None and row[0] is not None:
-        await db.execute(QUERIES["condemn_manifests"], [row[0]], await clock(db))
+    if row is None:
+        return
+    manifest, kind, extent, received, used, digest, failure = row
+    if manifest is not None:
+        await db.execute(QUERIES["condemn_manifests"], [manifest], await clock(db))
+    if digest is None and failure is None and not used:
+        await _count(db, counted(UploadKind(kind), extent, received), NOTHING)
 
 
 def _to_found(row: Sequence[Any], parts: Sequence[str]) -> _Found:
     upload_id, *purpose = row[:7]
     received, length, whole, epoch, created, expires, tail, manifest, chunk_size = row[7:16]
-    digest, new_chunks, new_size = row[16:]
+    digest, known_digest, failure, new_chunks, new_size, extent, used = row[16:]
+    tail_start = received - len(tail) if failure is None else 0
     upload = ResumableUpload(
         id=upload_id,
         purpose=to_purpose(purpose, parts),
@@ -338,9 +406,17 @@ def _to_found(row: Sequence[Any], parts: Sequence[str]) -> _Found:
         created=to_datetime(created),
         expires=to_datetime(expires),
         tail=tail,
-        chunks=(
-            None if manifest is None else ChunkList(manifest, received - len(tail), chunk_size)
-        ),
+        chunks=None if manifest is None else ChunkList(manifest, tail_start, chunk_size),
         digest=None if digest is None else Digest(digest),
+        known_digest=None if known_digest is None else Digest(known_digest),
+        failure=None if failure is None else parse_failure(failure),
     )
-    return _Found(upload, manifest, chunk_size, Appended(new_chunks, new_size))
+    counts = not used and not upload.ended
+    return _Found(
+        upload,
+        manifest,
+        chunk_size,
+        Appended(new_chunks, new_size),
+        extent,
+        counted(upload.purpose.kind, extent, received) if counts else NOTHING,
+    )

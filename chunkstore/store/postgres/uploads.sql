@@ -3,9 +3,9 @@
 -- name: add_upload
 -- id, manifest, chunk size, length, now, expires, kind, target, media type, conditions, checks,
 -- metadata.
-INSERT INTO upload (id, manifest, chunk_size, length, created, expires, kind, target, media_type,
-                    conditions, checks, metadata)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
+INSERT INTO upload (id, manifest, chunk_size, extent, length, created, expires, kind, target,
+                    media_type, conditions, checks, metadata)
+VALUES ($1, $2, $3::integer, $3::integer, $4, $5, $6, $7, $8, $9, $10, $11, $12);
 
 -- name: add_upload_part
 -- upload, place, part.
@@ -14,7 +14,8 @@ INSERT INTO upload_part (upload, seq, part) VALUES ($1, $2, $3);
 -- name: find_upload
 -- id.
 SELECT id, kind, target, media_type, conditions, checks, metadata, received, length, whole, epoch,
-       created, expires, tail, manifest, chunk_size, digest, new_chunks, new_size
+       created, expires, tail, manifest, chunk_size, digest, known_digest, failure, new_chunks,
+       new_size, extent, used
 FROM upload WHERE id = $1;
 
 -- name: lock_upload
@@ -30,8 +31,12 @@ SELECT 1 FROM upload WHERE id = $1 FOR SHARE;
 SELECT part FROM upload_part WHERE upload = $1 ORDER BY seq;
 
 -- name: acquire_upload
--- id.
-UPDATE upload SET epoch = epoch + 1, extent = received WHERE id = $1;
+-- id. What was not confirmed is to be removed.
+UPDATE upload SET epoch = epoch + 1, extent = greatest(received, chunk_size) WHERE id = $1;
+
+-- name: renew_upload
+-- id, epoch, expires.
+UPDATE upload SET expires = greatest(expires, $3) WHERE id = $1 AND epoch = $2;
 
 -- name: extend_upload
 -- id, extent, new chunks, new size. Note what an append has put into the store.
@@ -45,11 +50,27 @@ SET received = greatest(received, $2), extent = greatest(extent, $2), tail = $3,
     length = coalesce($4, length), whole = $5, expires = $6
 WHERE id = $1;
 
--- name: unfinished_extent
--- id, the least that each counts for. What the others have in the store that are not finished. The
--- bytes of a concatenation are those of its parts.
-SELECT coalesce(sum(greatest(extent, $2)), 0)::bigint FROM upload
-WHERE digest IS NULL AND NOT used AND kind <> 'concatenation' AND id <> $1;
+-- name: unfinished
+-- What all unfinished uploads come to.
+SELECT coalesce(sum(size), 0)::bigint, coalesce(sum(empty), 0)::bigint,
+       coalesce(sum(concatenations), 0)::bigint
+FROM unfinished;
+
+-- name: add_unfinished
+-- slot, bytes more, empty uploads more, concatenations more.
+INSERT INTO unfinished (slot, size, empty, concatenations) VALUES ($1, $2, $3, $4)
+ON CONFLICT (slot) DO UPDATE SET
+    size = unfinished.size + excluded.size,
+    empty = unfinished.empty + excluded.empty,
+    concatenations = unfinished.concatenations + excluded.concatenations;
+
+-- name: note_digest
+-- id, digest.
+UPDATE upload SET known_digest = $2 WHERE id = $1 AND whole AND digest IS NULL;
+
+-- name: fail_upload
+-- id, failure, empty manifest. Its bytes are given up.
+UPDATE upload SET failure = $2, manifest = $3, tail = '', extent = 0 WHERE id = $1;
 
 -- name: copy_references
 -- manifest, the one whose references are copied.
@@ -76,8 +97,10 @@ SELECT id FROM upload WHERE id = ANY ($1::text[]) AND digest IS NULL ORDER BY id
 UPDATE upload SET digest = $2, manifest = NULL, tail = '', expires = $3 WHERE id = $1;
 
 -- name: use_parts
--- ids.
-UPDATE upload SET used = true WHERE id = ANY ($1::text[]);
+-- ids. What they counted for until now.
+UPDATE upload SET used = true
+WHERE id = ANY ($1::text[]) AND NOT used AND failure IS NULL
+RETURNING kind, extent, received;
 
 -- name: delete_upload
 -- id.
@@ -89,4 +112,5 @@ SELECT id, manifest FROM upload WHERE expires <= $1 ORDER BY expires;
 
 -- name: delete_expired_upload
 -- id, now. It may have got more time, or be gone, since it was found.
-DELETE FROM upload WHERE id = $1 AND expires <= $2 RETURNING manifest;
+DELETE FROM upload WHERE id = $1 AND expires <= $2
+RETURNING manifest, kind, extent, received, used, digest, failure;

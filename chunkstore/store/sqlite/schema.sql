@@ -73,10 +73,11 @@ CREATE TABLE folder_change (
 ) STRICT, WITHOUT ROWID;
 
 -- Uploads that outlive their request. `received` bytes are confirmed; the last of them, too few
--- for a chunk, are `tail`. `extent` bytes are in the store, also such as are not confirmed.
--- `length` is NULL until it is known, `target` for a part. A complete upload has no manifest any
--- more, but the `digest` of its content. `used` is 1 for a part that a file was made of.
--- Conditions and checks are JSON.
+-- for a chunk, are `tail`. `extent` bytes are in the store, also such as are not confirmed; less
+-- than a chunk counts for one. `length` is NULL until it is known, `target` for a part. A complete
+-- upload has no manifest any more, but the `digest` of its content. `used` is 1 for a part that a
+-- file was made of. `known_digest` is that of a whole content that has been read, `failure` why it
+-- can never become a file; then its manifest is empty. Conditions, checks and failure are JSON.
 CREATE TABLE upload (
     id TEXT PRIMARY KEY,
     kind TEXT NOT NULL CHECK (kind IN ('file', 'part', 'concatenation')),
@@ -97,7 +98,7 @@ CREATE TABLE upload (
     conditions TEXT NOT NULL,
     checks TEXT NOT NULL,
     metadata TEXT NOT NULL,
-    tail BLOB NOT NULL DEFAULT x'',
+    tail BLOB NOT NULL DEFAULT x'', known_digest BLOB CHECK (length(known_digest) = 32), failure TEXT, unfinished INTEGER AS (digest IS NULL AND failure IS NULL AND NOT used),
     CHECK ((digest IS NULL) = (manifest IS NOT NULL))
 ) STRICT;
 CREATE INDEX upload_by_manifest ON upload (manifest);
@@ -111,3 +112,33 @@ CREATE TABLE upload_part (
     PRIMARY KEY (upload, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX upload_part_by_part ON upload_part (part);
+
+-- What all unfinished uploads come to: one row, which the triggers below keep.
+CREATE TABLE unfinished (
+    size INTEGER NOT NULL,
+    empty INTEGER NOT NULL,
+    concatenations INTEGER NOT NULL
+) STRICT;
+INSERT INTO unfinished VALUES (0, 0, 0);
+CREATE TRIGGER unfinished_more AFTER INSERT ON upload WHEN NEW.unfinished BEGIN
+    UPDATE unfinished SET
+        size = size + (NEW.kind != 'concatenation') * NEW.extent,
+        empty = empty + (NEW.kind != 'concatenation' AND NEW.received = 0),
+        concatenations = concatenations + (NEW.kind = 'concatenation');
+END;
+CREATE TRIGGER unfinished_less AFTER DELETE ON upload WHEN OLD.unfinished BEGIN
+    UPDATE unfinished SET
+        size = size - (OLD.kind != 'concatenation') * OLD.extent,
+        empty = empty - (OLD.kind != 'concatenation' AND OLD.received = 0),
+        concatenations = concatenations - (OLD.kind = 'concatenation');
+END;
+CREATE TRIGGER unfinished_changed AFTER UPDATE ON upload
+WHEN (OLD.unfinished, OLD.extent, OLD.received) != (NEW.unfinished, NEW.extent, NEW.received) BEGIN
+    UPDATE unfinished SET
+        size = size + (NEW.kind != 'concatenation')
+            * (NEW.unfinished * NEW.extent - OLD.unfinished * OLD.extent),
+        empty = empty + (NEW.kind != 'concatenation')
+            * (NEW.unfinished * (NEW.received = 0) - OLD.unfinished * (OLD.received = 0)),
+        concatenations = concatenations
+            + (NEW.kind = 'concatenation') * (NEW.unfinished - OLD.unfinished);
+END;

@@ -12,12 +12,17 @@ from typing import Any, Final
 
 from chunkstore.chunking import Chunk
 from chunkstore.digest import Digest
-from chunkstore.errors import NotFound, TooMuchUnfinished, UploadSuperseded
+from chunkstore.errors import NotFound, UploadSuperseded
 from chunkstore.manifest import ChunkList
 from chunkstore.store.base import Committed
 from chunkstore.store.chunks import Appended, Encodings, OpenManifest
 from chunkstore.store.queries import load_queries
-from chunkstore.store.records import purpose_columns, to_purpose
+from chunkstore.store.records import (
+    format_failure,
+    parse_failure,
+    purpose_columns,
+    to_purpose,
+)
 from chunkstore.store.sqlite import contents, rows, tree
 from chunkstore.store.sqlite.connection import Runner
 from chunkstore.store.sqlite.contents import Keeping
@@ -26,10 +31,14 @@ from chunkstore.store.sqlite.schema import PACKAGE
 from chunkstore.store.sqlite.writer import Writer
 from chunkstore.store.times import now_microseconds, to_datetime, to_microseconds
 from chunkstore.store.uploads import (
+    UNBOUNDED,
     Append,
+    Bounds,
+    Failure,
     Progress,
     Purpose,
     ResumableUpload,
+    Unfinished,
     UploadKind,
     UploadStore,
 )
@@ -66,7 +75,7 @@ class SQLiteUploads(UploadStore):
         purpose: Purpose,
         length: int | None,
         expires: datetime,
-        max_unfinished: int | None = None,
+        bounds: Bounds = UNBOUNDED,
     ) -> ResumableUpload:
         row = {
             "id": secrets.token_urlsafe(_ID_BYTES),
@@ -77,7 +86,7 @@ class SQLiteUploads(UploadStore):
             **purpose_columns(purpose),
         }
         return await self._writer.run(
-            partial(_create, row=row, parts=purpose.parts, max_unfinished=max_unfinished),
+            partial(_create, row=row, kind=purpose.kind, parts=purpose.parts, bounds=bounds),
             size=EDIT_SIZE + len(purpose.metadata),
         )
 
@@ -85,8 +94,8 @@ class SQLiteUploads(UploadStore):
         found = await self._readers.run(partial(_find, upload_id=upload_id))
         return None if found is None else found.upload
 
-    async def acquire(self, upload_id: str) -> ResumableUpload:
-        return await self._writer.run(partial(_acquire, upload_id=upload_id))
+    async def acquire(self, upload_id: str, *, joining: bool = False) -> ResumableUpload:
+        return await self._writer.run(partial(_acquire, upload_id=upload_id, joining=joining))
 
     async def append(self, upload_id: str, append: Append) -> None:
         encodings, size = await self._encode(append.chunks)
@@ -101,11 +110,26 @@ class SQLiteUploads(UploadStore):
             size=size + _tail_size(append) + EDIT_SIZE,
         )
 
+    async def renew(self, upload_id: str, epoch: int, expires: datetime) -> None:
+        row = {"id": upload_id, "epoch": epoch, "expires": to_microseconds(expires)}
+        await self._writer.run(lambda db: db.execute(QUERIES["renew_upload"], row))
+
     async def join(self, upload_id: str, part_id: str, epoch: int, expires: datetime) -> None:
         await self._writer.run(
             partial(_join, upload_id=upload_id, part_id=part_id, epoch=epoch, expires=expires),
             size=EDIT_SIZE,
         )
+
+    async def note_digest(self, upload_id: str, digest: Digest) -> None:
+        row = {"id": upload_id, "digest": digest.raw}
+        await self._writer.run(lambda db: db.execute(QUERIES["note_digest"], row))
+
+    async def fail(self, upload_id: str, failure: Failure) -> None:
+        empty = next(self._manifest_ids)
+        await self._writer.run(partial(_fail, upload_id=upload_id, failure=failure, empty=empty))
+
+    async def unfinished(self) -> Unfinished:
+        return await self._readers.run(_unfinished)
 
     async def awaiting(self, part_id: str) -> Sequence[str]:
         return await self._readers.run(partial(_awaiting, part_id=part_id))
@@ -134,6 +158,7 @@ class _Row:
     manifest: int
     chunk_size: int
     appended: Appended
+    extent: int
 
     def open_manifest(self, count: int | None = None) -> OpenManifest:
         """Return the chunk list with `count` places, or with those that are confirmed."""
@@ -161,22 +186,21 @@ def _get(db: sqlite3.Connection, upload_id: str) -> _Row:
     return row
 
 
-def _get_turn(db: sqlite3.Connection, upload_id: str, epoch: int) -> _Row:
-    """Return the upload if the turn with this epoch is the newest."""
-    row = _get(db, upload_id)
-    if row.upload.epoch != epoch or row.upload.whole:
+def _require_lease(upload: ResumableUpload, epoch: int) -> None:
+    """Refuse to append unless the lease with this epoch is the newest."""
+    if upload.epoch != epoch or upload.whole or upload.failure is not None:
         raise UploadSuperseded
-    return row
 
 
 def _create(
     db: sqlite3.Connection,
     row: dict[str, Any],
+    kind: UploadKind,
     parts: Sequence[str],
-    max_unfinished: int | None,
+    bounds: Bounds,
 ) -> ResumableUpload:
     now = now_microseconds()
-    _check_room(db, row["id"], row["chunk_size"], 0, max_unfinished)
+    bounds.refuse_new(kind, row["chunk_size"], _unfinished(db))
     for part in parts:
         if _get(db, part).upload.purpose.kind is not UploadKind.PART:
             raise NotFound("What is to be concatenated is not a partial upload.")
@@ -192,11 +216,11 @@ def _create(
     return _get(db, row["id"]).upload
 
 
-def _acquire(db: sqlite3.Connection, upload_id: str) -> ResumableUpload:
+def _acquire(db: sqlite3.Connection, upload_id: str, joining: bool) -> ResumableUpload:
     row = _get(db, upload_id)
-    if row.upload.whole:
+    if not row.upload.can_grow(joining=joining):
         return row.upload
-    db.execute(QUERIES["acquire_upload"], {"id": upload_id})
+    db.execute(QUERIES["acquire_upload"], {"id": upload_id, "least": row.chunk_size})
     confirmed = row.open_manifest()
     db.execute(rows.QUERIES["shorten_manifest"], {"id": confirmed.id, "first": confirmed.count})
     return _get(db, upload_id).upload
@@ -209,12 +233,15 @@ def _append(
     keeping: Keeping,
     encodings: Encodings,
 ) -> None:
-    row = _get_turn(db, upload_id, append.epoch)
-    extent = (append.first + len(append.chunks)) * row.chunk_size
+    row = _get(db, upload_id)
+    if append.repeats(row.upload):
+        return
+    _require_lease(row.upload, append.epoch)
+    extent = max(row.chunk_size, (append.first + len(append.chunks)) * row.chunk_size)
     if append.progress is not None:
         extent = max(extent, append.progress.offset)
-    if row.upload.purpose.kind is not UploadKind.CONCATENATION:
-        _check_room(db, upload_id, row.chunk_size, extent, append.max_unfinished)
+    if row.upload.purpose.kind is not UploadKind.CONCATENATION and extent > row.extent:
+        Bounds(append.max_unfinished).refuse_growth(extent - row.extent, _unfinished(db))
     manifest = row.open_manifest(append.first)
     appended = contents.append(db, keeping, manifest, append.chunks, encodings)
     db.execute(
@@ -244,21 +271,15 @@ def _confirm(db: sqlite3.Connection, upload_id: str, progress: Progress) -> None
     )
 
 
-def _check_room(
-    db: sqlite3.Connection, upload_id: str, least: int, extent: int, limit: int | None
-) -> None:
-    """Refuse what would make all unfinished uploads together larger than the limit."""
-    if limit is None:
-        return
-    others = db.execute(QUERIES["unfinished_extent"], {"id": upload_id, "least": least})
-    if others.fetchone()[0] + max(extent, least) > limit:
-        raise TooMuchUnfinished
+def _unfinished(db: sqlite3.Connection) -> Unfinished:
+    return Unfinished(*db.execute(QUERIES["unfinished"]).fetchone())
 
 
 def _join(
     db: sqlite3.Connection, upload_id: str, part_id: str, epoch: int, expires: datetime
 ) -> None:
-    row, part = _get_turn(db, upload_id, epoch), _get(db, part_id)
+    row, part = _get(db, upload_id), _get(db, part_id)
+    _require_lease(row.upload, epoch)
     offset = row.upload.offset
     assert part.upload.whole
     assert row.chunk_size == part.chunk_size
@@ -288,7 +309,7 @@ def _complete(
 ) -> Committed:
     row = _get(db, upload_id)
     upload, target = row.upload, row.upload.purpose.target
-    if upload.complete or not upload.whole or target is None:
+    if upload.ended or not upload.whole or target is None:
         raise NotFound("There is no such upload to complete.")
     # First, because the manifest may be given up for that of the same content.
     db.execute(
@@ -305,6 +326,19 @@ def _complete(
     )
     new = row.appended + appended
     return Committed(file, replaced, new.new_chunks, new.new_size)
+
+
+def _fail(db: sqlite3.Connection, upload_id: str, failure: Failure, empty: int) -> None:
+    row = _find(db, upload_id)
+    if row is None or row.upload.ended:
+        return
+    manifest = {"id": empty, "chunk_size": row.chunk_size, "now": now_microseconds()}
+    db.execute(rows.QUERIES["add_manifest"], manifest)
+    db.execute(
+        QUERIES["fail_upload"],
+        {"id": upload_id, "failure": format_failure(failure), "manifest": empty},
+    )
+    contents.forget(db, row.manifest)
 
 
 def _delete(db: sqlite3.Connection, upload_id: str) -> None:
@@ -328,7 +362,8 @@ def expire(db: sqlite3.Connection, upload_id: str, now: int) -> int | None:
 def _to_row(row: Sequence[Any], parts: Sequence[str]) -> _Row:
     upload_id, *purpose = row[:7]
     received, length, whole, epoch, created, expires, tail, manifest, chunk_size = row[7:16]
-    digest, new_chunks, new_size = row[16:]
+    digest, known_digest, failure, new_chunks, new_size, extent = row[16:]
+    tail_start = received - len(tail) if failure is None else 0
     upload = ResumableUpload(
         id=upload_id,
         purpose=to_purpose(purpose, parts),
@@ -339,10 +374,10 @@ def _to_row(row: Sequence[Any], parts: Sequence[str]) -> _Row:
         created=to_datetime(created),
         expires=to_datetime(expires),
         tail=tail,
-        chunks=(
-            None if manifest is None else ChunkList(manifest, received - len(tail), chunk_size)
-        ),
+        chunks=None if manifest is None else ChunkList(manifest, tail_start, chunk_size),
         digest=None if digest is None else Digest(digest),
+        known_digest=None if known_digest is None else Digest(known_digest),
+        failure=None if failure is None else parse_failure(failure),
     )
     appended = Appended(new_chunks, new_size)
-    return _Row(upload, manifest or 0, chunk_size or 0, appended)
+    return _Row(upload, manifest or 0, chunk_size or 0, appended, extent)

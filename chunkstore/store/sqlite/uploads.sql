@@ -1,9 +1,9 @@
 -- The queries on uploads that outlive their request. Parameters are named.
 
 -- name: add_upload
-INSERT INTO upload (id, kind, manifest, length, created, expires,
+INSERT INTO upload (id, kind, manifest, extent, length, created, expires,
                     target, media_type, conditions, checks, metadata)
-VALUES (:id, :kind, :manifest, :length, :now, :expires,
+VALUES (:id, :kind, :manifest, :chunk_size, :length, :now, :expires,
         :target, :media_type, :conditions, :checks, :metadata);
 
 -- name: add_upload_part
@@ -13,7 +13,8 @@ INSERT INTO upload_part (upload, seq, part) VALUES (:upload, :seq, :part);
 SELECT upload.id, upload.kind, upload.target, upload.media_type, upload.conditions,
        upload.checks, upload.metadata, upload.received, upload.length, upload.whole,
        upload.epoch, upload.created, upload.expires, upload.tail, upload.manifest,
-       manifest.chunk_size, upload.digest, upload.new_chunks, upload.new_size
+       manifest.chunk_size, upload.digest, upload.known_digest, upload.failure,
+       upload.new_chunks, upload.new_size, upload.extent
 FROM upload LEFT JOIN manifest ON manifest.id = upload.manifest
 WHERE upload.id = :id;
 
@@ -21,7 +22,11 @@ WHERE upload.id = :id;
 SELECT part FROM upload_part WHERE upload = :id ORDER BY seq;
 
 -- name: acquire_upload
-UPDATE upload SET epoch = epoch + 1, extent = received WHERE id = :id;
+-- What was not confirmed is to be removed.
+UPDATE upload SET epoch = epoch + 1, extent = max(received, :least) WHERE id = :id;
+
+-- name: renew_upload
+UPDATE upload SET expires = max(expires, :expires) WHERE id = :id AND epoch = :epoch;
 
 -- name: extend_upload
 -- Note what an append has put into the store.
@@ -36,11 +41,17 @@ SET received = max(received, :received), extent = max(extent, :received), tail =
     length = coalesce(:length, length), whole = :whole, expires = :expires
 WHERE id = :id;
 
--- name: unfinished_extent
--- What the unfinished uploads other than `:id` have in the store, each at least `:least` bytes.
--- The bytes of a concatenation are those of its parts.
-SELECT coalesce(sum(max(extent, :least)), 0) FROM upload
-WHERE digest IS NULL AND used = 0 AND kind != 'concatenation' AND id != :id;
+-- name: unfinished
+-- What all unfinished uploads come to.
+SELECT size, empty, concatenations FROM unfinished;
+
+-- name: note_digest
+UPDATE upload SET known_digest = :digest WHERE id = :id AND whole AND digest IS NULL;
+
+-- name: fail_upload
+-- Its bytes are given up, and an empty manifest takes the place of the one it has.
+UPDATE upload SET failure = :failure, manifest = :manifest, tail = x'', extent = 0
+WHERE id = :id;
 
 -- name: copy_chunk_list
 -- Append the first `:count` places of one chunk list to another that has `:length` places.
