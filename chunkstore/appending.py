@@ -15,6 +15,7 @@ from typing import Any, Final
 from chunkstore.chunking import Chunk
 from chunkstore.digest import ContentCheck, ContentHasher
 from chunkstore.errors import ChunkstoreError, InconsistentLength, LengthExceeded, TooLarge
+from chunkstore.memory import MemoryBudget
 from chunkstore.service import Intake, Service
 from chunkstore.store.base import Storing
 from chunkstore.store.uploads import Append, Progress, ResumableUpload
@@ -31,16 +32,19 @@ Told = Callable[[int], Awaitable[None]]
 class UploadLimits:
     """What uploads may take: `max_size` bytes each, `max_unfinished` bytes in the store together.
 
-    None sets no bound. They last `expiry_seconds` from the last progress on.
+    None sets no bound. They last `expiry_seconds` from the last progress on, and
+    `empty_expiry_seconds` from their beginning until there is any.
     """
 
     expiry_seconds: float
+    empty_expiry_seconds: float
     max_size: int | None = None
     max_unfinished: int | None = None
 
-    def expiry(self) -> datetime:
-        """Return until when an upload lasts that makes progress now."""
-        return datetime.now(UTC) + timedelta(seconds=self.expiry_seconds)
+    def expiry(self, *, empty: bool = False) -> datetime:
+        """Return until when an upload lasts that makes progress now, or begins `empty`."""
+        seconds = self.empty_expiry_seconds if empty else self.expiry_seconds
+        return datetime.now(UTC) + timedelta(seconds=seconds)
 
     def refuse_large(self, size: int | None) -> None:
         """Refuse a content of `size` bytes, None if that is not known, if it is too large.
@@ -66,7 +70,8 @@ class Addition:
 
     `length` is what the client says the whole will have, None if nothing; `size` how many bytes
     this request brings, None if it does not say; `checks` must hold for these bytes, or none of
-    them is kept; `told` hears of each offset that is confirmed.
+    them is kept; `told` hears of each offset that is confirmed. A length that does not fit `voids`
+    the upload, or else is only refused.
     """
 
     offset: int
@@ -75,6 +80,7 @@ class Addition:
     size: int | None = None
     checks: Sequence[ContentCheck] = ()
     told: Told | None = None
+    voids: bool = False
 
 
 class Hashers:
@@ -105,11 +111,16 @@ class Appending:
         self.hashers = Hashers()
 
     async def add(
-        self, upload: ResumableUpload, addition: Addition, pieces: AsyncIterable[bytes]
+        self,
+        upload: ResumableUpload,
+        addition: Addition,
+        pieces: AsyncIterable[bytes],
+        budget: MemoryBudget | None = None,
     ) -> None:
-        """Add all pieces under the epoch of `upload`, as far as its turn lasts.
+        """Add all pieces under the epoch of `upload`, as far as its lease lasts.
 
         If they break off, those that have come are kept, unless all were to be checked together.
+        Batches are reserved from `budget`, or from that of the service.
 
         Raises:
             LengthExceeded, TooLarge: more bytes come than there may be.
@@ -117,7 +128,7 @@ class Appending:
             ContentMismatch: a check failed; nothing is kept.
             UploadSuperseded, NotFound, StoreError: as `UploadStore.append`.
         """
-        appender = _Appender(self, upload, addition)
+        appender = _Appender(self, upload, addition, budget or self.service.budget)
         try:
             async for piece in pieces:
                 await appender.take(piece)
@@ -130,7 +141,13 @@ class Appending:
 class _Appender:
     """The bytes of one addition on their way."""
 
-    def __init__(self, means: Appending, upload: ResumableUpload, addition: Addition) -> None:
+    def __init__(
+        self,
+        means: Appending,
+        upload: ResumableUpload,
+        addition: Addition,
+        budget: MemoryBudget,
+    ) -> None:
         assert upload.chunks is not None
         self._means = means
         self._upload = upload
@@ -142,7 +159,7 @@ class _Appender:
         self._hasher = means.hashers.take(upload)
         self._intake = Intake(
             self,
-            means.service.budget,
+            budget,
             self._chunk_size,
             checks=addition.checks,
             hasher=self._hasher,
@@ -206,7 +223,9 @@ class _Appender:
 
     def _progress(self, offset: int, tail: bytes, *, whole: bool) -> Progress:
         length = offset if whole else self._length
-        return Progress(offset, tail, length, whole, self._means.limits.expiry())
+        advances = whole or offset > self._upload.offset
+        expires = self._means.limits.expiry() if advances else self._upload.expires
+        return Progress(offset, tail, length, whole, expires)
 
     async def _store(self, chunks: Sequence[Chunk], progress: Progress | None) -> None:
         append = Append(

@@ -162,6 +162,7 @@ def _serve_uploads(app: web.Application, uploads: Uploads) -> None:
             {"POST": create, "OPTIONS": _upload_options},
         )
     handlers: dict[str, Handler] = {
+        "GET": by_dialect(tus.head, resumable.head),
         "HEAD": by_dialect(tus.head, resumable.head),
         "PATCH": by_dialect(tus.patch, resumable.patch),
         "DELETE": by_dialect(tus.delete, resumable.delete),

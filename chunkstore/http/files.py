@@ -112,6 +112,8 @@ async def put(request: web.Request) -> web.Response:
     """Create or replace the file: the whole content, or nothing."""
     if resumable.is_wanted(request):
         return await resumable.create(request)
+    if "Upload-Complete" in request.headers:
+        resumable.announce_limits(request)
     incoming = read_incoming(request)
     service = service_of(request)
     checks = [*incoming.content_checks(), *incoming.whole_checks()]

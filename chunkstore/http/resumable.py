@@ -1,13 +1,14 @@
 """Resumable uploads as the IETF drafts them: draft-ietf-httpbis-resumable-upload.
 
-A PUT (or POST) of a file with Upload-Complete begins one. Interop versions 5 to 8 of the draft
-are spoken; a client names its version, and only then hears of the upload while it still sends
-(104, §5). Sections are those of draft 12.
+A PUT (or POST) of a file with Upload-Complete begins one. Interop versions 5 to 9 of the draft
+are spoken; a client names its version, and only
+then hears of the upload while it still sends (104, §5). Sections are those of draft 12.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
@@ -18,7 +19,7 @@ from aiohttp import HttpVersion11, web
 
 from chunkstore.appending import Addition, Ending
 from chunkstore.digest import ContentCheck
-from chunkstore.errors import InconsistentLength, InvalidRequest, LengthExceeded
+from chunkstore.errors import ChunkstoreError, InconsistentLength, InvalidRequest, StoreUnavailable
 from chunkstore.http.errors import UnsupportedMedia
 from chunkstore.http.headers import essence_of, parse_digests
 from chunkstore.http.incoming import committed_response, read_incoming
@@ -31,11 +32,13 @@ from chunkstore.http.uploads import (
     upload_id_of,
     upload_path,
     uploads_of,
+    while_connected,
 )
 from chunkstore.store.uploads import Purpose, ResumableUpload, UploadKind
 from chunkstore.uploads import Uploads
 
-_VERSIONS: Final = frozenset({5, 6, 7, 8})
+# The draft's own text names 8 still; clients of draft 12 name 9. Nothing breaks between the two.
+_VERSIONS: Final = frozenset({5, 6, 7, 8, 9})
 # Until then, PATCH needed no media type of its own.
 _UNTYPED_VERSION: Final = 5
 # Until then, what is `max-age` now was called `expires`.
@@ -78,7 +81,7 @@ async def create(request: web.Request) -> web.Response:
         metadata=request.headers.get("Upload-Metadata", ""),
     )
     addition = _addition_of(request, 0, incoming.content_checks(), complete=complete)
-    _announce_limits(request, None)
+    announce_limits(request)
     upload = await uploads_of(request).create(purpose, addition.length)
     location = upload_path(request.app, upload.id)
     announce(request, Location=location)
@@ -87,10 +90,13 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def head(request: web.Request) -> web.Response:
-    """Tell how far an upload is (§4.3)."""
-    uploads = uploads_of(request)
-    upload = await uploads.look(upload_id_of(request))
-    _announce_limits(request, upload)
+    """Tell how far an upload is (§4.3), to GET as well."""
+    if _integer_of(request, "Upload-Offset") is not None or _complete_of(request) is not None:
+        raise InvalidRequest("Upload-Offset and Upload-Complete are told by the answer here.")
+    upload_id = upload_id_of(request)
+    async with _telling_state(request, upload_id):
+        upload = await while_connected(request, uploads_of(request).look(upload_id))
+    announce_limits(request, upload)
     headers = {
         "Upload-Offset": str(upload.offset),
         "Upload-Complete": _format_boolean(upload.complete),
@@ -104,18 +110,11 @@ async def head(request: web.Request) -> web.Response:
 
 async def patch(request: web.Request) -> web.Response:
     """Append the body to an upload (§4.4)."""
-    _announce_limits(request, None)
-    if essence_of(request) != PARTIAL_UPLOAD and _version_of(request) != _UNTYPED_VERSION:
-        announce(request, Accept_Patch=f"{PARTIAL_UPLOAD}, {TUS_PATCH}")
-        raise UnsupportedMedia(f"The content of PATCH is {PARTIAL_UPLOAD} here.")
-    refuse_encoded_body(request)
-    offset, complete = _integer_of(request, "Upload-Offset"), _complete_of(request)
-    if offset is None or complete is None:
-        raise InvalidRequest("Upload-Offset and Upload-Complete must both be there.")
-    digests = parse_digests(request.headers.getall("Content-Digest", []))
-    checks = [ContentCheck(*digest) for digest in digests.items()]
-    addition = _addition_of(request, offset, checks, complete=complete)
-    return await _append(request, upload_id_of(request), addition, HTTPStatus.NO_CONTENT)
+    announce_limits(request)
+    upload_id = upload_id_of(request)
+    async with _telling_state(request, upload_id):
+        addition = _read_addition(request)
+    return await _append(request, upload_id, addition, HTTPStatus.NO_CONTENT)
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -125,28 +124,60 @@ async def delete(request: web.Request) -> web.Response:
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
+def _read_addition(request: web.Request) -> Addition:
+    """Read the headers of a request that appends."""
+    if essence_of(request) != PARTIAL_UPLOAD and _version_of(request) != _UNTYPED_VERSION:
+        announce(request, Accept_Patch=f"{PARTIAL_UPLOAD}, {TUS_PATCH}")
+        raise UnsupportedMedia(f"The content of PATCH is {PARTIAL_UPLOAD} here.")
+    refuse_encoded_body(request)
+    offset, complete = _integer_of(request, "Upload-Offset"), _complete_of(request)
+    if offset is None or complete is None:
+        raise InvalidRequest("Upload-Offset and Upload-Complete must both be there.")
+    digests = parse_digests(request.headers.getall("Content-Digest", []))
+    checks = [ContentCheck(*digest) for digest in digests.items()]
+    return _addition_of(request, offset, checks, complete=complete)
+
+
 async def _append(
     request: web.Request, upload_id: str, addition: Addition, status: HTTPStatus
 ) -> web.Response:
     """Append the body and answer: with `status`, or when that was all, as PUT does (§4.4.2)."""
     uploads = uploads_of(request)
-    try:
+    committed = None
+    async with _telling_state(request, upload_id):
         upload = await uploads.append(upload_id, addition, read_body(request))
-    except LengthExceeded:
-        # What has come is not what the client meant to send, so nothing may go on with it.
-        await uploads.delete(upload_id)
-        raise
+        if upload.whole:
+            committed = await while_connected(request, uploads.finish(upload_id))
     announce(request, Upload_Offset=str(upload.offset))
+    announce(request, Upload_Complete=_format_boolean(upload.whole))
     if not upload.whole:
-        announce(request, Upload_Complete=_format_boolean(False))
+        announce_limits(request, upload)
         return web.Response(status=status)
-    announce(request, Upload_Complete=_format_boolean(True))
-    committed = await uploads.finish(upload_id)
     upload = await uploads.service.store.uploads.get(upload_id)
     announce(request, **_as_names(file_headers(request, upload)))
     if committed is None:
         return web.Response(status=HTTPStatus.NO_CONTENT)
     return committed_response(committed)
+
+
+@asynccontextmanager
+async def _telling_state(request: web.Request, upload_id: str) -> AsyncIterator[None]:
+    """Have a refusal tell where the upload is, and whether a whole one is what was refused.
+
+    Only then is Upload-Complete true (§4.1.2): to go on with the upload would not help.
+    """
+    try:
+        yield
+    except StoreUnavailable:
+        announce(request, Upload_Complete=_format_boolean(False))
+        raise
+    except ChunkstoreError:
+        upload = await uploads_of(request).find(upload_id)
+        if upload is not None:
+            refused = upload.whole and upload.failure is not None
+            announce(request, Upload_Offset=str(upload.offset))
+            announce(request, Upload_Complete=_format_boolean(refused))
+        raise
 
 
 def _addition_of(
@@ -156,6 +187,7 @@ def _addition_of(
     length, size = _integer_of(request, "Upload-Length"), request.content_length
     if complete and size is not None:
         if length not in (None, offset + size):
+            announce(request, Upload_Complete=_format_boolean(False))
             raise InconsistentLength("Upload-Length is not where the body ends.")
         length = offset + size
     return Addition(
@@ -165,6 +197,7 @@ def _addition_of(
         size=size,
         checks=checks,
         told=partial(_tell_offset, request),
+        voids=True,
     )
 
 
@@ -186,7 +219,8 @@ async def _tell(request: web.Request, headers: dict[str, str]) -> None:
         request.writer.output_size = 0
 
 
-def _announce_limits(request: web.Request, upload: ResumableUpload | None) -> None:
+def announce_limits(request: web.Request, upload: ResumableUpload | None = None) -> None:
+    """Have the answer tell the limits of an upload, or of any, whatever it will be (§4.1.4)."""
     announce(request, **_as_names(_limit_headers(request, upload)))
 
 

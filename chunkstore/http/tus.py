@@ -35,6 +35,7 @@ from chunkstore.http.uploads import (
     upload_path,
     uploads_of,
     uploads_root,
+    while_connected,
 )
 from chunkstore.names import parse_file_name, parse_folder_name
 from chunkstore.store.uploads import Purpose, ResumableUpload, UploadKind
@@ -48,6 +49,7 @@ EXTENSIONS: Final = (
 CHECKSUMS: Final = ("sha1", "sha256", "sha512", "md5")
 _FINAL: Final = "final;"
 _PARTIAL: Final = "partial"
+_MAX_PARTS: Final = 1000
 
 
 def describe(uploads: Uploads) -> dict[str, str]:
@@ -104,8 +106,9 @@ async def create(request: web.Request) -> web.Response:
 
 @_in_tus
 async def head(request: web.Request) -> web.Response:
-    """Tell how far an upload is."""
-    upload = await uploads_of(request).look(upload_id_of(request))
+    """Tell how far an upload is, to GET as well."""
+    work = uploads_of(request).look(upload_id_of(request))
+    upload = await while_connected(request, work)
     headers = {**_progress_headers(request, upload), "Cache-Control": "no-store"}
     if upload.purpose.metadata:
         headers["Upload-Metadata"] = upload.purpose.metadata
@@ -164,7 +167,7 @@ async def _finish(request: web.Request, upload: ResumableUpload) -> ResumableUpl
     """Finish what has all its bytes, or may have them from its parts; tell what was new."""
     uploads = uploads_of(request)
     if upload.whole or upload.purpose.kind is UploadKind.CONCATENATION:
-        committed = await uploads.finish(upload.id)
+        committed = await while_connected(request, uploads.finish(upload.id))
         if committed is not None:
             announce(request, Upload_New_Size=str(committed.new_size))
         return await uploads.service.store.uploads.get(upload.id)
@@ -249,7 +252,12 @@ def _parts_of(request: web.Request, concat: str) -> list[str]:
         raise InvalidRequest("Upload-Concat is `partial`, or `final;` and the URLs of the parts.")
     if not all(path.startswith(root) for path in paths):
         raise InvalidRequest(f"A URL in Upload-Concat does not lie under {root}.")
-    return [parse_upload_id(path.removeprefix(root)) for path in paths]
+    parts = [parse_upload_id(path.removeprefix(root)) for path in paths]
+    if len(parts) > _MAX_PARTS:
+        raise InvalidRequest(f"An upload can have {_MAX_PARTS} parts at most.")
+    if len(set(parts)) < len(parts):
+        raise InvalidRequest("Upload-Concat lists a part twice.")
+    return parts
 
 
 def parse_metadata(header: str) -> dict[str, str]:

@@ -5,8 +5,10 @@ An upload belongs to no dialect; each request is answered in the one that it spe
 
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -18,6 +20,8 @@ from chunkstore.http.errors import MethodNotPossible
 from chunkstore.http.headers import essence_of
 from chunkstore.store.uploads import ResumableUpload
 from chunkstore.uploads import Uploads
+
+T = TypeVar("T")
 
 UPLOADS: Final = web.AppKey("uploads", Uploads)
 UPLOADS_RESOURCE: Final = "uploads"
@@ -33,6 +37,8 @@ _NUMBER: Final = re.compile("[0-9]{1,30}", re.ASCII)
 _MOST: Final = 2**63 - 1
 # What secrets.token_urlsafe makes.
 _UPLOAD_ID: Final = re.compile(r"[\w-]{1,128}", re.ASCII)
+# How often it is looked whether a client still waits for its answer.
+_LOOK_SECONDS: Final = 0.5
 
 
 def uploads_of(request: web.Request) -> Uploads:
@@ -69,6 +75,25 @@ def uploads_root(app: web.Application) -> str:
     """Return the path under which all uploads lie, wherever `app` is mounted."""
     canonical: str = app.router.named_resources()[UPLOAD_RESOURCE].canonical
     return canonical.partition("{")[0]
+
+
+async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` comes to, which is cancelled when the client goes away.
+
+    Nothing else tells of that where the request has no body that is being read.
+
+    Raises:
+        ConnectionAbortedError: the client has gone.
+    """
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=_LOOK_SECONDS)
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionAbortedError("the client went away")
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def speaks_tus(request: web.Request) -> bool:

@@ -103,11 +103,6 @@ class Failure:
         """Return the error that whoever asks for the upload is told."""
         return _FAILURES[self.reason](self.detail)
 
-    @property
-    def void(self) -> bool:
-        """Whether it came to no whole content, so that no file was ever tried to be made of it."""
-        return self.reason == "inconsistent-length"
-
 
 @dataclass(frozen=True, slots=True)
 class ResumableUpload:

@@ -52,17 +52,24 @@ DRAFT = {
         resumable.head_tells_offset_and_completeness resumable.all_bytes_are_not_completeness
         resumable.fields_that_are_malformed_count_as_missing""",
     "§4.1.3 Upload-Length, and other lengths that must agree with it": """
-        resumable.lengths_must_agree resumable.an_upload_that_outgrows_its_length_is_void""",
-    "§4.1.4 Upload-Limit": "resumable.limits_are_told",
+        resumable.lengths_of_one_request_must_agree
+        resumable.a_length_that_does_not_fit_voids_the_upload
+        resumable.so_does_one_that_shows_as_bytes_come
+        resumable.a_stale_or_malformed_request_voids_nothing""",
+    "§4.1.4 Upload-Limit, also in a refusal for a limit": """
+        resumable.limits_are_told resumable.too_much_unfinished_tells_the_limits
+        resumable.without_a_byte_an_upload_lasts_minutes""",
     "§4.2 creation, whole, in part or empty": """
         resumable.an_upload_in_several_requests resumable.an_empty_upload
         resumable.a_name_that_cannot_be_is_refused_at_creation
         resumable.a_plain_put_leaves_nothing_when_it_is_cut""",
-    "§4.3 the offset": """
+    "§4.3 the offset, to HEAD and GET; before draft 12, 400 for who tells it": """
+        resumable.get_tells_what_head_does resumable.who_asks_for_the_offset_tells_none
         resumable.head_tells_offset_and_completeness resumable.what_came_before_a_cut_is_kept""",
     "§4.4 appending: application/partial-upload, 409 with the offset, nothing once complete": """
         resumable.a_patch_of_another_type_is_refused resumable.a_wrong_offset_is_a_conflict
-        resumable.a_complete_upload_takes_nothing_more""",
+        resumable.a_complete_upload_takes_nothing_more
+        resumable.every_refused_append_tells_the_state""",
     "§4.5 cancellation": "resumable.cancellation",
     "concurrency: the newer request wins": "tus.the_newer_of_two_requests_wins",
     "§5 104, only for who asks": """

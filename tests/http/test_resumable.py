@@ -96,6 +96,57 @@ async def test_head_tells_offset_and_completeness(shared: Client, name: str) -> 
 
 
 @on_shared_server
+async def test_get_tells_what_head_does(shared: Client, name: str) -> None:
+    path = await location_of(shared, name, b"12", Upload_Length="3")
+    async with shared.head(path) as head, shared.get(path) as got:
+        assert got.status == head.status == 204
+        for field in ("Upload-Offset", "Upload-Complete", "Upload-Length", "Cache-Control"):
+            assert got.headers[field] == head.headers[field]
+        assert "max-age=" in got.headers["Upload-Limit"]
+        assert await got.read() == b""
+
+
+@on_shared_server
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Upload-Offset": "2"}, 400), ({"Upload-Complete": "?0"}, 400),
+        ({"Upload-Complete": "?1"}, 400), ({"Upload-Offset": "x"}, 204),
+    ],
+)  # fmt: skip
+async def test_who_asks_for_the_offset_tells_none(
+    shared: Client, name: str, method: str, headers: dict[str, str], status: int
+) -> None:
+    path = await location_of(shared, name, b"12")
+    async with shared.request(method, path, headers=headers) as response:
+        assert response.status == status
+
+
+@on_shared_server
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"Upload-Offset": "1"}, 409), ({"Upload-Offset": "x"}, 400),
+        ({"Upload-Complete": "x"}, 400), ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Encoding": "gzip"}, 415), ({"Content-Digest": "sha-256=1"}, 400),
+        ({"Content-Digest": "sha-256=:AAAA:"}, 400), ({"Upload-Length": str(2**45)}, 413),
+    ],
+)  # fmt: skip
+async def test_every_refused_append_tells_the_state(
+    shared: Client, name: str, change: dict[str, str], status: int
+) -> None:
+    path = await location_of(shared, name, b"12")
+    told = {"Upload-Offset": "2", "Upload-Complete": "?0", "Content-Type": PARTIAL, **change}
+    async with shared.patch(path, data=b"x", headers=told) as response:
+        assert response.status == status
+        assert response.headers["Upload-Offset"] == "2"
+        assert response.headers["Upload-Complete"] == "?0"
+        assert "max-age=" in response.headers["Upload-Limit"]
+    assert (await append(shared, path, 2, b"3", "?1")).status == 201
+
+
+@on_shared_server
 async def test_all_bytes_are_not_completeness(shared: Client, name: str) -> None:
     path = await location_of(shared, name, b"123", Upload_Length="3")
     async with shared.head(path) as response:
@@ -117,7 +168,7 @@ async def test_an_empty_upload(shared: Client, name: str) -> None:
 
 
 @on_shared_server
-@pytest.mark.parametrize("version", [None, "4", "9", "?1", "x"])
+@pytest.mark.parametrize("version", [None, "4", "10", "?1", "x"])
 async def test_nothing_is_told_early_unless_asked(
     shared: Client, name: str, version: str | None
 ) -> None:
@@ -129,7 +180,7 @@ async def test_nothing_is_told_early_unless_asked(
 
 
 @on_shared_server
-@pytest.mark.parametrize("version", ["5", "6", "7", "8"])
+@pytest.mark.parametrize("version", ["5", "6", "7", "8", "9"])
 async def test_who_asks_hears_of_the_upload_early(shared: Client, name: str, version: str) -> None:
     fields = [
         "Upload-Complete: ?1", "Content-Length: 3", "Expect: 100-continue",
@@ -166,6 +217,7 @@ async def test_a_wrong_offset_is_a_conflict(shared: Client, name: str, offset: i
     path = await location_of(shared, name, b"12")
     response = await append(shared, path, offset, b"x")
     assert (response.status, response.headers["Upload-Offset"]) == (409, "2")
+    assert response.headers["Upload-Complete"] == "?0"
     document = await response.json(content_type=None)
     assert document["type"] == REGISTERED + "mismatching-upload-offset"
     assert (document["expected-offset"], document["provided-offset"]) == (2, offset)
@@ -202,29 +254,82 @@ async def test_a_patch_of_another_type_is_refused(shared: Client, name: str) -> 
 
 
 @on_shared_server
-async def test_lengths_must_agree(shared: Client, name: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "complete", "length"),
+    [(b"3", "?0", "6"), (b"3", "?1", None), (b"3", "?1", "3"), (b"3456", "?0", None)],
+)
+async def test_a_length_that_does_not_fit_voids_the_upload(
+    shared: Client, name: str, content: bytes, complete: str, length: str | None
+) -> None:
     path = await location_of(shared, name, b"12", Upload_Length="5")
-    for content, complete, told in ((b"3", "?0", "6"), (b"3", "?1", "5"), (b"3456", "?0", "5")):
-        response = await append(shared, path, 2, content, complete, Upload_Length=told)
-        assert response.status == 400
-        document = await response.json(content_type=None)
-        assert document["type"] == REGISTERED + "inconsistent-upload-length"
-    assert (await append(shared, path, 2, b"345", "?1")).status == 201
+    told = {} if length is None else {"Upload_Length": length}
+    await refused_as_void(await append(shared, path, 2, content, complete, **told), offset="2")
+    await check_void(shared, name, path)
 
 
 @on_shared_server
-async def test_an_upload_that_outgrows_its_length_is_void(shared: Client, name: str) -> None:
+@pytest.mark.parametrize(
+    ("pieces", "complete"), [([b"34", b"56"], "?0"), ([b"34", b"56"], "?1"), ([b"3"], "?1")]
+)
+async def test_so_does_one_that_shows_as_bytes_come(
+    shared: Client, name: str, pieces: list[bytes], complete: str
+) -> None:
     path = await location_of(shared, name, b"12", Upload_Length="5")
-    body = [raw.chunked(b"34", b"56"), raw.LAST_CHUNK]
+    body = [raw.chunked(*pieces), raw.LAST_CHUNK]
     answer = await raw.ask(
         shared,
         raw.request(
-            "PATCH", path, "Upload-Offset: 2", "Upload-Complete: ?0", f"Content-Type: {PARTIAL}",
-            "Transfer-Encoding: chunked", body=b"".join(body),
+            "PATCH", path, "Upload-Offset: 2", f"Upload-Complete: {complete}",
+            f"Content-Type: {PARTIAL}", "Transfer-Encoding: chunked", body=b"".join(body),
         ),
     )  # fmt: skip
-    assert answer.status == 400
-    assert (await shared.head(path)).status == 404
+    assert (answer.status, answer.headers["Upload-Complete"]) == (400, "?0")
+    await check_void(shared, name, path)
+
+
+async def refused_as_void(response: ClientResponse, offset: str) -> None:
+    assert response.status == 400
+    assert response.headers["Upload-Complete"] == "?0"
+    assert response.headers["Upload-Offset"] == offset
+    document = await response.json(content_type=None)
+    assert document["type"] == REGISTERED + "inconsistent-upload-length"
+
+
+async def check_void(client: Client, name: str, path: str) -> None:
+    """Check that nothing can be done with an upload but to cancel it."""
+    for method in ("HEAD", "GET"):
+        async with client.request(method, path) as response:
+            assert (response.status, response.headers["Upload-Complete"]) == (400, "?0")
+    for complete in ("?0", "?1"):
+        response = await append(client, path, 2, b"345", complete)
+        assert (response.status, response.headers["Upload-Complete"]) == (400, "?0")
+    assert (await client.delete(path)).status == 204
+    assert await status_of(client, name) == 404
+
+
+@on_shared_server
+async def test_lengths_of_one_request_must_agree(shared: Client, name: str) -> None:
+    response = await begin(shared, name, b"12", Upload_Length="3", Upload_Complete="?1")
+    assert response.status in (200, 201)  # A plain PUT: nothing would hear of an upload.
+    response = await begin(
+        shared, name, b"12", Upload_Length="3", Upload_Complete="?1",
+        Upload_Draft_Interop_Version="8",
+    )  # fmt: skip
+    assert (response.status, response.headers["Upload-Complete"]) == (400, "?0")
+
+
+@on_shared_server
+async def test_a_stale_or_malformed_request_voids_nothing(shared: Client, name: str) -> None:
+    path = await location_of(shared, name, b"12", Upload_Length="3")
+    response = await append(shared, path, 2, b"3", "?1", Upload_Length="4")
+    assert (response.status, response.headers["Upload-Complete"]) == (400, "?0")
+    response = await append(shared, path, 0, b"12345")
+    assert (response.status, response.headers["Upload-Offset"]) == (409, "2")
+    await append(shared, path, 2, b"3", "?1")
+    assert (await append(shared, path, 3, b"45", Upload_Length="5")).status == 400
+    async with shared.head(path) as head:
+        assert (head.status, head.headers["Upload-Complete"]) == (204, "?1")
+    assert await read(shared, name) == b"123"
 
 
 @on_shared_server
@@ -239,7 +344,7 @@ async def test_a_complete_upload_takes_nothing_more(shared: Client, name: str) -
     await append(shared, path, 2, b"", "?1")
     for content in (b"", b"3"):
         response = await append(shared, path, 2, content, "?1")
-        assert response.status == 400
+        assert (response.status, response.headers["Upload-Complete"]) == (400, "?0")
         assert (await response.json(content_type=None))["type"] == REGISTERED + "completed-upload"
     assert await read(shared, name) == b"12"
 
@@ -299,6 +404,36 @@ async def test_limits_are_told(serve: Serve) -> None:
     response = await begin(client, "a", Upload_Length="101")
     assert response.status == 413
     assert "max-size=100" in response.headers["Upload-Limit"]
+    response = await begin(client, "a", b"x" * 101, Upload_Complete="?1")
+    assert response.status == 413
+    assert "max-size=100" in response.headers["Upload-Limit"]
+
+
+async def test_too_much_unfinished_tells_the_limits(serve: Serve) -> None:
+    client = await serve(max_unfinished=2 * CHUNK_SIZE)
+    path = await location_of(client, "a", b"x" * CHUNK_SIZE)
+    await location_of(client, "b")
+    for response in (await begin(client, "c"), await append(client, path, CHUNK_SIZE, b"x")):
+        assert response.status == 507
+        assert f"max-size={2 * CHUNK_SIZE}" in response.headers["Upload-Limit"]
+    assert response.headers["Upload-Offset"] == str(CHUNK_SIZE)
+    assert response.headers["Upload-Complete"] == "?0"
+
+
+@on_shared_server
+async def test_without_a_byte_an_upload_lasts_minutes(shared: Client, name: str) -> None:
+    empty = await begin(shared, name)
+    assert 500 < max_age_of(empty) <= 600
+    path = empty.headers["Location"]
+    assert max_age_of(await shared.head(path)) <= 600
+    assert max_age_of(await append(shared, path, 0, b"")) <= 600
+    assert max_age_of(await append(shared, path, 0, b"1")) > 3600
+    assert max_age_of(await shared.head(path)) > 3600
+    assert max_age_of(await begin(shared, name, b"1")) > 3600
+
+
+def max_age_of(response: ClientResponse) -> int:
+    return int(response.headers["Upload-Limit"].partition("max-age=")[2])
 
 
 @on_shared_server

@@ -53,7 +53,8 @@ LAYERS = {
     "presentation": Layer("presentation", layers="pure contract"),
     "open": Layer("store.open", layers="pure contract sqlite postgres"),
     "service": Layer(
-        "service windows collect scrub export imports walking copying appending finishing uploads",
+        "service windows collect scrub export imports walking copying leases appending finishing"
+        " uploads",
         layers="pure memory contract service",
         frameworks="asyncio",
     ),

@@ -47,7 +47,7 @@ WHERE id = $1;
 -- id, received, tail, length, whole, expires. What is confirmed never gets less.
 UPDATE upload
 SET received = greatest(received, $2), extent = greatest(extent, $2), tail = $3,
-    length = coalesce($4, length), whole = $5, expires = $6
+    length = coalesce($4, length), whole = $5, expires = greatest(expires, $6)
 WHERE id = $1;
 
 -- name: unfinished

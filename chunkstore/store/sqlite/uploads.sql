@@ -38,7 +38,7 @@ WHERE id = :id;
 -- What is confirmed never gets less.
 UPDATE upload
 SET received = max(received, :received), extent = max(extent, :received), tail = :tail,
-    length = coalesce(:length, length), whole = :whole, expires = :expires
+    length = coalesce(:length, length), whole = :whole, expires = max(expires, :expires)
 WHERE id = :id;
 
 -- name: unfinished
