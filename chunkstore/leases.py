@@ -10,16 +10,17 @@ instead.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from chunkstore.errors import UploadSuperseded
 
 
 class Lease:
-    """One request's hold on an upload."""
+    """One request's place in the queue for an upload, behind `older` ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, older: Sequence[Lease]) -> None:
+        self._older = older
         self._timeout = asyncio.timeout(None)
         self._settled = False
         self.ended = asyncio.Event()
@@ -28,6 +29,13 @@ class Lease:
         """Make the request stop where it is, unless it is about to end anyway."""
         if not (self._settled or self.ended.is_set() or self._timeout.expired()):
             self._timeout.reschedule(asyncio.get_running_loop().time())
+
+    async def take(self) -> None:
+        """Take the upload from all older requests, once each has kept what it had."""
+        for one in self._older:
+            one.revoke()
+        for one in self._older:
+            await one.ended.wait()
 
     def settle(self) -> None:
         """Go on to the end from here: all has come, and keeping it takes no client."""
@@ -58,21 +66,17 @@ class Leases:
         self._of: dict[str, list[Lease]] = {}
 
     @asynccontextmanager
-    async def hold(self, upload_id: str) -> AsyncIterator[Lease]:
-        """Hold the upload for the time of a context.
+    async def queue(self, upload_id: str) -> AsyncIterator[Lease]:
+        """Queue for the upload for the time of a context, in which it can be taken.
 
         Raises:
-            UploadSuperseded: a newer request wants it; what the context was about is over.
+            UploadSuperseded: a newer request took it; what the context was about is over.
         """
         queue = self._of.setdefault(upload_id, [])
-        older, lease = tuple(queue), Lease()
+        lease = Lease(tuple(queue))
         queue.append(lease)
         try:
             async with lease.revocable():
-                for one in older:
-                    one.revoke()
-                for one in older:
-                    await one.ended.wait()
                 yield lease
         finally:
             lease.ended.set()

@@ -111,8 +111,11 @@ class Uploads:
             TooLarge, TooMuchUnfinished: there is no room for so much.
             Other of `FATAL`: it has failed.
         """
-        async with self._leases.hold(upload_id) as lease:
-            upload = await self._acquire(upload_id)
+        async with self._leases.queue(upload_id) as lease:
+            upload = await self._get(upload_id)
+            if upload.can_grow():
+                await lease.take()
+                upload = await self._acquire(upload_id)
             try:
                 self._refuse(upload, addition)
                 if not upload.whole:
@@ -120,7 +123,7 @@ class Uploads:
                         body = _settling(pieces, lease)
                         await self._appending.add(upload, addition, body)
             except InconsistentLength as error:
-                if addition.voids and not (upload.whole or upload.ended):
+                if addition.voids and upload.can_grow():
                     await self.service.store.uploads.fail(upload_id, Failure.of(error))
                 raise
         return await self.service.store.uploads.get(upload_id)
@@ -135,8 +138,11 @@ class Uploads:
             UploadSuperseded: a newer request has taken over.
             One of `FATAL`: it cannot become the file it is for.
         """
-        async with self._leases.hold(upload_id):
-            upload = await self._acquire(upload_id)
+        async with self._leases.queue(upload_id) as lease:
+            upload = await self._get(upload_id)
+            if upload.can_grow():
+                await lease.take()
+                upload = await self._acquire(upload_id)
         if upload.failure is not None:
             raise upload.failure.to_error()
         if upload.complete:
@@ -156,7 +162,8 @@ class Uploads:
         Raises:
             NotFound: there is no such upload; UploadExpired: there was.
         """
-        async with self._leases.hold(upload_id):
+        async with self._leases.queue(upload_id) as lease:
+            await lease.take()
             await self._acquire(upload_id)
             await self.service.store.uploads.delete(upload_id)
 
@@ -168,11 +175,11 @@ class Uploads:
         """Stop finishing; what is not finished can be later."""
         await self._finishing.close()
 
+    async def _get(self, upload_id: str) -> ResumableUpload:
+        return _not_expired(await self.service.store.uploads.get(upload_id))
+
     async def _acquire(self, upload_id: str) -> ResumableUpload:
-        upload = await self.service.store.uploads.acquire(upload_id)
-        if upload.expires <= datetime.now(UTC):
-            raise UploadExpired
-        return upload
+        return _not_expired(await self.service.store.uploads.acquire(upload_id))
 
     @asynccontextmanager
     async def _renewing(self, upload: ResumableUpload) -> AsyncIterator[None]:
@@ -208,6 +215,12 @@ class Uploads:
         if length is not None and reached > length:
             raise LengthExceeded(f"The upload's length is {length}; this would be more.")
         self.limits.refuse_large(reached if length is None else length)
+
+
+def _not_expired(upload: ResumableUpload) -> ResumableUpload:
+    if upload.expires <= datetime.now(UTC):
+        raise UploadExpired
+    return upload
 
 
 async def _settling(pieces: AsyncIterable[bytes], lease: Lease) -> AsyncIterator[bytes]:

@@ -140,7 +140,7 @@ class ResumableUpload:
         """Whether nothing can become of it any more: it is complete or has failed."""
         return self.complete or self.failure is not None
 
-    def can_grow(self, *, joining: bool) -> bool:
+    def can_grow(self, *, joining: bool = False) -> bool:
         """Whether bytes can be appended, for a concatenation by `joining` its parts alone."""
         if self.purpose.kind is UploadKind.CONCATENATION and not joining:
             return False

@@ -30,7 +30,8 @@ TUS = {
         tus.lengths_that_cannot_be_are_refused tus.an_empty_file_needs_no_patch""",
     "creation-with-upload": "tus.creation_with_upload",
     "creation-defer-length: the length comes once, later": "tus.the_length_can_come_later",
-    "expiration: Upload-Expires, then 410": "tus.an_expired_upload_is_gone",
+    "expiration: Upload-Expires, then 410": """
+        tus.an_expired_upload_is_gone tus.without_a_byte_an_upload_lasts_minutes""",
     "checksum: 460 and nothing kept, 400 for an unknown algorithm": """
         tus.bytes_with_their_checksum_are_kept tus.bytes_with_another_checksum_are_discarded
         tus.a_checksum_that_is_none_is_refused""",
@@ -38,13 +39,16 @@ TUS = {
     "concatenation: partial and final, 403 for a PATCH of a final one": """
         tus.parts_become_one_file tus.parts_of_whole_chunks_are_joined_by_their_lists
         tus.a_final_upload_takes_no_bytes tus.what_cannot_be_concatenated""",
+    "of this server: a part once, HEAD waits, a concatenation ends with its client": """
+        tus.what_cannot_be_concatenated tus.head_waits_for_a_concatenation
+        tus.a_concatenation_ends_with_its_client""",
     "concatenation-unfinished": "tus.parts_can_be_unfinished_when_they_are_concatenated",
     "CORS": """
         cors.a_page_that_was_let_in_may_upload cors.another_page_may_not
         cors.nobody_may_unless_told""",
     "of this server: conditions, one writer, a bound, a lost last answer": """
         tus.conditions_hold_at_creation_and_at_completion tus.the_newer_of_two_requests_wins
-        tus.the_total_of_unfinished_uploads_is_bounded
+        tus.a_storm_of_retries tus.the_total_of_unfinished_uploads_is_bounded
         tus.the_last_request_can_be_repeated_without_bytes""",
 }
 DRAFT = {
@@ -71,7 +75,8 @@ DRAFT = {
         resumable.a_complete_upload_takes_nothing_more
         resumable.every_refused_append_tells_the_state""",
     "§4.5 cancellation": "resumable.cancellation",
-    "concurrency: the newer request wins": "tus.the_newer_of_two_requests_wins",
+    "concurrency: the newest request wins": """
+        tus.the_newer_of_two_requests_wins tus.a_storm_of_retries""",
     "§5 104, only for who asks": """
         resumable.who_asks_hears_of_the_upload_early resumable.nothing_is_told_early_unless_asked
         resumable.http_1_0_hears_nothing_early""",

@@ -370,6 +370,9 @@ async def test_conditions_hold_at_completion(shared: Client, name: str) -> None:
     response = await append(shared, path, 3, b"", "?1")
     # Not the transfer failed, but what it was for.
     assert (response.status, response.headers["Upload-Complete"]) == (412, "?1")
+    for answer in (await shared.head(path), await append(shared, path, 3, b"", "?1")):
+        assert (answer.status, answer.headers["Upload-Complete"]) == (412, "?1")
+        assert answer.headers["Upload-Offset"] == "3"
     assert (await begin(shared, name, If_None_Match="*")).status == 412
     assert await read(shared, name) == b"old"
 
@@ -391,7 +394,7 @@ async def test_the_digest_of_the_whole_is_checked(shared: Client, name: str) -> 
         digest = b64encode(hashlib.sha256(b"1234").digest()).decode()
         path = await location_of(shared, name, content[:2], Repr_Digest=f"sha-256=:{digest}:")
         response = await append(shared, path, 2, content[2:], "?1")
-        assert response.status == status
+        assert (response.status, response.headers["Upload-Complete"]) == (status, "?1")
     assert await read(shared, name) == b"1234"
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from base64 import b64encode
+from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from io import BytesIO
 from itertools import pairwise
+from random import Random
 
 import pytest
 from aiohttp import ClientResponse
@@ -256,6 +260,22 @@ async def test_the_last_request_can_be_repeated_without_bytes(shared: Client, na
 
 
 @on_shared_server
+async def test_without_a_byte_an_upload_lasts_minutes(shared: Client, name: str) -> None:
+    path = await create(shared, name, 3)
+    assert await seconds_left(shared, path) <= 600
+    await appended(shared, path, 0, b"")
+    assert await seconds_left(shared, path) <= 600
+    await appended(shared, path, 0, b"1")
+    assert await seconds_left(shared, path) > 3600
+
+
+async def seconds_left(client: Client, path: str) -> float:
+    async with client.head(path, headers=TUS) as response:
+        expires = parsedate_to_datetime(response.headers["Upload-Expires"])
+        return (expires - datetime.now(UTC)).total_seconds()
+
+
+@on_shared_server
 async def test_the_name_comes_from_the_metadata(shared: Client, name: str) -> None:
     told = metadata(filename="ä b.png", folder=f"{name}/deep/", filetype="image/x-mine")
     path = await create(shared, "", 1, Upload_Metadata=told)
@@ -356,10 +376,14 @@ async def test_conditions_hold_at_creation_and_at_completion(shared: Client, nam
     headers = {**TUS, "Upload-Length": "3", "Upload-Metadata": metadata(filename=name)}
     refused = await shared.post("/uploads", headers={**headers, "If-None-Match": "*"})
     await problem(refused, 412)
-    # All of it has come, but it is not a file: whoever looks is told.
-    async with shared.head(path, headers=TUS) as response:
-        assert response.status == 412
+    # All of it has come, but it never becomes a file: whoever looks is told.
     assert await read(shared, name) == b"old"
+    assert (await shared.delete(f"/files/{name}")).status == 204
+    for _ in range(2):
+        async with shared.head(path, headers=TUS) as response:
+            assert response.status == 412
+        await problem(await patch(shared, path, 3, b""), 412)
+    old = await put(shared, name, b"old")
     path = await create(shared, name, 3, If_Match=f'"{old["digest"]}"')
     await appended(shared, path, 0, b"new")
     assert await read(shared, name) == b"new"
@@ -510,6 +534,8 @@ async def test_parts_can_be_unfinished_when_they_are_concatenated(
         ("final;/files/x", 400),
         ("final;/uploads/none", 404),
         ("final;http://[", 400),
+        ("final;/uploads/none http://other.example/uploads/none", 400),
+        ("final;" + " ".join(f"/uploads/{number}" for number in range(1001)), 400),
     ],
 )
 async def test_what_cannot_be_concatenated(
@@ -517,6 +543,72 @@ async def test_what_cannot_be_concatenated(
 ) -> None:
     headers = {**TUS, "Upload-Concat": concat, "Upload-Metadata": metadata(filename=name)}
     await problem(await shared.post("/uploads", headers=headers), status)
+
+
+async def test_head_waits_for_a_concatenation(
+    client: Client, rows: Rows, random_bytes: RandomBytes
+) -> None:
+    content = random_bytes(2_000_000)
+    bounds = [*range(0, len(content), 99_999), len(content)]
+    parts = [await create_part(client, content[start:stop]) for start, stop in pairwise(bounds)]
+    made = asyncio.create_task(concatenate(client, "a", parts))
+    path = f"/uploads/{await concatenation_that_runs(rows)}"
+    heads = [asyncio.create_task(client.head(path, headers=TUS)) for _ in range(3)]
+    refused = await patch(client, path, 0, b"x")
+    statuses = sorted([(await head).status for head in heads])
+    assert (statuses, refused.status) == ([200, 200, 200], 403)
+    assert (await made).status == 201
+    assert await read(client, "a") == content
+
+
+async def test_a_concatenation_ends_with_its_client(
+    any_server: Server, rows: Rows, random_bytes: RandomBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chunkstore.http.uploads._LOOK_SECONDS", 0.01)
+    content = random_bytes(3_000_000)
+    bounds = [*range(0, len(content), 39_999), len(content)]
+    parts = []
+    for start, stop in pairwise(bounds):
+        piece = content[start:stop]
+        fields = [f"{key}: {value}" for key, value in BODY.items()]
+        fields += ["Upload-Concat: partial", f"Upload-Length: {len(piece)}"]
+        created = await raw.ask(
+            any_server,
+            raw.request("POST", "/uploads", *fields, f"Content-Length: {len(piece)}", body=piece),
+        )
+        parts.append(created.headers["Location"])
+    told = [f"{key}: {value}" for key, value in TUS.items()]
+    final = f"Upload-Concat: final;{' '.join(parts)}"
+    name = f"Upload-Metadata: {metadata(filename='a')}"
+    async with raw.connect(any_server) as connection:
+        await connection.send(raw.request("POST", "/uploads", *told, final, name))
+        upload_id = await concatenation_that_runs(rows)
+
+    async def stopped() -> bool:
+        [before] = [row.received for row in await rows.uploads() if row.id == upload_id]
+        await asyncio.sleep(0.2)
+        [after] = [row.received for row in await rows.uploads() if row.id == upload_id]
+        return before == after < len(content)
+
+    await until(stopped)
+    head = await raw.ask(any_server, raw.request("HEAD", f"/uploads/{upload_id}", *told), "HEAD")
+    assert (head.status, head.headers["Content-Location"]) == (200, "/files/a")
+
+
+async def concatenation_that_runs(rows: Rows) -> str:
+    """Wait until some of a concatenation is there, and return its id."""
+    found: list[str] = []
+
+    async def begun() -> bool:
+        found[:] = [
+            row.id
+            for row in await rows.uploads()
+            if row.kind == "concatenation" and row.received and not row.whole
+        ]
+        return bool(found)
+
+    await until(begun)
+    return found[0]
 
 
 # What survives
@@ -580,6 +672,70 @@ async def test_the_newer_of_two_requests_wins(
         answer = await raw.ask(any_server, raw.request("PATCH", path, *fields, body=rest))
         assert answer.status == 204
         assert (await connection.receive("PATCH")).status == 409
+    assert (await raw.ask(any_server, raw.request("GET", "/files/a"))).body == content
+
+
+async def test_a_storm_of_retries(any_server: Server, random_bytes: RandomBytes) -> None:
+    content = random_bytes(600_000)
+    told = [f"{key}: {value}" for key, value in TUS.items()]
+    fields = [f"{key}: {value}" for key, value in BODY.items()]
+    name = f"Upload-Metadata: {metadata(filename='a')}"
+    created = await raw.ask(
+        any_server,
+        raw.request("POST", "/uploads", *told, f"Upload-Length: {len(content)}", name),
+    )
+    path = created.headers["Location"]
+    random = Random(5)
+    statuses: Counter[int] = Counter()
+    known = 0  # The greatest offset that any answer has told.
+
+    async def note(answer: raw.Answer, since: int) -> None:
+        nonlocal known
+        statuses[answer.status] += 1
+        if "Upload-Offset" in answer.headers:
+            offset = int(answer.headers["Upload-Offset"])
+            assert offset >= since
+            known = max(known, offset)
+
+    async def look() -> None:
+        since = known
+        await note(await raw.ask(any_server, raw.request("HEAD", path, *told), "HEAD"), since)
+
+    async def append() -> None:
+        since, offset = known, random.choice([known, known, known, 0])
+        rest = content[offset : offset + random.choice([1, 5000, 40_000])]
+        sent = rest[: random.choice([len(rest), len(rest) // 2, 0])]
+        head = [*fields, f"Upload-Offset: {offset}", f"Content-Length: {len(rest)}"]
+        async with raw.connect(any_server) as connection:
+            await connection.send(raw.request("PATCH", path, *head, body=sent))
+            if len(sent) == len(rest):
+                await note(await connection.receive("PATCH"), since)
+            else:
+                await asyncio.sleep(random.choice([0, 0.001, 0.01]))
+
+    async def client() -> None:
+        for _ in range(15):
+            await (look() if random.random() < 0.4 else append())
+            # So that some are left in peace to the end, and some are not.
+            await asyncio.sleep(random.random() * 0.02)
+
+    async def steady() -> None:
+        while statuses[204] < 5:
+            await look()
+            await append()
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as clients:
+        clients.create_task(steady())
+        for _ in range(6):
+            clients.create_task(client())
+    assert set(statuses) <= {200, 204, 400, 409}, statuses
+    head = await raw.ask(any_server, raw.request("HEAD", path, *told), "HEAD")
+    offset = int(head.headers["Upload-Offset"])
+    assert offset >= known > 0
+    if offset < len(content):
+        fields += [f"Upload-Offset: {offset}", f"Content-Length: {len(content) - offset}"]
+        octets = raw.request("PATCH", path, *fields, body=content[offset:])
+        assert (await raw.ask(any_server, octets)).status == 204
     assert (await raw.ask(any_server, raw.request("GET", "/files/a"))).body == content
 
 
