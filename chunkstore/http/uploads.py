@@ -87,11 +87,12 @@ async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) ->
     """
     task = asyncio.create_task(work)
     try:
-        while not task.done():
+        while True:
             await asyncio.wait({task}, timeout=_LOOK_SECONDS)
+            if task.done():
+                return task.result()
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionAbortedError("the client went away")
-        return task.result()
     finally:
         task.cancel()
 
