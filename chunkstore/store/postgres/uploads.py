@@ -54,6 +54,8 @@ from chunkstore.store.uploads import (
 # Of an upload's id: as many as a digest has, far beyond guessing.
 _ID_BYTES: Final = 32
 _MANIFEST_ID_BITS: Final = 63
+# The place of an upload's kind in its row.
+_KIND: Final = 1
 # Rows that the sum of all unfinished uploads is spread over.
 _SLOTS: Final = 64
 
@@ -179,7 +181,9 @@ async def _find(db: Connection, upload_id: str) -> _Found | None:
     row = await db.fetchrow(QUERIES["find_upload"], upload_id)
     if row is None:
         return None
-    parts = [part for (part,) in await db.fetch(QUERIES["upload_parts"], upload_id)]
+    parts = []
+    if row[_KIND] == UploadKind.CONCATENATION:
+        parts = [part for (part,) in await db.fetch(QUERIES["upload_parts"], upload_id)]
     return _to_found(row, parts)
 
 

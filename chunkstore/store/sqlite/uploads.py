@@ -26,7 +26,7 @@ from chunkstore.store.records import (
 from chunkstore.store.sqlite import contents, rows, tree
 from chunkstore.store.sqlite.connection import Runner
 from chunkstore.store.sqlite.contents import Keeping
-from chunkstore.store.sqlite.room import EDIT_SIZE
+from chunkstore.store.sqlite.room import EDIT_SIZE, FURTHER_EDIT_SIZE
 from chunkstore.store.sqlite.schema import PACKAGE
 from chunkstore.store.sqlite.writer import Writer
 from chunkstore.store.times import now_microseconds, to_datetime, to_microseconds
@@ -46,6 +46,8 @@ from chunkstore.store.uploads import (
 QUERIES: Final = load_queries(PACKAGE, "uploads.sql")
 # Of an upload's id: as many as a digest has, far beyond guessing.
 _ID_BYTES: Final = 32
+# The place of an upload's kind in its row.
+_KIND: Final = 1
 
 
 class SQLiteUploads(UploadStore):
@@ -87,7 +89,7 @@ class SQLiteUploads(UploadStore):
         }
         return await self._writer.run(
             partial(_create, row=row, kind=purpose.kind, parts=purpose.parts, bounds=bounds),
-            size=EDIT_SIZE + len(purpose.metadata),
+            size=EDIT_SIZE + len(purpose.metadata) + FURTHER_EDIT_SIZE * len(purpose.parts),
         )
 
     async def find(self, upload_id: str) -> ResumableUpload | None:
@@ -175,7 +177,9 @@ def _find(db: sqlite3.Connection, upload_id: str) -> _Row | None:
     row = db.execute(QUERIES["find_upload"], {"id": upload_id}).fetchone()
     if row is None:
         return None
-    parts = [part for (part,) in db.execute(QUERIES["upload_parts"], {"id": upload_id})]
+    parts = []
+    if row[_KIND] == UploadKind.CONCATENATION:
+        parts = [part for (part,) in db.execute(QUERIES["upload_parts"], {"id": upload_id})]
     return _to_row(row, parts)
 
 
