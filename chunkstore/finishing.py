@@ -13,6 +13,7 @@ from chunkstore.appending import Addition, Appending, Ending
 from chunkstore.digest import ContentCheck, ContentHasher, Digest
 from chunkstore.errors import (
     ChunkstoreError,
+    NameConflict,
     NotFound,
     StoreDamaged,
     StoreError,
@@ -60,7 +61,8 @@ class Finishing:
         concatenation: to make one may take hours.
 
         Raises:
-            One of FATAL: it cannot become that file, now or ever.
+            One of FATAL: it can never become that file.
+            NameConflict: it cannot while there are other names in its way.
         """
         run = self._runs.get(upload_id)
         if run is None or run.given_up:
@@ -169,7 +171,8 @@ class Finishing:
             if (await self._store.get(upload.id)).complete:
                 return None  # Another process was faster.
             raise
-        except StoreError:
+        except (StoreError, NameConflict):
+            # It may be tried again.
             if upload.known_digest is None:
                 with suppress(StoreError):
                     await self._store.note_digest(upload.id, digest)

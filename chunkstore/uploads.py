@@ -136,7 +136,7 @@ class Uploads:
         Raises:
             NotFound: there is no such upload; UploadExpired: there was.
             UploadSuperseded: a newer request has taken over.
-            One of `FATAL`: it cannot become the file it is for.
+            One of `FATAL`: it can never become the file it is for; NameConflict: not now.
         """
         async with self._leases.queue(upload_id) as lease:
             upload = await self._get(upload_id)

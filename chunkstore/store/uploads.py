@@ -36,7 +36,6 @@ from chunkstore.errors import (
     ChunkstoreError,
     ContentMismatch,
     InconsistentLength,
-    NameConflict,
     NotFound,
     PreconditionFailed,
     TooLarge,
@@ -78,7 +77,6 @@ class Purpose:
 # By the names that stores keep: why an upload can never become its file.
 _FAILURES: Final[Mapping[str, type[ChunkstoreError]]] = {
     "precondition-failed": PreconditionFailed,
-    "name-conflict": NameConflict,
     "content-mismatch": ContentMismatch,
     "inconsistent-length": InconsistentLength,
     "too-large": TooLarge,

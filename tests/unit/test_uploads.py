@@ -23,6 +23,7 @@ from chunkstore.errors import (
     UploadSuperseded,
 )
 from chunkstore.memory import MemoryBudget
+from chunkstore.names import FolderName
 from chunkstore.service import Service
 from chunkstore.store.base import Store
 from chunkstore.store.uploads import NOTHING, Purpose, UploadKind
@@ -254,13 +255,24 @@ async def test_conditions_are_judged_before_the_content_is_read(
     assert (row.tail, row.extent) == (b"", 0)
 
 
-async def test_a_name_that_has_become_a_folder(store: Store) -> None:
-    uploads, upload_id = await forgotten(store, b"new", purpose())
-    await put(store, "a/b", b"x")
+@pytest.mark.parametrize("same_process", [True, False])
+async def test_a_name_that_has_become_a_folder_may_be_free_again(
+    store: Store, rows: Rows, same_process: bool
+) -> None:
+    content = b"x" * CHUNK_SIZE
+    uploads = uploads_of(store)
+    upload_id = await whole(uploads, content, purpose())
+    await put(store, "a/b", b"y")
+    if not same_process:
+        uploads = uploads_of(store)
     for _ in range(2):
         with pytest.raises(NameConflict):
             await uploads.look(upload_id)
-    assert await store.uploads.unfinished() == NOTHING
+    if same_process:
+        # Its digest is known by now.
+        await rows.lose_bytes(blake3(content).digest())
+    await store.delete_folder(FolderName("a/"))
+    assert (await uploads.look(upload_id)).complete
 
 
 async def test_a_content_of_another_digest(

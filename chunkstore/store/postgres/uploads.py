@@ -2,13 +2,12 @@
 
 Each job begins by locking the upload's row, so jobs on one upload come one after another on
 whichever servers. What all unfinished uploads have together is a sum that each job adds to last of
-all (`_count`), so it is right whenever nothing runs; it is not locked, so many appends at the same
-moment may exceed the bound by a batch each.
+all (`unfinished`), so it is right whenever nothing runs; it is not locked, so many appends at the
+same moment may exceed the bound by a batch each.
 """
 
 from __future__ import annotations
 
-import random
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from chunkstore.errors import NotFound, UploadSuperseded
 from chunkstore.manifest import ChunkList
 from chunkstore.store.base import Committed, File
 from chunkstore.store.chunks import Appended, OpenManifest
-from chunkstore.store.postgres import contents, tree
+from chunkstore.store.postgres import contents, tree, unfinished
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.contents import Batch, relying_on
 from chunkstore.store.postgres.presence import clock
@@ -56,8 +55,6 @@ _ID_BYTES: Final = 32
 _MANIFEST_ID_BITS: Final = 63
 # The place of an upload's kind in its row.
 _KIND: Final = 1
-# Rows that the sum of all unfinished uploads is spread over.
-_SLOTS: Final = 64
 
 
 def new_manifest_id() -> int:
@@ -124,7 +121,7 @@ class PostgresUploads(UploadStore):
         await self._database.write(partial(_fail, upload_id=upload_id, failure=failure))
 
     async def unfinished(self) -> Unfinished:
-        return await self._database.read(_unfinished)
+        return await self._database.read(unfinished.get)
 
     async def awaiting(self, part_id: str) -> Sequence[str]:
         return await self._database.read(partial(_awaiting, part_id=part_id))
@@ -202,24 +199,8 @@ def _require_lease(upload: ResumableUpload, epoch: int) -> None:
         raise UploadSuperseded
 
 
-async def _unfinished(db: Connection) -> Unfinished:
-    row = await db.fetchrow(QUERIES["unfinished"])
-    assert row is not None
-    return Unfinished(*row)
-
-
-async def _count(db: Connection, before: Unfinished, after: Unfinished) -> None:
-    """Add what has changed to the sum of all. Nothing that may wait comes behind it."""
-    if before != after:
-        more = after.minus(before)
-        slot = random.randrange(_SLOTS)
-        await db.execute(
-            QUERIES["add_unfinished"], slot, more.size, more.empty, more.concatenations
-        )
-
-
 async def _create(db: Connection, new: _New, purpose: Purpose, bounds: Bounds) -> ResumableUpload:
-    bounds.refuse_new(purpose.kind, new.chunk_size, await _unfinished(db))
+    bounds.refuse_new(purpose.kind, new.chunk_size, await unfinished.get(db))
     for part in purpose.parts:
         found = await _find(db, part)
         if found is None or found.upload.purpose.kind is not UploadKind.PART:
@@ -241,7 +222,7 @@ async def _create(db: Connection, new: _New, purpose: Purpose, bounds: Bounds) -
         [(new.id, seq, part) for seq, part in enumerate(purpose.parts)],
     )
     created = await _lock(db, new.id)
-    await _count(db, NOTHING, created.counted)
+    await unfinished.add(db, NOTHING, created.counted)
     return created.upload
 
 
@@ -252,7 +233,7 @@ async def _acquire(db: Connection, upload_id: str, joining: bool) -> ResumableUp
     await db.execute(QUERIES["acquire_upload"], upload_id)
     await _remove_unconfirmed(db, found.open_manifest())
     acquired = await _lock(db, upload_id)
-    await _count(db, found.counted, acquired.counted)
+    await unfinished.add(db, found.counted, acquired.counted)
     return acquired.upload
 
 
@@ -274,7 +255,7 @@ async def _append(db: Connection, upload_id: str, append: Append, batch: Batch) 
     if append.progress is not None:
         extent = max(extent, append.progress.offset)
     if found.upload.purpose.kind is not UploadKind.CONCATENATION and extent > found.extent:
-        Bounds(append.max_unfinished).refuse_growth(extent - found.extent, await _unfinished(db))
+        Bounds(append.max_unfinished).refuse_growth(extent - found.extent, await unfinished.get(db))
     appended = await contents.append(db, found.open_manifest(append.first), None, batch)
     await db.execute(
         QUERIES["extend_upload"], upload_id, extent, appended.new_chunks, appended.new_size
@@ -283,7 +264,7 @@ async def _append(db: Connection, upload_id: str, append: Append, batch: Batch) 
     if append.progress is not None:
         await _confirm(db, upload_id, append.progress)
         received = max(received, append.progress.offset)
-    await _count(db, found.counted, counted(found.upload.purpose.kind, extent, received))
+    await unfinished.add(db, found.counted, counted(found.upload.purpose.kind, extent, received))
 
 
 async def _confirm(db: Connection, upload_id: str, progress: Progress) -> None:
@@ -352,7 +333,7 @@ async def _complete(
     before = found.counted
     for kind, extent, received in used:
         before = before.plus(counted(UploadKind(kind), extent, received))
-    await _count(db, before, NOTHING)
+    await unfinished.add(db, before, NOTHING)
     return Committed(file, replaced, appended.new_chunks, appended.new_size)
 
 
@@ -361,7 +342,7 @@ async def _delete(db: Connection, upload_id: str) -> None:
     await db.execute(QUERIES["delete_upload"], upload_id)
     if found.manifest is not None:
         await contents.forget(db, found.manifest)
-    await _count(db, found.counted, NOTHING)
+    await unfinished.add(db, found.counted, NOTHING)
 
 
 async def _fail(db: Connection, upload_id: str, failure: Failure) -> None:
@@ -374,7 +355,7 @@ async def _fail(db: Connection, upload_id: str, failure: Failure) -> None:
     await db.execute(QUERIES["add_manifest"], empty, found.chunk_size, None, now_microseconds())
     await db.execute(QUERIES["fail_upload"], upload_id, format_failure(failure), empty)
     await db.execute(QUERIES["condemn_manifests"], [found.manifest], await clock(db))
-    await _count(db, found.counted, NOTHING)
+    await unfinished.add(db, found.counted, NOTHING)
 
 
 async def find_expired(db: Connection) -> list[tuple[str, int | None]]:
@@ -392,7 +373,7 @@ async def expire(db: Connection, upload_id: str) -> None:
     if manifest is not None:
         await db.execute(QUERIES["condemn_manifests"], [manifest], await clock(db))
     if digest is None and failure is None and not used:
-        await _count(db, counted(UploadKind(kind), extent, received), NOTHING)
+        await unfinished.add(db, counted(UploadKind(kind), extent, received), NOTHING)
 
 
 def _to_found(row: Sequence[Any], parts: Sequence[str]) -> _Found:
