@@ -38,7 +38,7 @@ class Lease:
             await one.ended.wait()
 
     def settle(self) -> None:
-        """Go on to the end from here: all has come, and keeping it takes no client."""
+        """Go on to the end from here, which no client can delay: whoever is newer waits."""
         self._settled = True
         if not self._timeout.expired():
             self._timeout.reschedule(None)

@@ -142,6 +142,7 @@ class Uploads:
             upload = await self._get(upload_id)
             if upload.can_grow():
                 await lease.take()
+                lease.settle()
                 upload = await self._acquire(upload_id)
         if upload.failure is not None:
             raise upload.failure.to_error()
@@ -164,6 +165,7 @@ class Uploads:
         """
         async with self._leases.queue(upload_id) as lease:
             await lease.take()
+            lease.settle()
             await self._acquire(upload_id)
             await self.service.store.uploads.delete(upload_id)
 
