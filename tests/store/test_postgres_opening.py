@@ -12,11 +12,13 @@ from chunkstore.errors import NewerSchema, NotAStore, StoreUnusable
 from chunkstore.store.postgres import presence, schema
 from chunkstore.store.postgres.connection import Database
 from chunkstore.store.postgres.store import PostgresStore
+from chunkstore.store.uploads import NOTHING
 from tests.backends import Backend
 from tests.conftest import CHUNK_SIZE, on_postgres
 from tests.postgres import Cluster
 from tests.store.conformance import get, put
 from tests.store.rows import Rows
+from tests.store.upload_conformance import OLD_UNFINISHED, OLD_UPLOADS
 
 
 async def test_many_servers_start_on_an_empty_database(postgres: Cluster) -> None:
@@ -87,6 +89,30 @@ async def test_an_old_store_is_migrated_and_no_other_than_a_new_one(postgres: Cl
     new = await PostgresStore.open(postgres.create_database("new"))
     await new.close()
     assert postgres.sql(_SCHEMA, database="old") == postgres.sql(_SCHEMA, database="new")
+
+
+async def test_a_migration_sums_up_what_is_unfinished(postgres: Cluster) -> None:
+    script = Path(__file__).with_name("schemas") / "postgres-1.sql"
+    url = postgres.create_database("unfinished")
+    postgres.sql(
+        script.read_text() + "INSERT INTO setting VALUES ('schema', '1'), ('id', 'x')",
+        database="unfinished",
+    )
+    for number, (kind, received, extent, used, digest) in enumerate(OLD_UPLOADS):
+        manifest = number if digest is None else "NULL"
+        known = "NULL" if digest is None else f"decode('{digest.hex()}', 'hex')"
+        postgres.sql(
+            "INSERT INTO upload (id, kind, manifest, chunk_size, received, extent, used, digest,"
+            " created, expires, media_type, conditions, checks, metadata) VALUES"
+            f" ('{number}', '{kind}', {manifest}, 4096, {received}, {extent}, {used}, {known},"
+            " 0, 1, '', '{}', '{}', '')",
+            database="unfinished",
+        )
+    store = await PostgresStore.open(url)
+    assert await store.uploads.unfinished() == OLD_UNFINISHED
+    await collect_all(store, 0)
+    assert await store.uploads.unfinished() == NOTHING
+    await store.close()
 
 
 async def test_what_is_no_store_is_refused_and_left_alone(postgres: Cluster) -> None:

@@ -32,9 +32,10 @@ from chunkstore.store.sqlite import collecting, schema
 from chunkstore.store.sqlite.connection import Connection, Job, connect_reader
 from chunkstore.store.sqlite.lookups import Lookups
 from chunkstore.store.sqlite.store import SQLiteStore
+from chunkstore.store.uploads import NOTHING
 from tests.conftest import on_sqlite
 from tests.store.conformance import CHUNK_SIZE, StoreConformance, get, names, put
-from tests.store.upload_conformance import UploadConformance
+from tests.store.upload_conformance import OLD_UNFINISHED, OLD_UPLOADS, UploadConformance
 
 T = TypeVar("T")
 
@@ -233,6 +234,28 @@ async def test_an_old_database_becomes_what_a_new_one_is(path: Path, version: in
     await opened_and_closed(path.with_name("new.db"))
     described = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
     assert query(path, described) == query(path.with_name("new.db"), described)
+
+
+async def test_a_migration_sums_up_what_is_unfinished(path: Path) -> None:
+    script = Path(__file__).with_name("schemas") / "2.sql"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(script.read_text())
+        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 2")
+        for number, (kind, received, extent, used, digest) in enumerate(OLD_UPLOADS):
+            if digest is None:
+                db.execute("INSERT INTO manifest VALUES (?, NULL, NULL, 4096, 0)", [number])
+            db.execute(
+                "INSERT INTO upload (id, kind, manifest, received, extent, used, digest, created,"
+                " expires, media_type, conditions, checks, metadata)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, 0, 1, '', '{}', '{}', '')",
+                [number, kind, number if digest is None else None, received, extent, used, digest],
+            )
+        db.commit()
+    async with opened(path) as store:
+        assert await store.uploads.unfinished() == OLD_UNFINISHED
+        await collect_all(store, 0)
+        assert await store.uploads.unfinished() == NOTHING
 
 
 async def test_every_schema_version_has_its_migration() -> None:

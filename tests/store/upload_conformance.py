@@ -45,6 +45,16 @@ FILE = Purpose(UploadKind.FILE, name_of("a"), "text/plain")
 PART = Purpose(UploadKind.PART, None, "")
 
 
+# Rows of the schemas before uploads were summed up: kind, received, extent, used, digest.
+OLD_UPLOADS = [
+    ("file", 0, 0, False, None),
+    ("file", 5000, 9000, False, None),
+    ("part", 10, 10, False, None),
+    ("part", 10, 10, True, None),
+    ("concatenation", 10, 10, False, None),
+    ("file", 5000, 9000, False, bytes(32)),
+]
+OLD_UNFINISHED = Unfinished(4096 + 9000 + 4096, 1, 1)
 MOVES = [
     "file", "part", "concatenation", "append", "end", "ahead", "join", "complete", "fail", "delete",
     "expire",
