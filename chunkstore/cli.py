@@ -11,6 +11,7 @@ import chunkstore
 from chunkstore import administration
 from chunkstore.compression import DEFAULT_COMPRESSION
 from chunkstore.config import DEFAULT_MIN_FREE, ServeConfig
+from chunkstore.hosts import HostPolicy
 from chunkstore.limits import DEFAULT_LIMITS
 from chunkstore.memory import DEFAULT_MEMORY
 from chunkstore.options import (
@@ -18,6 +19,7 @@ from chunkstore.options import (
     CHUNK_SIZE,
     COMPRESSION,
     DURATION,
+    HOST,
     RATE,
     SETTINGS,
     SIZE,
@@ -28,6 +30,8 @@ from chunkstore.running import run
 from chunkstore.store.open import describe_location, is_shared
 from chunkstore.units import format_size
 from chunkstore.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED
+
+_logger = logging.getLogger(__name__)
 
 
 @click.group(context_settings=SETTINGS)
@@ -119,6 +123,16 @@ def cli() -> None:
     help="Let pages of this origin, like https://example.org, use the server; * for any.",
 )
 @click.option(
+    "--allow-host",
+    "allowed_hosts",
+    type=HOST,
+    multiple=True,
+    metavar="HOST",
+    envvar="CHUNKSTORE_ALLOW_HOST",
+    help="Answer requests for this host, like files.example.org, too; else only for localhost and"
+    " the machine's own addresses. Can be given several times.",
+)
+@click.option(
     "--max-connections",
     type=click.IntRange(min=1),
     default=DEFAULT_LIMITS.max_connections,
@@ -195,8 +209,11 @@ def serve(**options: Any) -> None:  # noqa: ANN401 - click gives them by name
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     _log_nothing_else()
     config = ServeConfig(**options)
+    hosts = HostPolicy.of(config.host, config.allowed_hosts)
 
     def announce(url: str) -> None:
+        if not hosts.is_loopback_only:
+            _logger.info("Answering for %s; --allow-host adds others.", hosts.describe())
         click.echo(f"Serving {describe_location(config.db)} at {url}")
 
     if config.workers == 1:

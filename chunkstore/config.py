@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chunkstore.compression import Compression
+from chunkstore.hosts import Host
 
 # Room for the database's log, so that deleting and collecting stay possible.
 DEFAULT_MIN_FREE: Final = 512 * 1024 * 1024
@@ -26,7 +27,8 @@ class ServeConfig:
     `idle_seconds` and `min_rate`, in bytes per second, bound the patience with slow clients, 0
     meaning no bound. Resumable uploads last `upload_expiry_seconds` from their last progress on,
     and have `max_unfinished` bytes in the store at most until they are finished. Pages of
-    `cors_origins` may use the server. `access_log` is whether each request has a line in the log.
+    `cors_origins` may use the server. Requests may be for `allowed_hosts` too, see `hosts`.
+    `access_log` is whether each request has a line in the log.
     """
 
     db: str
@@ -43,6 +45,7 @@ class ServeConfig:
     upload_expiry_seconds: float
     max_unfinished: int
     cors_origins: tuple[str, ...]
+    allowed_hosts: tuple[Host, ...]
     shutdown_seconds: float
     collect_seconds: float
     grace_seconds: float

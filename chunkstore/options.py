@@ -10,6 +10,7 @@ import click
 
 from chunkstore.chunking import check_chunk_size
 from chunkstore.compression import Compression
+from chunkstore.hosts import parse_host
 from chunkstore.names import parse_folder_name
 from chunkstore.units import parse_duration_seconds, parse_size
 
@@ -54,6 +55,7 @@ CHUNK_SIZE = Parsed("size", lambda text: check_chunk_size(parse_size(text)))
 RATE = Parsed("size", lambda text: _positive(parse_size(text)))
 COMPRESSION = Parsed("compression", Compression.parse)
 DURATION = Parsed("duration", parse_duration_seconds)
+HOST = Parsed("host", parse_host)
 FOLDER = Parsed("folder", parse_folder_name)
 
 db_option = click.option(

@@ -20,6 +20,7 @@ from chunkstore.allocator import keep_memory
 from chunkstore.collect import collect_every
 from chunkstore.config import ServeConfig
 from chunkstore.errors import ChunkstoreError
+from chunkstore.hosts import HostPolicy
 from chunkstore.http import create_app
 from chunkstore.http.access import AccessLogger
 from chunkstore.http.app import mount
@@ -81,6 +82,7 @@ async def serve(
             max_unfinished=config.max_unfinished,
             cors_origins=config.cors_origins,
             limits=_limits_of(config),
+            hosts=HostPolicy.of(config.host, config.allowed_hosts),
         )
         app = mount(app, config.base_path)
         _spare_what_stays()

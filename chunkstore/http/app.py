@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from chunkstore.errors import InvalidRequest, NotFound
+from chunkstore.hosts import HostPolicy
 from chunkstore.http import files, folders, forms, lists, resumable, status, tus
 from chunkstore.http.context import (
     FOLDERS,
@@ -26,6 +27,8 @@ from chunkstore.http.errors import (
     problem_middleware,
 )
 from chunkstore.http.fields import field_middleware
+from chunkstore.http.gate import HOSTS, gate_middleware
+from chunkstore.http.isolation import isolate
 from chunkstore.http.origin import origin_middleware
 from chunkstore.http.pages import set_up_templates, static_handler
 from chunkstore.http.streaming import defer_continue
@@ -55,6 +58,7 @@ def create_app(
     max_unfinished: int | None = DEFAULT_MAX_UNFINISHED,
     cors_origins: Collection[str] = (),
     limits: Limits = DEFAULT_LIMITS,
+    hosts: HostPolicy | None = None,
 ) -> web.Application:
     """Return the server of `store` as an application, to be run or mounted in another.
 
@@ -62,11 +66,16 @@ def create_app(
     bytes of contents that all requests together hold; `max_file_size` is in bytes as well.
     Resumable uploads last `upload_expiry_seconds` from their last progress on, and have at most
     `max_unfinished` bytes in the store until they are finished. Pages of `cors_origins`, like
-    `https://example.org`, may use the server, `*` standing for any. Run it with
+    `https://example.org`, may use the server, `*` standing for any. `hosts` says which a request
+    may be for; None leaves that to the application that this one is mounted in. Run it with
     `auto_decompress=False`, as `chunkstore serve` does; of the `limits`, those on sending
     bodies hold wherever it runs, those on connections under `http.protocol.ProblemRunner`.
     """
-    app = web.Application(middlewares=[problem_middleware, field_middleware, origin_middleware])
+    app = web.Application(
+        middlewares=[gate_middleware, problem_middleware, field_middleware, origin_middleware]
+    )
+    if hosts is not None:
+        app[HOSTS] = hosts
     app[ORIGINS] = frozenset(cors_origins)
     app[SERVICE] = Service(store, MemoryBudget(memory), max_file_size=max_file_size)
     app[LIMITS] = limits
@@ -94,8 +103,11 @@ def mount(app: web.Application, base_path: str) -> web.Application:
     prefix = base_path.rstrip("/")
     if not prefix:
         return app
-    outer = web.Application()
+    outer = web.Application(middlewares=[gate_middleware])
     outer[LIMITS] = app[LIMITS]
+    if HOSTS in app:
+        outer[HOSTS] = app[HOSTS]
+    outer.on_response_prepare.append(_isolate)
     # Before the application, which takes its own path without the slash too.
     outer.router.add_get(prefix, partial(_lead_to_base, base_path=prefix + "/"))
     outer.add_subapp(prefix, app)
@@ -104,7 +116,7 @@ def mount(app: web.Application, base_path: str) -> web.Application:
 
 
 async def _lead_to_base(request: web.Request, base_path: str) -> web.Response:
-    return web.Response(status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": base_path})
+    return web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers={"Location": base_path})
 
 
 async def _refuse_outside(request: web.Request, base_path: str) -> web.Response:
@@ -211,16 +223,12 @@ async def _refuse_path(request: web.Request) -> web.Response:
 async def _complete(request: web.Request, response: web.StreamResponse) -> None:
     """Add to an answer that is about to leave what every answer has."""
     add_announced(request, response)
-    _secure(response)
+    isolate(response)
     let_page_read(request, response)
 
 
-def _secure(response: web.StreamResponse) -> None:
-    """Keep a browser from taking content for something it may run; name no versions."""
-    headers = response.headers
-    headers["Server"] = "chunkstore"
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers.setdefault("Content-Security-Policy", "sandbox; default-src 'none'")
+async def _isolate(request: web.Request, response: web.StreamResponse) -> None:
+    isolate(response)
 
 
 def _add_pages(app: web.Application) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from chunkstore.conditional import CONDITION_FIELDS, UNCONDITIONAL, Conditions
+from chunkstore.errors import NotFound
 from chunkstore.limits import Limits
 from chunkstore.names import (
     FileName,
@@ -41,7 +42,7 @@ def file_name_of(request: web.Request) -> FileName:
     Raises:
         InvalidName: it cannot be a file's.
     """
-    return parse_file_name(decode_path(_raw_name(request)))
+    return parse_file_name(decode_path(raw_remainder(request)))
 
 
 def folder_name_of(request: web.Request) -> FolderName:
@@ -50,7 +51,7 @@ def folder_name_of(request: web.Request) -> FolderName:
     Raises:
         InvalidName: it cannot be a folder's.
     """
-    return parse_folder_name(decode_path(_raw_name(request)))
+    return parse_folder_name(decode_path(raw_remainder(request)))
 
 
 def conditions_of(request: web.Request) -> Conditions:
@@ -78,14 +79,29 @@ def path_of(app: web.Application, name: FileName | FolderName) -> str:
 
 
 def redirect_to_folder(request: web.Request, folder: FolderName) -> web.Response:
-    """Return the answer that leads to the folder's own URL, the query kept."""
+    """Return the answer that leads to the folder's own URL, the query kept.
+
+    Not for good, as 308 would: a file of that name may be put later, where the folder was.
+    """
     query = request.rel_url.raw_query_string
     location = path_of(request.app, folder) + (f"?{query}" if query else "")
-    return web.Response(status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": location})
+    return web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers={"Location": location})
 
 
-def _raw_name(request: web.Request) -> str:
-    """Return the part of the URL that names, as it came: decoding is for `names` alone."""
-    path, root = request.rel_url.raw_path, names_root(request.app)
-    # The start page stands for the root folder.
-    return path.removeprefix(root) if path.startswith(root) else ""
+def raw_remainder(request: web.Request) -> str:
+    """Return what follows the literal part of the route, as it came: decoding is for `names` alone.
+
+    It is empty for the start page, which stands for the root folder. The router compares what is
+    decoded; here the literal part has to be spelled literally, so that /%66iles/ is not /files/
+    and no rule for the latter, in a proxy in front, is passed by the former.
+
+    Raises:
+        NotFound: it is spelled otherwise.
+    """
+    path, resource = request.rel_url.raw_path, request.match_info.route.resource
+    if resource is None:
+        return path
+    literal, is_followed, _ = resource.canonical.partition("{")
+    if not path.startswith(literal) or (path != literal and not is_followed):
+        raise NotFound("Nothing is here; the path is spelled in another way.")
+    return path[len(literal) :]

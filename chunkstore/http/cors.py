@@ -10,6 +10,8 @@ from typing import Final
 
 from aiohttp import web
 
+from chunkstore.http.isolation import RESOURCE_POLICY
+
 ORIGINS: Final = web.AppKey("origins", frozenset[str])
 ANY_ORIGIN: Final = "*"
 
@@ -38,6 +40,11 @@ def allowed_origin(request: web.Request) -> str | None:
     return origin if origin is not None and origins & {origin, ANY_ORIGIN} else None
 
 
+def is_open_to_all(request: web.Request) -> bool:
+    """Whether pages of any origin may use this server, also by requests that do not tell it."""
+    return ANY_ORIGIN in request.app[ORIGINS]
+
+
 def is_welcome_preflight(request: web.Request) -> bool:
     """Whether a browser asks here if a page may send a request, and it may."""
     return (
@@ -64,7 +71,10 @@ def let_page_read(request: web.Request, response: web.StreamResponse) -> None:
     if not request.app[ORIGINS]:
         return
     response.headers.add("Vary", "Origin")
+    if is_open_to_all(request):
+        response.headers[RESOURCE_POLICY] = "cross-origin"
     origin = allowed_origin(request)
     if origin is not None:
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Expose-Headers"] = _RESPONSE_HEADERS
+        response.headers[RESOURCE_POLICY] = "cross-origin"

@@ -19,6 +19,7 @@ from chunkstore.names import (
     parse_folder_name,
 )
 
+_SCHEMES: Final = ("http", "https")
 _OVERWRITE: Final = {"T": True, "F": False}
 
 
@@ -72,9 +73,11 @@ def _destination_name(request: web.Request) -> str:
         url = URL(header.strip(), encoded=True)
     except ValueError as error:
         raise InvalidRequest("Destination is not a URL.") from error
+    if (url.scheme or url.raw_host) and (url.scheme not in _SCHEMES or not url.raw_host):
+        raise InvalidRequest("Destination is a URL of http or https, or a path.")
     if url.absolute and not is_this_server(request, header.strip()):
         raise ElsewhereDestination("Destination is on another server.")
     root = names_root(request.app)
-    if not url.raw_path.startswith(root) or url.raw_query_string or url.raw_fragment:
+    if not url.raw_path.startswith(root) or "?" in header or "#" in header:
         raise InvalidRequest(f"Destination does not lie under {root}.")
     return decode_path(url.raw_path.removeprefix(root))

@@ -17,6 +17,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from chunkstore import errors
+from chunkstore.http.context import raw_remainder
+from chunkstore.http.isolation import ISOLATION
 from chunkstore.http.negotiation import prefers_html
 from chunkstore.http.pages import render
 
@@ -141,6 +143,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     """Answer every error with a problem document; tell a client about a body left unread."""
     try:
         refuse_unknown_expectation(request)
+        raw_remainder(request)
         response = await handler(request)
     except errors.ChunkstoreError as error:
         response = _respond_to_domain_error(request, error)
@@ -193,7 +196,7 @@ def problem_document(
         reason=problem.phrase,
         body=json.dumps(document).encode(),
         content_type=PROBLEM_TYPE,
-        headers={"Server": "chunkstore"},
+        headers={**ISOLATION, "Cache-Control": "no-store"},
     )
 
 
@@ -206,8 +209,12 @@ def problem_response(
     """Return the answer that tells of a problem: to a browser as a page."""
     if prefers_html(request):
         context = {"title": problem.phrase, "detail": detail}
-        return render(request, "error.html", context, problem.status)
-    return problem_document(problem, detail, members)
+        response = render(request, "error.html", context, problem.status)
+        response.headers["Cache-Control"] = "no-store"
+    else:
+        response = problem_document(problem, detail, members)
+    response.headers["Vary"] = "Accept"
+    return response
 
 
 def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError) -> web.Response:

@@ -1,4 +1,5 @@
-"""Refusing requests that another site's page makes a browser send (cross-site request forgery).
+"""Refusing requests that another site's page makes a browser send (cross-site request forgery),
+and files that such a page embeds, to learn names and sizes from how that goes.
 
 Browsers say where a request comes from, in `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/)
 or at least in `Origin` (RFC 6454 §7); other clients send neither and have no user to be abused.
@@ -13,18 +14,27 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from chunkstore.errors import Forbidden
-from chunkstore.http.cors import allowed_origin, is_welcome_preflight, preflight_response
+from chunkstore.http.cors import (
+    allowed_origin,
+    is_open_to_all,
+    is_welcome_preflight,
+    preflight_response,
+)
+from chunkstore.http.gate import authority_of
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS: Final = (80, 443)
 _OWN_SITE: Final = frozenset({"same-origin", "none"})
+# Where a navigation ends in a part of the page that asked for it.
+_EMBEDDED: Final = frozenset({"embed", "fencedframe", "frame", "iframe", "object"})
 
 
 @web.middleware
 async def origin_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request that may change something pass only from pages that may use this server.
 
-    Browsers that ask beforehand are told.
+    One that only reads passes from any page that does not embed what it gets: without CORS its
+    script sees nothing of it. Browsers that ask beforehand are told.
 
     Raises:
         Forbidden: it comes from elsewhere.
@@ -34,6 +44,8 @@ async def origin_middleware(request: web.Request, handler: Handler) -> web.Strea
             raise Forbidden("A page of another site asked for this; it is refused.")
     elif is_welcome_preflight(request):
         return preflight_response()
+    elif _is_embedded_elsewhere(request):
+        raise Forbidden("A page of another site embeds this; it is refused.")
     return await handler(request)
 
 
@@ -47,13 +59,25 @@ def _is_from_here(request: web.Request) -> bool:
     return origin is None or is_this_server(request, origin)
 
 
+def _is_embedded_elsewhere(request: web.Request) -> bool:
+    headers = request.headers
+    site = headers.get("Sec-Fetch-Site")
+    if site is None or site.strip().lower() != "cross-site":
+        return False
+    mode = headers.get("Sec-Fetch-Mode", "").strip().lower()
+    embedded = headers.get("Sec-Fetch-Dest", "").strip().lower() in _EMBEDDED
+    if mode != "no-cors" and not embedded:
+        return False
+    return not is_open_to_all(request) and allowed_origin(request) is None
+
+
 def is_this_server(request: web.Request, text: str) -> bool:
     """Whether the absolute URL in `text` leads to the host that the request was sent to.
 
     Its scheme does not matter: a proxy may have ended TLS on the way.
     """
     try:
-        url, here = URL(text), URL(f"http://{request.host}")
+        url, here = URL(text), URL(f"http://{authority_of(request) or ''}")
         port, here_port = url.port, here.explicit_port
     except ValueError:
         return False

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
-from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _RequestHandler
 
 from chunkstore.http.connections import Watch, WatchedConnection
@@ -19,6 +20,10 @@ from chunkstore.http.context import LIMITS
 from chunkstore.http.errors import Problem, problem_document
 from chunkstore.http.heads import MOST_BYTES, HeadTooLarge
 from chunkstore.limits import DEFAULT_LIMITS
+
+# By these two the parser's error tells which of them it is about.
+_MAX_TARGET_SIZE: Final = 8191
+_MAX_FIELD_SIZE: Final = 8190
 
 _logger = logging.getLogger(__name__)
 
@@ -53,7 +58,17 @@ def _explain(status: HTTPStatus, error: HttpProcessingError) -> tuple[Problem, s
     if isinstance(error, HeadTooLarge):
         problem = Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header-too-large")
         return problem, f"The head of a request can have {MOST_BYTES} bytes."
+    if isinstance(error, LineTooLong):
+        return _explain_length(limit=error.args[1])
     return Problem(status, "malformed-request"), "This is not a request that HTTP allows."
+
+
+def _explain_length(limit: int) -> tuple[Problem, str]:
+    if limit == _MAX_TARGET_SIZE:
+        problem = Problem(HTTPStatus.REQUEST_URI_TOO_LONG, "target-too-long")
+        return problem, f"The URL is longer than {limit} bytes."
+    problem = Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header-too-large")
+    return problem, f"A line of the header is longer than {limit} bytes."
 
 
 class _Server(Watch):
@@ -91,4 +106,6 @@ class ProblemRunner(web.AppRunner):
             request_factory=server.request_factory,
             handler_cancellation=server.handler_cancellation,
             **server._kwargs,
+            max_line_size=_MAX_TARGET_SIZE,
+            max_field_size=_MAX_FIELD_SIZE,
         )

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 
 from chunkstore.conditional import format_etag
 from chunkstore.errors import InvalidRequest, NotFound, TooLarge
-from chunkstore.http.context import path_of
+from chunkstore.http.context import path_of, raw_remainder
 from chunkstore.http.errors import MethodNotPossible
 from chunkstore.http.headers import essence_of
 from chunkstore.store.uploads import ResumableUpload
@@ -52,7 +52,7 @@ def upload_id_of(request: web.Request) -> str:
     Raises:
         NotFound: no upload can have such an id.
     """
-    return parse_upload_id(request.match_info["upload"])
+    return parse_upload_id(raw_remainder(request))
 
 
 def parse_upload_id(text: str) -> str:

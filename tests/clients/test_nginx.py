@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import HTTPError
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
@@ -29,6 +29,8 @@ from tests.process import ServerProcess, served
 from tests.programs import require_program
 
 README = Path(__file__).parents[2] / "README.md"
+# What README has the operator give, the name by which people reach nginx among it.
+OPTIONS = ("--base-path", "/store/", "--allow-host", "files.example.org")
 CONFIGURATION = """
 daemon off;
 pid {folder}/nginx.pid;
@@ -58,9 +60,9 @@ def free_port() -> int:
 
 @contextmanager
 def proxied(
-    folder: Path, server: ServerProcess, other: ServerProcess | None = None
+    folder: Path, server: ServerProcess, other: ServerProcess | None = None, *, rules: str = ""
 ) -> Iterator[str]:
-    """Run nginx in front of one or two servers; yield the URL of the store behind it."""
+    """Run nginx, with more `rules`, before one or two servers; yield the URL of the store."""
     blocks = re.findall(r"```nginx\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     [upstream] = [block for block in blocks if block.startswith("upstream ")]
     [location] = [block for block in blocks if block.startswith("location ")]
@@ -70,6 +72,7 @@ def proxied(
         upstream = upstream.replace(":8080", f":{server.port}").replace(":8081", f":{other.port}")
         location = location.replace("http://127.0.0.1:8080;", "http://chunkstore;")
     port = free_port()
+    location += rules
     text = CONFIGURATION.format(folder=folder, port=port, upstream=upstream, location=location)
     (folder / "nginx.conf").write_text(text)
     program = require_program("nginx")
@@ -93,7 +96,7 @@ def wait_for_port(nginx: subprocess.Popen[bytes], port: int) -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
     require_program("nginx")
-    with served(tmp_path, "--base-path", "/store/") as server:
+    with served(tmp_path, *OPTIONS) as server:
         yield server
 
 
@@ -179,7 +182,7 @@ def test_uploads_resume_through_the_proxy(
     wait_for_chunks(client, 4)
     server.kill()
     client.communicate(timeout=300)
-    with served(tmp_path, "--base-path", "/store/", port=server.port):
+    with served(tmp_path, *OPTIONS, port=server.port):
         out = end(start(tmp_path, MODES[mode], url))
         assert out.startswith("resumed\n")
         check_content(tmp_path, url)
@@ -189,3 +192,79 @@ def test_nothing_is_outside_the_base_path(server: ServerProcess) -> None:
     outside = f"http://127.0.0.1:{server.port}/files/"
     assert call("GET", outside).status == 404
     assert call("GET", f"http://127.0.0.1:{server.port}/store").status == 200
+
+
+def test_the_public_name_is_answered_for(server: ServerProcess, url: str) -> None:
+    for host, status in [
+        ("files.example.org", 200),
+        ("files.example.org:443", 200),
+        ("evil.example", 421),
+    ]:
+        assert call("GET", f"{url}files/", None, ("Host", host)).status == status
+    own, named = ("Origin", "https://files.example.org"), ("Host", "files.example.org")
+    assert call("PUT", f"{url}files/own", b"x", named, own).status == 201
+    assert call("PUT", f"{url}files/own", b"x", named, ("Origin", "http://a.example")).status == 403
+    # Checks of the server's health that go around the proxy.
+    assert call("GET", f"http://127.0.0.1:{server.port}/store/health/ready").status == 200
+
+
+def raw_status(url: str, method: str, target: str, *lines: str) -> int:
+    """Return the status of a request whose target is sent as it is."""
+    port = urlsplit(url).port
+    assert port is not None
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        head = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close", *lines]
+        connection.sendall("\r\n".join([*head, "", ""]).encode())
+        return int(connection.makefile("rb").readline().split()[1])
+
+
+SPELLINGS = [
+    "/store/files/private/a",
+    "/store/%66iles/private/a",
+    "/store/file%73/private/a",
+    "/%73tore/files/private/a",
+    "/store/files/%70rivate/a",
+    "/store/files/private%2fa",
+    "/store/files%2fprivate/a",
+    "/store/%66iles%2Fprivate%2Fa",
+    "/store//files/private/a",
+    "/store/files//private/a",
+    "/store/./files/private/a",
+    "/store/files/./private/a",
+    "/store/files/x/../private/a",
+    "/store/files/x/%2e%2e/private/a",
+    "/store/files/x/..%2fprivate/a",
+    "/store/files/private/./a",
+    "/store/files/private/a#",
+    "/store/files/private/a?x",
+    "/store/files/x#/../private/a",
+    "/store/files/private;/../private/a",
+    "/store/files/%ef%bd%90rivate/a",
+    "/store/files\\private\\a",
+    "http://localhost/store/files/private/a",
+    "http://localhost/store/%66iles/private/a",
+    "//store/files/private/a",
+    "/store/%66iles/x/",
+    "/store/%66iles/",
+    "/store/%66iles",
+    "/store/%66iles/public/",
+]
+
+
+def test_no_spelling_of_a_path_passes_a_rule_of_the_proxy(
+    tmp_path: Path, server: ServerProcess
+) -> None:
+    direct = f"{server.url}files/"
+    for name in ("private/a", "private/b/c", "public/d"):
+        assert call("PUT", direct + name, b"content").status == 201
+    before = call("GET", f"{direct}?delimiter=").body
+    rules = "location /store/files/private/ { deny all; }"
+    lines = ("Content-Type: application/x-www-form-urlencoded", "Content-Length: 0")
+    with proxied(tmp_path, server, rules=rules) as url:
+        assert raw_status(url, "GET", "/store/files/public/d") == 200
+        for target in SPELLINGS:
+            for method in ("GET", "HEAD", "DELETE", "COPY", "MOVE", "POST"):
+                destination = "Destination: /store/files/public/stolen"
+                status = raw_status(url, method, target, destination, *lines)
+                assert status in (400, 403, 404, 405), (method, target, status)
+    assert call("GET", f"{direct}?delimiter=").body == before

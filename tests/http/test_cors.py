@@ -49,3 +49,23 @@ async def test_nobody_may_unless_told(serve: Serve) -> None:
         assert "Vary" not in response.headers
     headers = {"Origin": FRIEND, **CROSS, "Tus-Resumable": "1.0.0", "Upload-Length": "1"}
     await problem(await client.post("/uploads", headers=headers), 403)
+
+
+@pytest.mark.parametrize(
+    ("origins", "origin", "policy"),
+    [
+        ([FRIEND], FRIEND, "cross-origin"),
+        ([FRIEND], "https://foe.example", "same-origin"),
+        ([FRIEND], None, "same-origin"),
+        (["*"], None, "cross-origin"),
+        ([], FRIEND, "same-origin"),
+    ],
+)
+async def test_who_may_embed_what_is_answered(
+    serve: Serve, origins: list[str], origin: str | None, policy: str
+) -> None:
+    client = await serve(cors_origins=origins)
+    headers = {"Sec-Fetch-Mode": "no-cors", **CROSS} | ({"Origin": origin} if origin else {})
+    async with client.get("/files/", headers=headers) as response:
+        assert response.headers["Cross-Origin-Resource-Policy"] == policy
+        assert response.status == (200 if policy == "cross-origin" else 403)

@@ -203,8 +203,6 @@ async def test_connection_ends_after_an_error_with_a_body_unread(shared: Client,
         b"GET /files/\xc3\xa4 HTTP/1.1\r\nHost: test\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
         raw.request("FROBNICATE", "/files/a"),
-        raw.request("GET", "/files/", "X-Long: " + "x" * 100_000),
-        raw.request("GET", "/files/" + "x" * 100_000),
         raw.request("GET", "/files/", *["X-Many: x"] * 10_000),
         raw.request("GET", "/files/", b"X-Zero: \0"),
         raw.request("PUT", "/files/a", "Content-Length: -1"),
@@ -224,6 +222,28 @@ async def test_malformed_request_is_refused(shared: Client, octets: bytes) -> No
         assert answer.json()["status"] == answer.status
         assert await connection.receive_rest() == b""
     assert (await shared.get("/health/live")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("octets", "status", "slug"),
+    [
+        (raw.request("GET", "/files/", "X-Long: " + "x" * 20_000), 431, "header-too-large"),
+        (raw.request("GET", "/files/", "X-Long: " + "/x" * 100_000), 431, "header-too-large"),
+        (raw.request("GET", "/files/", "x" * 20_000 + ": x"), 431, "header-too-large"),
+        (raw.request("GET", "/files/" + "x" * 20_000), 414, "target-too-long"),
+        (raw.request("GET", "http://" + "x" * 100_000), 414, "target-too-long"),
+    ],
+    ids=["value", "path as value", "name", "path", "URL"],
+)
+async def test_line_that_is_too_long_is_told_so(
+    shared: Client, octets: bytes, status: int, slug: str
+) -> None:
+    async with raw.connect(shared) as connection:
+        await connection.send(octets)
+        answer = await connection.receive()
+        assert answer.status == answer.json()["status"] == status
+        assert answer.json()["type"].endswith(f":{slug}")
+        assert await connection.receive_rest() == b""
 
 
 async def test_unknown_method_is_not_implemented(shared: Client) -> None:

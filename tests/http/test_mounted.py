@@ -90,7 +90,7 @@ async def test_locations_have_the_prefix(mounted: Client) -> None:
         headers = {} if destination is None else {"Destination": destination}
         url = exactly(f"{PREFIX}/files/{path}")
         async with mounted.request(method, url, headers=headers, allow_redirects=False) as response:
-            assert response.status == (308 if method == "GET" else 201)
+            assert response.status == (307 if method == "GET" else 201)
             assert response.headers["Location"] == f"{PREFIX}/files/{location}"
         async with mounted.get(exactly(f"{PREFIX}/files/{location}")) as response:
             assert response.status == 200

@@ -29,7 +29,7 @@ LAYERS = {
     "version": Layer("chunkstore"),
     "pure": Layer(
         "errors digest chunking compression manifest names ranges conditional units"
-        " media_types local_files limits allocator",
+        " media_types local_files limits allocator hosts",
         layers="pure",
     ),
     "memory": Layer("memory", frameworks="asyncio"),

@@ -1,0 +1,110 @@
+"""What is refused before anything else is done with a request: it is not meant for this server, or
+can be understood in more than one way.
+
+All answers are problem documents, also for browsers: a page would be read by whoever brought the
+browser here.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final, TypeAlias
+
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp.typedefs import Handler
+
+from chunkstore.hosts import Host, HostPolicy, parse_authority, parse_local_address
+from chunkstore.http.errors import Problem, problem_document
+
+HOSTS: Final = web.AppKey("hosts", HostPolicy)
+
+_Refusal: TypeAlias = tuple[Problem, str]
+
+_MISDIRECTED: Final = Problem(HTTPStatus.MISDIRECTED_REQUEST, "misdirected-request")
+_MALFORMED: Final = Problem(HTTPStatus.BAD_REQUEST, "malformed-request")
+_UNKNOWN_CODING: Final = Problem(HTTPStatus.NOT_IMPLEMENTED, "unknown-transfer-coding")
+_OTHER_VERSION: Final = Problem(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "unknown-version")
+
+_VERSIONS: Final = (HttpVersion10, HttpVersion11)
+_SCHEMES: Final = ("http", "https")
+
+
+@web.middleware
+async def gate_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let pass only what is meant for this server, and can be understood in one way alone."""
+    refusal = _refuse_framing(request) or _refuse_host(request) or _refuse_target(request)
+    if refusal is None:
+        response = await handler(request)
+    else:
+        response = problem_document(*refusal)
+        response.force_close()
+    if hdrs.UPGRADE in request.headers and not response.prepared:
+        # RFC 9110 §7.8 lets a server ignore it. What comes behind is lost to aiohttp's parser, and
+        # must not be taken for the beginning of a request.
+        response.force_close()
+    return response
+
+
+def authority_of(request: web.BaseRequest) -> str | None:
+    """Return the `host[:port]` that a request is for; None if it has none, as HTTP/1.0 allows.
+
+    Where the target is a whole URL, Host means nothing (RFC 9112 §3.2.2). aiohttp's `host` has no
+    port then, and without a Host asks the resolver for the name of the machine.
+    """
+    target = request._message.url
+    return target.raw_authority if target.absolute else request.headers.get(hdrs.HOST)
+
+
+def _refuse_framing(request: web.Request) -> _Refusal | None:
+    """Refuse what other parsers could take for a message of another length (RFC 9112 §6.1)."""
+    version = request._message.version
+    if version not in _VERSIONS:
+        # The answer would name the version of the request.
+        request._version = HttpVersion11
+        return _OTHER_VERSION, "Only HTTP/1.0 and HTTP/1.1 are spoken here."
+    if hdrs.TRANSFER_ENCODING not in request.headers:
+        return None
+    codings = ",".join(request.headers.getall(hdrs.TRANSFER_ENCODING)).lower().split(",")
+    unknown = {coding.strip(" \t") for coding in codings} - {"chunked"}
+    if not any(unknown) and len(codings) == 1 and version == HttpVersion11:
+        return None
+    if any(unknown):
+        return _UNKNOWN_CODING, "The only Transfer-Encoding that is understood is chunked."
+    return _MALFORMED, "Transfer-Encoding is `chunked`, once, and not there in HTTP/1.0."
+
+
+def _refuse_host(request: web.Request) -> _Refusal | None:
+    policy = request.config_dict.get(HOSTS)
+    if policy is None:
+        return None
+    authority = authority_of(request)
+    if authority is None:
+        # Only an old program leaves it out, no browser.
+        return None
+    host = parse_authority(authority)
+    if host is None:
+        return _MALFORMED, "Host is not a host name or an IP address, with a port or without."
+    if policy.is_answered_for(host) or policy.is_answered_for(host, _local_address(request)):
+        return None
+    return (
+        _MISDIRECTED,
+        f"This server does not answer for {host}. Whoever runs it can let it, by the option"
+        f" --allow-host {host}.",
+    )
+
+
+def _local_address(request: web.Request) -> Host | None:
+    """Return the address that the connection came in on, which is one the machine has."""
+    name = request.get_extra_info("sockname")
+    return parse_local_address(name[0]) if isinstance(name, tuple) else None
+
+
+def _refuse_target(request: web.Request) -> _Refusal | None:
+    """Refuse a target that a client cannot mean (RFC 9112 §3.2)."""
+    message = request._message
+    if "#" in message.path:
+        return _MALFORMED, "A fragment is no part of a request; write # in a name as %23."
+    target = message.url
+    if target.absolute and request.method != hdrs.METH_CONNECT and target.scheme not in _SCHEMES:
+        return _MALFORMED, "The scheme of the target is neither http nor https."
+    return None
