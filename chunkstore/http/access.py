@@ -19,11 +19,22 @@ class AccessLogger(AbstractAccessLogger):
             '%s "%s %s HTTP/%d.%d" %d %d %.6fs "%s"',
             request.remote,
             request.method,
-            request.path_qs,
+            escape(request.path_qs),
             version.major,
             version.minor,
             response.status,
             response.body_length,
             time,
-            request.headers.get("User-Agent", "-"),
+            escape(request.headers.get("User-Agent", "-")),
         )
+
+
+def escape(text: str) -> str:
+    r"""Return the text as it may stand within quotes, in a terminal too, and be told from others.
+
+    What is not printable ASCII becomes `\xNN`, `\uNNNN` or `\UNNNNNNNN`, and `\t`, `\r` or `\n`;
+    quotes and backslashes get a backslash.
+    """
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return text.encode("unicode_escape").decode().replace('"', '\\"')

@@ -317,3 +317,17 @@ def test_the_script_is_the_same_program() -> None:
     script = Path(sys.executable).with_name("chunkstore")
     shown = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == f"chunkstore, version {chunkstore.__version__}"
+
+
+def test_a_line_of_the_access_log_cannot_be_forged(tmp_path: Path) -> None:
+    target = b'/files/a"b\\c'
+    agent = b'a" 200 9 "\\ \xc2\x9b31m \xff \xe2\x80\xa8 \xf0\x9f\x98\x80'
+    with served(tmp_path) as server, socket.create_connection(("127.0.0.1", server.port)) as raw:
+        head = [b"GET %b HTTP/1.1" % target, b"Host: localhost", b"Connection: close"]
+        raw.sendall(b"\r\n".join([*head, b"User-Agent: %b" % agent, b"", b""]))
+        assert raw.makefile("rb").readline().startswith(b"HTTP/1.1 404")
+        server.wait_for_log("31m")
+        [line] = [line for line in server.log.read_bytes().splitlines() if b"31m" in line]
+    assert line.isascii()
+    assert b'"GET /files/a\\"b\\\\c HTTP/1.1" 404 ' in line
+    assert line.endswith(b'"a\\" 200 9 \\"\\\\ \\x9b31m \\udcff \\u2028 \\U0001f600"')
