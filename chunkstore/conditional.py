@@ -15,7 +15,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 
-from chunkstore.errors import InvalidRequest, PreconditionFailed
+from chunkstore.errors import PreconditionFailed
 
 # RFC 9110 §8.8.3: etagc is %x21 / %x23-7E / obs-text.
 _ENTITY_TAG: Final = re.compile(r'(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e\x80-\U0010ffff]*)"')
@@ -30,9 +30,11 @@ _HTTP_DATE: Final = re.compile(
 CONDITION_FIELDS: Final = (
     "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
 )  # fmt: skip
+_IF_NONE_MATCH: Final = "If-None-Match"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
-_SEPARATOR: Final = re.compile(r"[ \t]*(?:,[ \t]*)+|[ \t]*$")
+_OTHER_MEMBER: Final = re.compile(r"([^,]*)(?:,[ \t]*)*")
+_SEPARATOR: Final = re.compile(r"[ \t]*(?:,[ \t]*)+|[ \t]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +101,7 @@ class Conditions:
 
     @classmethod
     def from_headers(cls, get_all: Callable[[str], Sequence[str]]) -> Conditions:
-        """Read them; `get_all` returns every line of a header, of which there may be several.
-
-        Raises:
-            InvalidRequest: a list of entity tags breaks the grammar.
-        """
+        """Read them; `get_all` returns every line of a header, of which there may be several."""
         match, none_match, modified_since, unmodified_since = CONDITION_FIELDS
         return cls(
             if_match=parse_entity_tags(match, get_all(match)),
@@ -170,8 +168,9 @@ CREATE_ONLY: Final = Conditions(if_none_match=EntityTags(any=True))
 def parse_entity_tags(field: str, lines: Sequence[str]) -> EntityTags | None:
     """Return the value of `field`, If-Match or If-None-Match, None where there are no `lines`.
 
-    Raises:
-        InvalidRequest: it is neither `*` nor a list of entity tags.
+    What is neither `*` nor an entity tag matches nothing: some clients send such a value so that it
+    does. An If-Match of nothing else fails. A `*` beside others, which no client can mean, forbids
+    in If-None-Match to replace a file, and permits nothing in If-Match.
     """
     if not lines:
         return None
@@ -179,16 +178,20 @@ def parse_entity_tags(field: str, lines: Sequence[str]) -> EntityTags | None:
     text = ",".join(lines).strip(" \t,")
     if text == "*":
         return EntityTags(any=True)
-    tags = set()
+    tags, has_star = set(), False
     position = 0
     while position < len(text):
         tag = _ENTITY_TAG.match(text, position)
         separator = _SEPARATOR.match(text, tag.end()) if tag else None
-        if tag is None or separator is None:
-            raise InvalidRequest(f'{field} is neither * nor a list of quoted ETags like "abc".')
-        tags.add(EntityTag(tag["opaque"], weak=tag["weak"] is not None))
-        position = separator.end()
-    return EntityTags(frozenset(tags))
+        if tag is not None and separator is not None:
+            tags.add(EntityTag(tag["opaque"], weak=tag["weak"] is not None))
+            position = separator.end()
+        else:
+            other = _OTHER_MEMBER.match(text, position)
+            assert other is not None
+            has_star = has_star or other[1].strip(" \t") == "*"
+            position = other.end()
+    return EntityTags(frozenset(tags), any=has_star and field == _IF_NONE_MATCH)
 
 
 def if_range_holds(header: str | None, current: Validators) -> bool:

@@ -55,11 +55,7 @@ def folder_name_of(request: web.Request) -> FolderName:
 
 
 def conditions_of(request: web.Request) -> Conditions:
-    """Return the request's conditions.
-
-    Raises:
-        InvalidRequest: they break the grammar.
-    """
+    """Return the request's conditions."""
     headers = request.headers
     for field in CONDITION_FIELDS:
         if field in headers:

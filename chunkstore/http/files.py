@@ -15,8 +15,8 @@ from chunkstore.conditional import (
     format_http_date,
     if_range_holds,
 )
-from chunkstore.errors import NotFound, PreconditionFailed, TooLarge
-from chunkstore.http import resumable
+from chunkstore.errors import InvalidName, NotFound, PreconditionFailed, TooLarge
+from chunkstore.http import folders, resumable
 from chunkstore.http.context import (
     conditions_of,
     file_name_of,
@@ -143,15 +143,34 @@ async def _refuse_conflict_early(request: web.Request, store: Store, name: FileN
 
 
 async def delete(request: web.Request) -> web.Response:
-    """Remove the file."""
+    """Remove the file, or the folder, whose last slash may be missing (RFC 4918 §5.2)."""
     refuse_any_body(request)
-    await store_of(request).delete_file(file_name_of(request), conditions_of(request))
+    try:
+        await store_of(request).delete_file(file_name_of(request), conditions_of(request))
+    except NotFound:
+        if await _is_folder(request):
+            return await folders.delete(request)
+        raise
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
 async def copy_or_move(request: web.Request) -> web.Response:
-    """Give the content a second name, or another one."""
+    """Give the content a second name, or another one; or a folder whose last slash is missing."""
     refuse_any_body(request)
+    try:
+        return await _copy_or_move_file(request)
+    except (NotFound, InvalidName):
+        # The destination of a folder is no file's where it has the slash.
+        if await _is_folder(request):
+            return await folders.copy_or_move(request)
+        raise
+
+
+async def _is_folder(request: web.Request) -> bool:
+    return await store_of(request).folder_exists(FolderName(file_name_of(request) + "/"))
+
+
+async def _copy_or_move_file(request: web.Request) -> web.Response:
     store = store_of(request)
     transfer = store.copy_file if request.method == "COPY" else store.move_file
     target = file_destination_of(request)

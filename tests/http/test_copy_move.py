@@ -313,3 +313,31 @@ async def test_depth_of_a_file_means_nothing(shared: Client, name: str) -> None:
 async def test_refused_file_is_a_problem_document(shared: Client, name: str, method: str) -> None:
     async with shared.request(method, f"/files/{name}") as response:
         assert "Destination" in (await problem(response, 400))["detail"]
+
+
+@on_shared_server
+@both_methods
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_folder_without_its_slash(shared: Client, name: str, method: str, slash: str) -> None:
+    # RFC 4918 §5.2
+    await put(shared, f"{name}/a/b")
+    destination = f"Destination: /files/{name}-b{slash}"
+    answer = await send(shared, method, name, destination, "If-Match: *")
+    assert answer.status == 201
+    assert answer.headers["Location"] == f"/files/{name}-b/"
+    assert await read(shared, f"{name}-b/a/b") == b"content"
+    assert await status_of(shared, f"{name}/a/b") == (200 if method == "COPY" else 404)
+    if method == "COPY":
+        assert (await send(shared, method, name, destination, "Overwrite: F")).status == 412
+        assert (await send(shared, method, name, destination, "Depth: 0")).status == 204
+        assert await status_of(shared, f"{name}-b/a/b") == 404
+
+
+@on_shared_server
+@both_methods
+async def test_file_cannot_go_where_only_a_folder_can(
+    shared: Client, name: str, method: str
+) -> None:
+    await put(shared, name)
+    assert (await send(shared, method, name, f"Destination: /files/{name}-b/")).status == 400
+    assert (await send(shared, method, f"{name}-c", f"Destination: /files/{name}-b")).status == 404

@@ -96,10 +96,22 @@ async def test_nothing_follows_the_answer(shared: Client, name: str) -> None:
 
 
 @on_shared_server
-async def test_folder_is_not_deleted_by_the_name_of_a_file(shared: Client, name: str) -> None:
+async def test_folder_is_deleted_without_its_slash_too(shared: Client, name: str) -> None:
+    # RFC 4918 §5.2
     await put(shared, f"{name}/a")
-    await problem(await shared.delete(f"/files/{name}"), 404)
+    await put(shared, f"{name}b/a")
+    for lines in (["If-Match: *"], ["Depth: infinity"]):
+        assert (await raw.ask(shared, raw.request("MKCOL", f"/files/{name}-b"))).status == 201
+        octets = raw.request("DELETE", f"/files/{name}-b", *lines)
+        assert (await raw.ask(shared, octets)).status == 204
+    for lines, status in [(['If-Match: "x"'], 412), (["Depth: 0"], 400)]:
+        octets = raw.request("DELETE", f"/files/{name}", *lines)
+        assert (await raw.ask(shared, octets)).status == status
     assert await status_of(shared, f"{name}/a") == 200
+    assert (await shared.delete(f"/files/{name}")).status == 204
+    assert await status_of(shared, f"{name}/a") == 404
+    assert await status_of(shared, f"{name}b/a") == 200
+    await problem(await shared.delete(f"/files/{name}"), 404)
 
 
 @on_shared_server
