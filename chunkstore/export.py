@@ -8,13 +8,14 @@ import secrets
 import stat
 from collections.abc import Callable
 from contextlib import aclosing
+from io import BufferedWriter
 from pathlib import Path
 from typing import Final
 
 from chunkstore.digest import ContentHasher, Digest
-from chunkstore.errors import AlreadyExists, Forbidden, NotFound, StoreDamaged
+from chunkstore.errors import AlreadyExists, Forbidden, InvalidName, NotFound, StoreDamaged
 from chunkstore.local_files import naming
-from chunkstore.names import ROOT, FileName, FolderName
+from chunkstore.names import ROOT, FileName, FolderName, parse_file_name, parse_folder_name
 from chunkstore.service import Service
 from chunkstore.store.base import File
 from chunkstore.walking import walk
@@ -32,26 +33,66 @@ async def export_tree(
 ) -> None:
     """Write all files and folders below `source` into `folder`; tell `on_file` of each file.
 
-    A file is there whole or not at all, with the time it was last modified. One that is there
-    with the same content already is left as it is.
+    A file is there whole or not at all, also after a power cut, with the time it was last modified.
+    One that is there with the same content already is left as it is. On return all is synced.
 
     Raises:
         NotFound: there is no folder `source`.
         AlreadyExists: there is another file in the place of one, and `overwrite` is false.
         Forbidden: a symbolic link or a file stands where a folder is needed.
         LocalFileError: the file system cannot hold a name, or failed.
+        StoreDamaged: the store has a name that cannot be one; nothing is written for it.
     """
     if not await service.store.folder_exists(source):
         raise NotFound(f"There is no folder {source!r}.")
-    with naming(folder):
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    await asyncio.to_thread(_make_root, folder)
+    changed = folder
     async with aclosing(walk(service.store, source)) as entries:
         async for entry in entries:
+            path = _path_of(entry, source, folder)
+            if path.parent != changed:
+                await asyncio.to_thread(_sync, changed)
+                changed = path.parent
             if isinstance(entry, File):
-                path = folder / entry.name.removeprefix(source)
                 await _export_file(service, entry.name, path, on_file, overwrite=overwrite)
             else:
-                await asyncio.to_thread(_make_folder, folder / entry.removeprefix(source))
+                await asyncio.to_thread(_make_folder, path)
+    await asyncio.to_thread(_sync, changed)
+
+
+def _path_of(entry: File | FolderName, source: FolderName, folder: Path) -> Path:
+    """Return where to write the entry; whoever wrote its name may not have been this program.
+
+    Raises:
+        StoreDamaged: the name could lead out of the folder, as no name of a store does.
+    """
+    name = entry.name if isinstance(entry, File) else entry
+    try:
+        known = parse_file_name(name) if isinstance(entry, File) else parse_folder_name(name)
+    except InvalidName:
+        known = None
+    if known != name:
+        raise StoreDamaged(f"The store has the name {name!r}, which is not possible in a store.")
+    return folder / name.removeprefix(source)
+
+
+def _make_root(path: Path) -> None:
+    """Make the folder and those it lies in, and let them be there after a power cut."""
+    with naming(path):
+        missing = [each for each in (path, *path.parents) if not each.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        _sync(each.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Let the names in the folder be there after a power cut."""
+    with naming(folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _make_folder(path: Path) -> None:
@@ -123,9 +164,15 @@ async def _write(service: Service, file: File, path: Path) -> None:
                 ) as pieces:
                     async for piece in pieces:
                         await asyncio.to_thread(target.write, piece)
+                await asyncio.to_thread(_sync_file, target)
             await asyncio.to_thread(_finish, part, path, file)
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)
+
+
+def _sync_file(target: BufferedWriter) -> None:
+    target.flush()
+    os.fsync(target.fileno())
 
 
 def _finish(part: Path, path: Path, file: File) -> None:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chunkstore.errors import AlreadyExists, Forbidden, LocalFileError, NameConflict, NotFound
+from chunkstore.errors import (
+    AlreadyExists,
+    Forbidden,
+    LocalFileError,
+    NameConflict,
+    NotFound,
+    StoreDamaged,
+)
 from chunkstore.export import export_tree
 from chunkstore.imports import import_tree, scan_tree
 from chunkstore.memory import MemoryBudget
@@ -212,3 +221,107 @@ async def test_a_name_that_the_file_system_cannot_hold(service: Service, tmp_pat
 def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(LocalFileError, match="No such file"):
         scan_tree(tmp_path / "none")
+
+
+def forge(path: Path, table: str, old: str, new: str) -> None:
+    """Give a row of the table another name, as somebody may who can write to the database."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("PRAGMA ignore_check_constraints = ON")
+        db.execute(f"UPDATE {table} SET name = ? WHERE name = ?", (new, old))
+        assert db.execute("SELECT changes()").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil",
+        "../../evil",
+        "a/../../evil",
+        "a/b/../evil",
+        "..",
+        ".",
+        "./evil",
+        "/evil",
+        "{elsewhere}/evil",
+        "//evil",
+        "a//evil",
+        "evil\0.txt",
+        "evil\n",
+        "",
+        "a\u0308",
+        "x" * 1025,
+    ],
+)
+@pytest.mark.parametrize("table", ["file", "folder"])
+async def test_a_forged_name_leads_nowhere(
+    service: Service, tmp_path: Path, table: str, name: str
+) -> None:
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "deep" / "in" / "out"
+    elsewhere.mkdir()
+    name = name.format(elsewhere=elsewhere)
+    write(tmp_path / "tree", {"z": b"z", "zz": b"zz"})
+    await import_folder(service, tmp_path / "tree")
+    await service.store.make_folder(FolderName("z-made/"))
+    if table == "file":
+        forge(tmp_path / "test.db", "file", "z", name)
+    else:
+        forge(tmp_path / "test.db", "folder", "z-made/", f"{name}/")
+    with pytest.raises(StoreDamaged, match="not possible"):
+        await export_folder(service, out, overwrite=True)
+    assert list(elsewhere.iterdir()) == []
+    assert {path for path in (tmp_path / "deep").rglob("*") if out not in path.parents} == {
+        out.parent,
+        out,
+    }
+    assert {path.name for path in out.rglob("*")} <= {"a", "b", "z", "zz", "z-made"}
+
+
+async def test_odd_names_that_lead_nowhere_are_written(service: Service, tmp_path: Path) -> None:
+    tree = {"..\\..\\a": b"a", "C:\\b": b"b", "...": b"c", "~": b"d", "-rf": b"e", "a:b/$c": b"f"}
+    write(tmp_path / "tree", tree)
+    await import_folder(service, tmp_path / "tree")
+    await export_folder(service, tmp_path / "out")
+    assert read(tmp_path / "out") == tree
+
+
+async def test_a_file_where_a_forged_folder_has_its_name(service: Service, tmp_path: Path) -> None:
+    write(tmp_path / "tree", {"a": b"a", "b": b"b"})
+    await import_folder(service, tmp_path / "tree")
+    forge(tmp_path / "test.db", "file", "a", "b/a")
+    with pytest.raises((AlreadyExists, LocalFileError)):
+        await export_folder(service, tmp_path / "out")
+    assert read(tmp_path / "out") == {"b": b"b"}
+
+
+async def test_a_file_is_synced_before_its_name_and_its_folder_after(
+    service: Service, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await import_folder(service, folder)
+    done: list[tuple[str, str]] = []
+    sync, replace, make = os.fsync, os.replace, os.mkdir
+
+    def noting_sync(descriptor: int) -> None:
+        sync(descriptor)
+        done.append(("sync", os.readlink(f"/proc/self/fd/{descriptor}")))
+
+    def noting_replace(source: Path, target: Path) -> None:
+        replace(source, target)
+        done.extend([("from", str(source)), ("to", str(target))])
+
+    def noting_make(path: Path, mode: int = 0o777) -> None:
+        make(path, mode)
+        done.append(("to", str(path)))
+
+    monkeypatch.setattr(os, "fsync", noting_sync)
+    monkeypatch.setattr(os, "replace", noting_replace)
+    monkeypatch.setattr(os, "mkdir", noting_make)
+    out = tmp_path / "new" / "out"
+    await export_folder(service, out)
+    assert read(out) == TREE
+    for place, (what, path) in enumerate(done):
+        if what == "from":
+            assert ("sync", path) in done[:place]
+        if what == "to":
+            assert ("sync", os.path.dirname(path)) in done[place:]
+    named = {path for what, path in done if what == "to"}
+    assert named == {str(out.parent), str(out)} | {str(path) for path in out.rglob("*")}
