@@ -223,6 +223,20 @@ async def test_malformed_request_is_refused(shared: Client, octets: bytes) -> No
     assert (await shared.get("/health/live")).status == 200
 
 
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.method} {case.path} {case.slug}")
+async def test_no_error_is_kept_by_a_cache(files: Client, case: Case, accept: str) -> None:
+    octets = raw.request(case.method, case.path, *case.lines, f"Accept: {accept}", body=case.body)
+    answer = await raw.ask(files, octets, case.method)
+    assert answer.status == case.status
+    assert answer.headers["Cache-Control"] == "no-store"
+    # What the error is told in depends on it.
+    assert answer.headers["Vary"] == "Accept"
+    assert answer.headers["Content-Type"].startswith(
+        "text/html" if accept == "text/html" else "application/problem+json"
+    )
+
+
 @pytest.mark.parametrize(
     ("octets", "status", "slug"),
     [

@@ -196,3 +196,10 @@ async def test_a_base_path_has_one_spelling(based: Client, target: str) -> None:
     for method in ("GET", "DELETE", "PUT"):
         octets = raw.request(method, target, "Content-Length: 0", host="localhost")
         assert (await raw.ask(based, octets)).status == 404
+
+
+async def test_the_way_to_the_base_path_is_not_kept_for_good(based: Client) -> None:
+    for method in ("GET", "HEAD"):
+        answer = await raw.ask(based, raw.request(method, "/store", host="localhost"), method)
+        assert answer.status == 307
+        assert answer.headers["Location"] == "/store/"
