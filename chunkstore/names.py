@@ -1,10 +1,10 @@
 """Names of files and folders.
 
 A name is a path of UTF-8 segments joined by `/`, 1 to 1,024 bytes long, in which no segment is
-empty, `.` or `..` and no character is a control character. Its one canonical form is Unicode's
-NFC, so that what looks the same is the same. A name is decoded from a URL once, here, and the
-result is what rules are applied to and what is looked up. A folder's name ends in `/`; the root
-folder is the empty string.
+empty, `.` or `..` and no character is a control character or one of the three that are ASCII in
+another guise. Its one canonical form is Unicode's NFC, so that what looks the same is the same. A
+name is decoded from a URL once, here, and the result is what rules are applied to and what is
+looked up. A folder's name ends in `/`; the root folder is the empty string.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ ROOT: Final = FolderName("")
 MAX_NAME_SIZE: Final = 1024
 # NFC makes no text shorter than a third; to compose takes the square of the time its length does.
 MAX_UNNORMALIZED: Final = 3 * MAX_NAME_SIZE
+# NFC makes these `;`, a grave accent and K. With them a name has a second spelling beside its plain
+# one, which rules of a proxy for that would not know.
+_PLAIN_IN_NFC: Final = re.compile("[\u037e\u1fef\u212a]")
 # Unicode's category Cc.
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LAST_BEFORE_SURROGATES: Final = 0xD7FF
@@ -61,6 +64,8 @@ def _canonical(path: str, ending: str = "") -> str:
     if len(path) > MAX_UNNORMALIZED:
         raise InvalidName(f"The name is too long; at most {MAX_NAME_SIZE} bytes are possible.")
     name = unicodedata.normalize("NFC", path)
+    if name != path and _PLAIN_IN_NFC.search(path):
+        raise InvalidName("The name has a character that only looks like one of ASCII.")
     try:
         size = len((name + ending).encode())
     except UnicodeEncodeError as error:

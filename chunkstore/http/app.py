@@ -27,7 +27,7 @@ from chunkstore.http.errors import (
     problem_middleware,
 )
 from chunkstore.http.fields import field_middleware
-from chunkstore.http.gate import HOSTS, gate_middleware
+from chunkstore.http.gate import HOSTS, end_after_upgrade, gate_middleware
 from chunkstore.http.isolation import isolate
 from chunkstore.http.origin import origin_middleware
 from chunkstore.http.pages import set_up_templates, static_handler
@@ -107,7 +107,7 @@ def mount(app: web.Application, base_path: str) -> web.Application:
     outer[LIMITS] = app[LIMITS]
     if HOSTS in app:
         outer[HOSTS] = app[HOSTS]
-    outer.on_response_prepare.append(_isolate)
+    outer.on_response_prepare.append(_complete_outside)
     # Before the application, which takes its own path without the slash too.
     outer.router.add_get(prefix, partial(_lead_to_base, base_path=prefix + "/"))
     outer.add_subapp(prefix, app)
@@ -224,11 +224,13 @@ async def _complete(request: web.Request, response: web.StreamResponse) -> None:
     """Add to an answer that is about to leave what every answer has."""
     add_announced(request, response)
     isolate(response)
+    end_after_upgrade(request, response)
     let_page_read(request, response)
 
 
-async def _isolate(request: web.Request, response: web.StreamResponse) -> None:
+async def _complete_outside(request: web.Request, response: web.StreamResponse) -> None:
     isolate(response)
+    end_after_upgrade(request, response)
 
 
 def _add_pages(app: web.Application) -> None:

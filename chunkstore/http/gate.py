@@ -34,15 +34,21 @@ async def gate_middleware(request: web.Request, handler: Handler) -> web.StreamR
     """Let pass only what is meant for this server, and can be understood in one way alone."""
     refusal = _refuse_framing(request) or _refuse_host(request) or _refuse_target(request)
     if refusal is None:
-        response = await handler(request)
-    else:
-        response = problem_document(*refusal)
-        response.force_close()
-    if hdrs.UPGRADE in request.headers and not response.prepared:
-        # RFC 9110 §7.8 lets a server ignore it. What comes behind is lost to aiohttp's parser, and
-        # must not be taken for the beginning of a request.
-        response.force_close()
+        return await handler(request)
+    response = problem_document(*refusal)
+    response.force_close()
     return response
+
+
+def end_after_upgrade(request: web.Request, response: web.StreamResponse) -> None:
+    """Let the answer, which is about to leave, be the last if the client would change protocols.
+
+    RFC 9110 §7.8 lets a server ignore that. But aiohttp's parser loses what came behind such a
+    request, and takes the next bytes from the socket for the beginning of one.
+    """
+    if hdrs.UPGRADE in request.headers:
+        response.force_close()
+        response.headers[hdrs.CONNECTION] = "close"
 
 
 def authority_of(request: web.BaseRequest) -> str | None:
@@ -74,7 +80,7 @@ def _refuse_framing(request: web.Request) -> _Refusal | None:
 
 
 def _refuse_host(request: web.Request) -> _Refusal | None:
-    policy = request.config_dict.get(HOSTS)
+    policy = request.app.get(HOSTS)
     if policy is None:
         return None
     authority = authority_of(request)

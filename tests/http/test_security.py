@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.http import raw
-from tests.http.steps import Client, exactly, on_shared_server, put, read, status_of
+from tests.http.steps import MIB, Client, exactly, on_shared_server, put, read, status_of
 from tests.http.tables import check_tests_exist
 
 pytestmark = on_shared_server
@@ -108,6 +108,10 @@ async def test_control_character_reaches_no_log(shared: Client, octet: bytes) ->
         "{}%c2%85",
         # Overlong forms of "." and "/", as in old attacks on decoders.
         "%c0%ae%c0%ae/{}",
+        # What NFC makes ASCII of.
+        "{}%e2%84%aaeys",
+        "{}%cd%be",
+        "{}%e1%bf%af",
         "{}%c0%afx",
         "{}%e0%80%afx",
         "{}%f0%80%80%afx",
@@ -567,8 +571,8 @@ async def test_upgrade_is_not_taken_and_nothing_hides_behind_it(
         "HTTP2-Settings: AAMAAAB",
     ]
     octets = raw.request("PUT", f"/files/{name}", *lines, "Content-Length: 5", body=b"hello")
+    head = raw.request("GET", "/files/", "X: ").removesuffix(b"\r\n\r\n")
     async with raw.connect(shared) as connection:
-        head = raw.request("GET", "/files/", "X: ").removesuffix(b"\r\n\r\n")
         await connection.send(octets + head)
         await connection.send(raw.request("MKCOL", f"/files/{name}-after/"))
         answer = await connection.receive()
@@ -576,6 +580,16 @@ async def test_upgrade_is_not_taken_and_nothing_hides_behind_it(
         assert answer.headers["Connection"] == "close"
         assert await connection.receive_rest() == b""
     assert await read(shared, name) == b"hello"
+    assert await status_of(shared, f"{name}-after/") == 404
+    # Nor while a long answer is under way.
+    await put(shared, f"{name}-large", bytes(2 * MIB))
+    async with raw.connect(shared) as connection:
+        await connection.send(raw.request("GET", f"/files/{name}-large", *lines) + head)
+        answer = await connection.receive()
+        await connection.send(raw.request("MKCOL", f"/files/{name}-after/"))
+        assert answer.body == bytes(2 * MIB)
+        assert answer.headers["Connection"] == "close"
+        assert await connection.receive_rest() == b""
     assert await status_of(shared, f"{name}-after/") == 404
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 
 import pytest
@@ -382,3 +383,16 @@ def test_prefix_stop(prefix: str, stop: str | None) -> None:
 @given(one=prefixes, other=prefixes)
 def test_order_by_code_point_is_that_of_the_utf8_bytes(one: str, other: str) -> None:
     assert (one < other) == (one.encode() < other.encode())
+
+
+def test_no_plain_character_has_another_spelling() -> None:
+    # Rules of a proxy for a plain name would not know it.
+    for code_point in range(0x80, sys.maxunicode + 1):
+        character = chr(code_point)
+        if unicodedata.is_normalized("NFC", character):
+            continue
+        try:
+            name = parse_file_name(f"-{character}")
+        except InvalidName:
+            continue
+        assert not name[1:].isascii(), hex(code_point)
