@@ -472,7 +472,7 @@ async def test_expectation_is_refused_before_the_body_comes(limited: Client) -> 
         (["Content-Range: bytes 0-4/10"], "/files/a", 400),
         (["Content-Type: nonsense"], "/files/a", 400),
         (["Content-Digest: sha-256=1"], "/files/a", 400),
-        (["If-Match: nonsense"], "/files/a", 400),
+        (["If-Match: nonsense"], "/files/a", 412),
         (["Content-Encoding: gzip"], "/files/a", 415),
         (["Sec-Fetch-Site: cross-site"], "/files/a", 403),
         (["Origin: http://elsewhere.example"], "/files/a", 403),
