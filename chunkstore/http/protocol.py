@@ -95,13 +95,27 @@ def _expecting_text(handler: _RequestHandler) -> _RequestHandler:
     return handle
 
 
+def _requiring_path(handler: _RequestHandler) -> _RequestHandler:
+    """Return what answers requests whose target is a path: others reach no route, no middleware."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.rel_url.raw_path.startswith("/"):
+            return await handler(request)
+        problem = Problem(HTTPStatus.NOT_FOUND, "not-found")
+        response = problem_document(problem, "Nothing is here; the target has no path.")
+        response.force_close()
+        return response
+
+    return handle
+
+
 class ProblemRunner(web.AppRunner):
     """Runs an application so that every error is a problem document, within its limits."""
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         return _Server(
-            _expecting_text(server.request_handler),
+            _requiring_path(_expecting_text(server.request_handler)),
             limits=self.app.get(LIMITS, DEFAULT_LIMITS),
             request_factory=server.request_factory,
             handler_cancellation=server.handler_cancellation,

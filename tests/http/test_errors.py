@@ -259,6 +259,27 @@ async def test_line_that_is_too_long_is_told_so(
         assert await connection.receive_rest() == b""
 
 
+@pytest.mark.parametrize("expect", [[], ["Expect: 100-continue"], ["Expect: x"], [b"Expect: \xff"]])
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("OPTIONS", "*"),
+        ("CONNECT", "test:80"),
+        ("GET", "http://test"),
+        ("PUT", "http://test"),
+        ("GET", "http://test?a=b"),
+    ],
+)
+async def test_target_without_a_path_is_nowhere(
+    shared: Client, method: str, target: str, expect: list[str | bytes]
+) -> None:
+    async with raw.connect(shared) as connection:
+        await connection.send(raw.request(method, target, *expect))
+        answer = await connection.receive(method)
+        assert answer.status == answer.json()["status"] == 404
+        assert await connection.receive_rest() == b""
+
+
 async def test_unknown_method_is_not_implemented(shared: Client) -> None:
     # RFC 9110 §15.6.2
     assert (await raw.ask(shared, raw.request("FROBNICATE", "/files/a"))).status == 501
