@@ -115,7 +115,7 @@ class ProblemRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         return _Server(
-            _requiring_path(_expecting_text(server.request_handler)),
+            _expecting_text(_requiring_path(server.request_handler)),
             limits=self.app.get(LIMITS, DEFAULT_LIMITS),
             request_factory=server.request_factory,
             handler_cancellation=server.handler_cancellation,
