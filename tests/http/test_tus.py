@@ -535,7 +535,7 @@ async def test_parts_can_be_unfinished_when_they_are_concatenated(
         ("final;/uploads/none", 404),
         ("final;http://[", 400),
         ("final;/uploads/none http://other.example/uploads/none", 400),
-        ("final;" + " ".join(f"/uploads/{number}" for number in range(1001)), 400),
+        ("final;" + " ".join(f"/uploads/{number}" for number in range(1001)), 431),
     ],
 )
 async def test_what_cannot_be_concatenated(
