@@ -81,7 +81,7 @@ def test_a_signal_lets_requests_end_then_closes_the_database(
         assert raw.recv(1000).startswith(b"HTTP/1.1 201 ")
         assert server.wait() == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "chunkstore.db", "chunkstore.db-lock", "server.log",
+        "chunkstore.db", "chunkstore.db-lock", "chunkstore.db-reserve", "server.log",
     ]  # fmt: skip
     with served(tmp_path) as again:
         assert get(again, "a") == content
