@@ -27,6 +27,19 @@ def test_backup_while_serving_and_serve_the_backup(tmp_path: Path) -> None:
         assert get(backup, "new") == b"new"
 
 
+def test_a_backup_that_took_over_is_not_undone_by_the_old_one(tmp_path: Path) -> None:
+    with served(tmp_path) as server:
+        put(server, "a", b"a")
+        assert run_command(tmp_path, "backup", "b.db").returncode == 0
+    with served(tmp_path, "--db", "b.db") as promoted:
+        put(promoted, "new", b"new")
+        promoted.wait_for_log("b.db is a store of its own from now on")
+    line = fails_with_one_line(run_command(tmp_path, "backup", "b.db"))
+    assert "a store of its own" in line
+    with served(tmp_path, "--db", "b.db") as promoted:
+        assert get(promoted, "new") == b"new"
+
+
 def test_backup_of_what_is_damaged(tmp_path: Path) -> None:
     with served(tmp_path) as server:
         put(server, "a", b"x")

@@ -22,6 +22,7 @@ from chunkstore.names import FileName
 from chunkstore.store.chunks import DamagedChunk, check_chunk
 from chunkstore.store.queries import load_queries
 from chunkstore.store.reports import Copied, Damage
+from chunkstore.store.sqlite.promotion import forbid_promotion
 from chunkstore.store.sqlite.rows import QUERIES
 from chunkstore.store.sqlite.schema import PACKAGE
 from chunkstore.store.sqlite.writer import Writer
@@ -57,6 +58,7 @@ async def copy_store(source: Path, destination: Writer) -> AsyncGenerator[Copied
 
 
 def _attach(db: sqlite3.Connection, source: Path) -> None:
+    forbid_promotion(db)
     db.execute("ATTACH :uri AS source", {"uri": f"{source.absolute().as_uri()}?mode=ro"})
 
 
@@ -67,7 +69,9 @@ def _claim(db: sqlite3.Connection) -> None:
     if row is not None and row[0] == source_id:
         return
     if row is not None or db.execute(_BACKUP["any_name"]).fetchone():
-        raise Forbidden("The destination is a store of its own, not a backup of this one.")
+        raise Forbidden(
+            "The destination is a store of its own, not a backup of this one; choose another."
+        )
     db.execute(QUERIES["put_setting"], {"name": "backup_of", "value": source_id})
 
 

@@ -38,6 +38,7 @@ from chunkstore.store.sqlite.intake import (
 from chunkstore.store.sqlite.large_folders import LargeFolders
 from chunkstore.store.sqlite.lock import acquire_lock
 from chunkstore.store.sqlite.lookups import Lookups
+from chunkstore.store.sqlite.promotion import Promotion
 from chunkstore.store.sqlite.room import EDIT_SIZE, FURTHER_EDIT_SIZE, Room
 from chunkstore.store.sqlite.state import (
     State,
@@ -164,9 +165,11 @@ class SQLiteStore(Store):
             raise
         except StoreError as error:
             raise StoreUnusable("The database cannot be opened or created.") from error
+        promotion = Promotion(path)
         try:
             await connection.run(schema.prepare)
             state = await connection.run(partial(recover, chunk_size=chunk_size))
+            await connection.run(promotion.prepare)
             readers = await ReaderPool.open(path, _READERS)
             lookups = await Lookups.open(path)
         except BaseException:
@@ -176,7 +179,7 @@ class SQLiteStore(Store):
             path,
             readers=readers,
             lookups=lookups,
-            writer=Writer(connection, room, log_bound=log_bound),
+            writer=Writer(connection, room, watch=promotion.settle, log_bound=log_bound),
             room=room,
             lock=lock,
             keeping=keeping,

@@ -22,7 +22,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -105,12 +105,21 @@ class Writer:
     """Runs jobs that change the database, in the order in which they come.
 
     A job may be run a second time after the first was rolled back, so it keeps no state. Once the
-    log has `log_bound` bytes it is carried into the database.
+    log has `log_bound` bytes it is carried into the database. `watch` is called after each
+    transaction, on the thread; if it raises an error, that is what the jobs came to.
     """
 
-    def __init__(self, connection: Connection, room: Room, *, log_bound: int = LOG_BOUND) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        room: Room,
+        *,
+        watch: Callable[[sqlite3.Connection], None] = lambda _: None,
+        log_bound: int = LOG_BOUND,
+    ) -> None:
         self._connection = connection
         self._room = room
+        self._watch = watch
         # Filled by the event loop, emptied by the thread; `_log` is the thread's in a round.
         self._queue: deque[_Waiting] = deque()
         self._log = _Log(log_bound)
@@ -190,9 +199,18 @@ class Writer:
         changes = [waiting.change for waiting in batch]
         size = sum(change.size for change in changes)
         self._log.size += size + len(changes) * _LOG_SIZE_OF_A_JOB
-        outcomes = transact(changes, self._room, db)
+        outcomes = self._watched(transact(changes, self._room, db), db)
         synced = any(change.durable for change in changes)
         return _Done([*refused, *zip(batch, outcomes, strict=True)], unsynced=0 if synced else size)
+
+    def _watched(self, outcomes: list[Any], db: sqlite3.Connection) -> list[Any]:
+        """Return what the jobs may be told that they came to."""
+        try:
+            with translated_errors():
+                self._watch(db)
+        except StoreError as error:
+            return [Failure(error)] * len(outcomes)
+        return outcomes
 
     def _take_batch(self) -> tuple[list[_Waiting], list[tuple[_Waiting, Failure]]]:
         """Take what goes into one transaction, and what cannot."""
