@@ -14,7 +14,13 @@ import click
 
 from chunkstore.collect import collect_all, format_collected
 from chunkstore.copying import CopiedFile, NotCopied, copy_files
-from chunkstore.errors import ChunkstoreError, InvalidRequest, StoreInUse, StoreUnusable
+from chunkstore.errors import (
+    ChunkstoreError,
+    InvalidRequest,
+    StoreError,
+    StoreInUse,
+    StoreUnusable,
+)
 from chunkstore.export import export_tree
 from chunkstore.imports import import_tree, scan_tree
 from chunkstore.memory import DEFAULT_MEMORY, MemoryBudget
@@ -25,7 +31,12 @@ from chunkstore.running import run
 from chunkstore.scrub import format_damage, format_report, scrub_all
 from chunkstore.service import Service
 from chunkstore.store.base import Committed, File, Store
-from chunkstore.store.open import create_distributed_store, describe_location, open_store
+from chunkstore.store.open import (
+    create_distributed_store,
+    describe_location,
+    open_store,
+    restoring_store,
+)
 from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
 from chunkstore.units import format_size
 
@@ -114,17 +125,46 @@ def backup(db: str, destination: str) -> None:
 
 
 async def _backup(db: str, destination: str) -> tuple[Copied, int]:
+    async with _opened(db, read_only=True) as store:
+        return await _show_copied(store.backup(destination))
+
+
+async def _show_copied(steps: AsyncIterator[Copied]) -> tuple[Copied, int]:
+    """Show how copying goes on, and what of it is damaged; return what it came to."""
     damaged = 0
     total = Copied(0, 0, 0.0)
-    async with _opened(db, read_only=True) as store:
-        with _progress("Copying", _STEPS) as bar:
-            async for step in store.backup(destination):
-                bar.update(max(0, int(step.part * _STEPS) - bar.pos))
-                total = Copied(total.chunks + step.chunks, total.size + step.size, step.part)
-                for damage in step.damage:
-                    click.echo(format_damage(damage))
-                    damaged += 1
+    with _progress("Copying", _STEPS) as bar:
+        async for step in steps:
+            bar.update(max(0, int(step.part * _STEPS) - bar.pos))
+            total = Copied(total.chunks + step.chunks, total.size + step.size, step.part)
+            for damage in step.damage:
+                click.echo(format_damage(damage))
+                damaged += 1
     return total, damaged
+
+
+@click.command(context_settings=SETTINGS)
+@db_option
+@click.option("--accept-damage", is_flag=True, help="Restore also what is damaged in the backup.")
+@click.argument("backup")
+def restore(db: str, backup: str, *, accept_damage: bool) -> None:
+    """Put a BACKUP in the place of the store, which no server has open meanwhile.
+
+    All that is stored in the backup is checked. The database that was there is kept beside under
+    another name. The next backup to BACKUP goes on with it. BACKUP itself is only read.
+    """
+    copied, kept = run(_restore(db, backup, accept_damage=accept_damage), db)
+    click.echo(f"Restored {copied.chunks:,} chunks, {format_size(copied.size)}, all checked.")
+    if kept is not None:
+        click.echo(f"What was there is kept as {kept}; remove it when you need it no more.")
+
+
+async def _restore(db: str, backup: str, *, accept_damage: bool) -> tuple[Copied, Path | None]:
+    async with restoring_store(db, backup) as restoration:
+        copied, damaged = await _show_copied(restoration.copy())
+        if damaged and not accept_damage:
+            raise StoreError("The backup is damaged. --accept-damage restores it nevertheless.")
+        return copied, await restoration.finish()
 
 
 @click.command("export", context_settings=SETTINGS)
@@ -335,6 +375,7 @@ COMMANDS: Final = (
     collect,
     scrub,
     backup,
+    restore,
     copy_command,
     export_command,
     import_command,

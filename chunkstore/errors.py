@@ -127,6 +127,10 @@ class StoreInUse(StoreUnusable):
     """Another process has the store open for writing."""
 
 
+class ForeignLog(StoreUnusable):
+    """The log beside the database belongs to another one."""
+
+
 class NotAStore(StoreUnusable):
     """The file is not a chunkstore database."""
 

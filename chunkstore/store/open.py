@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 from chunkstore.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.errors import StoreUnusable
 from chunkstore.store.base import Store
+from chunkstore.store.sqlite.restoring import Restoration, restoring
 from chunkstore.store.sqlite.store import SQLiteStore
 
 _POSTGRES: Final = frozenset({"postgresql", "postgres"})
@@ -75,6 +77,18 @@ async def open_store(
         read_only=read_only,
         create=create,
     )
+
+
+def restoring_store(location: str, backup: str) -> AbstractAsyncContextManager[Restoration]:
+    """Begin to put the backup at the path `backup` in the place of the store at `location`.
+
+    Raises:
+        StoreUnusable: it is not an SQLite database.
+        StoreError, Forbidden: when the context is entered, as `restoring` says.
+    """
+    if "://" in location:
+        raise StoreUnusable("Only an SQLite database is restored so; PostgreSQL has its own means.")
+    return restoring(Path(location), Path(backup))
 
 
 async def create_distributed_store(location: str) -> None:

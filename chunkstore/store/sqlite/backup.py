@@ -22,6 +22,7 @@ from chunkstore.names import FileName
 from chunkstore.store.chunks import DamagedChunk, check_chunk
 from chunkstore.store.queries import load_queries
 from chunkstore.store.reports import Copied, Damage
+from chunkstore.store.sqlite.connection import Job, reader_uri
 from chunkstore.store.sqlite.promotion import forbid_promotion
 from chunkstore.store.sqlite.rows import QUERIES
 from chunkstore.store.sqlite.schema import PACKAGE
@@ -42,14 +43,15 @@ _SYNCHRONISE: Final = (
 )
 
 
-async def copy_store(source: Path, destination: Writer) -> AsyncGenerator[Copied, None]:
+async def copy_store(
+    source: Path, destination: Writer, relate: Job[None]
+) -> AsyncGenerator[Copied, None]:
     """Make the destination a copy of the database at `source`.
 
-    Raises:
-        Forbidden: the destination holds files and is not a backup of this source.
+    `relate`, `claim` or `succeed`, records what the two are to each other, or refuses.
     """
     await destination.run_alone(partial(_attach, source=source))
-    await destination.run(_claim)
+    await destination.run(relate)
     while True:
         async for copied in _copy_chunks(destination):
             yield copied
@@ -59,11 +61,15 @@ async def copy_store(source: Path, destination: Writer) -> AsyncGenerator[Copied
 
 def _attach(db: sqlite3.Connection, source: Path) -> None:
     forbid_promotion(db)
-    db.execute("ATTACH :uri AS source", {"uri": f"{source.absolute().as_uri()}?mode=ro"})
+    db.execute("ATTACH :uri AS source", {"uri": reader_uri(source)})
 
 
-def _claim(db: sqlite3.Connection) -> None:
-    """Record whose backup the destination is, unless it is something else."""
+def claim(db: sqlite3.Connection) -> None:
+    """Record whose backup the destination is.
+
+    Raises:
+        Forbidden: the destination holds files and is not a backup of this source.
+    """
     [(source_id,)] = db.execute(_BACKUP["source_id"]).fetchall()
     row = db.execute(QUERIES["find_setting"], {"name": "backup_of"}).fetchone()
     if row is not None and row[0] == source_id:
@@ -73,6 +79,17 @@ def _claim(db: sqlite3.Connection) -> None:
             "The destination is a store of its own, not a backup of this one; choose another."
         )
     db.execute(QUERIES["put_setting"], {"name": "backup_of", "value": source_id})
+
+
+def succeed(db: sqlite3.Connection) -> None:
+    """Have the destination take the place of the store that the source is a backup of.
+
+    So the next backup goes on where the last one was. A source that is nobody's backup leaves the
+    destination a store of its own.
+    """
+    row = db.execute(_BACKUP["source_backup_of"]).fetchone()
+    if row is not None:
+        db.execute(QUERIES["put_setting"], {"name": "id", "value": row[0]})
 
 
 async def _copy_chunks(destination: Writer) -> AsyncGenerator[Copied, None]:

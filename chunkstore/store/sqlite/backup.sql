@@ -3,6 +3,9 @@
 -- name: source_id
 SELECT value FROM source.setting WHERE name = 'id';
 
+-- name: source_backup_of
+SELECT value FROM source.setting WHERE name = 'backup_of';
+
 -- name: any_name
 SELECT 1 FROM file UNION ALL SELECT 1 FROM folder LIMIT 1;
 

@@ -9,6 +9,7 @@ methods are made of, which the subclass here makes public; it also sets the thre
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -123,10 +124,20 @@ class ReaderPool:
                 stack.push_async_callback(connection.close)
 
 
+def reader_uri(path: Path) -> str:
+    """Return how SQLite is told to open the database at `path` so that nothing can be written.
+
+    On a file system that is mounted read-only a database can only be read as one that nobody
+    changes; otherwise SQLite shares an index of the log with others, which is a file.
+    """
+    immutable = os.statvfs(path.parent).f_flag & os.ST_RDONLY
+    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
+
+
 def connect_reader(path: Path) -> sqlite3.Connection:
     """Open a connection that cannot write, not even a checkpoint."""
     db = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro",
+        reader_uri(path),
         uri=True,
         timeout=_BUSY_TIMEOUT_SECONDS,
         isolation_level=None,

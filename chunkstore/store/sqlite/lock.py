@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from filelock import FileLock, Timeout
 
 from chunkstore.errors import StoreInUse, StoreUnusable
+
+# A reader may look for a moment whether the lock is held.
+_WAIT_SECONDS: Final = 0.2
+_POLL_SECONDS: Final = 0.02
 
 
 def acquire_lock(path: Path) -> FileLock:
@@ -18,9 +23,9 @@ def acquire_lock(path: Path) -> FileLock:
     """
     if not path.parent.is_dir():
         raise StoreUnusable(f"There is no folder {path.parent}.")
-    lock = FileLock(f"{path}-lock", timeout=0, thread_local=False)
+    lock = FileLock(f"{path}-lock", timeout=_WAIT_SECONDS, thread_local=False)
     try:
-        lock.acquire()
+        lock.acquire(poll_interval=_POLL_SECONDS)
     except Timeout as error:
         raise StoreInUse from error
     except OSError as error:

@@ -2,7 +2,8 @@
 -- References are foreign keys and nothing counts them: what can be derived is not stored.
 
 -- How the store is set up: its random `id`, `chunk_size` of new contents, `backup_of`, the id of the
--- store that it is a backup of, until a name is changed in it; and `scrub`, the last report, as JSON.
+-- store that it is a backup of, until a name is changed in it; `scrub`, the last report, as JSON; and
+-- `opening`, a random id of the last time it was opened for writing.
 CREATE TABLE setting (
     name TEXT PRIMARY KEY,
     value ANY NOT NULL

@@ -40,7 +40,7 @@ async def scrub(readers: Runner, writer: Writer | None) -> AsyncIterator[Scrubbe
         if writer is not None and (step.newly_damaged or step.whole_again):
             await writer.run(partial(_note, step=step))
         yield Scrubbed(chunks=step.chunks, size=step.size, damage=tuple(step.damage))
-    async for broken in _find_broken_contents(readers):
+    async for broken in find_broken_contents(readers):
         yield Scrubbed(damage=tuple(broken))
 
 
@@ -86,7 +86,8 @@ def _note(db: sqlite3.Connection, step: _Step) -> None:
         mark(db, digest, damaged=False)
 
 
-async def _find_broken_contents(readers: Runner) -> AsyncIterator[list[Damage]]:
+async def find_broken_contents(readers: Runner) -> AsyncIterator[list[Damage]]:
+    """Yield contents whose chunk lists do not add up."""
     last = await readers.run(lambda db: db.execute(QUERIES["last_manifest"]).fetchone()[0])
     for after in range(0, last, _CONTENTS_A_STEP):
         broken = await readers.run(partial(_broken_contents, after=after))

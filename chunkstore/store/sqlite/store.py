@@ -26,7 +26,7 @@ from chunkstore.store.chunks import DamagedChunk
 from chunkstore.store.holds import Holds
 from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
 from chunkstore.store.sqlite import collecting, contents, listing, schema, scrubbing, tree
-from chunkstore.store.sqlite.backup import copy_store
+from chunkstore.store.sqlite.backup import claim, copy_store, succeed
 from chunkstore.store.sqlite.connection import Connection, ReaderPool, connect_writer
 from chunkstore.store.sqlite.contents import Keeping
 from chunkstore.store.sqlite.intake import (
@@ -38,6 +38,7 @@ from chunkstore.store.sqlite.intake import (
 from chunkstore.store.sqlite.large_folders import LargeFolders
 from chunkstore.store.sqlite.lock import acquire_lock
 from chunkstore.store.sqlite.lookups import Lookups
+from chunkstore.store.sqlite.owner import LogOwner
 from chunkstore.store.sqlite.promotion import Promotion
 from chunkstore.store.sqlite.room import EDIT_SIZE, FURTHER_EDIT_SIZE, Room
 from chunkstore.store.sqlite.state import (
@@ -69,6 +70,7 @@ class SQLiteStore(Store):
         writer: Writer | None,
         room: Room | None,
         lock: FileLock | None,
+        owner: LogOwner | None,
         keeping: Keeping,
         state: State,
     ) -> None:
@@ -79,6 +81,7 @@ class SQLiteStore(Store):
         self._room = room
         self._large = LargeFolders(readers, writer, room) if writer and room else None
         self._lock = lock
+        self._owner = owner
         self._keeping = keeping
         self._chunk_size = state.chunk_size
         self._manifest_ids = itertools.count(state.last_manifest + 1)
@@ -121,15 +124,19 @@ class SQLiteStore(Store):
         if read_only:
             return await cls._open_to_read(path, keeping)
         lock = await asyncio.to_thread(acquire_lock, path)
+        owner = LogOwner(path)
         try:
             room = Room(path, min_free=min_free)
-            return await cls._open_to_write(path, lock, room, keeping, chunk_size, log_bound)
+            await asyncio.to_thread(owner.check)
+            return await cls._open_to_write(path, lock, owner, room, keeping, chunk_size, log_bound)
         except BaseException:
+            await asyncio.to_thread(owner.forget)
             await asyncio.to_thread(lock.release)
             raise
 
     @classmethod
     async def _open_to_read(cls, path: Path, keeping: Keeping) -> SQLiteStore:
+        await asyncio.to_thread(LogOwner(path).check_to_read)
         readers = await ReaderPool.open(path, 1)
         try:
             state = await readers.run(inspect)
@@ -144,6 +151,7 @@ class SQLiteStore(Store):
             writer=None,
             room=None,
             lock=None,
+            owner=None,
             keeping=keeping,
             state=state,
         )
@@ -153,6 +161,7 @@ class SQLiteStore(Store):
         cls,
         path: Path,
         lock: FileLock,
+        owner: LogOwner,
         room: Room,
         keeping: Keeping,
         chunk_size: int | None,
@@ -169,6 +178,7 @@ class SQLiteStore(Store):
         try:
             await connection.run(schema.prepare)
             state = await connection.run(partial(recover, chunk_size=chunk_size))
+            await connection.run(owner.take)
             await connection.run(promotion.prepare)
             readers = await ReaderPool.open(path, _READERS)
             lookups = await Lookups.open(path)
@@ -182,6 +192,7 @@ class SQLiteStore(Store):
             writer=Writer(connection, room, watch=promotion.settle, log_bound=log_bound),
             room=room,
             lock=lock,
+            owner=owner,
             keeping=keeping,
             state=state,
         )
@@ -400,13 +411,25 @@ class SQLiteStore(Store):
         except StoreUnusable as error:
             raise StoreError(f"{destination} cannot be opened: {error}") from error
         try:
-            async with aclosing(copy_store(self._path, target._writer)) as steps:
+            async with aclosing(copy_store(self._path, target._writer, claim)) as steps:
                 async for copied in steps:
                     yield copied
             async for _ in target.collect(0):
                 pass
         finally:
             await target.close(keep_reserve=False)
+
+    async def restore(self, backup: Path) -> AsyncIterator[Copied]:
+        """Fill this store, an empty one, from a backup; yield what each step came to.
+
+        It takes the place of the store that was backed up: later backups of it go on with those.
+        All that is stored is checked on its way; what is damaged comes along and is told of.
+        """
+        async with aclosing(copy_store(backup, self._writer, succeed)) as steps:
+            async for copied in steps:
+                yield copied
+        async for broken in scrubbing.find_broken_contents(self._readers):
+            yield Copied(0, 0, 1.0, broken)
 
     async def stats(self) -> Stats:
         files, chunks = await self._readers.run(count)
@@ -437,6 +460,8 @@ class SQLiteStore(Store):
                 last_first.push_async_callback(
                     asyncio.to_thread, self._room.close, keep_reserve=keep_reserve
                 )
+            if self._owner is not None:
+                last_first.push_async_callback(asyncio.to_thread, self._owner.forget)
             if self._read_write is not None:
                 # After the readers: the connection that closes last may checkpoint.
                 last_first.push_async_callback(self._read_write.close)

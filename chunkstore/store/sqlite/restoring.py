@@ -1,0 +1,174 @@
+"""Restore: putting the content of a backup in the place of a database.
+
+It is copied to a database beside, as a backup is made, so all of it is checked on its way. Then the
+two change places, in this order, so that a crash at any moment leaves either the old database with
+its log, or the new one without:
+
+1. The old database gets a second name for each of its files, by which it is kept.
+2. The log is said to be nothing to the new database (`owner`).
+3. The new database is renamed to where the old one is. From here on it is the store.
+4. The old log is removed; if a crash comes before, the next opening does that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+from chunkstore.errors import Forbidden, StoreError, StoreUnusable
+from chunkstore.store.reports import Copied
+from chunkstore.store.sqlite.lock import acquire_lock
+from chunkstore.store.sqlite.owner import LogOwner, find_opening, sync_folder
+from chunkstore.store.sqlite.store import SQLiteStore
+
+# What can lie beside a database.
+_LOG_FILES = ("-wal", "-owner")
+_FILES = (*_LOG_FILES, "-shm", "-journal", "-owner-new", "-reserve", "-lock")
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """A restore under way: `draft` becomes the database at `path`, which nobody else opens."""
+
+    path: Path
+    draft: Path
+    backup: Path
+
+    async def copy(self) -> AsyncIterator[Copied]:
+        """Copy and check the backup; yield what each step of a few MiB came to.
+
+        Raises:
+            StoreError: the backup cannot be opened or read, or there is no room for it.
+        """
+        try:
+            source = await SQLiteStore.open(self.backup, read_only=True)
+        except StoreUnusable as error:
+            raise StoreError(f"{self.backup} cannot be opened: {error}") from error
+        chunk_size = source.chunk_size
+        await source.close()
+        store = await SQLiteStore.open(self.draft, chunk_size=chunk_size)
+        try:
+            async for step in store.restore(self.backup):
+                yield step
+        finally:
+            await store.close(keep_reserve=False)
+
+    async def finish(self) -> Path | None:
+        """Put what was copied in place; return where the database is that was there, if one was.
+
+        Raises:
+            StoreError: the file system does not allow it.
+        """
+        try:
+            return await asyncio.to_thread(self._finish)
+        except OSError as error:
+            raise StoreError(f"The backup cannot be put in place: {error}.") from error
+
+    def _finish(self) -> Path | None:
+        opening = find_opening(self.draft)
+        assert opening is not None
+        if LogOwner(self.draft).log.exists():
+            raise StoreError("Another program reads what was copied; end it and try again.")
+        _sync(self.draft)
+        kept = None
+        owner = LogOwner(self.path)
+        if self.path.exists():
+            _give_owner_of(self.path, self.draft)
+            kept = self._keep()
+            owner.name_successor(opening)
+        else:
+            # Without its database it is worth nothing.
+            owner.remove_log()
+        self.draft.replace(self.path)
+        sync_folder(self.path.parent)
+        owner.remove_log()
+        return kept
+
+    def _keep(self) -> Path:
+        """Give the old database another name beside its own, the log first; return it."""
+        now = datetime.now(UTC)
+        for number in count(1):
+            kept = self.path.with_name(
+                f"{self.path.name}-before-{now:%Y%m%dT%H%M%SZ}{f'-{number}' if number > 1 else ''}"
+            )
+            if not kept.exists():
+                break
+        for ending in _LOG_FILES:
+            with suppress(FileNotFoundError):
+                os.link(f"{self.path}{ending}", f"{kept}{ending}")
+        os.link(self.path, kept)
+        sync_folder(self.path.parent)
+        return kept
+
+
+@asynccontextmanager
+async def restoring(path: Path, backup: Path) -> AsyncIterator[Restoration]:
+    """Begin to put a backup in the place of the database at `path`; nothing else may write there.
+
+    Unless it was finished, leaving the context leaves all as it was.
+
+    Raises:
+        StoreInUse: a process has the database open.
+        StoreUnusable: its folder is not there or cannot be written to.
+        StoreError, Forbidden: there is no such backup, or it is the database itself.
+    """
+    path = await asyncio.to_thread(path.resolve)
+    backup = await asyncio.to_thread(backup.resolve)
+    lock = await asyncio.to_thread(acquire_lock, path)
+    try:
+        await asyncio.to_thread(_check, path, backup)
+        draft = path.with_name(f"{path.name}-restoring")
+        await asyncio.to_thread(_remove, draft)
+        try:
+            yield Restoration(path, draft, backup)
+        finally:
+            await asyncio.to_thread(_remove, draft)
+    finally:
+        await asyncio.to_thread(lock.release)
+
+
+def _check(path: Path, backup: Path) -> None:
+    if not backup.is_file():
+        raise StoreError(f"{backup} cannot be opened: There is no such file.")
+    if path.exists() and not path.is_file():
+        raise StoreUnusable("It is not a file.")
+    if path.exists() and backup.samefile(path):
+        raise Forbidden("The backup is the store itself.")
+    # Better now than when all has been copied.
+    probe = Path(f"{path}-restoring-owner-new")
+    probe.unlink(missing_ok=True)
+    try:
+        os.link(f"{path}-lock", probe)
+    except OSError as error:
+        if path.exists():
+            raise StoreError(
+                "The file system lets no file have two names, so the database that is there cannot"
+                " be kept: move it away, with what lies beside it, and try again."
+            ) from error
+
+
+def _remove(database: Path) -> None:
+    for ending in ("", *_FILES):
+        Path(f"{database}{ending}").unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _give_owner_of(model: Path, path: Path) -> None:
+    """Let those use the file at `path` who may use that at `model`."""
+    wanted = model.stat()
+    with suppress(PermissionError):
+        os.chown(path, wanted.st_uid, wanted.st_gid)
+    path.chmod(wanted.st_mode)
