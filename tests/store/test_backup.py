@@ -109,6 +109,25 @@ async def test_the_next_backup_copies_what_is_new_and_removes_what_is_gone(
         assert db.execute("SELECT count(*) FROM folder").fetchone() == (0,)
 
 
+async def test_what_no_file_needs_is_not_copied(
+    store: Store, destination: Path, random_bytes: RandomBytes
+) -> None:
+    shared, gone, unfinished, new = (random_bytes(5 * CHUNK_SIZE) for _ in range(4))
+    await put(store, "kept", shared)
+    await put(store, "gone", shared + gone)
+    await store.delete_file(FileName("gone"))
+    upload = store.begin()
+    await upload.append(cut(unfinished))
+    assert copied(await back_up(store, destination)) == (5, 5 * CHUNK_SIZE)
+    assert copied(await back_up(store, destination)) == (0, 0)
+    # Needed again, before they were collected.
+    await put(store, "back", gone)
+    await put(store, "new", new)
+    assert copied(await back_up(store, destination)) == (10, 10 * CHUNK_SIZE)
+    assert await files_in(destination) == await files_of(store)
+    await upload.abort()
+
+
 async def test_an_interrupted_backup_leaves_the_one_before_and_goes_on(
     store: Store, destination: Path, random_bytes: RandomBytes
 ) -> None:

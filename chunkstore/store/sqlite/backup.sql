@@ -13,12 +13,17 @@ SELECT 1 FROM file UNION ALL SELECT 1 FROM folder LIMIT 1;
 SELECT coalesce(max(id), 0) FROM source.chunk;
 
 -- name: missing_chunks
--- Chunks of the source that are not here, or whole there and damaged here.
+-- Chunks that a file of the source needs and that are not here, or whole there and damaged here.
+-- Others would be collected here at once, and copied again the next time.
 SELECT id, stored_size FROM source.chunk AS theirs
 WHERE id > :after AND id <= :stop
   AND NOT EXISTS (
     SELECT 1 FROM main.chunk AS ours
     WHERE ours.digest = theirs.digest AND ours.damaged <= theirs.damaged)
+  AND EXISTS (
+    SELECT 1 FROM source.manifest_chunk JOIN source.file
+      ON file.manifest = manifest_chunk.manifest
+    WHERE manifest_chunk.chunk = theirs.id)
 ORDER BY id;
 
 -- name: source_chunk
