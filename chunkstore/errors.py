@@ -115,6 +115,14 @@ class StoreAway(StoreUnavailable):
     # The store tells the log once that it is away, and once that it is back; nobody else needs to.
 
 
+class DatabaseReplaced(StoreUnavailable):
+    """The database was deleted or replaced under the server, which stores nothing any more."""
+
+
+class DatabaseDamaged(StoreError):
+    """The database itself is damaged, which no upload repairs; a backup has to be restored."""
+
+
 class StoreDamaged(StoreError):
     """What is stored is damaged and was not sent; put the same content again to repair it."""
 

@@ -129,6 +129,8 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.TooMuchUnfinished: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "too-much-unfinished"),
     errors.StoreFull: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "store-full"),
     Busy: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "busy"),
+    errors.DatabaseReplaced: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "database-replaced"),
+    errors.DatabaseDamaged: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "database-damaged"),
     errors.StoreUnavailable: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable"),
     errors.StoreDamaged: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-damaged"),
     errors.StoreError: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-error"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from aiohttp import web
 
 from chunkstore.http.context import store_of
@@ -14,10 +16,13 @@ async def live(request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Answer that the store answers, and the last scrub; where it does not, that is a 5xx."""
-    scrub = describe_scrub(await store_of(request).find_scrub_report())
-    described = {"status": "ok", "scrub": scrub}
-    return web.json_response(described, headers={"Cache-Control": "no-store"})
+    """Answer whether the store answers and keeps its promises, a 5xx if not, and the last scrub."""
+    store = store_of(request)
+    faults = list(await store.find_faults())
+    scrub = describe_scrub(await store.find_scrub_report())
+    described = {"status": "failing" if faults else "ok", "faults": faults, "scrub": scrub}
+    status = HTTPStatus.SERVICE_UNAVAILABLE if faults else HTTPStatus.OK
+    return web.json_response(described, status=status, headers={"Cache-Control": "no-store"})
 
 
 async def stats(request: web.Request) -> web.Response:

@@ -361,6 +361,13 @@ class Store(ABC):
             Forbidden: it is a store of its own, not a backup of this one.
         """
 
+    async def find_faults(self) -> Sequence[str]:
+        """Return what keeps the store from its promises, as sentences; none where all is well.
+
+        It is what is known, also of the past of this process, not what a search would find.
+        """
+        return ()
+
     @abstractmethod
     async def stats(self) -> Stats:
         """Return what the store holds."""

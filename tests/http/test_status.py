@@ -14,9 +14,12 @@ from tests.store.rows import Rows
 @on_shared_server
 @pytest.mark.parametrize(
     ("path", "told"),
-    [("/health/live", {"status": "ok"}), ("/health/ready", {"status": "ok", "scrub": None})],
+    [
+        ("/health/live", {"status": "ok"}),
+        ("/health/ready", {"status": "ok", "faults": [], "scrub": None}),
+    ],
 )
-async def test_healthy(shared: Client, path: str, told: dict[str, str | None]) -> None:
+async def test_healthy(shared: Client, path: str, told: dict[str, object]) -> None:
     response = await shared.get(path)
     assert response.status == 200
     assert await response.json() == told

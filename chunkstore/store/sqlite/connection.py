@@ -19,8 +19,8 @@ from typing import Final, Protocol, TypeVar
 import aiosqlite
 
 from chunkstore.errors import (
+    DatabaseDamaged,
     NotAStore,
-    StoreDamaged,
     StoreError,
     StoreFull,
     StoreUnavailable,
@@ -28,6 +28,7 @@ from chunkstore.errors import (
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
+OnError = Callable[[StoreError], None]
 
 # A reader of a WAL database waits for nobody but for a crashed process's log to be recovered.
 _BUSY_TIMEOUT_SECONDS: Final = 5.0
@@ -39,7 +40,7 @@ _CACHED_STATEMENTS: Final = 256
 _PRIMARY_CODE: Final = 0xFF
 _ERRORS: Final[dict[int, type[StoreError]]] = {
     sqlite3.SQLITE_FULL: StoreFull,
-    sqlite3.SQLITE_CORRUPT: StoreDamaged,
+    sqlite3.SQLITE_CORRUPT: DatabaseDamaged,
     sqlite3.SQLITE_NOTADB: NotAStore,
     sqlite3.SQLITE_BUSY: StoreUnavailable,
     sqlite3.SQLITE_LOCKED: StoreUnavailable,
@@ -91,29 +92,36 @@ class Runner(Protocol):
 class ReaderPool:
     """A few connections that only read, each used by one job at a time."""
 
-    def __init__(self, connections: list[Connection]) -> None:
+    def __init__(self, connections: list[Connection], on_error: OnError) -> None:
         self._connections = connections
+        self._on_error = on_error
         self._idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
         for connection in connections:
             self._idle.put_nowait(connection)
 
     @classmethod
-    async def open(cls, path: Path, count: int) -> ReaderPool:
-        """Open `count` connections to the database at `path`, which exists."""
+    async def open(cls, path: Path, count: int, on_error: OnError = lambda _: None) -> ReaderPool:
+        """Open `count` connections to the database at `path`, which exists.
+
+        `on_error` is told of each error that a job ends in.
+        """
         connections: list[Connection] = []
         try:
             for _ in range(count):
                 connections.append(await Connection.open(lambda: connect_reader(path)))  # noqa: PERF401 - those opened are closed if one fails
         except BaseException:
-            await cls(connections).close()
+            await cls(connections, on_error).close()
             raise
-        return cls(connections)
+        return cls(connections, on_error)
 
     async def run(self, job: Job[T]) -> T:
         """Run `job` on the first connection that is free."""
         connection = await self._idle.get()
         try:
             return await connection.run(job)
+        except StoreError as error:
+            self._on_error(error)
+            raise
         finally:
             self._idle.put_nowait(connection)
 

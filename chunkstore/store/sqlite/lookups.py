@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chunkstore.errors import StoreError
 from chunkstore.store.sqlite.connection import (
     Connection,
     Job,
+    OnError,
     connect_reader,
     translated_errors,
 )
@@ -25,15 +27,19 @@ class Lookups:
     To hand each to a thread, and its result back, would take longer than most of them.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, on_error: OnError = lambda _: None) -> None:
         self._connection = connection
+        self._on_error = on_error
         self._waiting: list[tuple[Job[Any], asyncio.Future[Any]]] = []
         self._running: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, path: Path) -> Lookups:
-        """Open a connection to the database at `path`, which exists."""
-        return cls(await Connection.open(lambda: connect_reader(path)))
+    async def open(cls, path: Path, on_error: OnError = lambda _: None) -> Lookups:
+        """Open a connection to the database at `path`, which exists.
+
+        `on_error` is told of each error that a job ends in.
+        """
+        return cls(await Connection.open(lambda: connect_reader(path)), on_error)
 
     async def run(self, job: Job[T]) -> T:
         """Run `job` with those that come at the same moment."""
@@ -41,7 +47,11 @@ class Lookups:
         self._waiting.append((job, done))
         if self._running is None:
             self._running = asyncio.create_task(self._run_all())
-        return await done
+        try:
+            return await done
+        except StoreError as error:
+            self._on_error(error)
+            raise
 
     async def _run_all(self) -> None:
         while self._waiting:

@@ -11,6 +11,10 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 -- name: add_setting
 INSERT INTO setting (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING;
 
+-- name: setting_page
+-- The page that the table of settings begins with.
+SELECT rootpage FROM sqlite_schema WHERE name = 'setting';
+
 -- name: find_chunk
 SELECT id, damaged FROM chunk WHERE digest = :digest;
 

@@ -39,7 +39,6 @@ from chunkstore.store.sqlite.large_folders import LargeFolders
 from chunkstore.store.sqlite.lock import acquire_lock
 from chunkstore.store.sqlite.lookups import Lookups
 from chunkstore.store.sqlite.owner import LogOwner
-from chunkstore.store.sqlite.promotion import Promotion
 from chunkstore.store.sqlite.room import EDIT_SIZE, FURTHER_EDIT_SIZE, Room
 from chunkstore.store.sqlite.state import (
     State,
@@ -52,6 +51,7 @@ from chunkstore.store.sqlite.state import (
 )
 from chunkstore.store.sqlite.tree import MAX_NAMES, ManyNames
 from chunkstore.store.sqlite.uploads import SQLiteUploads
+from chunkstore.store.sqlite.watch import Watch
 from chunkstore.store.sqlite.writer import LOG_BOUND, Writer
 
 _READERS: Final = 4
@@ -71,6 +71,7 @@ class SQLiteStore(Store):
         room: Room | None,
         lock: FileLock | None,
         owner: LogOwner | None,
+        watch: Watch,
         keeping: Keeping,
         state: State,
     ) -> None:
@@ -82,6 +83,7 @@ class SQLiteStore(Store):
         self._large = LargeFolders(readers, writer, room) if writer and room else None
         self._lock = lock
         self._owner = owner
+        self._watch = watch
         self._keeping = keeping
         self._chunk_size = state.chunk_size
         self._manifest_ids = itertools.count(state.last_manifest + 1)
@@ -137,10 +139,11 @@ class SQLiteStore(Store):
     @classmethod
     async def _open_to_read(cls, path: Path, keeping: Keeping) -> SQLiteStore:
         await asyncio.to_thread(LogOwner(path).check_to_read)
-        readers = await ReaderPool.open(path, 1)
+        watch = Watch(path)
+        readers = await ReaderPool.open(path, 1, watch.note)
         try:
             state = await readers.run(inspect)
-            lookups = await Lookups.open(path)
+            lookups = await Lookups.open(path, watch.note)
         except BaseException:
             await readers.close()
             raise
@@ -152,6 +155,7 @@ class SQLiteStore(Store):
             room=None,
             lock=None,
             owner=None,
+            watch=watch,
             keeping=keeping,
             state=state,
         )
@@ -174,25 +178,27 @@ class SQLiteStore(Store):
             raise
         except StoreError as error:
             raise StoreUnusable("The database cannot be opened or created.") from error
-        promotion = Promotion(path)
+        watch = Watch(path)
         try:
             await connection.run(schema.prepare)
             state = await connection.run(partial(recover, chunk_size=chunk_size))
             await connection.run(owner.take)
-            await connection.run(promotion.prepare)
-            readers = await ReaderPool.open(path, _READERS)
-            lookups = await Lookups.open(path)
+            await connection.run(watch.begin)
+            readers = await ReaderPool.open(path, _READERS, watch.note)
+            lookups = await Lookups.open(path, watch.note)
         except BaseException:
             await connection.close()
+            await asyncio.to_thread(watch.end)
             raise
         store = cls(
             path,
             readers=readers,
             lookups=lookups,
-            writer=Writer(connection, room, watch=promotion.settle, log_bound=log_bound),
+            writer=Writer(connection, room, watch=watch.after_transaction, log_bound=log_bound),
             room=room,
             lock=lock,
             owner=owner,
+            watch=watch,
             keeping=keeping,
             state=state,
         )
@@ -431,6 +437,9 @@ class SQLiteStore(Store):
         async for broken in scrubbing.find_broken_contents(self._readers):
             yield Copied(0, 0, 1.0, broken)
 
+    async def find_faults(self) -> Sequence[str]:
+        return await asyncio.to_thread(self._watch.faults)
+
     async def stats(self) -> Stats:
         files, chunks = await self._readers.run(count)
         return Stats(
@@ -462,6 +471,7 @@ class SQLiteStore(Store):
                 )
             if self._owner is not None:
                 last_first.push_async_callback(asyncio.to_thread, self._owner.forget)
+            last_first.push_async_callback(asyncio.to_thread, self._watch.end)
             if self._read_write is not None:
                 # After the readers: the connection that closes last may checkpoint.
                 last_first.push_async_callback(self._read_write.close)

@@ -106,7 +106,7 @@ class Writer:
 
     A job may be run a second time after the first was rolled back, so it keeps no state. Once the
     log has `log_bound` bytes it is carried into the database. `watch` is called after each
-    transaction, on the thread; if it raises an error, that is what the jobs came to.
+    transaction, on the thread, with what its jobs came to; if it raises an error, that is it.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Writer:
         connection: Connection,
         room: Room,
         *,
-        watch: Callable[[sqlite3.Connection], None] = lambda _: None,
+        watch: Callable[[sqlite3.Connection, Sequence[object]], None] = lambda *_: None,
         log_bound: int = LOG_BOUND,
     ) -> None:
         self._connection = connection
@@ -207,7 +207,7 @@ class Writer:
         """Return what the jobs may be told that they came to."""
         try:
             with translated_errors():
-                self._watch(db)
+                self._watch(db, outcomes)
         except StoreError as error:
             return [Failure(error)] * len(outcomes)
         return outcomes

@@ -1,0 +1,87 @@
+"""A database that is deleted, replaced or damaged under a running server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.clients.test_command_line import get, put
+from tests.process import ServerProcess, run_command, served
+
+
+def refused(server: ServerProcess, name: str, method: str = "PUT") -> tuple[int, dict[str, str]]:
+    """Return the status and the problem that a request for a file is refused with."""
+    data = b"x" if method == "PUT" else None
+    request = Request(f"{server.url}files/{name}", data=data, method=method)
+    with pytest.raises(HTTPError) as refusal:
+        urlopen(request)
+    with refusal.value as answer:
+        return answer.code, json.load(answer)
+
+
+def ready(server: ServerProcess) -> tuple[int, list[str]]:
+    try:
+        with urlopen(f"{server.url}health/ready") as response:
+            return response.status, json.load(response)["faults"]
+    except HTTPError as error:
+        with error:
+            return error.code, json.load(error)["faults"]
+
+
+def overwrite(folder: Path) -> None:
+    shutil.copyfile(folder / "backup.db", folder / "s.db")
+
+
+def replace(folder: Path) -> None:
+    shutil.copyfile(folder / "backup.db", folder / "other.db")
+    (folder / "other.db").replace(folder / "s.db")
+
+
+LOSSES: dict[str, Callable[[Path], object]] = {
+    "deleted": lambda folder: (folder / "s.db").unlink(),
+    "log deleted": lambda folder: (folder / "s.db-wal").unlink(),
+    "replaced": replace,
+    "overwritten": overwrite,
+    "truncated": lambda folder: os.truncate(folder / "s.db", 0),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_nothing_is_acknowledged_that_will_be_gone(tmp_path: Path, loss: str) -> None:
+    with served(tmp_path, "--db", "s.db") as server:
+        put(server, "a", b"a")
+        assert run_command(tmp_path, "backup", "--db", "s.db", "backup.db").returncode == 0
+        put(server, "a", b"new")
+        assert ready(server) == (200, [])
+        LOSSES[loss](tmp_path)
+        status, [fault] = ready(server)
+        assert status == 503
+        assert "deleted or replaced" in fault
+        for method, name in (("PUT", "b"), ("MKCOL", "folder/"), ("DELETE", "a"), ("PUT", "c")):
+            code, problem = refused(server, name, method)
+            assert (code, problem["type"]) == (503, "urn:chunkstore:problem:database-replaced")
+        server.wait_for_log("nothing is stored any more")
+        assert server.log.read_text().count("nothing is stored any more") == 1
+        server.kill()
+
+
+def test_a_database_that_is_put_back_is_served_on(tmp_path: Path) -> None:
+    with served(tmp_path, "--db", "s.db") as server:
+        put(server, "a", b"a")
+        (tmp_path / "s.db").rename(tmp_path / "aside")
+        assert refused(server, "b")[0] == 503
+        assert get(server, "a") == b"a"
+        (tmp_path / "aside").rename(tmp_path / "s.db")
+        put(server, "c", b"c")
+        assert ready(server) == (200, [])
+        server.wait_for_log("s.db is there again")
+        server.kill()
+    with served(tmp_path, "--db", "s.db") as server:
+        assert (get(server, "a"), get(server, "c")) == (b"a", b"c")
