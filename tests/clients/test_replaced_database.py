@@ -1,18 +1,20 @@
-"""A database that is deleted, replaced or damaged under a running server."""
+"""A database that is deleted or replaced under a running server, or damaged."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.clients.test_command_line import get, put
+from tests.clients.test_command_line import fails_with_one_line, get, put
 from tests.process import ServerProcess, run_command, served
 
 
@@ -85,3 +87,60 @@ def test_a_database_that_is_put_back_is_served_on(tmp_path: Path) -> None:
         server.kill()
     with served(tmp_path, "--db", "s.db") as server:
         assert (get(server, "a"), get(server, "c")) == (b"a", b"c")
+
+
+def damage(database: Path, table: str) -> None:
+    """Overwrite the first page of a table or an index, which all its rows are in."""
+    with closing(sqlite3.connect(database)) as db:
+        [(page,)] = db.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)
+        ).fetchall()
+        [(page_size,)] = db.execute("PRAGMA page_size").fetchall()
+    with database.open("r+b") as file:
+        file.seek((page - 1) * page_size)
+        file.write(b"\xff" * page_size)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the database of a server that has stopped, with a file `a` in it."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with served(folder) as server:
+        put(server, "a", b"a" * 100_000)
+    return folder / "chunkstore.db"
+
+
+@pytest.mark.parametrize(
+    ("table", "method", "name"),
+    [
+        ("file", "GET", "a"),
+        ("file_by_manifest", "DELETE", "a"),
+        ("sqlite_autoindex_chunk_1", "PUT", "b"),
+        ("chunk_data", "GET", "a"),
+    ],
+)
+def test_damage_of_the_database_is_told_from_that_of_a_chunk(
+    prepared: Path, tmp_path: Path, table: str, method: str, name: str
+) -> None:
+    shutil.copy(prepared, tmp_path)
+    damage(tmp_path / "chunkstore.db", table)
+    with served(tmp_path) as server:
+        assert ready(server) == (200, [])
+        code, problem = refused(server, name, method)
+        assert (code, problem["type"]) == (500, "urn:chunkstore:problem:database-damaged")
+        assert "a backup has to be restored" in problem["detail"]
+        status, [fault] = ready(server)
+        assert (status, fault) == (503, problem["detail"])
+        server.kill()
+
+
+def test_a_database_that_is_too_damaged_to_be_opened(prepared: Path, tmp_path: Path) -> None:
+    shutil.copy(prepared, tmp_path)
+    assert run_command(tmp_path, "backup", "b.db").returncode == 0
+    damage(tmp_path / "chunkstore.db", "manifest")
+    for command in (["serve", "--port", "0"], ["stats"]):
+        line = fails_with_one_line(run_command(tmp_path, *command))
+        assert "cannot open chunkstore.db: The database itself is damaged" in line
+    assert run_command(tmp_path, "restore", "b.db").returncode == 0
+    with served(tmp_path) as server:
+        assert get(server, "a") == b"a" * 100_000

@@ -18,7 +18,7 @@ import chunkstore
 from chunkstore.chunking import check_chunk_size
 from chunkstore.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.conditional import UNCONDITIONAL, Conditions
-from chunkstore.errors import StoreError, StoreUnusable
+from chunkstore.errors import DatabaseDamaged, StoreError, StoreUnusable
 from chunkstore.manifest import ChunkList
 from chunkstore.names import ROOT, FileName, FolderName
 from chunkstore.store.base import Commit, Committed, File, Listing, Store
@@ -123,12 +123,21 @@ class SQLiteStore(Store):
         if (read_only or not create) and not await asyncio.to_thread(path.is_file):
             raise StoreUnusable("There is no such file.")
         keeping = Keeping(compression)
-        if read_only:
-            return await cls._open_to_read(path, keeping)
+        try:
+            if read_only:
+                return await cls._open_to_read(path, keeping)
+            room = Room(path, min_free=min_free)
+            return await cls._open_locked(path, room, keeping, chunk_size, log_bound)
+        except DatabaseDamaged as error:
+            raise StoreUnusable(str(error)) from error
+
+    @classmethod
+    async def _open_locked(
+        cls, path: Path, room: Room, keeping: Keeping, chunk_size: int | None, log_bound: int
+    ) -> SQLiteStore:
         lock = await asyncio.to_thread(acquire_lock, path)
         owner = LogOwner(path)
         try:
-            room = Room(path, min_free=min_free)
             await asyncio.to_thread(owner.check)
             return await cls._open_to_write(path, lock, owner, room, keeping, chunk_size, log_bound)
         except BaseException:

@@ -68,9 +68,7 @@ class Watch:
 
     def note(self, error: Exception) -> None:
         """Remember damage of the database itself, if that is what a job failed at."""
-        if isinstance(error, _DAMAGE) and not self._damaged:
-            self._damaged = True
-            _logger.error("%s is damaged: restore a backup.", self._path, exc_info=error)
+        self._damaged |= isinstance(error, _DAMAGE)
 
     def faults(self) -> list[str]:
         """Return what keeps the store from its promises, as sentences."""
