@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import pytest
 
 from tests.clients.test_command_line import fails_with_one_line, get, put
 from tests.conftest import RandomBytes
+from tests.crash.disk import small_disk
 from tests.process import ServerProcess, run_command, served
 
 WHAT_TO_DO = "chunkstore restore BACKUP"
@@ -181,3 +183,19 @@ def test_a_damaged_backup_is_restored_only_if_that_is_accepted(
     assert shown.returncode == 0
     with served(tmp_path, "--db", "new.db") as server:
         assert get(server, "b") == b"whole"
+
+
+def test_a_backup_on_a_disk_that_is_mounted_read_only(
+    tmp_path: Path, random_bytes: RandomBytes
+) -> None:
+    content = random_bytes(300_000)
+    with small_disk(tmp_path / "disk", 32 * 1024 * 1024) as disk:
+        with served(tmp_path) as server:
+            put(server, "a", content)
+            assert run_command(tmp_path, "backup", "disk/b.db").returncode == 0
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        assert run_command(tmp_path, "stats", "--db", "disk/b.db").returncode == 0
+        shown = run_command(tmp_path, "restore", "--db", "new.db", "disk/b.db")
+        assert (shown.returncode, shown.stderr) == (0, "")
+    with served(tmp_path, "--db", "new.db") as server:
+        assert get(server, "a") == content
