@@ -137,7 +137,7 @@ def test_what_a_restore_replaces_is_kept_with_its_log(folder: Path) -> None:
         assert all(get(server, name) == content for name, content in FILES.items())
         assert get(server, "load/0")
     remains = {path.name.removeprefix(kept.name) for path in folder.glob("s.db*")}
-    assert remains == {"", "-lock", "s.db", "s.db-lock"}
+    assert remains == {"", "-lock", "-reserve", "s.db", "s.db-lock", "s.db-reserve"}
 
 
 def test_restore_is_refused_in_one_line_and_changes_nothing(

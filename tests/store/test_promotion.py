@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,10 @@ from chunkstore.names import FileName, FolderName
 from chunkstore.scrub import scrub_all
 from chunkstore.store.base import Commit, Store
 from chunkstore.store.sqlite.store import SQLiteStore
+from chunkstore.store.sqlite.tree import MAX_NAMES
 from tests.store.conformance import cut, name_of, names, put
 from tests.store.test_backup import back_up, files_in
+from tests.store.test_large_folders import plant
 from tests.store.upload_conformance import begin, complete
 
 Change = Callable[[Store], Awaitable[object]]
@@ -78,6 +82,42 @@ async def test_a_changed_backup_is_backed_up_to_no_more(
     with pytest.raises(Forbidden, match="store of its own"):
         await back_up(store, backup)
     assert list(await files_in(backup)) == changed
+
+
+async def test_a_large_folder_is_changed_by_one_transaction(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await put(store, "seed", b"x")
+    plant(tmp_path / "test.db", "large/", MAX_NAMES + 1)
+    await back_up(store, tmp_path / "backup.db")
+    large = FolderName("large/")
+    changed = await change_backup(tmp_path / "backup.db", lambda store: store.delete_folder(large))
+    assert changed == ["seed"]
+    assert len(caplog.messages) == 1
+    with pytest.raises(Forbidden):
+        await back_up(store, tmp_path / "backup.db")
+
+
+async def test_what_was_under_way_in_the_store_leaves_its_backup_one(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await put(store, "seed", b"x")
+    plant(tmp_path / "test.db", "large/", MAX_NAMES + 1)
+    with closing(sqlite3.connect(tmp_path / "test.db")) as db, db:
+        db.execute("INSERT INTO folder_change VALUES ('large/', 'large0', 1)")
+    for _ in range(2):
+        await back_up(store, tmp_path / "backup.db")
+    backup = await SQLiteStore.open(tmp_path / "backup.db")
+    try:
+        # What the store has not come to removing, the backup removes by itself.
+        if backup._large_folders._tasks:
+            await asyncio.wait(backup._large_folders._tasks)
+    finally:
+        await backup.close()
+    with closing(sqlite3.connect(tmp_path / "backup.db")) as db:
+        assert db.execute("SELECT name FROM file").fetchall() == [("seed",)]
+    await back_up(store, tmp_path / "backup.db")
+    assert caplog.messages == []
 
 
 async def refused_changes(store: Store) -> None:

@@ -67,6 +67,7 @@ class LogOwner:
         self.memory = path.with_name(f"{path.name}-owner")
         self._draft = path.with_name(f"{path.name}-owner-new")
         self._lock = path.with_name(f"{path.name}-lock")
+        self._had_log = False
         self._known: tuple[str | None, ...] = ()
 
     def check(self) -> None:
@@ -77,7 +78,8 @@ class LogOwner:
         Raises:
             ForeignLog: it is of another database; nothing was changed.
         """
-        record = self._read() if self._has_log() else None
+        self._had_log = self._has_log()
+        record = self._read() if self._had_log else None
         if record is None:
             self.memory.unlink(missing_ok=True)
             return
@@ -86,6 +88,7 @@ class LogOwner:
                 self._known = record.openings
             case "replaced":
                 self.remove_log()
+                self._had_log = False
             case "foreign":
                 raise ForeignLog(self._describe())
 
@@ -110,16 +113,20 @@ class LogOwner:
     def take(self, db: sqlite3.Connection) -> None:
         """Give the database a new opening, and remember it. Runs on the writing connection.
 
-        While another program's reader keeps the log from being emptied, both hold, this opening
-        and the one before.
+        While the log cannot be emptied, because another program reads or the disk is full, both
+        hold, this opening and the one before.
         """
         opening = secrets.token_hex(16)
+        row = db.execute(QUERIES["find_setting"], {"name": "opening"}).fetchone()
+        known = self._known if self._had_log else (None if row is None else row[0],)
         try:
-            if self._has_log() and self._known:
-                self._remember(*self._known, opening)
+            if self._had_log and known:
+                self._remember(*known, opening)
             db.execute(QUERIES["put_setting"], {"name": "opening", "value": opening})
-            if checkpoint(db, "TRUNCATE") == 0:
+            if _empty_log(db):
                 self._remember(opening)
+            elif known:
+                self._remember(*known, opening)
         except OSError as error:
             # What was remembered, if anything, is true still.
             _logger.warning("Whose log %s is cannot be remembered: %s", self.log, error)
@@ -229,6 +236,14 @@ class LogOwner:
             f" without the log, remove {name}-wal and {name}-owner; if the two do belong together,"
             f" remove {name}-owner only."
         )
+
+
+def _empty_log(db: sqlite3.Connection) -> bool:
+    """Carry the log into the database; return whether that could be done."""
+    try:
+        return checkpoint(db, "TRUNCATE") == 0
+    except sqlite3.OperationalError:
+        return False
 
 
 def find_opening(path: Path) -> str | None:
