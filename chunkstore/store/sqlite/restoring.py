@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from chunkstore.errors import Forbidden, StoreError, StoreUnusable
+from chunkstore.errors import Forbidden, StoreError, StoreUnavailable, StoreUnusable
 from chunkstore.store.reports import Copied
 from chunkstore.store.sqlite.lock import acquire_lock
 from chunkstore.store.sqlite.owner import LogOwner, find_opening, sync_folder
@@ -50,6 +50,11 @@ class Restoration:
             source = await SQLiteStore.open(self.backup, read_only=True)
         except StoreUnusable as error:
             raise StoreError(f"{self.backup} cannot be opened: {error}") from error
+        except StoreUnavailable as error:
+            raise StoreError(
+                f"{self.backup} cannot be read where it is, for SQLite needs a file beside it: copy"
+                " it to a folder that can be written to."
+            ) from error
         chunk_size = source.chunk_size
         await source.close()
         store = await SQLiteStore.open(self.draft, chunk_size=chunk_size)
@@ -65,8 +70,13 @@ class Restoration:
         Raises:
             StoreError: the file system does not allow it.
         """
+        finishing = asyncio.create_task(asyncio.to_thread(self._finish))
         try:
-            return await asyncio.to_thread(self._finish)
+            return await asyncio.shield(finishing)
+        except asyncio.CancelledError:
+            # The lock must not be let go of in between.
+            await asyncio.wait([finishing])
+            raise
         except OSError as error:
             raise StoreError(f"The backup cannot be put in place: {error}.") from error
 
