@@ -103,10 +103,13 @@ async def files_of_what_is_left(folder: Path, ended: bool) -> list[str]:
     except StoreUnusable:
         # It would have to remove the old log.
         assert not ended
+    await (await SQLiteStore.open(folder / "s.db")).close()
     files = list(await files_in(folder / "s.db"))
-    for kept in folder.glob("s.db-before-*Z"):
-        if files == NEW:
-            assert list(await files_in(kept)) == OLD
+    if files == OLD:
+        assert not list(folder.glob("s.db-before-*Z"))
+    else:
+        [kept] = folder.glob("s.db-before-*Z")
+        assert list(await files_in(kept)) == OLD
     return files
 
 

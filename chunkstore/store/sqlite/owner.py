@@ -34,6 +34,9 @@ from chunkstore.store.sqlite.connection import translated_errors
 from chunkstore.store.sqlite.room import checkpoint
 from chunkstore.store.sqlite.rows import QUERIES
 
+# What follows its name where a restore keeps the database that was there.
+KEPT: Final = "-before-"
+
 _LOG_HEADER_SIZE: Final = 32
 _UNREADABLE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PRIMARY_CODE: Final = 0xFF
@@ -78,6 +81,7 @@ class LogOwner:
         Raises:
             ForeignLog: it is of another database; nothing was changed.
         """
+        self._remove_second_names()
         self._had_log = self._has_log()
         record = self._read() if self._had_log else None
         if record is None:
@@ -151,6 +155,18 @@ class LogOwner:
         self._index.unlink(missing_ok=True)
         sync_folder(self._path.parent)
         self.memory.unlink(missing_ok=True)
+
+    def _remove_second_names(self) -> None:
+        """Remove the names that an interrupted restore would have kept the database by.
+
+        Nobody may open a database by two names, for it would have two logs (howtocorrupt, 2.4).
+        """
+        if not self._path.exists() or self._path.stat().st_nlink == 1:
+            return
+        for name in list(self._path.parent.glob(f"{self._path.name}{KEPT}*")):
+            if name.exists() and name.samefile(self._path):
+                for ending in ("", "-wal", "-owner"):
+                    Path(f"{name}{ending}").unlink(missing_ok=True)
 
     def _has_log(self) -> bool:
         try:

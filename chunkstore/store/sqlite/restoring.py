@@ -4,7 +4,8 @@ It is copied to a database beside, as a backup is made, so all of it is checked 
 two change places, in this order, so that a crash at any moment leaves either the old database with
 its log, or the new one without:
 
-1. The old database gets a second name for each of its files, by which it is kept.
+1. The old database gets a second name for each of its files, by which it is kept; if a crash comes
+   before the third step, the next opening takes these away again.
 2. The log is said to be nothing to the new database (`owner`).
 3. The new database is renamed to where the old one is. From here on it is the store.
 4. The old log is removed; if a crash comes before, the next opening does that.
@@ -24,7 +25,7 @@ from pathlib import Path
 from chunkstore.errors import Forbidden, StoreError, StoreUnavailable, StoreUnusable
 from chunkstore.store.reports import Copied
 from chunkstore.store.sqlite.lock import acquire_lock
-from chunkstore.store.sqlite.owner import LogOwner, find_opening, sync_folder
+from chunkstore.store.sqlite.owner import KEPT, LogOwner, find_opening, sync_folder
 from chunkstore.store.sqlite.store import SQLiteStore
 
 # What can lie beside a database.
@@ -105,7 +106,7 @@ class Restoration:
         now = datetime.now(UTC)
         for number in count(1):
             kept = self.path.with_name(
-                f"{self.path.name}-before-{now:%Y%m%dT%H%M%SZ}{f'-{number}' if number > 1 else ''}"
+                f"{self.path.name}{KEPT}{now:%Y%m%dT%H%M%SZ}{f'-{number}' if number > 1 else ''}"
             )
             if not kept.exists():
                 break
