@@ -115,7 +115,7 @@ class StoreAway(StoreUnavailable):
     # The store tells the log once that it is away, and once that it is back; nobody else needs to.
 
 
-class DatabaseReplaced(StoreUnavailable):
+class DatabaseReplaced(StoreAway):
     """The database was deleted or replaced under the server, which stores nothing any more."""
 
 

@@ -71,6 +71,7 @@ def test_nothing_is_acknowledged_that_will_be_gone(tmp_path: Path, loss: str) ->
             assert (code, problem["type"]) == (503, "urn:chunkstore:problem:database-replaced")
         server.wait_for_log("nothing is stored any more")
         assert server.log.read_text().count("nothing is stored any more") == 1
+        assert "Traceback" not in server.log.read_text()
         server.kill()
 
 
