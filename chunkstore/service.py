@@ -75,19 +75,36 @@ class Intake:
     async def take(self, piece: bytes) -> None:
         """Take the next bytes; give a batch to the sink when one is full.
 
+        No more of a piece is taken than there is memory for, so what it holds is what it reserved.
+
         Raises:
             StoreError: the sink failed; nothing more can be taken.
         """
-        if self._reservation is None:
-            self._reservation = await self._budget.reserve(self._chunk_size, BATCH_SIZE)
-        self._batch += self._chunker.feed(piece)
-        if len(self._batch) * self._chunk_size >= self._reservation.size:
-            await self._appended(_IN_FLIGHT - 1)
-            task = asyncio.create_task(self._append(self._batch))
-            # Not by a context in the task: it may be cancelled before it begins.
-            task.add_done_callback(partial(_release, self._reservation))
-            self._in_flight.append(task)
-            self._batch, self._reservation = [], None
+        view = memoryview(piece)
+        while view:
+            if self._reservation is None:
+                self._reservation = await self._budget.reserve(self._chunk_size, BATCH_SIZE)
+            room = self._capacity - len(self._batch) * self._chunk_size - self._chunker.pending
+            self._batch += self._chunker.feed(view[:room])
+            if len(view) >= room:
+                await self._appended(_IN_FLIGHT - 1)
+                self._hand_over()
+            view = view[room:]
+
+    @property
+    def _capacity(self) -> int:
+        """Bytes of whole chunks that the reservation is for, one at least."""
+        reserved = 0 if self._reservation is None else self._reservation.size
+        return max(1, reserved // self._chunk_size) * self._chunk_size
+
+    def _hand_over(self) -> None:
+        """Give the batch away, and its memory with it."""
+        assert self._reservation is not None
+        task = asyncio.create_task(self._append(self._batch))
+        # Not by a context in the task: it may be cancelled before it begins.
+        task.add_done_callback(partial(_release, self._reservation))
+        self._in_flight.append(task)
+        self._batch, self._reservation = [], None
 
     async def settle(self) -> tuple[list[Chunk], bytes]:
         """Wait for the sink; return the chunks it was not given yet, and the bytes behind them."""

@@ -12,7 +12,8 @@ import asyncio
 import logging
 import math
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -43,7 +44,15 @@ _logger = logging.getLogger(__name__)
 class WatchedConnection(RequestHandler):
     """A connection that is looked at from time to time."""
 
-    __slots__ = ("_head_begun", "_head_since", "_looked", "_patience", "_unsent", "_watch")
+    __slots__ = (
+        "_head_begun",
+        "_head_since",
+        "_looked",
+        "_patience",
+        "_reading_held",
+        "_unsent",
+        "_watch",
+    )
 
     def __init__(self, watch: Watch, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
         super().__init__(watch, **options)
@@ -53,6 +62,7 @@ class WatchedConnection(RequestHandler):
         self._patience = Patience(watch.limits)
         self._looked = 0.0
         self._unsent = 0
+        self._reading_held = False
         self._head_begun = False
         self._head_since: float | None = self._loop.time()
 
@@ -74,6 +84,25 @@ class WatchedConnection(RequestHandler):
             self._head_begun = True
             if self._head_since is None:
                 self._head_since = self._loop.time()
+
+    @contextmanager
+    def reading_held(self) -> Iterator[None]:
+        """Read nothing from the socket within the context, while its request waits for others.
+
+        What comes meanwhile waits in the kernel, whose bound is small where nobody reads, and in
+        the end at the client.
+        """
+        self._reading_held = True
+        self._pause_transport_reading()
+        try:
+            yield
+        finally:
+            self._reading_held = False
+            self._resume_transport_reading()
+
+    def _resume_transport_reading(self) -> None:
+        if not (self._reading_held or self._reading_paused or self._buffer_paused):
+            super()._resume_transport_reading()
 
     def pause_writing(self) -> None:
         super().pause_writing()

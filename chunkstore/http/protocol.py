@@ -24,6 +24,9 @@ from chunkstore.limits import DEFAULT_LIMITS
 # By these two the parser's error tells which of them it is about.
 _MAX_TARGET_SIZE: Final = 8191
 _MAX_FIELD_SIZE: Final = 8190
+# A connection holds up to twice this, and what one read of its socket brought, of a body that
+# nobody takes yet, because its upload waits for memory or for the store.
+_READ_SIZE: Final = 16 * 1024
 
 _logger = logging.getLogger(__name__)
 
@@ -119,7 +122,7 @@ class ProblemRunner(web.AppRunner):
             limits=self.app.get(LIMITS, DEFAULT_LIMITS),
             request_factory=server.request_factory,
             handler_cancellation=server.handler_cancellation,
-            **server._kwargs,
             max_line_size=_MAX_TARGET_SIZE,
             max_field_size=_MAX_FIELD_SIZE,
+            **{"read_bufsize": _READ_SIZE, **server._kwargs},
         )

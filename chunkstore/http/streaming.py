@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext
 from typing import Final
 
 from aiohttp import HttpVersion11, web
 
 from chunkstore.errors import InvalidRequest
+from chunkstore.http.connections import WatchedConnection
 from chunkstore.http.context import LIMITS
 from chunkstore.http.errors import EncodedBody, SlowBody, UnsupportedMedia
 from chunkstore.limits import Patience
@@ -19,6 +20,7 @@ from chunkstore.ranges import ByteRange
 from chunkstore.service import Service
 
 _BOUNDARY_BYTES: Final = 16
+_SHORT_PIECE: Final = 4 * 1024
 
 
 async def defer_continue(request: web.Request) -> None:
@@ -81,9 +83,20 @@ async def read_body(request: web.Request) -> AsyncIterator[bytes]:
         else:
             async with waits.waiting():
                 piece, _ = await content.readchunk()
+        if 0 < len(piece) < _SHORT_PIECE:
+            # A client that cuts its body small has it joined, or each byte would cost a turn.
+            piece += content.read_nowait()
         taken += len(piece)
         if piece:
-            yield piece
+            with _reading_held(request):
+                yield piece
+
+
+def _reading_held(request: web.Request) -> AbstractContextManager[None]:
+    """Keep more of a body from being read within the context, where the server can."""
+    if isinstance(request.protocol, WatchedConnection):
+        return request.protocol.reading_held()
+    return nullcontext()
 
 
 def refuse_encoded_body(request: web.Request) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import tracemalloc
 from collections.abc import Iterable
 
 import pytest
@@ -69,6 +71,32 @@ def test_finish_begins_anew() -> None:
         assert chunker.feed(content) + chunker.finish() == sliced(content, 4)
         assert chunker.pending == 0
         assert chunker.finish() == []
+
+
+@pytest.mark.parametrize(
+    "sizes", [[1], [2], [100], [4095], [4096], [1, 4096], [4096, 1, 1], [65_536, 1]]
+)
+def test_what_is_held_is_about_what_is_pending_whatever_the_pieces(sizes: list[int]) -> None:
+    chunker = Chunker(MAX_CHUNK_SIZE)
+    tracemalloc.start()
+    try:
+        while chunker.pending < MAX_CHUNK_SIZE // 2:
+            for size in sizes:
+                chunker.feed(bytes(size))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1.5 * chunker.pending
+
+
+@pytest.mark.parametrize("left", [1, 4095, 32_767])
+def test_the_short_end_of_a_long_piece_does_not_keep_all_of_it(left: int) -> None:
+    chunker = Chunker(MIN_CHUNK_SIZE * 8)
+    piece = bytes(10 * MIN_CHUNK_SIZE * 8 + left)
+    before = sys.getrefcount(piece)
+    assert sum(map(len, chunker.feed(piece))) + left == len(piece)
+    assert sys.getrefcount(piece) == before
+    assert chunker.finish() == [bytes(left)]
 
 
 def test_chunk_knows_its_digest() -> None:
