@@ -7,12 +7,13 @@ before is sent. So a slow client holds little memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from chunkstore.manifest import ChunkList
 from chunkstore.memory import MemoryBudget, Reservation
+from chunkstore.ranges import ByteRange
 from chunkstore.store.base import Store
 
 WINDOW_SIZE: Final = 2 * 1024 * 1024
@@ -106,12 +107,28 @@ class Windows:
         return _Window(reservation, reading)
 
 
+def spans(chunks: ChunkList, ranges: Sequence[ByteRange]) -> Iterator[ByteRange]:
+    """Yield what to stream for ascending, disjoint ranges, so that no chunk is read twice.
+
+    Ranges of which one ends in the chunk that the next begins in are one span.
+    """
+    start, stop = ranges[0].start, ranges[0].stop
+    for bounds in ranges[1:]:
+        if (stop - 1) // chunks.chunk_size < bounds.start // chunks.chunk_size:
+            yield ByteRange(start, stop)
+            start = bounds.start
+        stop = bounds.stop
+    yield ByteRange(start, stop)
+
+
 def _wish(chunks: ChunkList, start: int, stop: int, size: int) -> tuple[int, int]:
     """Return the least and the most memory for a window of `size` bytes."""
     return min(chunks.chunk_size, stop - start), min(size, stop - start)
 
 
 def _window_stop(chunks: ChunkList, start: int, stop: int, reservation: Reservation) -> int:
-    """Return where a window ends: where a chunk does, so that no chunk is read twice."""
+    """Return where a window ends: where a chunk or all does, so that no chunk is read twice."""
+    if reservation.size >= stop - start:
+        return stop
     last = start + max(reservation.size, chunks.chunk_size)
     return min(stop, last - last % chunks.chunk_size)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from chunkstore.compression import NO_COMPRESSION, Compression
+from chunkstore.limits import Limits
 from chunkstore.store.base import Store
 from chunkstore.store.postgres.store import PostgresStore
 from chunkstore.store.sqlite.store import SQLiteStore
@@ -15,6 +16,8 @@ from tests.store.sqlite_rows import SQLiteRows
 
 # Small, so that small contents have many chunks.
 CHUNK_SIZE = 4096
+# For servers whose figures are asked for right after a change.
+FRESH = Limits(stats_seconds=0)
 
 
 class Backend(ABC):

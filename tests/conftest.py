@@ -16,7 +16,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from chunkstore.http import create_app
 from chunkstore.store.base import Store
 from tests.backends import CHUNK_SIZE as CHUNK_SIZE
-from tests.backends import Backend, PostgresBackend, SQLiteBackend
+from tests.backends import FRESH, Backend, PostgresBackend, SQLiteBackend
 from tests.postgres import Cluster, Programs, find_programs
 from tests.store.rows import Rows
 
@@ -117,5 +117,5 @@ async def client(
     store: Store, aiohttp_server: AiohttpServer, aiohttp_client: AiohttpClient
 ) -> TestClient[web.BaseRequest, None]:
     """Return a client of a server that serves `store` on a real socket."""
-    server = await aiohttp_server(create_app(store), auto_decompress=False)
+    server = await aiohttp_server(create_app(store, limits=FRESH), auto_decompress=False)
     return await aiohttp_client(server)

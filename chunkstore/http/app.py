@@ -80,6 +80,7 @@ def create_app(
     app[SERVICE] = Service(store, MemoryBudget(memory), max_file_size=max_file_size)
     app[LIMITS] = limits
     app[forms.PARTS] = forms.PartCount(memory)
+    app[status.FIGURES] = status.Figures(store, limits.stats_seconds)
     _serve_uploads(
         app,
         Uploads(app[SERVICE], expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished),

@@ -2,12 +2,64 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
 
 from chunkstore.http.context import store_of
 from chunkstore.presentation import describe_scrub, describe_stats
+from chunkstore.store.base import Store
+from chunkstore.store.reports import Stats
+
+
+class Figures:
+    """What a store holds, counted once for all who ask at the same time or soon after.
+
+    Counting goes through whole tables, and anybody may ask. What it came to is kept for
+    `seconds` of `clock`, and no more than one count is under way.
+    """
+
+    def __init__(
+        self, store: Store, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._clock = clock
+        self._counting: asyncio.Task[tuple[float, Stats]] | None = None
+        self._counted: tuple[float, Stats] | None = None
+
+    async def get(self) -> tuple[Stats, float]:
+        """Return the figures, and how many seconds ago they were asked of the store.
+
+        Raises:
+            StoreError: as `Store.stats`; who asks next has it tried again.
+        """
+        counted = self._counted
+        if counted is None or self._clock() - counted[0] >= self._seconds:
+            if self._counting is None:
+                self._counting = asyncio.create_task(self._count())
+                self._counting.add_done_callback(self._end)
+            # One who goes away must not end it for the others.
+            counted = await asyncio.shield(self._counting)
+        began, stats = counted
+        return stats, self._clock() - began
+
+    async def _count(self) -> tuple[float, Stats]:
+        began = self._clock()
+        self._counted = began, await self._store.stats()
+        return self._counted
+
+    def _end(self, counting: asyncio.Task[tuple[float, Stats]]) -> None:
+        self._counting = None
+        if not counting.cancelled():
+            counting.exception()  # asyncio warns of an error that nobody waits for any more.
+
+
+FIGURES: Final = web.AppKey("figures", Figures)
 
 
 async def live(request: web.Request) -> web.Response:
@@ -26,6 +78,7 @@ async def ready(request: web.Request) -> web.Response:
 
 
 async def stats(request: web.Request) -> web.Response:
-    """Answer what the store holds."""
-    described = describe_stats(await store_of(request).stats())
-    return web.json_response(described, headers={"Cache-Control": "no-store"})
+    """Answer what the store holds, or held `Age` seconds ago (RFC 9111 §5.1)."""
+    held, age_seconds = await request.app[FIGURES].get()
+    headers = {"Cache-Control": "no-store", "Age": str(int(age_seconds))}
+    return web.json_response(describe_stats(held), headers=headers)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import HttpVersion11, web
@@ -18,6 +20,7 @@ from chunkstore.limits import Patience
 from chunkstore.manifest import Manifest
 from chunkstore.ranges import ByteRange
 from chunkstore.service import Service
+from chunkstore.windows import spans
 
 _BOUNDARY_BYTES: Final = 16
 _SHORT_PIECE: Final = 4 * 1024
@@ -172,13 +175,38 @@ async def send_multipart(
     tail = f"\r\n--{boundary}--\r\n".encode()
     response.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
     response.content_length = sum(map(len, heads)) + sum(map(len, ranges)) + len(tail)
-    for head, bounds in zip(heads, ranges, strict=True):
-        async with aclosing(service.windows.stream(manifest, bounds.start, bounds.stop)) as windows:
-            first = await anext(windows)
-            if not response.prepared:
-                await response.prepare(request)
-            await response.write(head + first)
+    parts = deque(
+        _Part(head, bounds.start, bounds.stop) for head, bounds in zip(heads, ranges, strict=True)
+    )
+    for span in spans(manifest, ranges):
+        async with aclosing(service.windows.stream(manifest, span.start, span.stop)) as windows:
+            start = span.start
             async for window in windows:
-                await response.write(window)
+                if not response.prepared:
+                    await response.prepare(request)
+                for piece in _cut(window, start, parts):
+                    await response.write(piece)
+                start += len(window)
     await response.write_eof(tail)
     return response
+
+
+@dataclass(slots=True)
+class _Part:
+    """What is still to be sent of one range: its head, and the bytes `start` to `stop`."""
+
+    head: bytes
+    start: int
+    stop: int
+
+
+def _cut(window: bytes, start: int, parts: deque[_Part]) -> Iterator[bytes]:
+    """Yield what the window of bytes from `start` on has of the parts, which lose it."""
+    stop = start + len(window)
+    while parts and parts[0].start < stop:
+        part = parts[0]
+        end = min(part.stop, stop)
+        yield part.head + window[part.start - start : end - start]
+        part.head, part.start = b"", end
+        if end == part.stop:
+            parts.popleft()

@@ -22,7 +22,7 @@ from chunkstore.http.protocol import ProblemRunner
 from chunkstore.limits import Limits
 from chunkstore.memory import MemoryBudget
 from chunkstore.store.base import Store
-from tests.backends import Backend, PostgresBackend, SQLiteBackend
+from tests.backends import FRESH, Backend, PostgresBackend, SQLiteBackend
 from tests.conftest import BACKENDS, RandomBytes
 from tests.http.raw import Server
 from tests.http.steps import MIB, Client
@@ -81,7 +81,7 @@ class ServedAsInProduction(TestServer):
 @asynccontextmanager
 async def _serving(backend: Backend) -> AsyncIterator[Client]:
     store = await backend.open(compression=DEFAULT_COMPRESSION)
-    async with TestClient(ServedAsInProduction(create_app(store))) as client:
+    async with TestClient(ServedAsInProduction(create_app(store, limits=FRESH))) as client:
         yield client
     await store.close()
 
@@ -131,7 +131,9 @@ def serve(store: Store, aiohttp_server: AiohttpServer, aiohttp_client: AiohttpCl
     """Return what starts a server with options."""
 
     async def start(**options: Any) -> Client:  # noqa: ANN401 - those of `create_app`
-        server = await aiohttp_server(create_app(store, **options), auto_decompress=False)
+        server = await aiohttp_server(
+            create_app(store, **{"limits": FRESH, **options}), auto_decompress=False
+        )
         return await aiohttp_client(server)
 
     return start
@@ -157,7 +159,7 @@ async def limited(store: Store) -> AsyncIterator[ServeLimited]:
     async with AsyncExitStack() as servers:
 
         async def start(*, memory: int = MIB, **limits: Any) -> Limited:  # noqa: ANN401
-            app = create_app(store, memory=memory, limits=Limits(**limits))
+            app = create_app(store, memory=memory, limits=Limits(stats_seconds=0, **limits))
             server = ServedAsInProduction(app)
             client = await servers.enter_async_context(TestClient(server))
             return Limited(client, app[SERVICE].budget)
@@ -173,7 +175,7 @@ async def any_server(request: pytest.FixtureRequest, store: Store) -> AsyncItera
     that they append to the store early.
     """
     runner = ProblemRunner(
-        create_app(store, memory=MIB),
+        create_app(store, memory=MIB, limits=FRESH),
         auto_decompress=False,
         handler_cancellation=request.param == "handlers are cancelled",
     )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from chunkstore.compression import DEFAULT_COMPRESSION
 from chunkstore.http import create_app
-from tests.backends import CHUNK_SIZE, Backend
+from tests.backends import CHUNK_SIZE, FRESH, Backend
 from tests.http.conftest import ServedAsInProduction
 from tests.http.steps import Client
 
@@ -32,7 +32,9 @@ STEPS = st.lists(
 @asynccontextmanager
 async def serving(backend: Backend) -> AsyncIterator[Client]:
     store = await backend.open(compression=DEFAULT_COMPRESSION)
-    async with TestClient(ServedAsInProduction(create_app(store, memory=64 * 1024))) as client:
+    async with TestClient(
+        ServedAsInProduction(create_app(store, memory=64 * 1024, limits=FRESH))
+    ) as client:
         yield client
     await store.close()
 

@@ -12,6 +12,7 @@ from yarl import URL
 
 from chunkstore.http import create_app
 from chunkstore.store.base import Store
+from tests.backends import FRESH
 from tests.http import raw
 from tests.http.steps import BROWSER, Client, exactly, next_of, problem
 
@@ -33,7 +34,7 @@ async def mounted(
 
     app = web.Application()
     app.router.add_get("/home", home)
-    app.add_subapp(PREFIX, create_app(store))
+    app.add_subapp(PREFIX, create_app(store, limits=FRESH))
     server = await aiohttp_server(app, auto_decompress=False)
     return await aiohttp_client(server)
 
@@ -176,7 +177,7 @@ async def test_encoded_content_is_not_taken_where_the_host_would_decode_it(
 ) -> None:
     # An application that mounts the store may have forgotten auto_decompress=False.
     app = web.Application()
-    app.add_subapp("/store", create_app(store))
+    app.add_subapp("/store", create_app(store, limits=FRESH))
     client = await aiohttp_client(await aiohttp_server(app))
     body = gzip.compress(b"x" * 1_000_000)
     response = await client.put("/store/files/a", data=body, headers={"Content-Encoding": "gzip"})

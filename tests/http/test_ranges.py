@@ -9,6 +9,8 @@ from random import Random
 import pytest
 import pytest_asyncio
 
+from chunkstore.manifest import ChunkList
+from chunkstore.store.base import Store
 from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.http import raw
 from tests.http.conftest import Serve
@@ -151,6 +153,33 @@ async def test_several_ranges_of_several_windows_each(
     answer = await ask_for(client, ranges, "/files/a")
     payloads = [part.get_payload(decode=True) for part in parts_of(answer.headers, answer.body)]
     assert payloads == [content[start:stop] for start, stop in bounds]
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_ranges_of_one_chunk_read_it_once(
+    serve: Serve, store: Store, random_bytes: RandomBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await serve()
+    content = random_bytes(4 * CHUNK_SIZE)
+    await put(client, "a", content)
+    reads: list[tuple[int, int]] = []
+    read_chunks = store.read
+
+    async def noted(chunks: ChunkList, start: int, stop: int) -> bytes:
+        reads.append((start, stop))
+        return await read_chunks(chunks, start, stop)
+
+    monkeypatch.setattr(store, "read", noted)
+    # The last of those in the first chunk goes on into the second; the third is not asked for.
+    starts = [*range(0, CHUNK_SIZE, 80), 3 * CHUNK_SIZE, 3 * CHUNK_SIZE + 500]
+    bounds = [(start, start + 60) for start in starts]
+    ranges = "bytes=" + ",".join(f"{start}-{stop - 1}" for start, stop in bounds)
+    answer = await ask_for(client, ranges, "/files/a")
+    parts = parts_of(answer.headers, answer.body)
+    assert [part.get_payload(decode=True) for part in parts] == [
+        content[start:stop] for start, stop in bounds
+    ]
+    assert reads == [(0, starts[-3] + 60), (3 * CHUNK_SIZE, 3 * CHUNK_SIZE + 560)]
 
 
 async def test_boundary_is_new_each_time(file: Client) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
+from typing import Any, cast
+
 import pytest
 
+from chunkstore.errors import StoreUnavailable
+from chunkstore.http.status import Figures
+from chunkstore.limits import Limits
 from chunkstore.scrub import scrub_all
 from chunkstore.store.base import Store
 from tests.conftest import CHUNK_SIZE, RandomBytes
+from tests.http.conftest import Serve
 from tests.http.steps import Client, on_shared_server, problem, put, stats
 from tests.store.rows import Rows
 
@@ -81,3 +89,72 @@ async def test_the_last_scrub_is_told(client: Client, store: Store) -> None:
     assert (told["chunks"], told["size"], told["damaged"]) == (1, 1, 0)
     assert told["started"] <= told["finished"]
     assert (await (await client.get("/health/ready")).json())["scrub"] == told
+
+
+class Counting:
+    """A store whose figures are numbers of how often they were counted, when the test says."""
+
+    def __init__(self) -> None:
+        self.counted = 0
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+
+    async def stats(self) -> Any:  # noqa: ANN401 - what it is makes no difference here
+        self.counted += 1
+        await self.may_end.wait()
+        if self.counted == 13:
+            raise StoreUnavailable
+        return self.counted
+
+
+@dataclass
+class Clock:
+    """A clock that the test sets."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def figures(store: Counting, clock: Clock) -> Any:  # noqa: ANN401 - of numbers in place of figures
+    return Figures(cast(Store, store), 5, clock)
+
+
+async def test_figures_are_counted_once_for_all_who_ask_together() -> None:
+    store = Counting()
+    store.may_end.clear()
+    shared = figures(store, Clock())
+    asking = [asyncio.create_task(shared.get()) for _ in range(100)]
+    await asyncio.sleep(0)
+    # One who goes away ends it for nobody.
+    asking.pop(0).cancel()
+    store.may_end.set()
+    assert await asyncio.gather(*asking) == [(1, 0)] * 99
+    assert store.counted == 1
+
+
+async def test_figures_are_kept_for_some_seconds_and_say_how_old_they_are() -> None:
+    clock = Clock()
+    kept = figures(Counting(), clock)
+    for now, told in [(0, (1, 0)), (4.9, (1, 4.9)), (5, (2, 0)), (6, (2, 1))]:
+        clock.now = now
+        assert await kept.get() == told
+
+
+async def test_a_count_that_fails_is_tried_again() -> None:
+    store = Counting()
+    store.counted = 12
+    failing = figures(store, Clock())
+    for told in await asyncio.gather(failing.get(), failing.get(), return_exceptions=True):
+        assert isinstance(told, StoreUnavailable)
+    assert await failing.get() == (14, 0)
+
+
+async def test_answers_tell_the_age_of_figures(serve: Serve) -> None:
+    client = await serve(limits=Limits(stats_seconds=3600))
+    held = await stats(client)
+    await put(client, "a")
+    async with client.get("/stats") as response:
+        assert int(response.headers["Age"]) < 3600
+        assert await response.json() == held

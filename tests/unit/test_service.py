@@ -26,12 +26,13 @@ from chunkstore.errors import (
     StoreError,
     TooLarge,
 )
-from chunkstore.manifest import Manifest
+from chunkstore.manifest import ChunkList, Manifest
 from chunkstore.memory import MemoryBudget
 from chunkstore.names import parse_file_name
+from chunkstore.ranges import ByteRange
 from chunkstore.service import BATCH_SIZE, Service
 from chunkstore.store.base import Committed, Store
-from chunkstore.windows import WINDOW_SIZE
+from chunkstore.windows import WINDOW_SIZE, spans
 from tests.conftest import CHUNK_SIZE, RandomBytes
 
 NAME = parse_file_name("folder/file")
@@ -328,6 +329,27 @@ async def test_a_slow_reader_holds_one_small_window(
         await asyncio.sleep(0)
         assert len(window) == WINDOW_SIZE // 8
         assert service.budget.limit - service.budget.free == len(window)
+
+
+@given(
+    borders=st.lists(st.integers(0, 40), min_size=2, max_size=24, unique=True).map(sorted),
+    chunk_size=st.integers(1, 9),
+)
+def test_spans_hold_all_ranges_and_no_chunk_is_in_two(borders: list[int], chunk_size: int) -> None:
+    ranges = [ByteRange(*pair) for pair in zip(borders[::2], borders[1::2], strict=False)]
+    chunks = ChunkList(1, 40, chunk_size)
+    found = list(spans(chunks, ranges))
+    read = [{part.seq for part in chunks.slices(*span)} for span in bounds_of(found)]
+    assert sum(map(len, read)) == len(set().union(*read))
+    # Nothing is read that no range needs, and all that one does is in the span around it.
+    needed = {part.seq for span in bounds_of(ranges) for part in chunks.slices(*span)}
+    assert set().union(*read) == needed
+    for one in ranges:
+        assert any(span.start <= one.start and one.stop <= span.stop for span in found)
+
+
+def bounds_of(ranges: Iterable[ByteRange]) -> list[tuple[int, int]]:
+    return [(one.start, one.stop) for one in ranges]
 
 
 async def test_a_range_outside_of_the_content_is_refused(
