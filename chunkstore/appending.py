@@ -15,7 +15,7 @@ from typing import Any, Final
 from chunkstore.chunking import Chunk
 from chunkstore.digest import ContentCheck, ContentHasher
 from chunkstore.errors import ChunkstoreError, InconsistentLength, LengthExceeded, TooLarge
-from chunkstore.memory import MemoryBudget
+from chunkstore.memory import Account
 from chunkstore.service import Intake, Service
 from chunkstore.store.base import Storing
 from chunkstore.store.uploads import Append, Progress, ResumableUpload
@@ -71,7 +71,8 @@ class Addition:
     `length` is what the client says the whole will have, None if nothing; `size` how many bytes
     this request brings, None if it does not say; `checks` must hold for these bytes, or none of
     them is kept; `told` hears of each offset that is confirmed. A length that does not fit `voids`
-    the upload, or else is only refused.
+    the upload, or else is only refused. `client` is the address that the bytes come from, "" for
+    the server itself.
     """
 
     offset: int
@@ -81,6 +82,7 @@ class Addition:
     checks: Sequence[ContentCheck] = ()
     told: Told | None = None
     voids: bool = False
+    client: str = ""
 
 
 class Hashers:
@@ -115,12 +117,12 @@ class Appending:
         upload: ResumableUpload,
         addition: Addition,
         pieces: AsyncIterable[bytes],
-        budget: MemoryBudget | None = None,
+        memory: Account | None = None,
     ) -> None:
         """Add all pieces under the epoch of `upload`, as far as its lease lasts.
 
         If they break off, those that have come are kept, unless all were to be checked together.
-        Batches are reserved from `budget`, or from that of the service.
+        Batches are reserved on the account `memory`, or on that of the addition's client.
 
         Raises:
             LengthExceeded, TooLarge: more bytes come than there may be.
@@ -128,7 +130,9 @@ class Appending:
             ContentMismatch: a check failed; nothing is kept.
             UploadSuperseded, NotFound, StoreError: as `UploadStore.append`.
         """
-        appender = _Appender(self, upload, addition, budget or self.service.budget)
+        if memory is None:
+            memory = self.service.on_behalf_of(addition.client).upload_memory
+        appender = _Appender(self, upload, addition, memory)
         try:
             async for piece in pieces:
                 await appender.take(piece)
@@ -146,7 +150,7 @@ class _Appender:
         means: Appending,
         upload: ResumableUpload,
         addition: Addition,
-        budget: MemoryBudget,
+        memory: Account,
     ) -> None:
         assert upload.chunks is not None
         self._means = means
@@ -159,7 +163,7 @@ class _Appender:
         self._hasher = means.hashers.take(upload)
         self._intake = Intake(
             self,
-            budget,
+            memory,
             self._chunk_size,
             checks=addition.checks,
             hasher=self._hasher,

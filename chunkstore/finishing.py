@@ -19,7 +19,7 @@ from chunkstore.errors import (
     StoreError,
     UploadSuperseded,
 )
-from chunkstore.memory import MemoryBudget
+from chunkstore.memory import MemoryBudget, Use
 from chunkstore.store.base import Committed
 from chunkstore.store.uploads import FATAL, Failure, ResumableUpload, UploadKind
 
@@ -254,12 +254,12 @@ class Finishing:
             return
         stop = min(part.offset, start + _STEP_SIZE)
         chunk_size = part.chunks.chunk_size
-        with await self.service.budget.reserve(2 * chunk_size, _STEP_MEMORY) as reservation:
+        with await self.service.upload_memory.reserve(2 * chunk_size, _STEP_MEMORY) as reservation:
             window = max(chunk_size, reservation.size // 4 // chunk_size * chunk_size)
             budget = MemoryBudget(max(chunk_size, reservation.size - window))
             addition = Addition(upload.offset, Ending.LATER)
             async with aclosing(self._windows(part, start, stop, window)) as windows:
-                await self._appending.add(upload, addition, windows, budget)
+                await self._appending.add(upload, addition, windows, budget.account(Use.UPLOAD))
 
     async def _join(self, upload: ResumableUpload, part: ResumableUpload) -> None:
         assert part.chunks is not None

@@ -13,14 +13,16 @@ class Limits:
 
     `head_seconds` is how long a request's head may take from the connection, or from its own
     first byte, to its end. `idle_seconds` and `min_rate`, in bytes per second, say what patience
-    the server has with those who send a body or take an answer: see `Patience`. `stats_seconds` is
-    for how long figures that go through the whole store are kept for who asks next.
+    the server has with those who send a body or take an answer: see `Patience`. Memory of a
+    client that makes no progress for `stall_seconds` is given to others who wait for it.
+    `stats_seconds` is for how long figures of the whole store are kept for who asks next.
     """
 
     max_connections: int = 1000
     head_seconds: float = 20.0
     idle_seconds: float = 60.0
     min_rate: int = 1024
+    stall_seconds: float = 5.0
     stats_seconds: float = 5.0
 
     @property

@@ -2,34 +2,69 @@
 
 Bytes of contents are in memory only under a reservation: a batch of an upload from the time it is
 filled until it is committed, a window of a download from the time it is read until it is sent.
-When many want some, each gets less, down to the least it can work with; then they wait, in the
-order in which they came, and the network makes the clients wait.
+When many want some, each gets less, down to the least it can work with; then they wait, and the
+network makes the clients wait. Nobody takes all of it from the others:
+
+- Uploads together have at most three quarters of it, and so have downloads: a quarter is always
+  there for the other use, and half goes to whichever wants it.
+- Of those who wait for the same use, one whose client holds the least is served first, and of
+  several such the one that came first. Where all have one client, as behind a proxy, that is the
+  order of coming; and a client that is alone has all there is.
+- Who holds bytes for a client that makes no progress asks whether they are `wanted`, and if so
+  gives back what it can read or receive again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import enum
+from collections import Counter
 from dataclasses import dataclass
+from itertools import count
 from types import TracebackType
 from typing import Final
 
 DEFAULT_MEMORY: Final = 64 * 1024 * 1024
 # No reservation takes more than this part of what is free, so that some remains for the next.
 _SHARE: Final = 8
+# This part of the budget no use may take from the other.
+_KEPT_FOR_THE_OTHER: Final = 4
+
+
+class Use(enum.Enum):
+    """What memory is for."""
+
+    UPLOAD = enum.auto()
+    DOWNLOAD = enum.auto()
 
 
 class Reservation:
     """`size` bytes of the budget, until it is released or its context is left."""
 
-    def __init__(self, budget: MemoryBudget, size: int) -> None:
-        self._budget = budget
+    def __init__(self, account: Account, size: int) -> None:
+        self._account = account
         self.size = size
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits whom it would help if this were released."""
+        return self._account.budget._is_wanted(self._account.use)
+
+    @property
+    def wanted_by_a_poorer(self) -> bool:
+        """Whether somebody waits for the same use whose client holds less than the one of this."""
+        return self._account.budget._has_poorer_waiter(self._account)
+
+    def split(self, size: int) -> Reservation:
+        """Return a reservation of `size` bytes of this one, or of all, which it no longer has."""
+        size = min(size, self.size)
+        self.size -= size
+        return Reservation(self._account, size)
 
     def release(self) -> None:
         """Give the bytes back; harmless the second time."""
         size, self.size = self.size, 0
-        self._budget._give_back(size)
+        self._account.budget._give_back(self._account, size)
 
     def __enter__(self) -> Reservation:
         return self
@@ -44,9 +79,35 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """Whose memory is reserved, and for what: `client` is an address, "" for the server itself."""
+
+    budget: MemoryBudget
+    use: Use
+    client: str
+
+    async def reserve(
+        self, least: int, most: int, *, instead_of: Reservation | None = None
+    ) -> Reservation:
+        """Wait for `least` bytes and return a reservation of them, or of up to `most`.
+
+        A caller that waits for others while it holds a reservation must be able to go on without
+        a second one. `instead_of` is released, once this request stands among those who wait: so
+        that nobody richer comes between. What asks for more than there is at all gets all there is.
+        """
+        return await self.budget._reserve(self, least, most, instead_of)
+
+    def try_reserve(self, least: int, most: int) -> Reservation | None:
+        """Return a reservation as `reserve` does, None if it would have to be waited for."""
+        return self.budget._try_reserve(self, least, most)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiter:
+    account: Account
     least: int
     most: int
+    number: int
     result: asyncio.Future[Reservation]
 
 
@@ -56,55 +117,118 @@ class MemoryBudget:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._free = limit
-        self._waiters: deque[_Waiter] = deque()
+        self._part = limit - limit // _KEPT_FOR_THE_OTHER
+        self._held: Counter[Use] = Counter()
+        self._held_by: Counter[Account] = Counter()
+        # By use, then by whose they are, those of each in the order of coming.
+        self._waiting: dict[Use, dict[Account, dict[int, _Waiter]]] = {use: {} for use in Use}
+        self._numbers = count()
+        self._next: list[_Waiter] = []
 
     @property
     def free(self) -> int:
         """Bytes that nobody has reserved."""
         return self._free
 
-    async def reserve(self, least: int, most: int) -> Reservation:
-        """Wait for `least` bytes and return a reservation of them, or of up to `most`.
+    def account(self, use: Use, client: str = "") -> Account:
+        """Return what reserves memory for a use, on behalf of a client."""
+        return Account(self, use, client)
 
-        A caller that waits for others while it holds a reservation must be able to go on without
-        a second one. What asks for more than there is at all gets all there is.
-        """
+    async def _reserve(
+        self, account: Account, least: int, most: int, instead_of: Reservation | None
+    ) -> Reservation:
         least = min(least, self.limit)
-        reservation = self.try_reserve(least, most)
-        if reservation is not None:
-            return reservation
-        waiter = _Waiter(least, most, asyncio.get_running_loop().create_future())
-        self._waiters.append(waiter)
+        if not any(self._waiting.values()):
+            if instead_of is not None:
+                instead_of.release()
+            reservation = self._try_reserve(account, least, most)
+            if reservation is not None:
+                return reservation
+        future: asyncio.Future[Reservation] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(account, least, most, next(self._numbers), future)
+        self._waiting[account.use].setdefault(account, {})[waiter.number] = waiter
+        if instead_of is not None:
+            instead_of.release()
+        self._serve_waiters()
         try:
-            return await waiter.result
+            return await future
         except asyncio.CancelledError:
-            if waiter.result.done() and not waiter.result.cancelled():
-                waiter.result.result().release()
+            if future.done() and not future.cancelled():
+                future.result().release()
+            else:
+                self._forget(waiter)
+                if waiter in self._next:
+                    # One that gives up may have stood before others that fit.
+                    self._serve_waiters()
             raise
-        finally:
-            # One that gives up may have stood before others that fit.
+
+    def _try_reserve(self, account: Account, least: int, most: int) -> Reservation | None:
+        if self._is_wanted(account.use) or not self._fits(account.use, least):
+            return None
+        return self._take(account, least, most)
+
+    def _is_wanted(self, use: Use) -> bool:
+        return any(
+            waiting and (other is use or self._held[other] < self._part)
+            for other, waiting in self._waiting.items()
+        )
+
+    def _has_poorer_waiter(self, account: Account) -> bool:
+        waiting = self._waiting[account.use]
+        return any(self._held_by[other] < self._held_by[account] for other in waiting)
+
+    def _fits(self, use: Use, least: int) -> bool:
+        return least <= self._free and not self._exceeds_part(use, least)
+
+    def _exceeds_part(self, use: Use, least: int) -> bool:
+        """Whether the use has to wait for itself. One alone may take more than a part."""
+        return 0 < self._held[use] > self._part - least
+
+    def _take(self, account: Account, least: int, most: int) -> Reservation:
+        room = min(self._free, self._part - self._held[account.use])
+        size = max(least, min(most, room // _SHARE))
+        self._free -= size
+        self._held[account.use] += size
+        self._held_by[account] += size
+        return Reservation(account, size)
+
+    def _give_back(self, account: Account, size: int) -> None:
+        self._free += size
+        self._held[account.use] -= size
+        self._held_by[account] -= size
+        if not self._held_by[account]:
+            del self._held_by[account]
+        if size:
             self._serve_waiters()
 
-    def try_reserve(self, least: int, most: int) -> Reservation | None:
-        """Return a reservation as `reserve` does, None if it would have to be waited for."""
-        if self._waiters or least > self._free:
-            return None
-        return self._take(least, most)
-
-    def _take(self, least: int, most: int) -> Reservation:
-        size = max(least, min(most, self._free // _SHARE))
-        self._free -= size
-        return Reservation(self, size)
-
-    def _give_back(self, size: int) -> None:
-        self._free += size
-        self._serve_waiters()
-
     def _serve_waiters(self) -> None:
-        while self._waiters:
-            waiter = self._waiters[0]
-            if not waiter.result.done():
-                if waiter.least > self._free:
+        """Serve those whose turn it is, as long as they fit; none overtakes one that does not."""
+        while True:
+            self._next = [self._poorest(waiting) for waiting in self._waiting.values() if waiting]
+            for waiter in sorted(self._next, key=lambda waiter: waiter.number):
+                account, least = waiter.account, waiter.least
+                if self._exceeds_part(account.use, least):
+                    continue
+                if least > self._free:
                     return
-                waiter.result.set_result(self._take(waiter.least, waiter.most))
-            self._waiters.popleft()
+                self._forget(waiter)
+                if not waiter.result.done():
+                    waiter.result.set_result(self._take(account, least, waiter.most))
+                break
+            else:
+                return
+
+    def _poorest(self, waiting: dict[Account, dict[int, _Waiter]]) -> _Waiter:
+        """Return whose turn it is: the first of those whose client holds the least."""
+        return min(
+            (next(iter(waiters.values())) for waiters in waiting.values()),
+            key=lambda waiter: (self._held_by[waiter.account], waiter.number),
+        )
+
+    def _forget(self, waiter: _Waiter) -> None:
+        """Take one out of those who wait, if that was not done before."""
+        waiting = self._waiting[waiter.account.use]
+        waiters = waiting.get(waiter.account, {})
+        waiters.pop(waiter.number, None)
+        if not waiters:
+            waiting.pop(waiter.account, None)

@@ -20,7 +20,7 @@ from chunkstore.chunking import Chunk, Chunker
 from chunkstore.conditional import UNCONDITIONAL, Conditions
 from chunkstore.digest import ContentCheck, ContentHasher
 from chunkstore.errors import TooLarge
-from chunkstore.memory import MemoryBudget, Reservation
+from chunkstore.memory import Account, MemoryBudget, Reservation, Use
 from chunkstore.names import FileName
 from chunkstore.store.base import Commit, Store, Storing
 from chunkstore.windows import Windows
@@ -49,7 +49,7 @@ class Intake:
     def __init__(
         self,
         sink: ChunkSink,
-        budget: MemoryBudget,
+        memory: Account,
         chunk_size: int,
         *,
         checks: Sequence[ContentCheck] = (),
@@ -57,7 +57,7 @@ class Intake:
         tail: bytes = b"",
     ) -> None:
         self._sink = sink
-        self._budget = budget
+        self._memory = memory
         self._chunk_size = chunk_size
         self._checks = checks
         self._hasher = hasher
@@ -83,7 +83,7 @@ class Intake:
         view = memoryview(piece)
         while view:
             if self._reservation is None:
-                self._reservation = await self._budget.reserve(self._chunk_size, BATCH_SIZE)
+                self._reservation = await self._memory.reserve(self._chunk_size, BATCH_SIZE)
             room = self._capacity - len(self._batch) * self._chunk_size - self._chunker.pending
             self._batch += self._chunker.feed(view[:room])
             if len(view) >= room:
@@ -178,7 +178,7 @@ class Receiver:
     def __init__(
         self,
         store: Store,
-        budget: MemoryBudget,
+        memory: Account,
         *,
         max_size: int | None,
         checks: Sequence[ContentCheck],
@@ -189,7 +189,7 @@ class Receiver:
         self._checks = checks
         self._hasher = ContentHasher()
         self._intake = Intake(
-            self.upload, budget, store.chunk_size, checks=checks, hasher=self._hasher
+            self.upload, memory, store.chunk_size, checks=checks, hasher=self._hasher
         )
         self._last: list[Chunk] = []
 
@@ -249,23 +249,36 @@ class Receiver:
 
 
 class Service:
-    """Contents in and out of one store, within one memory budget.
+    """Contents in and out of one store, within one memory budget, on behalf of one client.
 
-    `max_file_size` is in bytes; None sets no bound.
+    `client` is its address, "" for the server itself; `max_file_size` is in bytes, and None sets
+    no bound.
     """
 
     def __init__(
-        self, store: Store, budget: MemoryBudget, *, max_file_size: int | None = None
+        self,
+        store: Store,
+        budget: MemoryBudget,
+        *,
+        max_file_size: int | None = None,
+        client: str = "",
     ) -> None:
         self.store = store
         self.budget = budget
-        self.windows = Windows(store, budget)
+        self.windows = Windows(store, budget.account(Use.DOWNLOAD, client))
         self.max_file_size = max_file_size
+        self.upload_memory = budget.account(Use.UPLOAD, client)
+
+    def on_behalf_of(self, client: str) -> Service:
+        """Return the same service, with memory on the account of a client."""
+        return Service(self.store, self.budget, max_file_size=self.max_file_size, client=client)
 
     @asynccontextmanager
     async def receiving(self, checks: Sequence[ContentCheck] = ()) -> AsyncIterator[Receiver]:
         """Offer a receiver; what it has not seen committed when the context ends is forgotten."""
-        receiver = Receiver(self.store, self.budget, max_size=self.max_file_size, checks=checks)
+        receiver = Receiver(
+            self.store, self.upload_memory, max_size=self.max_file_size, checks=checks
+        )
         try:
             yield receiver
         finally:

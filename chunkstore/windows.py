@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
 from chunkstore.manifest import ChunkList
-from chunkstore.memory import MemoryBudget, Reservation
+from chunkstore.memory import Account, Reservation
 from chunkstore.ranges import ByteRange
 from chunkstore.store.base import Store
 
@@ -24,7 +25,21 @@ _FAST_RATE: Final = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
+class Window:
+    """The bytes of a content from `start` on, under a reservation of at least so many."""
+
+    start: int
+    content: bytes
+    reservation: Reservation
+
+    @property
+    def stop(self) -> int:
+        """Where the next window begins."""
+        return self.start + len(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
     """A window that is being read."""
 
     reservation: Reservation
@@ -42,52 +57,76 @@ class _Window:
 
 
 class Windows:
-    """Reads contents of one store, within one memory budget."""
+    """Reads contents of one store, on one account of a memory budget."""
 
-    def __init__(self, store: Store, budget: MemoryBudget) -> None:
+    def __init__(self, store: Store, memory: Account) -> None:
         self._store = store
-        self._budget = budget
+        self._memory = memory
 
     async def stream(self, chunks: ChunkList, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of `windows`, for who needs nothing else of them."""
+        async with aclosing(self.windows(chunks, start, stop)) as windows:
+            async for window in windows:
+                yield window.content
+
+    async def windows(
+        self, chunks: ChunkList, start: int, stop: int
+    ) -> AsyncGenerator[Window, None]:
         """Yield the bytes `start` to `stop` of a content, every chunk checked.
 
-        A window's memory counts until the next one is asked for.
+        A window's memory counts until the next one is asked for, or the generator is closed.
 
         Raises:
             StoreDamaged: a chunk is not what it should be; no byte of its window is yielded.
         """
-        ahead: _Window | None = None
+        ahead: _Ahead | None = None
+        held: Reservation | None = None
         loop = asyncio.get_running_loop()
         size = _FIRST_WINDOW_SIZE
         try:
             while start < stop:
                 if ahead is not None:
-                    content, reservation, ahead = await ahead.reading, ahead.reservation, None
+                    if held is not None:
+                        held.release()
+                    content, held, ahead = await ahead.reading, ahead.reservation, None
                 else:
-                    content, reservation = await self.read(chunks, start, stop, size)
-                with reservation:
-                    start += len(content)
-                    if size > _FIRST_WINDOW_SIZE:
-                        ahead = self._read_ahead(chunks, start, stop, size)
-                    began = loop.time()
-                    yield content
-                taken_fast = len(content) >= _FAST_RATE * (loop.time() - began)
+                    held, released = None, held
+                    content, held = await self.read(chunks, start, stop, size, instead_of=released)
+                window = Window(start, content, held)
+                start = window.stop
+                if size > _FIRST_WINDOW_SIZE:
+                    ahead = self._read_ahead(chunks, start, stop, size)
+                taken, began = len(content), loop.time()
+                yield window
+                # Its bytes go before the next one is waited for.
+                del window, content
+                taken_fast = taken >= _FAST_RATE * (loop.time() - began)
                 size = min(2 * size, WINDOW_SIZE) if taken_fast else _FIRST_WINDOW_SIZE
         finally:
+            if held is not None:
+                held.release()
             if ahead is not None:
                 ahead.drop()
 
     async def read(
-        self, chunks: ChunkList, start: int, stop: int, size: int = WINDOW_SIZE
+        self,
+        chunks: ChunkList,
+        start: int,
+        stop: int,
+        size: int = WINDOW_SIZE,
+        *,
+        instead_of: Reservation | None = None,
     ) -> tuple[bytes, Reservation]:
         """Return the bytes from `start` on that one window has, and the reservation of them.
 
-        It has about `size` bytes, less where memory is scarce, but what one chunk has.
+        It has about `size` bytes, less where memory is scarce, but what one chunk has. The
+        reservation `instead_of` is released.
 
         Raises:
             StoreDamaged: a chunk is not what it should be.
         """
-        reservation = await self._budget.reserve(*_wish(chunks, start, stop, size))
+        least, most = _wish(chunks, start, stop, size)
+        reservation = await self._memory.reserve(least, most, instead_of=instead_of)
         try:
             window_stop = _window_stop(chunks, start, stop, reservation)
             return await self._store.read(chunks, start, window_stop), reservation
@@ -95,16 +134,16 @@ class Windows:
             reservation.release()
             raise
 
-    def _read_ahead(self, chunks: ChunkList, start: int, stop: int, size: int) -> _Window | None:
+    def _read_ahead(self, chunks: ChunkList, start: int, stop: int, size: int) -> _Ahead | None:
         """Begin to read the window at `start`, if there is one and memory to spare."""
         if start == stop:
             return None
-        reservation = self._budget.try_reserve(*_wish(chunks, start, stop, size))
+        reservation = self._memory.try_reserve(*_wish(chunks, start, stop, size))
         if reservation is None:
             return None
         window_stop = _window_stop(chunks, start, stop, reservation)
         reading = asyncio.create_task(self._store.read(chunks, start, window_stop))
-        return _Window(reservation, reading)
+        return _Ahead(reservation, reading)
 
 
 def spans(chunks: ChunkList, ranges: Sequence[ByteRange]) -> Iterator[ByteRange]:

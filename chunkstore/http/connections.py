@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -50,7 +51,11 @@ class WatchedConnection(RequestHandler):
         "_looked",
         "_patience",
         "_reading_held",
+        "_socket",
+        "_taken",
+        "_taking",
         "_unsent",
+        "_waited",
         "_watch",
     )
 
@@ -62,7 +67,11 @@ class WatchedConnection(RequestHandler):
         self._patience = Patience(watch.limits)
         self._looked = 0.0
         self._unsent = 0
+        self._waited = 0.0
+        self._taken = 0
         self._reading_held = False
+        self._socket: int | None = None
+        self._taking: asyncio.Future[bool] | None = None
         self._head_begun = False
         self._head_since: float | None = self._loop.time()
 
@@ -73,7 +82,15 @@ class WatchedConnection(RequestHandler):
             self._watch.refuse(stream)
             return
         _bound_unsent(stream)
+        # An answer waits until all that the kernel did not take at once has gone.
+        stream.set_write_buffer_limits(high=0)
+        if stream.get_extra_info("sslcontext") is None:
+            self._socket = stream.get_extra_info("socket").fileno()
         super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._end_taking(True)
 
     def data_received(self, data: bytes) -> None:
         requests = self._request_count
@@ -106,9 +123,61 @@ class WatchedConnection(RequestHandler):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._patience.renew()
         self._looked = self._loop.time()
         self._unsent = 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._waited += self._loop.time() - self._looked
+        self._taken += self._unsent
+        self._end_taking(True)
+
+    def send_now(self, octets: memoryview) -> int:
+        """Send what the kernel takes at once, without a copy, and return how much that is.
+
+        As asyncio's sendfile does, this passes by the transport, where that holds nothing back.
+
+        Raises:
+            ConnectionError: the connection is lost.
+        """
+        if self.transport is None or self.transport.is_closing():
+            raise ConnectionResetError("Connection lost")
+        if self._socket is None or self.transport.get_write_buffer_size():
+            return 0
+        try:
+            sent = os.write(self._socket, octets)
+        except BlockingIOError:
+            return 0
+        self._taken += sent
+        return sent
+
+    async def has_taken(self, seconds: float | None) -> bool:
+        """Wait until the client has taken most of what was written, at most `seconds`.
+
+        Return whether it has. Unlike aiohttp's own wait this one can be given up.
+
+        Raises:
+            ConnectionError: the connection is lost.
+        """
+        if self.writing_paused and self.transport is not None:
+            self._taking = self._loop.create_future()
+            timer = None
+            if seconds is not None:
+                timer = self._loop.call_later(seconds, self._end_taking, False)
+            try:
+                if not await self._taking:
+                    return False
+            finally:
+                self._taking = None
+                if timer is not None:
+                    timer.cancel()
+        if self.transport is None:
+            raise ConnectionResetError("Connection lost")
+        return True
+
+    def _end_taking(self, taken: bool) -> None:
+        if self._taking is not None and not self._taking.done():
+            self._taking.set_result(taken)
 
     def look(self, now: float, most_seconds: float, transport: asyncio.Transport) -> None:
         """Break the connection off if its client has used up its time.
@@ -117,13 +186,14 @@ class WatchedConnection(RequestHandler):
         """
         if self._manager is None:
             return  # It is lost, and a handler has not found out yet.
-        seconds, self._looked = min(now - self._looked, most_seconds), now
-        unsent, self._unsent = self._unsent, transport.get_write_buffer_size()
+        seconds, taken, self._waited, self._taken = self._waited, self._taken, 0.0, 0
         if not self.writing_paused and not transport.is_closing():
             self._patience.renew()
             self._end_slow_head(now)
             return
-        self._patience.spend(seconds, max(0, unsent - self._unsent))
+        seconds, self._looked = seconds + min(now - self._looked, most_seconds), now
+        unsent, self._unsent = self._unsent, transport.get_write_buffer_size()
+        self._patience.spend(seconds, taken + max(0, unsent - self._unsent))
         if self._patience.exhausted:
             _logger.info("%s takes nothing any more, and is cut off.", self.peername)
             transport.abort()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from http import HTTPStatus
+from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
 from aiohttp import web
@@ -27,8 +29,22 @@ FOLDERS: Final = web.AppKey("folders", web.Resource)
 
 
 def service_of(request: web.Request) -> Service:
-    """Return the service that answers the request."""
-    return request.app[SERVICE]
+    """Return the service that answers the request, with memory on its client's account."""
+    return request.app[SERVICE].on_behalf_of(client_of(request))
+
+
+def client_of(request: web.Request) -> str:
+    """Return who the client is as far as memory is shared out: its address, of IPv6 the network.
+
+    Whoever has one address of IPv6 has all of a /64.
+    """
+    remote = request.remote or ""
+    if ":" not in remote:
+        return remote
+    with suppress(ValueError):
+        address = IPv6Address(remote.partition("%")[0])
+        return str(address.ipv4_mapped or IPv6Network((int(address) >> 64 << 64, 64)))
+    return remote
 
 
 def store_of(request: web.Request) -> Store:

@@ -20,6 +20,7 @@ from aiohttp import HttpVersion11, web
 from chunkstore.appending import Addition, Ending
 from chunkstore.digest import ContentCheck
 from chunkstore.errors import ChunkstoreError, InconsistentLength, InvalidRequest, StoreUnavailable
+from chunkstore.http.context import client_of
 from chunkstore.http.errors import UnsupportedMedia
 from chunkstore.http.headers import essence_of, parse_digests
 from chunkstore.http.incoming import committed_response, read_incoming
@@ -198,6 +199,7 @@ def _addition_of(
         checks=checks,
         told=partial(_tell_offset, request),
         voids=True,
+        client=client_of(request),
     )
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Final
 
 from aiohttp import HttpVersion11, web
@@ -16,11 +14,11 @@ from chunkstore.errors import InvalidRequest
 from chunkstore.http.connections import WatchedConnection
 from chunkstore.http.context import LIMITS
 from chunkstore.http.errors import EncodedBody, SlowBody, UnsupportedMedia
+from chunkstore.http.sending import Part, Sending
 from chunkstore.limits import Patience
 from chunkstore.manifest import Manifest
 from chunkstore.ranges import ByteRange
 from chunkstore.service import Service
-from chunkstore.windows import spans
 
 _BOUNDARY_BYTES: Final = 16
 _SHORT_PIECE: Final = 4 * 1024
@@ -140,17 +138,10 @@ async def send_content(
     manifest: Manifest,
     bounds: ByteRange,
 ) -> web.StreamResponse:
-    """Send one range of a content as the body of `response`, which is not prepared yet.
-
-    The first window is read before anything is sent, so that damage there is a clean error.
-    """
+    """Send one range of a content as the body of `response`, which is not prepared yet."""
     response.content_length = len(bounds)
-    async with aclosing(service.windows.stream(manifest, bounds.start, bounds.stop)) as windows:
-        first = await anext(windows, b"")
-        await response.prepare(request)
-        await response.write(first)
-        async for window in windows:
-            await response.write(window)
+    sending = Sending(request, response, [Part(b"", bounds.start, bounds.stop)])
+    await sending.send(service.windows, manifest)
     await response.write_eof()
     return response
 
@@ -175,38 +166,9 @@ async def send_multipart(
     tail = f"\r\n--{boundary}--\r\n".encode()
     response.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
     response.content_length = sum(map(len, heads)) + sum(map(len, ranges)) + len(tail)
-    parts = deque(
-        _Part(head, bounds.start, bounds.stop) for head, bounds in zip(heads, ranges, strict=True)
-    )
-    for span in spans(manifest, ranges):
-        async with aclosing(service.windows.stream(manifest, span.start, span.stop)) as windows:
-            start = span.start
-            async for window in windows:
-                if not response.prepared:
-                    await response.prepare(request)
-                for piece in _cut(window, start, parts):
-                    await response.write(piece)
-                start += len(window)
+    parts = [
+        Part(head, bounds.start, bounds.stop) for head, bounds in zip(heads, ranges, strict=True)
+    ]
+    await Sending(request, response, parts).send(service.windows, manifest)
     await response.write_eof(tail)
     return response
-
-
-@dataclass(slots=True)
-class _Part:
-    """What is still to be sent of one range: its head, and the bytes `start` to `stop`."""
-
-    head: bytes
-    start: int
-    stop: int
-
-
-def _cut(window: bytes, start: int, parts: deque[_Part]) -> Iterator[bytes]:
-    """Yield what the window of bytes from `start` on has of the parts, which lose it."""
-    stop = start + len(window)
-    while parts and parts[0].start < stop:
-        part = parts[0]
-        end = min(part.stop, stop)
-        yield part.head + window[part.start - start : end - start]
-        part.head, part.start = b"", end
-        if end == part.stop:
-            parts.popleft()

@@ -21,7 +21,7 @@ from chunkstore.conditional import format_http_date
 from chunkstore.digest import ContentCheck
 from chunkstore.errors import ContentMismatch, InvalidRequest, UploadCompleted
 from chunkstore.finishing import nothing
-from chunkstore.http.context import conditions_of
+from chunkstore.http.context import client_of, conditions_of
 from chunkstore.http.errors import ChecksumMismatch, UnknownTusVersion, UnsupportedMedia
 from chunkstore.http.headers import essence_of, parse_media_type
 from chunkstore.http.streaming import read_body, refuse_any_body, refuse_encoded_body
@@ -190,6 +190,7 @@ def _addition_of(request: web.Request, offset: int, checks: list[ContentCheck]) 
         length=None if length is None else parse_size("Upload-Length", length),
         size=request.content_length,
         checks=checks,
+        client=client_of(request),
     )
 
 

@@ -6,15 +6,21 @@ Memory is the process's anonymous pages, so bounds are coarse; what is counted i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from chunkstore.manifest import ChunkList
+from chunkstore.store.base import Store
+from tests.conftest import RandomBytes
 from tests.http import raw
-from tests.http.conftest import Address
-from tests.http.steps import MIB, wait_until
+from tests.http.conftest import Address, ServeLimited
+from tests.http.steps import MIB, put, read, wait_until
+from tests.http.test_slow_clients import memory_is_back, stalled_download
 from tests.process import ServerProcess, served
 
 CHUNKED: Final = "Transfer-Encoding: chunked"
@@ -58,3 +64,46 @@ async def test_body_in_tiny_http_chunks_takes_its_bytes(server: ServerProcess, s
         await connection.send(raw.LAST_CHUNK)
         answer = await connection.receive()
         assert answer.json()["size"] == 200 * 1000 * size
+
+
+async def test_readers_that_read_nothing_stop_neither_uploads_nor_downloads(
+    limited: ServeLimited, random_bytes: RandomBytes
+) -> None:
+    server = await limited(memory=2 * MIB, stall_seconds=0.2, idle_seconds=0)
+    content = random_bytes(12 * MIB)
+    await put(server.client, "a", content)
+    async with AsyncExitStack() as readers:
+        stalled = [
+            await readers.enter_async_context(stalled_download(server.client, "a"))
+            for _ in range(300)
+        ]
+        # All of them have begun, so what they left to others is left for good.
+        for reader in stalled[:20]:
+            await reader.receive_some(1)
+        async with asyncio.timeout(60):
+            assert (await put(server.client, "b", content[:MIB]))["size"] == MIB
+            assert await read(server.client, "a") == content
+        # What was given back is read again when its client goes on.
+        body = (await stalled[0].receive_some(8 * MIB)).partition(b"\r\n\r\n")[2]
+        assert content.startswith(body)
+    await memory_is_back(server)
+
+
+async def test_window_is_kept_for_a_client_that_rests_while_nobody_wants_it(
+    limited: ServeLimited, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await limited(stall_seconds=0.01, idle_seconds=0)
+    await put(server.client, "a", bytes(12 * MIB))
+    reads: list[int] = []
+    read_chunks = store.read
+
+    async def noted(chunks: ChunkList, start: int, stop: int) -> bytes:
+        reads.append(start)
+        return await read_chunks(chunks, start, stop)
+
+    monkeypatch.setattr(store, "read", noted)
+    async with stalled_download(server.client, "a") as resting:
+        await resting.receive_some(6 * MIB)
+        await resting.receive_some(6 * MIB)
+    assert len(reads) == len(set(reads))
+    await memory_is_back(server)

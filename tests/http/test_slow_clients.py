@@ -14,6 +14,7 @@ from typing import Final
 
 import pytest
 
+from chunkstore.memory import Use
 from tests.http import raw
 from tests.http.conftest import Limited, ServeLimited
 from tests.http.steps import MIB, Client, names, put, read, stats, status_of, wait_until
@@ -204,7 +205,7 @@ async def test_client_that_the_server_makes_wait_loses_no_time(limited: ServeLim
     body = b"content" * 10_000
     octets = raw.request("PUT", "/files/a", f"Content-Length: {len(body)}")
     async with raw.connect(server.client) as patient, raw.connect(server.client) as stopped:
-        with await server.budget.reserve(MIB, MIB):
+        with await server.budget.account(Use.UPLOAD).reserve(MIB, MIB):
             await patient.send(octets + body)
             await stopped.send(octets)
             # The time that ends this one would have ended the other one.

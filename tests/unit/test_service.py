@@ -27,7 +27,7 @@ from chunkstore.errors import (
     TooLarge,
 )
 from chunkstore.manifest import ChunkList, Manifest
-from chunkstore.memory import MemoryBudget
+from chunkstore.memory import MemoryBudget, Use
 from chunkstore.names import parse_file_name
 from chunkstore.ranges import ByteRange
 from chunkstore.service import BATCH_SIZE, Service
@@ -246,8 +246,8 @@ async def test_a_received_content_counts_until_it_is_committed(
     tight_service: Service, tight_budget: MemoryBudget
 ) -> None:
     async with tight_service.receiving() as receiver:
-        await receiver.receive(arriving([bytes(3 * CHUNK_SIZE)]))
-        assert tight_budget.limit - tight_budget.free >= 3 * CHUNK_SIZE
+        await receiver.receive(arriving([bytes(2 * CHUNK_SIZE)]))
+        assert tight_budget.limit - tight_budget.free >= 2 * CHUNK_SIZE
     assert tight_budget.free == tight_budget.limit
 
 
@@ -592,7 +592,7 @@ async def test_a_download_cancelled_in_the_middle_gives_its_memory_back(
 async def test_an_upload_cancelled_while_it_waits_for_memory_takes_none(
     tight_service: Service, tight_budget: MemoryBudget
 ) -> None:
-    with await tight_budget.reserve(tight_budget.limit, tight_budget.limit):
+    with await tight_budget.account(Use.UPLOAD).reserve(tight_budget.limit, tight_budget.limit):
         await run_and_cancel(put(tight_service, arriving([b"abc"])), 5)
         assert tight_budget.free == 0
     assert tight_budget.free == tight_budget.limit
@@ -603,7 +603,7 @@ async def test_a_download_cancelled_while_it_waits_for_memory_takes_none(
     tight_service: Service, tight_budget: MemoryBudget
 ) -> None:
     manifest = await put_bytes(tight_service, b"abc")
-    with await tight_budget.reserve(tight_budget.limit, tight_budget.limit):
+    with await tight_budget.account(Use.UPLOAD).reserve(tight_budget.limit, tight_budget.limit):
         await run_and_cancel(get(tight_service, manifest), 5)
         assert tight_budget.free == 0
     assert tight_budget.free == tight_budget.limit
