@@ -93,6 +93,10 @@ class LocalFileError(ChunkstoreError):
     """A file or folder of the file system cannot be read or written."""
 
 
+class Crowded(ChunkstoreError):
+    """The content came slowly, while others waited for the memory that it took; try again."""
+
+
 class StoreError(ChunkstoreError):
     """The store failed."""
 

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 from chunkstore.chunking import Chunk, Chunker
 from chunkstore.conditional import UNCONDITIONAL, Conditions
 from chunkstore.digest import ContentCheck, ContentHasher
-from chunkstore.errors import TooLarge
+from chunkstore.errors import Crowded, TooLarge
 from chunkstore.memory import Account, MemoryBudget, Reservation, Use
 from chunkstore.names import FileName
 from chunkstore.store.base import Commit, Store, Storing
@@ -76,19 +76,26 @@ class Intake:
         """Take the next bytes; give a batch to the sink when one is full.
 
         No more of a piece is taken than there is memory for, so what it holds is what it reserved.
+        An empty piece stands for a client that makes the server wait.
 
         Raises:
             StoreError: the sink failed; nothing more can be taken.
+            Crowded: the memory is wanted for those who have less.
         """
         view = memoryview(piece)
+        if not view:
+            await self._give_back()
         while view:
-            if self._reservation is None:
-                self._reservation = await self._memory.reserve(self._chunk_size, BATCH_SIZE)
+            if self._reservation is None or self._reservation.size < self._chunk_size:
+                self._reservation = await self._memory.reserve(
+                    self._chunk_size, BATCH_SIZE, instead_of=self._reservation
+                )
             room = self._capacity - len(self._batch) * self._chunk_size - self._chunker.pending
             self._batch += self._chunker.feed(view[:room])
             if len(view) >= room:
                 await self._appended(_IN_FLIGHT - 1)
-                self._hand_over()
+                self._hand_over(self._reservation)
+                self._reservation = None
             view = view[room:]
 
     @property
@@ -97,14 +104,32 @@ class Intake:
         reserved = 0 if self._reservation is None else self._reservation.size
         return max(1, reserved // self._chunk_size) * self._chunk_size
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, reservation: Reservation) -> None:
         """Give the batch away, and its memory with it."""
-        assert self._reservation is not None
-        task = asyncio.create_task(self._append(self._batch))
+        batch, self._batch = self._batch, []
+        task = asyncio.create_task(self._append(batch))
         # Not by a context in the task: it may be cancelled before it begins.
-        task.add_done_callback(partial(_release, self._reservation))
+        task.add_done_callback(partial(_release, reservation))
         self._in_flight.append(task)
-        self._batch, self._reservation = [], None
+
+    async def _give_back(self) -> None:
+        """If others want it, hold no more than has come: whole chunks go, though few, to the sink.
+
+        What remains, less than a chunk, is no longer counted while more is waited for later.
+
+        Raises:
+            Crowded: somebody still waits whose client holds less than that of this upload.
+        """
+        if self._reservation is None or not self._reservation.wanted:
+            return
+        if self._batch:
+            await self._appended(_IN_FLIGHT - 1)
+            self._hand_over(self._reservation.split(len(self._batch) * self._chunk_size))
+        pending = self._reservation.split(self._chunker.pending)
+        self._reservation.release()
+        self._reservation = pending
+        if pending.size and pending.wanted_by_a_poorer:
+            raise Crowded
 
     async def settle(self) -> tuple[list[Chunk], bytes]:
         """Wait for the sink; return the chunks it was not given yet, and the bytes behind them."""

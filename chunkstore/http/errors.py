@@ -126,6 +126,7 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.RangeNotSatisfiable: Problem(
         HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range-not-satisfiable"
     ),
+    errors.Crowded: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "crowded"),
     errors.TooMuchUnfinished: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "too-much-unfinished"),
     errors.StoreFull: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "store-full"),
     Busy: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "busy"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
@@ -50,39 +51,50 @@ class BodyWaits:
         self._content = request.content
         self._patience = Patience(request.app[LIMITS])
         self._seen = 0
+        self.seconds = 0.0
 
     @asynccontextmanager
-    async def waiting(self) -> AsyncIterator[None]:
-        """Read within the context.
+    async def waiting(self, most_seconds: float = math.inf) -> AsyncIterator[None]:
+        """Read within the context, which is left after `most_seconds`, be there something or not.
 
         Raises:
             SlowBody: the client's time is used up.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
+        left = self._patience.timeout_seconds
+        timeout = min(most_seconds, math.inf if left is None else left)
         try:
-            async with asyncio.timeout(self._patience.timeout_seconds):
+            async with asyncio.timeout(None if math.isinf(timeout) else timeout):
                 yield
         except TimeoutError as error:
-            raise SlowBody from error
+            if timeout < most_seconds:
+                raise SlowBody from error
+        finally:
+            self.seconds += loop.time() - began
         seen, self._seen = self._seen, self._content.total_bytes
         self._patience.spend(loop.time() - began, self._seen - seen)
 
 
 async def read_body(request: web.Request) -> AsyncIterator[bytes]:
-    """Yield the request's body as it comes.
+    """Yield the request's body as it comes, and an empty piece each time it made the server wait.
+
+    That is after `stall_seconds` spent on waiting for it, at one time or another.
 
     Raises:
         SlowBody: it does not come, or too slowly.
     """
     await invite_body(request)
     content, waits, taken = request.content, BodyWaits(request), 0
+    stall_seconds = request.app[LIMITS].stall_seconds or math.inf
+    stalled = stall_seconds
     while not content.at_eof():
+        piece = b""
         # Piece by piece as the socket gave them: to join or to cut them would be one more copy.
         if content.total_bytes > taken:
             piece, _ = await content.readchunk()
         else:
-            async with waits.waiting():
+            async with waits.waiting(stalled - waits.seconds):
                 piece, _ = await content.readchunk()
         if 0 < len(piece) < _SHORT_PIECE:
             # A client that cuts its body small has it joined, or each byte would cost a turn.
@@ -91,6 +103,9 @@ async def read_body(request: web.Request) -> AsyncIterator[bytes]:
         if piece:
             with _reading_held(request):
                 yield piece
+        if waits.seconds >= stalled:
+            stalled = waits.seconds + stall_seconds
+            yield b""
 
 
 def _reading_held(request: web.Request) -> AbstractContextManager[None]:

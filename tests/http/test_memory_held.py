@@ -107,3 +107,56 @@ async def test_window_is_kept_for_a_client_that_rests_while_nobody_wants_it(
         await resting.receive_some(6 * MIB)
     assert len(reads) == len(set(reads))
     await memory_is_back(server)
+
+
+async def test_uploads_that_stop_stop_neither_uploads_nor_downloads(
+    limited: ServeLimited, random_bytes: RandomBytes
+) -> None:
+    server = await limited(memory=2 * MIB, stall_seconds=0.1, idle_seconds=0)
+    content = random_bytes(MIB)
+    await put(server.client, "a", content)
+    async with AsyncExitStack() as uploads:
+        stopped = [
+            await uploads.enter_async_context(raw.connect(server.client)) for _ in range(600)
+        ]
+        for number, upload in enumerate(stopped):
+            octets = raw.request("PUT", f"/files/{number}", "Content-Length: 4099", body=b"x")
+            await upload.send(octets)
+        async with asyncio.timeout(60):
+            assert await read(server.client, "a") == content
+            assert (await put(server.client, "b", content))["new_chunks"] == 0
+        # Each goes on where it was.
+        await stopped[0].send(bytes(4098))
+        assert (await stopped[0].receive()).json()["size"] == 4099
+    await memory_is_back(server)
+
+
+async def test_uploads_of_one_address_that_stop_make_room_for_another(
+    limited: ServeLimited, random_bytes: RandomBytes
+) -> None:
+    server = await limited(memory=2 * MIB, stall_seconds=0.1, idle_seconds=0)
+    content = random_bytes(MIB)
+    async with AsyncExitStack() as uploads:
+        stopped = [
+            await uploads.enter_async_context(raw.connect(server.client)) for _ in range(600)
+        ]
+        for number, upload in enumerate(stopped):
+            octets = raw.request("PUT", f"/files/{number}", "Content-Length: 4096")
+            await upload.send(octets + bytes(4095))
+        reader, writer = await asyncio.open_connection(
+            server.client.host, server.client.port, local_addr=("127.0.0.2", 0)
+        )
+        other = raw.Connection(reader, writer)
+        sending = raw.request("PUT", "/files/b", f"Content-Length: {len(content)}") + content
+        await other.send(sending)
+        assert (await other.receive()).status == 201
+        writer.transport.abort()
+        # Whoever was asked first for its memory was cut off.
+        answers = [asyncio.create_task(upload.receive()) for upload in stopped]
+        done, others = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+        refused = done.pop().result()
+        for task in others:
+            task.cancel()
+        assert (refused.status, refused.json()["type"]) == (503, "urn:chunkstore:problem:crowded")
+        assert refused.headers["Retry-After"]
+    await memory_is_back(server)
