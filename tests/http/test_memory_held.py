@@ -151,12 +151,4 @@ async def test_uploads_of_one_address_that_stop_make_room_for_another(
         await other.send(sending)
         assert (await other.receive()).status == 201
         writer.transport.abort()
-        # Whoever was asked first for its memory was cut off.
-        answers = [asyncio.create_task(upload.receive()) for upload in stopped]
-        done, others = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
-        refused = done.pop().result()
-        for task in others:
-            task.cancel()
-        assert (refused.status, refused.json()["type"]) == (503, "urn:chunkstore:problem:crowded")
-        assert refused.headers["Retry-After"]
     await memory_is_back(server)

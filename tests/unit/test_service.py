@@ -8,7 +8,7 @@ import math
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, nullcontext
 from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from chunkstore.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions
 from chunkstore.digest import ContentCheck, Digest
 from chunkstore.errors import (
     ContentMismatch,
+    Crowded,
     PreconditionFailed,
     StoreDamaged,
     StoreError,
     TooLarge,
 )
 from chunkstore.manifest import ChunkList, Manifest
-from chunkstore.memory import MemoryBudget, Use
+from chunkstore.memory import MemoryBudget, Reservation, Use
 from chunkstore.names import parse_file_name
 from chunkstore.ranges import ByteRange
 from chunkstore.service import BATCH_SIZE, Service
@@ -249,6 +250,35 @@ async def test_a_received_content_counts_until_it_is_committed(
         await receiver.receive(arriving([bytes(2 * CHUNK_SIZE)]))
         assert tight_budget.limit - tight_budget.free >= 2 * CHUNK_SIZE
     assert tight_budget.free == tight_budget.limit
+
+
+@pytest.mark.parametrize("client", ["greedy", "modest"])
+async def test_an_upload_that_stops_gives_back_what_it_can_and_ends_for_a_poorer_one(
+    store: Store, client: str
+) -> None:
+    budget = MemoryBudget(4 * CHUNK_SIZE)
+    memory = budget.account(Use.UPLOAD, "greedy")
+    held = await memory.reserve(2 * CHUNK_SIZE, 2 * CHUNK_SIZE)
+    waiting: list[asyncio.Task[Reservation]] = []
+
+    async def stopping() -> AsyncIterator[bytes]:
+        yield bytes(CHUNK_SIZE // 2)
+        assert budget.free == CHUNK_SIZE
+        other = budget.account(Use.UPLOAD, client)
+        waiting.append(asyncio.create_task(other.reserve(CHUNK_SIZE, CHUNK_SIZE)))
+        await pass_turns(1)
+        yield b""
+        assert budget.free == CHUNK_SIZE + CHUNK_SIZE // 2
+        held.release()
+        yield b"the rest"
+
+    ended = pytest.raises(Crowded) if client == "modest" else nullcontext()
+    async with Service(store, budget, client="greedy").receiving() as receiver:
+        with ended:
+            await receiver.receive(stopping())
+    held.release()
+    (await waiting[0]).release()
+    assert budget.free == budget.limit
 
 
 # Ranges.
