@@ -55,7 +55,7 @@ async def test_body_in_tiny_http_chunks_takes_its_bytes(server: ServerProcess, s
     before = server.anonymous_memory()
     pieces = raw.chunked(*[bytes(size)] * 1000)
     async with raw.connect(address_of(server)) as connection:
-        await connection.send(raw.request("PUT", "/files/a", CHUNKED))
+        await connection.send(raw.request("PUT", "/files/a", CHUNKED, host="127.0.0.1"))
         for _ in range(200):
             await connection.send(pieces)
         await all_is_read(server)
