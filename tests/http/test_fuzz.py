@@ -112,6 +112,9 @@ async def send_some(fuzz: Fuzz, server: raw.Server, run: Run) -> None:
                 answer = await connection.receive(request.method)
                 while answer.status < 200:
                     answer = await connection.receive(request.method)
+            except TimeoutError as error:
+                error.add_note(f"There was no answer to {request.octets[:4096]!r}.")
+                raise
             except (ConnectionError, asyncio.IncompleteReadError):
                 # The server may close while it is still sent to (RFC 9112 §9.6), which reaches the
                 # client before the answer does.
