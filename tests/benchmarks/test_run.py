@@ -93,6 +93,16 @@ def test_growth_tells_each_work_at_each_mark(tmp_path: Path, folder: Path) -> No
     assert (tmp_path / "growth.svg").exists() == bool(drawn)
 
 
+def test_stalls_tell_the_rate_and_the_waits_of_each_repetition(folder: Path) -> None:
+    printed = run(
+        "benchmarks.stalls", folder, *shlex.split("--size 3MiB --files 2 --repetitions 2")
+    )
+    rows = [line.strip("| ").split(" | ") for line in printed.splitlines()[-2:]]
+    for rate, count, longest, percentile in rows:
+        assert min(float(rate), float(count)) > 0
+        assert float(longest) >= float(percentile) - 1 > -1
+
+
 def test_the_databases_are_measured_side_by_side(folder: Path, postgres_programs: Programs) -> None:
     sizes = shlex.split("--size 1MiB --ranges 2 --clients 2 --small-files 4 --repetitions 1")
     printed = run("benchmarks.databases", folder, *sizes)

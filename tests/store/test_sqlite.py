@@ -360,7 +360,7 @@ async def test_the_log_is_bounded_under_a_large_upload(
 async def test_the_log_is_bounded_under_a_reader_that_stays(
     path: Path, random_bytes: Callable[[int], bytes]
 ) -> None:
-    store = await SQLiteStore.open(path, chunk_size=CHUNK_SIZE, log_bound=MIB)
+    store = await SQLiteStore.open(path, chunk_size=CHUNK_SIZE, log_bound=MIB, log_full=4 * MIB)
     try:
         await put(store, "old", b"old")
         with closing(sqlite3.connect(path, isolation_level=None)) as other:

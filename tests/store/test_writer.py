@@ -6,15 +6,17 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from chunkstore.errors import NotFound
 from chunkstore.store.sqlite import flushing
-from chunkstore.store.sqlite.connection import Connection, Job, connect_writer
+from chunkstore.store.sqlite import writer as writing
+from chunkstore.store.sqlite.connection import BUSY_TIMEOUT_SECONDS, Connection, Job, connect_writer
 from chunkstore.store.sqlite.flushing import Flusher
-from chunkstore.store.sqlite.room import Room
+from chunkstore.store.sqlite.room import Room, checkpoint
 from chunkstore.store.sqlite.writer import Writer
 
 NORMAL, FULL = 1, 2
@@ -131,3 +133,52 @@ async def test_a_log_that_cannot_be_written_early_is_left_to_the_commit(tmp_path
     for _ in range(2):
         flusher.wrote(flushing._STEP_SIZE)
         await flusher.close()
+
+
+def busy_timeout(db: sqlite3.Connection) -> float:
+    [(milliseconds,)] = db.execute("PRAGMA busy_timeout").fetchall()
+    return float(milliseconds) / 1000
+
+
+async def test_a_checkpoint_leaves_the_patience_of_the_connection_as_it_was(writer: Writer) -> None:
+    await writer.run(add("a"))
+    for mode in ("RESTART", "TRUNCATE"):
+        assert await writer.run_alone(partial(checkpoint, mode=mode)) == 0
+        assert await writer.run_alone(busy_timeout) == BUSY_TIMEOUT_SECONDS
+
+
+async def test_a_write_breaks_an_idle_checkpoint_off(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def endless(db: sqlite3.Connection, _mode: str) -> int:
+        db.create_function("begin", 0, begun.set)
+        db.execute(
+            "WITH RECURSIVE t(n) AS (SELECT begin() UNION ALL SELECT 1 FROM t) SELECT n FROM t"
+            " WHERE n = 2"
+        ).fetchall()
+        return 0
+
+    monkeypatch.setattr(writing, "_IDLE_SECONDS", 0)
+    monkeypatch.setattr(writing, "checkpoint", endless)
+    for text in "abc":
+        await writer.run(add(text))
+        await asyncio.to_thread(begun.wait)
+        begun.clear()
+    monkeypatch.undo()
+    assert await writer.run(words) == ["a", "b", "c"]
+
+
+async def test_checkpoints_broken_off_at_any_moment_lose_nothing(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "_IDLE_SECONDS", 0)
+    for number in range(300):
+        await writer.run(add(f"{number:05} " * 10_000))
+        for _ in range(number % 30):
+            await asyncio.sleep(0)
+    assert len(await writer.run(words)) == 300
+    assert await writer.run_alone(lambda db: db.execute("PRAGMA integrity_check").fetchall()) == [
+        ("ok",)
+    ]

@@ -31,7 +31,7 @@ Job = Callable[[sqlite3.Connection], T]
 OnError = Callable[[StoreError], None]
 
 # A reader of a WAL database waits for nobody but for a crashed process's log to be recovered.
-_BUSY_TIMEOUT_SECONDS: Final = 5.0
+BUSY_TIMEOUT_SECONDS: Final = 5.0
 _READER_CACHE_KIB: Final = 2 * 1024
 _WRITER_CACHE_KIB: Final = 16 * 1024
 _PAGE_SIZE: Final = 8 * 1024
@@ -80,6 +80,10 @@ class Connection(aiosqlite.Connection):
         with translated_errors():
             result: T = await self._execute(job, self._conn)  # type: ignore[no-untyped-call]
         return result
+
+    def break_off(self) -> None:
+        """Interrupt the statement that runs, if one does; its job fails. Waits for nothing."""
+        self._conn.interrupt()
 
 
 class Runner(Protocol):
@@ -147,7 +151,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(
         reader_uri(path),
         uri=True,
-        timeout=_BUSY_TIMEOUT_SECONDS,
+        timeout=BUSY_TIMEOUT_SECONDS,
         isolation_level=None,
         cached_statements=_CACHED_STATEMENTS,
     )
@@ -166,7 +170,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rwc",
         uri=True,  # also for what is attached to it
-        timeout=_BUSY_TIMEOUT_SECONDS,
+        timeout=BUSY_TIMEOUT_SECONDS,
         isolation_level=None,
         cached_statements=_CACHED_STATEMENTS,
     )

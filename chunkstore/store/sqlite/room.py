@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from chunkstore.errors import StoreFull
+from chunkstore.store.sqlite.connection import BUSY_TIMEOUT_SECONDS
 from chunkstore.units import format_size
 
 # For transactions that free something: the largest of them free pages or remove names, a few MiB.
@@ -38,7 +39,8 @@ _PARTS: Final = 4
 _SLACK: Final = 64 * 1024 * 1024
 # What st_blocks counts (stat(2)).
 _BLOCK_SIZE: Final = 512
-_READER_WAIT_MILLISECONDS: Final = 250
+# Readers of this program need the log for a few milliseconds.
+_READER_WAIT_MILLISECONDS: Final = 50
 _FRAME_HEADER_SIZE: Final = 24
 
 _WHAT_TO_DO: Final = "Deleting files makes room, once what only they needed has been collected."
@@ -209,9 +211,21 @@ class Room:
 def checkpoint(db: sqlite3.Connection, mode: str) -> int:
     """Carry the log into the database as far as readers allow, not that of an attached one.
 
-    Return the bytes of the log, 0 if it begins anew because no reader was in the way.
+    Nobody is waited for (PASSIVE) until there is little left to carry; then `mode`, RESTART or
+    TRUNCATE, waits a moment for readers that need the log. Return the bytes of the log, 0 if it
+    begins anew because none was in the way.
     """
     db.execute(f"PRAGMA busy_timeout = {_READER_WAIT_MILLISECONDS}")
-    [(busy, frames, _)] = db.execute(f"PRAGMA main.wal_checkpoint({mode})").fetchall()
+    try:
+        _carry(db, "PASSIVE")
+        busy, frames = _carry(db, mode)
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
     [(page_size,)] = db.execute("PRAGMA page_size").fetchall()
-    return int(frames) * (int(page_size) + _FRAME_HEADER_SIZE) if busy else 0
+    return frames * (int(page_size) + _FRAME_HEADER_SIZE) if busy else 0
+
+
+def _carry(db: sqlite3.Connection, mode: str) -> tuple[bool, int]:
+    """Return whether a reader was in the way, and how many frames the log has."""
+    [(busy, frames, _)] = db.execute(f"PRAGMA main.wal_checkpoint({mode})").fetchall()
+    return bool(busy), int(frames)

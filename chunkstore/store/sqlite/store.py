@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from functools import partial
 from pathlib import Path
@@ -52,7 +52,7 @@ from chunkstore.store.sqlite.state import (
 from chunkstore.store.sqlite.tree import MAX_NAMES, ManyNames
 from chunkstore.store.sqlite.uploads import SQLiteUploads
 from chunkstore.store.sqlite.watch import Watch
-from chunkstore.store.sqlite.writer import LOG_BOUND, Writer
+from chunkstore.store.sqlite.writer import LOG_BOUND, LOG_FULL, Writer
 
 _READERS: Final = 4
 _OLDEST_SQLITE: Final = (3, 37, 0)
@@ -99,6 +99,7 @@ class SQLiteStore(Store):
         compression: Compression = DEFAULT_COMPRESSION,
         min_free: int = 0,
         log_bound: int = LOG_BOUND,
+        log_full: int = LOG_FULL,
         read_only: bool = False,
         create: bool = True,
     ) -> SQLiteStore:
@@ -106,8 +107,8 @@ class SQLiteStore(Store):
 
         `chunk_size` becomes the store's for new contents; None keeps the one it has. New chunks
         are kept by `compression`; what adds anything is refused where it would leave the file
-        system less than `min_free` bytes. The write-ahead log grows by little more than
-        `log_bound` bytes, to four times that if another program's reader keeps it from being
+        system less than `min_free` bytes. The write-ahead log grows to little more than
+        `log_bound` bytes, and to `log_full` if another program's reader keeps it from being
         emptied.
 
         Raises:
@@ -127,19 +128,25 @@ class SQLiteStore(Store):
             if read_only:
                 return await cls._open_to_read(path, keeping)
             room = Room(path, min_free=min_free)
-            return await cls._open_locked(path, room, keeping, chunk_size, log_bound)
+            write_by = partial(Writer, room=room, log_bound=log_bound, log_full=log_full)
+            return await cls._open_locked(path, write_by, room, keeping, chunk_size)
         except DatabaseDamaged as error:
             raise StoreUnusable(str(error)) from error
 
     @classmethod
     async def _open_locked(
-        cls, path: Path, room: Room, keeping: Keeping, chunk_size: int | None, log_bound: int
+        cls,
+        path: Path,
+        write_by: Callable[..., Writer],
+        room: Room,
+        keeping: Keeping,
+        chunk_size: int | None,
     ) -> SQLiteStore:
         lock = await asyncio.to_thread(acquire_lock, path)
         owner = LogOwner(path)
         try:
             await asyncio.to_thread(owner.check)
-            return await cls._open_to_write(path, lock, owner, room, keeping, chunk_size, log_bound)
+            return await cls._open_to_write(path, write_by, lock, owner, room, keeping, chunk_size)
         except BaseException:
             await asyncio.to_thread(owner.forget)
             await asyncio.to_thread(lock.release)
@@ -173,12 +180,12 @@ class SQLiteStore(Store):
     async def _open_to_write(
         cls,
         path: Path,
+        write_by: Callable[..., Writer],
         lock: FileLock,
         owner: LogOwner,
         room: Room,
         keeping: Keeping,
         chunk_size: int | None,
-        log_bound: int,
     ) -> SQLiteStore:
         await asyncio.to_thread(room.prepare_to_open)
         try:
@@ -203,7 +210,7 @@ class SQLiteStore(Store):
             path,
             readers=readers,
             lookups=lookups,
-            writer=Writer(connection, room, watch=watch.after_transaction, log_bound=log_bound),
+            writer=write_by(connection, watch=watch.after_transaction),
             room=room,
             lock=lock,
             owner=owner,

@@ -7,13 +7,14 @@ next round is asked for while one runs: so the thread goes from one to the next 
 for the event loop, and each takes all that has come meanwhile.
 
 A commit in WAL mode writes to the log only; a checkpoint carries the log into the database. It is
-made here as well, when the writer has been idle for a moment or when the log has grown to its
-bound, and never inside a commit. No other connection ever commits or checkpoints: two that do at
-the same moment can corrupt the database before SQLite 3.51.3.
+made here as well, when the log has grown to its bound, and never inside a commit. Writes wait for
+it, so the bound is small: some milliseconds for each MiB. When the writer has been idle for a
+moment it is made too, and given up if a write comes. No other connection ever commits or
+checkpoints: two that do at the same moment can corrupt the database before SQLite 3.51.3.
 
 A checkpoint lets the log begin anew once no reader needs it. This program's own readers need it for
-milliseconds; another program's may hold it for as long as it likes. When the log has grown to some
-times its bound on that account, content is refused until that reader is gone.
+milliseconds; another program's may hold it for as long as it likes. When the log has grown to
+`LOG_FULL` on that account, content is refused until that reader is gone.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from chunkstore.errors import StoreError, StoreUnavailable
-from chunkstore.store.sqlite.connection import Connection, Job, translated_errors
+from chunkstore.errors import StoreUnavailable
+from chunkstore.store.sqlite.connection import Connection, Job
 from chunkstore.store.sqlite.flushing import Flusher
 from chunkstore.store.sqlite.room import Room
 from chunkstore.store.sqlite.transactions import Change, Failure, transact
@@ -38,12 +39,13 @@ T = TypeVar("T")
 # One transaction's worth. Larger ones keep others waiting and spill the page cache.
 _BATCH_JOBS: Final = 256
 _BATCH_SIZE: Final = 8 * 1024 * 1024
-_LOG_SIZE_OF_A_JOB: Final = 64 * 1024
-LOG_BOUND: Final = 1280 * 1024 * 1024
-# In bounds: how often a checkpoint that a reader was in the way of is tried again, and where
-# the log is full.
+_LEAST_LOG_SIZE_OF_A_JOB: Final = 64 * 1024
+LOG_BOUND: Final = 32 * 1024 * 1024
+# Seconds of content, so that what only counts or lists for another program refuses nothing, and
+# no more than can be carried in seconds once it is gone.
+LOG_FULL: Final = 1280 * 1024 * 1024
+# In bounds: how often a checkpoint that a reader was in the way of is tried again.
 _RETRY: Final = 1 / 4
-_FULL: Final = 4
 _IDLE_SECONDS: Final = 1.0
 # One that runs, and one behind it.
 _ROUNDS: Final = 2
@@ -74,6 +76,7 @@ class _Log:
     """About how many bytes the write-ahead log has, and what follows from that."""
 
     bound: int
+    most: int
     size: int = 0
     checkpoint_at: float = 0
 
@@ -98,15 +101,16 @@ class _Log:
     @property
     def full(self) -> bool:
         """Whether it must not grow by contents."""
-        return self.size >= self.bound * _FULL
+        return self.size >= self.most
 
 
 class Writer:
     """Runs jobs that change the database, in the order in which they come.
 
     A job may be run a second time after the first was rolled back, so it keeps no state. Once the
-    log has `log_bound` bytes it is carried into the database. `watch` is called after each
-    transaction, on the thread, with what its jobs came to; if it raises an error, that is it.
+    log has `log_bound` bytes it is carried into the database; it never has many more than
+    `log_full`. `watch` is called after each transaction, on the thread, with what its jobs came
+    to; if it raises an error, that is it.
     """
 
     def __init__(
@@ -116,18 +120,21 @@ class Writer:
         *,
         watch: Callable[[sqlite3.Connection, Sequence[object]], None] = lambda *_: None,
         log_bound: int = LOG_BOUND,
+        log_full: int = LOG_FULL,
     ) -> None:
         self._connection = connection
         self._room = room
         self._watch = watch
         # Filled by the event loop, emptied by the thread; `_log` is the thread's in a round.
         self._queue: deque[_Waiting] = deque()
-        self._log = _Log(log_bound)
+        self._log = _Log(log_bound, log_full)
         # Whether a round that has not begun yet will take what waits.
         self._asked = False
         self._rounds: set[asyncio.Task[None]] = set()
         self._flusher = Flusher(room.log)
         self._idle_timer: asyncio.TimerHandle | None = None
+        # Whether the only round is a checkpoint that nobody waits for.
+        self._idle = False
 
     async def run(self, job: Job[T], *, size: int = 0, durable: bool = True) -> T:
         """Run `job`, which writes about `size` bytes; return its result once that is durable.
@@ -154,12 +161,16 @@ class Writer:
         self._cancel_idle_timer()
         await self._flusher.close()
         try:
-            await self._connection.run(partial(self._checkpoint, mode="TRUNCATE"))
+            await self._connection.run(partial(self._checkpoint, "TRUNCATE"))
         finally:
             await self._connection.close()
 
     def _wake(self) -> None:
         self._cancel_idle_timer()
+        if self._idle:
+            # No transaction has been given to the connection yet, so none is broken off.
+            self._idle = False
+            self._connection.break_off()
         if not self._asked and len(self._rounds) < _ROUNDS:
             self._asked = True
             self._rounds.add(asyncio.create_task(self._run_round()))
@@ -192,13 +203,13 @@ class Writer:
         """Run what waits in one transaction. Runs on the thread."""
         self._asked = False
         if self._log.due:
-            self._checkpoint(db, "RESTART")
+            self._checkpoint("RESTART", db)
         batch, refused = self._take_batch()
         if not batch:
             return _Done(refused)
         changes = [waiting.change for waiting in batch]
         size = sum(change.size for change in changes)
-        self._log.size += size + len(changes) * _LOG_SIZE_OF_A_JOB
+        self._log.size += sum(max(change.size, _LEAST_LOG_SIZE_OF_A_JOB) for change in changes)
         outcomes = self._watched(transact(changes, self._room, db), db)
         synced = any(change.durable for change in changes)
         return _Done([*refused, *zip(batch, outcomes, strict=True)], unsynced=0 if synced else size)
@@ -231,20 +242,23 @@ class Writer:
     def _start_idle_checkpoint(self) -> None:
         self._idle_timer = None
         if not self._rounds:
+            self._idle = True
             self._rounds.add(asyncio.create_task(self._checkpoint_when_idle()))
 
     async def _checkpoint_when_idle(self) -> None:
         try:
-            await self._connection.run(partial(self._checkpoint, mode="TRUNCATE"))
+            await self._connection.run(partial(self._checkpoint, "TRUNCATE"))
         finally:
+            self._idle = False
             self._leave_round()
 
-    def _checkpoint(self, db: sqlite3.Connection, mode: str) -> None:
+    def _checkpoint(self, mode: str, db: sqlite3.Connection) -> None:
         """Carry the log into the database as far as readers allow; failing is not fatal."""
         try:
-            with translated_errors():
-                size = self._room.checkpoint(db, mode)
-        except StoreError:
+            size = self._room.checkpoint(db, mode)
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                return
             _logger.warning("The checkpoint failed; it will be tried again.", exc_info=True)
             size = self._log.size
         if size:
