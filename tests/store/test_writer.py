@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from chunkstore.errors import NotFound
 from chunkstore.store.sqlite import flushing
 from chunkstore.store.sqlite import writer as writing
 from chunkstore.store.sqlite.connection import BUSY_TIMEOUT_SECONDS, Connection, Job, connect_writer
-from chunkstore.store.sqlite.flushing import Flusher
+from chunkstore.store.sqlite.flushing import Flusher, Rewriter
 from chunkstore.store.sqlite.room import Room, checkpoint
 from chunkstore.store.sqlite.writer import Writer
 
@@ -128,11 +129,47 @@ async def test_the_log_is_written_early_beside_the_writer(
     assert synced == [log]
 
 
-async def test_a_log_that_cannot_be_written_early_is_left_to_the_commit(tmp_path: Path) -> None:
+async def test_a_log_that_is_not_there_is_left_to_the_commit(tmp_path: Path) -> None:
     flusher = Flusher(tmp_path / "none")
     for _ in range(2):
         flusher.wrote(flushing._STEP_SIZE)
         await flusher.close()
+    assert not flusher.failed
+
+
+async def test_after_a_flush_that_failed_the_log_begins_anew(
+    tmp_path: Path, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> None:
+        raise OSError(errno.EIO, "as a disk does")
+
+    log = tmp_path / "writer.db-wal"
+    await writer.run(add("a" * flushing._STEP_SIZE))
+    before = log.stat().st_size
+    monkeypatch.setattr(flushing, "_sync", fail)
+    await writer.run(add("b"), size=flushing._STEP_SIZE, durable=False)
+    await writer._flusher.close()
+    await writer.run(add("c"))
+    assert log.stat().st_size < before // 2
+    assert len(await writer.run(words)) == 3
+
+
+async def test_rewriting_changes_nothing_and_reaches_each_page(
+    tmp_path: Path, writer: Writer
+) -> None:
+    await writer.run(add("a" * 100_000))
+    await writer.run_alone(partial(checkpoint, mode="RESTART"))
+    await writer.run(add("b" * 100_000))
+    files = [tmp_path / "writer.db", tmp_path / "writer.db-wal"]
+    before = [file.read_bytes() for file in files]
+    with files[1].open("rb") as log:
+        page_size, pages = flushing._pages_in(log.fileno())
+    assert page_size == 4096
+    assert len(pages) > 20
+    rewriter = Rewriter(files[1])
+    await writer.run_alone(lambda _: rewriter.write_anew())
+    assert [file.read_bytes() for file in files] == before
+    rewriter.close()
 
 
 def busy_timeout(db: sqlite3.Connection) -> float:

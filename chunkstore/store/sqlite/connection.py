@@ -38,6 +38,7 @@ _PAGE_SIZE: Final = 8 * 1024
 _CACHED_STATEMENTS: Final = 256
 
 _PRIMARY_CODE: Final = 0xFF
+_FAILED_SYNCS: Final = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 _ERRORS: Final[dict[int, type[StoreError]]] = {
     sqlite3.SQLITE_FULL: StoreFull,
     sqlite3.SQLITE_CORRUPT: DatabaseDamaged,
@@ -52,14 +53,30 @@ _ERRORS: Final[dict[int, type[StoreError]]] = {
 }
 
 
+class SyncFailed(StoreUnavailable):
+    """The disk did not keep what was written, which is to be written again; try later."""
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Turn the errors of `sqlite3` into those of the store contract."""
     try:
-        yield
+        with translated_failed_syncs():
+            yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
         raise _ERRORS.get(code, StoreError)() from error
+
+
+@contextmanager
+def translated_failed_syncs() -> Iterator[None]:
+    """Turn the error of a sync that failed into `SyncFailed`, and leave others as they are."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", 0) in _FAILED_SYNCS:
+            raise SyncFailed from error
+        raise
 
 
 class Connection(aiosqlite.Connection):

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from chunkstore.errors import StoreFull
-from chunkstore.store.sqlite.connection import BUSY_TIMEOUT_SECONDS
+from chunkstore.store.sqlite.connection import BUSY_TIMEOUT_SECONDS, translated_failed_syncs
 from chunkstore.units import format_size
 
 # For transactions that free something: the largest of them free pages or remove names, a few MiB.
@@ -214,11 +214,16 @@ def checkpoint(db: sqlite3.Connection, mode: str) -> int:
     Nobody is waited for (PASSIVE) until there is little left to carry; then `mode`, RESTART or
     TRUNCATE, waits a moment for readers that need the log. Return the bytes of the log, 0 if it
     begins anew because none was in the way.
+
+    Raises:
+        SyncFailed: the log or the database was not synced.
+        sqlite3.OperationalError: it was interrupted, or failed in another way; nothing is lost.
     """
     db.execute(f"PRAGMA busy_timeout = {_READER_WAIT_MILLISECONDS}")
     try:
-        _carry(db, "PASSIVE")
-        busy, frames = _carry(db, mode)
+        with translated_failed_syncs():
+            _carry(db, "PASSIVE")
+            busy, frames = _carry(db, mode)
     finally:
         db.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
     [(page_size,)] = db.execute("PRAGMA page_size").fetchall()

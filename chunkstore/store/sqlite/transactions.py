@@ -3,7 +3,8 @@
 If one of them refuses its request, all are run again, each in a savepoint of its own, so that it
 takes nothing with it: savepoints cost more writes than small files do, and refusals are rare. If
 the transaction fails as a whole, each is tried alone, so that one too many for the disk fails
-by itself; one that frees something is then given the reserve (`room`).
+by itself; one that frees something is then given the reserve (`room`). After a sync that failed
+nothing more is tried: the next one would tell of no error.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from chunkstore.errors import ChunkstoreError, StoreFull
-from chunkstore.store.sqlite.connection import Job, translated_errors
+from chunkstore.store.sqlite.connection import Job, SyncFailed, translated_errors
 from chunkstore.store.sqlite.room import Room
 
 T = TypeVar("T")
@@ -44,16 +45,36 @@ def transact(changes: Sequence[Change], room: Room, db: sqlite3.Connection) -> l
     try:
         with translated_errors():
             return _transact(changes, room, db)
+    except SyncFailed as error:
+        return [Failure(error) for _ in changes]
     except Exception as error:
         if len(changes) == 1:
             return _free_anyway(changes[0], error, room, db)
-    return [outcome for change in changes for outcome in transact([change], room, db)]
+    return _transact_each(changes, room, db)
+
+
+def _transact_each(changes: Sequence[Change], room: Room, db: sqlite3.Connection) -> list[Any]:
+    outcomes: list[Any] = []
+    for change in changes:
+        outcomes += transact([change], room, db)
+        if (failure := failed_sync(outcomes[-1:])) is not None:
+            return outcomes + [failure] * (len(changes) - len(outcomes))
+    return outcomes
+
+
+def failed_sync(outcomes: Sequence[Any]) -> Failure | None:
+    """Return what a change came to that could not be synced."""
+    failures = (one for one in outcomes if isinstance(one, Failure))
+    return next((one for one in failures if isinstance(one.error, SyncFailed)), None)
 
 
 def _free_anyway(change: Change, error: Exception, room: Room, db: sqlite3.Connection) -> list[Any]:
     """Give what would free something on a full disk the room that is kept for it."""
-    if change.size or not isinstance(error, StoreFull) or not room.give_up_reserve(db):
-        return [Failure(error)]
+    try:
+        if change.size or not isinstance(error, StoreFull) or not room.give_up_reserve(db):
+            return [Failure(error)]
+    except SyncFailed as failed:
+        return [Failure(failed)]
     return transact([change], room, db)
 
 

@@ -15,6 +15,9 @@ checkpoints: two that do at the same moment can corrupt the database before SQLi
 A checkpoint lets the log begin anew once no reader needs it. This program's own readers need it for
 milliseconds; another program's may hold it for as long as it likes. When the log has grown to
 `LOG_FULL` on that account, content is refused until that reader is gone.
+
+After a sync that failed nothing is written, and so nothing acknowledged, before the log has been
+written and synced again (`flushing`), a checkpoint has carried all of it and that was synced.
 """
 
 from __future__ import annotations
@@ -25,14 +28,13 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, TypeVar
 
 from chunkstore.errors import StoreUnavailable
-from chunkstore.store.sqlite.connection import Connection, Job
-from chunkstore.store.sqlite.flushing import Flusher
+from chunkstore.store.sqlite.connection import Connection, Job, SyncFailed
+from chunkstore.store.sqlite.flushing import Flusher, Rewriter
 from chunkstore.store.sqlite.room import Room
-from chunkstore.store.sqlite.transactions import Change, Failure, transact
+from chunkstore.store.sqlite.transactions import Change, Failure, failed_sync, transact
 
 T = TypeVar("T")
 
@@ -132,6 +134,9 @@ class Writer:
         self._asked = False
         self._rounds: set[asyncio.Task[None]] = set()
         self._flusher = Flusher(room.log)
+        self._rewriter = Rewriter(room.log)
+        # Whether a sync has failed, and not all has been written again since.
+        self._in_doubt = False
         self._idle_timer: asyncio.TimerHandle | None = None
         # Whether the only round is a checkpoint that nobody waits for.
         self._idle = False
@@ -161,9 +166,10 @@ class Writer:
         self._cancel_idle_timer()
         await self._flusher.close()
         try:
-            await self._connection.run(partial(self._checkpoint, "TRUNCATE"))
+            await self._connection.run(self._empty_log)
         finally:
             await self._connection.close()
+            self._rewriter.close()
 
     def _wake(self) -> None:
         self._cancel_idle_timer()
@@ -202,15 +208,22 @@ class Writer:
     def _take_round(self, db: sqlite3.Connection) -> _Done:
         """Run what waits in one transaction. Runs on the thread."""
         self._asked = False
-        if self._log.due:
+        if self._in_doubt or self._flusher.failed:
+            self._write_anew(db)
+        elif self._log.due:
             self._checkpoint("RESTART", db)
         batch, refused = self._take_batch()
+        if self._in_doubt:
+            return _Done([*refused, *((waiting, Failure(SyncFailed())) for waiting in batch)])
         if not batch:
             return _Done(refused)
         changes = [waiting.change for waiting in batch]
         size = sum(change.size for change in changes)
         self._log.size += sum(max(change.size, _LEAST_LOG_SIZE_OF_A_JOB) for change in changes)
-        outcomes = self._watched(transact(changes, self._room, db), db)
+        outcomes = transact(changes, self._room, db)
+        if failed_sync(outcomes) is not None:
+            self._begin_doubt()
+        outcomes = self._watched(outcomes, db)
         synced = any(change.durable for change in changes)
         return _Done([*refused, *zip(batch, outcomes, strict=True)], unsynced=0 if synced else size)
 
@@ -247,7 +260,7 @@ class Writer:
 
     async def _checkpoint_when_idle(self) -> None:
         try:
-            await self._connection.run(partial(self._checkpoint, "TRUNCATE"))
+            await self._connection.run(self._empty_log)
         finally:
             self._idle = False
             self._leave_round()
@@ -256,15 +269,41 @@ class Writer:
         """Carry the log into the database as far as readers allow; failing is not fatal."""
         try:
             size = self._room.checkpoint(db, mode)
+        except SyncFailed:
+            self._begin_doubt()
         except sqlite3.Error as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-                return
-            _logger.warning("The checkpoint failed; it will be tried again.", exc_info=True)
-            size = self._log.size
-        if size:
-            self._log.stayed(size)
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                _logger.warning("The checkpoint failed; it will be tried again.", exc_info=True)
+                self._log.stayed(self._log.size)
         else:
-            self._log.emptied()
+            if size:
+                self._log.stayed(size)
+            else:
+                self._log.emptied()
+
+    def _empty_log(self, db: sqlite3.Connection) -> None:
+        if self._in_doubt or self._flusher.failed:
+            self._write_anew(db)
+        else:
+            self._checkpoint("TRUNCATE", db)
+
+    def _begin_doubt(self) -> None:
+        self._in_doubt = True
+        _logger.error("A sync failed; nothing is acknowledged before all is written again.")
+
+    def _write_anew(self, db: sqlite3.Connection) -> None:
+        """Bring to the disk what a failed sync has left, and let the log begin anew."""
+        self._in_doubt = True
+        self._flusher.failed = False
+        try:
+            self._rewriter.write_anew()
+        except OSError as error:
+            _logger.warning("The log cannot be written again yet: %s", error)
+            return
+        self._in_doubt = False
+        self._checkpoint("TRUNCATE", db)
+        # Unless a reader was in the way.
+        self._in_doubt |= self._log.size > 0
 
     def _cancel_idle_timer(self) -> None:
         if self._idle_timer is not None:
