@@ -16,6 +16,7 @@ from tests.crash.figures import FIGURES, figures_of
 
 _CHAINS = 2
 _MAX_SEED = 1_000_000
+_CUTS_OF_A_RECORDING = 250
 # Beyond the minutes asked for: each round starts programs twice, which takes slow machines long.
 _HANG_SECONDS = 1800
 
@@ -53,6 +54,7 @@ class Rounds:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("crash tests")
     group.addoption("--crash-rounds", type=int, default=24, help="how often servers are killed")
+    group.addoption("--power-cuts", type=int, default=500, help="images of a disk whose power went")
     group.addoption("--crash-seed", type=int, help="the first round's seed; by default any")
     group.addoption(
         "--crash-minutes", type=float, default=0.0, help="go on killing for so long instead"
@@ -68,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     minutes = config.getoption("--crash-minutes")
     for item in items:
-        if "rounds" in getattr(item, "fixturenames", ()):
+        if {"rounds", "power_cuts"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.timeout(minutes * 60 + _HANG_SECONDS))
 
 
@@ -79,6 +81,18 @@ def rounds(pytestconfig: pytest.Config) -> Rounds:
     minutes = pytestconfig.getoption("--crash-minutes") / _CHAINS
     count = 1 if minutes else -(-pytestconfig.getoption("--crash-rounds") // _CHAINS)
     return Rounds(count, random.randrange(_MAX_SEED) if seed is None else seed, minutes)
+
+
+@pytest.fixture
+def power_cuts(pytestconfig: pytest.Config) -> Iterator[tuple[int, int]]:
+    """Return the seeds of a test's recordings, each with how many images to make of it."""
+    seed = pytestconfig.getoption("--crash-seed")
+    first = random.randrange(_MAX_SEED) if seed is None else seed
+    count = -(-pytestconfig.getoption("--power-cuts") // _CHAINS)
+    return (
+        (first + made, min(count - made, _CUTS_OF_A_RECORDING))
+        for made in range(0, count, _CUTS_OF_A_RECORDING)
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,21 @@
+"""Runs a chunkstore command with a log that is carried into the database, and flushed, often.
+
+`python small_log.py BYTES python -m chunkstore ...`: it is the real program but for its bounds, so
+that a short run has many checkpoints in it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from chunkstore.cli import main
+from chunkstore.store.sqlite import flushing
+from chunkstore.store.sqlite.store import SQLiteStore
+
+_FLUSHES_IN_A_LOG = 8
+
+bound = int(sys.argv[1])
+SQLiteStore.open.__func__.__kwdefaults__["log_bound"] = bound  # type: ignore[attr-defined]
+flushing._STEP_SIZE = bound // _FLUSHES_IN_A_LOG  # type: ignore[misc]
+sys.argv = ["chunkstore", *sys.argv[5:]]
+main()
