@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -19,6 +21,7 @@ from chunkstore.compression import NO_COMPRESSION
 from chunkstore.errors import (
     NewerSchema,
     NotAStore,
+    StoreDamaged,
     StoreError,
     StoreFull,
     StoreInUse,
@@ -29,7 +32,7 @@ from chunkstore.names import FileName, FolderName
 from chunkstore.store.open import open_store
 from chunkstore.store.reports import Collected
 from chunkstore.store.sqlite import collecting, schema
-from chunkstore.store.sqlite.connection import Connection, Job, connect_reader
+from chunkstore.store.sqlite.connection import Connection, Job, ReaderPool, connect_reader
 from chunkstore.store.sqlite.lookups import Lookups
 from chunkstore.store.sqlite.store import SQLiteStore
 from chunkstore.store.uploads import NOTHING
@@ -487,3 +490,54 @@ async def test_a_look_up_that_ends_the_transaction_fails_no_other(path: Path) ->
     await lookups.close()
     assert outcomes[::2] == [1, 1]
     assert isinstance(outcomes[1], StoreError)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_a_store_that_cannot_be_opened_leaves_nothing_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch, read_only: bool
+) -> None:
+    async def fail(_: Path) -> Lookups:
+        raise StoreUnavailable
+
+    await opened_and_closed(path)
+    monkeypatch.setattr(Lookups, "open", fail)
+    with pytest.raises(StoreUnavailable):
+        await SQLiteStore.open(path, read_only=read_only)
+    held = [os.path.realpath(entry) for entry in Path("/proc/self/fd").iterdir()]
+    assert [name for name in held if name.startswith(str(path))] == []
+
+
+async def test_a_reader_that_still_runs_is_not_given_away(path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def endless(_: sqlite3.Connection) -> None:
+        begun.set()
+        go_on.wait()
+
+    await opened_and_closed(path)
+    readers = await ReaderPool.open(path, 2)
+    left = asyncio.create_task(readers.run(endless))
+    await asyncio.to_thread(begun.wait)
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    async with asyncio.timeout(30):
+        for _ in range(2):
+            assert await readers.run(lambda db: db.execute("SELECT 1").fetchone()) == (1,)
+    go_on.set()
+    await readers.close()
+
+
+async def test_damage_is_noted_once(path: Path) -> None:
+    async with opened(path, chunk_size=CHUNK_SIZE) as store:
+        await put(store, "a", b"whole")
+        await store._writer.run(lambda db: db.execute("UPDATE chunk_data SET bytes = x'00'"))
+
+        async def read_damaged() -> None:
+            with pytest.raises(StoreDamaged):
+                await get(store, "a")
+
+        assert await count_commits(path, read_damaged) == 1
+        assert await count_commits(path, read_damaged) == 0
+        await put(store, "a", b"whole")
+        assert await get(store, "a") == b"whole"

@@ -117,6 +117,7 @@ class ReaderPool:
         self._connections = connections
         self._on_error = on_error
         self._idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
+        self._returning: set[asyncio.Task[None]] = set()
         for connection in connections:
             self._idle.put_nowait(connection)
 
@@ -136,18 +137,32 @@ class ReaderPool:
         return cls(connections, on_error)
 
     async def run(self, job: Job[T]) -> T:
-        """Run `job` on the first connection that is free."""
+        """Run `job` on the first connection that is free. It goes on if the caller is cancelled."""
         connection = await self._idle.get()
         try:
-            return await connection.run(job)
-        except StoreError as error:
-            self._on_error(error)
+            result = await connection.run(job)
+        except asyncio.CancelledError:
+            task = asyncio.create_task(self._return(connection))
+            self._returning.add(task)
+            task.add_done_callback(self._returning.discard)
             raise
-        finally:
+        except BaseException as error:
             self._idle.put_nowait(connection)
+            if isinstance(error, StoreError):
+                self._on_error(error)
+            raise
+        self._idle.put_nowait(connection)
+        return result
+
+    async def _return(self, connection: Connection) -> None:
+        """Offer a connection again once the job is done that it was left with."""
+        await connection.run(lambda _: None)
+        self._idle.put_nowait(connection)
 
     async def close(self) -> None:
         """Close all connections, once the jobs given to them are done."""
+        if self._returning:
+            await asyncio.wait(self._returning)
         async with AsyncExitStack() as stack:
             for connection in self._connections:
                 stack.push_async_callback(connection.close)

@@ -131,6 +131,12 @@ def _repair_chunk(db: sqlite3.Connection, chunk_id: int, encoded: Encoded) -> No
     db.execute(QUERIES["put_chunk_data"], {"id": chunk_id, "bytes": encoded.content})
 
 
+def is_marked(db: sqlite3.Connection, digest: Digest) -> bool:
+    """Return whether a chunk is known to be damaged, or is gone."""
+    row = db.execute(QUERIES["find_chunk"], {"digest": digest.raw}).fetchone()
+    return row is None or bool(row[1])
+
+
 def mark(db: sqlite3.Connection, digest: Digest, *, damaged: bool) -> None:
     """Note that a chunk is damaged, or that it is whole again."""
     db.execute(QUERIES["mark_chunk"], {"digest": digest.raw, "damaged": int(damaged)})

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ import chunkstore
 from chunkstore.chunking import check_chunk_size
 from chunkstore.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.conditional import UNCONDITIONAL, Conditions
+from chunkstore.digest import Digest
 from chunkstore.errors import DatabaseDamaged, StoreError, StoreUnusable
 from chunkstore.manifest import ChunkList
 from chunkstore.names import ROOT, FileName, FolderName
@@ -156,11 +157,11 @@ class SQLiteStore(Store):
     async def _open_to_read(cls, path: Path, keeping: Keeping) -> SQLiteStore:
         await asyncio.to_thread(LogOwner(path).check_to_read)
         watch = Watch(path)
-        readers = await ReaderPool.open(path, 1, watch.note)
+        readers, lookups = await cls._open_readers(path, 1, watch)
         try:
             state = await readers.run(inspect)
-            lookups = await Lookups.open(path, watch.note)
         except BaseException:
+            await lookups.close()
             await readers.close()
             raise
         return cls(
@@ -175,6 +176,15 @@ class SQLiteStore(Store):
             keeping=keeping,
             state=state,
         )
+
+    @staticmethod
+    async def _open_readers(path: Path, count: int, watch: Watch) -> tuple[ReaderPool, Lookups]:
+        readers = await ReaderPool.open(path, count, watch.note)
+        try:
+            return readers, await Lookups.open(path, watch.note)
+        except BaseException:
+            await readers.close()
+            raise
 
     @classmethod
     async def _open_to_write(
@@ -200,8 +210,7 @@ class SQLiteStore(Store):
             state = await connection.run(partial(recover, chunk_size=chunk_size))
             await connection.run(owner.take)
             await connection.run(watch.begin)
-            readers = await ReaderPool.open(path, _READERS, watch.note)
-            lookups = await Lookups.open(path, watch.note)
+            readers, lookups = await cls._open_readers(path, _READERS, watch)
         except BaseException:
             await connection.close()
             await asyncio.to_thread(watch.end)
@@ -293,10 +302,20 @@ class SQLiteStore(Store):
                 partial(contents.read, chunks=chunks, start=start, stop=stop)
             )
         except DamagedChunk as error:
-            if self._read_write is not None:
-                # So that the next upload that brings the chunk stores it anew.
-                await self._writer.run(partial(contents.mark, digest=error.digest, damaged=True))
+            await self._mark(error.digest)
             raise
+
+    async def _mark(self, digest: Digest) -> None:
+        """Note that a chunk is damaged, so that the next upload that brings it stores it anew."""
+        if self._read_write is None or await self._lookups.run(
+            partial(contents.is_marked, digest=digest)
+        ):
+            return
+        # What a crash forgets, or a full disk refuses, is noted by the next who reads it.
+        with suppress(StoreError):
+            await self._writer.run(
+                partial(contents.mark, digest=digest, damaged=True), durable=False
+            )
 
     async def delete_file(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
         await self._writer.run(partial(tree.delete_file, name=name, conditions=conditions))
