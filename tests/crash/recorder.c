@@ -7,7 +7,8 @@
  * programs may share a log. While the control file says "COUNT SUFFIX", the next COUNT syncs of
  * files whose names end in SUFFIX are not made and fail with EIO.
  *
- * Memory that is mapped is not seen: SQLite maps only `-shm`, which need not survive.
+ * Memory that is mapped is not seen: SQLite maps only `-shm`, which need not survive. Nor need what
+ * is in `-reserve`.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -70,12 +71,17 @@ static void record(uint8_t kind, const char *path, uint64_t offset, const void *
         abort();
 }
 
+static int ends_in(const char *path, const char *suffix)
+{
+    size_t size = strlen(path), end = strlen(suffix);
+    return size >= end && strcmp(path + size - end, suffix) == 0;
+}
+
 static int is_recorded(const char *path)
 {
-    size_t size = strlen(path);
     return record_to >= 0 && strncmp(path, folder, folder_size) == 0 &&
-           (path[folder_size] == '/' || !path[folder_size]) &&
-           (size < 4 || strcmp(path + size - 4, "-shm") != 0);
+           (path[folder_size] == '/' || !path[folder_size]) && !ends_in(path, "-shm") &&
+           !ends_in(path, "-reserve");
 }
 
 static const char *path_of(int file)
@@ -248,9 +254,8 @@ static int is_to_fail(const char *path)
         return 0;
     ssize_t size = read(file, text, sizeof text - 1);
     text[size > 0 ? size : 0] = 0;
-    int found = sscanf(text, "%ld %127s", &count, suffix) == 2 && count > 0 &&
-                strlen(suffix) <= strlen(path) &&
-                strcmp(path + strlen(path) - strlen(suffix), suffix) == 0;
+    int found =
+        sscanf(text, "%ld %127s", &count, suffix) == 2 && count > 0 && ends_in(path, suffix);
     if (found) {
         int length = snprintf(text, sizeof text, "%ld %s\n", count - 1, suffix);
         syscall(SYS_ftruncate, file, 0);

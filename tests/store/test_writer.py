@@ -9,15 +9,23 @@ import threading
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chunkstore.errors import NotFound
+from chunkstore.errors import NotFound, StoreFull
 from chunkstore.store.sqlite import flushing
 from chunkstore.store.sqlite import writer as writing
-from chunkstore.store.sqlite.connection import BUSY_TIMEOUT_SECONDS, Connection, Job, connect_writer
+from chunkstore.store.sqlite.connection import (
+    BUSY_TIMEOUT_SECONDS,
+    Connection,
+    Job,
+    SyncFailed,
+    connect_writer,
+)
 from chunkstore.store.sqlite.flushing import Flusher, Rewriter
 from chunkstore.store.sqlite.room import Room, checkpoint
+from chunkstore.store.sqlite.transactions import Change, transact
 from chunkstore.store.sqlite.writer import Writer
 
 NORMAL, FULL = 1, 2
@@ -102,6 +110,27 @@ async def test_jobs_that_come_while_one_runs_share_the_next_transaction(
     await asyncio.gather(running, *others)
     assert statements.count("COMMIT") == 2
     assert await writer.run(words) == ["a", "b", "c"]
+
+
+class FailingRoom(Room):
+    """Has no room for two, and then a checkpoint that fails to be synced."""
+
+    def make(self, db: sqlite3.Connection, size: int) -> None:
+        if size > 1:
+            raise StoreFull
+        if not db.total_changes:
+            db.execute("INSERT INTO word VALUES ('')")
+            raise SyncFailed
+
+
+async def test_after_a_failed_sync_no_other_job_is_tried(writer: Writer, tmp_path: Path) -> None:
+    def try_all(db: sqlite3.Connection) -> list[Any]:
+        changes = [Change(add(text), 1, durable=True) for text in "abc"]
+        return transact(changes, FailingRoom(tmp_path / "writer.db"), db)
+
+    outcomes = await writer.run_alone(try_all)
+    assert [type(outcome.error) for outcome in outcomes] == [SyncFailed] * 3
+    assert await writer.run(words) == [""]
 
 
 async def test_what_need_not_be_durable_is_synced_with_what_must(writer: Writer) -> None:
@@ -198,7 +227,7 @@ async def test_a_write_breaks_an_idle_checkpoint_off(
         return 0
 
     monkeypatch.setattr(writing, "_IDLE_SECONDS", 0)
-    monkeypatch.setattr(writing, "checkpoint", endless)
+    monkeypatch.setattr(writer._room, "checkpoint", endless)
     for text in "abc":
         await writer.run(add(text))
         await asyncio.to_thread(begun.wait)
