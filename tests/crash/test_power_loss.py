@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from itertools import islice
 from pathlib import Path
 
 import aiohttp
@@ -30,7 +29,7 @@ from tests.crash.inspection import DATABASE
 from tests.crash.load import BROKEN, Client, Figures, read_folder, require_problem, session_with
 from tests.crash.operations import CHUNK_SIZE, Files, schedule
 from tests.crash.recording import Disk, Record, Recording, compile_recorder, require_recordable
-from tests.process import COMMAND, served
+from tests.process import served
 
 LOG_BOUND = 512 * 1024
 # So little memory that a larger upload takes several transactions, of which the last is synced.
@@ -41,6 +40,15 @@ OPTIONS = (
 FOLDERS = ("one", "two", "three")
 RESUMED = "resumed"
 BACKUP = "backup.db"
+HELD_BACKUP = f"""
+import sys
+from chunkstore.cli import main
+from chunkstore.store.sqlite import store
+print("loaded", flush=True)
+sys.stdin.readline()
+sys.argv = ["chunkstore", "backup", "{BACKUP}"]
+main()
+"""
 OPERATIONS = 24
 UPLOADS = 4
 BACKUPS = 2
@@ -112,6 +120,8 @@ class Load:
     figures: Figures
     rng: random.Random
     failing: bool
+    backups: Sequence[asyncio.subprocess.Process]
+    backed_up: bool = False
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -126,7 +136,10 @@ class Load:
             self.account.recording.fail_syncs(self.rng.randrange(1, 3), suffix)
 
     async def _perform(self, client: Client) -> None:
-        for operation in islice(schedule(f"{self.rng.random()}"), OPERATIONS):
+        """Send operations, and go on until the backups are done."""
+        for count, operation in enumerate(schedule(f"{self.rng.random()}")):
+            if count >= OPERATIONS and self.backed_up:
+                return
             self._let_fail()
             client.doubt = operation
             possible = (client.files, operation.applied(client.files))
@@ -193,18 +206,24 @@ class Load:
                     return int(response.headers["Upload-Offset"])
 
     async def _back_up(self) -> None:
-        folder, done = self.account.recording.folder, 0
-        while done < BACKUPS:
+        for process in self.backups:
             begun = self.account.note()
-            process = await asyncio.create_subprocess_exec(
-                *self.account.recording.wrapper, *COMMAND, "backup", BACKUP,
-                cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            )  # fmt: skip
-            _, errors = await process.communicate()
+            _, errors = await process.communicate(b"\n")
             if process.returncode == 0:
                 self.account.backups.append((begun, self.account.note()))
-                done += 1
             assert process.returncode == 0 or self.failing, errors
+        self.backed_up = True
+
+
+async def held_backup(recording: Recording) -> asyncio.subprocess.Process:
+    """Return a backup that begins when it is sent a line; until then it has loaded its program."""
+    process = await asyncio.create_subprocess_exec(
+        *recording.wrapper, sys.executable, "-c", HELD_BACKUP, cwd=recording.folder,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert await process.stdout.readline()
+    return process
 
 
 async def record(
@@ -216,8 +235,14 @@ async def record(
     wrapper = (*recording.wrapper, *bounded)
     with served(recording.folder, *OPTIONS, wrapper=wrapper) as server:
         async with session_with(server) as session:
+            backups = [await held_backup(recording) for _ in range(BACKUPS)]
             rng = random.Random(seed)
-            await Load(session, account, figures, rng, failing).run()
+            try:
+                await Load(session, account, figures, rng, failing, backups).run()
+            finally:
+                for process in backups:
+                    if process.returncode is None:
+                        process.kill()
         recording.fail_syncs(0, "none")
     return account, recording.read()
 
@@ -227,7 +252,6 @@ def images(
 ) -> Iterator[tuple[Path, int]]:
     """Yield images of the disk at moments in order of time, each with the last mark before it."""
     disk, mark, made = Disk(folder), -1, 0
-    # What comes before an answer has left is not more likely than what comes after.
     moments = sorted(rng.randrange(len(records)) for _ in range(count))
     for place, each in enumerate(records):
         if each.kind == "M":
