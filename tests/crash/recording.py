@@ -5,7 +5,9 @@ to a model of a disk with a cache in front of it, up to the moment at which the 
 
 What was synced is on the disk. Of the rest each block of 4 KiB is there in any of the states that
 it was in since, whatever became of the others; a file has any of its sizes since, and names are
-those after any number of the changes that were made since the folder was synced. A block is
+those after any number of the changes that were made since the folder was synced. A cut is made
+whole or not at all, and what was written after it is not there without it, as file systems have
+it that keep a journal. A block is
 written whole, as disks do, so what was synced of a block stays when more is written behind it
 (SQLite's "powersafe overwrite"). A sync that fails leaves the blocks it was for as they are and
 takes them for clean, as Linux does: later syncs do not write them, unless they are changed again.
@@ -132,6 +134,8 @@ class _File:
     blocks: dict[int, _Block] = field(default_factory=dict)
     # Since the last sync, with the change that made each; the first is the disk's.
     sizes: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
+    # Changes since then that have cut it, each with the first block that it has cut.
+    cuts: list[tuple[int, int]] = field(default_factory=list)
     changes: int = 0
 
     def write(self, offset: int, data: bytes) -> None:
@@ -143,6 +147,8 @@ class _File:
 
     def cut(self, size: int) -> None:
         first, stop = sorted((size, len(self.cached)))
+        if size < len(self.cached):
+            self.cuts.append((self.changes + 1, size // BLOCK_SIZE))
         del self.cached[size:]
         self.cached.extend(bytes(size - len(self.cached)))
         self._changed(first, stop)
@@ -166,13 +172,20 @@ class _File:
 
         1: the newest of all.
         """
-        content, size = bytearray(self.durable), self.sizes[0][1]
+        content = bytearray(self.durable)
+        made = len(self.cuts) if share == 1 else rng.randint(0, len(self.cuts) if share else 0)
+        before = self.cuts[made][0] if made < len(self.cuts) else self.changes + 1
         for number, block in self.blocks.items():
-            if rng.random() < share:
-                states = block.states[-1:] if share == 1 else block.states
-                _put_block(content, number, rng.choice(states)[1])
+            since = max((cut for cut, first in self.cuts[:made] if first <= number), default=0)
+            states = [state for change, state in block.states if since <= change < before]
+            # What was cut is gone, whatever else is there.
+            if states and (since or rng.random() < share):
+                _put_block(content, number, states[-1] if share == 1 else rng.choice(states))
+        since = self.cuts[made - 1][0] if made else 0
+        sizes = [size for change, size in self.sizes if since <= change < before]
+        size = sizes[0]
         if rng.random() < share:
-            size = rng.choice(self.sizes[-1:] if share == 1 else self.sizes)[1]
+            size = sizes[-1] if share == 1 else rng.choice(sizes)
         return bytes(content[:size].ljust(size, b"\0"))
 
 
@@ -204,6 +217,7 @@ class _Sync:
             if file.sizes[0][0] <= self.changes
             else file.sizes
         )
+        file.cuts = [cut for cut in file.cuts if cut[0] > self.changes]
         size = file.sizes[0][1]
         del file.durable[size:]
         file.durable.extend(bytes(size - len(file.durable)))
