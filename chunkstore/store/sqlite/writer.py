@@ -265,8 +265,11 @@ class Writer:
             self._idle = False
             self._leave_round()
 
-    def _checkpoint(self, mode: str, db: sqlite3.Connection) -> None:
-        """Carry the log into the database as far as readers allow; failing is not fatal."""
+    def _checkpoint(self, mode: str, db: sqlite3.Connection) -> bool:
+        """Carry the log into the database as far as readers allow; failing is not fatal.
+
+        Return whether the log begins anew.
+        """
         try:
             size = self._room.checkpoint(db, mode)
         except SyncFailed:
@@ -276,10 +279,11 @@ class Writer:
                 _logger.warning("The checkpoint failed; it will be tried again.", exc_info=True)
                 self._log.stayed(self._log.size)
         else:
-            if size:
-                self._log.stayed(size)
-            else:
+            if not size:
                 self._log.emptied()
+                return True
+            self._log.stayed(size)
+        return False
 
     def _empty_log(self, db: sqlite3.Connection) -> None:
         if self._in_doubt or self._flusher.failed:
@@ -288,22 +292,22 @@ class Writer:
             self._checkpoint("TRUNCATE", db)
 
     def _begin_doubt(self) -> None:
+        if not self._in_doubt:
+            _logger.error("A sync failed: nothing is acknowledged before all is written again.")
         self._in_doubt = True
-        _logger.error("A sync failed; nothing is acknowledged before all is written again.")
 
     def _write_anew(self, db: sqlite3.Connection) -> None:
         """Bring to the disk what a failed sync has left, and let the log begin anew."""
-        self._in_doubt = True
+        self._begin_doubt()
         self._flusher.failed = False
         try:
             self._rewriter.write_anew()
         except OSError as error:
-            _logger.warning("The log cannot be written again yet: %s", error)
+            _logger.debug("The log cannot be written again yet: %s", error)
             return
-        self._in_doubt = False
-        self._checkpoint("TRUNCATE", db)
-        # Unless a reader was in the way.
-        self._in_doubt |= self._log.size > 0
+        if self._checkpoint("TRUNCATE", db):
+            self._in_doubt = False
+            _logger.warning("All that a failed sync may have lost has been written again.")
 
     def _cancel_idle_timer(self) -> None:
         if self._idle_timer is not None:
