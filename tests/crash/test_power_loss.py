@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import random
 import shutil
 import sqlite3
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -311,8 +312,19 @@ async def check_store(path: Path, possible: Mapping[str, Sequence[Files]]) -> SQ
     return store
 
 
+def keep_inodes(folder: Path) -> None:
+    """Let the image's files be those that were recorded, as they are after a loss of power."""
+    for owner in folder.glob("*-owner"):
+        database = owner.with_name(owner.name.removesuffix("-owner"))
+        with suppress(ValueError, FileNotFoundError):
+            record = json.loads(owner.read_bytes())
+            place = database.stat()
+            owner.write_text(json.dumps(record | {"device": place.st_dev, "inode": place.st_ino}))
+
+
 async def check_image(folder: Path, account: Account, mark: int) -> None:
     """Check that everything acknowledged is there and whole, and all else is sound."""
+    keep_inodes(folder)
     owed = account.owed(mark)
     if owed:
         possible = {folder: each.possible for folder, each in owed.items()}
@@ -336,6 +348,7 @@ def check_integrity(path: Path) -> None:
 
 async def check_served(folder: Path, account: Account, mark: int) -> None:
     """Check an image by the answers of a new server."""
+    keep_inodes(folder)
     with served(folder, *OPTIONS) as server:
         async with session_with(server) as session:
             for name, owed in account.owed(mark).items():

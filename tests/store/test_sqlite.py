@@ -496,7 +496,7 @@ async def test_a_look_up_that_ends_the_transaction_fails_no_other(path: Path) ->
 async def test_a_store_that_cannot_be_opened_leaves_nothing_open(
     path: Path, monkeypatch: pytest.MonkeyPatch, read_only: bool
 ) -> None:
-    async def fail(_: Path) -> Lookups:
+    async def fail(*_: object) -> Lookups:
         raise StoreUnavailable
 
     await opened_and_closed(path)

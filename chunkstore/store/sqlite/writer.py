@@ -30,8 +30,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from chunkstore.errors import StoreUnavailable
-from chunkstore.store.sqlite.connection import Connection, Job, SyncFailed
+from chunkstore.errors import StoreError, StoreUnavailable
+from chunkstore.store.sqlite.connection import Connection, Job, SyncFailed, translated_errors
 from chunkstore.store.sqlite.flushing import Flusher, Rewriter
 from chunkstore.store.sqlite.room import Room
 from chunkstore.store.sqlite.transactions import Change, Failure, failed_sync, transact
