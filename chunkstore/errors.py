@@ -14,6 +14,16 @@ class ChunkstoreError(Exception):
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
 
 
+def describe_causes(error: BaseException) -> str:
+    """Return an error and what caused it on one line, for the log."""
+    texts = []
+    cause: BaseException | None = error
+    while cause is not None:
+        texts.append(" ".join(f"{type(cause).__name__}: {cause}".split()))
+        cause = cause.__cause__
+    return ", from ".join(texts)
+
+
 class InvalidRequest(ChunkstoreError):
     """The request cannot be understood."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from http import HTTPStatus
 
@@ -16,6 +16,7 @@ from chunkstore.http.context import (
     FOLDERS,
     LIMITS,
     SERVICE,
+    TASKS,
     redirect_to_folder,
 )
 from chunkstore.http.cors import ORIGINS, let_page_read
@@ -44,6 +45,7 @@ from chunkstore.http.uploads import (
 from chunkstore.limits import DEFAULT_LIMITS, Limits
 from chunkstore.memory import DEFAULT_MEMORY, MemoryBudget
 from chunkstore.names import ROOT
+from chunkstore.periodic import Periodic
 from chunkstore.service import Service
 from chunkstore.store.base import Store
 from chunkstore.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED, Uploads
@@ -59,6 +61,7 @@ def create_app(
     cors_origins: Collection[str] = (),
     limits: Limits = DEFAULT_LIMITS,
     hosts: HostPolicy | None = None,
+    tasks: Sequence[Periodic] = (),
 ) -> web.Application:
     """Return the server of `store` as an application, to be run or mounted in another.
 
@@ -69,7 +72,8 @@ def create_app(
     `https://example.org`, may use the server, `*` standing for any. `hosts` says which a request
     may be for; None leaves that to the application that this one is mounted in. Run it with
     `auto_decompress=False`, as `chunkstore serve` does; of the `limits`, those on sending
-    bodies hold wherever it runs, those on connections under `http.protocol.ProblemRunner`.
+    bodies hold wherever it runs, those on connections under `http.protocol.ProblemRunner`. `tasks`
+    are what the caller repeats in the background; readiness tells of them.
     """
     app = web.Application(
         middlewares=[gate_middleware, problem_middleware, field_middleware, origin_middleware]
@@ -80,6 +84,7 @@ def create_app(
     app[SERVICE] = Service(store, MemoryBudget(memory), max_file_size=max_file_size)
     app[LIMITS] = limits
     app[forms.PARTS] = forms.PartCount(memory)
+    app[TASKS] = [*tasks, *store.tasks]
     _serve_uploads(
         app,
         Uploads(app[SERVICE], expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished),

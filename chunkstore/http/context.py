@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -18,10 +19,12 @@ from chunkstore.names import (
     parse_file_name,
     parse_folder_name,
 )
+from chunkstore.periodic import Periodic
 from chunkstore.service import Service
 from chunkstore.store.base import Store
 
 SERVICE: Final = web.AppKey("service", Service)
+TASKS: Final[web.AppKey[Sequence[Periodic]]] = web.AppKey("tasks")
 LIMITS: Final = web.AppKey("limits", Limits)
 FOLDERS: Final = web.AppKey("folders", web.Resource)
 

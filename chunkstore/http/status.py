@@ -6,8 +6,8 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from chunkstore.http.context import store_of
-from chunkstore.presentation import describe_scrub, describe_stats
+from chunkstore.http.context import TASKS, store_of
+from chunkstore.presentation import describe_scrub, describe_stats, describe_tasks
 
 
 async def live(request: web.Request) -> web.Response:
@@ -16,11 +16,18 @@ async def live(request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Answer whether the store answers and keeps its promises, a 5xx if not, and the last scrub."""
+    """Answer whether the store answers and keeps its promises, a 5xx if not.
+
+    Also what came of the last scrub and of the last time of each background task.
+    """
     store = store_of(request)
     faults = list(await store.find_faults())
-    scrub = describe_scrub(await store.find_scrub_report())
-    described = {"status": "failing" if faults else "ok", "faults": faults, "scrub": scrub}
+    described = {
+        "status": "failing" if faults else "ok",
+        "faults": faults,
+        "scrub": describe_scrub(await store.find_scrub_report()),
+        "tasks": describe_tasks(request.app[TASKS]),
+    }
     status = HTTPStatus.SERVICE_UNAVAILABLE if faults else HTTPStatus.OK
     return web.json_response(described, status=status, headers={"Cache-Control": "no-store"})
 

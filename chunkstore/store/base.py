@@ -28,6 +28,7 @@ from chunkstore.digest import Digest
 from chunkstore.errors import NameConflict, NotFound
 from chunkstore.manifest import ChunkList, Manifest
 from chunkstore.names import ROOT, FileName, FolderName, ancestors
+from chunkstore.periodic import Periodic
 from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
 from chunkstore.store.uploads import UploadStore
 
@@ -144,6 +145,11 @@ class Store(ABC):
     @abstractmethod
     def uploads(self) -> UploadStore:
         """The uploads that outlive their request."""
+
+    @property
+    def tasks(self) -> Sequence[Periodic]:
+        """What the store repeats in the background of itself, to be told of."""
+        return ()
 
     @abstractmethod
     def begin(self) -> Upload:

@@ -222,6 +222,30 @@ def test_a_server_collects_in_the_background(tmp_path: Path) -> None:
         assert get(server, "a") == b"y"
 
 
+def test_a_collection_that_fails_is_told_of_and_goes_on(tmp_path: Path) -> None:
+    def planted(statement: str) -> None:
+        with closing(sqlite3.connect(tmp_path / "chunkstore.db")) as db, db:
+            db.execute("PRAGMA wal_autocheckpoint = 0")
+            db.execute(statement)
+
+    def ended(server: ServerProcess) -> str:
+        with urlopen(f"{server.url}health/ready") as response:
+            return str(json.load(response)["tasks"]["collect"]["ended"])
+
+    with served(tmp_path, "--collect-every", "50ms", "--grace", "0s") as server:
+        planted("CREATE TRIGGER keep BEFORE DELETE ON chunk BEGIN SELECT raise(ABORT, 'no'); END")
+        put(server, "a", b"x")
+        put(server, "a", b"y")
+        server.wait_for_log("no")
+        assert ended(server).startswith("failed: ")
+        planted("DROP TRIGGER keep")
+        server.wait_for_log("Collected")
+        server.wait_for_log("The task collect succeeds again.")
+        assert ended(server) == "ok"
+    assert "Traceback" not in server.log.read_text()
+    assert server.log.read_text().count("The task collect failed") == 1
+
+
 def test_scrub(tmp_path: Path) -> None:
     with served(tmp_path, "--scrub-every", "0") as server:
         put(server, "a", b"x" * 300_000)

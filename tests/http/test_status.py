@@ -2,28 +2,90 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
+
 import pytest
 
+from chunkstore.errors import StoreError
+from chunkstore.periodic import Periodic
 from chunkstore.scrub import scrub_all
 from chunkstore.store.base import Store
 from tests.conftest import CHUNK_SIZE, RandomBytes
+from tests.http.conftest import Serve
 from tests.http.steps import Client, on_shared_server, problem, put, stats
 from tests.store.rows import Rows
 
 
 @on_shared_server
-@pytest.mark.parametrize(
-    ("path", "told"),
-    [
-        ("/health/live", {"status": "ok"}),
-        ("/health/ready", {"status": "ok", "faults": [], "scrub": None}),
-    ],
-)
-async def test_healthy(shared: Client, path: str, told: dict[str, object]) -> None:
-    response = await shared.get(path)
-    assert response.status == 200
-    assert await response.json() == told
-    assert response.headers["Cache-Control"] == "no-store"
+async def test_healthy(shared: Client) -> None:
+    for path in ("/health/live", "/health/ready"):
+        response = await shared.get(path)
+        assert response.status == 200
+        assert (await response.json())["status"] == "ok"
+        assert response.headers["Cache-Control"] == "no-store"
+
+
+async def test_readiness_tells_how_tasks_ended(store: Store, serve: Serve) -> None:
+    turns: asyncio.Queue[Exception | None] = asyncio.Queue()
+
+    async def work() -> None:
+        error = await turns.get()
+        turns.task_done()
+        if error is not None:
+            raise error
+
+    task = Periodic("work", partial(asyncio.sleep, 0), work)
+    client = await serve(tasks=[task])
+    names = {"work", *(one.name for one in store.tasks)}
+    task.start()
+    told = []
+    for error in (None, StoreError("It is away."), OSError("/a/path"), None):
+        tasks = (await (await client.get("/health/ready")).json())["tasks"]
+        assert set(tasks) == names
+        told.append(tasks["work"])
+        turns.put_nowait(error)
+        await turns.join()
+        await asyncio.sleep(0)
+    await task.stop()
+    assert [one["ended"] for one in told] == [
+        None,
+        "ok",
+        "failed: It is away.",
+        # No internals for whoever asks.
+        "failed: OSError; the log says more",
+    ]
+    assert told[0]["last"] is None
+    assert told[1]["last"] < told[2]["last"] < told[3]["last"]
+
+
+async def test_a_heartbeat_that_fails_goes_on(store: Store, serve: Serve, rows: Rows) -> None:
+    if rows.database != "postgresql":
+        pytest.skip("SQLite has one server.")
+    [heartbeat] = store.tasks
+    beats: asyncio.Queue[None] = asyncio.Queue()
+    waiting: asyncio.Queue[None] = asyncio.Queue()
+
+    async def wait() -> None:
+        waiting.put_nowait(None)
+        await beats.get()
+
+    await heartbeat.stop()
+    heartbeat._wait = wait
+    heartbeat.start()
+    await waiting.get()
+    client = await serve()
+
+    async def beat() -> str:
+        beats.put_nowait(None)
+        await waiting.get()
+        tasks = (await (await client.get("/health/ready")).json())["tasks"]
+        return str(tasks["heartbeat"]["ended"])
+
+    await rows.fetch("ALTER TABLE server RENAME TO lost")
+    assert (await beat()).startswith("failed: ")
+    await rows.fetch("ALTER TABLE lost RENAME TO server")
+    assert await beat() == "ok"
 
 
 async def test_store_that_does_not_answer_is_not_ready(client: Client, rows: Rows) -> None:
