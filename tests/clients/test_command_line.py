@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 from contextlib import closing
@@ -170,6 +171,54 @@ def test_a_download_that_is_not_taken_is_broken_off(tmp_path: Path) -> None:
             raw.connect(("127.0.0.1", server.port))
             raw.sendall(b"GET /files/a HTTP/1.1\r\nHost: localhost\r\n\r\n")
             server.wait_for_log("takes nothing any more")
+
+
+@pytest.mark.parametrize("access_log", ["--access-log", "--no-access-log"])
+def test_a_broken_off_request_is_one_line_in_the_log(tmp_path: Path, access_log: str) -> None:
+    tus = b"Tus-Resumable: 1.0.0\r\nUpload-Length: 9\r\nUpload-Metadata: filename YQ==\r\n"
+    form = b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 999\r\n\r\n"
+    part = b"--b\r\nContent-Disposition: form-data; name=f; filename=f\r\n\r\nx"
+    requests = {
+        "PUT /files/cut": b"Content-Length: 9\r\n\r\nx",
+        "PUT /files/chunked": b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+        "PUT /files/draft": b"Upload-Complete: ?1\r\nContent-Length: 9\r\n\r\nx",
+        "POST /files/form/": form + part,
+        "POST /uploads": tus + b"Content-Type: application/offset+octet-stream\r\n"
+        b"Content-Length: 9\r\n\r\nx",
+        "GET /files/large": b"\r\n",
+    }
+    with served(tmp_path, access_log) as server:
+        put(server, "large", bytes(1 << 24))
+        for line, rest in requests.items():
+            for linger in (0, 1):
+                with socket.create_connection(("127.0.0.1", server.port)) as raw:
+                    # Reset by the client, and closed in order.
+                    reset = struct.pack("ii", linger, 0)
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+                    raw.sendall(f"{line} HTTP/1.1\r\nHost: x\r\n".encode() + rest)
+                    if line.startswith("GET"):
+                        raw.recv(1000)
+            server.wait_for_log(f"went away from {line}: ", times=2)
+        assert server.stop() == 0
+    lines = [
+        line
+        for line in server.log.read_text().splitlines()
+        if '"PUT /files/large' not in line and "Stopping" not in line
+    ]
+    assert len(lines) == 2 * len(requests)
+    assert all(" INFO " in line and "went away from" in line for line in lines)
+
+
+def test_a_refusal_for_want_of_room_is_one_line_in_the_log(tmp_path: Path) -> None:
+    with served(tmp_path, "--no-access-log", "--min-free", "1000PiB") as server:
+        with pytest.raises(HTTPError) as refused:
+            put(server, "a", b"x")
+        refused.value.close()
+        assert refused.value.status == 507
+        assert server.stop() == 0
+    lines = [line for line in server.log.read_text().splitlines() if "Stopping" not in line]
+    assert len(lines) == 1
+    assert " WARNING PUT /files/a: StoreFull" in lines[0]
 
 
 def test_settings_come_from_the_environment_too(tmp_path: Path) -> None:
