@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from functools import partial
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 import blake3
 from filelock import FileLock
@@ -88,7 +89,7 @@ class SQLiteStore(Store):
         self._chunk_size = state.chunk_size
         self._manifest_ids = itertools.count(state.last_manifest + 1)
         self._holds = Holds()
-        self._condemned: set[int] = set()
+        self._running: WeakSet[SQLiteUpload] = WeakSet()
 
     @classmethod
     async def open(
@@ -242,13 +243,15 @@ class SQLiteStore(Store):
         )
 
     def begin(self) -> SQLiteUpload:
-        return SQLiteUpload(
+        upload = SQLiteUpload(
             self._readers,
             self._writer,
             self._keeping,
             next(self._manifest_ids),
             self._chunk_size,
         )
+        self._running.add(upload)
+        return upload
 
     async def commit(self, commits: Sequence[Commit]) -> list[Committed]:
         uploads = [own_upload(commit) for commit in commits]
@@ -406,7 +409,11 @@ class SQLiteStore(Store):
     async def _collect(self, grace_seconds: float) -> AsyncIterator[Collected]:
         await self._large_folders.recover()
         steps = collecting.collect(
-            self._readers, self._writer, self._holds, self._condemned, grace_seconds
+            self._readers,
+            self._writer,
+            self._holds,
+            lambda: [upload.manifest.id for upload in self._running if upload.begun],
+            grace_seconds,
         )
         async for collected in steps:
             yield collected

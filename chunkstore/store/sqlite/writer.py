@@ -58,6 +58,7 @@ _logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     change: Change
+    log_size: int
     result: asyncio.Future[Any]
 
 
@@ -129,9 +130,17 @@ class Writer:
         self._flusher = Flusher(room.log)
         self._idle_timer: asyncio.TimerHandle | None = None
 
-    async def run(self, job: Job[T], *, size: int = 0, durable: bool = True) -> T:
+    async def run(
+        self,
+        job: Job[T],
+        *,
+        size: int = 0,
+        log_size: int = _LOG_SIZE_OF_A_JOB,
+        durable: bool = True,
+    ) -> T:
         """Run `job`, which writes about `size` bytes; return its result once that is durable.
 
+        The log grows by `size` and about `log_size` bytes.
         What need not be durable at once is when a later job is which must. A caller that is
         cancelled before its job's turn withdraws it.
 
@@ -139,7 +148,7 @@ class Writer:
             StoreUnavailable: it would write content while the log is full.
         """
         result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(Change(job, size, durable), result))
+        self._queue.append(_Waiting(Change(job, size, durable), log_size, result))
         self._wake()
         return await result
 
@@ -198,7 +207,7 @@ class Writer:
             return _Done(refused)
         changes = [waiting.change for waiting in batch]
         size = sum(change.size for change in changes)
-        self._log.size += size + len(changes) * _LOG_SIZE_OF_A_JOB
+        self._log.size += size + sum(waiting.log_size for waiting in batch)
         outcomes = self._watched(transact(changes, self._room, db), db)
         synced = any(change.durable for change in changes)
         return _Done([*refused, *zip(batch, outcomes, strict=True)], unsynced=0 if synced else size)
