@@ -37,7 +37,7 @@ from chunkstore.store.open import (
     open_store,
     restoring_store,
 )
-from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
+from chunkstore.store.reports import Collected, Copied, Reclaimable, Scrubbed, ScrubReport, Stats
 from chunkstore.units import format_size
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ if TYPE_CHECKING:
 
 PATH: Final = click.Path(path_type=Path)
 _STEPS: Final = 1000
+_SERVER_COLLECTS: Final = (
+    "A server collects by itself, every --collect-every; stop it to collect now. --dry-run works"
+    " beside it."
+)
+_SERVER_TAKES_FILES: Final = "Upload to the server instead, by its page or PUT, or stop it first."
 
 
 @click.command(context_settings=SETTINGS)
@@ -225,7 +230,7 @@ async def _import(
         click.echo(refusal, err=True)
     if tree.refused and not skip:
         raise InvalidRequest("Nothing was imported; --skip leaves these out.")
-    async with _opened(db) as store:
+    async with _opened(db, in_use=_SERVER_TAKES_FILES) as store:
         with _progress("Importing", tree.size) as bar:
 
             def show(committed: Committed) -> None:
@@ -313,7 +318,7 @@ async def _init(db: str, *, distributed: bool) -> None:
 
 
 async def _collect(db: str, grace_seconds: float, *, dry_run: bool) -> Collected:
-    async with _opened(db, read_only=dry_run, create=False) as store:
+    async with _opened(db, read_only=dry_run, create=False, in_use=_SERVER_COLLECTS) as store:
         return await collect_all(store, grace_seconds, dry_run=dry_run)
 
 
@@ -333,8 +338,14 @@ def _progress(label: str, total: int) -> ProgressBar[int]:
 
 
 @asynccontextmanager
-async def _opened(db: str, *, read_only: bool = False, create: bool = True) -> AsyncIterator[Store]:
-    store = await open_store(db, read_only=read_only, create=create)
+async def _opened(
+    db: str, *, read_only: bool = False, create: bool = True, in_use: str = ""
+) -> AsyncIterator[Store]:
+    """Open the store; `in_use` says what to do where another process has it open for writing."""
+    try:
+        store = await open_store(db, read_only=read_only, create=create)
+    except StoreInUse as error:
+        raise StoreInUse(f"{error} {in_use}".rstrip()) from error
     try:
         yield store
     finally:
@@ -350,6 +361,7 @@ def _format_stats(found: Stats) -> str:
         "logical size": format_size(found.logical_size),
         "unique size": format_size(found.unique_size),
         "stored size": format_size(found.stored_size),
+        "reclaimable": _format_reclaimable(found.reclaimable),
         "ratio": _format_ratio(found.ratio),
         "deduplication": _format_ratio(found.deduplication),
         "compression": _format_ratio(found.compression),
@@ -359,6 +371,10 @@ def _format_stats(found: Stats) -> str:
         **found.versions,
     }
     return "\n".join(f"{label:14} {value}" for label, value in rows.items())
+
+
+def _format_reclaimable(found: Reclaimable | None) -> str:
+    return "-" if found is None else format_size(found.stored_size + found.free_size)
 
 
 def _format_scrub(report: ScrubReport) -> str:

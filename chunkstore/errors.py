@@ -108,11 +108,11 @@ class StoreError(ChunkstoreError):
 
 
 class StoreFull(StoreError):
-    """There is no room left; delete files, or give the store more space."""
+    """The disk that the store is on is full."""
 
 
 class TooMuchUnfinished(StoreFull):
-    """Unfinished uploads take all the room they may; try again when some of them have ended."""
+    """Unfinished uploads have all of --max-unfinished; try again when some ended or expired."""
 
 
 class StoreUnavailable(StoreError):

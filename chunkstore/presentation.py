@@ -53,6 +53,7 @@ def describe_stats(stats: Stats) -> Json:
         "logical_size": stats.logical_size,
         "unique_size": stats.unique_size,
         "stored_size": stats.stored_size,
+        "reclaimable_size": _reclaimable_size(stats),
         "ratio": _rounded(stats.ratio),
         "deduplication": _rounded(stats.deduplication),
         "compression": _rounded(stats.compression),
@@ -61,6 +62,11 @@ def describe_stats(stats: Stats) -> Json:
         "scrub": describe_scrub(stats.scrub),
         "versions": stats.versions,
     }
+
+
+def _reclaimable_size(stats: Stats) -> int | None:
+    found = stats.reclaimable
+    return None if found is None else found.stored_size + found.free_size
 
 
 def describe_scrub(report: ScrubReport | None) -> Json | None:

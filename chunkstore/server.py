@@ -31,6 +31,7 @@ from chunkstore.periodic import Periodic
 from chunkstore.scrub import scrubbing
 from chunkstore.store.base import Store
 from chunkstore.store.open import open_store
+from chunkstore.units import format_duration
 
 _logger = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ async def serve(
         app = create_app(
             store,
             tasks=tasks,
+            room_returns=_room_returns(config),
             memory=config.memory,
             max_file_size=config.max_file_size,
             upload_expiry_seconds=config.upload_expiry_seconds,
@@ -125,6 +127,16 @@ def _limits_of(config: ServeConfig) -> Limits:
         head_seconds=config.head_seconds,
         idle_seconds=config.idle_seconds,
         min_rate=config.min_rate,
+    )
+
+
+def _room_returns(config: ServeConfig) -> str:
+    if not config.collect_seconds:
+        return "What was deleted gives its room back to `chunkstore collect`."
+    return (
+        "What was deleted gives its room back to the next collection, every"
+        f" {format_duration(config.collect_seconds)}, which leaves what came within the last"
+        f" {format_duration(config.grace_seconds)}."
     )
 
 

@@ -53,3 +53,11 @@ def parse_duration_seconds(text: str) -> float:
     if match is None:
         raise ValueError(f"{text!r} is not a duration like 30s, 10m or 1h")
     return float(match["amount"]) * _SECONDS[match["unit"]]
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as `parse_duration_seconds` takes it, in the largest unit that fits."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:.0f}{unit}"
+    return f"{round(seconds * 1000)}ms" if seconds else "0s"

@@ -15,6 +15,7 @@ from chunkstore.http import files, folders, forms, lists, resumable, status, tus
 from chunkstore.http.context import (
     FOLDERS,
     LIMITS,
+    ROOM_RETURNS,
     SERVICE,
     TASKS,
     redirect_to_folder,
@@ -62,6 +63,7 @@ def create_app(
     limits: Limits = DEFAULT_LIMITS,
     hosts: HostPolicy | None = None,
     tasks: Sequence[Periodic] = (),
+    room_returns: str = "Delete files, or give the store more room.",
 ) -> web.Application:
     """Return the server of `store` as an application, to be run or mounted in another.
 
@@ -73,7 +75,8 @@ def create_app(
     may be for; None leaves that to the application that this one is mounted in. Run it with
     `auto_decompress=False`, as `chunkstore serve` does; of the `limits`, those on sending
     bodies hold wherever it runs, those on connections under `http.protocol.ProblemRunner`. `tasks`
-    are what the caller repeats in the background; readiness tells of them.
+    are what the caller repeats in the background, of which readiness tells; `room_returns` tells a
+    client that there is no room for its content when there may be.
     """
     app = web.Application(
         middlewares=[gate_middleware, problem_middleware, field_middleware, origin_middleware]
@@ -84,6 +87,7 @@ def create_app(
     app[SERVICE] = Service(store, MemoryBudget(memory), max_file_size=max_file_size)
     app[LIMITS] = limits
     app[forms.PARTS] = forms.PartCount(memory)
+    app[ROOM_RETURNS] = room_returns
     app[TASKS] = [*tasks, *store.tasks]
     _serve_uploads(
         app,

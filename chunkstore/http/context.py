@@ -25,6 +25,8 @@ from chunkstore.store.base import Store
 
 SERVICE: Final = web.AppKey("service", Service)
 TASKS: Final[web.AppKey[Sequence[Periodic]]] = web.AppKey("tasks")
+# When room that was given up comes back, as a sentence for people.
+ROOM_RETURNS: Final = web.AppKey("room_returns", str)
 LIMITS: Final = web.AppKey("limits", Limits)
 FOLDERS: Final = web.AppKey("folders", web.Resource)
 

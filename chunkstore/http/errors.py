@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from chunkstore import errors
-from chunkstore.http.context import raw_remainder
+from chunkstore.http.context import ROOM_RETURNS, raw_remainder
 from chunkstore.http.isolation import ISOLATION
 from chunkstore.http.negotiation import prefers_html
 from chunkstore.http.pages import render
@@ -228,13 +228,14 @@ def problem_response(
 
 def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError) -> web.Response:
     problem = next((PROBLEMS[kind] for kind in PROBLEMS if isinstance(error, kind)), _INTERNAL)
-    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, _TOLD):
-        _log(request, problem, error)
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if not isinstance(error, _TOLD):
+            _log(request, problem, error)
         _refuse_after_start(request)
     members = {}
     if isinstance(error, errors.OffsetMismatch):
         members = {"expected-offset": error.expected, "provided-offset": error.provided}
-    response = problem_response(request, problem, str(error), members)
+    response = problem_response(request, problem, _detail(request, error), members)
     if isinstance(error, errors.OffsetMismatch):
         response.headers["Upload-Offset"] = str(error.expected)
     if isinstance(error, errors.RangeNotSatisfiable):
@@ -247,6 +248,12 @@ def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError
         # RFC 9110 §12.5.3: in a 415, what codings would have been taken.
         response.headers["Accept-Encoding"] = "identity"
     return response
+
+
+def _detail(request: web.Request, error: errors.ChunkstoreError) -> str:
+    if isinstance(error, errors.StoreFull) and not isinstance(error, errors.TooMuchUnfinished):
+        return f"{error} {request.app[ROOM_RETURNS]}"
+    return str(error)
 
 
 def _log(request: web.Request, problem: Problem, error: errors.ChunkstoreError) -> None:

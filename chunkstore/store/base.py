@@ -151,6 +151,14 @@ class Store(ABC):
         """What the store repeats in the background of itself, to be told of."""
         return ()
 
+    async def require_room(self) -> None:
+        """Fail if new content would be refused now for want of room, as far as that is known.
+
+        Raises:
+            StoreFull: it would be; the message says why.
+        """
+        return
+
     @abstractmethod
     def begin(self) -> Upload:
         """Return a new upload. Nothing is stored before the first append or the commit."""

@@ -64,6 +64,7 @@ def test_import_and_export(tmp_path: Path) -> None:
         assert shown.stdout == "Exported 2 files, 2.0 KiB.\n"
         line = fails_with_one_line(run_command(tmp_path, "import", "tree"))
         assert "Another process" in line
+        assert "Upload to the server instead" in line
     assert (tmp_path / "out/y/b").read_bytes() == b"a" * 1000
     (tree / "b").write_bytes(b"changed")
     line = fails_with_one_line(run_command(tmp_path, "import", "--into", "x/y", "tree"))

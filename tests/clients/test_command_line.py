@@ -213,8 +213,16 @@ def test_a_refusal_for_want_of_room_is_one_line_in_the_log(tmp_path: Path) -> No
     with served(tmp_path, "--no-access-log", "--min-free", "1000PiB") as server:
         with pytest.raises(HTTPError) as refused:
             put(server, "a", b"x")
-        refused.value.close()
         assert refused.value.status == 507
+        detail = json.load(refused.value)["detail"]
+        assert "1000.0 PiB left that --min-free keeps free." in detail
+        assert (
+            "to the next collection, every 1h, which leaves what came within the last 1h" in detail
+        )
+        with urlopen(f"{server.url}health/ready") as response:
+            told = json.load(response)
+        assert (response.status, told["status"]) == (200, "full")
+        assert "--min-free" in told["detail"]
         assert server.stop() == 0
     lines = [line for line in server.log.read_text().splitlines() if "Stopping" not in line]
     assert len(lines) == 1
@@ -255,6 +263,7 @@ def test_collect(tmp_path: Path) -> None:
         assert shown == "Would remove 1 contents, 2 chunks, 293.0 KiB.\n"
         line = fails_with_one_line(run_command(tmp_path, "collect", "--grace", "0s"))
         assert "Another process" in line
+        assert "A server collects by itself" in line
     shown = run_command(tmp_path, "collect").stdout
     assert shown == "Removed 0 contents, 0 chunks, 0 bytes.\n"
     shown = run_command(tmp_path, "collect", "--grace", "0s").stdout

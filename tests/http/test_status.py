@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from chunkstore.collect import collect_all
 from chunkstore.errors import StoreError
 from chunkstore.periodic import Periodic
 from chunkstore.scrub import scrub_all
@@ -98,6 +99,8 @@ async def test_store_that_does_not_answer_is_not_ready(client: Client, rows: Row
 async def test_empty_store(client: Client, rows: Rows) -> None:
     held = await stats(client)
     assert held.pop("database_size") == await rows.size()
+    # PostgreSQL does not tell.
+    assert held.pop("reclaimable_size") == (0 if rows.database == "sqlite" else None)
     assert set(held.pop("versions")) >= {"chunkstore", "schema", rows.database, "blake3"}
     assert held == {
         "files": 0,
@@ -126,6 +129,29 @@ async def test_each_byte_counts_once(client: Client, random_bytes: RandomBytes) 
     assert (held["logical_size"], held["stored_size"]) == (5 * CHUNK_SIZE, 2 * CHUNK_SIZE)
     assert held["ratio"] == 2.5
     assert held["database_size"] > held["stored_size"]
+
+
+async def test_what_was_deleted_is_told_apart(
+    client: Client, store: Store, rows: Rows, random_bytes: RandomBytes
+) -> None:
+    kept = random_bytes(2 * CHUNK_SIZE)
+    await put(client, "kept", kept)
+    await put(client, "again", kept)
+    for name in ("deleted", "deleted too"):
+        await put(client, name.replace(" ", "%20"), random_bytes(8 * CHUNK_SIZE))
+        await client.delete(f"/files/{name}")
+    held = await stats(client)
+    assert held["stored_size"] == 18 * CHUNK_SIZE
+    if rows.database == "sqlite":
+        assert held["reclaimable_size"] >= 16 * CHUNK_SIZE
+        assert (held["ratio"], held["deduplication"], held["compression"]) == (2, 2, 1)
+    else:
+        # Where nobody knows how much of it is for files, nothing is claimed.
+        assert held["reclaimable_size"] is held["ratio"] is held["deduplication"] is None
+    await collect_all(store, 0)
+    held = await stats(client)
+    assert held["ratio"] == 2
+    assert held["reclaimable_size"] in (0, None)
 
 
 async def test_figures_are_not_cached(client: Client) -> None:

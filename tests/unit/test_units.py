@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chunkstore.units import format_size, parse_duration_seconds, parse_size
+from chunkstore.units import format_duration, format_size, parse_duration_seconds, parse_size
 
 FACTORS = {
     "": 1,
@@ -154,3 +154,17 @@ def test_parse_duration_seconds(text: str, seconds: float) -> None:
 def test_parse_duration_refuses_anything_else(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration_seconds(text)
+
+
+@given(milliseconds=st.integers(min_value=0, max_value=10**10))
+def test_format_duration_can_be_parsed(milliseconds: int) -> None:
+    seconds = milliseconds / 1000
+    assert parse_duration_seconds(format_duration(seconds)) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.05, "50ms"), (1.5, "1500ms"), (90, "90s"), (3600, "1h"), (2_592_000, "30d")],
+)
+def test_format_duration(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

@@ -293,6 +293,8 @@ class PostgresStore(Store):
             logical_size=counted.logical_size,
             unique_size=counted.size,
             stored_size=counted.stored_size,
+            # Its tables would have to be joined as a whole for that.
+            reclaimable=None,
             database_size=counted.database_size,
             chunk_size=self._chunk_size,
             scrub=await self.find_scrub_report(),

@@ -28,7 +28,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from chunkstore.store.holds import Holds
-from chunkstore.store.reports import Collected
+from chunkstore.store.reports import Collected, Reclaimable
 from chunkstore.store.sqlite import contents, uploads
 from chunkstore.store.sqlite.connection import Runner
 from chunkstore.store.sqlite.rows import QUERIES
@@ -91,6 +91,26 @@ async def find_unused(readers: Runner, grace_seconds: float) -> AsyncIterator[Co
         yield Collected(manifests=len(manifests))
     async for chunks in _chunks_by(readers, "collectable_chunks", before):
         yield Collected(chunks=len(chunks), size=sum(size for _, size in chunks))
+
+
+async def find_reclaimable(readers: Runner) -> Reclaimable:
+    """Return what collections will give back, once it is old enough."""
+    size = stored_size = 0
+    last = await readers.run(partial(_scalar, query="last_chunk"))
+    # No long transaction: it would keep the log from being emptied.
+    for after in range(0, last, _SPAN):
+        span = {"after": after, "last": after + _SPAN}
+        [(more, more_stored)] = await readers.run(
+            partial(_rows, query="unneeded_chunks", parameters=span)
+        )
+        size += more
+        stored_size += more_stored
+    return Reclaimable(size, stored_size, await readers.run(_free_size))
+
+
+def _free_size(db: sqlite3.Connection) -> int:
+    pages = db.execute("PRAGMA freelist_count").fetchone()[0]
+    return int(pages * db.execute("PRAGMA page_size").fetchone()[0])
 
 
 async def _in_steps(

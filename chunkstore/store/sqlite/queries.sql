@@ -256,6 +256,16 @@ SELECT id, stored_size FROM chunk
 WHERE id > :after AND id <= :last AND created <= :before
   AND NOT EXISTS (SELECT 1 FROM manifest_chunk WHERE manifest_chunk.chunk = chunk.id);
 
+-- name: unneeded_chunks
+-- The sizes of chunks that neither a file nor an upload needs, of ids as in unused_chunks.
+SELECT coalesce(sum(size), 0), coalesce(sum(stored_size), 0) FROM chunk
+WHERE id > :after AND id <= :last
+  AND NOT EXISTS (
+    SELECT 1 FROM manifest_chunk JOIN manifest ON manifest.id = manifest_chunk.manifest
+    WHERE manifest_chunk.chunk = chunk.id
+      AND (manifest.digest IS NULL
+           OR EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id)));
+
 -- name: collectable_chunks
 -- As unused_chunks, with those that only unused contents refer to.
 SELECT id, stored_size FROM chunk

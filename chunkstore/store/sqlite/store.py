@@ -19,7 +19,7 @@ import chunkstore
 from chunkstore.chunking import check_chunk_size
 from chunkstore.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.conditional import UNCONDITIONAL, Conditions
-from chunkstore.errors import DatabaseDamaged, StoreError, StoreUnusable
+from chunkstore.errors import DatabaseDamaged, StoreError, StoreFull, StoreUnusable
 from chunkstore.manifest import ChunkList
 from chunkstore.names import ROOT, FileName, FolderName
 from chunkstore.store.base import Commit, Committed, File, Listing, Store
@@ -241,6 +241,12 @@ class SQLiteStore(Store):
             self._manifest_ids,
             self._chunk_size,
         )
+
+    async def require_room(self) -> None:
+        if self._room is not None:
+            reason = await asyncio.to_thread(self._room.why_full, self._chunk_size)
+            if reason is not None:
+                raise StoreFull(reason)
 
     def begin(self) -> SQLiteUpload:
         upload = SQLiteUpload(
@@ -466,6 +472,7 @@ class SQLiteStore(Store):
             logical_size=files.logical_size,
             unique_size=chunks.size,
             stored_size=chunks.stored_size,
+            reclaimable=await collecting.find_reclaimable(self._readers),
             database_size=await asyncio.to_thread(database_size, self._path),
             chunk_size=self._chunk_size,
             scrub=await self.find_scrub_report(),
