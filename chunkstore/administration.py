@@ -38,7 +38,7 @@ from chunkstore.store.open import (
     restoring_store,
 )
 from chunkstore.store.reports import Collected, Copied, Reclaimable, Scrubbed, ScrubReport, Stats
-from chunkstore.units import format_size
+from chunkstore.units import format_count, format_size
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -124,9 +124,10 @@ def backup(db: str, destination: str) -> None:
     `serve --db` opens. The exit status is 1 if something is damaged.
     """
     copied, damaged = run(_backup(db, destination), db)
-    click.echo(f"Copied {copied.chunks:,} new chunks, {format_size(copied.size)}.")
+    click.echo(f"Copied {format_count(copied.chunks, 'new chunk')}, {format_size(copied.size)}.")
     if damaged:
-        sys.exit(f"chunkstore: {damaged:,} chunks are damaged.")
+        verb = "is" if damaged == 1 else "are"
+        sys.exit(f"chunkstore: {format_count(damaged, 'chunk')} {verb} damaged.")
 
 
 async def _backup(db: str, destination: str) -> tuple[Copied, int]:
@@ -183,7 +184,7 @@ def export_command(db: str, source: FolderName, folder: Path, *, overwrite: bool
     What is there with the same content already stays as it is.
     """
     count, size = run(_export(db, source, folder, overwrite=overwrite), db)
-    click.echo(f"Exported {count:,} files, {format_size(size)}.")
+    click.echo(f"Exported {format_count(count, 'file')}, {format_size(size)}.")
 
 
 async def _export(db: str, source: FolderName, folder: Path, *, overwrite: bool) -> tuple[int, int]:
@@ -217,7 +218,8 @@ def import_command(
     """
     count, size, new = run(_import(db, target, folder, overwrite=overwrite, skip=skip), db)
     click.echo(
-        f"Imported {count:,} files, {format_size(size)}, of which {format_size(new)} were new."
+        f"Imported {format_count(count, 'file')}, {format_size(size)},"
+        f" of which {format_size(new)} were new."
     )
 
 
@@ -257,7 +259,8 @@ def copy_command(source: str, destination: str) -> None:
     """
     files, size, new_chunks, new_size, failed = run(_copy(source, destination), destination)
     click.echo(
-        f"Copied {files:,} files, {format_size(size)}: {new_chunks:,} new chunks,"
+        f"Copied {format_count(files, 'file')}, {format_size(size)}:"
+        f" {format_count(new_chunks, 'new chunk')},"
         f" {format_size(new_size)}."
     )
     if failed:

@@ -9,7 +9,7 @@ from functools import partial
 from chunkstore.periodic import Periodic
 from chunkstore.store.base import Store
 from chunkstore.store.reports import Collected
-from chunkstore.units import format_size
+from chunkstore.units import format_count, format_size
 
 _logger = logging.getLogger(__name__)
 
@@ -35,7 +35,6 @@ def collecting(store: Store, every_seconds: float, grace_seconds: float) -> Peri
 
 def format_collected(collected: Collected) -> str:
     """Return what a collection came to as a person reads it."""
-    return (
-        f"{collected.manifests:,} contents, {collected.chunks:,} chunks,"
-        f" {format_size(collected.size)}"
-    )
+    contents = format_count(collected.manifests, "content")
+    chunks = format_count(collected.chunks, "chunk")
+    return f"{contents}, {chunks}, {format_size(collected.size)}"

@@ -12,7 +12,7 @@ from typing import Final
 from chunkstore.periodic import Periodic
 from chunkstore.store.base import Store
 from chunkstore.store.reports import Damage, Scrubbed, ScrubReport
-from chunkstore.units import format_size
+from chunkstore.units import format_count, format_size
 
 # One that failed is not to wait for a month.
 _RETRY_SECONDS: Final = 3600.0
@@ -73,4 +73,4 @@ def format_damage(damage: Damage) -> str:
 def format_report(report: ScrubReport) -> str:
     """Return what a scrub came to as a person reads it."""
     found = f"{report.damaged:,} damaged" if report.damaged else "all whole"
-    return f"{report.chunks:,} chunks, {format_size(report.size)}, {found}"
+    return f"{format_count(report.chunks, 'chunk')}, {format_size(report.size)}, {found}"

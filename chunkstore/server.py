@@ -68,6 +68,8 @@ async def serve(
     keep_memory()
     _allow_open_files(config.max_connections + _OTHER_FILES)
     stop = asyncio.Event()
+    if listening is None:
+        await _require_address(config)
     store = await open_store(
         config.db,
         read_location=config.read_db,
@@ -108,6 +110,23 @@ def _spare_what_stays() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+async def _require_address(config: ServeConfig) -> None:
+    """Fail before there is a store if there will be no address.
+
+    Raises:
+        CannotListen: the address is not to be had.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        server = await loop.create_server(
+            asyncio.Protocol, config.host, config.port, start_serving=False
+        )
+    except OSError as error:
+        raise CannotListen(_why_not(error, config)) from error
+    server.close()
+    await server.wait_closed()
 
 
 def _allow_open_files(count: int) -> None:

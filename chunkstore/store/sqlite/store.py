@@ -136,13 +136,17 @@ class SQLiteStore(Store):
     async def _open_locked(
         cls, path: Path, room: Room, keeping: Keeping, chunk_size: int | None, log_bound: int
     ) -> SQLiteStore:
+        # Before the lock, which would stay beside what is no store.
+        await asyncio.to_thread(schema.recognise, path)
         lock = await asyncio.to_thread(acquire_lock, path)
+        absent = await asyncio.to_thread(_absent_files, path)
         owner = LogOwner(path)
         try:
             await asyncio.to_thread(owner.check)
             return await cls._open_to_write(path, lock, owner, room, keeping, chunk_size, log_bound)
         except BaseException:
             await asyncio.to_thread(owner.forget)
+            await asyncio.to_thread(_remove_created, path, absent)
             await asyncio.to_thread(lock.release)
             raise
 
@@ -502,3 +506,19 @@ class SQLiteStore(Store):
             last_first.push_async_callback(self._lookups.close)
             if self._large is not None:
                 last_first.push_async_callback(self._large.close)
+
+
+def _absent_files(path: Path) -> list[Path]:
+    """Return those files of the database that do not exist, the database itself first."""
+    files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-reserve")]
+    return [file for file in files if not file.exists()]
+
+
+def _remove_created(path: Path, absent: Sequence[Path]) -> None:
+    """Remove what a start that failed has created, if that is all there is of the database.
+
+    The lock must be held.
+    """
+    if path in absent:
+        for file in absent:
+            file.unlink(missing_ok=True)
