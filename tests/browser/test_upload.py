@@ -151,6 +151,40 @@ def test_discard_what_was_interrupted(visit: Visit) -> None:
     expect(page.locator("#uploads")).to_be_hidden()
 
 
+_BLOCK_STORAGE = """
+    Object.defineProperty(window, "localStorage", {
+        get() { throw new DOMException("Access is denied for this document.", "SecurityError"); },
+    });
+"""
+
+
+@pytest.mark.parametrize("storage", ["blocked", "corrupt"])
+def test_uploads_need_no_storage(visit: Visit, storage: str) -> None:
+    page = visit.made().open()
+    if storage == "blocked":
+        page.add_init_script(_BLOCK_STORAGE)
+    else:
+        for value in ("{", "null", '"text"', '{"target": 1}', '{"target": "a", "url": "b"}'):
+            key = f"chunkstore /uploads {value}"
+            page.evaluate("([key, value]) => localStorage.setItem(key, value)", [key, value])
+    page.reload()
+    expect(page.locator("#uploads")).to_be_hidden()
+    visit.slow(SLOW)
+    visit.pick(visit.file("big", BIG), visit.file("small", b"small"))
+    row = visit.upload("big")
+    expect(row).to_contain_text("left")
+    row.get_by_role("button", name="Pause").click()
+    expect(row).to_contain_text("Paused at")
+    visit.slow(FAST)
+    sent: list[int] = []
+    page.on("request", lambda request: sent.append(offset_of(request.headers)))
+    row.get_by_role("button", name="Resume").click()
+    visit.uploaded(2)
+    assert visit.read("big") == BIG
+    # It went on where it was.
+    assert any(offset > 0 for offset in sent)
+
+
 def test_server_restarts(chromium: Browser, tmp_path: Path) -> None:
     (tmp_path / "served").mkdir()
     with served(tmp_path / "served", "--min-free", "0") as first:
