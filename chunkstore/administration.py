@@ -37,14 +37,19 @@ from chunkstore.store.open import (
     open_store,
     restoring_store,
 )
-from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
-from chunkstore.units import format_size
+from chunkstore.store.reports import Collected, Copied, Reclaimable, Scrubbed, ScrubReport, Stats
+from chunkstore.units import format_count, format_size
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
 PATH: Final = click.Path(path_type=Path)
 _STEPS: Final = 1000
+_SERVER_COLLECTS: Final = (
+    "A server collects by itself, every --collect-every; stop it to collect now. --dry-run works"
+    " beside it."
+)
+_SERVER_TAKES_FILES: Final = "Upload to the server instead, by its page or PUT, or stop it first."
 
 
 @click.command(context_settings=SETTINGS)
@@ -119,9 +124,10 @@ def backup(db: str, destination: str) -> None:
     `serve --db` opens. The exit status is 1 if something is damaged.
     """
     copied, damaged = run(_backup(db, destination), db)
-    click.echo(f"Copied {copied.chunks:,} new chunks, {format_size(copied.size)}.")
+    click.echo(f"Copied {format_count(copied.chunks, 'new chunk')}, {format_size(copied.size)}.")
     if damaged:
-        sys.exit(f"chunkstore: {damaged:,} chunks are damaged.")
+        verb = "is" if damaged == 1 else "are"
+        sys.exit(f"chunkstore: {format_count(damaged, 'chunk')} {verb} damaged.")
 
 
 async def _backup(db: str, destination: str) -> tuple[Copied, int]:
@@ -178,7 +184,7 @@ def export_command(db: str, source: FolderName, folder: Path, *, overwrite: bool
     What is there with the same content already stays as it is.
     """
     count, size = run(_export(db, source, folder, overwrite=overwrite), db)
-    click.echo(f"Exported {count:,} files, {format_size(size)}.")
+    click.echo(f"Exported {format_count(count, 'file')}, {format_size(size)}.")
 
 
 async def _export(db: str, source: FolderName, folder: Path, *, overwrite: bool) -> tuple[int, int]:
@@ -212,7 +218,8 @@ def import_command(
     """
     count, size, new = run(_import(db, target, folder, overwrite=overwrite, skip=skip), db)
     click.echo(
-        f"Imported {count:,} files, {format_size(size)}, of which {format_size(new)} were new."
+        f"Imported {format_count(count, 'file')}, {format_size(size)},"
+        f" of which {format_size(new)} were new."
     )
 
 
@@ -225,7 +232,7 @@ async def _import(
         click.echo(refusal, err=True)
     if tree.refused and not skip:
         raise InvalidRequest("Nothing was imported; --skip leaves these out.")
-    async with _opened(db) as store:
+    async with _opened(db, in_use=_SERVER_TAKES_FILES) as store:
         with _progress("Importing", tree.size) as bar:
 
             def show(committed: Committed) -> None:
@@ -252,7 +259,8 @@ def copy_command(source: str, destination: str) -> None:
     """
     files, size, new_chunks, new_size, failed = run(_copy(source, destination), destination)
     click.echo(
-        f"Copied {files:,} files, {format_size(size)}: {new_chunks:,} new chunks,"
+        f"Copied {format_count(files, 'file')}, {format_size(size)}:"
+        f" {format_count(new_chunks, 'new chunk')},"
         f" {format_size(new_size)}."
     )
     if failed:
@@ -313,7 +321,7 @@ async def _init(db: str, *, distributed: bool) -> None:
 
 
 async def _collect(db: str, grace_seconds: float, *, dry_run: bool) -> Collected:
-    async with _opened(db, read_only=dry_run, create=False) as store:
+    async with _opened(db, read_only=dry_run, create=False, in_use=_SERVER_COLLECTS) as store:
         return await collect_all(store, grace_seconds, dry_run=dry_run)
 
 
@@ -333,8 +341,14 @@ def _progress(label: str, total: int) -> ProgressBar[int]:
 
 
 @asynccontextmanager
-async def _opened(db: str, *, read_only: bool = False, create: bool = True) -> AsyncIterator[Store]:
-    store = await open_store(db, read_only=read_only, create=create)
+async def _opened(
+    db: str, *, read_only: bool = False, create: bool = True, in_use: str = ""
+) -> AsyncIterator[Store]:
+    """Open the store; `in_use` says what to do where another process has it open for writing."""
+    try:
+        store = await open_store(db, read_only=read_only, create=create)
+    except StoreInUse as error:
+        raise StoreInUse(f"{error} {in_use}".rstrip()) from error
     try:
         yield store
     finally:
@@ -350,6 +364,7 @@ def _format_stats(found: Stats) -> str:
         "logical size": format_size(found.logical_size),
         "unique size": format_size(found.unique_size),
         "stored size": format_size(found.stored_size),
+        "reclaimable": _format_reclaimable(found.reclaimable),
         "ratio": _format_ratio(found.ratio),
         "deduplication": _format_ratio(found.deduplication),
         "compression": _format_ratio(found.compression),
@@ -359,6 +374,10 @@ def _format_stats(found: Stats) -> str:
         **found.versions,
     }
     return "\n".join(f"{label:14} {value}" for label, value in rows.items())
+
+
+def _format_reclaimable(found: Reclaimable | None) -> str:
+    return "-" if found is None else format_size(found.stored_size + found.free_size)
 
 
 def _format_scrub(report: ScrubReport) -> str:

@@ -9,6 +9,7 @@ import click
 
 import chunkstore
 from chunkstore import administration
+from chunkstore.chunking import MAX_CHUNK_SIZE
 from chunkstore.compression import DEFAULT_COMPRESSION
 from chunkstore.config import DEFAULT_MIN_FREE, ServeConfig
 from chunkstore.hosts import HostPolicy
@@ -20,9 +21,11 @@ from chunkstore.options import (
     COMPRESSION,
     DURATION,
     HOST,
+    MEMORY,
     RATE,
     SETTINGS,
     SIZE,
+    Program,
     db_option,
     grace_option,
 )
@@ -34,7 +37,7 @@ from chunkstore.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED
 _logger = logging.getLogger(__name__)
 
 
-@click.group(context_settings=SETTINGS)
+@click.group(cls=Program, context_settings=SETTINGS)
 @click.version_option(chunkstore.__version__, prog_name="chunkstore")
 def cli() -> None:
     """A file server that keeps files as deduplicated chunks in a database.
@@ -95,7 +98,7 @@ def cli() -> None:
 @click.option("--max-file-size", type=SIZE, help="Refuse larger files.  [default: no bound]")
 @click.option(
     "--memory",
-    type=SIZE,
+    type=MEMORY,
     default=DEFAULT_MEMORY,
     show_default=format_size(DEFAULT_MEMORY),
     help="For the bytes of contents that all requests together hold.",
@@ -216,6 +219,9 @@ def serve(**options: Any) -> None:  # noqa: ANN401 - click gives them by name
             _logger.info("Answering for %s; --allow-host adds others.", hosts.describe())
         click.echo(f"Serving {describe_location(config.db)} at {url}")
 
+    if config.memory < config.workers * MAX_CHUNK_SIZE:
+        least = format_size(config.workers * MAX_CHUNK_SIZE)
+        raise click.UsageError(f"--memory must be at least {least} for so many --workers.")
     if config.workers == 1:
         run(run_server(config, announce), config.db)
     elif is_shared(config.db):

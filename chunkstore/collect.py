@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
-from chunkstore.errors import StoreAway, StoreError
+from chunkstore.periodic import Periodic
 from chunkstore.store.base import Store
 from chunkstore.store.reports import Collected
-from chunkstore.units import format_size
+from chunkstore.units import format_count, format_size
 
 _logger = logging.getLogger(__name__)
 
@@ -21,24 +22,19 @@ async def collect_all(store: Store, grace_seconds: float, *, dry_run: bool = Fal
     return total
 
 
-async def collect_every(store: Store, every_seconds: float, grace_seconds: float) -> None:
-    """Wait and collect, again and again; a collection that fails is tried at its next time."""
-    while True:
-        await asyncio.sleep(every_seconds)
-        try:
-            removed = await collect_all(store, grace_seconds)
-        except StoreAway:
-            pass  # The store has told the log.
-        except StoreError:
-            _logger.exception("The collection failed; it will be tried again.")
-        else:
-            if removed != Collected():
-                _logger.info("Collected %s.", format_collected(removed))
+def collecting(store: Store, every_seconds: float, grace_seconds: float) -> Periodic:
+    """Return what collects every so many seconds, the first time when these have passed."""
+
+    async def collect() -> None:
+        removed = await collect_all(store, grace_seconds)
+        if removed != Collected():
+            _logger.info("Collected %s.", format_collected(removed))
+
+    return Periodic("collect", partial(asyncio.sleep, every_seconds), collect)
 
 
 def format_collected(collected: Collected) -> str:
     """Return what a collection came to as a person reads it."""
-    return (
-        f"{collected.manifests:,} contents, {collected.chunks:,} chunks,"
-        f" {format_size(collected.size)}"
-    )
+    contents = format_count(collected.manifests, "content")
+    chunks = format_count(collected.chunks, "chunk")
+    return f"{contents}, {chunks}, {format_size(collected.size)}"

@@ -14,6 +14,16 @@ class ChunkstoreError(Exception):
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
 
 
+def describe_causes(error: BaseException) -> str:
+    """Return an error and what caused it on one line, for the log."""
+    texts = []
+    cause: BaseException | None = error
+    while cause is not None:
+        texts.append(" ".join(f"{type(cause).__name__}: {cause}".split()))
+        cause = cause.__cause__
+    return ", from ".join(texts)
+
+
 class InvalidRequest(ChunkstoreError):
     """The request cannot be understood."""
 
@@ -102,11 +112,11 @@ class StoreError(ChunkstoreError):
 
 
 class StoreFull(StoreError):
-    """There is no room left; delete files, or give the store more space."""
+    """The disk that the store is on is full."""
 
 
 class TooMuchUnfinished(StoreFull):
-    """Unfinished uploads take all the room they may; try again when some of them have ended."""
+    """Unfinished uploads have all of --max-unfinished; try again when some ended or expired."""
 
 
 class StoreUnavailable(StoreError):

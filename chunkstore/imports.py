@@ -73,8 +73,10 @@ def _add_file(tree: Tree, path: Path, name: FileName) -> None:
         InvalidName: it is none, or another has its name.
     """
     found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        raise InvalidName("It is a symbolic link, which a store cannot hold.")
     if not stat.S_ISREG(found.st_mode):
-        raise InvalidName("It is not a file.")
+        raise InvalidName("It is a device, a pipe or a socket, no file.")
     if name in tree.files:
         raise InvalidName(f"In a store it would have the name of {str(tree.files[name])!r}.")
     tree.files[name] = path

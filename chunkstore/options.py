@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import click
+from click.core import ParameterSource
 
-from chunkstore.chunking import check_chunk_size
+from chunkstore.chunking import MAX_CHUNK_SIZE, check_chunk_size
 from chunkstore.compression import Compression
 from chunkstore.hosts import parse_host
 from chunkstore.names import parse_folder_name
-from chunkstore.units import parse_duration_seconds, parse_size
+from chunkstore.units import format_size, parse_duration_seconds, parse_size
+
+_ENVIRONMENT: Final = "CHUNKSTORE"
+
+
+class Program(click.Group):
+    """Commands whose options can also be set in the environment, each by its name there.
+
+    That is the option's own name, as CHUNKSTORE_MAX_FILE_SIZE for --max-file-size. An error in a
+    value from there names the variable.
+    """
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        for param in cmd.params:
+            if isinstance(param, click.Option) and param.envvar is None:
+                longest = max(param.opts, key=len)
+                param.envvar = f"{_ENVIRONMENT}_{longest.strip('-').replace('-', '_').upper()}"
+        super().add_command(cmd, name)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - what a command returns
+        try:
+            return super().invoke(ctx)
+        except click.BadParameter as error:
+            if error.ctx is not None and error.param is not None and error.param.name is not None:
+                source = error.ctx.get_parameter_source(error.param.name)
+                if source is ParameterSource.ENVIRONMENT:
+                    error.param_hint = str(error.param.envvar)
+            raise
 
 
 class Parsed(click.ParamType[Any]):
@@ -42,6 +70,13 @@ def _positive(number: int) -> int:
     return number
 
 
+def _parse_memory(text: str) -> int:
+    size = parse_size(text)
+    if size < MAX_CHUNK_SIZE:
+        raise ValueError(f"it must be at least {format_size(MAX_CHUNK_SIZE)}, for one chunk")
+    return size
+
+
 def _parse_base_path(text: str) -> str:
     segments = text.strip("/").split("/") if text.strip("/") else []
     if any(segment in ("", ".", "..") or quote(segment) != segment for segment in segments):
@@ -50,6 +85,7 @@ def _parse_base_path(text: str) -> str:
 
 
 SIZE = Parsed("size", parse_size)
+MEMORY = Parsed("size", _parse_memory)
 BASE_PATH = Parsed("path", _parse_base_path)
 CHUNK_SIZE = Parsed("size", lambda text: check_chunk_size(parse_size(text)))
 RATE = Parsed("size", lambda text: _positive(parse_size(text)))
@@ -75,5 +111,4 @@ grace_option = click.option(
     help="Keep what is unused but younger.",
 )
 
-# Each option is also an environment variable, --db being CHUNKSTORE_DB for every command.
-SETTINGS = {"auto_envvar_prefix": "CHUNKSTORE", "help_option_names": ["-h", "--help"]}
+SETTINGS = {"help_option_names": ["-h", "--help"]}

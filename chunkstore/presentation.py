@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from chunkstore.periodic import Ended, Periodic
 from chunkstore.store.base import Committed, File, Listing
 from chunkstore.store.reports import ScrubReport, Stats
 
@@ -51,6 +53,7 @@ def describe_stats(stats: Stats) -> Json:
         "logical_size": stats.logical_size,
         "unique_size": stats.unique_size,
         "stored_size": stats.stored_size,
+        "reclaimable_size": _reclaimable_size(stats),
         "ratio": _rounded(stats.ratio),
         "deduplication": _rounded(stats.deduplication),
         "compression": _rounded(stats.compression),
@@ -59,6 +62,11 @@ def describe_stats(stats: Stats) -> Json:
         "scrub": describe_scrub(stats.scrub),
         "versions": stats.versions,
     }
+
+
+def _reclaimable_size(stats: Stats) -> int | None:
+    found = stats.reclaimable
+    return None if found is None else found.stored_size + found.free_size
 
 
 def describe_scrub(report: ScrubReport | None) -> Json | None:
@@ -72,6 +80,18 @@ def describe_scrub(report: ScrubReport | None) -> Json | None:
         "size": report.size,
         "damaged": report.damaged,
     }
+
+
+def describe_tasks(tasks: Sequence[Periodic]) -> Json:
+    """Return when each background task ran last and how that ended, by the tasks' names."""
+    return {task.name: _describe_ended(task.last) for task in tasks}
+
+
+def _describe_ended(last: Ended | None) -> Json:
+    if last is None:
+        return {"last": None, "ended": None}
+    ended = "ok" if last.error is None else f"failed: {last.error}"
+    return {"last": _format_time(last.time), "ended": ended}
 
 
 def _format_time(time: datetime) -> str:

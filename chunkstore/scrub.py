@@ -6,11 +6,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final
 
-from chunkstore.errors import StoreAway, StoreError
+from chunkstore.periodic import Periodic
 from chunkstore.store.base import Store
 from chunkstore.store.reports import Damage, Scrubbed, ScrubReport
-from chunkstore.units import format_size
+from chunkstore.units import format_count, format_size
+
+# One that failed is not to wait for a month.
+_RETRY_SECONDS: Final = 3600.0
 
 _logger = logging.getLogger(__name__)
 
@@ -34,21 +39,17 @@ async def scrub_all(
     return ScrubReport(started, datetime.now(UTC), chunks, size, damaged)
 
 
-async def scrub_every(store: Store, every_seconds: float, rate: int) -> None:
-    """Scrub whenever the last time is so long ago; one that fails is tried at its next time."""
-    while True:
-        try:
-            await _wait_until_due(store, every_seconds)
-            report = await scrub_all(store, _log_damage, rate=rate)
-            await store.put_scrub_report(report)
-        except StoreAway:
-            # The store has told the log.
-            await asyncio.sleep(every_seconds)
-        except StoreError:
-            _logger.exception("The scrub failed; it will be tried again.")
-            await asyncio.sleep(every_seconds)
-        else:
+def scrubbing(store: Store, every_seconds: float, rate: int) -> Periodic:
+    """Return what scrubs whenever the last time is so many seconds ago."""
+
+    async def scrub() -> None:
+        report = await scrub_all(store, _log_damage, rate=rate)
+        await store.put_scrub_report(report)
+        if report.chunks or report.damaged:
             _logger.info("Scrubbed: %s.", format_report(report))
+
+    wait = partial(_wait_until_due, store, every_seconds)
+    return Periodic("scrub", wait, scrub, retry_seconds=min(every_seconds, _RETRY_SECONDS))
 
 
 async def _wait_until_due(store: Store, every_seconds: float) -> None:
@@ -72,4 +73,4 @@ def format_damage(damage: Damage) -> str:
 def format_report(report: ScrubReport) -> str:
     """Return what a scrub came to as a person reads it."""
     found = f"{report.damaged:,} damaged" if report.damaged else "all whole"
-    return f"{report.chunks:,} chunks, {format_size(report.size)}, {found}"
+    return f"{format_count(report.chunks, 'chunk')}, {format_size(report.size)}, {found}"

@@ -9,7 +9,7 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.log import access_logger
 
 from chunkstore.allocator import keep_memory
-from chunkstore.collect import collect_every
+from chunkstore.collect import collecting
 from chunkstore.config import ServeConfig
 from chunkstore.errors import ChunkstoreError
 from chunkstore.hosts import HostPolicy
@@ -27,9 +27,11 @@ from chunkstore.http.app import mount
 from chunkstore.http.draining import Drain
 from chunkstore.http.protocol import ProblemRunner
 from chunkstore.limits import Limits
-from chunkstore.scrub import scrub_every
+from chunkstore.periodic import Periodic
+from chunkstore.scrub import scrubbing
 from chunkstore.store.base import Store
 from chunkstore.store.open import open_store
+from chunkstore.units import format_duration
 
 _logger = logging.getLogger(__name__)
 
@@ -66,6 +68,8 @@ async def serve(
     keep_memory()
     _allow_open_files(config.max_connections + _OTHER_FILES)
     stop = asyncio.Event()
+    if listening is None:
+        await _require_address(config)
     store = await open_store(
         config.db,
         read_location=config.read_db,
@@ -74,8 +78,11 @@ async def serve(
         min_free=config.min_free,
     )
     try:
+        tasks = _upkeep(store, config) if upkeep else []
         app = create_app(
             store,
+            tasks=tasks,
+            room_returns=_room_returns(config),
             memory=config.memory,
             max_file_size=config.max_file_size,
             upload_expiry_seconds=config.upload_expiry_seconds,
@@ -86,7 +93,7 @@ async def serve(
         )
         app = mount(app, config.base_path)
         _spare_what_stays()
-        async with _upkeep(store, config, upkeep), _listening(app, config, listening) as url:
+        async with _running(tasks), _listening(app, config, listening) as url:
             _stop_on_signals(stop)
             if lifeline is not None:
                 _stop_at_end_of(lifeline, stop)
@@ -103,6 +110,23 @@ def _spare_what_stays() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+async def _require_address(config: ServeConfig) -> None:
+    """Fail before there is a store if there will be no address.
+
+    Raises:
+        CannotListen: the address is not to be had.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        server = await loop.create_server(
+            asyncio.Protocol, config.host, config.port, start_serving=False
+        )
+    except OSError as error:
+        raise CannotListen(_why_not(error, config)) from error
+    server.close()
+    await server.wait_closed()
 
 
 def _allow_open_files(count: int) -> None:
@@ -125,22 +149,36 @@ def _limits_of(config: ServeConfig) -> Limits:
     )
 
 
+def _room_returns(config: ServeConfig) -> str:
+    if not config.collect_seconds:
+        return "What was deleted gives its room back to `chunkstore collect`."
+    return (
+        "What was deleted gives its room back to the next collection, every"
+        f" {format_duration(config.collect_seconds)}, which leaves what came within the last"
+        f" {format_duration(config.grace_seconds)}."
+    )
+
+
+def _upkeep(store: Store, config: ServeConfig) -> list[Periodic]:
+    """Return what is to be done in the background."""
+    tasks = []
+    if config.collect_seconds:
+        tasks.append(collecting(store, config.collect_seconds, config.grace_seconds))
+    if config.scrub_seconds:
+        tasks.append(scrubbing(store, config.scrub_seconds, config.scrub_rate))
+    return tasks
+
+
 @asynccontextmanager
-async def _upkeep(store: Store, config: ServeConfig, wanted: bool) -> AsyncIterator[None]:
-    """Collect and scrub in the background within the context, if that is wanted."""
-    tasks = set()
-    if wanted and config.collect_seconds:
-        collecting = collect_every(store, config.collect_seconds, config.grace_seconds)
-        tasks.add(asyncio.create_task(collecting))
-    if wanted and config.scrub_seconds:
-        scrubbing = scrub_every(store, config.scrub_seconds, config.scrub_rate)
-        tasks.add(asyncio.create_task(scrubbing))
+async def _running(tasks: Sequence[Periodic]) -> AsyncIterator[None]:
+    """Repeat the tasks in the background within the context."""
+    for task in tasks:
+        task.start()
     try:
         yield
     finally:
         for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            await task.stop()
 
 
 @asynccontextmanager

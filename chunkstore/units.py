@@ -43,13 +43,26 @@ def format_size(size: int) -> str:
     return f"{size} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
 
 
+def format_count(count: int, noun: str) -> str:
+    """Return a count of things as a person reads it; `noun` is the name of one of them."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def parse_duration_seconds(text: str) -> float:
-    """Return the seconds that a text like `30`, `1.5h` or `10m` stands for.
+    """Return the seconds that a text like `30s`, `1.5h` or `10m` stands for; `0` needs no unit.
 
     Raises:
         ValueError: it is not a duration.
     """
     match = _DURATION.fullmatch(text.strip())
-    if match is None:
+    if match is None or not (match["unit"] or float(match["amount"]) == 0):
         raise ValueError(f"{text!r} is not a duration like 30s, 10m or 1h")
     return float(match["amount"]) * _SECONDS[match["unit"]]
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as `parse_duration_seconds` takes it, in the largest unit that fits."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:.0f}{unit}"
+    return f"{round(seconds * 1000)}ms" if seconds else "0s"

@@ -84,9 +84,9 @@ class ServerProcess:
         """Whether the process has not ended."""
         return self._process.poll() is None
 
-    def wait_for_log(self, text: str) -> None:
-        """Wait until the server's log has `text` in it."""
-        while text not in self.log.read_text():
+    def wait_for_log(self, text: str, *, times: int = 1) -> None:
+        """Wait until the server's log has `text` in it so many times."""
+        while self.log.read_text().count(text) < times:
             if not self.running:
                 raise RuntimeError(self.log.read_text())
             time.sleep(_POLL_SECONDS)

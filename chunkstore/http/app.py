@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from http import HTTPStatus
 
@@ -15,7 +15,9 @@ from chunkstore.http import files, folders, forms, lists, resumable, status, tus
 from chunkstore.http.context import (
     FOLDERS,
     LIMITS,
+    ROOM_RETURNS,
     SERVICE,
+    TASKS,
     redirect_to_folder,
 )
 from chunkstore.http.cors import ORIGINS, let_page_read
@@ -44,6 +46,7 @@ from chunkstore.http.uploads import (
 from chunkstore.limits import DEFAULT_LIMITS, Limits
 from chunkstore.memory import DEFAULT_MEMORY, MemoryBudget
 from chunkstore.names import ROOT
+from chunkstore.periodic import Periodic
 from chunkstore.service import Service
 from chunkstore.store.base import Store
 from chunkstore.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED, Uploads
@@ -59,6 +62,8 @@ def create_app(
     cors_origins: Collection[str] = (),
     limits: Limits = DEFAULT_LIMITS,
     hosts: HostPolicy | None = None,
+    tasks: Sequence[Periodic] = (),
+    room_returns: str = "Delete files, or give the store more room.",
 ) -> web.Application:
     """Return the server of `store` as an application, to be run or mounted in another.
 
@@ -69,7 +74,9 @@ def create_app(
     `https://example.org`, may use the server, `*` standing for any. `hosts` says which a request
     may be for; None leaves that to the application that this one is mounted in. Run it with
     `auto_decompress=False`, as `chunkstore serve` does; of the `limits`, those on sending
-    bodies hold wherever it runs, those on connections under `http.protocol.ProblemRunner`.
+    bodies hold wherever it runs, those on connections under `http.protocol.ProblemRunner`. `tasks`
+    are what the caller repeats in the background, of which readiness tells; `room_returns` tells a
+    client that there is no room for its content when there may be.
     """
     app = web.Application(
         middlewares=[gate_middleware, problem_middleware, field_middleware, origin_middleware]
@@ -81,6 +88,8 @@ def create_app(
     app[LIMITS] = limits
     app[forms.PARTS] = forms.PartCount(memory)
     app[status.FIGURES] = status.Figures(store, limits.stats_seconds)
+    app[ROOM_RETURNS] = room_returns
+    app[TASKS] = [*tasks, *store.tasks]
     _serve_uploads(
         app,
         Uploads(app[SERVICE], expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from ipaddress import IPv6Address, IPv6Network
@@ -20,10 +21,14 @@ from chunkstore.names import (
     parse_file_name,
     parse_folder_name,
 )
+from chunkstore.periodic import Periodic
 from chunkstore.service import Service
 from chunkstore.store.base import Store
 
 SERVICE: Final = web.AppKey("service", Service)
+TASKS: Final[web.AppKey[Sequence[Periodic]]] = web.AppKey("tasks")
+# When room that was given up comes back, as a sentence for people.
+ROOM_RETURNS: Final = web.AppKey("room_returns", str)
 LIMITS: Final = web.AppKey("limits", Limits)
 FOLDERS: Final = web.AppKey("folders", web.Resource)
 

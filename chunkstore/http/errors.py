@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from chunkstore import errors
-from chunkstore.http.context import raw_remainder
+from chunkstore.http.context import ROOM_RETURNS, raw_remainder
 from chunkstore.http.isolation import ISOLATION
 from chunkstore.http.negotiation import prefers_html
 from chunkstore.http.pages import render
@@ -136,8 +136,8 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.StoreDamaged: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-damaged"),
     errors.StoreError: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-error"),
 }
-# What anybody can bring about: not to be told in the log with a traceback each.
-_NO_FAILURES: Final = (ElsewhereDestination, Busy, errors.StoreFull)
+# A client's fault, and what the store tells the log of by itself.
+_TOLD: Final = (ElsewhereDestination, errors.StoreAway)
 _INTERNAL: Final = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error")
 
 
@@ -155,7 +155,14 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
             raise
         response = _respond_to_framework_error(request, error)
     except ConnectionError:
-        _logger.info("The client of %s %s went away.", request.method, request.rel_url)
+        _logger.info(
+            "%s went away from %s %s: %d bytes came, %d were sent.",
+            request.remote,
+            request.method,
+            request.rel_url,
+            request.content.total_bytes,
+            request.writer.output_size,
+        )
         raise
     except web.RequestPayloadError:
         response = problem_response(
@@ -223,15 +230,13 @@ def problem_response(
 def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError) -> web.Response:
     problem = next((PROBLEMS[kind] for kind in PROBLEMS if isinstance(error, kind)), _INTERNAL)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        if isinstance(error, _NO_FAILURES):
-            _logger.info("%s %s: %s", request.method, request.rel_url, error)
-        elif not isinstance(error, errors.StoreAway):
-            _logger.error("%s %s: %s", request.method, request.rel_url, error, exc_info=error)
+        if not isinstance(error, _TOLD):
+            _log(request, problem, error)
         _refuse_after_start(request)
     members = {}
     if isinstance(error, errors.OffsetMismatch):
         members = {"expected-offset": error.expected, "provided-offset": error.provided}
-    response = problem_response(request, problem, str(error), members)
+    response = problem_response(request, problem, _detail(request, error), members)
     if isinstance(error, errors.OffsetMismatch):
         response.headers["Upload-Offset"] = str(error.expected)
     if isinstance(error, errors.RangeNotSatisfiable):
@@ -244,6 +249,26 @@ def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError
         # RFC 9110 §12.5.3: in a 415, what codings would have been taken.
         response.headers["Accept-Encoding"] = "identity"
     return response
+
+
+def _detail(request: web.Request, error: errors.ChunkstoreError) -> str:
+    if isinstance(error, errors.StoreFull) and not isinstance(error, errors.TooMuchUnfinished):
+        return f"{error} {request.app[ROOM_RETURNS]}"
+    return str(error)
+
+
+def _log(request: web.Request, problem: Problem, error: errors.ChunkstoreError) -> None:
+    """Log in one line what the server failed at; a traceback only where it may be a defect."""
+    passes = problem.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE)
+    known = passes or isinstance(error, errors.StoreDamaged)
+    _logger.log(
+        logging.WARNING if passes else logging.ERROR,
+        "%s %s: %s",
+        request.method,
+        request.rel_url,
+        errors.describe_causes(error),
+        exc_info=None if known else error,
+    )
 
 
 def _respond_to_framework_error(request: web.Request, error: web.HTTPException) -> web.Response:

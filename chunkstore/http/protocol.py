@@ -44,7 +44,8 @@ class _Protocol(WatchedConnection):
         message: str | None = None,
     ) -> web.StreamResponse:
         if isinstance(exc, ConnectionError):
-            # The client is gone, as the log says already; aiohttp would log a traceback as well.
+            # Nobody is left to be answered, and the middleware has logged why. aiohttp closes the
+            # connection at this; its own way would be a traceback and a 500 in the access log.
             raise exc
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)

@@ -10,8 +10,9 @@ from typing import Final
 
 from aiohttp import web
 
-from chunkstore.http.context import store_of
-from chunkstore.presentation import describe_scrub, describe_stats
+from chunkstore.errors import StoreFull
+from chunkstore.http.context import TASKS, store_of
+from chunkstore.presentation import Json, describe_scrub, describe_stats, describe_tasks
 from chunkstore.store.base import Store
 from chunkstore.store.reports import Stats
 
@@ -68,13 +69,29 @@ async def live(request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Answer whether the store answers and keeps its promises, a 5xx if not, and the last scrub."""
+    """Answer whether the store answers and keeps its promises, a 5xx if not.
+
+    Also what came of the last scrub and of the last time of each background task. Where there is no
+    room for new content, the status that is told is `full`: everything else works.
+    """
     store = store_of(request)
     faults = list(await store.find_faults())
-    scrub = describe_scrub(await store.find_scrub_report())
-    described = {"status": "failing" if faults else "ok", "faults": faults, "scrub": scrub}
+    described = {
+        **({"status": "failing"} if faults else await _describe_room(store)),
+        "faults": faults,
+        "scrub": describe_scrub(await store.find_scrub_report()),
+        "tasks": describe_tasks(request.app[TASKS]),
+    }
     status = HTTPStatus.SERVICE_UNAVAILABLE if faults else HTTPStatus.OK
     return web.json_response(described, status=status, headers={"Cache-Control": "no-store"})
+
+
+async def _describe_room(store: Store) -> Json:
+    try:
+        await store.require_room()
+    except StoreFull as error:
+        return {"status": "full", "detail": str(error)}
+    return {"status": "ok"}
 
 
 async def stats(request: web.Request) -> web.Response:

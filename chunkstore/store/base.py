@@ -28,6 +28,7 @@ from chunkstore.digest import Digest
 from chunkstore.errors import NameConflict, NotFound
 from chunkstore.manifest import ChunkList, Manifest
 from chunkstore.names import ROOT, FileName, FolderName, ancestors
+from chunkstore.periodic import Periodic
 from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
 from chunkstore.store.uploads import UploadStore
 
@@ -144,6 +145,19 @@ class Store(ABC):
     @abstractmethod
     def uploads(self) -> UploadStore:
         """The uploads that outlive their request."""
+
+    @property
+    def tasks(self) -> Sequence[Periodic]:
+        """What the store repeats in the background of itself, to be told of."""
+        return ()
+
+    async def require_room(self) -> None:
+        """Fail if new content would be refused now for want of room, as far as that is known.
+
+        Raises:
+            StoreFull: it would be; the message says why.
+        """
+        return
 
     @abstractmethod
     def begin(self) -> Upload:

@@ -71,14 +71,27 @@ class Copied:
 
 
 @dataclass(frozen=True, slots=True)
+class Reclaimable:
+    """What collections will give back, in bytes.
+
+    `size` is that of the chunks that neither a file nor an upload needs, `stored_size` that of
+    these as they are kept, `free_size` what the database has free within itself.
+    """
+
+    size: int
+    stored_size: int
+    free_size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """What a store holds.
 
-    `logical_size` is the sum of all files' sizes, `unique_size` that of the chunks kept for them,
-    `stored_size` that of these as they are kept, compressed where that pays, all in bytes;
-    `damaged` counts chunks found damaged and not repaired yet; `database_size` is what the
-    database takes on disk; `scrub` is the last report; `versions` names the software and formats
-    in use.
+    `logical_size` is the sum of all files' sizes, `unique_size` that of all chunks, `stored_size`
+    that of these as they are kept, compressed where that pays, all in bytes; `reclaimable` is what
+    of that, and besides, comes back by itself, None where that is not known; `damaged` counts
+    chunks found damaged and not repaired yet; `database_size` is what the database takes on disk;
+    `scrub` is the last report; `versions` names the software and formats in use.
     """
 
     files: int
@@ -88,6 +101,7 @@ class Stats:
     logical_size: int
     unique_size: int
     stored_size: int
+    reclaimable: Reclaimable | None
     database_size: int
     chunk_size: int
     scrub: ScrubReport | None
@@ -95,15 +109,32 @@ class Stats:
 
     @property
     def ratio(self) -> float | None:
-        """Bytes given for each byte kept; None for an empty store."""
-        return self.logical_size / self.stored_size if self.stored_size else None
+        """Bytes given for each byte kept for them; None where that is not known."""
+        return _saving(self.logical_size, self._needed_stored_size)
 
     @property
     def deduplication(self) -> float | None:
         """The part of `ratio` that is due to keeping equal chunks once."""
-        return self.logical_size / self.unique_size if self.unique_size else None
+        return _saving(self.logical_size, self._needed_size)
 
     @property
     def compression(self) -> float | None:
         """The part of `ratio` that is due to compression."""
-        return self.unique_size / self.stored_size if self.stored_size else None
+        return _saving(self._needed_size, self._needed_stored_size)
+
+    @property
+    def _needed_size(self) -> int:
+        return self.unique_size - (self.reclaimable.size if self.reclaimable else 0)
+
+    @property
+    def _needed_stored_size(self) -> int:
+        return self.stored_size - (self.reclaimable.stored_size if self.reclaimable else 0)
+
+
+def _saving(given: int, kept: int) -> float | None:
+    """Return given / kept.
+
+    None if there is more kept than given: then unfinished uploads are among it, or what waits to be
+    collected and is not known.
+    """
+    return given / kept if 0 < kept <= given else None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import APIResponse, Browser, Route, expect
 
 from tests.browser.steps import KIB, Visit
 from tests.process import served
@@ -202,6 +202,13 @@ def test_many_files(chromium: Browser, tmp_path: Path) -> None:
         page.get_by_role("link", name="Show more").click()
         expect(page.locator("#count")).to_contain_text("400 entries shown")
         assert visit.shown() == [f"{number:05}" for number in range(400)]
+        for count in (600, 800, 1000, 1200):
+            page.get_by_role("link", name="Show more").click()
+            expect(page.locator("#count")).to_contain_text(f"{count:,} entries shown")
+        # An upload brings the list up to date, and makes it no shorter.
+        visit.pick(visit.file("00000a", b"new"))
+        expect(visit.row("00000a")).to_be_visible()
+        assert len(visit.shown()) >= 1200
         page.get_by_role("searchbox").fill("0999")
         expect(page.locator("#count")).to_contain_text("10 matches")
         assert visit.shown() == [f"{number:05}" for number in range(9990, 10_000)]
@@ -213,3 +220,37 @@ def seconds_to_open(visit: Visit) -> float:
     started = time.monotonic()
     expect(visit.open().locator("#count")).to_contain_text(f"{PAGE} entries")
     return time.monotonic() - started
+
+
+def test_the_newest_list_wins(visit: Visit) -> None:
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        """Let the first list wait, as it is, until another one has been asked for."""
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    for number in range(PAGE + 1):
+        visit.put(f"{number:03}")
+    page = visit.open()
+    page.route(f"**/files/{visit.folder}/?*", hold)
+    page.get_by_role("searchbox").fill("00")
+    while not held:
+        page.wait_for_timeout(10)
+    page.get_by_role("searchbox").fill("")
+    visit.choose("010", "Delete")
+    visit.answer("Delete")
+    # Time for another list to come before the first one. None may, so there is nothing to wait for.
+    page.wait_for_timeout(500)
+    expect(page.locator("#announcer")).not_to_have_text("010 deleted.")
+    [(route, response)] = held
+    route.fulfill(response=response)
+    expect(page.locator("#announcer")).to_have_text("010 deleted.")
+    # Neither the narrower list is shown, nor what is gone.
+    expect(page.locator("#count")).to_contain_text(f"{PAGE} entries")
+    expect(visit.row("010")).to_have_count(0)
+    # All of it is here, and is found by any part of its name.
+    page.get_by_role("searchbox").fill("11")
+    expect(page.locator("#count")).to_have_text("11 matches")

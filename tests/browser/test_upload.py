@@ -151,6 +151,40 @@ def test_discard_what_was_interrupted(visit: Visit) -> None:
     expect(page.locator("#uploads")).to_be_hidden()
 
 
+_BLOCK_STORAGE = """
+    Object.defineProperty(window, "localStorage", {
+        get() { throw new DOMException("Access is denied for this document.", "SecurityError"); },
+    });
+"""
+
+
+@pytest.mark.parametrize("storage", ["blocked", "corrupt"])
+def test_uploads_need_no_storage(visit: Visit, storage: str) -> None:
+    page = visit.made().open()
+    if storage == "blocked":
+        page.add_init_script(_BLOCK_STORAGE)
+    else:
+        for value in ("{", "null", '"text"', '{"target": 1}', '{"target": "a", "url": "b"}'):
+            key = f"chunkstore /uploads {value}"
+            page.evaluate("([key, value]) => localStorage.setItem(key, value)", [key, value])
+    page.reload()
+    expect(page.locator("#uploads")).to_be_hidden()
+    visit.slow(SLOW)
+    visit.pick(visit.file("big", BIG), visit.file("small", b"small"))
+    row = visit.upload("big")
+    expect(row).to_contain_text("left")
+    row.get_by_role("button", name="Pause").click()
+    expect(row).to_contain_text("Paused at")
+    visit.slow(FAST)
+    sent: list[int] = []
+    page.on("request", lambda request: sent.append(offset_of(request.headers)))
+    row.get_by_role("button", name="Resume").click()
+    visit.uploaded(2)
+    assert visit.read("big") == BIG
+    # It went on where it was.
+    assert any(offset > 0 for offset in sent)
+
+
 def test_server_restarts(chromium: Browser, tmp_path: Path) -> None:
     (tmp_path / "served").mkdir()
     with served(tmp_path / "served", "--min-free", "0") as first:
@@ -209,3 +243,100 @@ def test_many_at_once(visit: Visit) -> None:
     expect(page.locator("#uploads .summary")).to_contain_text("60 of 60 files")
     assert len(visit.names()) == 60
     expect(page.locator("#count")).to_contain_text("60 entries")
+
+
+# Files without bytes, and a server that answers at once: what is left is the page's own work.
+_UPLOAD_MANY = """async (count) => {
+    const transfer = new DataTransfer();
+    for (let number = 0; number < count; number += 1) {
+        transfer.items.add(new File([], `${count}-${number}`));
+    }
+    const { XMLHttpRequest: Real } = window;
+    let answered;
+    const all = new Promise((resolve) => (answered = resolve));
+    let left = count;
+    window.XMLHttpRequest = class extends EventTarget {
+        upload = new EventTarget();
+        status = 201;
+        responseText = '{"digest": "", "new_size": 0}';
+        open() {}
+        setRequestHeader() {}
+        send() {
+            queueMicrotask(() => {
+                this.onload();
+                this.onloadend();
+                this.dispatchEvent(new Event("loadend"));
+                left -= 1;
+                if (!left) {
+                    answered();
+                }
+            });
+        }
+    };
+    const begun = performance.now();
+    const options = { bubbles: true, cancelable: true, dataTransfer: transfer };
+    document.querySelector("main").dispatchEvent(new DragEvent("drop", options));
+    await all;
+    const took = performance.now() - begun;
+    window.XMLHttpRequest = Real;
+    return took;
+}"""
+
+
+def test_twenty_thousand_at_once(visit: Visit) -> None:
+    page = visit.made().open()
+    few = page.evaluate(_UPLOAD_MANY, 2_000)
+    summary = page.locator("#uploads .summary")
+    expect(summary).to_contain_text("2000 of 2,000 files")
+    many = page.evaluate(_UPLOAD_MANY, 20_000)
+    expect(summary).to_contain_text("22000 of 22,000 files")
+    # Ten times as much, or some times that on a busy machine; a hundred were it quadratic.
+    assert many < 50 * few
+    # The rest is counted, not shown.
+    assert page.locator("#uploads li").count() <= 100
+    expect(page.locator("#uploads .rest")).to_contain_text("more")
+    page.get_by_role("button", name="Clear finished").click()
+    expect(page.locator("#uploads")).to_be_hidden()
+    page.context.set_offline(True)
+    visit.expected = {"net::ERR_INTERNET_DISCONNECTED"}
+    visit.drop(**{f"{number}": b"x" for number in range(200)})
+    expect(page.locator("#uploads li.retrying")).to_have_count(3)
+    expect(page.locator("#uploads li.waiting")).to_have_count(50)
+    expect(page.locator("#uploads .rest")).to_have_text("… and 147 files more")
+    page.get_by_role("button", name="Pause all").click()
+    expect(page.locator("#uploads li.paused")).to_have_count(50)
+    expect(page.locator("#uploads .rest")).to_have_text("… and 150 files more")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Resume all").click()
+    expect(summary).to_contain_text("200 of 200 files", timeout=5 * PATIENCE_MS)
+    assert len(visit.names()) == 200
+
+
+def test_a_dead_network_is_noticed(chromium: Browser, tmp_path: Path) -> None:
+    (tmp_path / "served").mkdir()
+    with served(tmp_path / "served", "--min-free", "0") as server:
+        visit = Visit(chromium.new_context(), server, "d", tmp_path)
+        visit.expected = {"net::ERR_FAILED", "net::ERR_ABORTED", "net::ERR_INTERNET_DISCONNECTED"}
+        page = visit.made().open()
+        # Its time goes on when the test says so; the network's does not depend on it.
+        page.clock.install()
+        big, other = visit.upload("big"), visit.upload("other")
+        with server.suspended():
+            # What is sent is taken by nobody, and no connection breaks.
+            visit.pick(visit.file("big", BIG))
+            expect(big).to_have_class("active")
+            page.clock.run_for(6000)
+            expect(big).to_contain_text("nothing heard for")
+            while big.get_attribute("class") != "retrying":
+                page.clock.run_for(1000)
+            expect(big).to_contain_text("cannot be reached")
+            # A browser that knows it at once says so at once.
+            visit.pick(visit.file("other", BIG[1:]))
+            expect(other).to_have_class("active")
+            page.evaluate("dispatchEvent(new Event('offline'))")
+            expect(other).to_have_class("retrying")
+        page.clock.resume()
+        page.evaluate("dispatchEvent(new Event('online'))")
+        visit.uploaded(2)
+        assert visit.read("big") == BIG
+        visit.end()

@@ -19,7 +19,7 @@ def test_backup_while_serving_and_serve_the_backup(tmp_path: Path) -> None:
         assert shown.stdout.startswith("Copied 2 new chunks, ")
         put(server, "new", b"new")
         shown = run_command(tmp_path, "backup", "b.db")
-        assert shown.stdout == "Copied 1 new chunks, 3 bytes.\n"
+        assert shown.stdout == "Copied 1 new chunk, 3 bytes.\n"
         line = fails_with_one_line(run_command(tmp_path, "backup", "none/b.db"))
         assert "none/b.db cannot be opened" in line
     with served(tmp_path, "--db", "b.db") as backup:
@@ -48,7 +48,7 @@ def test_backup_of_what_is_damaged(tmp_path: Path) -> None:
     shown = run_command(tmp_path, "backup", "b.db")
     assert shown.returncode == 1
     assert "is damaged; it is part of 'a'\n" in shown.stdout
-    assert shown.stderr == "chunkstore: 1 chunks are damaged.\n"
+    assert shown.stderr == "chunkstore: 1 chunk is damaged.\n"
 
 
 def test_import_and_export(tmp_path: Path) -> None:
@@ -64,6 +64,7 @@ def test_import_and_export(tmp_path: Path) -> None:
         assert shown.stdout == "Exported 2 files, 2.0 KiB.\n"
         line = fails_with_one_line(run_command(tmp_path, "import", "tree"))
         assert "Another process" in line
+        assert "Upload to the server instead" in line
     assert (tmp_path / "out/y/b").read_bytes() == b"a" * 1000
     (tree / "b").write_bytes(b"changed")
     line = fails_with_one_line(run_command(tmp_path, "import", "--into", "x/y", "tree"))
@@ -72,7 +73,7 @@ def test_import_and_export(tmp_path: Path) -> None:
     shown = run_command(tmp_path, "import", "--into", "z", "tree")
     assert shown.returncode == 1
     assert shown.stderr == (
-        "'tree/link': It is not a file.\n"
+        "'tree/link': It is a symbolic link, which a store cannot hold.\n"
         "chunkstore: Nothing was imported; --skip leaves these out.\n"
     )
     assert run_command(tmp_path, "import", "--skip", "--into", "z", "tree").returncode == 0

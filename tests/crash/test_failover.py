@@ -169,7 +169,7 @@ async def test_two_servers_lose_one_and_then_the_primary(
     figures = Figures()
     clients = [Client(folder, figures) for folder in FOLDERS]
     options = ("--db", url_of(primary, standby), "--chunk-size", str(CHUNK_SIZE))
-    collecting = (*options, "--memory", "512KiB", "--collect-every", "200ms", "--grace", "0s")
+    collecting = (*options, "--memory", "1MiB", "--collect-every", "200ms", "--grace", "0s")
     folders = [tmp_path / name for name in ("first", "second")]
     for folder in folders:
         folder.mkdir()

@@ -22,7 +22,7 @@ CHUNKS = 200
 FLIPS = 4
 SEED = 20230521
 # So little memory that a download takes many windows; no scrub but the one that is asked for.
-OPTIONS = ("--chunk-size", str(CHUNK_SIZE), "--memory", "512KiB", "--scrub-every", "0")
+OPTIONS = ("--chunk-size", str(CHUNK_SIZE), "--memory", "1MiB", "--scrub-every", "0")
 
 FIRST = random.Random(SEED).randbytes(CHUNKS * CHUNK_SIZE)
 FILES = {

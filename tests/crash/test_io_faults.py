@@ -32,7 +32,7 @@ from tests.programs import require_program
 FOLDERS = ("one", "two", "three")
 OPERATIONS = 10
 COLLECTING = ("--collect-every", "200ms", "--grace", "0s")
-SMALL = ("--chunk-size", str(CHUNK_SIZE), "--memory", "512KiB")
+SMALL = ("--chunk-size", str(CHUNK_SIZE), "--memory", "1MiB")
 
 SOMETIMES = 0.05
 SELDOM = 0.001

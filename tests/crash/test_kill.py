@@ -18,7 +18,7 @@ from tests.crash.options import Rounds
 from tests.process import ServerProcess, served
 
 # So little memory that a larger upload takes several transactions.
-SMALL = ("--chunk-size", str(CHUNK_SIZE), "--memory", "512KiB")
+SMALL = ("--chunk-size", str(CHUNK_SIZE), "--memory", "1MiB")
 FOLDERS = ("one", "two", "three", "four", "five")
 MOST_MOMENTS = 150
 LATEST_SECONDS = 0.02

@@ -12,9 +12,9 @@ from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 from aiohttp.test_utils import TestClient
 
-from chunkstore.collect import collect_every
+from chunkstore.collect import collecting
 from chunkstore.http import create_app
-from chunkstore.scrub import scrub_every
+from chunkstore.scrub import scrubbing
 from chunkstore.store.postgres import connection, presence
 from chunkstore.store.postgres.store import PostgresStore
 from tests.conftest import CHUNK_SIZE
@@ -36,13 +36,12 @@ async def store(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     monkeypatch.setattr(connection, "_PATIENCE_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(presence, "_BEAT_SECONDS", 0.1)
     store = await PostgresStore.open(cluster.url(), chunk_size=CHUNK_SIZE)
-    upkeep = [
-        asyncio.create_task(collect_every(store, 0.1, 3600)),
-        asyncio.create_task(scrub_every(store, 0.1, 1_000_000)),
-    ]
+    upkeep = [collecting(store, 0.1, 3600), scrubbing(store, 0.1, 1_000_000)]
+    for task in upkeep:
+        task.start()
     yield store
     for task in upkeep:
-        task.cancel()
+        await task.stop()
     await store.close()
 
 

@@ -33,8 +33,9 @@ LAYERS = {
         layers="pure",
     ),
     "memory": Layer("memory", frameworks="asyncio"),
+    "periodic": Layer("periodic", layers="pure", frameworks="asyncio"),
     "queries": Layer("store store.queries"),
-    "contract": Layer("store.base store.reports store.uploads", layers="pure contract"),
+    "contract": Layer("store.base store.reports store.uploads", layers="pure periodic contract"),
     "shared": Layer(
         "store.chunks store.holds store.records store.rollup store.times",
         layers="pure contract shared",
@@ -47,27 +48,27 @@ LAYERS = {
     ),
     "postgres": Layer(
         "store.postgres store.postgres.*",
-        layers="version pure queries contract shared postgres",
+        layers="version pure periodic queries contract shared postgres",
         frameworks="asyncio asyncpg",
     ),
-    "presentation": Layer("presentation", layers="pure contract"),
+    "presentation": Layer("presentation", layers="pure periodic contract"),
     "open": Layer("store.open", layers="pure contract sqlite postgres"),
     "service": Layer(
         "service windows collect scrub export imports walking copying leases appending finishing"
         " uploads",
-        layers="pure memory contract service",
+        layers="pure memory periodic contract service",
         frameworks="asyncio",
     ),
     "http": Layer(
         "http http.*",
-        layers="pure memory contract presentation service http",
+        layers="pure memory periodic contract presentation service http",
         frameworks="asyncio aiohttp",
     ),
     "config": Layer("config", layers="pure"),
     "running": Layer("running", layers="pure open", frameworks="asyncio"),
     "server": Layer(
         "server",
-        layers="pure contract open service http config",
+        layers="pure periodic contract open service http config",
         frameworks="asyncio aiohttp",
     ),
     "workers": Layer("workers", layers="pure config server running"),

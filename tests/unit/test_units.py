@@ -8,7 +8,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chunkstore.units import format_size, parse_duration_seconds, parse_size
+from chunkstore.units import (
+    format_count,
+    format_duration,
+    format_size,
+    parse_duration_seconds,
+    parse_size,
+)
 
 FACTORS = {
     "": 1,
@@ -133,7 +139,7 @@ def test_format_size_is_right_to_a_tenth_of_its_unit(size: int) -> None:
     ("text", "seconds"),
     [
         ("0", 0),
-        ("30", 30),
+        ("0.0", 0),
         ("30s", 30),
         ("1.5h", 5400),
         ("10m", 600),
@@ -149,8 +155,45 @@ def test_parse_duration_seconds(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "s", "-1s", "1w", "1M", "1S", "1h30m", "1e3s", "inf", "nan", "1.s", ".5s", "\u0663s"],
+    [
+        "",
+        "s",
+        "5",
+        "0.5",
+        "-1s",
+        "1w",
+        "1M",
+        "1S",
+        "1h30m",
+        "1e3s",
+        "inf",
+        "nan",
+        "1.s",
+        ".5s",
+        "\u0663s",
+    ],
 )
 def test_parse_duration_refuses_anything_else(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration_seconds(text)
+
+
+@given(milliseconds=st.integers(min_value=0, max_value=10**10))
+def test_format_duration_can_be_parsed(milliseconds: int) -> None:
+    seconds = milliseconds / 1000
+    assert parse_duration_seconds(format_duration(seconds)) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.05, "50ms"), (1.5, "1500ms"), (90, "90s"), (3600, "1h"), (2_592_000, "30d")],
+)
+def test_format_duration(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 contents"), (1, "1 content"), (1000, "1,000 contents")]
+)
+def test_format_count(count: int, text: str) -> None:
+    assert format_count(count, "content") == text

@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from chunkstore.errors import StoreAway, StoreError
+from chunkstore.errors import StoreError
+from chunkstore.periodic import Periodic
 from chunkstore.store.holds import Holds
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.rows import QUERIES
@@ -39,20 +40,21 @@ class Presence:
         self.server = secrets.token_hex(8)
         self._database = database
         self._holds = holds
-        self._beating: asyncio.Task[None] | None = None
+        self.heartbeat = Periodic("heartbeat", partial(asyncio.sleep, _BEAT_SECONDS), self.beat)
+        self._started = False
         # One at a time, or an older view of what is held could come behind a newer one.
         self._turn = asyncio.Lock()
 
     async def start(self) -> None:
         """Say that this server lives, now and again and again."""
         await self.beat()
-        self._beating = asyncio.create_task(self._beat_on())
+        self.heartbeat.start()
+        self._started = True
 
     async def stop(self) -> None:
         """Say that it has ended."""
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.gather(self._beating, return_exceptions=True)
+        if self._started:
+            await self.heartbeat.stop()
             try:
                 async with self._turn:
                     await self._database.write(
@@ -74,16 +76,6 @@ class Presence:
             put = partial(_put_server, server=self.server, seen=seen, held=held)
             await self._database.write(put)
             return seen
-
-    async def _beat_on(self) -> None:
-        while True:
-            await asyncio.sleep(_BEAT_SECONDS)
-            try:
-                await self.beat()
-            except StoreAway:
-                pass  # The log says so already.
-            except StoreError as error:
-                _logger.warning("This server could not say that it lives: %s", error)
 
 
 async def _put_server(db: Connection, server: str, seen: int, held: Sequence[int]) -> None:

@@ -17,6 +17,7 @@ from chunkstore.conditional import UNCONDITIONAL, Conditions
 from chunkstore.errors import Forbidden, StoreError
 from chunkstore.manifest import ChunkList
 from chunkstore.names import ROOT, FileName, FolderName
+from chunkstore.periodic import Periodic
 from chunkstore.store.base import Commit, Committed, File, Listing, Store
 from chunkstore.store.chunks import DamagedChunk
 from chunkstore.store.holds import Holds
@@ -128,6 +129,10 @@ class PostgresStore(Store):
     @property
     def uploads(self) -> PostgresUploads:
         return PostgresUploads(self._writable, self._compression, self._chunk_size)
+
+    @property
+    def tasks(self) -> Sequence[Periodic]:
+        return [self._presence.heartbeat]
 
     def begin(self) -> PostgresUpload:
         return PostgresUpload(
@@ -288,6 +293,8 @@ class PostgresStore(Store):
             logical_size=counted.logical_size,
             unique_size=counted.size,
             stored_size=counted.stored_size,
+            # Its tables would have to be joined as a whole for that.
+            reclaimable=None,
             database_size=counted.database_size,
             chunk_size=self._chunk_size,
             scrub=await self.find_scrub_report(),

@@ -1,7 +1,9 @@
 """Collection: removing what nothing needs, while everything else goes on.
 
-What can go is looked for on a reader, a span of ids at a time, and removed on the writer in short
-transactions that look again, since a file may have begun to need it in between.
+What can go is looked for on a reader, a span of ids at a time, and removed on the writer, which
+looks again, since a file may have begun to need it in between. It is removed in steps, each a
+transaction that ends after some milliseconds, so that nobody waits for longer. None is synced: what
+a crash undoes is found again.
 
 A content may be needed by a download whose file is gone. Downloads hold their manifests in memory
 (`holds`), because this process is the only one that writes. A manifest goes in three steps:
@@ -12,29 +14,36 @@ A content may be needed by a download whose file is gone. Downloads hold their m
 2. Look-ups that had begun before may have found it and are about to hold it; they are waited for.
 3. Unless it is held, its rows are removed. If it is, that is left to a later collection.
 
-Uploads that have expired leave their manifests to the same steps.
+So what was condemned is all that looks like an upload, but is no resumable one and none that runs.
+What uploads leave behind goes the same way: those that have expired, and lists so long that their
+end had no time for them.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from chunkstore.store.holds import Holds
-from chunkstore.store.reports import Collected
-from chunkstore.store.sqlite import uploads
+from chunkstore.store.reports import Collected, Reclaimable
+from chunkstore.store.sqlite import contents, uploads
 from chunkstore.store.sqlite.connection import Runner
 from chunkstore.store.sqlite.rows import QUERIES
 from chunkstore.store.sqlite.writer import Writer
 from chunkstore.store.times import now_microseconds
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 _SPAN: Final = 10_000
-_CHUNKS_A_STEP: Final = 64
-_PLACES_A_STEP: Final = 4096
-# Each may take a few pages of the log, also on a full disk: see `room`.
-_PAGES_A_STEP: Final = 256
+# Of a step: when it ends, after how many rows at most, and about how much it adds to the log. It
+# may take a few pages for each row, also on a full disk: see `room`.
+_STEP_SECONDS: Final = 0.02
+_ROWS_A_STEP: Final = 256
+_LOG_SIZE_OF_A_STEP: Final = 2 * 1024 * 1024
 
 Chunk = tuple[int, int]
 
@@ -43,29 +52,32 @@ async def collect(
     readers: Runner,
     writer: Writer,
     holds: Holds,
-    condemned: set[int],
+    running: Callable[[], Collection[int]],
     grace_seconds: float,
 ) -> AsyncIterator[Collected]:
     """Remove what is unused and older than the grace.
 
-    `condemned` are the manifests that wait to be removed, also from one collection to the next.
+    `running` returns the ids of the manifests that uploads of this process are making.
     """
     before = now_microseconds() - int(grace_seconds * 1_000_000)
-    await _expire_uploads(readers, writer, condemned)
-    async for manifests in _unused_manifests(readers, before):
-        for manifest in manifests:
-            if manifest not in holds.held() and await writer.run(
-                partial(_condemn, manifest=manifest)
-            ):
-                condemned.add(manifest)
+    await _expire_uploads(readers, writer)
+    async for unused in _unused_manifests(readers, before):
+        held = holds.held()
+        unheld = [manifest for manifest in unused if manifest not in held]
+        async for _ in _in_steps(writer, _condemn, unheld):
+            pass
+    # In this order: an upload that begins later is not among them, a look-up does not find them.
+    condemned = await readers.run(partial(_rows, query="open_manifests", parameters={}))
+    needed = set(running())
     await holds.wait_for_lookups()
-    for manifest in condemned - set(holds.held()):
-        await _remove_manifest(writer, manifest)
-        condemned.discard(manifest)
-        yield Collected(manifests=1)
+    needed.update(holds.held())
+    left = [manifest for (manifest,) in condemned if manifest not in needed]
+    async for removed in _remove_manifests(writer, left):
+        yield removed
     async for chunks in _chunks_by(readers, "unused_chunks", before):
-        yield await writer.run(partial(_delete_chunks, chunks=chunks))
-    while await writer.run(_free_pages):
+        async for deleted in _in_steps(writer, _delete_chunk, chunks):
+            yield sum(deleted, Collected())
+    while await writer.run(_free_pages, log_size=_LOG_SIZE_OF_A_STEP, durable=False):
         pass
 
 
@@ -81,13 +93,76 @@ async def find_unused(readers: Runner, grace_seconds: float) -> AsyncIterator[Co
         yield Collected(chunks=len(chunks), size=sum(size for _, size in chunks))
 
 
-async def _expire_uploads(readers: Runner, writer: Writer, condemned: set[int]) -> None:
+async def find_reclaimable(readers: Runner) -> Reclaimable:
+    """Return what collections will give back, once it is old enough."""
+    size = stored_size = 0
+    last = await readers.run(partial(_scalar, query="last_chunk"))
+    # No long transaction: it would keep the log from being emptied.
+    for after in range(0, last, _SPAN):
+        span = {"after": after, "last": after + _SPAN}
+        [(more, more_stored)] = await readers.run(
+            partial(_rows, query="unneeded_chunks", parameters=span)
+        )
+        size += more
+        stored_size += more_stored
+    return Reclaimable(size, stored_size, await readers.run(_free_size))
+
+
+def _free_size(db: sqlite3.Connection) -> int:
+    pages = db.execute("PRAGMA freelist_count").fetchone()[0]
+    return int(pages * db.execute("PRAGMA page_size").fetchone()[0])
+
+
+async def _in_steps(
+    writer: Writer, job: Callable[[sqlite3.Connection, T], R], rows: Sequence[T]
+) -> AsyncIterator[list[R]]:
+    """Do a job for each of some rows; yield what those of each step returned."""
+    done = 0
+    while done < len(rows):
+        step = partial(_do_some, job=job, rows=rows[done : done + _ROWS_A_STEP])
+        results = await writer.run(step, log_size=_LOG_SIZE_OF_A_STEP, durable=False)
+        done += len(results)
+        yield results
+
+
+def _do_some(
+    db: sqlite3.Connection, job: Callable[[sqlite3.Connection, T], R], rows: Sequence[T]
+) -> list[R]:
+    """Do a job for as many of some rows as there is time for, at least one."""
+    results = []
+    stop = time.monotonic() + _STEP_SECONDS
+    for row in rows:
+        results.append(job(db, row))
+        if time.monotonic() >= stop:
+            break
+    return results
+
+
+async def _expire_uploads(readers: Runner, writer: Writer) -> None:
     """Forget uploads that have expired; what they leave is as good as condemned."""
     now = now_microseconds()
-    for upload, _ in await readers.run(partial(uploads.find_expired, now=now)):
-        manifest = await writer.run(partial(uploads.expire, upload_id=upload, now=now))
-        if manifest is not None:
-            condemned.add(manifest)
+    expired = await readers.run(partial(uploads.find_expired, now=now))
+    async for _ in _in_steps(writer, partial(_expire, now=now), [upload for upload, _ in expired]):
+        pass
+
+
+def _expire(db: sqlite3.Connection, upload: str, now: int) -> None:
+    uploads.expire(db, upload, now)
+
+
+async def _remove_manifests(writer: Writer, left: Sequence[int]) -> AsyncIterator[Collected]:
+    """Remove open manifests, long ones a piece at a time."""
+    while left:
+        longer: list[int] = []
+        done = 0
+        async for gone in _in_steps(writer, contents.forget, left):
+            step = left[done : done + len(gone)]
+            longer += [
+                manifest for manifest, removed in zip(step, gone, strict=True) if not removed
+            ]
+            done += len(gone)
+            yield Collected(manifests=sum(gone))
+        left = longer
 
 
 async def _unused_manifests(readers: Runner, before: int) -> AsyncIterator[list[int]]:
@@ -104,47 +179,33 @@ async def _chunks_by(readers: Runner, query: str, before: int) -> AsyncIterator[
     for after in range(0, last, _SPAN):
         span = {"after": after, "last": after + _SPAN, "before": before, "now": now_microseconds()}
         rows = await readers.run(partial(_rows, query=query, parameters=span))
-        chunks = [(chunk_id, size) for chunk_id, size in rows]
-        for start in range(0, len(chunks), _CHUNKS_A_STEP):
-            yield chunks[start : start + _CHUNKS_A_STEP]
+        yield [(chunk_id, size) for chunk_id, size in rows]
 
 
 def _condemn(db: sqlite3.Connection, manifest: int) -> bool:
     return db.execute(QUERIES["condemn_manifest"], {"id": manifest}).rowcount > 0
 
 
-async def _remove_manifest(writer: Writer, manifest: int) -> None:
-    """Remove a condemned chunk list from its end, so that no transaction is long."""
-    while await writer.run(partial(_shorten, manifest=manifest)):
-        pass
-
-
-def _shorten(db: sqlite3.Connection, manifest: int) -> bool:
-    """Remove some places, at last the manifest itself; return whether there is more to do."""
-    length = _scalar(db, "manifest_length", {"id": manifest})
-    first = max(0, length - _PLACES_A_STEP)
-    db.execute(QUERIES["shorten_manifest"], {"id": manifest, "first": first})
-    if first == 0:
-        db.execute(QUERIES["delete_open_manifest"], {"id": manifest})
-    return first > 0
-
-
-def _delete_chunks(db: sqlite3.Connection, chunks: Sequence[Chunk]) -> Collected:
-    removed = Collected()
-    for chunk_id, size in chunks:
-        if db.execute(QUERIES["delete_unused_chunk"], {"id": chunk_id}).rowcount:
-            removed += Collected(chunks=1, size=size)
-    return removed
+def _delete_chunk(db: sqlite3.Connection, chunk: Chunk) -> Collected:
+    chunk_id, size = chunk
+    if db.execute(QUERIES["delete_unused_chunk"], {"id": chunk_id}).rowcount:
+        return Collected(chunks=1, size=size)
+    return Collected()
 
 
 def _free_pages(db: sqlite3.Connection) -> bool:
     """Give some free pages back to the file system; return whether there are more."""
-    # Fetched to the end, because each step of the statement frees one page.
-    db.execute(f"PRAGMA incremental_vacuum({_PAGES_A_STEP})").fetchall()
+    stop = time.monotonic() + _STEP_SECONDS
+    for _ in range(_ROWS_A_STEP):
+        # One page each time: Python's cursors take only the first step of this statement, and a
+        # page is one step.
+        db.execute("PRAGMA incremental_vacuum(1)")
+        if time.monotonic() >= stop:
+            break
     return bool(db.execute("PRAGMA freelist_count").fetchone()[0])
 
 
-def _rows(db: sqlite3.Connection, query: str, parameters: dict[str, int]) -> list[tuple[int, ...]]:
+def _rows(db: sqlite3.Connection, query: str, parameters: dict[str, int]) -> list[tuple[Any, ...]]:
     return db.execute(QUERIES[query], parameters).fetchall()
 
 

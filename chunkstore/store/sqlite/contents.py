@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from chunkstore.chunking import Chunk
 from chunkstore.compression import Compression, Encoded
@@ -22,6 +22,8 @@ from chunkstore.store.chunks import (
 )
 from chunkstore.store.sqlite.rows import FILE_COLUMNS, QUERIES, SIZE_COLUMN, to_file
 from chunkstore.store.times import now_microseconds
+
+_PLACES_FORGOTTEN: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +173,17 @@ def seal(
     return Manifest(known, size, manifest.chunk_size, digest), appended
 
 
-def forget(db: sqlite3.Connection, manifest_id: int) -> None:
-    """Remove an upload's chunk list; its chunks are left to collection."""
+def forget(db: sqlite3.Connection, manifest_id: int) -> bool:
+    """Remove an upload's chunk list from its end; its chunks are left to collection.
+
+    Only a thousand places go at once, so that no transaction is long. Return whether none is
+    left; what is is left to collection as well. A manifest that is complete stays.
+    """
+    places = {"id": manifest_id, "most": _PLACES_FORGOTTEN}
+    if db.execute(QUERIES["shorten_open_manifest"], places).rowcount == _PLACES_FORGOTTEN:
+        return False
     db.execute(QUERIES["delete_open_manifest"], {"id": manifest_id})
+    return True
 
 
 def read(db: sqlite3.Connection, chunks: ChunkList, start: int, stop: int) -> bytes:

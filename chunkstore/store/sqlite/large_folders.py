@@ -156,7 +156,8 @@ class LargeFolders:
         await self._settle(name)
 
     async def _empty(self, name: FolderName) -> None:
-        while await self._writer.run(partial(_remove_some, name=name), durable=False):
+        step = partial(_remove_some, name=name)
+        while await self._writer.run(step, log_size=_STEP_SIZE, durable=False):
             pass
 
 

@@ -27,6 +27,9 @@ def acquire_lock(path: Path) -> FileLock:
     try:
         lock.acquire(poll_interval=_POLL_SECONDS)
     except Timeout as error:
+        if not Path(lock.lock_file).exists():
+            # A file system as /proc, in which it could not be created.
+            raise StoreUnusable("Its folder cannot be written to.") from error
         raise StoreInUse from error
     except OSError as error:
         raise StoreUnusable(f"Its folder cannot be written to ({error.strerror}).") from error

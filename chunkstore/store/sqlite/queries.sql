@@ -234,18 +234,37 @@ WHERE id > :after AND id <= :last AND digest IS NOT NULL AND created <= :before
 UPDATE manifest SET digest = NULL, size = NULL
 WHERE id = :id AND NOT EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id);
 
--- name: shorten_manifest
--- Remove the places from `:first` on of a condemned chunk list.
-DELETE FROM manifest_chunk WHERE manifest = :id AND seq >= :first;
+-- name: open_manifests
+-- Those of uploads that run or have ended without one, resumable ones apart; and condemned ones.
+SELECT id FROM manifest
+WHERE digest IS NULL
+  AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.manifest = manifest.id);
 
--- name: manifest_length
-SELECT coalesce(max(seq) + 1, 0) FROM manifest_chunk WHERE manifest = :id;
+-- name: shorten_open_manifest
+-- Remove the last places of a chunk list, at most `:most`, unless it is complete.
+DELETE FROM manifest_chunk
+WHERE manifest = (SELECT id FROM manifest WHERE id = :id AND digest IS NULL)
+  AND seq > (SELECT max(seq) FROM manifest_chunk WHERE manifest = :id) - :most;
+
+-- name: shorten_manifest
+-- Remove the places from `:first` on of a chunk list.
+DELETE FROM manifest_chunk WHERE manifest = :id AND seq >= :first;
 
 -- name: unused_chunks
 -- Chunks that no content refers to, from `:after` up to `:last` in order of their ids.
 SELECT id, stored_size FROM chunk
 WHERE id > :after AND id <= :last AND created <= :before
   AND NOT EXISTS (SELECT 1 FROM manifest_chunk WHERE manifest_chunk.chunk = chunk.id);
+
+-- name: unneeded_chunks
+-- The sizes of chunks that neither a file nor an upload needs, of ids as in unused_chunks.
+SELECT coalesce(sum(size), 0), coalesce(sum(stored_size), 0) FROM chunk
+WHERE id > :after AND id <= :last
+  AND NOT EXISTS (
+    SELECT 1 FROM manifest_chunk JOIN manifest ON manifest.id = manifest_chunk.manifest
+    WHERE manifest_chunk.chunk = chunk.id
+      AND (manifest.digest IS NULL
+           OR EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id)));
 
 -- name: collectable_chunks
 -- As unused_chunks, with those that only unused contents refer to.

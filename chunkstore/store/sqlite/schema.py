@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Final
 
 from chunkstore.errors import NewerSchema, NotAStore
 from chunkstore.store.queries import load_script
-from chunkstore.store.sqlite.connection import prepare_new_database
+from chunkstore.store.sqlite.connection import prepare_new_database, translated_errors
 
 PACKAGE: Final = "chunkstore.store.sqlite"
 APPLICATION_ID: Final = 0x43686E6B  # "Chnk", in the database's header
@@ -39,6 +41,24 @@ def check(db: sqlite3.Connection) -> int:
     if application_id or version or _pragma(db, "schema_version"):
         raise NotAStore("It is an SQLite database of another program.")
     return 0
+
+
+def recognise(path: Path) -> None:
+    """Look at the database at `path` without leaving anything beside it, if there is one.
+
+    One with a log is not looked at: only together with that does it tell what it is.
+
+    Raises:
+        NotAStore, NewerSchema: as `check`.
+    """
+    if path.is_dir():
+        raise NotAStore("It is a folder.")
+    if not path.exists() or path.with_name(f"{path.name}-wal").exists():
+        return
+    with translated_errors():
+        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+        with closing(sqlite3.connect(uri, uri=True)) as db:
+            check(db)
 
 
 def prepare(

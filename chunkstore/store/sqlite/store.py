@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, su
 from functools import partial
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 import blake3
 from filelock import FileLock
@@ -19,7 +20,7 @@ from chunkstore.chunking import check_chunk_size
 from chunkstore.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.conditional import UNCONDITIONAL, Conditions
 from chunkstore.digest import Digest
-from chunkstore.errors import DatabaseDamaged, StoreError, StoreUnusable
+from chunkstore.errors import DatabaseDamaged, StoreError, StoreFull, StoreUnusable
 from chunkstore.manifest import ChunkList
 from chunkstore.names import ROOT, FileName, FolderName
 from chunkstore.store.base import Commit, Committed, File, Listing, Store
@@ -89,7 +90,7 @@ class SQLiteStore(Store):
         self._chunk_size = state.chunk_size
         self._manifest_ids = itertools.count(state.last_manifest + 1)
         self._holds = Holds()
-        self._condemned: set[int] = set()
+        self._running: WeakSet[SQLiteUpload] = WeakSet()
 
     @classmethod
     async def open(
@@ -143,13 +144,17 @@ class SQLiteStore(Store):
         keeping: Keeping,
         chunk_size: int | None,
     ) -> SQLiteStore:
+        # Before the lock, which would stay beside what is no store.
+        await asyncio.to_thread(schema.recognise, path)
         lock = await asyncio.to_thread(acquire_lock, path)
+        absent = await asyncio.to_thread(_absent_files, path)
         owner = LogOwner(path)
         try:
             await asyncio.to_thread(owner.check)
             return await cls._open_to_write(path, write_by, lock, owner, room, keeping, chunk_size)
         except BaseException:
             await asyncio.to_thread(owner.forget)
+            await asyncio.to_thread(_remove_created, path, absent)
             await asyncio.to_thread(lock.release)
             raise
 
@@ -257,14 +262,22 @@ class SQLiteStore(Store):
             self._chunk_size,
         )
 
+    async def require_room(self) -> None:
+        if self._room is not None:
+            reason = await asyncio.to_thread(self._room.why_full, self._chunk_size)
+            if reason is not None:
+                raise StoreFull(reason)
+
     def begin(self) -> SQLiteUpload:
-        return SQLiteUpload(
+        upload = SQLiteUpload(
             self._readers,
             self._writer,
             self._keeping,
             next(self._manifest_ids),
             self._chunk_size,
         )
+        self._running.add(upload)
+        return upload
 
     async def commit(self, commits: Sequence[Commit]) -> list[Committed]:
         uploads = [own_upload(commit) for commit in commits]
@@ -432,7 +445,11 @@ class SQLiteStore(Store):
     async def _collect(self, grace_seconds: float) -> AsyncIterator[Collected]:
         await self._large_folders.recover()
         steps = collecting.collect(
-            self._readers, self._writer, self._holds, self._condemned, grace_seconds
+            self._readers,
+            self._writer,
+            self._holds,
+            lambda: [upload.manifest.id for upload in self._running if upload.begun],
+            grace_seconds,
         )
         async for collected in steps:
             yield collected
@@ -485,6 +502,7 @@ class SQLiteStore(Store):
             logical_size=files.logical_size,
             unique_size=chunks.size,
             stored_size=chunks.stored_size,
+            reclaimable=await collecting.find_reclaimable(self._readers),
             database_size=await asyncio.to_thread(database_size, self._path),
             chunk_size=self._chunk_size,
             scrub=await self.find_scrub_report(),
@@ -514,3 +532,19 @@ class SQLiteStore(Store):
             last_first.push_async_callback(self._lookups.close)
             if self._large is not None:
                 last_first.push_async_callback(self._large.close)
+
+
+def _absent_files(path: Path) -> list[Path]:
+    """Return those files of the database that do not exist, the database itself first."""
+    files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-reserve")]
+    return [file for file in files if not file.exists()]
+
+
+def _remove_created(path: Path, absent: Sequence[Path]) -> None:
+    """Remove what a start that failed has created, if that is all there is of the database.
+
+    The lock must be held.
+    """
+    if path in absent:
+        for file in absent:
+            file.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ T = TypeVar("T")
 # One transaction's worth. Larger ones keep others waiting and spill the page cache.
 _BATCH_JOBS: Final = 256
 _BATCH_SIZE: Final = 8 * 1024 * 1024
-_LEAST_LOG_SIZE_OF_A_JOB: Final = 64 * 1024
+_LOG_SIZE_OF_A_JOB: Final = 64 * 1024
 LOG_BOUND: Final = 32 * 1024 * 1024
 # Seconds of content, so that what only counts or lists for another program refuses nothing, and
 # no more than can be carried in seconds once it is gone.
@@ -62,6 +62,7 @@ _logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     change: Change
+    log_size: int
     result: asyncio.Future[Any]
 
 
@@ -141,17 +142,25 @@ class Writer:
         # Whether the only round is a checkpoint that nobody waits for.
         self._idle = False
 
-    async def run(self, job: Job[T], *, size: int = 0, durable: bool = True) -> T:
-        """Run `job`, which writes about `size` bytes; return its result once that is durable.
+    async def run(
+        self,
+        job: Job[T],
+        *,
+        size: int = 0,
+        log_size: int = _LOG_SIZE_OF_A_JOB,
+        durable: bool = True,
+    ) -> T:
+        """Run `job` and return its result once that is durable.
 
-        What need not be durable at once is when a later job is which must. A caller that is
+        It adds about `size` bytes to what is stored, 0 if it frees some; the log grows by about as
+        many, or by `log_size` if that is more. What need not be durable at once is when a later job is which must. A caller that is
         cancelled before its job's turn withdraws it.
 
         Raises:
             StoreUnavailable: it would write content while the log is full.
         """
         result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(Change(job, size, durable), result))
+        self._queue.append(_Waiting(Change(job, size, durable), log_size, result))
         self._wake()
         return await result
 
@@ -219,7 +228,7 @@ class Writer:
             return _Done(refused)
         changes = [waiting.change for waiting in batch]
         size = sum(change.size for change in changes)
-        self._log.size += sum(max(change.size, _LEAST_LOG_SIZE_OF_A_JOB) for change in changes)
+        self._log.size += sum(max(waiting.change.size, waiting.log_size) for waiting in batch)
         outcomes = transact(changes, self._room, db)
         if failed_sync(outcomes) is not None:
             self._begin_doubt()

@@ -27,6 +27,9 @@ const menuTemplate = document.querySelector("#menu-button");
 
 let order = { key: "name", descending: false };
 let refreshing = null;
+// The last load that was begun, and the refresh that will be behind it.
+let loading = Promise.resolve();
+let waiting = null;
 // Whether all of the folder is here: then the page filters by itself, and finds parts of names.
 let whole = !nextLink(document) && !filter.value;
 
@@ -42,27 +45,61 @@ export function refreshSoon() {
   }, REFRESH_MS);
 }
 
-/** Bring the list up to date, as long as it was. */
-export async function refresh() {
-  await tell(async () => {
-    const page = await loadPage(urlOfList(rows().length));
-    const focused = document.activeElement?.closest("tr[data-name]")?.dataset.name;
-    body.replaceChildren(...rowsIn(page));
-    follow(page);
-    rowOf(focused)?.querySelector("a").focus();
+/**
+ * Bring the list up to date, as long as it was. One load follows the other, so that none that is
+ * older comes behind one that is newer; those that are asked for while one waits are that one.
+ */
+export function refresh() {
+  waiting ??= inTurn(() => {
+    waiting = null;
+    return showAnew();
   });
+  return waiting;
 }
 
-async function loadMore(event) {
+async function showAnew() {
+  const prefix = whole ? "" : filter.value;
+  const { last, loaded } = await loadRows(urlOfList(prefix), Math.max(rows().length, pageSize()));
+  const focused = document.activeElement?.closest("tr[data-name]")?.dataset.name;
+  body.replaceChildren(...loaded);
+  follow(last, prefix);
+  rowOf(focused)?.querySelector("a").focus();
+}
+
+/** Load at least so many rows, if there are, in as many requests as it takes. */
+async function loadRows(url, count) {
+  const loaded = [];
+  for (;;) {
+    url.searchParams.set("limit", Math.min(MOST_ROWS, count - loaded.length));
+    const page = await loadPage(url);
+    loaded.push(...rowsIn(page));
+    const next = nextLink(page);
+    if (!next || loaded.length >= count) {
+      return { last: page, loaded };
+    }
+    url = new URL(next.href);
+  }
+}
+
+function loadMore(event) {
   event.preventDefault();
-  await tell(async () => {
+  return inTurn(async () => {
+    const link = nextLink(document);
+    if (!link) {
+      return;
+    }
     const before = rows().length;
-    const page = await loadPage(nextLink(document).href);
-    body.append(...rowsIn(page));
-    follow(page);
+    const { last, loaded } = await loadRows(new URL(link.href), pageSize());
+    body.append(...loaded);
+    follow(last, new URL(link.href).searchParams.get("prefix") ?? "");
     rows()[before]?.querySelector("a").focus();
     announce(`${plural(rows().length - before, "more row")}.`);
   });
+}
+
+function inTurn(load) {
+  loading = loading.then(() => tell(load));
+  return loading;
 }
 
 async function tell(load) {
@@ -80,14 +117,13 @@ async function tell(load) {
   }
 }
 
-function urlOfList(length) {
+/** The list of the names that begin with `prefix`, from the first one on. */
+function urlOfList(prefix) {
   const url = new URL(location.href);
   url.searchParams.delete("after");
-  url.searchParams.set("limit", Math.min(MOST_ROWS, Math.max(length, pageSize())));
-  if (whole || !filter.value) {
-    url.searchParams.delete("prefix");
-  } else {
-    url.searchParams.set("prefix", filter.value);
+  url.searchParams.delete("prefix");
+  if (prefix) {
+    url.searchParams.set("prefix", prefix);
   }
   return url;
 }
@@ -108,12 +144,15 @@ function rowOf(name) {
   return name && body.querySelector(`tr[data-name="${CSS.escape(name)}"]`);
 }
 
-/** Take over what a page says of what follows it; then order and filter its rows. */
-function follow(page) {
+/**
+ * Take over what a page says of what follows it; then order and filter its rows. It was asked for
+ * what begins with `prefix`, whatever has been typed since.
+ */
+function follow(page, prefix) {
   if (page !== document) {
     more.replaceChildren(...page.querySelector("#more").childNodes);
   }
-  whole = !nextLink(document) && (whole || !filter.value);
+  whole = !nextLink(document) && !prefix;
   rows().forEach(enhance);
   sort();
   applyFilter();
@@ -217,5 +256,5 @@ export function setUpList() {
     event.preventDefault();
     filterChanged();
   });
-  follow(document);
+  follow(document, filter.value);
 }

@@ -18,6 +18,7 @@ function setUpUploads() {
     }
   });
   addEventListener("online", () => queue.retryNow());
+  addEventListener("offline", () => queue.loseNetwork());
   for (const input of document.querySelectorAll("#toolbar input[type=file]")) {
     input.addEventListener("change", () => {
       queue.add(filesOfInput(input));

@@ -6,13 +6,15 @@ import { folder, urlOf } from "./server.js";
 import { announce } from "./announcer.js";
 import * as tus from "./tus.js";
 
-const SHOWN_WAITING = 50;
-const SHOWN_DONE = 50;
+// Of each state, and of what an earlier visit left; all others are only counted.
+const SHOWN = 50;
 const RENDER_MS = 250;
+const SILENT_SECONDS = 5;
 
 // What the two buttons of a row do in each state: [label, method] or nothing.
 const BUTTONS = {
   waiting: [null, ["Cancel", "cancel"]],
+  again: [null, ["Cancel", "cancel"]],
   active: [["Pause", "pause"], ["Cancel", "cancel"]],
   retrying: [["Try now", "resume"], ["Cancel", "cancel"]],
   paused: [["Resume", "resume"], ["Cancel", "cancel"]],
@@ -23,7 +25,8 @@ const BUTTONS = {
 
 const SAID = {
   waiting: () => "Waits for its turn",
-  active: (transfer) => [sentOf(transfer), speedOf(transfer)].filter(Boolean).join(" · "),
+  again: () => "Waits for its turn",
+  active: (transfer) => [sentOf(transfer), paceOf(transfer)].filter(Boolean).join(" · "),
   retrying: ({ problem }) => `${problem.message} It goes on by itself as soon as it can.`,
   paused: (transfer) => `Paused at ${sentOf(transfer)}`,
   exists: () => "There is a file of this name. Replace it?",
@@ -35,83 +38,78 @@ const panel = document.querySelector("#uploads");
 const rows = panel.querySelector("ul");
 const summary = panel.querySelector(".summary");
 const total = panel.querySelector(".total");
+const rest = panel.querySelector(".rest");
 const rowTemplate = document.querySelector("#upload-row");
 
 export class Panel {
   #queue;
   #rowOf = new Map();
   #interrupted = new Map();
-  #waitingShown = 0;
+  #lately = [];
   #timer = null;
+  #rendered = -Infinity;
 
   constructor(queue) {
     this.#queue = queue;
     queue.addEventListener("added", ({ detail }) => this.#added(detail));
     queue.addEventListener("change", ({ detail }) => this.#changed(detail));
-    queue.addEventListener("removed", ({ detail }) => this.#removed(detail));
+    queue.addEventListener("removed", () => this.#renderSoon());
     queue.addEventListener("progress", () => this.#renderSoon());
     panel.addEventListener("click", ({ target }) => this.#all(target.dataset.all));
-    remembered().forEach((record) => this.#addInterrupted(record));
+    remembered().slice(0, SHOWN).forEach((record) => this.#addInterrupted(record));
     this.#render();
   }
 
   /** An interrupted upload goes on, or anew, once its file is here again. */
   #added(transfer) {
-    this.#interrupted.get(keyOf(transfer.file, transfer.target))?.remove();
-    if (this.#waitingShown < SHOWN_WAITING) {
-      this.#waitingShown += 1;
-      this.#addRow(transfer);
+    if (this.#interrupted.size) {
+      this.#dropInterrupted(keyOf(transfer.file, transfer.target));
     }
     this.#renderSoon();
   }
 
   #changed(transfer) {
-    const row = this.#rowOf.get(transfer) ?? this.#addRow(transfer);
-    row.show(transfer);
+    this.#rowOf.get(transfer)?.show(transfer);
     if (["exists", "failed"].includes(transfer.state)) {
       announce(`${baseName(transfer.target)}: ${SAID[transfer.state](transfer)}`);
     }
-    if (transfer.state === "done" && !this.#queue.inState("waiting", "active", "retrying").length) {
-      announce(`${plural(this.#queue.inState("done").length, "file")} uploaded.`);
+    if (transfer.state === "done") {
+      this.#lately = [...this.#lately.slice(1 - SHOWN), transfer];
+      this.#announceEnd();
     }
-    this.#trim();
     this.#renderSoon();
   }
 
-  #removed(transfer) {
-    const row = this.#rowOf.get(transfer);
-    this.#rowOf.delete(transfer);
-    row?.remove();
-    this.#renderSoon();
+  #announceEnd() {
+    if (!this.#queue.countIn("waiting", "again", "active", "retrying")) {
+      announce(`${plural(this.#queue.countIn("done"), "file")} uploaded.`);
+    }
   }
 
-  #addRow(transfer) {
+  #newRow(transfer) {
     const row = new Row(transfer.target, (method) =>
       method === "dismiss" ? this.#queue.remove(transfer) : transfer[method](),
     );
-    this.#rowOf.set(transfer, row);
     row.show(transfer);
     return row;
   }
 
   #addInterrupted(record) {
+    const key = keyOf(record, record.target);
     const row = new Row(record.target, async () => {
-      row.remove();
+      this.#dropInterrupted(key);
       this.#render();
       forget(record, record.target);
       await tus.end(record.url).catch(() => {});
     });
     row.interrupted(record);
-    this.#interrupted.set(keyOf(record, record.target), row);
+    rows.append(row.element);
+    this.#interrupted.set(key, row);
   }
 
-  /** Many small files leave many rows behind; the oldest that went well need no room. */
-  #trim() {
-    const done = this.#queue.inState("done").filter((transfer) => this.#rowOf.has(transfer));
-    for (const transfer of done.slice(0, -SHOWN_DONE)) {
-      this.#rowOf.get(transfer).remove();
-      this.#rowOf.delete(transfer);
-    }
+  #dropInterrupted(key) {
+    this.#interrupted.get(key)?.element.remove();
+    this.#interrupted.delete(key);
   }
 
   #all(what) {
@@ -123,31 +121,77 @@ export class Panel {
   }
 
   #renderSoon() {
+    const pause = Math.max(0, this.#rendered + RENDER_MS - performance.now());
     this.#timer ??= setTimeout(() => {
       this.#timer = null;
       this.#render();
-    }, RENDER_MS);
+    }, pause);
   }
 
   #render() {
-    for (const [transfer, row] of this.#rowOf) {
-      if (transfer.state === "active") {
-        row.show(transfer);
-      }
-    }
-    const { transfers } = this.#queue;
-    panel.hidden = !transfers.size && !rows.children.length;
-    total.hidden = summary.hidden = transfers.size < 2;
-    this.#renderTotal([...transfers]);
+    this.#rendered = performance.now();
+    this.#renderRows();
+    const { count } = this.#queue;
+    panel.hidden = !count && !rows.children.length;
+    total.hidden = summary.hidden = count < 2;
+    this.#renderTotal();
     this.#renderButtons();
+    if (this.#queue.countIn("active")) {
+      // Also silence is shown.
+      this.#renderSoon();
+    }
   }
 
-  #renderTotal(transfers) {
-    const size = sum(transfers, ({ file }) => file.size);
-    const sent = sum(transfers, (one) => (one.state === "done" ? one.file.size : one.sent));
-    const rate = sum(transfers, (one) => one.rate);
-    const done = this.#queue.inState("done").length;
-    const parts = [`${done} of ${plural(transfers.length, "file")}`, formatShare(sent, size)];
+  /** Show the first few of each state, in the order in which they came. */
+  #renderRows() {
+    const shown = new Set(Object.keys(BUTTONS).flatMap((state) => this.#shownOf(state)));
+    for (const [transfer, row] of this.#rowOf) {
+      if (!shown.has(transfer)) {
+        row.element.remove();
+        this.#rowOf.delete(transfer);
+      }
+    }
+    for (const transfer of shown) {
+      this.#rowOf.set(transfer, this.#rowOf.get(transfer) ?? this.#newRow(transfer));
+    }
+    this.#place([...shown].sort((one, other) => this.#placeOf(one) - this.#placeOf(other)));
+    const hidden = this.#queue.count - shown.size;
+    rest.hidden = !hidden;
+    rest.textContent = hidden ? `… and ${plural(hidden, "file")} more` : "";
+  }
+
+  #shownOf(state) {
+    // What is done makes room for what is done later.
+    return state === "done"
+      ? this.#lately.filter((transfer) => this.#queue.has(transfer))
+      : [...this.#queue.some(state, SHOWN)];
+  }
+
+  #placeOf(transfer) {
+    return this.#queue.placeOf(transfer);
+  }
+
+  /** Put rows that are missing where they belong; none that is there is moved, and loses focus. */
+  #place(transfers) {
+    let next = rows.children[this.#interrupted.size] ?? null;
+    for (const transfer of transfers) {
+      const { element } = this.#rowOf.get(transfer);
+      if (element === next) {
+        next = next.nextElementSibling;
+      } else {
+        rows.insertBefore(element, next);
+      }
+      if (transfer.state === "active") {
+        this.#rowOf.get(transfer).show(transfer);
+      }
+    }
+  }
+
+  #renderTotal() {
+    const { count, size, sent } = this.#queue;
+    const rate = sum(this.#queue.inState("active"), (one) => one.rate);
+    const done = this.#queue.countIn("done");
+    const parts = [`${done} of ${plural(count, "file")}`, formatShare(sent, size)];
     if (rate) {
       parts.push(`${formatSize(Math.round(rate))}/s`, `${formatDuration((size - sent) / rate)} left`);
     }
@@ -156,9 +200,9 @@ export class Panel {
   }
 
   #renderButtons() {
-    const count = (...states) => this.#queue.inState(...states).length;
+    const count = (...states) => this.#queue.countIn(...states);
     const wanted = {
-      pauseAll: count("waiting", "active", "retrying") > 1,
+      pauseAll: count("waiting", "again", "active", "retrying") > 1,
       resumeAll: count("paused") > 1,
       replaceAll: count("exists") > 1,
       dismiss: count("done") > 1,
@@ -170,17 +214,16 @@ export class Panel {
 }
 
 class Row {
-  #element;
+  element;
   #act;
   #shown;
 
   constructor(target, act) {
     this.#shown = target.startsWith(folder) ? target.slice(folder.length) : target;
     this.#act = act;
-    this.#element = rowTemplate.content.cloneNode(true).firstElementChild;
+    this.element = rowTemplate.content.cloneNode(true).firstElementChild;
     this.#find(".name").textContent = this.#shown;
     this.#find("progress").setAttribute("aria-label", `Progress of ${this.#shown}`);
-    rows.append(this.#element);
   }
 
   show(transfer) {
@@ -188,7 +231,7 @@ class Row {
     if (!(state in BUTTONS)) {
       return;
     }
-    this.#element.className = state;
+    this.element.className = state;
     this.#find(".said").textContent = SAID[state](transfer);
     this.#find("progress").value = state === "done" || !file.size ? 1 : sent / file.size;
     this.#find("progress").hidden = ["done", "exists"].includes(state);
@@ -199,17 +242,13 @@ class Row {
   interrupted({ target, offset, size }) {
     const elsewhere = parentOf(target) !== folder && !target.startsWith(folder);
     const where = elsewhere ? `in the folder /${parentOf(target)} ` : "";
-    this.#element.className = "interrupted";
+    this.element.className = "interrupted";
     this.#find(".said").textContent =
       `Interrupted at ${formatShare(offset, size)} of ${formatSize(size)}. ` +
       `Choose or drop the same file ${where}to go on.`;
     this.#find("progress").value = offset / size;
     this.#showButton(0, null);
     this.#showButton(1, ["Discard", "discard"]);
-  }
-
-  remove() {
-    this.#element.remove();
   }
 
   #showDigest({ state, result, target }) {
@@ -221,7 +260,7 @@ class Row {
   }
 
   #showButton(index, described) {
-    const button = this.#element.querySelectorAll("button")[index];
+    const button = this.element.querySelectorAll("button")[index];
     button.hidden = !described;
     if (described) {
       const [label, method] = described;
@@ -232,7 +271,7 @@ class Row {
   }
 
   #find(selector) {
-    return this.#element.querySelector(selector);
+    return this.element.querySelector(selector);
   }
 }
 
@@ -240,7 +279,10 @@ function sentOf({ sent, file }) {
   return `${formatSize(sent)} of ${formatSize(file.size)}`;
 }
 
-function speedOf({ rate, sent, file }) {
+function paceOf({ rate, sent, file, silence }) {
+  if (silence > SILENT_SECONDS) {
+    return `nothing heard for ${formatDuration(silence)}`;
+  }
   const left = rate && `${formatDuration((file.size - sent) / rate)} left`;
   return rate && `${formatSize(Math.round(rate))}/s · ${left}`;
 }

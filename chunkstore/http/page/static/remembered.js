@@ -1,34 +1,38 @@
 // Uploads under way, kept by the browser so that they survive a reload of the page.
 //
 // A file is known again by where it goes, its size and when it was changed: a page may not keep
-// the file itself, so the same one must be picked or dropped again.
+// the file itself, so the same one must be picked or dropped again. Where the browser keeps
+// nothing, because it is full or site data is blocked, uploads only do not survive a reload.
 
 import { uploads } from "./server.js";
 
 const PREFIX = `chunkstore ${uploads} `;
 
+// Those of this visit, whatever becomes of the browser's storage.
+const kept = new Map();
+
 export function remember(file, target, { url, offset, expires }) {
   const { size, lastModified } = file;
   const record = { target, size, lastModified, url, offset, expires };
-  try {
-    localStorage.setItem(keyOf(file, target), JSON.stringify(record));
-  } catch {
-    // Storage is full or forbidden; the upload goes on, only not over a reload.
-  }
+  const key = keyOf(file, target);
+  kept.set(key, record);
+  inStorage((storage) => storage.setItem(key, JSON.stringify(record)));
 }
 
 export function recall(file, target) {
-  return read(keyOf(file, target));
+  const key = keyOf(file, target);
+  return kept.get(key) ?? read(key);
 }
 
 export function forget(file, target) {
-  localStorage.removeItem(keyOf(file, target));
+  drop(keyOf(file, target));
 }
 
 /** All that the server still has, as far as can be told without asking it. */
 export function remembered() {
-  const keys = Object.keys(localStorage).filter((key) => key.startsWith(PREFIX));
-  return keys.map(read).filter((record) => record !== null);
+  const keys = inStorage((storage) => Object.keys(storage)) ?? [];
+  const mine = keys.filter((key) => key.startsWith(PREFIX));
+  return mine.map(read).filter((record) => record !== null);
 }
 
 /** What a file on its way to `target` is known by. */
@@ -37,10 +41,36 @@ export function keyOf({ size, lastModified }, target) {
 }
 
 function read(key) {
-  const record = JSON.parse(localStorage.getItem(key));
-  if (record !== null && record.expires < Date.now()) {
-    localStorage.removeItem(key);
+  const record = parse(inStorage((storage) => storage.getItem(key)));
+  if (record === null || record.expires < Date.now()) {
+    drop(key);
     return null;
   }
   return record;
+}
+
+/** What was written here, null for anything else: others write to this storage too. */
+function parse(text) {
+  try {
+    const record = JSON.parse(text);
+    const { target, url, offset, size } = record;
+    const mine = [target, url].every((one) => typeof one === "string");
+    return mine && [offset, size].every(Number.isFinite) ? record : null;
+  } catch {
+    return null;
+  }
+}
+
+function drop(key) {
+  kept.delete(key);
+  inStorage((storage) => storage.removeItem(key));
+}
+
+/** Use the browser's storage; where that is forbidden already its name throws. */
+function inStorage(use) {
+  try {
+    return use(localStorage);
+  } catch {
+    return null;
+  }
 }

@@ -2,6 +2,16 @@
 
 export const { root, folder, uploads } = document.body.dataset;
 
+// After so long without a sign of a request the server is asked for one, which has so long to come.
+const SILENCE_MS = 15_000;
+const ANSWER_MS = 10_000;
+// In a row, while a body is on its way: then its connection is dead, whatever the others are.
+const MOST_SILENCES = 4;
+// A list takes milliseconds.
+const LIST_MS = 30_000;
+
+let asked = null;
+
 export function urlOf(name) {
   return root + name.split("/").map(encodeURIComponent).join("/");
 }
@@ -61,12 +71,65 @@ export function send(method, url, headers, body, { onProgress, signal } = {}) {
       xhr.upload.onprogress = (event) => onProgress(event.loaded);
     }
     xhr.onerror = () => reject(Problem.unreachable());
-    xhr.onabort = () => reject(signal.reason);
+    xhr.onabort = () => reject(signal?.reason ?? Problem.unreachable());
     xhr.onload = () =>
       xhr.status < 300 ? resolve(xhr) : reject(Problem.read(xhr.status, xhr.responseText));
-    signal?.addEventListener("abort", () => xhr.abort(), { once: true });
+    const abort = () => xhr.abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    xhr.onloadend = () => signal?.removeEventListener("abort", abort);
+    abortWhenLost(xhr, body !== null);
     xhr.send(body);
   });
+}
+
+/** Abort a request of which nothing is heard, if the server is not either, or it goes on so. */
+function abortWhenLost(xhr, sending) {
+  let timer = null;
+  let silences = 0;
+  const wait = () => {
+    clearTimeout(timer);
+    timer = setTimeout(ask, SILENCE_MS);
+  };
+  const hear = () => {
+    silences = 0;
+    wait();
+  };
+  const ask = async () => {
+    silences += 1;
+    // The answer to a whole body may take its time, as long as there is a server.
+    if ((sending && silences > MOST_SILENCES) || !(await answers())) {
+      xhr.abort();
+    } else if (timer !== null) {
+      wait();
+    }
+  };
+  xhr.upload.addEventListener("progress", hear);
+  xhr.upload.addEventListener("load", () => (sending = false));
+  xhr.addEventListener("progress", hear);
+  xhr.addEventListener("loadend", () => {
+    clearTimeout(timer);
+    timer = null;
+  });
+  wait();
+}
+
+/** Whether the server answers at all; asked once for all that want to know at the same time. */
+function answers() {
+  asked ??= knock().finally(() => (asked = null));
+  return asked;
+}
+
+async function knock() {
+  const aborter = new AbortController();
+  const timer = setTimeout(() => aborter.abort(), ANSWER_MS);
+  try {
+    await fetch(new URL("../health/live", new URL(root, location)), { signal: aborter.signal });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Load another state of this page. The browser parses it without running anything in it. */
@@ -76,7 +139,8 @@ export function loadPage(url) {
     xhr.open("GET", url);
     xhr.responseType = "document";
     xhr.setRequestHeader("Accept", "text/html");
-    xhr.onerror = () => reject(Problem.unreachable());
+    xhr.timeout = LIST_MS;
+    xhr.onerror = xhr.ontimeout = () => reject(Problem.unreachable());
     xhr.onload = () =>
       xhr.status < 300 && xhr.response
         ? resolve(xhr.response)

@@ -1,7 +1,8 @@
 // One file on its way to the server.
 //
 //     waiting -> active -> done
-//                active <-> paused, retrying (after a while), exists (asks), failed (says why)
+//     again   -> active -> paused, retrying (after a while), exists (asks), failed (says why)
+//                paused, exists, failed -> again
 //
 // It begins create-only: what is there already is replaced only if the user says so.
 
@@ -26,6 +27,7 @@ export class Transfer extends EventTarget {
   #pauseSeconds = FIRST_PAUSE_SECONDS;
   #aborter = new AbortController();
   #samples = [];
+  #heard = 0;
 
   constructor(file, target) {
     super();
@@ -39,15 +41,23 @@ export class Transfer extends EventTarget {
 
   /** Bytes per second of late, 0 while that cannot be told. */
   get rate() {
-    const [first, last] = [this.#samples.at(0), this.#samples.at(-1)];
-    const seconds = first ? (last.time - first.time) / 1000 : 0;
-    return this.state === "active" && seconds > 0.5 ? (last.sent - first.sent) / seconds : 0;
+    const now = performance.now();
+    const [first] = this.#samples;
+    const seconds = first ? (now - first.time) / 1000 : 0;
+    const late = this.state === "active" && seconds > 0.5 && seconds < 2 * RATE_SECONDS;
+    return late ? (this.sent - first.sent) / seconds : 0;
+  }
+
+  /** For how many seconds nothing has been heard of it on its way. */
+  get silence() {
+    return this.state === "active" ? (performance.now() - this.#heard) / 1000 : 0;
   }
 
   /** Send the file until it is there, or something has to be decided. */
   async start() {
     const aborter = (this.#aborter = new AbortController());
     this.#samples = [];
+    this.#heard = performance.now();
     this.#enter("active");
     try {
       this.result = await this.#send(aborter.signal);
@@ -70,7 +80,15 @@ export class Transfer extends EventTarget {
     this.#pauseSeconds = FIRST_PAUSE_SECONDS;
     this.problem = null;
     this.#aborter.abort();
-    this.#enter("waiting");
+    this.#enter("again");
+  }
+
+  /** Have it sent again later: the network is gone, which its request may not find out. */
+  lose() {
+    this.#aborter.abort();
+    this.problem = Problem.unreachable();
+    this.#aborter = new AbortController();
+    this.#retryLater(this.#aborter.signal);
   }
 
   replace() {
@@ -127,6 +145,7 @@ export class Transfer extends EventTarget {
 
   #advance(sent) {
     const now = performance.now();
+    this.#heard = now;
     this.sent = Math.min(sent, this.file.size);
     this.#samples.push({ time: now, sent });
     while (now - this.#samples[0].time > RATE_SECONDS * 1000) {
