@@ -168,6 +168,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         response = problem_response(
             request, Problem(HTTPStatus.BAD_REQUEST, "invalid-request"), "The body is malformed."
         )
+        response.force_close()
     except Exception:
         _logger.exception("%s %s failed.", request.method, request.rel_url)
         _refuse_after_start(request)

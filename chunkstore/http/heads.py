@@ -77,7 +77,12 @@ class BoundedParser:
     def _parse(self, piece: bytes) -> tuple[Messages, bool, bytes]:
         if self._failed:
             raise HeadTooLarge
-        messages, upgraded, tail = self._parser.feed_data(piece)
+        try:
+            messages, upgraded, tail = self._parser.feed_data(piece)
+        except HttpProcessingError:
+            # aiohttp leaves who reads the body waiting where its trailers are what is malformed.
+            self._fail_body("malformed")
+            raise
         if messages:
             self._payload = messages[-1][1]
             self._unfinished = 0
@@ -96,9 +101,16 @@ class BoundedParser:
         largest = max(self._waiting, default=0)
         if max(largest, self._unfinished) > MOST_BYTES or sum(self._waiting) > MOST_WAITING_BYTES:
             self._failed = True
-            if not self._is_in_head and self._payload is not None:
-                self._payload.set_exception(RequestPayloadError("too many trailers"))
+            self._fail_body("too many trailers")
             raise HeadTooLarge
+
+    def _fail_body(self, reason: str) -> None:
+        """Tell who reads the body that the rest of it will not come."""
+        payload = self._payload
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(RequestPayloadError(reason))
+            # Else aiohttp would read the rest, which nobody wants, and log that as a failure.
+            payload.feed_eof()
 
 
 def _size_of(message: RawRequestMessage) -> int:

@@ -38,7 +38,7 @@ def test_backup_and_restore_step_by_step(tmp_path: Path) -> None:
     back_up, scrub, try_it, stats, restore, again, remove, serve = commands()
     with served(tmp_path, "--db", "files.db") as server:
         put(server, "a", b"a")
-        assert run_line(tmp_path, back_up) == "Copied 1 new chunks, 1 bytes.\n"
+        assert run_line(tmp_path, back_up) == "Copied 1 new chunk, 1 bytes.\n"
         assert "all whole" in run_line(tmp_path, scrub)
         run_line(tmp_path, try_it)
         assert re.search(r"^files +1$", run_line(tmp_path, stats), re.MULTILINE)
@@ -48,7 +48,7 @@ def test_backup_and_restore_step_by_step(tmp_path: Path) -> None:
     with served(tmp_path, "--db", "files.db") as server:
         assert get(server, "a") == b"a"
         put(server, "b", b"b")
-        assert run_line(tmp_path, again) == "Copied 1 new chunks, 1 bytes.\n"
+        assert run_line(tmp_path, again) == "Copied 1 new chunk, 1 bytes.\n"
     run_line(tmp_path, remove)
     assert not list(tmp_path.glob("*before*"))
     program, command, *options = serve.split()

@@ -35,7 +35,7 @@ from tests.process import served
 LOG_BOUND = 512 * 1024
 # So little memory that a larger upload takes several transactions, of which the last is synced.
 OPTIONS = (
-    "--chunk-size", str(CHUNK_SIZE), "--memory", "512KiB",
+    "--chunk-size", str(CHUNK_SIZE), "--memory", "1MiB",
     "--collect-every", "50ms", "--grace", "0s", "--scrub-every", "0",
 )  # fmt: skip
 FOLDERS = ("one", "two", "three")

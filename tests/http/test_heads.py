@@ -77,6 +77,24 @@ async def test_trailers_are_bounded(shared: Client, name: str) -> None:
 
 
 @on_shared_server
+@pytest.mark.parametrize("line", [b"X-A: \x00\r\n", b"X-\xff: a\r\n", b"no field\r\n"])
+@pytest.mark.parametrize("count", [1, 2000])
+async def test_trailers_that_are_malformed_end_the_request(
+    shared: Client, name: str, line: bytes, count: int
+) -> None:
+    body = raw.chunked(*[b"x"] * count)
+    async with raw.connect(shared) as connection:
+        await connection.send(
+            raw.request("PUT", f"/files/{name}", "Transfer-Encoding: chunked", body=body)
+        )
+        # In a packet of their own: the handler waits for more of the body by then.
+        await asyncio.sleep(0)
+        await connection.send(b"0\r\n" + line + b"\r\n")
+        assert (await connection.receive()).status == 400
+    assert (await shared.get(f"/files/{name}")).status == 404
+
+
+@on_shared_server
 async def test_body_is_no_head(shared: Client, name: str) -> None:
     for lines, body in (
         (("Content-Length: 3000000",), bytes(3_000_000)),

@@ -362,6 +362,9 @@ async def _make_way(
 
 async def _refuse_long_names(db: Connection, source: FolderName, target: FolderName) -> None:
     longest = await db.fetchval(QUERIES["longest_name_below"], *below(source), timeout=LONG_SECONDS)
+    if longest is None:
+        # Its last name went since it was looked for: to delete one takes no lock on its folder.
+        raise NotFound(f"There is no folder {source!r}.")
     if longest + len(target.encode()) - len(source.encode()) > MAX_NAME_SIZE:
         raise InvalidName(f"A name under {target!r} would have more than {MAX_NAME_SIZE} bytes.")
 

@@ -153,8 +153,8 @@ class Writer:
         """Run `job` and return its result once that is durable.
 
         It adds about `size` bytes to what is stored, 0 if it frees some; the log grows by about as
-        many, or by `log_size` if that is more. What need not be durable at once is when a later job is which must. A caller that is
-        cancelled before its job's turn withdraws it.
+        many, or by `log_size` if that is more. What need not be durable at once is when a later job
+        is which must. A caller that is cancelled before its job's turn withdraws it.
 
         Raises:
             StoreUnavailable: it would write content while the log is full.
