@@ -22,6 +22,8 @@ _FIRST_WINDOW_SIZE: Final = 256 * 1024
 # Bytes a second from which on a client is worth reading ahead for. Two windows ahead brought
 # nothing with two processors.
 _FAST_RATE: Final = 2 * 1024 * 1024
+# What the kernels of both sides may take at once of a client that reads nothing.
+_TAKEN_BY_KERNELS: Final = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Windows:
         held: Reservation | None = None
         loop = asyncio.get_running_loop()
         size = _FIRST_WINDOW_SIZE
+        believed = start + _TAKEN_BY_KERNELS
         try:
             while start < stop:
                 if ahead is not None:
@@ -100,7 +103,7 @@ class Windows:
                 yield window
                 # Its bytes go before the next one is waited for.
                 del window, content
-                taken_fast = taken >= _FAST_RATE * (loop.time() - began)
+                taken_fast = taken >= _FAST_RATE * (loop.time() - began) and start > believed
                 size = min(2 * size, WINDOW_SIZE) if taken_fast else _FIRST_WINDOW_SIZE
         finally:
             if held is not None:

@@ -8,6 +8,7 @@ stopped, once the client has taken that. So a chunk is read again for each slice
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable
 from contextlib import aclosing
@@ -89,11 +90,12 @@ class Sending:
         the reservation of what is on its way.
         """
         await self._prepare()
+        began = asyncio.get_running_loop().time()
         while self._parts and (part := self._parts[0]).start < window.stop:
             await self._write(window, part, min(part.stop, window.stop))
             if part.start == part.stop:
                 self._parts.popleft()
-            if not await self._taken(window.reservation):
+            if not await self._taken(window.reservation, began):
                 transport = self._request.transport
                 return window.reservation.split(
                     0 if transport is None else transport.get_write_buffer_size()
@@ -121,16 +123,23 @@ class Sending:
                 part.take_head() + window.content[at : part.start - window.start], drain=False
             )
 
-    async def _taken(self, reservation: Reservation) -> bool:
-        """Wait for the client to take what was written; give up when others want the memory."""
+    async def _taken(self, reservation: Reservation, began: float) -> bool:
+        """Wait for the client to take what was written.
+
+        Give up when others want the memory and the client makes no progress, or so little that it
+        has had the window, which it was given when the loop's clock `began`, for too long.
+        """
         connection = self._request.protocol
         if not isinstance(connection, WatchedConnection):
             return True
+        loop = asyncio.get_running_loop()
         while connection.writing_paused:
-            if await connection.has_taken(self._stall_seconds or None):
-                return True
-            if reservation.wanted:
+            taken = await connection.has_taken(self._stall_seconds or None)
+            long = 0 < self._stall_seconds <= loop.time() - began
+            if reservation.wanted and (long or not taken):
                 return False
+            if taken:
+                return True
         return True
 
     async def _all_taken(self) -> None:
