@@ -18,20 +18,27 @@ from chunkstore.http.context import (
     ROOM_RETURNS,
     SERVICE,
     TASKS,
+    raw_remainder,
     redirect_to_folder,
 )
-from chunkstore.http.cors import ORIGINS, let_page_read
+from chunkstore.http.cors import (
+    ORIGINS,
+    is_welcome_preflight,
+    let_page_read,
+    preflight_response,
+)
 from chunkstore.http.errors import (
     MethodNotPossible,
     Problem,
     allowed_methods,
     problem_document,
     problem_middleware,
+    refuse_unknown_expectation,
 )
-from chunkstore.http.fields import field_middleware
-from chunkstore.http.gate import HOSTS, end_after_upgrade, gate_middleware
+from chunkstore.http.fields import require_text
+from chunkstore.http.gate import HOSTS, end_after_upgrade, gate_middleware, require_meant
 from chunkstore.http.isolation import isolate
-from chunkstore.http.origin import origin_middleware
+from chunkstore.http.origin import require_own_page
 from chunkstore.http.pages import set_up_templates, static_handler
 from chunkstore.http.streaming import defer_continue
 from chunkstore.http.uploads import (
@@ -78,9 +85,7 @@ def create_app(
     are what the caller repeats in the background, of which readiness tells; `room_returns` tells a
     client that there is no room for its content when there may be.
     """
-    app = web.Application(
-        middlewares=[gate_middleware, problem_middleware, field_middleware, origin_middleware]
-    )
+    app = web.Application(middlewares=[problem_middleware, _request_middleware])
     if hosts is not None:
         app[HOSTS] = hosts
     app[ORIGINS] = frozenset(cors_origins)
@@ -228,6 +233,23 @@ async def _refuse_method(request: web.Request) -> web.Response:
 
 async def _refuse_path(request: web.Request) -> web.Response:
     raise NotFound("Nothing is here; files are under /files/.")
+
+
+# One for all that is judged before a handler: each middleware costs every request microseconds.
+@web.middleware
+async def _request_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Pass on what is meant for this server, can be read, and comes from a page that may ask.
+
+    Browsers that ask beforehand whether they may are told.
+    """
+    require_meant(request)
+    refuse_unknown_expectation(request)
+    raw_remainder(request)
+    require_text(request)
+    if is_welcome_preflight(request):
+        return preflight_response()
+    require_own_page(request)
+    return await handler(request)
 
 
 async def _complete(request: web.Request, response: web.StreamResponse) -> None:

@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from chunkstore import errors
-from chunkstore.http.context import ROOM_RETURNS, raw_remainder
+from chunkstore.http.context import ROOM_RETURNS
 from chunkstore.http.isolation import ISOLATION
 from chunkstore.http.negotiation import prefers_html
 from chunkstore.http.pages import render
@@ -63,6 +63,24 @@ class EncodedBody(UnsupportedMedia):
 
 class MethodNotPossible(errors.InvalidRequest):
     """What is there does not allow this method."""
+
+
+class NotMeant(errors.ChunkstoreError):
+    """The request is not meant for this server, or can be understood in more than one way.
+
+    It is told so by a document only: a page would be read by whoever brought the browser here.
+    """
+
+    def __init__(self, problem: Problem, detail: str) -> None:
+        """`problem`: which kind of error that is; `detail`: what to do about it."""
+        super().__init__(detail)
+        self.problem = problem
+
+    def to_response(self) -> web.Response:
+        """Return the answer, which is the last of its connection."""
+        response = problem_document(self.problem, str(self))
+        response.force_close()
+        return response
 
 
 class UnknownExpectation(errors.InvalidRequest):
@@ -145,9 +163,9 @@ _INTERNAL: Final = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error")
 async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error with a problem document; tell a client about a body left unread."""
     try:
-        refuse_unknown_expectation(request)
-        raw_remainder(request)
         response = await handler(request)
+    except NotMeant as error:
+        return error.to_response()
     except errors.ChunkstoreError as error:
         response = _respond_to_domain_error(request, error)
     except web.HTTPException as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from chunkstore.errors import InvalidRequest
 from chunkstore.http.errors import FieldTooLarge
@@ -60,9 +59,8 @@ IGNORED_IF_MALFORMED: Final = frozenset({"if-modified-since", "if-range", "if-un
 _MOST_BYTES: Final = {field.lower(): most for field, most in MOST_BYTES.items()}
 
 
-@web.middleware
-async def field_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Pass on requests of which every text that is read can be read.
+def require_text(request: web.Request) -> None:
+    """Refuse a request of which not every text that is read can be read.
 
     Raises:
         InvalidRequest: one is not UTF-8; FieldTooLarge: one is too long.
@@ -78,7 +76,6 @@ async def field_middleware(request: web.Request, handler: Handler) -> web.Stream
             size = sizes[name] = sizes.get(name, 0) + _size(name, value)
             if size > most:
                 raise FieldTooLarge(f"{field} can have {most} bytes here.")
-    return await handler(request)
 
 
 def _size(name: str, value: str) -> int:

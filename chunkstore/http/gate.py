@@ -7,6 +7,7 @@ browser here.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
@@ -14,7 +15,7 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 
 from chunkstore.hosts import Host, HostPolicy, parse_authority, parse_local_address
-from chunkstore.http.errors import Problem, problem_document
+from chunkstore.http.errors import NotMeant, Problem
 
 HOSTS: Final = web.AppKey("hosts", HostPolicy)
 
@@ -32,12 +33,22 @@ _SCHEMES: Final = ("http", "https")
 @web.middleware
 async def gate_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let pass only what is meant for this server, and can be understood in one way alone."""
+    try:
+        require_meant(request)
+    except NotMeant as error:
+        return error.to_response()
+    return await handler(request)
+
+
+def require_meant(request: web.Request) -> None:
+    """Refuse what is not meant for this server, or can be understood in several ways.
+
+    Raises:
+        NotMeant: it is so.
+    """
     refusal = _refuse_framing(request) or _refuse_host(request) or _refuse_target(request)
-    if refusal is None:
-        return await handler(request)
-    response = problem_document(*refusal)
-    response.force_close()
-    return response
+    if refusal is not None:
+        raise NotMeant(*refusal)
 
 
 def end_after_upgrade(request: web.Request, response: web.StreamResponse) -> None:
@@ -87,16 +98,25 @@ def _refuse_host(request: web.Request) -> _Refusal | None:
     if authority is None:
         # Only an old program leaves it out, no browser.
         return None
+    if _is_always_answered_for(policy, authority):
+        return None
     host = parse_authority(authority)
     if host is None:
         return _MALFORMED, "Host is not a host name or an IP address, with a port or without."
-    if policy.is_answered_for(host) or policy.is_answered_for(host, _local_address(request)):
+    if policy.is_answered_for(host, _local_address(request)):
         return None
     return (
         _MISDIRECTED,
         f"This server does not answer for {host}. Whoever runs it can let it, by the option"
         f" --allow-host {host}.",
     )
+
+
+@lru_cache(maxsize=256)
+def _is_always_answered_for(policy: HostPolicy, authority: str) -> bool:
+    """Whether to answer whatever the address is that the connection came in on."""
+    host = parse_authority(authority)
+    return host is not None and policy.is_answered_for(host)
 
 
 def _local_address(request: web.Request) -> Host | None:

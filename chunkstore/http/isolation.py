@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import istr
 
-RESOURCE_POLICY: Final = "Cross-Origin-Resource-Policy"
+RESOURCE_POLICY: Final = istr("Cross-Origin-Resource-Policy")
 
-ISOLATION: Final = {
-    "Server": "chunkstore",  # and no versions
-    "X-Content-Type-Options": "nosniff",
+# Names that are compared in lower case already, which each answer is spared.
+ISOLATION: Final[dict[str, str]] = {
+    hdrs.SERVER: "chunkstore",  # and no versions
+    istr("X-Content-Type-Options"): "nosniff",
     # Content is nothing that may run, and no other site's page may hold it in a frame.
-    "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'self'",
+    istr("Content-Security-Policy"): "sandbox; default-src 'none'; frame-ancestors 'self'",
     # Nor as an image or a script, which would tell that it is there, and how large.
     RESOURCE_POLICY: "same-origin",
 }
@@ -21,6 +23,6 @@ ISOLATION: Final = {
 def isolate(response: web.StreamResponse) -> None:
     """Add the fields to an answer that is about to leave, but those that it has of its own."""
     headers = response.headers
-    headers["Server"] = ISOLATION["Server"]
+    headers[hdrs.SERVER] = ISOLATION[hdrs.SERVER]
     for name, value in ISOLATION.items():
         headers.setdefault(name, value)

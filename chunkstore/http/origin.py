@@ -10,15 +10,12 @@ from __future__ import annotations
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from yarl import URL
 
 from chunkstore.errors import Forbidden
 from chunkstore.http.cors import (
     allowed_origin,
     is_open_to_all,
-    is_welcome_preflight,
-    preflight_response,
 )
 from chunkstore.http.gate import authority_of
 
@@ -29,12 +26,11 @@ _OWN_SITE: Final = frozenset({"same-origin", "none"})
 _EMBEDDED: Final = frozenset({"embed", "fencedframe", "frame", "iframe", "object"})
 
 
-@web.middleware
-async def origin_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+def require_own_page(request: web.Request) -> None:
     """Let a request that may change something pass only from pages that may use this server.
 
     One that only reads passes from any page that does not embed what it gets: without CORS its
-    script sees nothing of it. Browsers that ask beforehand are told.
+    script sees nothing of it.
 
     Raises:
         Forbidden: it comes from elsewhere.
@@ -42,11 +38,8 @@ async def origin_middleware(request: web.Request, handler: Handler) -> web.Strea
     if request.method not in _SAFE_METHODS:
         if not _is_from_here(request):
             raise Forbidden("A page of another site asked for this; it is refused.")
-    elif is_welcome_preflight(request):
-        return preflight_response()
     elif _is_embedded_elsewhere(request):
         raise Forbidden("A page of another site embeds this; it is refused.")
-    return await handler(request)
 
 
 def _is_from_here(request: web.Request) -> bool:

@@ -11,7 +11,7 @@ import logging
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _RequestHandler
 
@@ -82,35 +82,25 @@ class _Server(Watch):
         return _Protocol(self, loop=self._loop, **self._kwargs)
 
 
-def _expecting_text(handler: _RequestHandler) -> _RequestHandler:
-    """Return what refuses an Expect that is no text before a route is looked for.
+def _routable(handler: _RequestHandler) -> _RequestHandler:
+    """Return what refuses the requests that aiohttp itself would answer, for want of a route.
 
-    Where there is none, aiohttp answers an Expect by itself, in UTF-8, and fails at such a value.
+    They reach no middleware. An Expect that is no text would make it fail, as it answers in UTF-8.
     """
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        if request.headers.get("Expect", "").isascii():
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if not request.headers.get(hdrs.EXPECT, "").isascii():
+            problem = Problem(HTTPStatus.EXPECTATION_FAILED, "unknown-expectation")
+            response = problem_document(problem, "Only 100-continue can be expected.")
+        elif not request.rel_url.raw_path.startswith("/"):
+            problem = Problem(HTTPStatus.NOT_FOUND, "not-found")
+            response = problem_document(problem, "Nothing is here; the target has no path.")
+        else:
             return await handler(request)
-        problem = Problem(HTTPStatus.EXPECTATION_FAILED, "unknown-expectation")
-        response = problem_document(problem, "Only 100-continue can be expected.")
         response.force_close()
         return response
 
-    return handle
-
-
-def _requiring_path(handler: _RequestHandler) -> _RequestHandler:
-    """Return what answers requests whose target is a path: others reach no route, no middleware."""
-
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        if request.rel_url.raw_path.startswith("/"):
-            return await handler(request)
-        problem = Problem(HTTPStatus.NOT_FOUND, "not-found")
-        response = problem_document(problem, "Nothing is here; the target has no path.")
-        response.force_close()
-        return response
-
-    return handle
+    return answer
 
 
 class ProblemRunner(web.AppRunner):
@@ -119,7 +109,7 @@ class ProblemRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         return _Server(
-            _expecting_text(_requiring_path(server.request_handler)),
+            _routable(server.request_handler),
             limits=self.app.get(LIMITS, DEFAULT_LIMITS),
             request_factory=server.request_factory,
             handler_cancellation=server.handler_cancellation,
