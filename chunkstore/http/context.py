@@ -31,6 +31,7 @@ TASKS: Final[web.AppKey[Sequence[Periodic]]] = web.AppKey("tasks")
 ROOM_RETURNS: Final = web.AppKey("room_returns", str)
 LIMITS: Final = web.AppKey("limits", Limits)
 FOLDERS: Final = web.AppKey("folders", web.Resource)
+_REMAINDER: Final = web.RequestKey("remainder", str)
 
 
 def service_of(request: web.Request) -> Service:
@@ -115,10 +116,13 @@ def raw_remainder(request: web.Request) -> str:
     Raises:
         NotFound: it is spelled otherwise.
     """
+    if _REMAINDER in request:
+        return request[_REMAINDER]
     path, resource = request.rel_url.raw_path, request.match_info.route.resource
     if resource is None:
         return path
     literal, is_followed, _ = resource.canonical.partition("{")
     if not path.startswith(literal) or (path != literal and not is_followed):
         raise NotFound("Nothing is here; the path is spelled in another way.")
-    return path[len(literal) :]
+    request[_REMAINDER] = path[len(literal) :]
+    return request[_REMAINDER]

@@ -68,6 +68,10 @@ def require_text(request: web.Request) -> None:
     if not request.raw_path.isascii():
         # RFC 3986 §2. aiohttp's parser in C refuses it, its parser in Python does not.
         raise InvalidRequest("The URL has a character that must be percent-encoded.")
+    values = b"".join([value for _, value in request.raw_headers])
+    if len(values) <= _SHORT and values.isascii():
+        # As most requests are that no browser sends: nothing in them can be too long.
+        return
     sizes: dict[str, int] = {}
     for field, value in request.headers.items():
         name = field.lower()
