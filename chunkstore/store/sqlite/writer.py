@@ -42,7 +42,7 @@ T = TypeVar("T")
 _BATCH_JOBS: Final = 256
 _BATCH_SIZE: Final = 8 * 1024 * 1024
 _LOG_SIZE_OF_A_JOB: Final = 64 * 1024
-LOG_BOUND: Final = 32 * 1024 * 1024
+LOG_BOUND: Final = 16 * 1024 * 1024
 # Seconds of content, so that what only counts or lists for another program refuses nothing, and
 # no more than can be carried in seconds once it is gone.
 LOG_FULL: Final = 1280 * 1024 * 1024
