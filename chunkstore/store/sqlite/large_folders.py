@@ -153,7 +153,7 @@ class LargeFolders:
     async def _remove(self, name: FolderName) -> None:
         """Remove all names of a hidden folder, and what says that it is hidden."""
         await self._empty(name)
-        await self._settle(name)
+        await self._writer.run(partial(_settle_emptied, name=name))
 
     async def _empty(self, name: FolderName) -> None:
         step = partial(_remove_some, name=name)
@@ -212,6 +212,11 @@ def _settle(db: sqlite3.Connection, name: FolderName) -> None:
     db.execute(QUERIES["delete_folder_change"], {"start": name})
 
 
+def _settle_emptied(db: sqlite3.Connection, name: FolderName) -> None:
+    if _stop_of_step(db, below(name)) is None:
+        _settle(db, name)
+
+
 def _copy_some(
     db: sqlite3.Connection, source: FolderName, start: str, target: FolderName, *, keep_times: bool
 ) -> str | None:
@@ -227,8 +232,13 @@ def _copy_some(
 
 
 def _remove_some(db: sqlite3.Connection, name: FolderName) -> bool:
-    """Remove the first names of a folder; return whether there were any."""
+    """Remove the first names of a hidden folder; return whether there were any.
+
+    A backup to this store may have brought a folder of this name meanwhile, which is not hidden.
+    """
     bounds = below(name)
+    if not db.execute(QUERIES["is_hidden"], bounds).fetchone()[0]:
+        return False
     stop = _stop_of_step(db, bounds)
     if stop is None:
         return False

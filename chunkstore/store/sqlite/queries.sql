@@ -170,6 +170,10 @@ SELECT max(name) FROM (
 -- name: folder_changes
 SELECT prefix, stop, hidden FROM folder_change ORDER BY prefix;
 
+-- name: is_hidden
+-- Whether the folder `:start` is hidden.
+SELECT EXISTS (SELECT 1 FROM folder_change WHERE prefix = :start AND hidden = 1);
+
 -- name: put_folder_change
 INSERT INTO folder_change (prefix, stop, hidden) VALUES (:start, :stop, :hidden)
 ON CONFLICT (prefix) DO UPDATE SET hidden = excluded.hidden;
