@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -13,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkstore.collect import collect_all
-from chunkstore.errors import AlreadyExists, Forbidden, InvalidName, NotFound, StoreUnavailable
+from chunkstore.errors import (
+    AlreadyExists,
+    Forbidden,
+    InvalidName,
+    NotFound,
+    StoreError,
+    StoreUnavailable,
+)
 from chunkstore.names import FileName, FolderName
 from chunkstore.store.sqlite.store import SQLiteStore
 from chunkstore.store.sqlite.tree import MAX_NAMES, FolderChange, visible_ranges
@@ -306,3 +314,42 @@ def test_visible_ranges_are_what_is_not_hidden(
     assert any(holds(each["start"], each["stop"]) for each in ranges) == (
         holds(start, stop) and not hidden
     )
+
+
+async def test_a_backup_keeps_what_its_last_one_saw_on_its_way_out(
+    store: SQLiteStore, tmp_path: Path
+) -> None:
+    """It was being removed then, and is there again: opening the backup goes on removing it."""
+    destination = tmp_path / "backup.db"
+    async for _ in store.backup(str(destination)):
+        pass
+    with closing(sqlite3.connect(destination)) as db, db:
+        db.execute("INSERT INTO folder_change VALUES ('d/', 'd0', 1)")
+    async for _ in store.backup(str(destination)):
+        pass
+    async with opened(destination) as backup:
+        assert await names(backup) == await names(store)
+
+
+def connections() -> int:
+    """Return how many threads there are, each of one connection, but for asyncio's own."""
+    return sum(not thread.name.startswith("asyncio") for thread in threading.enumerate())
+
+
+async def test_a_start_that_cannot_go_on_with_a_folder_lets_the_database_go(path: Path) -> None:
+    before = connections()
+    async with opened(path) as store:
+        await put(store, "seed", b"content")
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO folder_change VALUES ('d/', 'd0', 0)")
+        db.execute(
+            "CREATE TRIGGER refuse BEFORE DELETE ON folder_change"
+            " BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    with pytest.raises(StoreError):
+        await SQLiteStore.open(path)
+    assert connections() == before
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DROP TRIGGER refuse")
+    async with opened(path) as store:
+        assert await names(store) == ["seed"]

@@ -438,6 +438,7 @@ async def test_a_file_found_just_before_it_is_collected_can_be_read(path: Path) 
         lookups.go_on.set()
         assert await downloading == content
         assert await collect_all(store, 0) == Collected(manifests=1, chunks=2, size=5120)
+        await lookups.close()
 
 
 async def test_a_condemned_content_is_gone_after_a_restart(path: Path) -> None:

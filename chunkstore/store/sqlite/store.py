@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, suppress
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Final
 from weakref import WeakSet
 
 import blake3
-from filelock import FileLock
 
 import chunkstore
 from chunkstore.chunking import check_chunk_size
@@ -29,7 +28,6 @@ from chunkstore.store.holds import Holds
 from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
 from chunkstore.store.sqlite import collecting, contents, listing, schema, scrubbing, tree
 from chunkstore.store.sqlite.backup import claim, copy_store, succeed
-from chunkstore.store.sqlite.connection import Connection, ReaderPool, connect_writer
 from chunkstore.store.sqlite.contents import Keeping
 from chunkstore.store.sqlite.intake import (
     SQLiteUpload,
@@ -38,57 +36,38 @@ from chunkstore.store.sqlite.intake import (
     own_upload,
 )
 from chunkstore.store.sqlite.large_folders import LargeFolders
-from chunkstore.store.sqlite.lock import acquire_lock
-from chunkstore.store.sqlite.lookups import Lookups
-from chunkstore.store.sqlite.owner import LogOwner
+from chunkstore.store.sqlite.opening import Opened, open_to_read, open_to_write
 from chunkstore.store.sqlite.room import EDIT_SIZE, FURTHER_EDIT_SIZE, Room
 from chunkstore.store.sqlite.state import (
-    State,
     count,
     database_size,
     find_scrub_report,
-    inspect,
     put_scrub_report,
-    recover,
 )
 from chunkstore.store.sqlite.tree import MAX_NAMES, ManyNames
 from chunkstore.store.sqlite.uploads import SQLiteUploads
-from chunkstore.store.sqlite.watch import Watch
 from chunkstore.store.sqlite.writer import LOG_BOUND, LOG_FULL, Writer
 
-_READERS: Final = 4
 _OLDEST_SQLITE: Final = (3, 37, 0)
 
 
 class SQLiteStore(Store):
     """The store contract over one SQLite database. Open it with `open`."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        readers: ReaderPool,
-        lookups: Lookups,
-        writer: Writer | None,
-        room: Room | None,
-        lock: FileLock | None,
-        owner: LogOwner | None,
-        watch: Watch,
-        keeping: Keeping,
-        state: State,
-    ) -> None:
-        self._path = path
-        self._readers = readers
-        self._lookups = lookups
-        self._read_write = writer
-        self._room = room
-        self._large = LargeFolders(readers, writer, room) if writer and room else None
-        self._lock = lock
-        self._owner = owner
-        self._watch = watch
-        self._keeping = keeping
-        self._chunk_size = state.chunk_size
-        self._manifest_ids = itertools.count(state.last_manifest + 1)
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._path = opened.path
+        self._readers = opened.readers
+        self._lookups = opened.lookups
+        self._read_write = opened.writer
+        self._room = opened.room
+        self._large = None
+        if opened.writer is not None and opened.room is not None:
+            self._large = LargeFolders(opened.readers, opened.writer, opened.room)
+        self._watch = opened.watch
+        self._keeping = opened.keeping
+        self._chunk_size = opened.state.chunk_size
+        self._manifest_ids = itertools.count(opened.state.last_manifest + 1)
         self._holds = Holds()
         self._running: WeakSet[SQLiteUpload] = WeakSet()
 
@@ -128,111 +107,17 @@ class SQLiteStore(Store):
         keeping = Keeping(compression)
         try:
             if read_only:
-                return await cls._open_to_read(path, keeping)
+                return cls(await open_to_read(path, keeping))
             room = Room(path, min_free=min_free)
             write_by = partial(Writer, room=room, log_bound=log_bound, log_full=log_full)
-            return await cls._open_locked(path, write_by, room, keeping, chunk_size)
+            store = cls(await open_to_write(path, write_by, room, keeping, chunk_size))
+            try:
+                await store._large_folders.recover()
+            except BaseException:
+                await store.close()
+                raise
         except DatabaseDamaged as error:
             raise StoreUnusable(str(error)) from error
-
-    @classmethod
-    async def _open_locked(
-        cls,
-        path: Path,
-        write_by: Callable[..., Writer],
-        room: Room,
-        keeping: Keeping,
-        chunk_size: int | None,
-    ) -> SQLiteStore:
-        # Before the lock, which would stay beside what is no store.
-        await asyncio.to_thread(schema.recognise, path)
-        lock = await asyncio.to_thread(acquire_lock, path)
-        absent = await asyncio.to_thread(_absent_files, path)
-        owner = LogOwner(path)
-        try:
-            await asyncio.to_thread(owner.check)
-            return await cls._open_to_write(path, write_by, lock, owner, room, keeping, chunk_size)
-        except BaseException:
-            await asyncio.to_thread(owner.forget)
-            await asyncio.to_thread(_remove_created, path, absent)
-            await asyncio.to_thread(lock.release)
-            raise
-
-    @classmethod
-    async def _open_to_read(cls, path: Path, keeping: Keeping) -> SQLiteStore:
-        await asyncio.to_thread(LogOwner(path).check_to_read)
-        watch = Watch(path)
-        readers, lookups = await cls._open_readers(path, 1, watch)
-        try:
-            state = await readers.run(inspect)
-        except BaseException:
-            await lookups.close()
-            await readers.close()
-            raise
-        return cls(
-            path,
-            readers=readers,
-            lookups=lookups,
-            writer=None,
-            room=None,
-            lock=None,
-            owner=None,
-            watch=watch,
-            keeping=keeping,
-            state=state,
-        )
-
-    @staticmethod
-    async def _open_readers(path: Path, count: int, watch: Watch) -> tuple[ReaderPool, Lookups]:
-        readers = await ReaderPool.open(path, count, watch.note)
-        try:
-            return readers, await Lookups.open(path, watch.note)
-        except BaseException:
-            await readers.close()
-            raise
-
-    @classmethod
-    async def _open_to_write(
-        cls,
-        path: Path,
-        write_by: Callable[..., Writer],
-        lock: FileLock,
-        owner: LogOwner,
-        room: Room,
-        keeping: Keeping,
-        chunk_size: int | None,
-    ) -> SQLiteStore:
-        await asyncio.to_thread(room.prepare_to_open)
-        try:
-            connection = await Connection.open(partial(connect_writer, path))
-        except StoreUnusable:
-            raise
-        except StoreError as error:
-            raise StoreUnusable("The database cannot be opened or created.") from error
-        watch = Watch(path)
-        try:
-            await connection.run(schema.prepare)
-            state = await connection.run(partial(recover, chunk_size=chunk_size))
-            await connection.run(owner.take)
-            await connection.run(watch.begin)
-            readers, lookups = await cls._open_readers(path, _READERS, watch)
-        except BaseException:
-            await connection.close()
-            await asyncio.to_thread(watch.end)
-            raise
-        store = cls(
-            path,
-            readers=readers,
-            lookups=lookups,
-            writer=write_by(connection, watch=watch.after_transaction),
-            room=room,
-            lock=lock,
-            owner=owner,
-            watch=watch,
-            keeping=keeping,
-            state=state,
-        )
-        await store._large_folders.recover()
         return store
 
     @property
@@ -516,35 +401,6 @@ class SQLiteStore(Store):
 
     async def close(self, *, keep_reserve: bool = True) -> None:
         async with AsyncExitStack() as last_first:
-            if self._lock is not None:
-                last_first.push_async_callback(asyncio.to_thread, self._lock.release)
-            if self._room is not None:
-                last_first.push_async_callback(
-                    asyncio.to_thread, self._room.close, keep_reserve=keep_reserve
-                )
-            if self._owner is not None:
-                last_first.push_async_callback(asyncio.to_thread, self._owner.forget)
-            last_first.push_async_callback(asyncio.to_thread, self._watch.end)
-            if self._read_write is not None:
-                # After the readers: the connection that closes last may checkpoint.
-                last_first.push_async_callback(self._read_write.close)
-            last_first.push_async_callback(self._readers.close)
-            last_first.push_async_callback(self._lookups.close)
+            last_first.push_async_callback(self._opened.close, keep_reserve=keep_reserve)
             if self._large is not None:
                 last_first.push_async_callback(self._large.close)
-
-
-def _absent_files(path: Path) -> list[Path]:
-    """Return those files of the database that do not exist, the database itself first."""
-    files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-reserve")]
-    return [file for file in files if not file.exists()]
-
-
-def _remove_created(path: Path, absent: Sequence[Path]) -> None:
-    """Remove what a start that failed has created, if that is all there is of the database.
-
-    The lock must be held.
-    """
-    if path in absent:
-        for file in absent:
-            file.unlink(missing_ok=True)

@@ -1,0 +1,166 @@
+"""Opening a database, and closing what was opened, the last first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock
+
+from chunkstore.errors import StoreError, StoreUnusable
+from chunkstore.store.sqlite import schema
+from chunkstore.store.sqlite.connection import Connection, ReaderPool, connect_writer
+from chunkstore.store.sqlite.contents import Keeping
+from chunkstore.store.sqlite.lock import acquire_lock
+from chunkstore.store.sqlite.lookups import Lookups
+from chunkstore.store.sqlite.owner import LogOwner
+from chunkstore.store.sqlite.room import Room
+from chunkstore.store.sqlite.state import State, inspect, recover
+from chunkstore.store.sqlite.watch import Watch
+from chunkstore.store.sqlite.writer import Writer
+
+_READERS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The parts of a store over the database at `path`; the last four only where it is written."""
+
+    path: Path
+    readers: ReaderPool
+    lookups: Lookups
+    watch: Watch
+    keeping: Keeping
+    state: State
+    writer: Writer | None = None
+    owner: LogOwner | None = None
+    room: Room | None = None
+    lock: FileLock | None = None
+
+    async def close(self, *, keep_reserve: bool) -> None:
+        """Finish what runs, make it durable and let go of the database."""
+        async with AsyncExitStack() as last_first:
+            if self.lock is not None:
+                last_first.push_async_callback(asyncio.to_thread, self.lock.release)
+            if self.room is not None:
+                last_first.push_async_callback(
+                    asyncio.to_thread, self.room.close, keep_reserve=keep_reserve
+                )
+            if self.owner is not None:
+                last_first.push_async_callback(asyncio.to_thread, self.owner.forget)
+            last_first.push_async_callback(asyncio.to_thread, self.watch.end)
+            if self.writer is not None:
+                # After the readers: the connection that closes last may checkpoint.
+                last_first.push_async_callback(self.writer.close)
+            last_first.push_async_callback(self.readers.close)
+            last_first.push_async_callback(self.lookups.close)
+
+
+async def open_to_read(path: Path, keeping: Keeping) -> Opened:
+    """Open the database at `path`, which exists, as `SQLiteStore.open` does to be read only."""
+    await asyncio.to_thread(LogOwner(path).check_to_read)
+    watch = Watch(path)
+    readers, lookups = await _open_readers(path, 1, watch)
+    try:
+        state = await readers.run(inspect)
+    except BaseException:
+        await lookups.close()
+        await readers.close()
+        raise
+    return Opened(
+        path=path, readers=readers, lookups=lookups, watch=watch, keeping=keeping, state=state
+    )
+
+
+async def open_to_write(
+    path: Path,
+    write_by: Callable[..., Writer],
+    room: Room,
+    keeping: Keeping,
+    chunk_size: int | None,
+) -> Opened:
+    """Open the database at `path` as `SQLiteStore.open` does; `write_by` makes its writer."""
+    # Before the lock, which would stay beside what is no store.
+    await asyncio.to_thread(schema.recognise, path)
+    lock = await asyncio.to_thread(acquire_lock, path)
+    absent = await asyncio.to_thread(_absent_files, path)
+    owner = LogOwner(path)
+    try:
+        await asyncio.to_thread(owner.check)
+        return await _open_locked(path, write_by, lock, owner, room, keeping, chunk_size)
+    except BaseException:
+        await asyncio.to_thread(owner.forget)
+        await asyncio.to_thread(_remove_created, path, absent)
+        await asyncio.to_thread(lock.release)
+        raise
+
+
+async def _open_locked(
+    path: Path,
+    write_by: Callable[..., Writer],
+    lock: FileLock,
+    owner: LogOwner,
+    room: Room,
+    keeping: Keeping,
+    chunk_size: int | None,
+) -> Opened:
+    await asyncio.to_thread(room.prepare_to_open)
+    try:
+        connection = await Connection.open(partial(connect_writer, path))
+    except StoreUnusable:
+        raise
+    except StoreError as error:
+        raise StoreUnusable("The database cannot be opened or created.") from error
+    watch = Watch(path)
+    try:
+        await connection.run(schema.prepare)
+        state = await connection.run(partial(recover, chunk_size=chunk_size))
+        await connection.run(owner.take)
+        await connection.run(watch.begin)
+        readers, lookups = await _open_readers(path, _READERS, watch)
+    except BaseException:
+        await connection.close()
+        await asyncio.to_thread(watch.end)
+        raise
+    return Opened(
+        path=path,
+        readers=readers,
+        lookups=lookups,
+        watch=watch,
+        keeping=keeping,
+        state=state,
+        writer=write_by(connection, watch=watch.after_transaction),
+        owner=owner,
+        room=room,
+        lock=lock,
+    )
+
+
+async def _open_readers(path: Path, count: int, watch: Watch) -> tuple[ReaderPool, Lookups]:
+    readers = await ReaderPool.open(path, count, watch.note)
+    try:
+        return readers, await Lookups.open(path, watch.note)
+    except BaseException:
+        await readers.close()
+        raise
+
+
+def _absent_files(path: Path) -> list[Path]:
+    """Return those files of the database that do not exist, the database itself first."""
+    files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-reserve")]
+    return [file for file in files if not file.exists()]
+
+
+def _remove_created(path: Path, absent: Sequence[Path]) -> None:
+    """Remove what a start that failed has created, if that is all there is of the database.
+
+    The lock must be held.
+    """
+    if path in absent:
+        for file in absent:
+            file.unlink(missing_ok=True)
