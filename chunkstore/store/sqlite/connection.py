@@ -61,11 +61,12 @@ class SyncFailed(StoreUnavailable):
 def translated_errors() -> Iterator[None]:
     """Turn the errors of `sqlite3` into those of the store contract."""
     try:
-        with translated_failed_syncs():
-            yield
+        yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
-        raise _ERRORS.get(code, StoreError)() from error
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code in _FAILED_SYNCS:
+            raise SyncFailed from error
+        raise _ERRORS.get(code & _PRIMARY_CODE, StoreError)() from error
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def translated_failed_syncs() -> Iterator[None]:
     """Turn the error of a sync that failed into `SyncFailed`, and leave others as they are."""
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) in _FAILED_SYNCS:
             raise SyncFailed from error
         raise

@@ -169,7 +169,10 @@ def seal(
     [(known,)] = db.execute(QUERIES["find_manifest"], whole).fetchall()
     # What is damaged of it is repaired.
     _, appended = _put_chunks(db, keeping, last, encodings)
-    forget(db, manifest.id)
+    if manifest.count:
+        forget(db, manifest.id)
+    else:
+        _delete_open(db, manifest.id)
     return Manifest(known, size, manifest.chunk_size, digest), appended
 
 
@@ -182,8 +185,12 @@ def forget(db: sqlite3.Connection, manifest_id: int) -> bool:
     places = {"id": manifest_id, "most": _PLACES_FORGOTTEN}
     if db.execute(QUERIES["shorten_open_manifest"], places).rowcount == _PLACES_FORGOTTEN:
         return False
-    db.execute(QUERIES["delete_open_manifest"], {"id": manifest_id})
+    _delete_open(db, manifest_id)
     return True
+
+
+def _delete_open(db: sqlite3.Connection, manifest_id: int) -> None:
+    db.execute(QUERIES["delete_open_manifest"], {"id": manifest_id})
 
 
 def read(db: sqlite3.Connection, chunks: ChunkList, start: int, stop: int) -> bytes:

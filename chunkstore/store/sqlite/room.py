@@ -114,9 +114,11 @@ class Room:
     """
 
     def __init__(self, path: Path, *, min_free: int = 0) -> None:
-        self._folder = path.parent
+        # Text, because each transaction asks for them, and paths take as long to make it again.
+        self._folder = str(path.parent)
         self._min_free = min_free
         self.log = path.with_name(f"{path.name}-wal")
+        self._log = str(self.log)
         self.reserve = Reserve(path.with_name(f"{path.name}-reserve"))
         # Given up for lack of room, it must not be what keeps a deletion from it the next time.
         self._given_up = False
@@ -203,7 +205,7 @@ class Room:
 
     def _log_size(self) -> int:
         try:
-            return self.log.stat().st_size
+            return os.stat(self._log).st_size
         except FileNotFoundError:
             return 0
 

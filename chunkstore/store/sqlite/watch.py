@@ -36,7 +36,7 @@ class Watch:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._promotion = Promotion(path)
-        self._opened: dict[Path, _Place | None] = {}
+        self._opened: dict[str, _Place | None] = {}
         self._mark: _Mark | None = None
         self._replaced = False
         self._damaged = False
@@ -44,7 +44,7 @@ class Watch:
     def begin(self, db: sqlite3.Connection) -> None:
         """Remember which files are open, once there is a log. Runs on the writing connection."""
         self._promotion.prepare(db)
-        files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        files = (str(self._path), f"{self._path}-wal")
         self._opened = {file: _place_of(file) for file in files}
         self._mark = _Mark.of(self._path, db)
 
@@ -77,9 +77,7 @@ class Watch:
 
     def _look(self) -> bool:
         """Return whether a file is another or gone by now; log it when that changes."""
-        replaced = any(_place_of(file) != place for file, place in self._opened.items()) or (
-            self._mark is not None and not self._mark.is_there()
-        )
+        replaced = self._is_another()
         if replaced and not self._replaced:
             _logger.error(
                 "%s or its log was deleted or replaced while it is open: nothing is stored any"
@@ -91,6 +89,12 @@ class Watch:
             _logger.info("%s is there again.", self._path)
         self._replaced = replaced
         return replaced
+
+    def _is_another(self) -> bool:
+        for file, place in self._opened.items():
+            if _place_of(file) != place:
+                return True
+        return self._mark is not None and not self._mark.is_there()
 
 
 class _Mark:
@@ -133,9 +137,9 @@ class _Mark:
         os.close(self._file)
 
 
-def _place_of(file: Path) -> _Place | None:
+def _place_of(file: str) -> _Place | None:
     try:
-        found = file.stat()
+        found = os.stat(file)
     except OSError:
         return None
     return found.st_dev, found.st_ino
