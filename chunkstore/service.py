@@ -156,16 +156,18 @@ class Intake:
 
     async def _append(self, batch: list[bytes]) -> None:
         """Hash a batch while the one before is stored; each lock keeps them in their order."""
-        async with self._hashing:
-            chunks = await self._hash(batch)
-        async with self._preparing:
-            store = await self._sink.prepare(chunks)
-        async with self._storing:
-            if self._failed:
-                return  # There must be no gap. Who asked for the one before is told.
+        try:
+            async with self._hashing:
+                chunks = await self._hash(batch)
+            async with self._preparing:
+                store = await self._sink.prepare(chunks)
+            async with self._storing:
+                if not self._failed:
+                    await store()
+        except BaseException:
+            # There must be no gap: none behind it is stored, and who asked for this one is told.
             self._failed = True
-            await store()
-            self._failed = False
+            raise
 
     async def _appended(self, most: int) -> None:
         """Wait until at most so many batches are not stored yet.

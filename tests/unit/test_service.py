@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chunkstore.chunking import Chunk
 from chunkstore.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions
 from chunkstore.digest import ContentCheck, Digest
 from chunkstore.errors import (
@@ -31,8 +32,8 @@ from chunkstore.manifest import ChunkList, Manifest
 from chunkstore.memory import MemoryBudget, Reservation, Use
 from chunkstore.names import parse_file_name
 from chunkstore.ranges import ByteRange
-from chunkstore.service import BATCH_SIZE, Service
-from chunkstore.store.base import Committed, Store
+from chunkstore.service import BATCH_SIZE, Intake, Service
+from chunkstore.store.base import Committed, Store, Storing
 from chunkstore.windows import WINDOW_SIZE, spans
 from tests.conftest import CHUNK_SIZE, RandomBytes
 
@@ -523,6 +524,37 @@ async def test_a_store_that_fails_leaves_nothing(
     await assert_holds_nothing(tight_service, tmp_path)
     run_sql(tmp_path, "DROP TRIGGER full")
     assert await get(tight_service, await put_bytes(tight_service, content)) == content
+
+
+class FirstLost:
+    """Fails to prepare the first batch; remembers what of the others is stored."""
+
+    def __init__(self) -> None:
+        self.prepared = 0
+        self.stored: list[Sequence[Chunk]] = []
+
+    async def prepare(self, chunks: Sequence[Chunk]) -> Storing:
+        self.prepared += 1
+        if self.prepared == 1:
+            raise StoreError
+
+        async def store() -> None:
+            self.stored.append(chunks)
+
+        return store
+
+
+async def test_nothing_is_stored_behind_a_batch_that_could_not_be_prepared(
+    random_bytes: RandomBytes,
+) -> None:
+    sink = FirstLost()
+    intake = Intake(sink, MemoryBudget(CHUNK_SIZE * 2).account(Use.UPLOAD), CHUNK_SIZE)
+    with pytest.raises(StoreError):
+        await intake.take(random_bytes(3 * CHUNK_SIZE))
+    await asyncio.wait(intake._in_flight)
+    assert sink.prepared == 2
+    assert sink.stored == []
+    intake.close()
 
 
 @pytest.mark.parametrize("damaged", [0, 13])
