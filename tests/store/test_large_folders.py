@@ -25,7 +25,7 @@ from chunkstore.errors import (
 from chunkstore.names import FileName, FolderName
 from chunkstore.store.sqlite.store import SQLiteStore
 from chunkstore.store.sqlite.tree import MAX_NAMES, FolderChange, visible_ranges
-from tests.store.conformance import get, names, put
+from tests.store.conformance import get, names, put, scrub
 
 COUNT = 3 * MAX_NAMES + 7
 SOURCE, TARGET = FolderName("d/"), FolderName("t/")
@@ -329,6 +329,19 @@ async def test_a_backup_keeps_what_its_last_one_saw_on_its_way_out(
         pass
     async with opened(destination) as backup:
         assert await names(backup) == await names(store)
+
+
+async def test_nobody_is_told_of_what_is_hidden(store: SQLiteStore, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO folder_change VALUES ('d/', 'd0', 1)")
+        db.execute("UPDATE chunk_data SET bytes = x'00'")
+    assert (await store.stats()).files == 2
+    assert {name for step in await scrub(store) for one in step.damage for name in one.files} == {
+        "d0",
+        "seed",
+    }
+    backup = [step async for step in store.backup(str(path.with_name("backup.db")))]
+    assert {name for step in backup for one in step.damage for name in one.files} == {"d0", "seed"}
 
 
 def connections() -> int:

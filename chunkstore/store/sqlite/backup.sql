@@ -35,6 +35,8 @@ WHERE chunk.id = :id;
 SELECT DISTINCT file.name
 FROM source.manifest_chunk JOIN source.file ON file.manifest = manifest_chunk.manifest
 WHERE manifest_chunk.chunk = :chunk
+  AND NOT EXISTS (SELECT 1 FROM source.folder_change
+                  WHERE hidden = 1 AND file.name >= prefix AND file.name < stop)
 ORDER BY file.name;
 
 -- name: put_copied_chunk

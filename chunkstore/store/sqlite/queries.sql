@@ -220,8 +220,11 @@ WHERE folder.name >= :start AND folder.name < :stop
 ORDER BY name;
 
 -- name: count_files
+-- Those that are seen.
 SELECT count(*), coalesce(sum(manifest.size), 0), count(DISTINCT manifest.id)
-FROM file JOIN manifest ON manifest.id = file.manifest;
+FROM file JOIN manifest ON manifest.id = file.manifest
+WHERE NOT EXISTS (SELECT 1 FROM folder_change
+                  WHERE hidden = 1 AND file.name >= prefix AND file.name < stop);
 
 -- name: count_chunks
 SELECT count(*), coalesce(sum(size), 0), coalesce(sum(stored_size), 0), coalesce(sum(damaged), 0)
@@ -303,10 +306,16 @@ ORDER BY chunk.id;
 SELECT DISTINCT file.name
 FROM manifest_chunk JOIN file ON file.manifest = manifest_chunk.manifest
 WHERE manifest_chunk.chunk = :chunk
+  AND NOT EXISTS (SELECT 1 FROM folder_change
+                  WHERE hidden = 1 AND file.name >= prefix AND file.name < stop)
 ORDER BY file.name;
 
 -- name: files_of_manifest
-SELECT name FROM file WHERE manifest = :manifest ORDER BY name;
+SELECT file.name FROM file
+WHERE file.manifest = :manifest
+  AND NOT EXISTS (SELECT 1 FROM folder_change
+                  WHERE hidden = 1 AND file.name >= prefix AND file.name < stop)
+ORDER BY file.name;
 
 -- name: broken_contents
 -- Contents whose places or bytes are not as many as they should be.
