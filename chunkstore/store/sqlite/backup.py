@@ -24,6 +24,7 @@ from chunkstore.store.queries import load_queries
 from chunkstore.store.reports import Copied, Damage
 from chunkstore.store.sqlite.connection import Job, reader_uri
 from chunkstore.store.sqlite.promotion import forbid_promotion
+from chunkstore.store.sqlite.room import EDIT_SIZE
 from chunkstore.store.sqlite.rows import QUERIES
 from chunkstore.store.sqlite.schema import PACKAGE
 from chunkstore.store.sqlite.writer import Writer
@@ -51,11 +52,11 @@ async def copy_store(
     `relate`, `claim` or `succeed`, records what the two are to each other, or refuses.
     """
     await destination.run_alone(partial(_attach, source=source))
-    await destination.run(relate)
+    await destination.run(relate, size=EDIT_SIZE)
     while True:
         async for copied in _copy_chunks(destination):
             yield copied
-        if await destination.run(_synchronise):
+        if await destination.run(_synchronise, size=EDIT_SIZE):
             return
 
 

@@ -46,6 +46,8 @@ from chunkstore.store.uploads import (
 QUERIES: Final = load_queries(PACKAGE, "uploads.sql")
 # Of an upload's id: as many as a digest has, far beyond guessing.
 _ID_BYTES: Final = 32
+# Bytes that a place of a chunk list takes, with that in the index by chunk.
+_PLACE_SIZE: Final = 32
 # The place of an upload's kind in its row.
 _KIND: Final = 1
 
@@ -117,9 +119,11 @@ class SQLiteUploads(UploadStore):
         await self._writer.run(lambda db: db.execute(QUERIES["renew_upload"], row))
 
     async def join(self, upload_id: str, part_id: str, epoch: int, expires: datetime) -> None:
+        chunks = (await self.get(part_id)).chunks
+        places = 0 if chunks is None else chunks.chunk_count
         await self._writer.run(
             partial(_join, upload_id=upload_id, part_id=part_id, epoch=epoch, expires=expires),
-            size=EDIT_SIZE,
+            size=EDIT_SIZE + places * _PLACE_SIZE,
         )
 
     async def note_digest(self, upload_id: str, digest: Digest) -> None:
@@ -145,7 +149,8 @@ class SQLiteUploads(UploadStore):
                 expires=expires,
                 keeping=self._keeping,
             ),
-            size=EDIT_SIZE,
+            # The tail becomes a chunk.
+            size=EDIT_SIZE + self._chunk_size,
         )
 
     async def delete(self, upload_id: str) -> None:
