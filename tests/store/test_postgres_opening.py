@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chunkstore.collect import collect_all
-from chunkstore.errors import NewerSchema, NotAStore, StoreUnusable
+from chunkstore.errors import NewerSchema, NotAStore, StoreError, StoreUnusable
 from chunkstore.store.postgres import presence, schema
 from chunkstore.store.postgres.connection import Database
 from chunkstore.store.postgres.store import PostgresStore
@@ -144,3 +144,25 @@ async def test_a_database_that_cannot_be_reached(postgres: Cluster) -> None:
 
 def test_a_server_that_beats_is_not_taken_for_dead() -> None:
     assert presence._DEAD_AFTER_MICROSECONDS > 5 * presence._BEAT_SECONDS * 1_000_000
+
+
+@on_postgres
+async def test_a_start_that_fails_says_no_more_that_it_lives(backend: Backend, rows: Rows) -> None:
+    store = await PostgresStore.open(backend.location, chunk_size=CHUNK_SIZE)
+    await store.close()
+    await rows.fetch("INSERT INTO server (id, beat, seen, held) VALUES ('dead', 0, 0, '{}')")
+    await rows.fetch(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN IF OLD.id = 'dead' THEN RAISE 'no'; END IF; RETURN OLD; END$$"
+    )
+    await rows.fetch(
+        "CREATE TRIGGER refuse BEFORE DELETE ON server FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    try:
+        with pytest.raises(StoreError):
+            await PostgresStore.open(backend.location)
+        assert "heartbeat" not in {task.get_name() for task in asyncio.all_tasks()}
+        assert await rows.fetch("SELECT id FROM server") == [("dead",)]
+    finally:
+        await rows.fetch("DROP FUNCTION refuse() CASCADE")
+        await rows.fetch("DELETE FROM server WHERE id = 'dead'")

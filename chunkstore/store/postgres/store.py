@@ -87,7 +87,7 @@ class PostgresStore(Store):
         if chunk_size is not None:
             check_chunk_size(chunk_size)
         database = await Database.open(url, connections=connections)
-        standby = None
+        standby = store = None
         try:
             if create and not read_only:
                 await schema.prepare(database)
@@ -110,6 +110,9 @@ class PostgresStore(Store):
             if not read_only:
                 await collecting.forget_abandoned(database)
         except BaseException:
+            if store is not None:
+                await store.close()
+                raise
             await database.close()
             if standby is not None:
                 await standby.close()
