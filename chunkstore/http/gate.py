@@ -81,11 +81,11 @@ def _refuse_framing(request: web.Request) -> _Refusal | None:
         return _OTHER_VERSION, "Only HTTP/1.0 and HTTP/1.1 are spoken here."
     if hdrs.TRANSFER_ENCODING not in request.headers:
         return None
-    codings = ",".join(request.headers.getall(hdrs.TRANSFER_ENCODING)).lower().split(",")
-    unknown = {coding.strip(" \t") for coding in codings} - {"chunked"}
-    if not any(unknown) and len(codings) == 1 and version == HttpVersion11:
+    values = ",".join(request.headers.getall(hdrs.TRANSFER_ENCODING)).lower().split(",")
+    codings = [value.strip(" \t") for value in values]
+    if codings == ["chunked"] and version == HttpVersion11:
         return None
-    if any(unknown):
+    if any(set(codings) - {"chunked"}):
         return _UNKNOWN_CODING, "The only Transfer-Encoding that is understood is chunked."
     return _MALFORMED, "Transfer-Encoding is `chunked`, once, and not there in HTTP/1.0."
 

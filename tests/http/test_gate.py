@@ -44,6 +44,18 @@ async def test_only_chunked_is_a_transfer_coding(
     assert await status_of(shared, f"{name}-after/") == 404
 
 
+@pytest.mark.parametrize("line", ["Transfer-Encoding:", "Transfer-Encoding: \t"], ids=repr)
+async def test_no_transfer_coding_at_all_is_none_either(
+    shared: Client, name: str, line: str
+) -> None:
+    octets = raw.request("PUT", f"/files/{name}", line, "Content-Length: 5", body=b"hello")
+    async with raw.connect(shared) as connection:
+        await connection.send(octets)
+        assert (await connection.receive()).status == 400
+        assert await connection.receive_rest() == b""
+    assert await status_of(shared, name) == 404
+
+
 async def test_chunked_is_understood_however_written(shared: Client, name: str) -> None:
     body = raw.chunked(b"hello") + raw.LAST_CHUNK
     octets = raw.request("PUT", f"/files/{name}", "Transfer-Encoding: \tChunKed ", body=body)
