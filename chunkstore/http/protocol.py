@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
@@ -54,6 +54,13 @@ class _Protocol(WatchedConnection):
         response = problem_document(problem, detail)
         response.force_close()
         return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:  # noqa: ANN401 - aiohttp's
+        if isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            # The rest of a body that nobody wanted any more, for its request was answered.
+            _logger.info("%s sent a malformed body, and is cut off.", self.peername)
+            return
+        super().log_exception(*args, **kw)
 
 
 def _explain(status: HTTPStatus, error: HttpProcessingError) -> tuple[Problem, str]:

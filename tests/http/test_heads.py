@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from itertools import pairwise
 
 import pytest
@@ -92,6 +93,20 @@ async def test_trailers_that_are_malformed_end_the_request(
         await connection.send(b"0\r\n" + line + b"\r\n")
         assert (await connection.receive()).status == 400
     assert (await shared.get(f"/files/{name}")).status == 404
+
+
+@on_shared_server
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_body_that_is_malformed_behind_its_answer_is_no_failure(
+    shared: Client, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    octets = raw.request(method, "/nowhere", "Transfer-Encoding: chunked", body=raw.chunked(b"x"))
+    async with raw.connect(shared) as connection:
+        await connection.send(octets)
+        assert (await connection.receive(method)).status == 404
+        await connection.send(b"no size\r\n")
+        assert await connection.receive_rest() == b""
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 @on_shared_server
