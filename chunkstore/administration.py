@@ -350,6 +350,9 @@ async def _opened(
     except StoreInUse as error:
         raise StoreInUse(f"{error} {in_use}".rstrip()) from error
     try:
+        if not read_only:
+            # A command that ends at once would stop it time and again, and be refused meanwhile.
+            await store.finish_recovery()
         yield store
     finally:
         await store.close()

@@ -141,7 +141,9 @@ def _is_there(path: Path, file: File, *, overwrite: bool) -> bool:
         alike = stat.S_ISREG(found.st_mode) and found.st_size == file.manifest.size
         if alike and _digest_of(path) == file.manifest.digest:
             return True
-    if not overwrite or stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(found.st_mode):
+        raise AlreadyExists(f"{path} is a folder.")
+    if not overwrite:
         raise AlreadyExists(f"{path} is there already, with another content.")
     return False
 

@@ -375,6 +375,10 @@ class Store(ABC):
             Forbidden: it is a store of its own, not a backup of this one.
         """
 
+    async def finish_recovery(self) -> None:
+        """Wait until what a process that died had begun is ended; opening does not wait for it."""
+        return
+
     async def find_faults(self) -> Sequence[str]:
         """Return what keeps the store from its promises, as sentences; none where all is well.
 

@@ -22,6 +22,10 @@ def test_backup_while_serving_and_serve_the_backup(tmp_path: Path) -> None:
         assert shown.stdout == "Copied 1 new chunk, 3 bytes.\n"
         line = fails_with_one_line(run_command(tmp_path, "backup", "none/b.db"))
         assert "none/b.db cannot be opened" in line
+        url = "postgresql://user:secret@db/files"
+        line = fails_with_one_line(run_command(tmp_path, "backup", url))
+        assert "`chunkstore copy` fills one of PostgreSQL" in line
+        assert "secret" not in line
     with served(tmp_path, "--db", "b.db") as backup:
         assert get(backup, "a") == b"x" * 300_000
         assert get(backup, "new") == b"new"

@@ -152,6 +152,7 @@ def test_restore_is_refused_in_one_line_and_changes_nothing(
     before = sorted(tmp_path.iterdir())
     for backup, reason in {
         "none.db": "none.db cannot be opened: There is no such file.",
+        ".": " cannot be opened: It is not a file.",
         "text": "text cannot be opened: The file is not a chunkstore database.",
         "chunkstore.db": "The backup is the store itself.",
     }.items():

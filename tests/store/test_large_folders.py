@@ -25,6 +25,7 @@ from chunkstore.errors import (
 from chunkstore.names import FileName, FolderName
 from chunkstore.store.sqlite.store import SQLiteStore
 from chunkstore.store.sqlite.tree import MAX_NAMES, FolderChange, visible_ranges
+from tests.process import run_command
 from tests.store.conformance import get, names, put, scrub
 
 COUNT = 3 * MAX_NAMES + 7
@@ -249,6 +250,23 @@ async def test_a_removal_that_did_not_end_goes_on(path: Path) -> None:
         assert rows(path, SOURCE) == []
         await put(store, "d/new", b"new")
         assert await visible(store, SOURCE) == 1
+
+
+async def test_a_command_meets_nothing_that_a_process_left(path: Path, tmp_path: Path) -> None:
+    async with opened(path) as store:
+        await put(store, "seed", b"content")
+        plant(path, SOURCE)
+        removing = asyncio.create_task(store.delete_folder(SOURCE))
+        await until(lambda: bool(changes(path)))
+    with pytest.raises(asyncio.CancelledError):
+        await removing
+    assert rows(path, SOURCE)
+    (tmp_path / "tree/d").mkdir(parents=True)
+    (tmp_path / "tree/d/new").write_bytes(b"new")
+    command = ("import", "--db", str(path), "tree")
+    shown = await asyncio.to_thread(run_command, tmp_path, *command)
+    assert shown.returncode == 0, shown.stderr
+    assert [name for name, *_ in rows(path, SOURCE)] == ["new"]
 
 
 async def test_a_caller_that_goes_away_ends_nothing(store: SQLiteStore, path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chunkstore.errors import ForeignLog
+from chunkstore.errors import ForeignLog, StoreUnusable
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.store.conformance import names, put
 
@@ -187,3 +187,34 @@ async def test_what_cannot_be_understood_is_not_regarded(
     assert await names_in(image) == ["logged"]
     [message] = caplog.messages
     assert "is not regarded" in message
+
+
+@pytest.mark.parametrize("ending", ["-owner", "-reserve", "-lock"])
+async def test_a_file_beside_it_that_cannot_be_opened_is_named(
+    store: SQLiteStore, path: Path, tmp_path: Path, ending: str
+) -> None:
+    image = crash_image(path, tmp_path / "image")
+    beside = image.with_name(f"{image.name}{ending}")
+    beside.unlink(missing_ok=True)
+    beside.mkdir()
+    with pytest.raises(StoreUnusable) as refused:
+        await SQLiteStore.open(image)
+    assert str(refused.value) == f"{beside}: Is a directory."
+    beside.rmdir()
+    assert await names_in(image) == ["logged"]
+
+
+@pytest.mark.parametrize("ending", ["-owner", "-reserve"])
+async def test_a_file_beside_it_that_cannot_be_removed_does_not_keep_a_store_open(
+    path: Path, caplog: pytest.LogCaptureFixture, ending: str
+) -> None:
+    store = await SQLiteStore.open(path)
+    await put(store, "a", b"a")
+    beside = path.with_name(f"{path.name}{ending}")
+    beside.unlink()
+    beside.mkdir()
+    await store.close(keep_reserve=False)
+    [message] = caplog.messages
+    assert "was left as it is" in message
+    beside.rmdir()
+    assert await names_in(path) == ["a"]

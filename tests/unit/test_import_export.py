@@ -284,6 +284,18 @@ async def test_odd_names_that_lead_nowhere_are_written(service: Service, tmp_pat
     assert read(tmp_path / "out") == tree
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+async def test_a_folder_in_the_place_of_a_file_is_told_as_one(
+    service: Service, tmp_path: Path, overwrite: bool
+) -> None:
+    write(tmp_path / "tree", {"a": b"a"})
+    await import_folder(service, tmp_path / "tree")
+    write(tmp_path / "out/a", {"kept": b"kept"})
+    with pytest.raises(AlreadyExists, match=r"out/a is a folder\.$"):
+        await export_folder(service, tmp_path / "out", overwrite=overwrite)
+    assert read(tmp_path / "out") == {"a/kept": b"kept"}
+
+
 async def test_a_file_where_a_forged_folder_has_its_name(service: Service, tmp_path: Path) -> None:
     write(tmp_path / "tree", {"a": b"a", "b": b"b"})
     await import_folder(service, tmp_path / "tree")

@@ -78,6 +78,11 @@ class LargeFolders:
         for name in await self._writer.run(partial(_abandoned, active=active)):
             self._start(self._recover(name), name)
 
+    async def finish_recovery(self) -> None:
+        """Wait until no name is left of what `recover` found."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def close(self) -> None:
         """Stop between two steps; the next process goes on."""
         for task in self._tasks:

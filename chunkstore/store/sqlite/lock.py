@@ -32,5 +32,7 @@ def acquire_lock(path: Path) -> FileLock:
             raise StoreUnusable("Its folder cannot be written to.") from error
         raise StoreInUse from error
     except OSError as error:
+        if Path(lock.lock_file).exists():
+            raise StoreUnusable(f"{lock.lock_file}: {error.strerror}.") from error
         raise StoreUnusable(f"Its folder cannot be written to ({error.strerror}).") from error
     return lock

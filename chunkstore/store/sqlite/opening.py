@@ -93,10 +93,12 @@ async def open_to_write(
     try:
         await asyncio.to_thread(owner.check)
         return await _open_locked(path, write_by, lock, owner, room, keeping, chunk_size)
-    except BaseException:
+    except BaseException as error:
         await asyncio.to_thread(owner.forget)
         await asyncio.to_thread(_remove_created, path, absent)
         await asyncio.to_thread(lock.release)
+        if isinstance(error, OSError):
+            raise StoreUnusable(f"{error.filename}: {error.strerror}.") from error
         raise
 
 

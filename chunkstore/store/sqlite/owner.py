@@ -137,8 +137,12 @@ class LogOwner:
 
     def forget(self) -> None:
         """Forget, after the database was closed, unless a log has stayed."""
-        if not self._has_log():
-            self.memory.unlink(missing_ok=True)
+        try:
+            if not self._has_log():
+                self.memory.unlink(missing_ok=True)
+        except OSError as error:
+            # It is looked at only where there is a log.
+            _logger.warning("%s was left as it is: %s", self.memory, error)
 
     def name_successor(self, opening: str) -> None:
         """Note that the log is nothing to the database with this opening, which is about to come.
@@ -228,6 +232,8 @@ class LogOwner:
             return _Record(**{**fields, "openings": tuple(fields["openings"])})
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise StoreUnusable(f"{self.memory}: {error.strerror}.") from error
         except (ValueError, TypeError, KeyError):
             _logger.warning("%s is not what chunkstore writes, and is not regarded.", self.memory)
             return None

@@ -146,7 +146,8 @@ async def restoring(path: Path, backup: Path) -> AsyncIterator[Restoration]:
 
 def _check(path: Path, backup: Path) -> None:
     if not backup.is_file():
-        raise StoreError(f"{backup} cannot be opened: There is no such file.")
+        reason = "It is not a file." if backup.exists() else "There is no such file."
+        raise StoreError(f"{backup} cannot be opened: {reason}")
     if path.exists() and not path.is_file():
         raise StoreUnusable("It is not a file.")
     if path.exists() and backup.samefile(path):

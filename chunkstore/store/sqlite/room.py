@@ -57,11 +57,21 @@ class Reserve:
         self.size = 0
 
     def find(self) -> None:
-        """Take over what another process has left."""
-        with suppress(FileNotFoundError):
-            found = self._path.stat()
-            # A copy of it may have no blocks.
-            self.size = min(found.st_size, found.st_blocks * _BLOCK_SIZE)
+        """Take over what another process has left.
+
+        Raises:
+            OSError: it is another user's, or no file, so nothing could be added for lack of it.
+        """
+        try:
+            descriptor = os.open(self._path, os.O_RDWR)
+        except FileNotFoundError:
+            return
+        try:
+            found = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        # A copy of it may have no blocks.
+        self.size = min(found.st_size, found.st_blocks * _BLOCK_SIZE)
 
     def resize(self, size: int) -> bool:
         """Have at least `size` bytes, and not many more; return whether there is room."""
@@ -176,7 +186,11 @@ class Room:
         return True
 
     def prepare_to_open(self) -> None:
-        """Find the reserve, and give some up if without it the database could not be opened."""
+        """Find the reserve, and give some up if without it the database could not be opened.
+
+        Raises:
+            OSError: as `Reserve.find`.
+        """
         self.reserve.find()
         if self.reserve.size and self._free() < _STEP:
             self.reserve.give_up(max(0, self.reserve.size - _STEP))
@@ -184,10 +198,13 @@ class Room:
 
     def close(self, *, keep_reserve: bool) -> None:
         """Let go of what only a running writer needs."""
-        if not keep_reserve:
-            self.reserve.remove()
-        elif self.reserve.size:
-            self.reserve.give_up(_LEAST)
+        try:
+            if not keep_reserve:
+                self.reserve.remove()
+            elif self.reserve.size:
+                self.reserve.give_up(_LEAST)
+        except OSError as error:
+            _logger.warning("The reserve of the store was left as it is: %s", error)
 
     def _suffices(self, size: int) -> bool:
         wanted = self._wanted(size)

@@ -327,6 +327,9 @@ class SQLiteStore(Store):
             return collecting.find_unused(self._readers, grace_seconds)
         return self._collect(grace_seconds)
 
+    async def finish_recovery(self) -> None:
+        await self._large_folders.finish_recovery()
+
     async def _collect(self, grace_seconds: float) -> AsyncIterator[Collected]:
         await self._large_folders.recover()
         steps = collecting.collect(
@@ -349,6 +352,10 @@ class SQLiteStore(Store):
         return await self._readers.run(find_scrub_report)
 
     async def backup(self, destination: str) -> AsyncIterator[Copied]:
+        if "://" in destination:
+            raise StoreError(
+                "A backup is an SQLite database; `chunkstore copy` fills one of PostgreSQL."
+            )
         try:
             target = await SQLiteStore.open(Path(destination), chunk_size=self._chunk_size)
         except StoreUnusable as error:
