@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from chunkstore.errors import StoreFull
+from chunkstore.errors import StoreError, StoreFull
 from chunkstore.http.context import TASKS, store_of
 from chunkstore.presentation import Json, describe_scrub, describe_stats, describe_tasks
 from chunkstore.store.base import Store
@@ -76,10 +76,18 @@ async def ready(request: web.Request) -> web.Response:
     """
     store = store_of(request)
     faults = list(await store.find_faults())
+    try:
+        report = await store.find_scrub_report()
+    except StoreError:
+        # What is known to be wrong tells more than that this, too, cannot be read.
+        faults = faults or list(await store.find_faults())
+        if not faults:
+            raise
+        report = None
     described = {
         **({"status": "failing"} if faults else await _describe_room(store)),
         "faults": faults,
-        "scrub": describe_scrub(await store.find_scrub_report()),
+        "scrub": describe_scrub(report),
         "tasks": describe_tasks(request.app[TASKS]),
     }
     status = HTTPStatus.SERVICE_UNAVAILABLE if faults else HTTPStatus.OK

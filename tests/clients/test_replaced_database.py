@@ -75,6 +75,32 @@ def test_nothing_is_acknowledged_that_will_be_gone(tmp_path: Path, loss: str) ->
         server.kill()
 
 
+def test_a_database_of_which_nothing_can_be_read_is_told_of(tmp_path: Path) -> None:
+    with served(tmp_path, "--db", "s.db") as server:
+        put(server, "a", b"a")
+        server.kill()
+    with served(tmp_path, "--db", "s.db") as server:
+        put(server, "b", b"b")
+        os.truncate(tmp_path / "s.db", 0)
+        refused(server, "c")
+        status, [fault, *_] = ready(server)
+        assert status == 503
+        assert "deleted or replaced" in fault
+        server.kill()
+
+
+def test_figures_of_a_database_that_was_deleted(tmp_path: Path) -> None:
+    with served(tmp_path, "--db", "s.db") as server:
+        put(server, "a", b"a")
+        (tmp_path / "s.db").unlink()
+        with pytest.raises(HTTPError) as refusal:
+            urlopen(f"{server.url}stats")
+        with refusal.value as answer:
+            assert answer.code == 503
+        assert "Traceback" not in server.log.read_text()
+        server.kill()
+
+
 def test_a_database_that_is_put_back_is_served_on(tmp_path: Path) -> None:
     with served(tmp_path, "--db", "s.db") as server:
         put(server, "a", b"a")

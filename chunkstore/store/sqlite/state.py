@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from chunkstore.chunking import DEFAULT_CHUNK_SIZE
-from chunkstore.errors import StoreUnusable
+from chunkstore.errors import DatabaseReplaced, StoreUnusable
 from chunkstore.store.records import format_report, parse_report
 from chunkstore.store.reports import ScrubReport
 from chunkstore.store.sqlite import schema
@@ -98,6 +99,16 @@ def count(db: sqlite3.Connection) -> tuple[FileCount, ChunkCount]:
 
 
 def database_size(path: Path) -> int:
-    """Return the bytes that the database and its log take on disk."""
+    """Return the bytes that the database and its log take on disk.
+
+    Raises:
+        DatabaseReplaced: the database is gone.
+    """
     log = path.with_name(f"{path.name}-wal")
-    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise DatabaseReplaced from error
+    with suppress(FileNotFoundError):
+        size += log.stat().st_size
+    return size
