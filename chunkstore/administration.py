@@ -19,6 +19,7 @@ from chunkstore.errors import (
     InvalidRequest,
     StoreError,
     StoreInUse,
+    StoreMissing,
     StoreUnusable,
 )
 from chunkstore.export import export_tree
@@ -46,10 +47,9 @@ if TYPE_CHECKING:
 PATH: Final = click.Path(path_type=Path)
 _STEPS: Final = 1000
 _SERVER_COLLECTS: Final = (
-    "A server collects by itself, every --collect-every; stop it to collect now. --dry-run works"
-    " beside it."
+    "A server collects by itself, every --collect-every, and --dry-run works beside it."
 )
-_SERVER_TAKES_FILES: Final = "Upload to the server instead, by its page or PUT, or stop it first."
+_SERVER_TAKES_FILES: Final = "Or upload to the server, by its page or PUT."
 
 
 @click.command(context_settings=SETTINGS)
@@ -64,7 +64,7 @@ def stats(db: str, *, as_json: bool) -> None:
         click.echo(_format_stats(found))
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(context_settings=SETTINGS, short_help="Remove what no file needs any more.")
 @db_option
 @grace_option
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
@@ -77,7 +77,9 @@ def collect(db: str, grace_seconds: float, *, dry_run: bool) -> None:
     click.echo(f"{'Would remove' if dry_run else 'Removed'} {format_collected(removed)}.")
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    context_settings=SETTINGS, short_help="Check all that is stored, and name what is damaged."
+)
 @db_option
 def scrub(db: str) -> None:
     """Check all that is stored against its digests; the exit status is 1 if something is damaged.
@@ -114,7 +116,9 @@ async def _show_scrub(store: Store) -> ScrubReport:
         return await scrub_all(store, show)
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    context_settings=SETTINGS, short_help="Copy the store to another database, while it is served."
+)
 @db_option
 @click.argument("destination")
 def backup(db: str, destination: str) -> None:
@@ -149,7 +153,7 @@ async def _show_copied(steps: AsyncIterator[Copied]) -> tuple[Copied, int]:
     return total, damaged
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(context_settings=SETTINGS, short_help="Put a backup in the place of the store.")
 @db_option
 @click.option("--accept-damage", is_flag=True, help="Restore also what is damaged in the backup.")
 @click.argument("backup")
@@ -173,7 +177,11 @@ async def _restore(db: str, backup: str, *, accept_damage: bool) -> tuple[Copied
         return copied, await restoration.finish()
 
 
-@click.command("export", context_settings=SETTINGS)
+@click.command(
+    "export",
+    context_settings=SETTINGS,
+    short_help="Write all files into a folder, while the store is served.",
+)
 @db_option
 @click.option("--from", "source", type=FOLDER, default=ROOT, help="Only what is in this folder.")
 @click.option("--overwrite", is_flag=True, help="Replace files that have another content.")
@@ -202,7 +210,9 @@ async def _export(db: str, source: FolderName, folder: Path, *, overwrite: bool)
     return count, size
 
 
-@click.command("import", context_settings=SETTINGS)
+@click.command(
+    "import", context_settings=SETTINGS, short_help="Put all files of a folder into the store."
+)
 @db_option
 @click.option("--into", "target", type=FOLDER, default=ROOT, help="The folder to put them in.")
 @click.option("--overwrite", is_flag=True, help="Replace files that have another content.")
@@ -246,7 +256,9 @@ async def _import(
     return count, size, new
 
 
-@click.command("copy", context_settings=SETTINGS)
+@click.command(
+    "copy", context_settings=SETTINGS, short_help="Copy all files from one store to another."
+)
 @click.argument("source")
 @click.argument("destination")
 def copy_command(source: str, destination: str) -> None:
@@ -302,13 +314,15 @@ async def _opened_source(db: str) -> AsyncIterator[Store]:
         await store.close()
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    context_settings=SETTINGS, short_help="Create or migrate the store, without serving it."
+)
 @db_option
 @click.option(
     "--distributed", is_flag=True, help="Spread the tables over the machines of a Citus cluster."
 )
 def init(db: str, *, distributed: bool) -> None:
-    """Create the store, which `serve` does by itself but for --distributed."""
+    """Create the store, or migrate it, which `serve` does by itself but for --distributed."""
     run(_init(db, distributed=distributed), db)
     click.echo("The store is ready.")
 
@@ -349,6 +363,8 @@ async def _opened(
         store = await open_store(db, read_only=read_only, create=create)
     except StoreInUse as error:
         raise StoreInUse(f"{error} {in_use}".rstrip()) from error
+    except StoreMissing as error:
+        raise StoreMissing(f"{error} --db says where the store is.") from error
     try:
         if not read_only:
             # A command that ends at once would stop it time and again, and be refused meanwhile.

@@ -22,6 +22,7 @@ from chunkstore.options import (
     DURATION,
     HOST,
     MEMORY,
+    ORIGIN,
     RATE,
     SETTINGS,
     SIZE,
@@ -73,7 +74,7 @@ def cli() -> None:
     type=BASE_PATH,
     default="/",
     show_default=True,
-    help="The path under which a reverse proxy passes requests on, which it does not strip.",
+    help="The path that all URLs begin with, for a reverse proxy that passes it on.",
 )
 @click.option(
     "--chunk-size",
@@ -121,9 +122,11 @@ def cli() -> None:
 @click.option(
     "--cors-origin",
     "cors_origins",
+    type=ORIGIN,
     multiple=True,
     metavar="ORIGIN",
-    help="Let pages of this origin, like https://example.org, use the server; * for any.",
+    help="Let pages of this origin, like https://example.org, use the server; * for any. Can be"
+    " given several times.",
 )
 @click.option(
     "--allow-host",

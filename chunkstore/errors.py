@@ -145,8 +145,12 @@ class StoreUnusable(StoreError):
     """The store cannot be opened."""
 
 
+class StoreMissing(StoreUnusable):
+    """There is no such file."""
+
+
 class StoreInUse(StoreUnusable):
-    """Another process has the store open for writing."""
+    """Another process has the store open for writing; stop it first."""
 
 
 class ForeignLog(StoreUnusable):

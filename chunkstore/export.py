@@ -144,7 +144,9 @@ def _is_there(path: Path, file: File, *, overwrite: bool) -> bool:
     if stat.S_ISDIR(found.st_mode):
         raise AlreadyExists(f"{path} is a folder.")
     if not overwrite:
-        raise AlreadyExists(f"{path} is there already, with another content.")
+        raise AlreadyExists(
+            f"{path} is there already, with another content; --overwrite replaces it."
+        )
     return False
 
 

@@ -63,7 +63,7 @@ class HostPolicy:
 
     def describe(self) -> str:
         """Return which hosts are answered for, for whoever runs the server."""
-        named = [str(host) for host in self.hosts if isinstance(host, str) or host not in _ANY]
+        named = [str(host) for host in self.hosts if host not in (*_ANY, LOCALHOST)]
         return ", ".join([LOCALHOST, "the address that a request came in on", *sorted(named)])
 
 

@@ -146,7 +146,7 @@ async def _commit(
         file = await service.store.find_file(name)
         if file is None or file.manifest.digest != commit.digest:
             raise AlreadyExists(
-                f"There is a file {name!r} already, with another content."
+                f"There is a file {name!r} already, with another content; --overwrite replaces it."
             ) from error
         return Committed(file, replaced=False, new_chunks=0, new_size=0)
     return committed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from chunkstore.names import parse_folder_name
 from chunkstore.units import format_size, parse_duration_seconds, parse_size
 
 _ENVIRONMENT: Final = "CHUNKSTORE"
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class Program(click.Group):
@@ -84,6 +86,14 @@ def _parse_base_path(text: str) -> str:
     return "/".join(["", *segments, ""])
 
 
+def _parse_origin(text: str) -> str:
+    """Return an origin as browsers write it (RFC 6454 §6.2); `*` is any."""
+    origin = text.lower().removesuffix("/")
+    if origin != "*" and not _ORIGIN.fullmatch(origin):
+        raise ValueError(f"{text!r} is neither an origin like https://example.org nor *")
+    return origin
+
+
 SIZE = Parsed("size", parse_size)
 MEMORY = Parsed("size", _parse_memory)
 BASE_PATH = Parsed("path", _parse_base_path)
@@ -92,6 +102,7 @@ RATE = Parsed("size", lambda text: _positive(parse_size(text)))
 COMPRESSION = Parsed("compression", Compression.parse)
 DURATION = Parsed("duration", parse_duration_seconds)
 HOST = Parsed("host", parse_host)
+ORIGIN = Parsed("origin", _parse_origin)
 FOLDER = Parsed("folder", parse_folder_name)
 
 db_option = click.option(

@@ -250,7 +250,10 @@ async def _delete(request: web.Request, folder: FolderName) -> web.Response:
     except ValueError as error:
         raise InvalidRequest("The form is malformed.") from error
     if list(fields) != ["delete"] or len(fields["delete"]) != 1:
-        raise InvalidRequest("The form has no field `delete` that names one file.")
+        raise InvalidRequest(
+            "The form has no field `delete` that names one file. Files are sent as"
+            " multipart/form-data, or by PUT."
+        )
     name = parse_file_name(fields["delete"][0])
     if not name.startswith(folder):
         raise InvalidRequest(f"{name!r} does not lie in {folder!r}, where the form was sent.")

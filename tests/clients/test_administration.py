@@ -31,6 +31,22 @@ def test_backup_while_serving_and_serve_the_backup(tmp_path: Path) -> None:
         assert get(backup, "new") == b"new"
 
 
+def test_a_store_is_no_backup_of_itself(tmp_path: Path) -> None:
+    with served(tmp_path) as server:
+        put(server, "a", b"a")
+    (tmp_path / "link.db").symlink_to("chunkstore.db")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    for name in ("chunkstore.db", "link.db"):
+        line = fails_with_one_line(run_command(tmp_path, "backup", name))
+        assert "The backup is the store itself." in line
+    assert all(path.read_bytes() == content for path, content in before.items())
+    # It is no backup, so it says nothing of becoming a store of its own.
+    with served(tmp_path) as server:
+        put(server, "b", b"b")
+        server.stop()
+        assert "backup" not in server.log.read_text()
+
+
 def test_a_backup_that_took_over_is_not_undone_by_the_old_one(tmp_path: Path) -> None:
     with served(tmp_path) as server:
         put(server, "a", b"a")
@@ -68,7 +84,7 @@ def test_import_and_export(tmp_path: Path) -> None:
         assert shown.stdout == "Exported 2 files, 2.0 KiB.\n"
         line = fails_with_one_line(run_command(tmp_path, "import", "tree"))
         assert "Another process" in line
-        assert "Upload to the server instead" in line
+        assert "upload to the server" in line
     assert (tmp_path / "out/y/b").read_bytes() == b"a" * 1000
     (tree / "b").write_bytes(b"changed")
     line = fails_with_one_line(run_command(tmp_path, "import", "--into", "x/y", "tree"))

@@ -21,6 +21,11 @@ from blake3 import blake3
 import chunkstore
 from tests.process import COMMAND, ServerProcess, clean_environment, run_command, served
 
+# Root may open everything, unless it gives that up.
+_UNPRIVILEGED = (
+    ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+)
+
 
 def put(server: ServerProcess, name: str, content: bytes) -> None:
     request = Request(f"{server.url}files/{name}", data=content, method="PUT")
@@ -405,6 +410,39 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("refused", ["chunkstore.db", "chunkstore.db-lock", "."])
+@pytest.mark.parametrize(
+    "command",
+    [("serve", "--port", "0"), ("stats",), ("scrub",), ("backup", "b.db"), ("restore", "s.db")],
+)
+def test_what_this_user_may_not_use_is_told_so(
+    tmp_path: Path, refused: str, command: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert run_command(tmp_path, "init", "--db", "s.db").returncode == 0
+    assert run_command(folder, "init").returncode == 0
+    if refused.endswith("-lock") and command[0] in ("stats", "backup"):
+        pytest.skip("reading takes no lock")
+    place = folder / refused
+    mode = place.stat().st_mode
+    place.chmod(0)
+    try:
+        result = subprocess.run(
+            [*_UNPRIVILEGED, *COMMAND, *command, "--db", "folder/chunkstore.db"],
+            cwd=tmp_path,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        place.chmod(mode)
+    line = fails_with_one_line(result)
+    assert "cannot open folder/chunkstore.db: " in line
+    assert "Permission denied" in line
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -420,6 +458,8 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
         ("--memory", "1KiB"),
         ("--grace", "5"),
         ("--min-rate", "fast"),
+        ("--cors-origin", "example.org"),
+        ("--cors-origin", "https://example.org/page"),
     ],
 )
 def test_an_option_that_makes_no_sense(tmp_path: Path, options: tuple[str, str]) -> None:

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chunkstore.hosts import HostPolicy, parse_authority, parse_host, parse_local_address
+from chunkstore.options import ORIGIN
 
 LOOPBACK = HostPolicy.of("127.0.0.1", [])
 NAMED = HostPolicy.of("0.0.0.0", [parse_host("Files.Example.org"), parse_host("192.0.2.7")])
@@ -190,3 +191,21 @@ def test_only_the_loopback_passes_whatever_the_spelling(authority: str) -> None:
             authority.lower(),
             re.DOTALL,
         )
+
+
+def test_localhost_is_named_once() -> None:
+    told = HostPolicy.of("localhost", [parse_host("b.example")]).describe()
+    assert told.count("localhost") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("https://example.org/", "https://example.org"),
+        ("HTTP://Example.org:8080", "http://example.org:8080"),
+        ("http://[::1]:1", "http://[::1]:1"),
+        ("*", "*"),
+    ],
+)
+def test_an_origin_is_taken_as_browsers_send_it(text: str, origin: str) -> None:
+    assert ORIGIN.convert(text, None, None) == origin

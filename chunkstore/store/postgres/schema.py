@@ -74,7 +74,9 @@ async def require_current(db: Connection) -> None:
     version = await check(db)
     if version != SCHEMA_VERSION:
         raise StoreUnusable(
-            "It is empty." if version == 0 else "Its schema is old: serve it once to migrate it."
+            "It is empty."
+            if version == 0
+            else "Its schema is old: `chunkstore init --db` on it migrates it."
         )
 
 

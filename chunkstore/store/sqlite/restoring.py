@@ -22,10 +22,11 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from chunkstore.errors import Forbidden, StoreError, StoreUnavailable, StoreUnusable
+from chunkstore.errors import Forbidden, StoreError, StoreMissing, StoreUnusable
 from chunkstore.store.reports import Copied
 from chunkstore.store.sqlite.lock import acquire_lock
 from chunkstore.store.sqlite.owner import KEPT, LogOwner, find_opening, sync_folder
+from chunkstore.store.sqlite.schema import check_access
 from chunkstore.store.sqlite.store import SQLiteStore
 
 # What can lie beside a database.
@@ -51,11 +52,6 @@ class Restoration:
             source = await SQLiteStore.open(self.backup, read_only=True)
         except StoreUnusable as error:
             raise StoreError(f"{self.backup} cannot be opened: {error}") from error
-        except StoreUnavailable as error:
-            raise StoreError(
-                f"{self.backup} cannot be read where it is, for SQLite needs a file beside it: copy"
-                " it to a folder that can be written to."
-            ) from error
         chunk_size = source.chunk_size
         await source.close()
         store = await SQLiteStore.open(self.draft, chunk_size=chunk_size)
@@ -131,6 +127,8 @@ async def restoring(path: Path, backup: Path) -> AsyncIterator[Restoration]:
     """
     path = await asyncio.to_thread(path.resolve)
     backup = await asyncio.to_thread(backup.resolve)
+    await asyncio.to_thread(check_access, path, os.R_OK | os.W_OK)
+    await asyncio.to_thread(_check_backup, backup)
     lock = await asyncio.to_thread(acquire_lock, path)
     try:
         await asyncio.to_thread(_check, path, backup)
@@ -144,10 +142,19 @@ async def restoring(path: Path, backup: Path) -> AsyncIterator[Restoration]:
         await asyncio.to_thread(lock.release)
 
 
+def _check_backup(backup: Path) -> None:
+    # Before the lock, which would stay beside a store that was not there.
+    try:
+        check_access(backup, os.R_OK)
+        if not backup.exists():
+            raise StoreMissing
+        if not backup.is_file():
+            raise StoreUnusable("It is not a file.")
+    except StoreUnusable as error:
+        raise StoreError(f"{backup} cannot be opened: {error}") from error
+
+
 def _check(path: Path, backup: Path) -> None:
-    if not backup.is_file():
-        reason = "It is not a file." if backup.exists() else "There is no such file."
-        raise StoreError(f"{backup} cannot be opened: {reason}")
     if path.exists() and not path.is_file():
         raise StoreUnusable("It is not a file.")
     if path.exists() and backup.samefile(path):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from chunkstore.errors import NewerSchema, NotAStore
+from chunkstore.errors import NewerSchema, NotAStore, StoreUnusable
 from chunkstore.store.queries import load_script
 from chunkstore.store.sqlite.connection import prepare_new_database, translated_errors
 
@@ -41,6 +42,28 @@ def check(db: sqlite3.Connection) -> int:
     if application_id or version or _pragma(db, "schema_version"):
         raise NotAStore("It is an SQLite database of another program.")
     return 0
+
+
+def check_access(path: Path, mode: int) -> None:
+    """Look whether this process may use the database at `path`, if there is one.
+
+    `mode`: os.R_OK, or os.R_OK | os.W_OK.
+
+    Raises:
+        StoreUnusable: it may not.
+    """
+    try:
+        path.stat()
+    except PermissionError as error:
+        raise StoreUnusable(f"Its folder cannot be entered ({error.strerror}).") from error
+    except OSError:
+        return
+    if not os.access(path, mode):
+        verb = "written" if os.access(path, os.R_OK) else "read"
+        raise StoreUnusable(
+            f"It cannot be {verb} by this user (Permission denied); be the one that the server"
+            " runs as."
+        )
 
 
 def recognise(path: Path) -> None:

@@ -59,7 +59,9 @@ def inspect(db: sqlite3.Connection) -> State:
     version = schema.check(db)
     if version != schema.SCHEMA_VERSION:
         raise StoreUnusable(
-            "It is empty." if version == 0 else "Its schema is old: serve it once to migrate it."
+            "It is empty."
+            if version == 0
+            else "Its schema is old: `chunkstore init --db` on it migrates it."
         )
     return read_state(db)
 

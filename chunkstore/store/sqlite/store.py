@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, suppress
@@ -19,7 +20,15 @@ from chunkstore.chunking import check_chunk_size
 from chunkstore.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.conditional import UNCONDITIONAL, Conditions
 from chunkstore.digest import Digest
-from chunkstore.errors import DatabaseDamaged, StoreError, StoreFull, StoreUnusable
+from chunkstore.errors import (
+    DatabaseDamaged,
+    Forbidden,
+    StoreError,
+    StoreFull,
+    StoreMissing,
+    StoreUnavailable,
+    StoreUnusable,
+)
 from chunkstore.manifest import ChunkList
 from chunkstore.names import ROOT, FileName, FolderName
 from chunkstore.store.base import Commit, Committed, File, Listing, Store
@@ -102,8 +111,10 @@ class SQLiteStore(Store):
             check_chunk_size(chunk_size)
         # Another name for the same file must lead to the same lock.
         path = await asyncio.to_thread(path.resolve)
+        mode = os.R_OK if read_only else os.R_OK | os.W_OK
+        await asyncio.to_thread(schema.check_access, path, mode)
         if (read_only or not create) and not await asyncio.to_thread(path.is_file):
-            raise StoreUnusable("There is no such file.")
+            raise StoreMissing
         keeping = Keeping(compression)
         try:
             if read_only:
@@ -118,6 +129,13 @@ class SQLiteStore(Store):
                 raise
         except DatabaseDamaged as error:
             raise StoreUnusable(str(error)) from error
+        except StoreUnavailable as error:
+            if await asyncio.to_thread(os.access, path.parent, os.W_OK):
+                raise
+            raise StoreUnusable(
+                "SQLite needs a file beside it, and its folder cannot be written to: be the user"
+                " that the server runs as, or copy it to another folder."
+            ) from error
         return store
 
     @property
@@ -356,6 +374,8 @@ class SQLiteStore(Store):
             raise StoreError(
                 "A backup is an SQLite database; `chunkstore copy` fills one of PostgreSQL."
             )
+        if await asyncio.to_thread(Path(destination).resolve) == self._path:
+            raise Forbidden("The backup is the store itself.")
         try:
             target = await SQLiteStore.open(Path(destination), chunk_size=self._chunk_size)
         except StoreUnusable as error:
