@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote, urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 from blake3 import blake3
@@ -16,6 +19,7 @@ from tests.process import ServerProcess, served
 from tests.programs import require_program
 
 RandomBytes = Callable[[int], bytes]
+README = Path(__file__).parents[2] / "README.md"
 SIZE = 24 * 1024 * 1024 + 12345
 # Slow enough for a client to be killed in the middle, whatever the machine.
 RATE = 4 * 1024 * 1024
@@ -52,6 +56,22 @@ def slow_commands(url: str) -> dict[str, tuple[str, ...]]:
         "curl": ("curl", "-fsS", "--limit-rate", str(RATE), "-o", "back", url),
         "wget": ("wget", "-q", f"--limit-rate={RATE}", "--tries=1", "-O", "back", url),
     }
+
+
+def test_a_folder_comes_back_whole(tmp_path: Path, server: ServerProcess) -> None:
+    [line] = [line for line in README.read_text().splitlines() if line.startswith("wget -qm ")]
+    *command, url = shlex.split(line, comments=True)
+    names = {"x/ä #1", *(f"{number:02}" for number in range(70))}
+    for name in names:
+        place = f"{server.url}files/models/{quote(name)}"
+        urlopen(Request(place, data=name.encode(), method="PUT")).close()
+    # In more pages than wget follows links of its own accord.
+    folder = urlsplit(url).path.lstrip("/")
+    run(tmp_path, *command, f"{server.url}{folder}?limit=10")
+    back = tmp_path / folder
+    found = {path.relative_to(back) for path in back.rglob("*") if path.is_file()}
+    assert found == set(map(Path, names))
+    assert all((back / name).read_text() == name for name in names)
 
 
 def test_put_list_get_delete(tmp_path: Path, server: ServerProcess, content: bytes) -> None:

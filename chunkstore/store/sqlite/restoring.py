@@ -146,12 +146,16 @@ def _check_backup(backup: Path) -> None:
     # Before the lock, which would stay beside a store that was not there.
     try:
         check_access(backup, os.R_OK)
-        if not backup.exists():
-            raise StoreMissing
-        if not backup.is_file():
-            raise StoreUnusable("It is not a file.")
+        _require_file(backup)
     except StoreUnusable as error:
         raise StoreError(f"{backup} cannot be opened: {error}") from error
+
+
+def _require_file(path: Path) -> None:
+    if not path.exists():
+        raise StoreMissing
+    if not path.is_file():
+        raise StoreUnusable("It is not a file.")
 
 
 def _check(path: Path, backup: Path) -> None:
