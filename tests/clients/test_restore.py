@@ -186,6 +186,16 @@ def test_a_damaged_backup_is_restored_only_if_that_is_accepted(
         assert get(server, "b") == b"whole"
 
 
+def test_a_backup_to_a_full_disk_says_which_is_full(
+    tmp_path: Path, random_bytes: RandomBytes
+) -> None:
+    with served(tmp_path) as server, small_disk(tmp_path / "disk", 16 * 1024 * 1024):
+        put(server, "a", random_bytes(20_000_000))
+        line = fails_with_one_line(run_command(tmp_path, "backup", "disk/b.db"))
+        assert "There is no room for the backup where disk/b.db is." in line
+        put(server, "b", b"b")
+
+
 def test_a_backup_on_a_disk_that_is_mounted_read_only(
     tmp_path: Path, random_bytes: RandomBytes
 ) -> None:

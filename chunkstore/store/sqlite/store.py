@@ -386,6 +386,8 @@ class SQLiteStore(Store):
                     yield copied
             async for _ in target.collect(0):
                 pass
+        except StoreFull as error:
+            raise StoreFull(f"There is no room for the backup where {destination} is.") from error
         finally:
             await target.close(keep_reserve=False)
 
