@@ -182,6 +182,11 @@ def test_keyboard_alone(visit: Visit) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(visit.row("a.txt")).to_have_count(0)
+    page.get_by_role("button", name="New folder").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.type("b")
+    page.keyboard.press("Enter")
+    expect(visit.row("b/")).to_be_visible()
 
 
 def test_many_files(chromium: Browser, tmp_path: Path) -> None:

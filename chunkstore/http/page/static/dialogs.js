@@ -62,10 +62,10 @@ async function run() {
 }
 
 export function setUpDialogs() {
+  // Not a button that submits: being the first, it would be what Enter in the field means.
+  dialog.querySelector(".cancel").addEventListener("click", () => dialog.close());
   form.addEventListener("submit", (event) => {
-    if (event.submitter === go) {
-      event.preventDefault();
-      run();
-    }
+    event.preventDefault();
+    run();
   });
 }
