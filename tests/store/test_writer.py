@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chunkstore.errors import NotFound, StoreFull
+from chunkstore.errors import NotFound, StoreError, StoreFull
 from chunkstore.store.sqlite import flushing
 from chunkstore.store.sqlite import writer as writing
 from chunkstore.store.sqlite.connection import (
@@ -49,6 +49,21 @@ async def test_a_closed_writer_runs_no_job(tmp_path: Path) -> None:
         writer.run(add("a")), writer.run(add("b")), return_exceptions=True
     )
     assert all(isinstance(outcome, ValueError) for outcome in outcomes)
+
+
+async def test_what_nobody_foresaw_keeps_no_job_waiting(tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EISDIR, "as where a folder stands in the place of a file")
+
+    path = tmp_path / "failing.db"
+    connection = await Connection.open(lambda: connect_writer(path))
+    await connection.run(prepare)
+    writer = Writer(connection, Room(path), watch=fail)
+    outcomes = await asyncio.gather(
+        writer.run(add("a")), writer.run(add("b")), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [StoreError, StoreError]
+    await writer.close()
 
 
 def prepare(db: sqlite3.Connection) -> None:

@@ -59,7 +59,7 @@ ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes;
 
 -- name: mark_chunk
 -- digest, damaged.
-UPDATE chunk SET damaged = $2 WHERE digest = $1;
+UPDATE chunk SET damaged = $2 WHERE digest = $1 AND damaged <> $2;
 
 -- name: add_manifest
 -- id, chunk size, server, now. An upload begins; it may have begun already.

@@ -229,12 +229,21 @@ class Writer:
         changes = [waiting.change for waiting in batch]
         size = sum(change.size for change in changes)
         self._log.size += sum(max(waiting.change.size, waiting.log_size) for waiting in batch)
-        outcomes = transact(changes, self._room, db)
-        if failed_sync(outcomes) is not None:
-            self._begin_doubt()
-        outcomes = self._watched(outcomes, db)
+        outcomes = self._transact(changes, db)
         synced = any(change.durable for change in changes)
         return _Done([*refused, *zip(batch, outcomes, strict=True)], unsynced=0 if synced else size)
+
+    def _transact(self, changes: Sequence[Change], db: sqlite3.Connection) -> list[Any]:
+        """Return what the changes came to; whatever fails, all who wait are told."""
+        try:
+            outcomes = transact(changes, self._room, db)
+            if failed_sync(outcomes) is not None:
+                self._begin_doubt()
+            return self._watched(outcomes, db)
+        except Exception as error:
+            _logger.exception("A transaction failed in a way that was not foreseen.")
+            failed = StoreError(f"The store failed ({type(error).__name__}); its log says why.")
+            return [Failure(failed)] * len(changes)
 
     def _watched(self, outcomes: list[Any], db: sqlite3.Connection) -> list[Any]:
         """Return what the jobs may be told that they came to."""
