@@ -213,9 +213,11 @@ async def test_what_is_not_a_backup_of_this_store_is_left_alone(
     text = tmp_path / "text"
     text.write_bytes(b"no database" * 1000)
     before = text.read_bytes()
-    for place in (text, tmp_path / "none" / "b.db", tmp_path / "test.db"):
+    for place in (text, tmp_path / "none" / "b.db"):
         with pytest.raises(StoreError):
             await back_up(store, place)
+    with pytest.raises(Forbidden, match="the store itself"):
+        await back_up(store, tmp_path / "test.db")
     assert text.read_bytes() == before
 
 
