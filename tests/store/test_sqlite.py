@@ -10,6 +10,8 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,18 +29,27 @@ from chunkstore.errors import (
     StoreInUse,
     StoreUnavailable,
     StoreUnusable,
+    UploadSuperseded,
 )
 from chunkstore.names import FileName, FolderName
 from chunkstore.store.open import open_store
 from chunkstore.store.reports import Collected
-from chunkstore.store.sqlite import collecting, schema
+from chunkstore.store.sqlite import collecting, schema, uploads
 from chunkstore.store.sqlite.connection import Connection, Job, ReaderPool, connect_reader
 from chunkstore.store.sqlite.lookups import Lookups
 from chunkstore.store.sqlite.store import SQLiteStore
-from chunkstore.store.uploads import NOTHING
+from chunkstore.store.uploads import NOTHING, Purpose, UploadKind
 from tests.conftest import on_sqlite
 from tests.store.conformance import CHUNK_SIZE, StoreConformance, get, names, put
-from tests.store.upload_conformance import OLD_UNFINISHED, OLD_UPLOADS, UploadConformance
+from tests.store.upload_conformance import (
+    OLD_UNFINISHED,
+    OLD_UPLOADS,
+    UploadConformance,
+    add,
+    begin,
+    complete,
+    later,
+)
 
 T = TypeVar("T")
 
@@ -541,3 +552,35 @@ async def test_damage_is_noted_once(path: Path) -> None:
         assert await count_commits(path, read_damaged) == 0
         await put(store, "a", b"whole")
         assert await get(store, "a") == b"whole"
+
+
+@pytest.mark.parametrize("places", [1, 2, 3, 4, 5])
+async def test_a_part_is_joined_in_steps_and_again_after_one(
+    path: Path,
+    random_bytes: Callable[[int], bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    places: int,
+) -> None:
+    monkeypatch.setattr(uploads, "_PLACES_A_STEP", 2)
+    content = random_bytes(places * CHUNK_SIZE) + b"tail"
+    purpose = Purpose(UploadKind.CONCATENATION, FileName("a"), "a/b", parts=[])
+    async with opened(path, chunk_size=CHUNK_SIZE) as store:
+        part = await begin(store, Purpose(UploadKind.PART, None, ""), content, whole=True)
+        upload_id = await begin(store, replace(purpose, parts=[part]))
+        given_up = await store.uploads.acquire(upload_id, joining=True)
+        step = partial(
+            uploads._join_some,
+            upload_id=upload_id,
+            part_id=part,
+            epoch=given_up.epoch,
+            first=0,
+        )
+        await store._writer.run(step)
+        # What was not confirmed is removed by the next lease, and the older one goes on no more.
+        lease = await store.uploads.acquire(upload_id, joining=True)
+        with pytest.raises(UploadSuperseded):
+            await store._writer.run(step)
+        await store.uploads.join(upload_id, part, lease.epoch, later())
+        await add(store, upload_id, b"", whole=True)
+        await complete(store, upload_id, content)
+        assert await get(store, "a") == content

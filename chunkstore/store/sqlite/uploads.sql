@@ -54,10 +54,11 @@ UPDATE upload SET failure = :failure, manifest = :manifest, tail = x'', extent =
 WHERE id = :id;
 
 -- name: copy_chunk_list
--- Append the first `:count` places of one chunk list to another that has `:length` places.
+-- Append the places `:first` to `:stop` of one chunk list to another, whose place `:length` is where
+-- the first of all goes.
 INSERT INTO manifest_chunk (manifest, seq, chunk)
 SELECT :manifest, seq + :length, chunk FROM manifest_chunk
-WHERE manifest = :source AND seq < :count;
+WHERE manifest = :source AND seq >= :first AND seq < :stop;
 
 -- name: uploads_awaiting
 SELECT DISTINCT upload.id FROM upload_part JOIN upload ON upload.id = upload_part.upload
