@@ -47,7 +47,7 @@ def overwrite_of(request: web.Request) -> bool:
     Raises:
         InvalidRequest: the header is neither T nor F.
     """
-    value = request.headers.get("Overwrite", "T").strip().upper()
+    value = _only_line(request, "Overwrite", "T").strip().upper()
     if value not in _OVERWRITE:
         raise InvalidRequest("Overwrite is T or F.")
     return _OVERWRITE[value]
@@ -59,21 +59,31 @@ def depth_of(request: web.Request, *allowed: str) -> str:
     Raises:
         InvalidRequest: it is none of those `allowed`.
     """
-    depth = request.headers.get("Depth", "infinity").strip().lower()
+    depth = _only_line(request, "Depth", "infinity").strip().lower()
     if depth not in allowed:
         raise InvalidRequest(f"Only Depth: {' or '.join(allowed)} is possible here.")
     return depth
 
 
+def _only_line(request: web.Request, field: str, default: str) -> str:
+    """Return the value of a field that can have one only."""
+    lines = request.headers.getall(field, [])
+    if len(lines) > 1:
+        raise InvalidRequest(f"{field} stands there more than once.")
+    return lines[0] if lines else default
+
+
 def _destination_name(request: web.Request) -> str:
-    header = request.headers.get("Destination")
-    if header is None:
+    header = _only_line(request, "Destination", "")
+    if not header:
         raise InvalidRequest("A Destination header must say where to.")
     try:
         url = URL(header.strip(), encoded=True)
+        # Only here is the authority looked at, and refused if its port is no number.
+        host = url.raw_host
     except ValueError as error:
         raise InvalidRequest("Destination is not a URL.") from error
-    if (url.scheme or url.raw_host) and (url.scheme not in _SCHEMES or not url.raw_host):
+    if (url.scheme or host) and (url.scheme not in _SCHEMES or not host):
         raise InvalidRequest("Destination is a URL of http or https, or a path.")
     if url.absolute and not is_this_server(request, header.strip()):
         raise ElsewhereDestination("Destination is on another server.")

@@ -71,9 +71,10 @@ def is_this_server(request: web.Request, text: str) -> bool:
     """
     try:
         url, here = URL(text), URL(f"http://{authority_of(request) or ''}")
+        host, here_host = url.host, here.host
         port, here_port = url.port, here.explicit_port
     except ValueError:
         return False
-    if not url.host or url.host != here.host:
+    if not host or host != here_host:
         return False
     return port == here_port if here_port is not None else port in _DEFAULT_PORTS

@@ -155,6 +155,11 @@ async def test_destination_has_the_scheme_that_the_client_uses(
         ("/files/%zz{}-b", 400),
         ("/files/%ff{}-b", 400),
         ("http://[/files/{}-b", 400),
+        ("http://test:99999/files/{}-b", 400),
+        ("http://test:x/files/{}-b", 400),
+        ("http://test:80:80/files/{}-b", 400),
+        ("http://[::1]:99999/files/{}-b", 400),
+        ("http://xn--/files/{}-b", 502),
     ],
 )
 async def test_destination_that_is_not_possible(
@@ -167,6 +172,25 @@ async def test_destination_that_is_not_possible(
     assert answer.json()["status"] == status
     assert await read(shared, name) == b"content"
     assert await status_of(shared, f"{name}-b") == 404
+
+
+@on_shared_server
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Destination: /files/{}-b", "Destination: /files/{}-c"],
+        ["Destination: /files/{}-b", "Overwrite: T", "Overwrite: F"],
+    ],
+)
+async def test_what_is_said_twice_is_not_guessed_at(
+    shared: Client, name: str, lines: list[str]
+) -> None:
+    await put(shared, name, b"content")
+    await put(shared, f"{name}-b", b"other")
+    answer = await send(shared, "MOVE", name, *(line.format(name) for line in lines))
+    assert answer.status == 400
+    assert await read(shared, name) == b"content"
+    assert await read(shared, f"{name}-b") == b"other"
 
 
 @on_shared_server
