@@ -26,8 +26,8 @@ from urllib.request import urlopen
 
 from benchmarks import load
 from benchmarks.machine import MB, describe_machine
-from chunkstore.names import encode_path
-from chunkstore.units import format_size, parse_size
+from chunkstore.core.names import encode_path
+from chunkstore.core.units import format_size, parse_size
 from tests.process import ServerProcess, served
 
 _DEFAULT_CHUNK_SIZES: Final = (64 * 1024, 256 * 1024)

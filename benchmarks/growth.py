@@ -26,7 +26,7 @@ from benchmarks.machine import GB, MB, describe_machine, free_space, seconds, wr
 from benchmarks.run import MIB, end_on_signals, note
 from benchmarks.subjects import Running, chunkstore, running
 from benchmarks.works.stage import RANGE_SIZE, SMALL_SIZE
-from chunkstore.units import format_size, parse_size
+from chunkstore.core.units import format_size, parse_size
 
 _SEED: Final = 20260103
 _CLIENTS: Final = 16

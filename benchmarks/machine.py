@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from chunkstore.units import format_size
+from chunkstore.core.units import format_size
 
 MB: Final = 1_000_000
 GB: Final = 1_000_000_000

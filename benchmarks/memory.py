@@ -23,7 +23,7 @@ from blake3 import blake3
 
 from benchmarks import load
 from benchmarks.machine import describe_machine, write_random
-from chunkstore.units import format_size, parse_size
+from chunkstore.core.units import format_size, parse_size
 from tests.process import ServerProcess, served
 
 _SAMPLE_SECONDS: Final = 0.02

@@ -11,7 +11,7 @@ from benchmarks.figures import Quantity, Results, Spread, Work
 from benchmarks.space import Kept
 from benchmarks.subjects import REFERENCE, Subject
 from benchmarks.targets import outcomes
-from chunkstore.units import format_size
+from chunkstore.core.units import format_size
 
 
 def describe_subjects(subjects: Mapping[Subject, str]) -> Iterator[str]:

@@ -27,7 +27,7 @@ from benchmarks.subjects import REFERENCE, Running, Subject, Unavailable
 from benchmarks.works import TASKS
 from benchmarks.works.stage import HUGE, Sizes, Stage, Task
 from benchmarks.works.uploads import UPLOAD
-from chunkstore.units import format_size, parse_size
+from chunkstore.core.units import format_size, parse_size
 
 MIB: Final = 1024**2
 Done = tuple[Task, Subject, Figure | Exception]

@@ -25,7 +25,7 @@ from typing import Final
 from benchmarks import load
 from benchmarks.machine import KIB, MB, disk_usage, sync
 from benchmarks.subjects import Subject, Unavailable, chunkstore, output_of, running
-from chunkstore.names import encode_path
+from chunkstore.core.names import encode_path
 
 CHUNK_SIZES: Final = tuple(4 * KIB * 2**power for power in range(9))
 _SEED: Final = 20260102

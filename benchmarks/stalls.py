@@ -25,7 +25,7 @@ from benchmarks.machine import MB, describe_machine, seconds, write_random
 from benchmarks.run import MIB, end_on_signals, note
 from benchmarks.subjects import chunkstore, running
 from benchmarks.works.stage import SMALL_SIZE
-from chunkstore.units import format_size, parse_size
+from chunkstore.core.units import format_size, parse_size
 
 _MOST_WAIT: Final = 0.99
 

@@ -1,5 +1,5 @@
 """`python -m chunkstore` is the same program as `chunkstore`."""
 
-from chunkstore.cli import main
+from chunkstore.cli.main import main
 
 main()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from chunkstore.compression import NO_COMPRESSION, Compression
-from chunkstore.limits import Limits
-from chunkstore.store.base import Store
+from chunkstore.core.client_limits import Limits
+from chunkstore.core.compression import NO_COMPRESSION, Compression
+from chunkstore.store.contract.store import Store
 from chunkstore.store.postgres.store import PostgresStore
 from chunkstore.store.sqlite.store import SQLiteStore
-from tests.store.postgres_rows import PostgresRows
+from tests.store.postgres.rows import PostgresRows
 from tests.store.rows import Rows
-from tests.store.sqlite_rows import SQLiteRows
+from tests.store.sqlite.rows import SQLiteRows
 
 # Small, so that small contents have many chunks.
 CHUNK_SIZE = 4096

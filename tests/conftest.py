@@ -12,13 +12,20 @@ from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 from aiohttp.test_utils import TestClient
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import HealthCheck, settings
 
 from chunkstore.http import create_app
-from chunkstore.store.base import Store
+from chunkstore.store.contract.store import Store
 from tests.backends import CHUNK_SIZE as CHUNK_SIZE
 from tests.backends import FRESH, Backend, PostgresBackend, SQLiteBackend
 from tests.postgres import Cluster, Programs, find_programs
 from tests.store.rows import Rows
+
+# Nothing is held to a time, which a busy machine would break.
+settings.register_profile(
+    "chunkstore", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("chunkstore")
 
 pytest.register_assert_rewrite(
     "tests.store.conformance",

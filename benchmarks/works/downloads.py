@@ -15,7 +15,7 @@ from benchmarks.machine import MB, seconds
 from benchmarks.meters import metered
 from benchmarks.subjects import Running
 from benchmarks.works.stage import LARGE, RANGE_SIZE, Stage, Task
-from chunkstore.units import format_size
+from chunkstore.core.units import format_size
 
 
 def measure(stage: Stage, server: Running) -> Iterator[Figure]:

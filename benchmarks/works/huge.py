@@ -9,7 +9,7 @@ from benchmarks import load
 from benchmarks.figures import SECONDS, Figure, Work, percentiles
 from benchmarks.subjects import Running
 from benchmarks.works.stage import HUGE, RANGE_SIZE, Stage, Task, refuse_without_ranges
-from chunkstore.units import format_size
+from chunkstore.core.units import format_size
 
 
 def measure_first_byte(stage: Stage, server: Running) -> Iterator[Figure]:

@@ -24,7 +24,7 @@ from benchmarks.meters import Usage, metered
 from benchmarks.subjects import Running
 from benchmarks.works.stage import SMALL_SIZE, Stage, Task
 from benchmarks.works.uploads import until_durable
-from chunkstore.units import format_size
+from chunkstore.core.units import format_size
 
 
 def measure(stage: Stage, server: Running) -> Iterator[Figure]:

@@ -13,7 +13,7 @@ from benchmarks.machine import MB, disk_usage, sync
 from benchmarks.meters import Usage, metered
 from benchmarks.subjects import Running
 from benchmarks.works.stage import LARGE, Stage, Task
-from chunkstore.units import format_size
+from chunkstore.core.units import format_size
 
 
 def until_durable(server: Running, act: Callable[[], object]) -> tuple[float, float, Usage]:

@@ -9,10 +9,23 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from chunkstore.errors import InvalidRequest, NotFound
-from chunkstore.hosts import HostPolicy
-from chunkstore.http import files, folders, forms, lists, resumable, status, tus
-from chunkstore.http.context import (
+from chunkstore.core.client_limits import DEFAULT_LIMITS, Limits
+from chunkstore.core.errors import InvalidRequest, NotFound
+from chunkstore.core.hosts import HostPolicy
+from chunkstore.core.names import ROOT
+from chunkstore.core.periodic import Periodic
+from chunkstore.http.message.answer_headers import add_answer_headers
+from chunkstore.http.message.bodies import defer_continue
+from chunkstore.http.message.fields import require_text
+from chunkstore.http.message.problems import (
+    MethodNotPossible,
+    Problem,
+    allowed_methods,
+    problem_document,
+    problem_middleware,
+    refuse_unknown_expectation,
+)
+from chunkstore.http.message.request import (
     FOLDERS,
     LIMITS,
     ROOM_RETURNS,
@@ -21,27 +34,10 @@ from chunkstore.http.context import (
     raw_remainder,
     redirect_to_folder,
 )
-from chunkstore.http.cors import (
-    ORIGINS,
-    is_welcome_preflight,
-    let_page_read,
-    preflight_response,
-)
-from chunkstore.http.errors import (
-    MethodNotPossible,
-    Problem,
-    allowed_methods,
-    problem_document,
-    problem_middleware,
-    refuse_unknown_expectation,
-)
-from chunkstore.http.fields import require_text
-from chunkstore.http.gate import HOSTS, end_after_upgrade, gate_middleware, require_meant
-from chunkstore.http.isolation import isolate
-from chunkstore.http.origin import require_own_page
-from chunkstore.http.pages import set_up_templates, static_handler
-from chunkstore.http.streaming import defer_continue
-from chunkstore.http.uploads import (
+from chunkstore.http.native import files, folders, forms, lists, status
+from chunkstore.http.page.render import set_up_templates, static_handler
+from chunkstore.http.resumable import ietf, tus
+from chunkstore.http.resumable.dialects import (
     UPLOAD_RESOURCE,
     UPLOADS,
     UPLOADS_RESOURCE,
@@ -50,13 +46,22 @@ from chunkstore.http.uploads import (
     overriding,
     uploads_of,
 )
-from chunkstore.limits import DEFAULT_LIMITS, Limits
-from chunkstore.memory import DEFAULT_MEMORY, MemoryBudget
-from chunkstore.names import ROOT
-from chunkstore.periodic import Periodic
-from chunkstore.service import Service
-from chunkstore.store.base import Store
-from chunkstore.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED, Uploads
+from chunkstore.http.security.cors import (
+    ORIGINS,
+    is_welcome_preflight,
+    let_page_read,
+    preflight_response,
+)
+from chunkstore.http.security.csrf import require_own_page
+from chunkstore.http.security.gate import HOSTS, end_after_upgrade, gate_middleware, require_meant
+from chunkstore.service.memory import DEFAULT_MEMORY, MemoryBudget
+from chunkstore.service.resumable.uploads import (
+    DEFAULT_EXPIRY_SECONDS,
+    DEFAULT_MAX_UNFINISHED,
+    Uploads,
+)
+from chunkstore.service.service import Service
+from chunkstore.store.contract.store import Store
 
 
 def create_app(
@@ -147,9 +152,9 @@ def _add_files(app: web.Application) -> None:
         {
             "GET": files.get,
             "HEAD": files.get,
-            "PUT": files.put,
+            "PUT": _put,
             # Clients of the draft that know no PUT begin uploads by it.
-            "POST": resumable.create,
+            "POST": ietf.create,
             "DELETE": files.delete,
             "COPY": files.copy_or_move,
             "MOVE": files.copy_or_move,
@@ -189,10 +194,10 @@ def _serve_uploads(app: web.Application, uploads: Uploads) -> None:
             {"POST": create, "OPTIONS": _upload_options},
         )
     handlers: dict[str, Handler] = {
-        "GET": by_dialect(tus.head, resumable.head),
-        "HEAD": by_dialect(tus.head, resumable.head),
-        "PATCH": by_dialect(tus.patch, resumable.patch),
-        "DELETE": by_dialect(tus.delete, resumable.delete),
+        "GET": by_dialect(tus.head, ietf.head),
+        "HEAD": by_dialect(tus.head, ietf.head),
+        "PATCH": by_dialect(tus.patch, ietf.patch),
+        "DELETE": by_dialect(tus.delete, ietf.delete),
     }
     resource = app.router.add_resource("/uploads/{upload:[^/]+}", name=UPLOAD_RESOURCE)
     _add(resource, {**handlers, "POST": overriding(handlers), "OPTIONS": _upload_options})
@@ -211,9 +216,18 @@ async def _upload_options(request: web.Request) -> web.Response:
     headers = {
         "Allow": allowed_methods(request),
         **tus.describe(uploads),
-        **resumable.describe(uploads),
+        **ietf.describe(uploads),
     }
     return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
+
+
+async def _put(request: web.Request) -> web.Response:
+    """Let a PUT be answered by the protocol that it is of."""
+    if ietf.is_wanted(request):
+        return await ietf.create(request)
+    if "Upload-Complete" in request.headers:
+        ietf.announce_limits(request)
+    return await files.put(request)
 
 
 async def _lead_to_root(request: web.Request) -> web.Response:
@@ -223,7 +237,7 @@ async def _lead_to_root(request: web.Request) -> web.Response:
 async def _options(request: web.Request) -> web.Response:
     headers = {"Allow": allowed_methods(request), "Accept-Ranges": "bytes"}
     if "name" in request.match_info:
-        headers.update(resumable.describe(uploads_of(request)))
+        headers.update(ietf.describe(uploads_of(request)))
     return web.Response(headers=headers)
 
 
@@ -255,13 +269,13 @@ async def _request_middleware(request: web.Request, handler: Handler) -> web.Str
 async def _complete(request: web.Request, response: web.StreamResponse) -> None:
     """Add to an answer that is about to leave what every answer has."""
     add_announced(request, response)
-    isolate(response)
+    add_answer_headers(response)
     end_after_upgrade(request, response)
     let_page_read(request, response)
 
 
 async def _complete_outside(request: web.Request, response: web.StreamResponse) -> None:
-    isolate(response)
+    add_answer_headers(response)
     end_after_upgrade(request, response)
 
 

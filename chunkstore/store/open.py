@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from chunkstore.compression import DEFAULT_COMPRESSION, Compression
-from chunkstore.errors import StoreUnusable
-from chunkstore.store.base import Store
+from chunkstore.core.compression import DEFAULT_COMPRESSION, Compression
+from chunkstore.core.errors import StoreUnusable
+from chunkstore.store.contract.store import Store
 from chunkstore.store.sqlite.restoring import Restoration, restoring
 from chunkstore.store.sqlite.store import SQLiteStore
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from chunkstore.units import parse_size
+from chunkstore.core.units import parse_size
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,7 +11,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from chunkstore.collect import collect_all
+from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.sqlite.store import SQLiteStore
 
 DATABASE = "chunkstore.db"

@@ -16,7 +16,7 @@ from http import HTTPStatus
 
 import aiohttp
 
-from chunkstore.digest import Digest
+from chunkstore.core.digest import Digest
 from tests.crash.operations import Copy, Files, Get, Move, Operation, Put
 from tests.process import ServerProcess
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 
-from chunkstore.cli import main
-from chunkstore.store.sqlite import flushing
+from chunkstore.cli.main import main
+from chunkstore.store.sqlite.engine import early_sync
 from chunkstore.store.sqlite.store import SQLiteStore
 
 _FLUSHES_IN_A_LOG = 8
 
 bound = int(sys.argv[1])
 SQLiteStore.open.__func__.__kwdefaults__["log_bound"] = bound  # type: ignore[attr-defined]
-flushing._STEP_SIZE = bound // _FLUSHES_IN_A_LOG  # type: ignore[misc]
+early_sync._STEP_SIZE = bound // _FLUSHES_IN_A_LOG  # type: ignore[misc]
 sys.argv = ["chunkstore", *sys.argv[5:]]
 main()

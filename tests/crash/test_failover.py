@@ -12,14 +12,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from chunkstore.collect import collect_all
-from chunkstore.scrub import scrub_all
+from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.service.maintenance.scrub import scrub_all
 from chunkstore.store.postgres.store import PostgresStore
 from tests.crash.load import BROKEN, Client, Figures, Moments, session_with, verify_all
 from tests.crash.operations import CHUNK_SIZE, Operation, schedule
 from tests.postgres import DURABLE, Cluster, Programs
 from tests.process import ServerProcess, served
-from tests.store.postgres_rows import PostgresRows
+from tests.store.postgres.rows import PostgresRows
 
 FOLDERS = ("one", "two", "three", "four", "five", "six")
 MOMENTS_BEFORE_A_FAULT = 60

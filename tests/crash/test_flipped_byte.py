@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from chunkstore.digest import Digest
+from chunkstore.core.digest import Digest
 from tests.crash.inspection import DATABASE, check_database
 from tests.crash.load import read_folder, require_problem, session_with
 from tests.crash.operations import CHUNK_SIZE

@@ -24,7 +24,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from chunkstore.digest import Digest
+from chunkstore.core.digest import Digest
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.crash.inspection import DATABASE
 from tests.crash.load import BROKEN, Client, Figures, read_folder, require_problem, session_with
@@ -43,7 +43,7 @@ RESUMED = "resumed"
 BACKUP = "backup.db"
 HELD_BACKUP = f"""
 import sys
-from chunkstore.cli import main
+from chunkstore.cli.main import main
 from chunkstore.store.sqlite import store
 print("loaded", flush=True)
 sys.stdin.readline()

@@ -15,13 +15,13 @@ from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 from aiohttp.test_utils import TestClient, TestServer
 
-from chunkstore.compression import DEFAULT_COMPRESSION
+from chunkstore.core.client_limits import Limits
+from chunkstore.core.compression import DEFAULT_COMPRESSION
 from chunkstore.http import create_app
-from chunkstore.http.context import SERVICE
-from chunkstore.http.protocol import ProblemRunner
-from chunkstore.limits import Limits
-from chunkstore.memory import MemoryBudget
-from chunkstore.store.base import Store
+from chunkstore.http.message.request import SERVICE
+from chunkstore.http.runtime.runner import ProblemRunner
+from chunkstore.service.memory import MemoryBudget
+from chunkstore.store.contract.store import Store
 from tests.backends import FRESH, Backend, PostgresBackend, SQLiteBackend
 from tests.conftest import BACKENDS, RandomBytes
 from tests.http.raw import Server

@@ -12,7 +12,7 @@ from random import Random
 from typing import Final
 from urllib.parse import quote_from_bytes
 
-from chunkstore.http.fields import MOST_BYTES
+from chunkstore.http.message.fields import MOST_BYTES
 from tests.http import raw
 
 _LINE: Final = 8000

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from chunkstore.units import parse_duration_seconds
+from chunkstore.core.units import parse_duration_seconds
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,9 +12,9 @@ from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 from aiohttp.test_utils import TestClient
 
-from chunkstore.collect import collecting
 from chunkstore.http import create_app
-from chunkstore.scrub import scrubbing
+from chunkstore.service.maintenance.collect import collecting
+from chunkstore.service.maintenance.scrub import scrubbing
 from chunkstore.store.postgres import connection, presence
 from chunkstore.store.postgres.store import PostgresStore
 from tests.conftest import CHUNK_SIZE

@@ -20,8 +20,9 @@ from typing import Final
 
 import pytest
 
-from tests.http import raw, ticking
+from tests.http import raw
 from tests.http.fuzz import Fuzz, Request
+from tests.http.runtime import ticking
 from tests.process import ServerProcess
 
 _TICKING: Final = (sys.executable, ticking.__file__)

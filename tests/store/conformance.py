@@ -18,12 +18,17 @@ from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chunkstore.chunking import Chunk, Chunker
-from chunkstore.collect import collect_all
-from chunkstore.compression import DEFAULT_COMPRESSION, NO_COMPRESSION, Codec, Compression
-from chunkstore.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions, EntityTag, EntityTags
-from chunkstore.digest import Digest
-from chunkstore.errors import (
+from chunkstore.core.chunking import Chunk, Chunker
+from chunkstore.core.compression import DEFAULT_COMPRESSION, NO_COMPRESSION, Codec, Compression
+from chunkstore.core.conditional import (
+    CREATE_ONLY,
+    UNCONDITIONAL,
+    Conditions,
+    EntityTag,
+    EntityTags,
+)
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import (
     AlreadyExists,
     Forbidden,
     InvalidName,
@@ -32,10 +37,12 @@ from chunkstore.errors import (
     PreconditionFailed,
     StoreDamaged,
 )
-from chunkstore.names import FileName, FolderName, parse_file_name
-from chunkstore.scrub import scrub_all
-from chunkstore.store.base import Commit, Committed, Store
-from chunkstore.store.reports import Collected, Damage, Scrubbed
+from chunkstore.core.names import FileName, FolderName, parse_file_name
+from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.service.maintenance.scrub import scrub_all
+from chunkstore.store.contract.reports import Collected, Damage, Scrubbed
+from chunkstore.store.contract.store import Commit, Store
+from chunkstore.store.contract.values import Committed
 from tests.backends import CHUNK_SIZE as CHUNK_SIZE
 from tests.backends import Backend
 from tests.store.rows import ListDamage, Rows, StoredChunk

@@ -17,11 +17,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from chunkstore.collect import collect_all
-from chunkstore.compression import DEFAULT_COMPRESSION, NO_COMPRESSION
-from chunkstore.conditional import CREATE_ONLY
-from chunkstore.errors import ChunkstoreError, NameConflict, NotFound, PreconditionFailed
-from chunkstore.store.base import Store
+from chunkstore.core.compression import DEFAULT_COMPRESSION, NO_COMPRESSION
+from chunkstore.core.conditional import CREATE_ONLY
+from chunkstore.core.errors import ChunkstoreError, NameConflict, NotFound, PreconditionFailed
+from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.store.contract.store import Store
 from tests.backends import Backend, SQLiteBackend
 from tests.conftest import on_each_backend
 from tests.store.conformance import CHUNK_SIZE, get, name_of, names, put, scrub

@@ -13,19 +13,18 @@ from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chunkstore.chunking import Chunk
-from chunkstore.collect import collect_all
-from chunkstore.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions, parse_http_date
-from chunkstore.digest import Digest
-from chunkstore.errors import (
+from chunkstore.core.chunking import Chunk
+from chunkstore.core.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions, parse_http_date
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import (
     ChunkstoreError,
     NotFound,
     PreconditionFailed,
     TooMuchUnfinished,
     UploadSuperseded,
 )
-from chunkstore.store.base import Committed, Store
-from chunkstore.store.uploads import (
+from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.store.contract.resumable import (
     FATAL,
     NOTHING,
     Append,
@@ -37,6 +36,8 @@ from chunkstore.store.uploads import (
     Unfinished,
     UploadKind,
 )
+from chunkstore.store.contract.store import Store
+from chunkstore.store.contract.values import Committed
 from tests.conftest import RandomBytes
 from tests.store.conformance import CHUNK_SIZE, Reopen, Suite, cut, etag, get, name_of, put
 from tests.store.rows import Rows, UploadRow

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from chunkstore.store.postgres.rows import PACKAGE, QUERIES
-from chunkstore.store.queries import load_queries, load_script
+from chunkstore.store.shared.queries import load_queries, load_script
 
 FUNCTIONS = load_queries(PACKAGE, "functions.sql")
 # By the column that says where a row lies: tables of one group have equal values in one place.

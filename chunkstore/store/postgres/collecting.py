@@ -18,14 +18,14 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Final
 
-from chunkstore.store.postgres import tree, uploads
+from chunkstore.store.contract.reports import Collected
+from chunkstore.store.postgres import resumable, tree
 from chunkstore.store.postgres.connection import Connection, Database, Row
 from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.presence import Presence, clock, forget_dead, seen_by_all
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.reports import Collected
-from chunkstore.store.times import now_microseconds
+from chunkstore.store.shared.times import now_microseconds
 
 _PAGE: Final = 1000
 _CHUNKS_A_STEP: Final = 64
@@ -65,7 +65,7 @@ async def find_unused(database: Database, grace_seconds: float) -> AsyncIterator
     before = now_microseconds() - int(grace_seconds * 1_000_000)
     unused = {
         manifest
-        for _, manifest in await database.read(uploads.find_expired)
+        for _, manifest in await database.read(resumable.find_expired)
         if manifest is not None
     }
     async for manifests in _unused_manifests(database, before):
@@ -84,8 +84,8 @@ async def _needed(database: Database, digests: Sequence[bytes], unused: set[int]
 
 
 async def _condemn(database: Database, before: int) -> None:
-    for upload, _ in await database.read(uploads.find_expired):
-        await database.write(partial(uploads.expire, upload_id=upload))
+    for upload, _ in await database.read(resumable.find_expired):
+        await database.write(partial(resumable.expire, upload_id=upload))
     async for manifests in _unused_manifests(database, before):
         await database.write(partial(condemn, manifests=manifests))
     await database.write(condemn_abandoned)

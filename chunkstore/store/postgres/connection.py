@@ -34,7 +34,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import asyncpg
 
-from chunkstore.errors import StoreAway, StoreUnusable
+from chunkstore.core.errors import StoreAway, StoreUnusable
 from chunkstore.store.postgres.failures import (
     AWAY,
     PASSING,
@@ -43,7 +43,7 @@ from chunkstore.store.postgres.failures import (
     translated,
 )
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.times import now_microseconds
+from chunkstore.store.shared.times import now_microseconds
 
 _logger = logging.getLogger(__name__)
 

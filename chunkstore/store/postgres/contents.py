@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
-from chunkstore.chunking import Chunk
-from chunkstore.compression import NO_COMPRESSION, Compression, Encoded
-from chunkstore.digest import Digest
-from chunkstore.errors import StoreUnavailable
-from chunkstore.manifest import Manifest
-from chunkstore.store.chunks import Appended, OpenManifest, size_of
+from chunkstore.core.chunking import Chunk
+from chunkstore.core.compression import NO_COMPRESSION, Compression, Encoded
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import StoreUnavailable
+from chunkstore.core.manifest import Manifest
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.times import now_microseconds
+from chunkstore.store.shared.chunks import Appended, OpenManifest, size_of
+from chunkstore.store.shared.times import now_microseconds
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import asyncpg
 
-from chunkstore.errors import StoreAway, StoreError, StoreFull, StoreUnavailable
+from chunkstore.core.errors import StoreAway, StoreError, StoreFull, StoreUnavailable
 
 _logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from typing import Final
 
-from chunkstore.errors import StoreUnavailable
+from chunkstore.core.errors import StoreUnavailable
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.rows import QUERIES
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from chunkstore.names import FolderName
-from chunkstore.store.base import File, Listing
+from chunkstore.core.names import FolderName
+from chunkstore.store.contract.values import File, Listing
 from chunkstore.store.postgres.connection import Connection, Row
 from chunkstore.store.postgres.rows import QUERIES, to_file
 from chunkstore.store.postgres.tree import below
-from chunkstore.store.rollup import folder_of
+from chunkstore.store.shared.rollup import folder_of
 
 # How many rows are read behind a jump; more if there is none among them.
 _FEW_ROWS: Final = 16

@@ -21,11 +21,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from chunkstore.errors import StoreError
-from chunkstore.periodic import Periodic
-from chunkstore.store.holds import Holds
+from chunkstore.core.errors import StoreError
+from chunkstore.core.periodic import Periodic
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.rows import QUERIES
+from chunkstore.store.shared.pins import Holds
 
 _logger = logging.getLogger(__name__)
 

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from chunkstore.digest import Digest
-from chunkstore.errors import StoreDamaged, StoreError
-from chunkstore.manifest import ChunkList, Manifest
-from chunkstore.store.base import File
-from chunkstore.store.chunks import DamagedChunk, check_chunk, join_slices
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import StoreDamaged, StoreError
+from chunkstore.core.manifest import ChunkList, Manifest
+from chunkstore.store.contract.values import File
 from chunkstore.store.postgres import tree
 from chunkstore.store.postgres.connection import Connection, Database, Row
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.rows import QUERIES
+from chunkstore.store.shared.chunks import DamagedChunk, check_chunk, join_slices
 
 # How many places of a chunk list are read at once, and how many such spans are kept.
 _SPAN: Final = 1024

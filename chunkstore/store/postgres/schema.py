@@ -13,10 +13,10 @@ from typing import Final
 
 import asyncpg
 
-from chunkstore.errors import NewerSchema, NotAStore, StoreUnusable
+from chunkstore.core.errors import NewerSchema, NotAStore, StoreUnusable
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.rows import PACKAGE, QUERIES
-from chunkstore.store.queries import load_queries, load_script
+from chunkstore.store.shared.queries import load_queries, load_script
 
 SCHEMA_VERSION: Final = 2
 OLDEST_SERVER: Final = 140000

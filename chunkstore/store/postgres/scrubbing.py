@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Final
 
-from chunkstore.digest import Digest
-from chunkstore.names import FileName
-from chunkstore.store.chunks import DamagedChunk, check_chunk
+from chunkstore.core.digest import Digest
+from chunkstore.core.names import FileName
+from chunkstore.store.contract.reports import Damage, Scrubbed
 from chunkstore.store.postgres.connection import Connection, Database, Row
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.reports import Damage, Scrubbed
+from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
 
 _STEP_SIZE: Final = 4 * 1024 * 1024
 _CHUNKS_A_STEP: Final = 1024

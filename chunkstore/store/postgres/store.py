@@ -11,16 +11,16 @@ import asyncpg
 import blake3
 
 import chunkstore
-from chunkstore.chunking import DEFAULT_CHUNK_SIZE, check_chunk_size
-from chunkstore.compression import DEFAULT_COMPRESSION, Compression
-from chunkstore.conditional import UNCONDITIONAL, Conditions
-from chunkstore.errors import Forbidden, StoreError
-from chunkstore.manifest import ChunkList
-from chunkstore.names import ROOT, FileName, FolderName
-from chunkstore.periodic import Periodic
-from chunkstore.store.base import Commit, Committed, File, Listing, Store
-from chunkstore.store.chunks import DamagedChunk
-from chunkstore.store.holds import Holds
+from chunkstore.core.chunking import DEFAULT_CHUNK_SIZE, check_chunk_size
+from chunkstore.core.compression import DEFAULT_COMPRESSION, Compression
+from chunkstore.core.conditional import UNCONDITIONAL, Conditions
+from chunkstore.core.errors import Forbidden, StoreError
+from chunkstore.core.manifest import ChunkList
+from chunkstore.core.names import ROOT, FileName, FolderName
+from chunkstore.core.periodic import Periodic
+from chunkstore.store.contract.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
+from chunkstore.store.contract.store import Commit, Store
+from chunkstore.store.contract.values import Committed, File, Listing
 from chunkstore.store.postgres import collecting, listing, schema, scrubbing, tree
 from chunkstore.store.postgres.connection import (
     CONNECTIONS,
@@ -29,13 +29,14 @@ from chunkstore.store.postgres.connection import (
     Database,
 )
 from chunkstore.store.postgres.gaps import Gaps
-from chunkstore.store.postgres.intake import PostgresUpload, commit_all
 from chunkstore.store.postgres.presence import Presence
 from chunkstore.store.postgres.reading import Reader, find_with_content
+from chunkstore.store.postgres.resumable import PostgresUploads, new_manifest_id
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.postgres.uploads import PostgresUploads, new_manifest_id
-from chunkstore.store.records import format_report, parse_report
-from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
+from chunkstore.store.postgres.upload import PostgresUpload, commit_all
+from chunkstore.store.shared.chunks import DamagedChunk
+from chunkstore.store.shared.pins import Holds
+from chunkstore.store.shared.records import format_report, parse_report
 
 
 class PostgresStore(Store):

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from chunkstore.conditional import Conditions
-from chunkstore.errors import (
+from chunkstore.core.conditional import Conditions
+from chunkstore.core.errors import (
     AlreadyExists,
     ChunkstoreError,
     Forbidden,
@@ -24,8 +24,8 @@ from chunkstore.errors import (
     NameConflict,
     NotFound,
 )
-from chunkstore.manifest import Manifest
-from chunkstore.names import (
+from chunkstore.core.manifest import Manifest
+from chunkstore.core.names import (
     MAX_NAME_SIZE,
     ROOT,
     FileName,
@@ -34,10 +34,10 @@ from chunkstore.names import (
     parent,
     prefix_stop,
 )
-from chunkstore.store.base import File
+from chunkstore.store.contract.values import File
 from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
 from chunkstore.store.postgres.rows import QUERIES, to_file
-from chunkstore.store.times import now_microseconds, to_datetime, to_microseconds
+from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
 
 # A character takes four bytes at most, so no name is as long as this text of the greatest one.
 BEHIND_ALL_NAMES: Final = "\U0010ffff" * (MAX_NAME_SIZE // 4 + 1)

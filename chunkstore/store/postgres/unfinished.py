@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from typing import Final
 
+from chunkstore.store.contract.resumable import Unfinished
 from chunkstore.store.postgres.connection import Connection
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.uploads import Unfinished
 
 _SLOTS: Final = 64
 

@@ -16,18 +16,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from chunkstore.digest import Digest
-from chunkstore.errors import Forbidden
-from chunkstore.names import FileName
-from chunkstore.store.chunks import DamagedChunk, check_chunk
-from chunkstore.store.queries import load_queries
-from chunkstore.store.reports import Copied, Damage
-from chunkstore.store.sqlite.connection import Job, reader_uri
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import Forbidden
+from chunkstore.core.names import FileName
+from chunkstore.store.contract.reports import Copied, Damage
+from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
+from chunkstore.store.shared.queries import load_queries
+from chunkstore.store.sqlite.engine.connection import Job, reader_uri
+from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
+from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.promotion import forbid_promotion
-from chunkstore.store.sqlite.room import EDIT_SIZE
 from chunkstore.store.sqlite.rows import QUERIES
 from chunkstore.store.sqlite.schema import PACKAGE
-from chunkstore.store.sqlite.writer import Writer
 
 _BACKUP: Final = load_queries(PACKAGE, "backup.sql")
 _STEP_SIZE: Final = 4 * 1024 * 1024

@@ -27,13 +27,13 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from chunkstore.store.holds import Holds
-from chunkstore.store.reports import Collected, Reclaimable
-from chunkstore.store.sqlite import contents, uploads
-from chunkstore.store.sqlite.connection import Runner
+from chunkstore.store.contract.reports import Collected, Reclaimable
+from chunkstore.store.shared.pins import Holds
+from chunkstore.store.shared.times import now_microseconds
+from chunkstore.store.sqlite import contents, resumable
+from chunkstore.store.sqlite.engine.connection import Runner
+from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.rows import QUERIES
-from chunkstore.store.sqlite.writer import Writer
-from chunkstore.store.times import now_microseconds
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,7 +84,7 @@ async def collect(
 async def find_unused(readers: Runner, grace_seconds: float) -> AsyncIterator[Collected]:
     """Tell what a collection would remove."""
     before = now_microseconds() - int(grace_seconds * 1_000_000)
-    expired = await readers.run(partial(uploads.find_expired, now=now_microseconds()))
+    expired = await readers.run(partial(resumable.find_expired, now=now_microseconds()))
     if manifests_left := [manifest for _, manifest in expired if manifest is not None]:
         yield Collected(manifests=len(manifests_left))
     async for manifests in _unused_manifests(readers, before):
@@ -141,13 +141,13 @@ def _do_some(
 async def _expire_uploads(readers: Runner, writer: Writer) -> None:
     """Forget uploads that have expired; what they leave is as good as condemned."""
     now = now_microseconds()
-    expired = await readers.run(partial(uploads.find_expired, now=now))
+    expired = await readers.run(partial(resumable.find_expired, now=now))
     async for _ in _in_steps(writer, partial(_expire, now=now), [upload for upload, _ in expired]):
         pass
 
 
 def _expire(db: sqlite3.Connection, upload: str, now: int) -> None:
-    uploads.expire(db, upload, now)
+    resumable.expire(db, upload, now)
 
 
 async def _remove_manifests(writer: Writer, left: Sequence[int]) -> AsyncIterator[Collected]:

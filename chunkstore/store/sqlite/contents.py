@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chunkstore.chunking import Chunk
-from chunkstore.compression import Compression, Encoded
-from chunkstore.digest import Digest
-from chunkstore.errors import StoreDamaged
-from chunkstore.manifest import ChunkList, Manifest
-from chunkstore.store.base import File
-from chunkstore.store.chunks import (
+from chunkstore.core.chunking import Chunk
+from chunkstore.core.compression import Compression, Encoded
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import StoreDamaged
+from chunkstore.core.manifest import ChunkList, Manifest
+from chunkstore.store.contract.values import File
+from chunkstore.store.shared.chunks import (
     Appended,
     Encodings,
     OpenManifest,
     check_chunk,
     join_slices,
 )
+from chunkstore.store.shared.times import now_microseconds
 from chunkstore.store.sqlite.rows import FILE_COLUMNS, QUERIES, SIZE_COLUMN, to_file
-from chunkstore.store.times import now_microseconds
 
 _PLACES_FORGOTTEN: Final = 1024
 

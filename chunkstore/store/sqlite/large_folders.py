@@ -23,10 +23,11 @@ from collections.abc import Collection, Coroutine
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from chunkstore.errors import ChunkstoreError, StoreFull
-from chunkstore.names import FolderName
-from chunkstore.store.sqlite.connection import Runner
-from chunkstore.store.sqlite.room import EDIT_SIZE, FURTHER_EDIT_SIZE, Room
+from chunkstore.core.errors import ChunkstoreError, StoreFull
+from chunkstore.core.names import FolderName
+from chunkstore.store.sqlite.engine.connection import Runner
+from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE, Room
+from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.rows import QUERIES
 from chunkstore.store.sqlite.tree import (
     below,
@@ -37,7 +38,6 @@ from chunkstore.store.sqlite.tree import (
     require_short_names,
     skipping,
 )
-from chunkstore.store.sqlite.writer import Writer
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 
-from chunkstore.names import FolderName, prefix_stop
-from chunkstore.store.base import File, Listing
-from chunkstore.store.rollup import folder_of
+from chunkstore.core.names import FolderName, prefix_stop
+from chunkstore.store.contract.values import File, Listing
+from chunkstore.store.shared.rollup import folder_of
 from chunkstore.store.sqlite.rows import QUERIES, to_file
 from chunkstore.store.sqlite.tree import (
     BEHIND_ALL_NAMES,

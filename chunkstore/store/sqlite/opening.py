@@ -12,17 +12,17 @@ from typing import Final
 
 from filelock import FileLock
 
-from chunkstore.errors import StoreError, StoreUnusable
+from chunkstore.core.errors import StoreError, StoreUnusable
 from chunkstore.store.sqlite import schema
-from chunkstore.store.sqlite.connection import Connection, ReaderPool, connect_writer
 from chunkstore.store.sqlite.contents import Keeping
-from chunkstore.store.sqlite.lock import acquire_lock
-from chunkstore.store.sqlite.lookups import Lookups
+from chunkstore.store.sqlite.engine.connection import Connection, ReaderPool, connect_writer
+from chunkstore.store.sqlite.engine.disk_space import Room
+from chunkstore.store.sqlite.engine.lock import acquire_lock
+from chunkstore.store.sqlite.engine.lookups import Lookups
+from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.owner import LogOwner
-from chunkstore.store.sqlite.room import Room
-from chunkstore.store.sqlite.state import State, inspect, recover
+from chunkstore.store.sqlite.settings import State, inspect, recover
 from chunkstore.store.sqlite.watch import Watch
-from chunkstore.store.sqlite.writer import Writer
 
 _READERS: Final = 4
 

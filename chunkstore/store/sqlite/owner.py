@@ -29,9 +29,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from chunkstore.errors import ForeignLog, StoreUnusable
-from chunkstore.store.sqlite.connection import translated_errors
-from chunkstore.store.sqlite.room import checkpoint
+from chunkstore.core.errors import ForeignLog, StoreUnusable
+from chunkstore.store.sqlite.engine.connection import translated_errors
+from chunkstore.store.sqlite.engine.disk_space import checkpoint
 from chunkstore.store.sqlite.rows import QUERIES
 
 # What follows its name where a restore keeps the database that was there.

@@ -13,7 +13,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from chunkstore.store.queries import load_script
+from chunkstore.store.shared.queries import load_script
 from chunkstore.store.sqlite.rows import QUERIES
 from chunkstore.store.sqlite.schema import PACKAGE
 

@@ -22,9 +22,9 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from chunkstore.errors import Forbidden, StoreError, StoreMissing, StoreUnusable
-from chunkstore.store.reports import Copied
-from chunkstore.store.sqlite.lock import acquire_lock
+from chunkstore.core.errors import Forbidden, StoreError, StoreMissing, StoreUnusable
+from chunkstore.store.contract.reports import Copied
+from chunkstore.store.sqlite.engine.lock import acquire_lock
 from chunkstore.store.sqlite.owner import KEPT, LogOwner, find_opening, sync_folder
 from chunkstore.store.sqlite.schema import check_access
 from chunkstore.store.sqlite.store import SQLiteStore

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from chunkstore.digest import Digest
-from chunkstore.manifest import Manifest
-from chunkstore.names import FileName
-from chunkstore.store.base import File
-from chunkstore.store.queries import load_queries
+from chunkstore.core.digest import Digest
+from chunkstore.core.manifest import Manifest
+from chunkstore.core.names import FileName
+from chunkstore.store.contract.values import File
+from chunkstore.store.shared.queries import load_queries
+from chunkstore.store.shared.times import to_datetime
 from chunkstore.store.sqlite.schema import PACKAGE
-from chunkstore.store.times import to_datetime
 
 QUERIES: Final = load_queries(PACKAGE)
 

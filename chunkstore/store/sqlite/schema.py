@@ -9,9 +9,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from chunkstore.errors import NewerSchema, NotAStore, StoreUnusable
-from chunkstore.store.queries import load_script
-from chunkstore.store.sqlite.connection import prepare_new_database, translated_errors
+from chunkstore.core.errors import NewerSchema, NotAStore, StoreUnusable
+from chunkstore.store.shared.queries import load_script
+from chunkstore.store.sqlite.engine.connection import prepare_new_database, translated_errors
 
 PACKAGE: Final = "chunkstore.store.sqlite"
 APPLICATION_ID: Final = 0x43686E6B  # "Chnk", in the database's header

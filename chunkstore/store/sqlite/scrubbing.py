@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from chunkstore.digest import Digest
-from chunkstore.names import FileName
-from chunkstore.store.chunks import DamagedChunk, check_chunk
-from chunkstore.store.reports import Damage, Scrubbed
-from chunkstore.store.sqlite.connection import Runner
+from chunkstore.core.digest import Digest
+from chunkstore.core.names import FileName
+from chunkstore.store.contract.reports import Damage, Scrubbed
+from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
 from chunkstore.store.sqlite.contents import mark
+from chunkstore.store.sqlite.engine.connection import Runner
+from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.rows import QUERIES
-from chunkstore.store.sqlite.writer import Writer
 
 _STEP_SIZE: Final = 4 * 1024 * 1024
 _CONTENTS_A_STEP: Final = 100

@@ -16,11 +16,11 @@ from weakref import WeakSet
 import blake3
 
 import chunkstore
-from chunkstore.chunking import check_chunk_size
-from chunkstore.compression import DEFAULT_COMPRESSION, Compression
-from chunkstore.conditional import UNCONDITIONAL, Conditions
-from chunkstore.digest import Digest
-from chunkstore.errors import (
+from chunkstore.core.chunking import check_chunk_size
+from chunkstore.core.compression import DEFAULT_COMPRESSION, Compression
+from chunkstore.core.conditional import UNCONDITIONAL, Conditions
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import (
     DatabaseDamaged,
     Forbidden,
     StoreError,
@@ -29,33 +29,34 @@ from chunkstore.errors import (
     StoreUnavailable,
     StoreUnusable,
 )
-from chunkstore.manifest import ChunkList
-from chunkstore.names import ROOT, FileName, FolderName
-from chunkstore.store.base import Commit, Committed, File, Listing, Store
-from chunkstore.store.chunks import DamagedChunk
-from chunkstore.store.holds import Holds
-from chunkstore.store.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
+from chunkstore.core.manifest import ChunkList
+from chunkstore.core.names import ROOT, FileName, FolderName
+from chunkstore.store.contract.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
+from chunkstore.store.contract.store import Commit, Store
+from chunkstore.store.contract.values import Committed, File, Listing
+from chunkstore.store.shared.chunks import DamagedChunk
+from chunkstore.store.shared.pins import Holds
 from chunkstore.store.sqlite import collecting, contents, listing, schema, scrubbing, tree
 from chunkstore.store.sqlite.backup import claim, copy_store, succeed
 from chunkstore.store.sqlite.contents import Keeping
-from chunkstore.store.sqlite.intake import (
-    SQLiteUpload,
-    commit_all,
-    encode,
-    own_upload,
-)
+from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE, Room
+from chunkstore.store.sqlite.engine.writer import LOG_BOUND, LOG_FULL, Writer
 from chunkstore.store.sqlite.large_folders import LargeFolders
 from chunkstore.store.sqlite.opening import Opened, open_to_read, open_to_write
-from chunkstore.store.sqlite.room import EDIT_SIZE, FURTHER_EDIT_SIZE, Room
-from chunkstore.store.sqlite.state import (
+from chunkstore.store.sqlite.resumable import SQLiteUploads
+from chunkstore.store.sqlite.settings import (
     count,
     database_size,
     find_scrub_report,
     put_scrub_report,
 )
 from chunkstore.store.sqlite.tree import MAX_NAMES, ManyNames
-from chunkstore.store.sqlite.uploads import SQLiteUploads
-from chunkstore.store.sqlite.writer import LOG_BOUND, LOG_FULL, Writer
+from chunkstore.store.sqlite.upload import (
+    SQLiteUpload,
+    commit_all,
+    encode,
+    own_upload,
+)
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
 

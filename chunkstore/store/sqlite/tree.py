@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from chunkstore.conditional import Conditions
-from chunkstore.errors import (
+from chunkstore.core.conditional import Conditions
+from chunkstore.core.errors import (
     AlreadyExists,
     ChunkstoreError,
     Forbidden,
@@ -23,8 +23,8 @@ from chunkstore.errors import (
     NotFound,
     StoreUnavailable,
 )
-from chunkstore.manifest import Manifest
-from chunkstore.names import (
+from chunkstore.core.manifest import Manifest
+from chunkstore.core.names import (
     MAX_NAME_SIZE,
     ROOT,
     FileName,
@@ -33,9 +33,9 @@ from chunkstore.names import (
     parent,
     prefix_stop,
 )
-from chunkstore.store.base import File
+from chunkstore.store.contract.values import File
+from chunkstore.store.shared.times import NOW, Times, now_microseconds, to_datetime, to_microseconds
 from chunkstore.store.sqlite.rows import QUERIES, to_file
-from chunkstore.store.times import NOW, Times, now_microseconds, to_datetime, to_microseconds
 
 # SQLite orders every BLOB behind every TEXT.
 BEHIND_ALL_NAMES: Final = b""

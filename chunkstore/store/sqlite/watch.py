@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from chunkstore.errors import DatabaseDamaged, DatabaseReplaced, NotAStore
+from chunkstore.core.errors import DatabaseDamaged, DatabaseReplaced, NotAStore
+from chunkstore.store.sqlite.engine.transactions import Failure
 from chunkstore.store.sqlite.promotion import Promotion
 from chunkstore.store.sqlite.rows import QUERIES
-from chunkstore.store.sqlite.transactions import Failure
 
 _DAMAGE: Final = (DatabaseDamaged, NotAStore)
 

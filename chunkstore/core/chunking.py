@@ -1,0 +1,93 @@
+"""Splitting a content into chunks of one fixed size, however its bytes arrive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from chunkstore.core.digest import Digest
+
+MIN_CHUNK_SIZE: Final = 4 * 1024
+MAX_CHUNK_SIZE: Final = 1024 * 1024
+DEFAULT_CHUNK_SIZE: Final = 256 * 1024
+# A view of a piece costs some 200 bytes beside it.
+_SHORT: Final = 4 * 1024
+
+
+def check_chunk_size(chunk_size: int) -> int:
+    """Return `chunk_size`, in bytes, if it may be a store's.
+
+    Raises:
+        ValueError: it is not a power of two from 4 KiB to 1 MiB.
+    """
+    power_of_two = chunk_size > 0 and chunk_size & (chunk_size - 1) == 0
+    if not power_of_two or not MIN_CHUNK_SIZE <= chunk_size <= MAX_CHUNK_SIZE:
+        raise ValueError(
+            f"the chunk size is a power of two from 4 KiB to 1 MiB, not {chunk_size} bytes"
+        )
+    return chunk_size
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk's bytes with the digest they were found to have."""
+
+    digest: Digest
+    content: bytes
+
+    @classmethod
+    def of(cls, content: bytes) -> Chunk:
+        """Return the chunk that `content` makes."""
+        return cls(Digest.of(content), content)
+
+
+class Chunker:
+    """Cuts a stream of pieces of any length into chunks' bytes, copying each byte once.
+
+    Short pieces, and the short ends of long ones, are collected in one buffer instead and copied
+    twice, so that what is kept alive is less than about twice what is pending, whatever the pieces.
+    """
+
+    def __init__(self, chunk_size: int) -> None:
+        self._chunk_size = chunk_size
+        self._pieces: list[memoryview | bytearray] = []
+        self._pending = 0
+
+    @property
+    def pending(self) -> int:
+        """Bytes taken that do not fill a chunk yet."""
+        return self._pending
+
+    def feed(self, piece: bytes | memoryview) -> list[bytes]:
+        """Take the next bytes and return the chunks that they complete, in order."""
+        view = memoryview(piece)
+        complete = []
+        start = 0
+        while self._pending + len(view) - start >= self._chunk_size:
+            stop = start + self._chunk_size - self._pending
+            self._pieces.append(view[start:stop])
+            complete.append(self._join())
+            start = stop
+        if start < len(view):
+            self._keep(view[start:], memoryview(view.obj).nbytes)
+        return complete
+
+    def finish(self) -> list[bytes]:
+        """Return the last, shorter chunk if there is one, and begin anew."""
+        return [self._join()] if self._pending else []
+
+    def _keep(self, part: memoryview, whole_size: int) -> None:
+        """Keep a part of a piece that has `whole_size` bytes, which a view would keep alive."""
+        self._pending += len(part)
+        if len(part) >= _SHORT and 2 * len(part) >= whole_size:
+            self._pieces.append(part)
+        elif self._pieces and isinstance(self._pieces[-1], bytearray):
+            self._pieces[-1] += part
+        else:
+            self._pieces.append(bytearray(part))
+
+    def _join(self) -> bytes:
+        joined = b"".join(self._pieces)
+        self._pieces.clear()
+        self._pending = 0
+        return joined

@@ -1,0 +1,94 @@
+"""Digests: how chunks and contents are known.
+
+Chunks and contents are named by BLAKE3 (O'Connor, Aumasson, Neves, Wilcox-O'Hearn, 2020)
+with its default output of 32 bytes: the value that `b3sum` prints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Final
+
+from blake3 import blake3
+
+from chunkstore.core.errors import ContentMismatch
+
+DIGEST_SIZE: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A BLAKE3 value; `raw` is its 32 bytes.
+
+    Raises:
+        ValueError: `raw` has another length.
+    """
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.raw) != DIGEST_SIZE:
+            raise ValueError(f"a digest has {DIGEST_SIZE} bytes, not {len(self.raw)}")
+
+    @classmethod
+    def of(cls, content: bytes | memoryview) -> Digest:
+        """Return the digest of `content`."""
+        return cls(blake3(content).digest())
+
+    @classmethod
+    def parse(cls, text: str) -> Digest:
+        """Return the digest that 64 hexadecimal digits stand for.
+
+        Raises:
+            ValueError: `text` is anything else.
+        """
+        if len(text) != 2 * DIGEST_SIZE or not text.isalnum():
+            raise ValueError(f"not {2 * DIGEST_SIZE} hexadecimal digits: {text!r}")
+        return cls(bytes.fromhex(text))
+
+    def __str__(self) -> str:
+        return self.raw.hex()
+
+
+class ContentHasher:
+    """Computes the digest of a content whose bytes come piece by piece."""
+
+    def __init__(self) -> None:
+        self._blake3 = blake3()
+
+    def update(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes of the content."""
+        self._blake3.update(piece)
+
+    def digest(self) -> Digest:
+        """Return the digest of all bytes taken so far."""
+        return Digest(self._blake3.digest())
+
+
+class ContentCheck:
+    """A digest that the sender gave with a content, checked as the bytes come.
+
+    `algorithm` is a name that `hashlib` knows; `expected` the raw value.
+    """
+
+    def __init__(self, algorithm: str, expected: bytes) -> None:
+        self.algorithm = algorithm
+        self._expected = expected
+        self._hash = hashlib.new(algorithm)
+
+    def update(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes of the content."""
+        self._hash.update(piece)
+
+    def verify(self) -> None:
+        """Compare, once all bytes are taken.
+
+        Raises:
+            ContentMismatch: the content is not what the sender meant to send.
+        """
+        if not hmac.compare_digest(self._hash.digest(), self._expected):
+            raise ContentMismatch(
+                f"The content's {self.algorithm} is not the one sent with it; nothing was stored."
+            )

@@ -1,0 +1,92 @@
+"""The headers of COPY and MOVE (RFC 4918 §10.2, §10.3, §10.6)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+from yarl import URL
+
+from chunkstore.core.errors import InvalidRequest
+from chunkstore.core.names import (
+    FileName,
+    FolderName,
+    decode_path,
+    parse_file_name,
+    parse_folder_name,
+)
+from chunkstore.http.message.problems import ElsewhereDestination
+from chunkstore.http.message.request import is_this_server, names_root
+
+_SCHEMES: Final = ("http", "https")
+_OVERWRITE: Final = {"T": True, "F": False}
+
+
+def file_destination_of(request: web.Request) -> FileName:
+    """Return the file that the Destination header names.
+
+    Raises:
+        InvalidRequest: it is missing or cannot be a file's.
+    """
+    return parse_file_name(_destination_name(request))
+
+
+def folder_destination_of(request: web.Request) -> FolderName:
+    """Return the folder that the Destination header names; its last `/` may be missing.
+
+    Raises:
+        InvalidRequest: it is missing or cannot be a folder's.
+    """
+    return parse_folder_name(_destination_name(request))
+
+
+def overwrite_of(request: web.Request) -> bool:
+    """Whether what stands at the destination may be replaced; so it is unless said otherwise.
+
+    Raises:
+        InvalidRequest: the header is neither T nor F.
+    """
+    value = _only_line(request, "Overwrite", "T").strip().upper()
+    if value not in _OVERWRITE:
+        raise InvalidRequest("Overwrite is T or F.")
+    return _OVERWRITE[value]
+
+
+def depth_of(request: web.Request, *allowed: str) -> str:
+    """Return the Depth, which is `infinity` unless said otherwise.
+
+    Raises:
+        InvalidRequest: it is none of those `allowed`.
+    """
+    depth = _only_line(request, "Depth", "infinity").strip().lower()
+    if depth not in allowed:
+        raise InvalidRequest(f"Only Depth: {' or '.join(allowed)} is possible here.")
+    return depth
+
+
+def _only_line(request: web.Request, field: str, default: str) -> str:
+    """Return the value of a field that can have one only."""
+    lines = request.headers.getall(field, [])
+    if len(lines) > 1:
+        raise InvalidRequest(f"{field} stands there more than once.")
+    return lines[0] if lines else default
+
+
+def _destination_name(request: web.Request) -> str:
+    header = _only_line(request, "Destination", "")
+    if not header:
+        raise InvalidRequest("A Destination header must say where to.")
+    try:
+        url = URL(header.strip(), encoded=True)
+        # Only here is the authority looked at, and refused if its port is no number.
+        host = url.raw_host
+    except ValueError as error:
+        raise InvalidRequest("Destination is not a URL.") from error
+    if (url.scheme or host) and (url.scheme not in _SCHEMES or not host):
+        raise InvalidRequest("Destination is a URL of http or https, or a path.")
+    if url.absolute and not is_this_server(request, header.strip()):
+        raise ElsewhereDestination("Destination is on another server.")
+    root = names_root(request.app)
+    if not url.raw_path.startswith(root) or "?" in header or "#" in header:
+        raise InvalidRequest(f"Destination does not lie under {root}.")
+    return decode_path(url.raw_path.removeprefix(root))

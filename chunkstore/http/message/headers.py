@@ -1,0 +1,145 @@
+"""Header fields that have no parser elsewhere: from text to values and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote
+
+import http_sf
+from aiohttp import web
+
+from chunkstore.core.digest import ContentCheck
+from chunkstore.core.errors import InvalidRequest
+from chunkstore.core.media_types import guess_media_type
+
+_MAX_MEDIA_TYPE_SIZE: Final = 255
+# RFC 9110 §8.3.1; parameters are kept as they come.
+_MEDIA_TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:[ \t]*;[\x20-\x7e\t]*)?", re.ASCII)
+
+# RFC 9110 §5.6.6. A token is taken as clients send boundaries, also with what needs quotes.
+_PARAMETER: Final = re.compile(
+    r";[ \t]*(?:(?P<name>[\w!#$%&\'*+.^`|~-]+)="
+    r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<token>[^\s";]+)))?[ \t]*(?=;|\Z)',
+    re.ASCII,
+)
+_ESCAPED: Final = re.compile(r"\\(.)")
+
+# What a browser may show in place. Nothing here can carry a script: no HTML, SVG, XML or PDF.
+_INLINE_TYPES: Final = frozenset(
+    {
+        "image/apng",
+        "image/avif",
+        "image/bmp",
+        "image/gif",
+        "image/jpeg",
+        "image/png",
+        "image/vnd.microsoft.icon",
+        "image/webp",
+        "text/plain",
+    }
+)
+_INLINE_TREES: Final = ("audio/", "video/")
+
+# What a quoted string cannot hold, or not every client reads in one as it is meant.
+_UNPLAIN: Final = re.compile(r'[^\x20-\x7e]|["\\%]')
+# RFC 8187 §3.2.1, attr-char, without what quote() never escapes.
+_ATTR_CHARS: Final = "!#$&+^`|"
+
+# RFC 9530 §5: the algorithms fit for use, and the names hashlib has for them.
+_DIGEST_ALGORITHMS: Final = {"sha-256": "sha256", "sha-512": "sha512"}
+
+
+def essence_of(request: web.Request) -> str:
+    """Return `type/subtype` of the request's content in lower case, empty if nothing says so.
+
+    aiohttp's `content_type` calls a parser of e-mail, which takes the square of a value's length.
+    """
+    return request.headers.get("Content-Type", "").partition(";")[0].strip(" \t").lower()
+
+
+def parse_parameters(header: str) -> dict[str, str]:
+    """Return the parameters of a media type (RFC 9110 §5.6.6), their names in lower case.
+
+    Raises:
+        InvalidRequest: they break the grammar, or one comes twice.
+    """
+    parameters: dict[str, str] = {}
+    position = header.find(";")
+    while 0 <= position < len(header):
+        match = _PARAMETER.match(header, position)
+        name = match["name"].lower() if match and match["name"] else None
+        if match is None or name in parameters:
+            raise InvalidRequest("The parameters of Content-Type are not like ; name=value.")
+        if name is not None:
+            token = match["token"]
+            parameters[name] = _ESCAPED.sub(r"\1", match["quoted"]) if token is None else token
+        position = match.end()
+    return parameters
+
+
+def parse_media_type(header: str | None, name: str) -> str:
+    """Return the media type that a request gives to the file `name`, else guess it.
+
+    Raises:
+        InvalidRequest: the header is not a media type.
+    """
+    if header is None or not header.strip():
+        return guess_media_type(name)
+    media_type = header.strip()
+    if len(media_type) > _MAX_MEDIA_TYPE_SIZE or not _MEDIA_TYPE.fullmatch(media_type):
+        raise InvalidRequest("Content-Type is not a media type like text/plain.")
+    return media_type
+
+
+def format_disposition(name: str, media_type: str) -> str:
+    """Return a Content-Disposition for the file: shown in place only if that is harmless.
+
+    RFC 6266, with the name as RFC 8187 has it where it is not plain ASCII.
+    """
+    filename = name.rpartition("/")[2]
+    plain = _UNPLAIN.sub("_", filename)
+    value = f'{_disposition_type(media_type)}; filename="{plain}"'
+    if plain != filename:
+        value += f"; filename*=UTF-8''{quote(filename, safe=_ATTR_CHARS)}"
+    return value
+
+
+@lru_cache(maxsize=1024)
+def _disposition_type(media_type: str) -> str:
+    essence = media_type.partition(";")[0].strip().lower()
+    harmless = essence in _INLINE_TYPES or essence.startswith(_INLINE_TREES)
+    return "inline" if harmless and not essence.endswith("+xml") else "attachment"
+
+
+def parse_content_checks(lines: Sequence[str]) -> list[ContentCheck]:
+    """Return the checks that Content-Digest or Repr-Digest fields ask for; as `parse_digests`."""
+    return [ContentCheck(algorithm, value) for algorithm, value in parse_digests(lines).items()]
+
+
+def parse_digests(lines: Sequence[str]) -> dict[str, bytes]:
+    """Return what Content-Digest or Repr-Digest fields tell (RFC 9530 §2, §3), by algorithm.
+
+    Algorithms have the names of `hashlib`; unknown or unfit ones are ignored, as §5 has it.
+
+    Raises:
+        InvalidRequest: the fields break the grammar.
+    """
+    if not lines:
+        return {}
+    try:
+        dictionary = http_sf.parse(", ".join(lines).encode(errors="replace"), tltype="dictionary")
+    except http_sf.StructuredFieldError as error:
+        raise InvalidRequest("The digest field is not like sha-256=:BASE64:.") from error
+    assert isinstance(dictionary, dict)
+    digests = {}
+    for key, member in dictionary.items():
+        if key in _DIGEST_ALGORITHMS:
+            # A member is a pair of its value and its parameters.
+            value = member[0] if isinstance(member, tuple) else None
+            if not isinstance(value, bytes):
+                raise InvalidRequest(f"The {key} digest is not a byte sequence like :BASE64:.")
+            digests[_DIGEST_ALGORITHMS[key]] = value
+    return digests

@@ -1,0 +1,72 @@
+"""A request whose body is a file's content: what its headers say, and how it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from aiohttp import web
+
+from chunkstore.core.conditional import Conditions, format_etag, format_http_date
+from chunkstore.core.digest import ContentCheck
+from chunkstore.core.names import FileName
+from chunkstore.http.message.bodies import refuse_encoded_body, refuse_partial_put
+from chunkstore.http.message.headers import parse_digests, parse_media_type
+from chunkstore.http.message.request import conditions_of, file_name_of
+from chunkstore.service.representations import describe_committed
+from chunkstore.store.contract.values import Committed
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """The file that a content is for, and what must hold for it to become that.
+
+    `content_digests` are those of the body, `whole_digests` those of the whole content, which
+    may come in several requests (RFC 9530 §2, §3); both by `hashlib`'s name of the algorithm.
+    """
+
+    name: FileName
+    media_type: str
+    conditions: Conditions
+    content_digests: Mapping[str, bytes]
+    whole_digests: Mapping[str, bytes]
+
+    def content_checks(self) -> list[ContentCheck]:
+        """Return what the body is to be checked by."""
+        return [ContentCheck(*digest) for digest in self.content_digests.items()]
+
+    def whole_checks(self) -> list[ContentCheck]:
+        """Return what the whole content is to be checked by."""
+        return [ContentCheck(*digest) for digest in self.whole_digests.items()]
+
+
+def read_incoming(request: web.Request) -> Incoming:
+    """Read the headers of a request that brings the content of the file its URL names.
+
+    Raises:
+        InvalidRequest: they are malformed, or the body is only a part, or encoded.
+    """
+    name = file_name_of(request)
+    refuse_partial_put(request)
+    refuse_encoded_body(request)
+    return Incoming(
+        name=name,
+        media_type=parse_media_type(request.headers.get("Content-Type"), name),
+        conditions=conditions_of(request),
+        content_digests=parse_digests(request.headers.getall("Content-Digest", [])),
+        whole_digests=parse_digests(request.headers.getall("Repr-Digest", [])),
+    )
+
+
+def committed_response(committed: Committed) -> web.Response:
+    """Return the answer to a request whose content has become a file."""
+    validators = committed.file.validators
+    return web.json_response(
+        describe_committed(committed),
+        status=HTTPStatus.OK if committed.replaced else HTTPStatus.CREATED,
+        headers={
+            "ETag": format_etag(validators.etag),
+            "Last-Modified": format_http_date(validators.modified),
+        },
+    )

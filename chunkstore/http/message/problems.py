@@ -1,0 +1,309 @@
+"""Errors as RFC 9457 problem documents, for browsers as pages.
+
+One table says which error has which status. What stands in no table is a defect: it is logged
+with its traceback and told as a plain 500.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from chunkstore.core import errors
+from chunkstore.http.message.answer_headers import ANSWER_HEADERS
+from chunkstore.http.message.negotiation import prefers_html
+from chunkstore.http.message.request import ROOM_RETURNS
+from chunkstore.http.page.render import render
+
+PROBLEM_TYPE: Final = "application/problem+json"
+_TYPE_PREFIX: Final = "urn:chunkstore:problem:"
+_REGISTERED: Final = "https://iana.org/assignments/http-problem-types#"
+RETRY_AFTER_SECONDS: Final = "5"
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One kind of error: its status, and the last part of its stable `type`.
+
+    `registered` is its whole type where IANA has one, `title` its name where the status has none.
+    """
+
+    status: int
+    slug: str
+    registered: str | None = None
+    title: str | None = None
+
+    @property
+    def type(self) -> str:
+        """The URI that tells this kind from others (RFC 9457 §3.1.1)."""
+        return self.registered or _TYPE_PREFIX + self.slug
+
+    @property
+    def phrase(self) -> str:
+        """What the status stands for, in a few words."""
+        return self.title or HTTPStatus(self.status).phrase
+
+
+class UnsupportedMedia(errors.InvalidRequest):
+    """The request's content has a form that this server does not take."""
+
+
+class EncodedBody(UnsupportedMedia):
+    """The content is encoded, and would have to be decoded to be stored."""
+
+
+class MethodNotPossible(errors.InvalidRequest):
+    """What is there does not allow this method."""
+
+
+class NotMeant(errors.ChunkstoreError):
+    """The request is not meant for this server, or can be understood in more than one way.
+
+    It is told so by a document only: a page would be read by whoever brought the browser here.
+    """
+
+    def __init__(self, problem: Problem, detail: str) -> None:
+        """`problem`: which kind of error that is; `detail`: what to do about it."""
+        super().__init__(detail)
+        self.problem = problem
+
+    def to_response(self) -> web.Response:
+        """Return the answer, which is the last of its connection."""
+        response = problem_document(self.problem, str(self))
+        response.force_close()
+        return response
+
+
+class UnknownExpectation(errors.InvalidRequest):
+    """Only 100-continue can be expected."""
+
+
+class SlowBody(errors.InvalidRequest):
+    """The content came too slowly; what had arrived is forgotten."""
+
+
+class FieldTooLarge(errors.InvalidRequest):
+    """A header field is larger than anything that could be meant by it."""
+
+
+class ElsewhereDestination(errors.InvalidRequest):
+    """The destination is on another server."""
+
+
+class ChecksumMismatch(errors.ContentMismatch):
+    """The bytes do not have the checksum sent with them; they were discarded."""
+
+
+class UnknownTusVersion(errors.InvalidRequest):
+    """Tus-Resumable must be 1.0.0 here."""
+
+
+class Busy(errors.ChunkstoreError):
+    """Others take all that there is of this at the moment; try again."""
+
+
+# The first class that fits decides, so subclasses stand before what they derive from.
+PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
+    errors.InvalidName: Problem(HTTPStatus.BAD_REQUEST, "invalid-name"),
+    ChecksumMismatch: Problem(460, "checksum-mismatch", title="Checksum Mismatch"),
+    errors.ContentMismatch: Problem(HTTPStatus.BAD_REQUEST, "content-mismatch"),
+    UnsupportedMedia: Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media"),
+    MethodNotPossible: Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed"),
+    UnknownExpectation: Problem(HTTPStatus.EXPECTATION_FAILED, "unknown-expectation"),
+    SlowBody: Problem(HTTPStatus.REQUEST_TIMEOUT, "slow-request"),
+    FieldTooLarge: Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header-too-large"),
+    ElsewhereDestination: Problem(HTTPStatus.BAD_GATEWAY, "destination-elsewhere"),
+    UnknownTusVersion: Problem(HTTPStatus.PRECONDITION_FAILED, "unknown-tus-version"),
+    errors.InconsistentLength: Problem(
+        HTTPStatus.BAD_REQUEST, "inconsistent-length", _REGISTERED + "inconsistent-upload-length"
+    ),
+    errors.InvalidRequest: Problem(HTTPStatus.BAD_REQUEST, "invalid-request"),
+    errors.Forbidden: Problem(HTTPStatus.FORBIDDEN, "forbidden"),
+    errors.UploadExpired: Problem(HTTPStatus.GONE, "upload-expired"),
+    errors.NotFound: Problem(HTTPStatus.NOT_FOUND, "not-found"),
+    errors.UploadCompleted: Problem(
+        HTTPStatus.BAD_REQUEST, "completed-upload", _REGISTERED + "completed-upload"
+    ),
+    errors.UploadSuperseded: Problem(HTTPStatus.CONFLICT, "upload-superseded"),
+    errors.OffsetMismatch: Problem(
+        HTTPStatus.CONFLICT, "offset-mismatch", _REGISTERED + "mismatching-upload-offset"
+    ),
+    errors.AlreadyExists: Problem(HTTPStatus.PRECONDITION_FAILED, "already-exists"),
+    errors.NameConflict: Problem(HTTPStatus.CONFLICT, "name-conflict"),
+    errors.PreconditionFailed: Problem(HTTPStatus.PRECONDITION_FAILED, "precondition-failed"),
+    errors.TooLarge: Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large"),
+    errors.RangeNotSatisfiable: Problem(
+        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range-not-satisfiable"
+    ),
+    errors.Crowded: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "crowded"),
+    errors.TooMuchUnfinished: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "too-much-unfinished"),
+    errors.StoreFull: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "store-full"),
+    Busy: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "busy"),
+    errors.DatabaseReplaced: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "database-replaced"),
+    errors.DatabaseDamaged: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "database-damaged"),
+    errors.StoreUnavailable: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable"),
+    errors.StoreDamaged: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-damaged"),
+    errors.StoreError: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-error"),
+}
+# A client's fault, and what the store tells the log of by itself.
+_TOLD: Final = (ElsewhereDestination, errors.StoreAway)
+_INTERNAL: Final = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error")
+
+
+@web.middleware
+async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error with a problem document; tell a client about a body left unread."""
+    try:
+        response = await handler(request)
+    except NotMeant as error:
+        return error.to_response()
+    except errors.ChunkstoreError as error:
+        response = _respond_to_domain_error(request, error)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        response = _respond_to_framework_error(request, error)
+    except ConnectionError:
+        _logger.info(
+            "%s went away from %s %s: %d bytes came, %d were sent.",
+            request.remote,
+            request.method,
+            request.rel_url,
+            request.content.total_bytes,
+            request.writer.output_size,
+        )
+        raise
+    except web.RequestPayloadError:
+        response = problem_response(
+            request, Problem(HTTPStatus.BAD_REQUEST, "invalid-request"), "The body is malformed."
+        )
+        response.force_close()
+    except Exception:
+        _logger.exception("%s %s failed.", request.method, request.rel_url)
+        _refuse_after_start(request)
+        response = problem_response(
+            request, _INTERNAL, "The server failed to answer; its log says why."
+        )
+    if not response.prepared and not request.content.is_eof():
+        response.force_close()
+    return response
+
+
+def refuse_unknown_expectation(request: web.Request) -> None:
+    """Refuse what a client must not count on (RFC 9110 §10.1.1).
+
+    Raises:
+        UnknownExpectation: something else than 100-continue is expected.
+    """
+    expected = request.headers.get("Expect")
+    if expected is not None and expected.strip().lower() != "100-continue":
+        raise UnknownExpectation
+
+
+def problem_document(
+    problem: Problem, detail: str, members: Mapping[str, int] | None = None
+) -> web.Response:
+    """Return the answer that tells a program of a problem; `members` are what its type has more."""
+    document = {
+        "type": problem.type,
+        "title": problem.phrase,
+        "status": int(problem.status),
+        "detail": detail,
+        **(members or {}),
+    }
+    return web.Response(
+        status=problem.status,
+        reason=problem.phrase,
+        body=json.dumps(document).encode(),
+        content_type=PROBLEM_TYPE,
+        headers={**ANSWER_HEADERS, "Cache-Control": "no-store"},
+    )
+
+
+def problem_response(
+    request: web.Request,
+    problem: Problem,
+    detail: str,
+    members: Mapping[str, int] | None = None,
+) -> web.Response:
+    """Return the answer that tells of a problem: to a browser as a page."""
+    if prefers_html(request):
+        context = {"title": problem.phrase, "detail": detail}
+        response = render(request, "error.html", context, problem.status)
+        response.headers["Cache-Control"] = "no-store"
+    else:
+        response = problem_document(problem, detail, members)
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError) -> web.Response:
+    problem = next((PROBLEMS[kind] for kind in PROBLEMS if isinstance(error, kind)), _INTERNAL)
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if not isinstance(error, _TOLD):
+            _log(request, problem, error)
+        _refuse_after_start(request)
+    members = {}
+    if isinstance(error, errors.OffsetMismatch):
+        members = {"expected-offset": error.expected, "provided-offset": error.provided}
+    response = problem_response(request, problem, _detail(request, error), members)
+    if isinstance(error, errors.OffsetMismatch):
+        response.headers["Upload-Offset"] = str(error.expected)
+    if isinstance(error, errors.RangeNotSatisfiable):
+        response.headers["Content-Range"] = f"bytes */{error.size}"
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = RETRY_AFTER_SECONDS
+    if isinstance(error, MethodNotPossible):
+        response.headers["Allow"] = allowed_methods(request)
+    if isinstance(error, EncodedBody):
+        # RFC 9110 §12.5.3: in a 415, what codings would have been taken.
+        response.headers["Accept-Encoding"] = "identity"
+    return response
+
+
+def _detail(request: web.Request, error: errors.ChunkstoreError) -> str:
+    if isinstance(error, errors.StoreFull) and not isinstance(error, errors.TooMuchUnfinished):
+        return f"{error} {request.app[ROOM_RETURNS]}"
+    return str(error)
+
+
+def _log(request: web.Request, problem: Problem, error: errors.ChunkstoreError) -> None:
+    """Log in one line what the server failed at; a traceback only where it may be a defect."""
+    passes = problem.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE)
+    known = passes or isinstance(error, errors.StoreDamaged)
+    _logger.log(
+        logging.WARNING if passes else logging.ERROR,
+        "%s %s: %s",
+        request.method,
+        request.rel_url,
+        errors.describe_causes(error),
+        exc_info=None if known else error,
+    )
+
+
+def _respond_to_framework_error(request: web.Request, error: web.HTTPException) -> web.Response:
+    status = HTTPStatus(error.status)
+    slug = status.phrase.lower().replace(" ", "-")
+    return problem_response(request, Problem(status, slug), error.text or status.description)
+
+
+def allowed_methods(request: web.Request) -> str:
+    """Return the methods that are possible where the request goes, as Allow tells them."""
+    resource = request.match_info.route.resource
+    assert resource is not None
+    return ", ".join(sorted(route.method for route in resource if route.method != "*"))
+
+
+def _refuse_after_start(request: web.Request) -> None:
+    """Break the connection off if an answer is under way: it must not end as if it were whole."""
+    if request.writer.output_size > 0:
+        raise ConnectionAbortedError("the answer cannot be completed")

@@ -1,0 +1,156 @@
+"""What handlers find in the application, and how URLs stand for names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from http import HTTPStatus
+from ipaddress import IPv6Address, IPv6Network
+from typing import Final
+
+from aiohttp import hdrs, web
+from yarl import URL
+
+from chunkstore.core.client_limits import Limits
+from chunkstore.core.conditional import CONDITION_FIELDS, UNCONDITIONAL, Conditions
+from chunkstore.core.errors import NotFound
+from chunkstore.core.names import (
+    FileName,
+    FolderName,
+    decode_path,
+    encode_path,
+    parse_file_name,
+    parse_folder_name,
+)
+from chunkstore.core.periodic import Periodic
+from chunkstore.service.service import Service
+from chunkstore.store.contract.store import Store
+
+SERVICE: Final = web.AppKey("service", Service)
+TASKS: Final[web.AppKey[Sequence[Periodic]]] = web.AppKey("tasks")
+# When room that was given up comes back, as a sentence for people.
+ROOM_RETURNS: Final = web.AppKey("room_returns", str)
+LIMITS: Final = web.AppKey("limits", Limits)
+FOLDERS: Final = web.AppKey("folders", web.Resource)
+_DEFAULT_PORTS: Final = (80, 443)
+_REMAINDER: Final = web.RequestKey("remainder", str)
+
+
+def service_of(request: web.Request) -> Service:
+    """Return the service that answers the request, with memory on its client's account."""
+    return request.app[SERVICE].on_behalf_of(client_of(request))
+
+
+def client_of(request: web.Request) -> str:
+    """Return who the client is as far as memory is shared out: its address, of IPv6 the network.
+
+    Whoever has one address of IPv6 has all of a /64.
+    """
+    remote = request.remote or ""
+    if ":" not in remote:
+        return remote
+    with suppress(ValueError):
+        address = IPv6Address(remote.partition("%")[0])
+        return str(address.ipv4_mapped or IPv6Network((int(address) >> 64 << 64, 64)))
+    return remote
+
+
+def store_of(request: web.Request) -> Store:
+    """Return the store that the request is about."""
+    return request.app[SERVICE].store
+
+
+def file_name_of(request: web.Request) -> FileName:
+    """Return the file that the URL names.
+
+    Raises:
+        InvalidName: it cannot be a file's.
+    """
+    return parse_file_name(decode_path(raw_remainder(request)))
+
+
+def folder_name_of(request: web.Request) -> FolderName:
+    """Return the folder that the URL names.
+
+    Raises:
+        InvalidName: it cannot be a folder's.
+    """
+    return parse_folder_name(decode_path(raw_remainder(request)))
+
+
+def conditions_of(request: web.Request) -> Conditions:
+    """Return the request's conditions."""
+    headers = request.headers
+    for field in CONDITION_FIELDS:
+        if field in headers:
+            return Conditions.from_headers(lambda field: headers.getall(field, []))
+    return UNCONDITIONAL
+
+
+def names_root(app: web.Application) -> str:
+    """Return the path, percent-encoded, under which all names lie, wherever `app` is mounted."""
+    canonical = app[FOLDERS].canonical
+    return canonical[: canonical.index("{")]
+
+
+def path_of(app: web.Application, name: FileName | FolderName) -> str:
+    """Return the URL path of a file or folder."""
+    return names_root(app) + encode_path(name)
+
+
+def redirect_to_folder(request: web.Request, folder: FolderName) -> web.Response:
+    """Return the answer that leads to the folder's own URL, the query kept.
+
+    Not for good, as 308 would: a file of that name may be put later, where the folder was.
+    """
+    query = request.rel_url.raw_query_string
+    location = path_of(request.app, folder) + (f"?{query}" if query else "")
+    return web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers={"Location": location})
+
+
+def raw_remainder(request: web.Request) -> str:
+    """Return what follows the literal part of the route, as it came: decoding is for `names` alone.
+
+    It is empty for the start page, which stands for the root folder. The router compares what is
+    decoded; here the literal part has to be spelled literally, so that /%66iles/ is not /files/
+    and no rule for the latter, in a proxy in front, is passed by the former.
+
+    Raises:
+        NotFound: it is spelled otherwise.
+    """
+    if _REMAINDER in request:
+        return request[_REMAINDER]
+    path, resource = request.rel_url.raw_path, request.match_info.route.resource
+    if resource is None:
+        return path
+    literal, is_followed, _ = resource.canonical.partition("{")
+    if not path.startswith(literal) or (path != literal and not is_followed):
+        raise NotFound("Nothing is here; the path is spelled in another way.")
+    request[_REMAINDER] = path[len(literal) :]
+    return request[_REMAINDER]
+
+
+def authority_of(request: web.BaseRequest) -> str | None:
+    """Return the `host[:port]` that a request is for; None if it has none, as HTTP/1.0 allows.
+
+    Where the target is a whole URL, Host means nothing (RFC 9112 §3.2.2). aiohttp's `host` has no
+    port then, and without a Host asks the resolver for the name of the machine.
+    """
+    target = request._message.url
+    return target.raw_authority if target.absolute else request.headers.get(hdrs.HOST)
+
+
+def is_this_server(request: web.Request, text: str) -> bool:
+    """Whether the absolute URL in `text` leads to the host that the request was sent to.
+
+    Its scheme does not matter: a proxy may have ended TLS on the way.
+    """
+    try:
+        url, here = URL(text), URL(f"http://{authority_of(request) or ''}")
+        host, here_host = url.host, here.host
+        port, here_port = url.port, here.explicit_port
+    except ValueError:
+        return False
+    if not host or host != here_host:
+        return False
+    return port == here_port if here_port is not None else port in _DEFAULT_PORTS

@@ -1,0 +1,148 @@
+"""Sending parts of a content at the pace of its client, with little memory for one that stops.
+
+The kernel is given what it takes at once. Where it takes no more, one slice waits in the transport,
+which tells when that has gone; the rest of the window stays here, and can be given back to others
+who want the memory. What is in the transport stays reserved; the rest is read again, from where it
+stopped, once the client has taken that. So a chunk is read again for each slice at the most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+from aiohttp.http import StreamWriter
+
+from chunkstore.core.manifest import Manifest
+from chunkstore.core.ranges import ByteRange
+from chunkstore.http.message.connection import PacedConnection
+from chunkstore.http.message.request import LIMITS
+from chunkstore.service.downloads import Window, Windows, spans
+from chunkstore.service.memory import Reservation
+
+# What waits in the transport is little, for nobody can take it back: this part of a window, which
+# is large for a client that was fast, and at least so many bytes.
+_SLICE_PART: Final = 64
+_LEAST_SLICE: Final = 4 * 1024
+
+
+@dataclass(slots=True)
+class Part:
+    """What is still to be sent of one range: its head, and the bytes `start` to `stop`."""
+
+    head: bytes
+    start: int
+    stop: int
+
+    def take_head(self) -> bytes:
+        """Return the head, which is to be sent once."""
+        head, self.head = self.head, b""
+        return head
+
+
+class Sending:
+    """Sends parts of a content, which ascend and do not overlap, as the body of an answer."""
+
+    def __init__(
+        self, request: web.Request, response: web.StreamResponse, parts: Iterable[Part]
+    ) -> None:
+        self._request = request
+        self._response = response
+        self._parts = deque(part for part in parts if part.start < part.stop)
+        # The head of the answer leaves with the first slice.
+        self._begun = False
+        self._stall_seconds = request.app[LIMITS].stall_seconds
+
+    async def send(self, windows: Windows, manifest: Manifest) -> None:
+        """Send all parts.
+
+        The first window is read before anything is sent, so that damage there is a clean error.
+        """
+        while self._parts:
+            ranges = [ByteRange(part.start, part.stop) for part in self._parts]
+            span = next(spans(manifest, ranges))
+            kept = None
+            async with aclosing(windows.windows(manifest, span.start, span.stop)) as stream:
+                async for window in stream:
+                    kept = await self._send_window(window)
+                    # Its bytes go before the next one is waited for.
+                    del window
+                    if kept is not None:
+                        break
+            if kept is not None:
+                with kept:
+                    await self._all_taken()
+        await self._prepare()
+
+    async def _prepare(self) -> None:
+        if not self._response.prepared:
+            await self._response.prepare(self._request)
+
+    async def _send_window(self, window: Window) -> Reservation | None:
+        """Send what the parts have in the window.
+
+        If the client does not take it while others want the memory, stop in the middle and return
+        the reservation of what is on its way.
+        """
+        await self._prepare()
+        began = asyncio.get_running_loop().time()
+        while self._parts and (part := self._parts[0]).start < window.stop:
+            await self._write(window, part, min(part.stop, window.stop))
+            if part.start == part.stop:
+                self._parts.popleft()
+            if not await self._taken(window.reservation, began):
+                transport = self._request.transport
+                return window.reservation.split(
+                    0 if transport is None else transport.get_write_buffer_size()
+                )
+        return None
+
+    async def _write(self, window: Window, part: Part, stop: int) -> None:
+        """Write some of a part, waiting for nothing; all of it where its client is not watched."""
+        connection, writer = self._request.protocol, self._request.writer
+        at = part.start - window.start
+        if not (isinstance(connection, PacedConnection) and isinstance(writer, StreamWriter)):
+            part.start = stop
+            await self._response.write(part.take_head() + window.content[at : stop - window.start])
+            return
+        if self._begun and not part.head:
+            sent = connection.send_now(memoryview(window.content)[at : stop - window.start])
+            writer.output_size += sent
+            part.start += sent
+            at += sent
+        if part.start < stop:
+            slice_size = max(_LEAST_SLICE, len(window.content) // _SLICE_PART)
+            part.start = min(part.start + slice_size, stop)
+            self._begun = True
+            await writer.write(
+                part.take_head() + window.content[at : part.start - window.start], drain=False
+            )
+
+    async def _taken(self, reservation: Reservation, began: float) -> bool:
+        """Wait for the client to take what was written.
+
+        Give up when others want the memory and the client makes no progress, or so little that it
+        has had the window, which it was given when the loop's clock `began`, for too long.
+        """
+        connection = self._request.protocol
+        if not isinstance(connection, PacedConnection):
+            return True
+        loop = asyncio.get_running_loop()
+        while connection.writing_paused:
+            taken = await connection.has_taken(self._stall_seconds or None)
+            long = 0 < self._stall_seconds <= loop.time() - began
+            if reservation.wanted and (long or not taken):
+                return False
+            if taken:
+                return True
+        return True
+
+    async def _all_taken(self) -> None:
+        connection = self._request.protocol
+        if isinstance(connection, PacedConnection):
+            await connection.has_taken(None)

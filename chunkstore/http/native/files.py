@@ -1,0 +1,183 @@
+"""`/files/{name}`: one file, as RFC 9110 has it; COPY and MOVE as RFC 4918 §9.8 and §9.9."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from chunkstore.core.conditional import (
+    UNCONDITIONAL,
+    Outcome,
+    Validators,
+    format_etag,
+    format_http_date,
+    if_range_holds,
+)
+from chunkstore.core.errors import InvalidName, NotFound, PreconditionFailed, TooLarge
+from chunkstore.core.names import FileName, FolderName
+from chunkstore.core.ranges import ByteRange, parse_range
+from chunkstore.http.message.bodies import (
+    read_body,
+    refuse_any_body,
+    send_content,
+    send_multipart,
+)
+from chunkstore.http.message.destination import file_destination_of, overwrite_of
+from chunkstore.http.message.headers import format_disposition
+from chunkstore.http.message.incoming import committed_response, read_incoming
+from chunkstore.http.message.request import (
+    conditions_of,
+    file_name_of,
+    path_of,
+    redirect_to_folder,
+    service_of,
+    store_of,
+)
+from chunkstore.http.native import folders
+from chunkstore.store.contract.store import Store
+from chunkstore.store.contract.values import File
+
+# Bodies up to this size are on their way before an answer could stop them.
+_SENT_AT_ONCE: Final = 64 * 1024
+# Contents so small come with their file and leave with their head. They are no part of the memory
+# budget, as the rest of a connection is not.
+_INLINE: Final = 16 * 1024
+
+
+async def get(request: web.Request) -> web.StreamResponse:
+    """Answer GET and HEAD."""
+    name = file_name_of(request)
+    async with store_of(request).opened(name, inline=_INLINE) as file:
+        if file is None:
+            return await _lead_to_folder(request, name)
+        return await _answer(request, file)
+
+
+async def _answer(request: web.Request, file: File) -> web.StreamResponse:
+    validators = file.validators
+    outcome = conditions_of(request).evaluate(validators)
+    if outcome is Outcome.FAILED:
+        raise PreconditionFailed
+    headers = _validator_headers(validators)
+    if outcome is Outcome.NOT_MODIFIED:
+        return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+    headers["Accept-Ranges"] = "bytes"
+    headers["Content-Type"] = file.media_type
+    headers["Content-Disposition"] = format_disposition(file.name, file.media_type)
+    if request.method == "HEAD":
+        # Range is defined for GET only (RFC 9110 §14.2).
+        response = web.StreamResponse(headers=headers)
+        response.content_length = file.manifest.size
+        return response
+    if file.content is not None and "Range" not in request.headers:
+        return web.Response(body=file.content, headers=headers)
+    return await _send(request, web.StreamResponse(headers=headers), file)
+
+
+async def _send(
+    request: web.Request, response: web.StreamResponse, file: File
+) -> web.StreamResponse:
+    manifest = file.manifest
+    service = service_of(request)
+    ranges = None
+    if if_range_holds(request.headers.get("If-Range"), file.validators):
+        ranges = parse_range(",".join(request.headers.getall("Range", [])), manifest.size)
+    if ranges is None:
+        whole = ByteRange(0, manifest.size)
+        return await send_content(request, response, service, manifest, whole)
+    response.set_status(HTTPStatus.PARTIAL_CONTENT)
+    if len(ranges) > 1:
+        return await send_multipart(request, response, service, manifest, ranges, file.media_type)
+    response.headers["Content-Range"] = ranges[0].to_header(manifest.size)
+    return await send_content(request, response, service, manifest, ranges[0])
+
+
+async def _lead_to_folder(request: web.Request, name: FileName) -> web.Response:
+    folder = FolderName(name + "/")
+    if not await store_of(request).folder_exists(folder):
+        raise NotFound(f"There is no file {name!r}.")
+    return redirect_to_folder(request, folder)
+
+
+def _validator_headers(validators: Validators) -> dict[str, str]:
+    return {
+        "ETag": format_etag(validators.etag),
+        "Last-Modified": format_http_date(validators.modified),
+        "Cache-Control": "no-cache",
+    }
+
+
+async def put(request: web.Request) -> web.Response:
+    """Create or replace the file: the whole content, or nothing."""
+    incoming = read_incoming(request)
+    service = service_of(request)
+    checks = [*incoming.content_checks(), *incoming.whole_checks()]
+    _refuse_large(request.content_length, service.max_file_size)
+    if incoming.conditions != UNCONDITIONAL:
+        # The commit decides; this spares the client a body that would be sent for nothing.
+        current = await service.store.find_file(incoming.name)
+        incoming.conditions.require(None if current is None else current.validators)
+    await _refuse_conflict_early(request, service.store, incoming.name)
+    async with service.receiving(checks) as receiver:
+        await receiver.receive(read_body(request))
+        commit = receiver.commit(incoming.name, incoming.media_type, incoming.conditions)
+        [committed] = await service.store.commit([commit])
+    return committed_response(committed)
+
+
+def _refuse_large(size: int | None, limit: int | None) -> None:
+    if size is not None and limit is not None and size > limit:
+        raise TooLarge(f"The content has {size} bytes; this server accepts {limit}.")
+
+
+async def _refuse_conflict_early(request: web.Request, store: Store, name: FileName) -> None:
+    """Spare the client a body that would be sent for nothing; again, the commit decides."""
+    size = request.content_length
+    if "Expect" in request.headers or size is None or size > _SENT_AT_ONCE:
+        await store.refuse_conflict(name)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Remove the file, or the folder, whose last slash may be missing (RFC 4918 §5.2)."""
+    refuse_any_body(request)
+    try:
+        await store_of(request).delete_file(file_name_of(request), conditions_of(request))
+    except NotFound:
+        if await _is_folder(request):
+            return await folders.delete(request)
+        raise
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+async def copy_or_move(request: web.Request) -> web.Response:
+    """Give the content a second name, or another one; or a folder whose last slash is missing."""
+    refuse_any_body(request)
+    try:
+        return await _copy_or_move_file(request)
+    except (NotFound, InvalidName):
+        # The destination of a folder is no file's where it has the slash.
+        if await _is_folder(request):
+            return await folders.copy_or_move(request)
+        raise
+
+
+async def _is_folder(request: web.Request) -> bool:
+    return await store_of(request).folder_exists(FolderName(file_name_of(request) + "/"))
+
+
+async def _copy_or_move_file(request: web.Request) -> web.Response:
+    store = store_of(request)
+    transfer = store.copy_file if request.method == "COPY" else store.move_file
+    target = file_destination_of(request)
+    replaced = await transfer(
+        file_name_of(request),
+        target,
+        overwrite=overwrite_of(request),
+        conditions=conditions_of(request),
+    )
+    if replaced:
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+    location = path_of(request.app, target)
+    return web.Response(status=HTTPStatus.CREATED, headers={"Location": location})

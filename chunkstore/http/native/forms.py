@@ -1,0 +1,273 @@
+"""`POST /files/[{dir}/]`: what an HTML form can send, which knows neither PUT nor DELETE."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import parse_qs
+
+from aiohttp import web
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
+
+from chunkstore.core.conditional import CREATE_ONLY, UNCONDITIONAL
+from chunkstore.core.errors import InvalidRequest, TooLarge
+from chunkstore.core.names import FolderName, decode_path, parse_file_name
+from chunkstore.http.message.bodies import read_body, refuse_encoded_body
+from chunkstore.http.message.headers import essence_of, parse_media_type, parse_parameters
+from chunkstore.http.message.negotiation import prefers_html
+from chunkstore.http.message.problems import Busy, UnsupportedMedia
+from chunkstore.http.message.request import folder_name_of, path_of, service_of, store_of
+from chunkstore.service.representations import describe_committed
+from chunkstore.service.service import Service
+from chunkstore.store.contract.store import Commit
+from chunkstore.store.contract.values import Committed
+
+MAX_PARTS: Final = 1000
+_PART_MEMORY: Final = 8 * 1024
+_MAX_FIELD_SIZE: Final = 8 * 1024
+# Of one part: RFC 7578 knows three header fields, of which one has a name, maybe percent-encoded.
+_MAX_HEADERS: Final = 8
+_MAX_HEADER_SIZE: Final = 4 * 1024
+# What may come that is no part's: before the first, behind the last, or heads without an end.
+_MAX_UNUSED_SIZE: Final = 64 * 1024
+# RFC 2046 §5.1.1.
+_BOUNDARY: Final = re.compile(r"[\w'()+,./:=? -]{0,69}[\w'()+,./:=?-]", re.ASCII)
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# The alternatives within quotes exclude each other, or a hostile header would take for ever. The
+# very last quote closes, also behind a backslash: browsers send backslashes as they are.
+_QUOTED: Final = r'"(?P<quoted>(?:[^"\\]|\\(?!")|\\"(?!\Z)|\\(?="\Z))*)"'
+_TOKEN: Final = r'(?P<token>[^";\s]+)'
+_PARAMETER: Final = re.compile(
+    rf";[ \t]*(?P<key>[\w*]+)=(?:{_QUOTED}|{_TOKEN})", re.ASCII | re.DOTALL
+)
+_NO: Final = frozenset({b"", b"0", b"f", b"false", b"n", b"no", b"off"})
+_UTF_8: Final = "utf-8''"
+_UTF_8_NAMES: Final = frozenset({b"utf-8", b"utf8", b"us-ascii"})
+_BACKSLASHED: Final = re.compile(r'\\(["\\])')
+_ESCAPES: Final = {"%22": '"', "%0D": "\r", "%0A": "\n"}
+
+
+class PartCount:
+    """The files of all forms that wait for the end of theirs: their parts, of at most `most`.
+
+    Each has up to 8 KiB in memory until then, however small it is. They have a quarter of what
+    contents may have, though enough for one form.
+    """
+
+    def __init__(self, memory: int) -> None:
+        self.most = max(MAX_PARTS, memory // 4 // _PART_MEMORY)
+        self._count = 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Count one within the context.
+
+        Raises:
+            Busy: there are as many as there may be.
+        """
+        if self._count >= self.most:
+            raise Busy("Other forms with many files are on their way; try again, or use PUT.")
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+
+
+PARTS: Final = web.AppKey("parts", PartCount)
+
+
+async def post(request: web.Request) -> web.Response:
+    """Store the files of a form, or carry out the form's `delete`."""
+    folder = folder_name_of(request)
+    refuse_encoded_body(request)
+    media_type = essence_of(request)
+    if media_type == "multipart/form-data":
+        return await _upload(request, folder)
+    if media_type == "application/x-www-form-urlencoded":
+        return await _delete(request, folder)
+    raise UnsupportedMedia("A form is sent as multipart/form-data; PUT takes anything.")
+
+
+async def _upload(request: web.Request, folder: FolderName) -> web.Response:
+    """Store every file of the form, all in one transaction.
+
+    A field `overwrite` before the files lets them replace others of their name, unless it says no.
+    """
+    service = service_of(request)
+    async with AsyncExitStack() as receivers:
+        commits = await _receive_files(request, folder, service, receivers)
+        if not commits:
+            raise InvalidRequest("The form has no file in it.")
+        committed = await service.store.commit(commits)
+    return _respond(request, folder, committed)
+
+
+async def _receive_files(
+    request: web.Request, folder: FolderName, service: Service, receivers: AsyncExitStack
+) -> list[Commit]:
+    conditions = CREATE_ONLY
+    commits: list[Commit] = []
+    async with aclosing(_events(request)) as events:
+        async for part in events:
+            assert isinstance(part, MultipartSegment)
+            head = _read_head(part)
+            field, filename = _parse_disposition(head["Content-Disposition"])
+            if filename:
+                name = parse_file_name(folder + filename)
+                media_type = parse_media_type(head.get("Content-Type"), name)
+                if media_type.lower().startswith("multipart/mixed"):
+                    # How files of one field were once sent (RFC 7578 §4.3).
+                    raise InvalidRequest("A form within a form is not taken.")
+                receivers.enter_context(request.app[PARTS].one_more())
+                receiver = await receivers.enter_async_context(service.receiving())
+                await receiver.receive(_pieces(events))
+                await receiver.flush()
+                commits.append(receiver.commit(name, media_type, conditions))
+            else:
+                # A file that nobody chose has an empty name, and no content.
+                value = await _read_limited(_pieces(events))
+                if filename is None and field == "overwrite":
+                    conditions = CREATE_ONLY if value.strip().lower() in _NO else UNCONDITIONAL
+                elif filename is None and field == "_charset_":
+                    _refuse_other_charset(value)
+            # One piece can hold hundreds of parts, and others wait for the event loop.
+            await asyncio.sleep(0)
+    return commits
+
+
+async def _events(request: web.Request) -> AsyncGenerator[MultipartSegment | bytes | None, None]:
+    """Yield each part, behind it the pieces of its content, and None where it ends.
+
+    Raises:
+        InvalidRequest: the body is no form; TooLarge: it has more parts or headers than it may.
+    """
+    parser = PushMultipartParser(
+        _boundary_of(request),
+        max_header_size=_MAX_HEADER_SIZE,
+        max_header_count=_MAX_HEADERS,
+        max_segment_count=MAX_PARTS,
+    )
+    unused = 0
+    try:
+        async for piece in read_body(request):
+            unused += len(piece)
+            for event in parser.parse(piece):
+                unused = 0
+                yield event
+            if unused > _MAX_UNUSED_SIZE:
+                raise InvalidRequest("The form has much in it that belongs to no part.")
+        parser.close()
+    except ParserLimitReached as error:
+        raise TooLarge(
+            f"A form can have {MAX_PARTS} parts, each with {_MAX_HEADERS} header fields of"
+            f" {_MAX_HEADER_SIZE} bytes."
+        ) from error
+    except MultipartError as error:
+        raise InvalidRequest("The form is malformed.") from error
+
+
+def _boundary_of(request: web.Request) -> str:
+    boundary = parse_parameters(request.headers["Content-Type"]).get("boundary", "")
+    if not _BOUNDARY.fullmatch(boundary):
+        raise InvalidRequest("The form's Content-Type has no boundary that could be one.")
+    return boundary
+
+
+async def _pieces(
+    events: AsyncIterator[MultipartSegment | bytes | None],
+) -> AsyncIterator[bytes]:
+    """Yield the content of the part that `events` has just yielded."""
+    async for event in events:
+        if event is None:
+            return
+        assert isinstance(event, bytes)
+        yield event
+
+
+def _read_head(part: MultipartSegment) -> dict[str, str]:
+    """Return a part's header fields, which the parser has given their usual spelling.
+
+    Raises:
+        InvalidRequest: a field comes twice, or has what no field can have.
+    """
+    fields: dict[str, str] = {}
+    for name, value in part.headerlist:
+        if name in fields or _CONTROL_CHARACTERS.search(value):
+            raise InvalidRequest(f"A part of the form has a malformed {name}.")
+        fields[name] = value
+    return fields
+
+
+def _refuse_other_charset(value: bytes) -> None:
+    """Refuse a form whose names are not in UTF-8 (RFC 7578 §4.6)."""
+    if value.strip().lower() not in _UTF_8_NAMES:
+        raise InvalidRequest("A form is taken in UTF-8 only.")
+
+
+async def _read_limited(pieces: AsyncIterator[bytes]) -> bytes:
+    value = b""
+    async for piece in pieces:
+        value += piece
+        if len(value) > _MAX_FIELD_SIZE:
+            raise TooLarge(f"A field of the form has more than {_MAX_FIELD_SIZE} bytes.")
+    return value
+
+
+def _parse_disposition(header: str) -> tuple[str | None, str | None]:
+    """Return a part's field name and file name, each None where it is absent.
+
+    The HTML standard escapes quotes and line breaks in percent, and nothing else; some clients
+    put a backslash before quotes and backslashes instead (RFC 7578 §4.2 and its appendix A).
+    """
+    values: dict[str, str] = {}
+    for match in _PARAMETER.finditer(header):
+        quoted = match["quoted"]
+        value = match["token"] if quoted is None else _BACKSLASHED.sub(r"\1", quoted)
+        values[match["key"].lower()] = value
+    filename = values.get("filename")
+    extended = values.get("filename*", "")
+    if extended.lower().startswith(_UTF_8):
+        # RFC 7578 §4.2 forbids this form; some clients send it all the same.
+        filename = decode_path(extended[len(_UTF_8) :])
+    elif filename is not None:
+        for escape, character in _ESCAPES.items():
+            filename = filename.replace(escape, character)
+    return values.get("name"), filename
+
+
+async def _delete(request: web.Request, folder: FolderName) -> web.Response:
+    """Delete the file that the form names: what its button stands for without a script."""
+    try:
+        fields = parse_qs(
+            (await _read_limited(read_body(request))).decode(),
+            errors="strict",
+            max_num_fields=MAX_PARTS,
+        )
+    except ValueError as error:
+        raise InvalidRequest("The form is malformed.") from error
+    if list(fields) != ["delete"] or len(fields["delete"]) != 1:
+        raise InvalidRequest(
+            "The form has no field `delete` that names one file. Files are sent as"
+            " multipart/form-data, or by PUT."
+        )
+    name = parse_file_name(fields["delete"][0])
+    if not name.startswith(folder):
+        raise InvalidRequest(f"{name!r} does not lie in {folder!r}, where the form was sent.")
+    await store_of(request).delete_file(name)
+    return _respond(request, folder, [])
+
+
+def _respond(request: web.Request, folder: FolderName, committed: list[Committed]) -> web.Response:
+    if prefers_html(request):
+        location = path_of(request.app, folder)
+        return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": location})
+    created = any(not one.replaced for one in committed)
+    return web.json_response(
+        {"files": [describe_committed(one) for one in committed]},
+        status=HTTPStatus.CREATED if created else HTTPStatus.OK,
+    )

@@ -1,0 +1,103 @@
+"""`GET /files/[{dir}/]`: what lies in a folder, as JSON or as a page."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from chunkstore.core.errors import InvalidRequest, NotFound
+from chunkstore.core.names import MAX_UNNORMALIZED, ROOT, FolderName, ancestors
+from chunkstore.http.message.negotiation import prefers_html
+from chunkstore.http.message.request import folder_name_of, names_root, path_of, store_of
+from chunkstore.http.page.render import render
+from chunkstore.service.representations import describe_listing
+from chunkstore.store.contract.values import Listing
+
+MAX_LIMIT: Final = 1000
+# A page is there at once, however long the list is.
+_PAGE_LIMIT: Final = 200
+_NUMBER: Final = re.compile("[0-9]{1,9}")
+_MAX_QUERY_FIELDS: Final = 100
+
+
+async def get(request: web.Request) -> web.Response:
+    """Answer GET and HEAD of a folder: one level of it, unless `delimiter` says otherwise."""
+    folder = folder_name_of(request)
+    query = _query_of(request)
+    html = prefers_html(request)
+    limit = _limit_of(query.get("limit"), default=_PAGE_LIMIT if html else MAX_LIMIT)
+    _refuse_long(query)
+    listing = await store_of(request).list_files(
+        folder + unicodedata.normalize("NFC", query.get("prefix", "")),
+        delimiter=query.get("delimiter", "/"),
+        after=query.get("after"),
+        limit=limit,
+    )
+    if not listing.files and not listing.folders:
+        await _require_folder(request, folder)
+    response = (
+        _page(request, folder, listing, query.get("prefix", ""))
+        if html
+        else web.json_response(describe_listing(listing))
+    )
+    response.headers["Vary"] = "Accept"
+    response.headers["Cache-Control"] = "no-cache"
+    if listing.next is not None:
+        response.headers["Link"] = f'<{_next_url(request, listing.next)}>; rel="next"'
+    return response
+
+
+def _query_of(request: web.Request) -> dict[str, str]:
+    """Return the query; of what comes twice, the first."""
+    try:
+        pairs = parse_qsl(
+            request.rel_url.raw_query_string,
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_MAX_QUERY_FIELDS,
+        )
+    except ValueError as error:
+        raise InvalidRequest("The query is not UTF-8, or has too many fields.") from error
+    return dict(reversed(pairs))
+
+
+def _refuse_long(query: Mapping[str, str]) -> None:
+    for key in ("prefix", "delimiter", "after"):
+        if len(query.get(key, "")) > MAX_UNNORMALIZED:
+            raise InvalidRequest(f"{key} is longer than any name.")
+
+
+def _limit_of(text: str | None, *, default: int) -> int:
+    if text is None:
+        return default
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise InvalidRequest(f"limit is a number from 1 to {MAX_LIMIT}.")
+    return int(text)
+
+
+async def _require_folder(request: web.Request, folder: FolderName) -> None:
+    if not await store_of(request).folder_exists(folder):
+        raise NotFound(f"There is no folder {folder!r}.")
+
+
+def _next_url(request: web.Request, after: str) -> str:
+    return str(request.rel_url.update_query(after=after))
+
+
+def _page(request: web.Request, folder: FolderName, listing: Listing, prefix: str) -> web.Response:
+    context = {
+        "folder": folder,
+        "ancestors": [*ancestors(folder), folder] if folder != ROOT else [],
+        "listing": listing,
+        "limit": _PAGE_LIMIT,
+        "prefix": prefix,
+        "next_url": None if listing.next is None else _next_url(request, listing.next),
+        "root_url": names_root(request.app),
+        "url_of": lambda name: path_of(request.app, name),
+    }
+    return render(request, "folder.html", context)

@@ -1,0 +1,109 @@
+"""Health and figures, for people and machines that run the server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from chunkstore.core.errors import StoreError, StoreFull
+from chunkstore.http.message.request import TASKS, store_of
+from chunkstore.service.representations import Json, describe_scrub, describe_stats, describe_tasks
+from chunkstore.store.contract.reports import Stats
+from chunkstore.store.contract.store import Store
+
+
+class Figures:
+    """What a store holds, counted once for all who ask at the same time or soon after.
+
+    Counting goes through whole tables, and anybody may ask. What it came to is kept for
+    `seconds` of `clock`, and no more than one count is under way.
+    """
+
+    def __init__(
+        self, store: Store, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._clock = clock
+        self._counting: asyncio.Task[tuple[float, Stats]] | None = None
+        self._counted: tuple[float, Stats] | None = None
+
+    async def get(self) -> tuple[Stats, float]:
+        """Return the figures, and how many seconds ago they were asked of the store.
+
+        Raises:
+            StoreError: as `Store.stats`; who asks next has it tried again.
+        """
+        counted = self._counted
+        if counted is None or self._clock() - counted[0] >= self._seconds:
+            if self._counting is None:
+                self._counting = asyncio.create_task(self._count())
+                self._counting.add_done_callback(self._end)
+            # One who goes away must not end it for the others.
+            counted = await asyncio.shield(self._counting)
+        began, stats = counted
+        return stats, self._clock() - began
+
+    async def _count(self) -> tuple[float, Stats]:
+        began = self._clock()
+        self._counted = began, await self._store.stats()
+        return self._counted
+
+    def _end(self, counting: asyncio.Task[tuple[float, Stats]]) -> None:
+        self._counting = None
+        if not counting.cancelled():
+            counting.exception()  # asyncio warns of an error that nobody waits for any more.
+
+
+FIGURES: Final = web.AppKey("figures", Figures)
+
+
+async def live(request: web.Request) -> web.Response:
+    """Answer that the process runs."""
+    return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Answer whether the store answers and keeps its promises, a 5xx if not.
+
+    Also what came of the last scrub and of the last time of each background task. Where there is no
+    room for new content, the status that is told is `full`: everything else works.
+    """
+    store = store_of(request)
+    faults = list(await store.find_faults())
+    try:
+        report = await store.find_scrub_report()
+    except StoreError:
+        # What is known to be wrong tells more than that this, too, cannot be read.
+        faults = faults or list(await store.find_faults())
+        if not faults:
+            raise
+        report = None
+    described = {
+        **({"status": "failing"} if faults else await _describe_room(store)),
+        "faults": faults,
+        "scrub": describe_scrub(report),
+        "tasks": describe_tasks(request.app[TASKS]),
+    }
+    status = HTTPStatus.SERVICE_UNAVAILABLE if faults else HTTPStatus.OK
+    return web.json_response(described, status=status, headers={"Cache-Control": "no-store"})
+
+
+async def _describe_room(store: Store) -> Json:
+    try:
+        await store.require_room()
+    except StoreFull as error:
+        return {"status": "full", "detail": str(error)}
+    return {"status": "ok"}
+
+
+async def stats(request: web.Request) -> web.Response:
+    """Answer what the store holds, or held `Age` seconds ago (RFC 9111 §5.1)."""
+    held, age_seconds = await request.app[FIGURES].get()
+    headers = {"Cache-Control": "no-store", "Age": str(int(age_seconds))}
+    return web.json_response(describe_stats(held), headers=headers)

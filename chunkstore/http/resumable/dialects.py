@@ -1,0 +1,167 @@
+"""What the dialects of resumable uploads share: where uploads are, and how answers tell of them.
+
+An upload belongs to no dialect; each request is answered in the one that it speaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from chunkstore.core.conditional import format_etag
+from chunkstore.core.errors import InvalidRequest, NotFound, TooLarge
+from chunkstore.http.message.headers import essence_of
+from chunkstore.http.message.problems import MethodNotPossible
+from chunkstore.http.message.request import path_of, raw_remainder
+from chunkstore.service.resumable.uploads import Uploads
+from chunkstore.store.contract.resumable import ResumableUpload
+
+T = TypeVar("T")
+
+UPLOADS: Final = web.AppKey("uploads", Uploads)
+UPLOADS_RESOURCE: Final = "uploads"
+UPLOAD_RESOURCE: Final = "upload"
+TUS_PATCH: Final = "application/offset+octet-stream"
+PARTIAL_UPLOAD: Final = "application/partial-upload"
+
+# Header fields of whatever the answer to a request will be, also if that is an error.
+ANSWER_HEADERS: Final = web.RequestKey("answer_headers", dict[str, str])
+
+_OVERRIDABLE: Final = frozenset({"HEAD", "PATCH", "DELETE"})
+_NUMBER: Final = re.compile("[0-9]{1,30}", re.ASCII)
+_MOST: Final = 2**63 - 1
+# What secrets.token_urlsafe makes.
+_UPLOAD_ID: Final = re.compile(r"[\w-]{1,128}", re.ASCII)
+# How often it is looked whether a client still waits for its answer.
+_LOOK_SECONDS: Final = 0.5
+
+
+def uploads_of(request: web.Request) -> Uploads:
+    """Return the uploads that the request is about."""
+    return request.app[UPLOADS]
+
+
+def upload_id_of(request: web.Request) -> str:
+    """Return the upload that the URL names.
+
+    Raises:
+        NotFound: no upload can have such an id.
+    """
+    return parse_upload_id(raw_remainder(request))
+
+
+def parse_upload_id(text: str) -> str:
+    """Return the id of an upload, which may or may not exist.
+
+    Raises:
+        NotFound: no upload can have such an id.
+    """
+    if not _UPLOAD_ID.fullmatch(text):
+        raise NotFound("There is no such upload.")
+    return text
+
+
+def upload_path(app: web.Application, upload_id: str) -> str:
+    """Return the URL path of an upload."""
+    return uploads_root(app) + upload_id
+
+
+def uploads_root(app: web.Application) -> str:
+    """Return the path under which all uploads lie, wherever `app` is mounted."""
+    canonical: str = app.router.named_resources()[UPLOAD_RESOURCE].canonical
+    return canonical.partition("{")[0]
+
+
+async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` comes to, which is cancelled when the client goes away.
+
+    Nothing else tells of that where the request has no body that is being read.
+
+    Raises:
+        ConnectionAbortedError: the client has gone.
+    """
+    task = asyncio.create_task(work)
+    try:
+        while True:
+            await asyncio.wait({task}, timeout=_LOOK_SECONDS)
+            if task.done():
+                return task.result()
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionAbortedError("the client went away")
+    finally:
+        task.cancel()
+
+
+def speaks_tus(request: web.Request) -> bool:
+    """Whether a request about uploads is one of tus, else it is one of the IETF's draft.
+
+    Where nothing tells, a new upload is taken for one of tus, and is told what it lacks.
+    """
+    headers = request.headers
+    if "Tus-Resumable" in headers or essence_of(request) == TUS_PATCH:
+        return True
+    marks = {"Upload-Draft-Interop-Version", "Upload-Complete"}
+    return request.method == "POST" and not any(mark in headers for mark in marks)
+
+
+def by_dialect(tus: Handler, resumable: Handler) -> Handler:
+    """Return what answers in the dialect that a request speaks."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await (tus if speaks_tus(request) else resumable)(request)
+
+    return answer
+
+
+def overriding(handlers: dict[str, Handler]) -> Handler:
+    """Return what answers POST as the method that its X-HTTP-Method-Override names."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        method = request.headers.get("X-HTTP-Method-Override", "").strip().upper()
+        if method not in _OVERRIDABLE:
+            raise MethodNotPossible("POST is possible here as an override of another method only.")
+        return await handlers[method](request)
+
+    return answer
+
+
+def file_headers(request: web.Request, upload: ResumableUpload) -> dict[str, str]:
+    """Return the header fields that tell which file an upload has become."""
+    if upload.digest is None or upload.purpose.target is None:
+        return {}
+    return {
+        "Content-Location": path_of(request.app, upload.purpose.target),
+        "ETag": format_etag(str(upload.digest)),
+    }
+
+
+def announce(request: web.Request, **headers: str) -> None:
+    """Have the answer carry header fields, `_` standing for `-`, whatever it will be."""
+    fields = request.setdefault(ANSWER_HEADERS, {})
+    fields.update({name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def add_announced(request: web.Request, response: web.StreamResponse) -> None:
+    """Add what was announced to an answer that is about to leave."""
+    if ANSWER_HEADERS in request:
+        for name, value in request[ANSWER_HEADERS].items():
+            response.headers.setdefault(name, value)
+
+
+def parse_size(field: str, text: str) -> int:
+    """Return the bytes that a header field tells.
+
+    Raises:
+        InvalidRequest: it is not a number of bytes; TooLarge: it is one beyond all measure.
+    """
+    if not _NUMBER.fullmatch(text.strip()):
+        raise InvalidRequest(f"{field} is not a number of bytes.")
+    size = int(text)
+    if size > _MOST:
+        raise TooLarge(f"{field} is more than anything that could be stored.")
+    return size

@@ -1,0 +1,284 @@
+"""Resumable uploads as the IETF drafts them: draft-ietf-httpbis-resumable-upload.
+
+A PUT (or POST) of a file with Upload-Complete begins one. Interop versions 5 to 9 of the draft
+are spoken; a client names its version, and only
+then hears of the upload while it still sends (104, §5). Sections are those of draft 12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+import http_sf
+from aiohttp import HttpVersion11, web
+
+from chunkstore.core.digest import ContentCheck
+from chunkstore.core.errors import (
+    ChunkstoreError,
+    InconsistentLength,
+    InvalidRequest,
+    StoreUnavailable,
+)
+from chunkstore.http.message.bodies import read_body, refuse_any_body, refuse_encoded_body
+from chunkstore.http.message.headers import essence_of, parse_digests
+from chunkstore.http.message.incoming import committed_response, read_incoming
+from chunkstore.http.message.problems import UnsupportedMedia
+from chunkstore.http.message.request import client_of
+from chunkstore.http.resumable.dialects import (
+    PARTIAL_UPLOAD,
+    TUS_PATCH,
+    announce,
+    file_headers,
+    upload_id_of,
+    upload_path,
+    uploads_of,
+    while_connected,
+)
+from chunkstore.service.resumable.append import Addition, Ending
+from chunkstore.service.resumable.uploads import Uploads
+from chunkstore.store.contract.resumable import Purpose, ResumableUpload, UploadKind
+
+# The draft's own text names 8 still; clients of draft 12 name 9. Nothing breaks between the two.
+_VERSIONS: Final = frozenset({5, 6, 7, 8, 9})
+# Until then, PATCH needed no media type of its own.
+_UNTYPED_VERSION: Final = 5
+# Until then, what is `max-age` now was called `expires`.
+_EXPIRES_VERSION: Final = 6
+_MAX_AGE: Final = {_EXPIRES_VERSION: "expires"}
+
+
+def is_wanted(request: web.Request) -> bool:
+    """Whether a PUT begins a resumable upload (§4.2.2).
+
+    One that brings all at once is not worth it, unless the client can hear of the upload while
+    it sends.
+    """
+    complete = _complete_of(request)
+    return complete is False or (complete is True and _version_of(request) is not None)
+
+
+def describe(uploads: Uploads) -> dict[str, str]:
+    """Return the header fields that tell of resumable uploads, for OPTIONS (§4.1.4)."""
+    return {
+        "Accept-Patch": f"{PARTIAL_UPLOAD}, {TUS_PATCH}",
+        "Upload-Limit": _format_limits(uploads, uploads.limits.expiry_seconds, None),
+    }
+
+
+async def create(request: web.Request) -> web.Response:
+    """Begin an upload of a file; the body is its first bytes, or all of them (§4.2)."""
+    incoming = read_incoming(request)
+    complete = _complete_of(request)
+    if complete is None:
+        raise InvalidRequest(
+            "Upload-Complete must say whether the body is all there is; forms are sent to folders."
+        )
+    purpose = Purpose(
+        kind=UploadKind.FILE,
+        target=incoming.name,
+        media_type=incoming.media_type,
+        conditions=incoming.conditions,
+        checks=incoming.whole_digests,
+        metadata=request.headers.get("Upload-Metadata", ""),
+    )
+    addition = _addition_of(request, 0, incoming.content_checks(), complete=complete)
+    announce_limits(request)
+    upload = await uploads_of(request).create(purpose, addition.length)
+    location = upload_path(request.app, upload.id)
+    announce(request, Location=location)
+    await _tell(request, {"Location": location, **_limit_headers(request, upload)})
+    return await _append(request, upload.id, addition, HTTPStatus.CREATED)
+
+
+async def head(request: web.Request) -> web.Response:
+    """Tell how far an upload is (§4.3), to GET as well."""
+    if _integer_of(request, "Upload-Offset") is not None or _complete_of(request) is not None:
+        raise InvalidRequest("Upload-Offset and Upload-Complete are told by the answer here.")
+    upload_id = upload_id_of(request)
+    async with _telling_state(request, upload_id):
+        upload = await while_connected(request, uploads_of(request).look(upload_id))
+    announce_limits(request, upload)
+    headers = {
+        "Upload-Offset": str(upload.offset),
+        "Upload-Complete": _format_boolean(upload.complete),
+        "Cache-Control": "no-store",
+        **file_headers(request, upload),
+    }
+    if upload.length is not None:
+        headers["Upload-Length"] = str(upload.length)
+    return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
+
+
+async def patch(request: web.Request) -> web.Response:
+    """Append the body to an upload (§4.4)."""
+    announce_limits(request)
+    upload_id = upload_id_of(request)
+    async with _telling_state(request, upload_id):
+        addition = _read_addition(request)
+    return await _append(request, upload_id, addition, HTTPStatus.NO_CONTENT)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """End an upload (§4.5); a file that it became stays."""
+    refuse_any_body(request)
+    await uploads_of(request).delete(upload_id_of(request))
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+def _read_addition(request: web.Request) -> Addition:
+    """Read the headers of a request that appends."""
+    if essence_of(request) != PARTIAL_UPLOAD and _version_of(request) != _UNTYPED_VERSION:
+        announce(request, Accept_Patch=f"{PARTIAL_UPLOAD}, {TUS_PATCH}")
+        raise UnsupportedMedia(f"The content of PATCH is {PARTIAL_UPLOAD} here.")
+    refuse_encoded_body(request)
+    offset, complete = _integer_of(request, "Upload-Offset"), _complete_of(request)
+    if offset is None or complete is None:
+        raise InvalidRequest("Upload-Offset and Upload-Complete must both be there.")
+    digests = parse_digests(request.headers.getall("Content-Digest", []))
+    checks = [ContentCheck(*digest) for digest in digests.items()]
+    return _addition_of(request, offset, checks, complete=complete)
+
+
+async def _append(
+    request: web.Request, upload_id: str, addition: Addition, status: HTTPStatus
+) -> web.Response:
+    """Append the body and answer: with `status`, or when that was all, as PUT does (§4.4.2)."""
+    uploads = uploads_of(request)
+    committed = None
+    async with _telling_state(request, upload_id):
+        upload = await uploads.append(upload_id, addition, read_body(request))
+        if upload.whole:
+            committed = await while_connected(request, uploads.finish(upload_id))
+    announce(request, Upload_Offset=str(upload.offset))
+    announce(request, Upload_Complete=_format_boolean(upload.whole))
+    if not upload.whole:
+        announce_limits(request, upload)
+        return web.Response(status=status)
+    upload = await uploads.service.store.uploads.get(upload_id)
+    announce(request, **_as_names(file_headers(request, upload)))
+    if committed is None:
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+    return committed_response(committed)
+
+
+@asynccontextmanager
+async def _telling_state(request: web.Request, upload_id: str) -> AsyncIterator[None]:
+    """Have a refusal tell where the upload is, and whether a whole one is what was refused.
+
+    Only then is Upload-Complete true (§4.1.2): to go on with the upload would not help.
+    """
+    try:
+        yield
+    except StoreUnavailable:
+        announce(request, Upload_Complete=_format_boolean(False))
+        raise
+    except ChunkstoreError:
+        upload = await uploads_of(request).find(upload_id)
+        if upload is not None:
+            refused = upload.whole and upload.failure is not None
+            announce(request, Upload_Offset=str(upload.offset))
+            announce(request, Upload_Complete=_format_boolean(refused))
+        raise
+
+
+def _addition_of(
+    request: web.Request, offset: int, checks: list[ContentCheck], *, complete: bool
+) -> Addition:
+    """Return what the request adds; two ways to tell the length must agree (§4.1.3)."""
+    length, size = _integer_of(request, "Upload-Length"), request.content_length
+    if complete and size is not None:
+        if length not in (None, offset + size):
+            announce(request, Upload_Complete=_format_boolean(False))
+            raise InconsistentLength("Upload-Length is not where the body ends.")
+        length = offset + size
+    return Addition(
+        offset=offset,
+        ending=Ending.WITH_BODY if complete else Ending.LATER,
+        length=length,
+        size=size,
+        checks=checks,
+        told=partial(_tell_offset, request),
+        voids=True,
+        client=client_of(request),
+    )
+
+
+async def _tell_offset(request: web.Request, offset: int) -> None:
+    await _tell(request, {"Upload-Offset": str(offset)})
+
+
+async def _tell(request: web.Request, headers: dict[str, str]) -> None:
+    """Send an interim answer (§5), to a client that asked for such."""
+    version = _version_of(request)
+    if version is None:
+        return
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    head = "HTTP/1.1 104 Upload Resumption Supported\r\n"
+    head += f"Upload-Draft-Interop-Version: {version}\r\n" + "".join(lines) + "\r\n"
+    with suppress(ConnectionError):
+        await request.writer.write(head.encode())
+        # So that the final answer still counts as not begun.
+        request.writer.output_size = 0
+
+
+def announce_limits(request: web.Request, upload: ResumableUpload | None = None) -> None:
+    """Have the answer tell the limits of an upload, or of any, whatever it will be (§4.1.4)."""
+    announce(request, **_as_names(_limit_headers(request, upload)))
+
+
+def _limit_headers(request: web.Request, upload: ResumableUpload | None) -> dict[str, str]:
+    uploads = uploads_of(request)
+    seconds = uploads.limits.expiry_seconds
+    if upload is not None:
+        seconds = max(0.0, (upload.expires - datetime.now(UTC)).total_seconds())
+    return {"Upload-Limit": _format_limits(uploads, seconds, _version_of(request))}
+
+
+def _format_limits(uploads: Uploads, seconds: float, version: int | None) -> str:
+    """Return the value of Upload-Limit (§4.1.4) for uploads that last so many seconds."""
+    members = [f"{_MAX_AGE.get(version or 0, 'max-age')}={int(seconds)}"]
+    if uploads.limits.max_size is not None:
+        members.insert(0, f"max-size={uploads.limits.max_size}")
+    return ", ".join(members)
+
+
+def _as_names(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("-", "_"): value for name, value in headers.items()}
+
+
+def _version_of(request: web.Request) -> int | None:
+    """Return the interop version that the client can hear interim answers of, None if none."""
+    version = _integer_of(request, "Upload-Draft-Interop-Version")
+    return version if version in _VERSIONS and request.version >= HttpVersion11 else None
+
+
+def _complete_of(request: web.Request) -> bool | None:
+    value = _item_of(request, "Upload-Complete")
+    return value if isinstance(value, bool) else None
+
+
+def _integer_of(request: web.Request, field: str) -> int | None:
+    value = _item_of(request, field)
+    usable = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if usable else None  # type: ignore[return-value]
+
+
+def _item_of(request: web.Request, field: str) -> object:
+    """Return the value of a structured field (RFC 9651), None if it is not one: then it is void."""
+    if field not in request.headers:
+        return None
+    try:
+        item = http_sf.parse(request.headers[field].encode(errors="replace"), tltype="item")
+    except http_sf.StructuredFieldError:
+        return None
+    # An item is a pair of its value and its parameters.
+    return item[0] if isinstance(item, tuple) else None
+
+
+def _format_boolean(value: bool) -> str:
+    return "?1" if value else "?0"

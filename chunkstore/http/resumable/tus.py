@@ -1,0 +1,286 @@
+"""Resumable uploads by tus 1.0.0 (https://tus.io/protocols/resumable-upload), at `/uploads`.
+
+With the extensions that `EXTENSIONS` names. An upload becomes the file that `filename` in its
+Upload-Metadata says, in the folder that `folder` says; the answer to the request that completes
+it tells where that is, in Content-Location.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import AsyncIterable
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from chunkstore.core.conditional import format_http_date
+from chunkstore.core.digest import ContentCheck
+from chunkstore.core.errors import ContentMismatch, InvalidRequest, UploadCompleted
+from chunkstore.core.names import parse_file_name, parse_folder_name
+from chunkstore.http.message.bodies import read_body, refuse_any_body, refuse_encoded_body
+from chunkstore.http.message.headers import essence_of, parse_media_type
+from chunkstore.http.message.problems import ChecksumMismatch, UnknownTusVersion, UnsupportedMedia
+from chunkstore.http.message.request import client_of, conditions_of
+from chunkstore.http.resumable.dialects import (
+    TUS_PATCH,
+    announce,
+    file_headers,
+    parse_size,
+    parse_upload_id,
+    upload_id_of,
+    upload_path,
+    uploads_of,
+    uploads_root,
+    while_connected,
+)
+from chunkstore.service.resumable.append import Addition, Ending
+from chunkstore.service.resumable.finish import nothing
+from chunkstore.service.resumable.uploads import Uploads
+from chunkstore.store.contract.resumable import Purpose, ResumableUpload, UploadKind
+
+VERSION: Final = "1.0.0"
+EXTENSIONS: Final = (
+    "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,"
+    "concatenation,concatenation-unfinished"
+)
+CHECKSUMS: Final = ("sha1", "sha256", "sha512", "md5")
+_FINAL: Final = "final;"
+_PARTIAL: Final = "partial"
+_MAX_PARTS: Final = 1000
+
+
+def describe(uploads: Uploads) -> dict[str, str]:
+    """Return the header fields that tell what of tus there is, for OPTIONS."""
+    limit = uploads.limits.max_size
+    return {
+        "Tus-Resumable": VERSION,
+        "Tus-Version": VERSION,
+        "Tus-Extension": EXTENSIONS,
+        "Tus-Checksum-Algorithm": ",".join(CHECKSUMS),
+        **({} if limit is None else {"Tus-Max-Size": str(limit)}),
+    }
+
+
+def _in_tus(handler: Handler) -> Handler:
+    """Refuse other versions than this one, and tell this one in every answer."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        announce(request, Tus_Resumable=VERSION)
+        if request.headers.get("Tus-Resumable") != VERSION:
+            announce(request, Tus_Version=VERSION)
+            raise UnknownTusVersion
+        return await handler(request)
+
+    return answer
+
+
+@_in_tus
+async def create(request: web.Request) -> web.Response:
+    """Begin an upload; a body is its first bytes, and may be all of them."""
+    refuse_encoded_body(request)
+    uploads = uploads_of(request)
+    purpose = _purpose_of(request)
+    length = _new_length_of(request, purpose.kind)
+    with_body = essence_of(request) == TUS_PATCH
+    if not with_body:
+        refuse_any_body(request)
+    elif purpose.kind is UploadKind.CONCATENATION:
+        raise InvalidRequest("A final upload has no bytes of its own.")
+    checks = _checks_of(request) if with_body else []
+    upload = await uploads.create(purpose, length)
+    announce(request, Location=upload_path(request.app, upload.id))
+    if with_body:
+        upload = await _append(request, upload.id, _addition_of(request, 0, checks))
+    elif length == 0:
+        empty = Addition(0, Ending.AT_LENGTH)
+        upload = await uploads.append(upload.id, empty, nothing())
+    upload = await _finish(request, upload)
+    headers = {**_progress_headers(request, upload)}
+    if upload.purpose.kind is UploadKind.CONCATENATION:
+        headers.pop("Upload-Offset", None)
+    return web.Response(status=HTTPStatus.CREATED, headers=headers)
+
+
+@_in_tus
+async def head(request: web.Request) -> web.Response:
+    """Tell how far an upload is, to GET as well."""
+    work = uploads_of(request).look(upload_id_of(request))
+    upload = await while_connected(request, work)
+    headers = {**_progress_headers(request, upload), "Cache-Control": "no-store"}
+    if upload.purpose.metadata:
+        headers["Upload-Metadata"] = upload.purpose.metadata
+    if upload.purpose.kind is UploadKind.PART:
+        headers["Upload-Concat"] = _PARTIAL
+    if upload.purpose.kind is UploadKind.CONCATENATION:
+        parts = " ".join(upload_path(request.app, part) for part in upload.purpose.parts)
+        headers["Upload-Concat"] = _FINAL + parts
+        if not upload.complete:
+            del headers["Upload-Offset"]
+    elif upload.length is None:
+        headers["Upload-Defer-Length"] = "1"
+    if upload.length is not None:
+        headers["Upload-Length"] = str(upload.length)
+    return web.Response(headers=headers)
+
+
+@_in_tus
+async def patch(request: web.Request) -> web.Response:
+    """Append the body to an upload."""
+    if essence_of(request) != TUS_PATCH:
+        raise UnsupportedMedia(f"The content of PATCH is {TUS_PATCH} here.")
+    refuse_encoded_body(request)
+    if "Upload-Offset" not in request.headers:
+        raise InvalidRequest("Upload-Offset must say where the body belongs.")
+    offset = parse_size("Upload-Offset", request.headers["Upload-Offset"])
+    addition = _addition_of(request, offset, _checks_of(request))
+    upload = await _append(request, upload_id_of(request), addition)
+    upload = await _finish(request, upload)
+    return web.Response(status=HTTPStatus.NO_CONTENT, headers=_progress_headers(request, upload))
+
+
+@_in_tus
+async def delete(request: web.Request) -> web.Response:
+    """End an upload; a file that it became stays."""
+    refuse_any_body(request)
+    await uploads_of(request).delete(upload_id_of(request))
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+async def _append(request: web.Request, upload_id: str, addition: Addition) -> ResumableUpload:
+    body: AsyncIterable[bytes] = read_body(request)
+    try:
+        return await uploads_of(request).append(upload_id, addition, body)
+    except ContentMismatch as error:
+        raise ChecksumMismatch from error
+    except UploadCompleted:
+        upload = await uploads_of(request).look(upload_id)
+        # Nothing more, where nothing more belongs: so a client asks that lost the last answer.
+        if addition.offset != upload.offset or request.content_length:
+            raise
+        return upload
+
+
+async def _finish(request: web.Request, upload: ResumableUpload) -> ResumableUpload:
+    """Finish what has all its bytes, or may have them from its parts; tell what was new."""
+    uploads = uploads_of(request)
+    if upload.whole or upload.purpose.kind is UploadKind.CONCATENATION:
+        committed = await while_connected(request, uploads.finish(upload.id))
+        if committed is not None:
+            announce(request, Upload_New_Size=str(committed.new_size))
+        return await uploads.service.store.uploads.get(upload.id)
+    return upload
+
+
+def _progress_headers(request: web.Request, upload: ResumableUpload) -> dict[str, str]:
+    return {
+        "Upload-Offset": str(upload.offset),
+        "Upload-Expires": format_http_date(upload.expires),
+        **file_headers(request, upload),
+    }
+
+
+def _addition_of(request: web.Request, offset: int, checks: list[ContentCheck]) -> Addition:
+    length = request.headers.get("Upload-Length")
+    return Addition(
+        offset=offset,
+        ending=Ending.AT_LENGTH,
+        length=None if length is None else parse_size("Upload-Length", length),
+        size=request.content_length,
+        checks=checks,
+        client=client_of(request),
+    )
+
+
+def _new_length_of(request: web.Request, kind: UploadKind) -> int | None:
+    """Return the length that a new upload will have, None where that is told later."""
+    length = request.headers.get("Upload-Length")
+    deferred = request.headers.get("Upload-Defer-Length")
+    if kind is UploadKind.CONCATENATION:
+        if length is not None or deferred is not None:
+            raise InvalidRequest("The length of a final upload is that of its parts.")
+        return None
+    if (length is None) == (deferred is None):
+        raise InvalidRequest("Either Upload-Length or Upload-Defer-Length must be there.")
+    if deferred is not None and deferred.strip() != "1":
+        raise InvalidRequest("Upload-Defer-Length can only be 1.")
+    return None if length is None else parse_size("Upload-Length", length)
+
+
+def _checks_of(request: web.Request) -> list[ContentCheck]:
+    header = request.headers.get("Upload-Checksum")
+    if header is None:
+        return []
+    algorithm, _, encoded = header.strip().partition(" ")
+    if algorithm not in CHECKSUMS:
+        raise InvalidRequest(f"Upload-Checksum can be {', '.join(CHECKSUMS)} here.")
+    return [ContentCheck(algorithm, _decode("Upload-Checksum", encoded.strip()))]
+
+
+def _purpose_of(request: web.Request) -> Purpose:
+    header = request.headers.get("Upload-Metadata", "")
+    metadata = parse_metadata(header)
+    concat = request.headers.get("Upload-Concat", "").strip()
+    if concat == _PARTIAL:
+        return Purpose(UploadKind.PART, None, "", metadata=header)
+    name = parse_file_name(
+        parse_folder_name(metadata.get("folder", ""))
+        + (metadata.get("filename") or metadata.get("name") or "")
+    )
+    kind, parts = UploadKind.FILE, []
+    if concat:
+        kind, parts = UploadKind.CONCATENATION, _parts_of(request, concat)
+    return Purpose(
+        kind=kind,
+        target=name,
+        media_type=parse_media_type(metadata.get("filetype") or metadata.get("type"), name),
+        conditions=conditions_of(request),
+        metadata=header,
+        parts=parts,
+    )
+
+
+def _parts_of(request: web.Request, concat: str) -> list[str]:
+    """Return the ids of the partial uploads that Upload-Concat lists, by absolute or other URLs."""
+    root = uploads_root(request.app)
+    try:
+        paths = [urlsplit(url).path for url in concat.removeprefix(_FINAL).split()]
+    except ValueError as error:
+        raise InvalidRequest("Upload-Concat lists something that is not a URL.") from error
+    if not concat.startswith(_FINAL) or not paths:
+        raise InvalidRequest("Upload-Concat is `partial`, or `final;` and the URLs of the parts.")
+    if not all(path.startswith(root) for path in paths):
+        raise InvalidRequest(f"A URL in Upload-Concat does not lie under {root}.")
+    parts = [parse_upload_id(path.removeprefix(root)) for path in paths]
+    if len(parts) > _MAX_PARTS:
+        raise InvalidRequest(f"An upload can have {_MAX_PARTS} parts at most.")
+    if len(set(parts)) < len(parts):
+        raise InvalidRequest("Upload-Concat lists a part twice.")
+    return parts
+
+
+def parse_metadata(header: str) -> dict[str, str]:
+    """Return what Upload-Metadata tells: keys, each with its value, empty where it has none.
+
+    Raises:
+        InvalidRequest: it breaks the grammar.
+    """
+    metadata: dict[str, str] = {}
+    for pair in header.split(",") if header.strip() else []:
+        key, _, encoded = pair.strip().partition(" ")
+        if not key or not key.isascii() or key in metadata:
+            raise InvalidRequest("Each key of Upload-Metadata is ASCII and stands once.")
+        try:
+            metadata[key] = _decode("Upload-Metadata", encoded.strip()).decode()
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(f"{key!r} in Upload-Metadata is not UTF-8.") from error
+    return metadata
+
+
+def _decode(field: str, encoded: str) -> bytes:
+    try:
+        return b64decode(encoded, validate=True)
+    except ValueError as error:  # also for what is not ASCII
+        raise InvalidRequest(f"{field} is not in Base64.") from error

@@ -1,0 +1,126 @@
+"""Problem documents also for what is no HTTP request, which no handler ever sees.
+
+aiohttp answers what its parser refuses, an unknown method among it, with plain text, in a method
+of its protocol class, and has no public way to put another class in its place. The runner here
+does that, by the one protected method that makes the server.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
+from aiohttp.web_protocol import RequestHandler, _RequestHandler
+
+from chunkstore.core.client_limits import DEFAULT_LIMITS
+from chunkstore.http.message.problems import Problem, problem_document
+from chunkstore.http.message.request import LIMITS
+from chunkstore.http.runtime.connections import Watch, WatchedConnection
+from chunkstore.http.runtime.heads import MOST_BYTES, HeadTooLarge
+
+# By these two the parser's error tells which of them it is about.
+_MAX_TARGET_SIZE: Final = 8191
+_MAX_FIELD_SIZE: Final = 8190
+# A connection holds up to twice this, and what one read of its socket brought, of a body that
+# nobody takes yet, because its upload waits for memory or for the store.
+_READ_SIZE: Final = 16 * 1024
+
+_logger = logging.getLogger(__name__)
+
+
+class _Protocol(WatchedConnection):
+    """A connection on which every error is a problem document."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):
+            # Nobody is left to be answered, and the middleware has logged why. aiohttp closes the
+            # connection at this; its own way would be a traceback and a 500 in the access log.
+            raise exc
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        _logger.info("No HTTP request from %s: %s", request.remote, type(exc).__name__)
+        problem, detail = _explain(HTTPStatus(status), exc)
+        response = problem_document(problem, detail)
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:  # noqa: ANN401 - aiohttp's
+        if isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            # The rest of a body that nobody wanted any more, for its request was answered.
+            _logger.info("%s sent a malformed body, and is cut off.", self.peername)
+            return
+        super().log_exception(*args, **kw)
+
+
+def _explain(status: HTTPStatus, error: HttpProcessingError) -> tuple[Problem, str]:
+    if isinstance(error, BadHttpMethod):
+        return Problem(HTTPStatus.NOT_IMPLEMENTED, "unknown-method"), "The method is unknown."
+    if isinstance(error, HeadTooLarge):
+        problem = Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header-too-large")
+        return problem, f"The head of a request can have {MOST_BYTES} bytes."
+    if isinstance(error, LineTooLong):
+        return _explain_length(limit=error.args[1])
+    return Problem(status, "malformed-request"), "This is not a request that HTTP allows."
+
+
+def _explain_length(limit: int) -> tuple[Problem, str]:
+    if limit == _MAX_TARGET_SIZE:
+        problem = Problem(HTTPStatus.REQUEST_URI_TOO_LONG, "target-too-long")
+        return problem, f"The URL is longer than {limit} bytes."
+    problem = Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header-too-large")
+    return problem, f"A line of the header is longer than {limit} bytes."
+
+
+class _Server(Watch):
+    """Makes such connections."""
+
+    def __call__(self) -> RequestHandler:
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+def _routable(handler: _RequestHandler) -> _RequestHandler:
+    """Return what refuses the requests that aiohttp itself would answer, for want of a route.
+
+    They reach no middleware. An Expect that is no text would make it fail, as it answers in UTF-8.
+    """
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if not request.headers.get(hdrs.EXPECT, "").isascii():
+            problem = Problem(HTTPStatus.EXPECTATION_FAILED, "unknown-expectation")
+            response = problem_document(problem, "Only 100-continue can be expected.")
+        elif not request.rel_url.raw_path.startswith("/"):
+            problem = Problem(HTTPStatus.NOT_FOUND, "not-found")
+            response = problem_document(problem, "Nothing is here; the target has no path.")
+        else:
+            return await handler(request)
+        response.force_close()
+        return response
+
+    return answer
+
+
+class ProblemRunner(web.AppRunner):
+    """Runs an application so that every error is a problem document, within its limits."""
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        return _Server(
+            _routable(server.request_handler),
+            limits=self.app.get(LIMITS, DEFAULT_LIMITS),
+            request_factory=server.request_factory,
+            handler_cancellation=server.handler_cancellation,
+            max_line_size=_MAX_TARGET_SIZE,
+            max_field_size=_MAX_FIELD_SIZE,
+            **{"read_bufsize": _READ_SIZE, **server._kwargs},
+        )

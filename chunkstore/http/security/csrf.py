@@ -1,0 +1,62 @@
+"""Refusing requests that another site's page makes a browser send (cross-site request forgery),
+and files that such a page embeds, to learn names and sizes from how that goes.
+
+Browsers say where a request comes from, in `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/)
+or at least in `Origin` (RFC 6454 §7); other clients send neither and have no user to be abused.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from chunkstore.core.errors import Forbidden
+from chunkstore.http.message.request import is_this_server
+from chunkstore.http.security.cors import (
+    allowed_origin,
+    is_open_to_all,
+)
+
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_OWN_SITE: Final = frozenset({"same-origin", "none"})
+# Where a navigation ends in a part of the page that asked for it.
+_EMBEDDED: Final = frozenset({"embed", "fencedframe", "frame", "iframe", "object"})
+
+
+def require_own_page(request: web.Request) -> None:
+    """Let a request that may change something pass only from pages that may use this server.
+
+    One that only reads passes from any page that does not embed what it gets: without CORS its
+    script sees nothing of it.
+
+    Raises:
+        Forbidden: it comes from elsewhere.
+    """
+    if request.method not in _SAFE_METHODS:
+        if not _is_from_here(request):
+            raise Forbidden("A page of another site asked for this; it is refused.")
+    elif _is_embedded_elsewhere(request):
+        raise Forbidden("A page of another site embeds this; it is refused.")
+
+
+def _is_from_here(request: web.Request) -> bool:
+    if allowed_origin(request) is not None:
+        return True
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site.strip().lower() in _OWN_SITE
+    origin = request.headers.get("Origin")
+    return origin is None or is_this_server(request, origin)
+
+
+def _is_embedded_elsewhere(request: web.Request) -> bool:
+    headers = request.headers
+    site = headers.get("Sec-Fetch-Site")
+    if site is None or site.strip().lower() != "cross-site":
+        return False
+    mode = headers.get("Sec-Fetch-Mode", "").strip().lower()
+    embedded = headers.get("Sec-Fetch-Dest", "").strip().lower() in _EMBEDDED
+    if mode != "no-cors" and not embedded:
+        return False
+    return not is_open_to_all(request) and allowed_origin(request) is None

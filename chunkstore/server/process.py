@@ -1,0 +1,263 @@
+"""Running the application as a process: from opening the store to closing it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import logging
+import resource
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+from aiohttp.log import access_logger
+
+from chunkstore.core.client_limits import Limits
+from chunkstore.core.errors import ChunkstoreError
+from chunkstore.core.hosts import HostPolicy
+from chunkstore.core.periodic import Periodic
+from chunkstore.core.units import format_duration
+from chunkstore.http import create_app
+from chunkstore.http.app import mount
+from chunkstore.http.runtime.access_log import AccessLogger
+from chunkstore.http.runtime.draining import Drain
+from chunkstore.http.runtime.runner import ProblemRunner
+from chunkstore.server.config import ServeConfig
+from chunkstore.server.malloc import keep_memory
+from chunkstore.service.maintenance.collect import collecting
+from chunkstore.service.maintenance.scrub import scrubbing
+from chunkstore.store.contract.store import Store
+from chunkstore.store.open import open_store
+
+_logger = logging.getLogger(__name__)
+
+_KEEPALIVE_SECONDS: Final = 75.0
+# For requests that have not ended by then, to notice that they are cut off.
+_CUT_OFF_SECONDS: Final = 1.0
+_BACKLOG: Final = 1024
+# Those of the database, and of connections that are being refused.
+_OTHER_FILES: Final = 256
+
+
+class CannotListen(ChunkstoreError):
+    """The address cannot be listened on."""
+
+
+async def serve(
+    config: ServeConfig,
+    announce: Callable[[str], None],
+    *,
+    listening: socket.socket | None = None,
+    upkeep: bool = True,
+    lifeline: int | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` is told the URL once requests are answered.
+
+    Then no connection is accepted any more, requests under way have `shutdown_seconds` to end,
+    and the store is closed. Connections come from `listening` if that is given, which others may
+    share; one of them does the `upkeep`. The end of the file `lifeline` is as good as a signal.
+
+    Raises:
+        StoreUnusable: the store cannot be opened.
+        CannotListen: the address is not to be had.
+    """
+    keep_memory()
+    _allow_open_files(config.max_connections + _OTHER_FILES)
+    stop = asyncio.Event()
+    if listening is None:
+        await _require_address(config)
+    store = await open_store(
+        config.db,
+        read_location=config.read_db,
+        chunk_size=config.chunk_size,
+        compression=config.compression,
+        min_free=config.min_free,
+    )
+    try:
+        tasks = _upkeep(store, config) if upkeep else []
+        app = create_app(
+            store,
+            tasks=tasks,
+            room_returns=_room_returns(config),
+            memory=config.memory,
+            max_file_size=config.max_file_size,
+            upload_expiry_seconds=config.upload_expiry_seconds,
+            max_unfinished=config.max_unfinished,
+            cors_origins=config.cors_origins,
+            limits=_limits_of(config),
+            hosts=HostPolicy.of(config.host, config.allowed_hosts),
+        )
+        app = mount(app, config.base_path)
+        _spare_what_stays()
+        async with _running(tasks), _listening(app, config, listening) as url:
+            _stop_on_signals(stop)
+            if lifeline is not None:
+                _stop_at_end_of(lifeline, stop)
+            announce(url)
+            await stop.wait()
+    finally:
+        await store.close()
+
+
+def _spare_what_stays() -> None:
+    """Have the garbage collector look no more at what is loaded.
+
+    Each full collection would go through it, 30 ms in which no request has its turn.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+async def _require_address(config: ServeConfig) -> None:
+    """Fail before there is a store if there will be no address.
+
+    Raises:
+        CannotListen: the address is not to be had.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        server = await loop.create_server(
+            asyncio.Protocol, config.host, config.port, start_serving=False
+        )
+    except OSError as error:
+        raise CannotListen(_why_not(error, config)) from error
+    server.close()
+    await server.wait_closed()
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise the process's limit of open files as far as it may go: many systems begin at 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return
+    if hard != resource.RLIM_INFINITY and hard < count:
+        _logger.warning("Only %d files can be open at once: lower --max-connections.", hard)
+        count = hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+def _limits_of(config: ServeConfig) -> Limits:
+    return Limits(
+        max_connections=config.max_connections,
+        head_seconds=config.head_seconds,
+        idle_seconds=config.idle_seconds,
+        min_rate=config.min_rate,
+    )
+
+
+def _room_returns(config: ServeConfig) -> str:
+    if not config.collect_seconds:
+        return "What was deleted gives its room back to `chunkstore collect`."
+    return (
+        "What was deleted gives its room back to the next collection, every"
+        f" {format_duration(config.collect_seconds)}, which leaves what came within the last"
+        f" {format_duration(config.grace_seconds)}."
+    )
+
+
+def _upkeep(store: Store, config: ServeConfig) -> list[Periodic]:
+    """Return what is to be done in the background."""
+    tasks = []
+    if config.collect_seconds:
+        tasks.append(collecting(store, config.collect_seconds, config.grace_seconds))
+    if config.scrub_seconds:
+        tasks.append(scrubbing(store, config.scrub_seconds, config.scrub_rate))
+    return tasks
+
+
+@asynccontextmanager
+async def _running(tasks: Sequence[Periodic]) -> AsyncIterator[None]:
+    """Repeat the tasks in the background within the context."""
+    for task in tasks:
+        task.start()
+    try:
+        yield
+    finally:
+        for task in tasks:
+            await task.stop()
+
+
+@asynccontextmanager
+async def _listening(
+    app: web.Application, config: ServeConfig, listening: socket.socket | None
+) -> AsyncIterator[str]:
+    """Answer requests within the context; leaving it waits for those under way."""
+    drain = Drain()
+    drain.install(app)
+    runner = ProblemRunner(
+        app,
+        auto_decompress=False,
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+        shutdown_timeout=_CUT_OFF_SECONDS,
+        access_log_class=AccessLogger,
+        access_log=access_logger if config.access_log else None,
+    )
+    await runner.setup()
+    try:
+        site: web.BaseSite
+        if listening is None:
+            site = web.TCPSite(runner, config.host, config.port, backlog=_BACKLOG)
+        else:
+            site = web.SockSite(runner, listening, backlog=_BACKLOG)
+        try:
+            await site.start()
+        except OSError as error:
+            raise CannotListen(_why_not(error, config)) from error
+        host, port = runner.addresses[0][:2]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}{config.base_path}"
+        await site.stop()
+        _logger.info("Stopping: requests under way may end, no new ones are accepted.")
+        await drain.wait(config.shutdown_seconds)
+    finally:
+        await runner.cleanup()
+
+
+def listen(config: ServeConfig) -> socket.socket:
+    """Return a socket that listens where the configuration says, for several processes.
+
+    Raises:
+        CannotListen: the address is not to be had.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise CannotListen(_why_not(error, config)) from error
+
+
+def _why_not(error: OSError, config: ServeConfig) -> str:
+    where = f"{config.host} port {config.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is in use; choose another with --port, or 0 for a free one."
+    return f"Listening on {where} is not possible: {error.strerror or error}."
+
+
+def _stop_at_end_of(lifeline: int, stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop_once() -> None:
+        loop.remove_reader(lifeline)
+        stop.set()
+
+    loop.add_reader(lifeline, stop_once)
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """Set `stop` at the first signal; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+
+    def stop_gently() -> None:
+        stop.set()
+        for number in signals:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in signals:
+        loop.add_signal_handler(number, stop_gently)

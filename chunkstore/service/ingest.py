@@ -1,0 +1,282 @@
+"""The way that bytes travel into the store; how they come out of it is in `windows`.
+
+An upload's pieces are cut into chunks and collect in a batch; a full batch is hashed off the
+event loop, and appended to the store while the next ones fill and are hashed. What is left at the
+end goes into the commit, so that a small content takes one transaction. Batches and windows are
+reserved from one memory budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Final, Protocol
+
+from chunkstore.core.chunking import Chunk, Chunker
+from chunkstore.core.conditional import UNCONDITIONAL, Conditions
+from chunkstore.core.digest import ContentCheck, ContentHasher
+from chunkstore.core.errors import Crowded, TooLarge
+from chunkstore.core.names import FileName
+from chunkstore.service.memory import Account, Reservation
+from chunkstore.store.contract.store import Commit, Store, Storing
+
+BATCH_SIZE: Final = 4 * 1024 * 1024
+# Batches of one upload that are full: one is hashed while the other is stored.
+_IN_FLIGHT: Final = 2
+# Below this, hashing takes less time than handing it to a thread.
+_HASHED_INLINE: Final = 128 * 1024
+
+
+class ChunkSink(Protocol):
+    """Takes the chunks of one content, in order, a batch at a time."""
+
+    async def prepare(self, chunks: Sequence[Chunk]) -> Storing:
+        """Return what stores them behind those before, which may not be stored yet."""
+
+
+class Intake:
+    """Cuts the bytes of one content into chunks and gives them to a sink, batch by batch.
+
+    `tail` are bytes that came earlier and fill no chunk yet: they go into the first chunk, and
+    `checks` are not about them. `hasher` has seen all whole chunks before; None hashes nothing.
+    """
+
+    def __init__(
+        self,
+        sink: ChunkSink,
+        memory: Account,
+        chunk_size: int,
+        *,
+        checks: Sequence[ContentCheck] = (),
+        hasher: ContentHasher | None = None,
+        tail: bytes = b"",
+    ) -> None:
+        self._sink = sink
+        self._memory = memory
+        self._chunk_size = chunk_size
+        self._checks = checks
+        self._hasher = hasher
+        self._chunker = Chunker(chunk_size)
+        self._chunker.feed(tail)
+        self._unchecked = len(tail)
+        self._batch: list[bytes] = []
+        self._reservation: Reservation | None = None
+        self._in_flight: deque[asyncio.Task[None]] = deque()
+        self._hashing = asyncio.Lock()
+        self._preparing = asyncio.Lock()
+        self._storing = asyncio.Lock()
+        self._failed = False
+
+    async def take(self, piece: bytes) -> None:
+        """Take the next bytes; give a batch to the sink when one is full.
+
+        No more of a piece is taken than there is memory for, so what it holds is what it reserved.
+        An empty piece stands for a client that makes the server wait.
+
+        Raises:
+            StoreError: the sink failed; nothing more can be taken.
+            Crowded: the memory is wanted for those who have less.
+        """
+        view = memoryview(piece)
+        if not view:
+            await self._give_back()
+        while view:
+            if self._reservation is None or self._reservation.size < self._chunk_size:
+                self._reservation = await self._memory.reserve(
+                    self._chunk_size, BATCH_SIZE, instead_of=self._reservation
+                )
+            room = self._capacity - len(self._batch) * self._chunk_size - self._chunker.pending
+            self._batch += self._chunker.feed(view[:room])
+            if len(view) >= room:
+                await self._appended(_IN_FLIGHT - 1)
+                self._hand_over(self._reservation)
+                self._reservation = None
+            view = view[room:]
+
+    @property
+    def _capacity(self) -> int:
+        """Bytes of whole chunks that the reservation is for, one at least."""
+        reserved = 0 if self._reservation is None else self._reservation.size
+        return max(1, reserved // self._chunk_size) * self._chunk_size
+
+    def _hand_over(self, reservation: Reservation) -> None:
+        """Give the batch away, and its memory with it."""
+        batch, self._batch = self._batch, []
+        task = asyncio.create_task(self._append(batch))
+        # Not by a context in the task: it may be cancelled before it begins.
+        task.add_done_callback(partial(_release, reservation))
+        self._in_flight.append(task)
+
+    async def _give_back(self) -> None:
+        """If others want it, hold no more than has come: whole chunks go, though few, to the sink.
+
+        What remains, less than a chunk, is no longer counted while more is waited for later.
+
+        Raises:
+            Crowded: somebody still waits whose client holds less than that of this upload.
+        """
+        if self._reservation is None or not self._reservation.wanted:
+            return
+        if self._batch:
+            await self._appended(_IN_FLIGHT - 1)
+            self._hand_over(self._reservation.split(len(self._batch) * self._chunk_size))
+        pending = self._reservation.split(self._chunker.pending)
+        self._reservation.release()
+        self._reservation = pending
+        if pending.size and pending.wanted_by_a_poorer:
+            raise Crowded
+
+    async def settle(self) -> tuple[list[Chunk], bytes]:
+        """Wait for the sink; return the chunks it was not given yet, and the bytes behind them."""
+        await self._appended(0)
+        batch, self._batch = self._batch, []
+        chunks = await self._hash(batch)
+        tail = b"".join(self._chunker.finish())
+        self._check(tail)
+        return chunks, tail
+
+    def release(self) -> None:
+        """Hold no memory any more."""
+        if self._reservation is not None:
+            self._reservation.release()
+            self._reservation = None
+
+    def close(self) -> bool:
+        """Stop what runs, and return whether anything did."""
+        for task in self._in_flight:
+            task.cancel()
+            task.add_done_callback(_retrieve)
+        self.release()
+        return bool(self._in_flight)
+
+    async def _append(self, batch: list[bytes]) -> None:
+        """Hash a batch while the one before is stored; each lock keeps them in their order."""
+        try:
+            async with self._hashing:
+                chunks = await self._hash(batch)
+            async with self._preparing:
+                store = await self._sink.prepare(chunks)
+            async with self._storing:
+                if not self._failed:
+                    await store()
+        except BaseException:
+            # There must be no gap: none behind it is stored, and who asked for this one is told.
+            self._failed = True
+            raise
+
+    async def _appended(self, most: int) -> None:
+        """Wait until at most so many batches are not stored yet.
+
+        A caller that is cancelled meanwhile can still settle, or close.
+        """
+        while len(self._in_flight) > most:
+            await asyncio.shield(self._in_flight[0])
+            self._in_flight.popleft()
+
+    async def _hash(self, batch: list[bytes]) -> list[Chunk]:
+        if sum(map(len, batch)) <= _HASHED_INLINE:
+            return self._hash_now(batch)
+        return await asyncio.to_thread(self._hash_now, batch)
+
+    def _hash_now(self, batch: list[bytes]) -> list[Chunk]:
+        chunks = []
+        for content in batch:
+            if self._hasher is not None:
+                self._hasher.update(content)
+            self._check(content)
+            chunks.append(Chunk.of(content))
+        return chunks
+
+    def _check(self, content: bytes) -> None:
+        fresh = memoryview(content)[self._unchecked :]
+        self._unchecked = max(0, self._unchecked - len(content))
+        for check in self._checks:
+            check.update(fresh)
+
+
+class Receiver:
+    """Takes the bytes of one content and stores its chunks."""
+
+    def __init__(
+        self,
+        store: Store,
+        memory: Account,
+        *,
+        max_size: int | None,
+        checks: Sequence[ContentCheck],
+    ) -> None:
+        self.upload = store.begin()
+        self.size = 0
+        self._max_size = max_size
+        self._checks = checks
+        self._hasher = ContentHasher()
+        self._intake = Intake(
+            self.upload, memory, store.chunk_size, checks=checks, hasher=self._hasher
+        )
+        self._last: list[Chunk] = []
+
+    async def receive(self, pieces: AsyncIterable[bytes]) -> None:
+        """Take all pieces and make sure that they are what the sender meant.
+
+        Raises:
+            TooLarge: they are more than `max_size` bytes.
+            ContentMismatch: a check failed.
+            StoreError: the store failed.
+        """
+        async for piece in pieces:
+            self.size += len(piece)
+            if self._max_size is not None and self.size > self._max_size:
+                raise TooLarge(f"The content has more than {self._max_size} bytes.")
+            await self._intake.take(piece)
+        self._last, tail = await self._intake.settle()
+        if tail:
+            self._hasher.update(tail)
+            self._last.append(Chunk.of(tail))
+        for check in self._checks:
+            check.verify()
+
+    async def flush(self) -> None:
+        """Append what a commit would, and hold no memory until then."""
+        await self.upload.append(self._last)
+        self._last = []
+        self._intake.release()
+
+    def commit(
+        self,
+        name: FileName,
+        media_type: str,
+        conditions: Conditions = UNCONDITIONAL,
+        *,
+        created: datetime | None = None,
+        modified: datetime | None = None,
+    ) -> Commit:
+        """Return what makes the content received the file `name`; see `Commit`."""
+        return Commit(
+            upload=self.upload,
+            last=self._last,
+            digest=self._hasher.digest(),
+            size=self.size,
+            name=name,
+            media_type=media_type,
+            conditions=conditions,
+            created=created,
+            modified=modified,
+        )
+
+    async def close(self) -> None:
+        """Forget what was not committed, also if the caller is cancelled once more meanwhile."""
+        if self._intake.close() or self.upload.begun:
+            # The store runs what it is asked for in order, so this comes behind the last batch.
+            await asyncio.shield(self.upload.abort())
+
+
+def _release(reservation: Reservation, _: asyncio.Task[None]) -> None:
+    reservation.release()
+
+
+def _retrieve(task: asyncio.Task[Any]) -> bool:
+    """Return whether a task has a result; asyncio warns of an error that nobody looks at."""
+    return not task.cancelled() and task.exception() is None

@@ -1,0 +1,40 @@
+"""Collecting again and again, in the background of a server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+from chunkstore.core.periodic import Periodic
+from chunkstore.core.units import format_count, format_size
+from chunkstore.store.contract.reports import Collected
+from chunkstore.store.contract.store import Store
+
+_logger = logging.getLogger(__name__)
+
+
+async def collect_all(store: Store, grace_seconds: float, *, dry_run: bool = False) -> Collected:
+    """Run one collection to its end and return what it came to."""
+    total = Collected()
+    async for removed in store.collect(grace_seconds, dry_run=dry_run):
+        total += removed
+    return total
+
+
+def collecting(store: Store, every_seconds: float, grace_seconds: float) -> Periodic:
+    """Return what collects every so many seconds, the first time when these have passed."""
+
+    async def collect() -> None:
+        removed = await collect_all(store, grace_seconds)
+        if removed != Collected():
+            _logger.info("Collected %s.", format_collected(removed))
+
+    return Periodic("collect", partial(asyncio.sleep, every_seconds), collect)
+
+
+def format_collected(collected: Collected) -> str:
+    """Return what a collection came to as a person reads it."""
+    contents = format_count(collected.manifests, "content")
+    chunks = format_count(collected.chunks, "chunk")
+    return f"{contents}, {chunks}, {format_size(collected.size)}"

@@ -1,0 +1,102 @@
+"""Files, lists and figures as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from chunkstore.core.periodic import Ended, Periodic
+from chunkstore.store.contract.reports import ScrubReport, Stats
+from chunkstore.store.contract.values import Committed, File, Listing
+
+Json = dict[str, Any]
+
+
+def describe_file(file: File) -> Json:
+    """Return what a list tells of a file."""
+    return {
+        "name": file.name,
+        "size": file.manifest.size,
+        "digest": str(file.manifest.digest),
+        "media_type": file.media_type,
+        "modified": _format_time(file.modified),
+    }
+
+
+def describe_committed(committed: Committed) -> Json:
+    """Return what an upload came to: the file, and how much of it was not known before."""
+    return {
+        **describe_file(committed.file),
+        "chunks": committed.file.manifest.chunk_count,
+        "new_chunks": committed.new_chunks,
+        "new_size": committed.new_size,
+    }
+
+
+def describe_listing(listing: Listing) -> Json:
+    """Return one page of a list."""
+    return {
+        "files": [describe_file(file) for file in listing.files],
+        "folders": list(listing.folders),
+        "next": listing.next,
+    }
+
+
+def describe_stats(stats: Stats) -> Json:
+    """Return what a store holds."""
+    return {
+        "files": stats.files,
+        "contents": stats.contents,
+        "chunks": stats.chunks,
+        "damaged": stats.damaged,
+        "logical_size": stats.logical_size,
+        "unique_size": stats.unique_size,
+        "stored_size": stats.stored_size,
+        "reclaimable_size": _reclaimable_size(stats),
+        "ratio": _rounded(stats.ratio),
+        "deduplication": _rounded(stats.deduplication),
+        "compression": _rounded(stats.compression),
+        "database_size": stats.database_size,
+        "chunk_size": stats.chunk_size,
+        "scrub": describe_scrub(stats.scrub),
+        "versions": stats.versions,
+    }
+
+
+def _reclaimable_size(stats: Stats) -> int | None:
+    found = stats.reclaimable
+    return None if found is None else found.stored_size + found.free_size
+
+
+def describe_scrub(report: ScrubReport | None) -> Json | None:
+    """Return what the last scrub came to, None if there was none."""
+    if report is None:
+        return None
+    return {
+        "started": _format_time(report.started),
+        "finished": _format_time(report.finished),
+        "chunks": report.chunks,
+        "size": report.size,
+        "damaged": report.damaged,
+    }
+
+
+def describe_tasks(tasks: Sequence[Periodic]) -> Json:
+    """Return when each background task ran last and how that ended, by the tasks' names."""
+    return {task.name: _describe_ended(task.last) for task in tasks}
+
+
+def _describe_ended(last: Ended | None) -> Json:
+    if last is None:
+        return {"last": None, "ended": None}
+    ended = "ok" if last.error is None else f"failed: {last.error}"
+    return {"last": _format_time(last.time), "ended": ended}
+
+
+def _format_time(time: datetime) -> str:
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _rounded(ratio: float | None) -> float | None:
+    return None if ratio is None else round(ratio, 3)

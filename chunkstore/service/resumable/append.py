@@ -1,0 +1,258 @@
+"""Adding the bytes of one request to an upload that outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+from chunkstore.core.chunking import Chunk
+from chunkstore.core.digest import ContentCheck, ContentHasher
+from chunkstore.core.errors import ChunkstoreError, InconsistentLength, LengthExceeded, TooLarge
+from chunkstore.service.ingest import Intake
+from chunkstore.service.memory import Account
+from chunkstore.service.service import Service
+from chunkstore.store.contract.resumable import Append, Progress, ResumableUpload
+from chunkstore.store.contract.store import Storing
+
+# A hasher takes about 2 KiB.
+_KEPT_HASHERS: Final = 1000
+
+_logger = logging.getLogger(__name__)
+
+Told = Callable[[int], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """What uploads may take: `max_size` bytes each, `max_unfinished` bytes in the store together.
+
+    None sets no bound. They last `expiry_seconds` from the last progress on, and
+    `empty_expiry_seconds` from their beginning until there is any.
+    """
+
+    expiry_seconds: float
+    empty_expiry_seconds: float
+    max_size: int | None = None
+    max_unfinished: int | None = None
+
+    def expiry(self, *, empty: bool = False) -> datetime:
+        """Return until when an upload lasts that makes progress now, or begins `empty`."""
+        seconds = self.empty_expiry_seconds if empty else self.expiry_seconds
+        return datetime.now(UTC) + timedelta(seconds=seconds)
+
+    def refuse_large(self, size: int | None) -> None:
+        """Refuse a content of `size` bytes, None if that is not known, if it is too large.
+
+        Raises:
+            TooLarge: it is.
+        """
+        if size is not None and self.max_size is not None and size > self.max_size:
+            raise TooLarge(f"An upload can have {self.max_size} bytes here, not {size}.")
+
+
+class Ending(enum.Enum):
+    """When an upload is whole: once its length is reached, with this request's body, or later."""
+
+    AT_LENGTH = enum.auto()
+    WITH_BODY = enum.auto()
+    LATER = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What a request adds to an upload: bytes from `offset` on.
+
+    `length` is what the client says the whole will have, None if nothing; `size` how many bytes
+    this request brings, None if it does not say; `checks` must hold for these bytes, or none of
+    them is kept; `told` hears of each offset that is confirmed. A length that does not fit `voids`
+    the upload, or else is only refused. `client` is the address that the bytes come from, "" for
+    the server itself.
+    """
+
+    offset: int
+    ending: Ending
+    length: int | None = None
+    size: int | None = None
+    checks: Sequence[ContentCheck] = ()
+    told: Told | None = None
+    voids: bool = False
+    client: str = ""
+
+
+class Hashers:
+    """Hashers of contents whose next bytes may come to this process, the latest ones."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, tuple[int, ContentHasher]] = OrderedDict()
+
+    def take(self, upload: ResumableUpload) -> ContentHasher | None:
+        """Return one that has seen all whole chunks of the upload, None if there is none."""
+        hashed = 0 if upload.chunks is None else upload.chunks.size
+        size, hasher = self._kept.pop(upload.id, (0, ContentHasher()))
+        return hasher if size == hashed else None
+
+    def keep(self, upload_id: str, size: int, hasher: ContentHasher) -> None:
+        """Keep one that has seen all whole chunks, which have `size` bytes."""
+        self._kept[upload_id] = size, hasher
+        if len(self._kept) > _KEPT_HASHERS:
+            self._kept.popitem(last=False)
+
+
+class Appending:
+    """How bytes are added to the uploads of one service."""
+
+    def __init__(self, service: Service, limits: UploadLimits) -> None:
+        self.service = service
+        self.limits = limits
+        self.hashers = Hashers()
+
+    async def add(
+        self,
+        upload: ResumableUpload,
+        addition: Addition,
+        pieces: AsyncIterable[bytes],
+        memory: Account | None = None,
+    ) -> None:
+        """Add all pieces under the epoch of `upload`, as far as its lease lasts.
+
+        If they break off, those that have come are kept, unless all were to be checked together.
+        Batches are reserved on the account `memory`, or on that of the addition's client.
+
+        Raises:
+            LengthExceeded, TooLarge: more bytes come than there may be.
+            InconsistentLength: fewer come than there should be.
+            ContentMismatch: a check failed; nothing is kept.
+            UploadSuperseded, NotFound, StoreError: as `UploadStore.append`.
+        """
+        if memory is None:
+            memory = self.service.on_behalf_of(addition.client).upload_memory
+        appender = _Appender(self, upload, addition, memory)
+        try:
+            async for piece in pieces:
+                await appender.take(piece)
+        except BaseException:
+            await _to_its_end(appender.keep())
+            raise
+        await _to_its_end(appender.confirm(body_ended=True))
+
+
+class _Appender:
+    """The bytes of one addition on their way."""
+
+    def __init__(
+        self,
+        means: Appending,
+        upload: ResumableUpload,
+        addition: Addition,
+        memory: Account,
+    ) -> None:
+        assert upload.chunks is not None
+        self._means = means
+        self._upload = upload
+        self._addition = addition
+        self._chunk_size = upload.chunks.chunk_size
+        self._count = upload.chunks.chunk_count
+        self._length = upload.length if addition.length is None else addition.length
+        self._reached = addition.offset
+        self._hasher = means.hashers.take(upload)
+        self._intake = Intake(
+            self,
+            memory,
+            self._chunk_size,
+            checks=addition.checks,
+            hasher=self._hasher,
+            tail=upload.tail,
+        )
+
+    async def take(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        self._reached += len(piece)
+        if self._length is not None and self._reached > self._length:
+            raise LengthExceeded(f"The upload's length is {self._length}; more bytes came.")
+        self._means.limits.refuse_large(self._reached)
+        await self._intake.take(piece)
+
+    async def prepare(self, chunks: Sequence[Chunk]) -> Storing:
+        """Return what stores a batch from the intake."""
+        return partial(self._store_batch, chunks)
+
+    async def _store_batch(self, chunks: Sequence[Chunk]) -> None:
+        """Store a batch; what is to be checked is not confirmed by that."""
+        if self._addition.checks:
+            await self._store(chunks, None)
+        else:
+            offset = (self._count + len(chunks)) * self._chunk_size
+            await self._store(chunks, self._progress(offset, b"", whole=False))
+
+    async def keep(self) -> None:
+        """Confirm what has come of a body that broke off."""
+        if self._addition.checks:
+            self._intake.close()
+            return
+        try:
+            await self.confirm(body_ended=False)
+        except ChunkstoreError as error:
+            _logger.info("What had come of an upload was not kept: %s", error)
+
+    async def confirm(self, *, body_ended: bool) -> None:
+        """Store and confirm all that has come."""
+        try:
+            chunks, tail = await self._intake.settle()
+            for check in self._addition.checks:
+                check.verify()
+            offset = (self._count + len(chunks)) * self._chunk_size + len(tail)
+            whole = self._ends(offset, body_ended=body_ended)
+            await self._store(chunks, self._progress(offset, tail, whole=whole))
+        finally:
+            self._intake.close()
+        if self._hasher is not None:
+            self._means.hashers.keep(self._upload.id, offset - len(tail), self._hasher)
+        if body_ended and self._addition.ending is Ending.WITH_BODY and not whole:
+            raise InconsistentLength(f"The upload's length is {self._length}; fewer bytes came.")
+
+    def _ends(self, offset: int, *, body_ended: bool) -> bool:
+        match self._addition.ending:
+            case Ending.AT_LENGTH:
+                return offset == self._length
+            case Ending.WITH_BODY:
+                return body_ended and self._length in (None, offset)
+            case Ending.LATER:
+                return False
+
+    def _progress(self, offset: int, tail: bytes, *, whole: bool) -> Progress:
+        length = offset if whole else self._length
+        advances = whole or offset > self._upload.offset
+        expires = self._means.limits.expiry() if advances else self._upload.expires
+        return Progress(offset, tail, length, whole, expires)
+
+    async def _store(self, chunks: Sequence[Chunk], progress: Progress | None) -> None:
+        append = Append(
+            epoch=self._upload.epoch,
+            first=self._count,
+            chunks=chunks,
+            progress=progress,
+            max_unfinished=self._means.limits.max_unfinished,
+        )
+        await self._means.service.store.uploads.append(self._upload.id, append)
+        self._count += len(chunks)
+        if progress is not None and self._addition.told is not None:
+            await self._addition.told(progress.offset)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for `work`, which goes on to its end also if the caller is cancelled."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()
+        raise

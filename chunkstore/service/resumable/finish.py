@@ -1,0 +1,321 @@
+"""How uploads that outlive their request end: as files, or as parts of one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from chunkstore.core.digest import ContentCheck, ContentHasher, Digest
+from chunkstore.core.errors import (
+    ChunkstoreError,
+    NameConflict,
+    NotFound,
+    StoreDamaged,
+    StoreError,
+    UploadSuperseded,
+)
+from chunkstore.service.memory import MemoryBudget, Use
+from chunkstore.service.resumable.append import Addition, Appending, Ending
+from chunkstore.store.contract.resumable import FATAL, Failure, ResumableUpload, UploadKind
+from chunkstore.store.contract.values import Committed
+
+# What a concatenation cuts anew in one step, and the memory it has meanwhile. Between steps it
+# holds none, so that any number of them get on together.
+_STEP_SIZE: Final = 64 * 1024 * 1024
+_STEP_MEMORY: Final = 8 * 1024 * 1024
+# How long another process may take to get on with a concatenation before it is taken for gone.
+_FOLLOW_SECONDS: Final = 60.0
+_FOLLOW_PAUSE_SECONDS: Final = 0.2
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One upload that is being finished: how many wait for it, and whether it outlasts them."""
+
+    task: asyncio.Task[Committed | None]
+    waiting: int = 0
+    lasting: bool = True
+    given_up: bool = False
+
+
+class Finishing:
+    """Finishes each upload once, however many wait for it."""
+
+    def __init__(self, appending: Appending) -> None:
+        self._appending = appending
+        self.service = appending.service
+        self._store = appending.service.store.uploads
+        self._runs: dict[str, _Run] = {}
+        self._later: set[asyncio.Task[None]] = set()
+
+    async def finish(self, upload_id: str) -> Committed | None:
+        """Make a whole upload the file it is for; None for a part, or if not all has come.
+
+        Further callers wait for the same. It goes on when all of them are cancelled, but for a
+        concatenation: to make one may take hours.
+
+        Raises:
+            One of FATAL: it can never become that file.
+            NameConflict: it cannot while there are other names in its way.
+        """
+        run = self._runs.get(upload_id)
+        if run is None or run.given_up:
+            run = self._start(upload_id, run)
+        run.waiting += 1
+        try:
+            return await asyncio.shield(run.task)
+        finally:
+            run.waiting -= 1
+            if not run.waiting and not run.lasting:
+                run.given_up = True
+                run.task.cancel()
+
+    async def can_concatenate(self, parts: Sequence[str]) -> bool:
+        """Whether all parts are whole.
+
+        Raises:
+            NotFound: there is one that does not exist.
+            TooLarge: they are too much together, as far as is known. One of FATAL: one has failed.
+        """
+        found = [await self._get(part) for part in parts]
+        self._appending.limits.refuse_large(
+            sum(part.offset if part.length is None else part.length for part in found)
+        )
+        return all(part.whole for part in found)
+
+    async def close(self) -> None:
+        """Stop; what is not finished can be later."""
+        tasks: set[asyncio.Task[Any]] = {*(run.task for run in self._runs.values()), *self._later}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _start(self, upload_id: str, before: _Run | None) -> _Run:
+        async def finish() -> Committed | None:
+            if before is not None:
+                await asyncio.wait({before.task})
+            return await self._finish(upload_id, run)
+
+        run = self._runs[upload_id] = _Run(asyncio.create_task(finish()))
+        run.task.add_done_callback(lambda _: self._forget(upload_id, run))
+        return run
+
+    def _forget(self, upload_id: str, run: _Run) -> None:
+        if self._runs.get(upload_id) is run:
+            del self._runs[upload_id]
+        if not run.task.cancelled():
+            # Perhaps nobody waits for it any more; asyncio warns of errors nobody looked at.
+            run.task.exception()
+
+    async def _finish(self, upload_id: str, run: _Run) -> Committed | None:
+        upload = await self._get(upload_id)
+        if upload.complete:
+            return None
+        if upload.purpose.kind is UploadKind.PART:
+            if upload.whole:
+                self._finish_later(await self._store.awaiting(upload_id))
+            return None
+        run.lasting = upload.purpose.kind is not UploadKind.CONCATENATION
+        try:
+            return await self._make_file(upload)
+        except FATAL as error:
+            try:
+                await self._store.fail(upload_id, Failure.of(error))
+                if (await self._store.get(upload_id)).complete:
+                    return None  # Another process was faster, and is why it failed here.
+            except StoreError as another:
+                _logger.warning("That an upload failed was not noted: %s", another)
+            raise
+
+    async def _make_file(self, upload: ResumableUpload) -> Committed | None:
+        if upload.purpose.kind is UploadKind.CONCATENATION and not upload.whole:
+            parts = [await self._get(part) for part in upload.purpose.parts]
+            if not all(part.whole for part in parts):
+                return None
+            await self._refuse_early(upload)
+            try:
+                upload = await self._concatenate(upload, parts)
+            except UploadSuperseded:
+                return await self._follow(upload.id)
+        return await self._complete(upload) if upload.whole else None
+
+    async def _get(self, upload_id: str) -> ResumableUpload:
+        """Return an upload that has not failed."""
+        upload = await self._store.get(upload_id)
+        if upload.failure is not None:
+            raise upload.failure.to_error()
+        return upload
+
+    async def _refuse_early(self, upload: ResumableUpload) -> None:
+        """Judge before a content is read what is judged again when it becomes a file."""
+        name, store = upload.purpose.target, self.service.store
+        assert name is not None
+        current = await store.find_file(name)
+        upload.purpose.conditions.require(None if current is None else current.validators)
+        await store.refuse_conflict(name)
+
+    async def _complete(self, upload: ResumableUpload) -> Committed | None:
+        digest = upload.known_digest
+        if digest is None:
+            digest = await self._digest(upload)
+        try:
+            return await self._store.complete(upload.id, digest, self._appending.limits.expiry())
+        except NotFound:
+            if (await self._store.get(upload.id)).complete:
+                return None  # Another process was faster.
+            raise
+        except (StoreError, NameConflict):
+            # It may be tried again.
+            if upload.known_digest is None:
+                with suppress(StoreError):
+                    await self._store.note_digest(upload.id, digest)
+            raise
+
+    def _finish_later(self, upload_ids: Sequence[str]) -> None:
+        """Finish uploads behind each other, which nobody may be waiting for."""
+
+        async def finish() -> None:
+            for upload_id in upload_ids:
+                try:
+                    await self.finish(upload_id)
+                except ChunkstoreError as error:
+                    _logger.info("An upload was not finished: %s", error)
+
+        task = asyncio.create_task(finish())
+        task.add_done_callback(self._later.discard)
+        self._later.add(task)
+
+    async def _digest(self, upload: ResumableUpload) -> Digest:
+        """Return the content's digest, by reading it unless that is spared; verify its checks."""
+        checks = [
+            ContentCheck(algorithm, value) for algorithm, value in upload.purpose.checks.items()
+        ]
+        hasher = self._appending.hashers.take(upload)
+        reads = hasher is None or bool(checks)
+        if hasher is None or checks:
+            await self._refuse_early(upload)
+            hasher = ContentHasher()
+            async with aclosing(self._stored(upload)) as windows:
+                async for window in windows:
+                    await asyncio.to_thread(_update, window, hasher, checks)
+        _update(upload.tail, hasher, checks)
+        for check in checks:
+            check.verify()
+        digest = hasher.digest()
+        if reads:
+            await self._store.note_digest(upload.id, digest)
+        return digest
+
+    async def _stored(self, upload: ResumableUpload) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of the whole chunks of an upload."""
+        assert upload.chunks is not None
+        chunks = upload.chunks
+        try:
+            async with aclosing(self.service.windows.stream(chunks, 0, chunks.size)) as windows:
+                async for window in windows:
+                    yield window
+        except StoreDamaged:
+            if await self._store.find(upload.id) is None:
+                raise NotFound("The upload was ended meanwhile.") from None
+            raise
+
+    async def _concatenate(
+        self, upload: ResumableUpload, parts: Sequence[ResumableUpload]
+    ) -> ResumableUpload:
+        """Append the parts, as far as that was not done before."""
+        length = sum(part.offset for part in parts)
+        self._appending.limits.refuse_large(length)
+        upload = await self._store.acquire(upload.id, joining=True)
+        epoch, start = upload.epoch, 0
+        for part in parts:
+            while upload.offset < start + part.offset:
+                await self._add_some(upload, part, upload.offset - start)
+                # Under the lease that this began with, also if another has taken it.
+                upload = replace(await self._get(upload.id), epoch=epoch)
+            start += part.offset
+        addition = Addition(upload.offset, Ending.AT_LENGTH, length=length)
+        await self._appending.add(upload, addition, nothing())
+        return await self._get(upload.id)
+
+    async def _add_some(self, upload: ResumableUpload, part: ResumableUpload, start: int) -> None:
+        """Append a part from byte `start` on: its chunk list as it is, where the chunks fit."""
+        assert upload.chunks is not None
+        assert part.chunks is not None
+        fits = start == 0 and not upload.tail
+        if fits and upload.chunks.chunk_size == part.chunks.chunk_size:
+            await self._join(upload, part)
+            return
+        stop = min(part.offset, start + _STEP_SIZE)
+        chunk_size = part.chunks.chunk_size
+        with await self.service.upload_memory.reserve(2 * chunk_size, _STEP_MEMORY) as reservation:
+            window = max(chunk_size, reservation.size // 4 // chunk_size * chunk_size)
+            budget = MemoryBudget(max(chunk_size, reservation.size - window))
+            addition = Addition(upload.offset, Ending.LATER)
+            async with aclosing(self._windows(part, start, stop, window)) as windows:
+                await self._appending.add(upload, addition, windows, budget.account(Use.UPLOAD))
+
+    async def _join(self, upload: ResumableUpload, part: ResumableUpload) -> None:
+        assert part.chunks is not None
+        hasher = self._appending.hashers.take(upload)
+        expires = self._appending.limits.expiry()
+        await self._store.join(upload.id, part.id, upload.epoch, expires)
+        if hasher is not None:
+            async with aclosing(self._stored(part)) as windows:
+                async for window in windows:
+                    await asyncio.to_thread(hasher.update, window)
+            self._appending.hashers.keep(upload.id, upload.offset + part.chunks.size, hasher)
+
+    async def _windows(
+        self, part: ResumableUpload, start: int, stop: int, size: int
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes `start` to `stop` of a part, `size` or less at a time."""
+        assert part.chunks is not None
+        chunks = part.chunks
+        end = min(stop, chunks.size)
+        while start < end:
+            last = start + size
+            window = await self.service.store.read(
+                chunks, start, min(end, last - last % chunks.chunk_size)
+            )
+            start += len(window)
+            yield window
+        if stop > chunks.size:
+            yield part.tail[start - chunks.size : stop - chunks.size]
+
+    async def _follow(self, upload_id: str) -> Committed | None:
+        """Wait for another process that has taken a concatenation over.
+
+        Raises:
+            UploadSuperseded: it does not get on.
+        """
+        loop = asyncio.get_running_loop()
+        seen, deadline = None, 0.0
+        while True:
+            upload = await self._get(upload_id)
+            if upload.complete:
+                return None
+            if seen != (upload.epoch, upload.offset, upload.whole):
+                seen = upload.epoch, upload.offset, upload.whole
+                deadline = loop.time() + _FOLLOW_SECONDS
+            elif loop.time() > deadline:
+                raise UploadSuperseded
+            await asyncio.sleep(_FOLLOW_PAUSE_SECONDS)
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    """Yield the pieces of an empty body."""
+    return
+    yield b""
+
+
+def _update(piece: bytes, hasher: ContentHasher, checks: Sequence[ContentCheck]) -> None:
+    hasher.update(piece)
+    for check in checks:
+        check.update(piece)

@@ -1,0 +1,239 @@
+"""Uploads that outlive their request: who holds one, the bytes that come, and how they end.
+
+The state is the store's (`chunkstore.store.contract.resumable`). Here is what one process adds:
+requests hold an upload by leases (`leases`), so that a newer one makes older ones stop and keep
+what they have before it begins; what has come is confirmed batch by batch, and to the last byte
+when the connection breaks; and a whole upload is finished once, however many requests wait for
+that.
+
+A content's digest is computed as its bytes come. Where that has been interrupted, by another
+process or a restart, the chunks are read once at the end instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+from chunkstore.core.errors import (
+    ChunkstoreError,
+    Forbidden,
+    InconsistentLength,
+    LengthExceeded,
+    OffsetMismatch,
+    UploadCompleted,
+    UploadExpired,
+)
+from chunkstore.service.resumable.append import Addition, Appending, UploadLimits
+from chunkstore.service.resumable.finish import Finishing
+from chunkstore.service.resumable.leases import Lease, Leases
+from chunkstore.service.service import Service
+from chunkstore.store.contract.resumable import (
+    Bounds,
+    Failure,
+    Purpose,
+    ResumableUpload,
+    UploadKind,
+)
+from chunkstore.store.contract.values import Committed
+
+DEFAULT_EXPIRY_SECONDS: Final = 24 * 3600.0
+DEFAULT_MAX_UNFINISHED: Final = 100 * 1024**3
+# How long an upload lasts of which no byte has come, and how many such there can be: they cost
+# their client nothing, and must not keep others from uploading.
+EMPTY_EXPIRY_SECONDS: Final = 600.0
+_MAX_EMPTY: Final = 10_000
+_MAX_CONCATENATIONS: Final = 10_000
+_RENEWALS: Final = 3
+
+_logger = logging.getLogger(__name__)
+
+
+class Uploads:
+    """The uploads of one service's store that outlive their request.
+
+    They last `expiry_seconds` from the last progress on, and `empty_expiry_seconds` until there is
+    any; `max_unfinished` bounds the bytes that all unfinished ones have in the store, and
+    `max_empty` the number of those without a byte. None sets no bound.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        expiry_seconds: float = DEFAULT_EXPIRY_SECONDS,
+        empty_expiry_seconds: float = EMPTY_EXPIRY_SECONDS,
+        max_unfinished: int | None = DEFAULT_MAX_UNFINISHED,
+        max_empty: int | None = _MAX_EMPTY,
+    ) -> None:
+        bounds = [one for one in (service.max_file_size, max_unfinished) if one is not None]
+        self.service = service
+        self.limits = UploadLimits(
+            expiry_seconds,
+            min(expiry_seconds, empty_expiry_seconds),
+            min(bounds, default=None),
+            max_unfinished,
+        )
+        self._bounds = Bounds(max_unfinished, max_empty, _MAX_CONCATENATIONS)
+        self._appending = Appending(service, self.limits)
+        self._finishing = Finishing(self._appending)
+        self._leases = Leases()
+
+    async def create(self, purpose: Purpose, length: int | None) -> ResumableUpload:
+        """Begin an upload.
+
+        Raises:
+            TooLarge: `length`, or that of all parts, is more than there may be.
+            TooMuchUnfinished: the unfinished ones have all the room there is for them.
+            PreconditionFailed, NameConflict: it could not be completed even now.
+            NotFound: a part does not exist.
+        """
+        self.limits.refuse_large(length)
+        store = self.service.store
+        if purpose.target is not None:
+            current = await store.find_file(purpose.target)
+            purpose.conditions.require(None if current is None else current.validators)
+            await store.refuse_conflict(purpose.target)
+        waits = not await self._finishing.can_concatenate(purpose.parts)
+        expires = self.limits.expiry(empty=not waits)
+        return await store.uploads.create(purpose, length, expires, self._bounds)
+
+    async def append(
+        self, upload_id: str, addition: Addition, pieces: AsyncIterable[bytes]
+    ) -> ResumableUpload:
+        """Add bytes to an upload and return it as it is then. Nothing is read of what is refused.
+
+        Raises:
+            NotFound: there is no such upload; UploadExpired: there was.
+            UploadCompleted: it takes no more bytes.
+            Forbidden: its bytes come from its parts.
+            OffsetMismatch: it is at another offset.
+            InconsistentLength: more bytes come than there should be, or fewer.
+            ContentMismatch: a check failed; nothing is kept.
+            UploadSuperseded: a newer request has taken over; what had come is kept.
+            TooLarge, TooMuchUnfinished: there is no room for so much.
+            Other of `FATAL`: it has failed.
+        """
+        async with self._leases.queue(upload_id) as lease:
+            upload = await self._get(upload_id)
+            if upload.can_grow():
+                await lease.take()
+                upload = await self._acquire(upload_id)
+            try:
+                self._refuse(upload, addition)
+                if not upload.whole:
+                    async with self._renewing(upload):
+                        body = _settling(pieces, lease)
+                        await self._appending.add(upload, addition, body)
+            except InconsistentLength as error:
+                if addition.voids and upload.can_grow():
+                    await self.service.store.uploads.fail(upload_id, Failure.of(error))
+                raise
+        return await self.service.store.uploads.get(upload_id)
+
+    async def look(self, upload_id: str) -> ResumableUpload:
+        """Return an upload at an offset that holds: requests that append to it are ended.
+
+        One that is whole is finished first, so that whoever sees all bytes arrived sees the file.
+
+        Raises:
+            NotFound: there is no such upload; UploadExpired: there was.
+            UploadSuperseded: a newer request has taken over.
+            One of `FATAL`: it can never become the file it is for; NameConflict: not now.
+        """
+        async with self._leases.queue(upload_id) as lease:
+            upload = await self._get(upload_id)
+            if upload.can_grow():
+                await lease.take()
+                lease.settle()
+                upload = await self._acquire(upload_id)
+        if upload.failure is not None:
+            raise upload.failure.to_error()
+        if upload.complete:
+            return upload
+        if upload.whole or upload.purpose.kind is UploadKind.CONCATENATION:
+            await self.finish(upload_id)
+            return await self.service.store.uploads.get(upload_id)
+        return upload
+
+    async def find(self, upload_id: str) -> ResumableUpload | None:
+        """Return an upload as it is at the moment, None if there is none."""
+        return await self.service.store.uploads.find(upload_id)
+
+    async def delete(self, upload_id: str) -> None:
+        """End an upload for good; a file that it became stays.
+
+        Raises:
+            NotFound: there is no such upload; UploadExpired: there was.
+        """
+        async with self._leases.queue(upload_id) as lease:
+            await lease.take()
+            lease.settle()
+            await self._acquire(upload_id)
+            await self.service.store.uploads.delete(upload_id)
+
+    async def finish(self, upload_id: str) -> Committed | None:
+        """As `Finishing.finish`."""
+        return await self._finishing.finish(upload_id)
+
+    async def close(self) -> None:
+        """Stop finishing; what is not finished can be later."""
+        await self._finishing.close()
+
+    async def _get(self, upload_id: str) -> ResumableUpload:
+        return _not_expired(await self.service.store.uploads.get(upload_id))
+
+    async def _acquire(self, upload_id: str) -> ResumableUpload:
+        return _not_expired(await self.service.store.uploads.acquire(upload_id))
+
+    @asynccontextmanager
+    async def _renewing(self, upload: ResumableUpload) -> AsyncIterator[None]:
+        """Keep an upload from expiring for the time of a context, however slowly bytes come."""
+        renewing = asyncio.create_task(self._renew(upload))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+
+    async def _renew(self, upload: ResumableUpload) -> None:
+        while True:
+            await asyncio.sleep(self.limits.empty_expiry_seconds / _RENEWALS)
+            expires = self.limits.expiry(empty=True)
+            try:
+                await self.service.store.uploads.renew(upload.id, upload.epoch, expires)
+            except ChunkstoreError as error:
+                _logger.info("An upload's lease was not renewed: %s", error)
+
+    def _refuse(self, upload: ResumableUpload, addition: Addition) -> None:
+        if upload.failure is not None:
+            raise upload.failure.to_error()
+        if upload.purpose.kind is UploadKind.CONCATENATION:
+            raise Forbidden("The bytes of this upload come from its parts.")
+        if upload.complete:
+            raise UploadCompleted
+        if addition.offset != upload.offset:
+            raise OffsetMismatch(upload.offset, addition.offset)
+        if None not in (upload.length, addition.length) and upload.length != addition.length:
+            raise InconsistentLength(f"The upload's length is {upload.length}.")
+        length = upload.length if addition.length is None else addition.length
+        reached = addition.offset + (addition.size or 0)
+        if length is not None and reached > length:
+            raise LengthExceeded(f"The upload's length is {length}; this would be more.")
+        self.limits.refuse_large(reached if length is None else length)
+
+
+def _not_expired(upload: ResumableUpload) -> ResumableUpload:
+    if upload.expires <= datetime.now(UTC):
+        raise UploadExpired
+    return upload
+
+
+async def _settling(pieces: AsyncIterable[bytes], lease: Lease) -> AsyncIterator[bytes]:
+    """Yield the pieces; once all have come, they are kept whoever wants the upload."""
+    async for piece in pieces:
+        yield piece
+    lease.settle()

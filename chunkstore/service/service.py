@@ -1,0 +1,49 @@
+"""The use cases of one store: what every protocol, the command line and the page go through."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from chunkstore.core.digest import ContentCheck
+from chunkstore.service.downloads import Windows
+from chunkstore.service.ingest import Receiver
+from chunkstore.service.memory import MemoryBudget, Use
+from chunkstore.store.contract.store import Store
+
+
+class Service:
+    """Contents in and out of one store, within one memory budget, on behalf of one client.
+
+    `client` is its address, "" for the server itself; `max_file_size` is in bytes, and None sets
+    no bound.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        budget: MemoryBudget,
+        *,
+        max_file_size: int | None = None,
+        client: str = "",
+    ) -> None:
+        self.store = store
+        self.budget = budget
+        self.windows = Windows(store, budget.account(Use.DOWNLOAD, client))
+        self.max_file_size = max_file_size
+        self.upload_memory = budget.account(Use.UPLOAD, client)
+
+    def on_behalf_of(self, client: str) -> Service:
+        """Return the same service, with memory on the account of a client."""
+        return Service(self.store, self.budget, max_file_size=self.max_file_size, client=client)
+
+    @asynccontextmanager
+    async def receiving(self, checks: Sequence[ContentCheck] = ()) -> AsyncIterator[Receiver]:
+        """Offer a receiver; what it has not seen committed when the context ends is forgotten."""
+        receiver = Receiver(
+            self.store, self.upload_memory, max_size=self.max_file_size, checks=checks
+        )
+        try:
+            yield receiver
+        finally:
+            await receiver.close()

@@ -1,0 +1,185 @@
+"""Export: the files of a store as a tree of files in a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from contextlib import aclosing
+from io import BufferedWriter
+from pathlib import Path
+from typing import Final
+
+from chunkstore.core.digest import ContentHasher, Digest
+from chunkstore.core.errors import AlreadyExists, Forbidden, InvalidName, NotFound, StoreDamaged
+from chunkstore.core.names import ROOT, FileName, FolderName, parse_file_name, parse_folder_name
+from chunkstore.service.service import Service
+from chunkstore.service.transfer.os_errors import naming
+from chunkstore.service.transfer.walk import walk
+from chunkstore.store.contract.values import File
+
+_PIECE_SIZE: Final = 1024 * 1024
+
+
+async def export_tree(
+    service: Service,
+    folder: Path,
+    on_file: Callable[[File], object],
+    *,
+    source: FolderName = ROOT,
+    overwrite: bool = False,
+) -> None:
+    """Write all files and folders below `source` into `folder`; tell `on_file` of each file.
+
+    A file is there whole or not at all, also after a power cut, with the time it was last modified.
+    One that is there with the same content already is left as it is. On return all is synced.
+
+    Raises:
+        NotFound: there is no folder `source`.
+        AlreadyExists: there is another file in the place of one, and `overwrite` is false.
+        Forbidden: a symbolic link or a file stands where a folder is needed.
+        LocalFileError: the file system cannot hold a name, or failed.
+        StoreDamaged: the store has a name that cannot be one; nothing is written for it.
+    """
+    if not await service.store.folder_exists(source):
+        raise NotFound(f"There is no folder {source!r}.")
+    await asyncio.to_thread(_make_root, folder)
+    changed = folder
+    async with aclosing(walk(service.store, source)) as entries:
+        async for entry in entries:
+            path = _path_of(entry, source, folder)
+            if path.parent != changed:
+                await asyncio.to_thread(_sync, changed)
+                changed = path.parent
+            if isinstance(entry, File):
+                await _export_file(service, entry.name, path, on_file, overwrite=overwrite)
+            else:
+                await asyncio.to_thread(_make_folder, path)
+    await asyncio.to_thread(_sync, changed)
+
+
+def _path_of(entry: File | FolderName, source: FolderName, folder: Path) -> Path:
+    """Return where to write the entry; whoever wrote its name may not have been this program.
+
+    Raises:
+        StoreDamaged: the name could lead out of the folder, as no name of a store does.
+    """
+    name = entry.name if isinstance(entry, File) else entry
+    try:
+        known = parse_file_name(name) if isinstance(entry, File) else parse_folder_name(name)
+    except InvalidName:
+        known = None
+    if known != name:
+        raise StoreDamaged(f"The store has the name {name!r}, which is not possible in a store.")
+    return folder / name.removeprefix(source)
+
+
+def _make_root(path: Path) -> None:
+    """Make the folder and those it lies in, and let them be there after a power cut."""
+    with naming(path):
+        missing = [each for each in (path, *path.parents) if not each.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        _sync(each.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Let the names in the folder be there after a power cut."""
+    with naming(folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _make_folder(path: Path) -> None:
+    with naming(path):
+        path.mkdir(exist_ok=True)
+    if path.is_symlink():
+        raise Forbidden(f"{path} is a symbolic link; nothing is written beyond it.")
+
+
+async def _export_file(
+    service: Service,
+    name: FileName,
+    path: Path,
+    on_file: Callable[[File], object],
+    *,
+    overwrite: bool,
+) -> None:
+    async with service.store.opened(name) as file:
+        if file is None:
+            return
+        try:
+            if not await asyncio.to_thread(_is_there, path, file, overwrite=overwrite):
+                await _write(service, file, path)
+        except StoreDamaged:
+            # A server beside this process may have replaced the file and collected the content.
+            now = await service.store.find_file(name)
+            if now is not None and now.manifest == file.manifest:
+                raise
+        else:
+            on_file(file)
+            return
+    await _export_file(service, name, path, on_file, overwrite=overwrite)
+
+
+def _is_there(path: Path, file: File, *, overwrite: bool) -> bool:
+    """Whether the file is at `path` with its content already.
+
+    Raises:
+        AlreadyExists: something else is, which must not be overwritten.
+    """
+    with naming(path):
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return False
+        alike = stat.S_ISREG(found.st_mode) and found.st_size == file.manifest.size
+        if alike and _digest_of(path) == file.manifest.digest:
+            return True
+    if stat.S_ISDIR(found.st_mode):
+        raise AlreadyExists(f"{path} is a folder.")
+    if not overwrite:
+        raise AlreadyExists(
+            f"{path} is there already, with another content; --overwrite replaces it."
+        )
+    return False
+
+
+def _digest_of(path: Path) -> Digest:
+    hasher = ContentHasher()
+    with path.open("rb") as content:
+        while piece := content.read(_PIECE_SIZE):
+            hasher.update(piece)
+    return hasher.digest()
+
+
+async def _write(service: Service, file: File, path: Path) -> None:
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    with naming(path):
+        try:
+            with await asyncio.to_thread(part.open, "xb") as target:
+                async with aclosing(
+                    service.windows.stream(file.manifest, 0, file.manifest.size)
+                ) as pieces:
+                    async for piece in pieces:
+                        await asyncio.to_thread(target.write, piece)
+                await asyncio.to_thread(_sync_file, target)
+            await asyncio.to_thread(_finish, part, path, file)
+        finally:
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+
+
+def _sync_file(target: BufferedWriter) -> None:
+    target.flush()
+    os.fsync(target.fileno())
+
+
+def _finish(part: Path, path: Path, file: File) -> None:
+    modified = file.modified.timestamp()
+    os.utime(part, (modified, modified))
+    part.replace(path)

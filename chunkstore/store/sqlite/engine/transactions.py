@@ -1,0 +1,116 @@
+"""Jobs that share one transaction, and what becomes of each.
+
+If one of them refuses its request, all are run again, each in a savepoint of its own, so that it
+takes nothing with it: savepoints cost more writes than small files do, and refusals are rare. If
+the transaction fails as a whole, each is tried alone, so that one too many for the disk fails
+by itself; one that frees something is then given the reserve (`room`). After a sync that failed
+nothing more is tried: the next one would tell of no error.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from chunkstore.core.errors import ChunkstoreError, StoreFull
+from chunkstore.store.sqlite.engine.connection import Job, SyncFailed, translated_errors
+from chunkstore.store.sqlite.engine.disk_space import Room
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A job that changes the database, and adds about `size` bytes to it: 0 if it frees some.
+
+    Unless it is `durable`, it need not be synced before a later one is.
+    """
+
+    job: Job[Any]
+    size: int
+    durable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a job came to that has no result, and has changed nothing."""
+
+    error: Exception
+
+
+def transact(changes: Sequence[Change], room: Room, db: sqlite3.Connection) -> list[Any]:
+    """Return what each of some changes came to: the result of its job, or a `Failure`."""
+    try:
+        with translated_errors():
+            return _transact(changes, room, db)
+    except SyncFailed as error:
+        return [Failure(error) for _ in changes]
+    except Exception as error:
+        if len(changes) == 1:
+            return _free_anyway(changes[0], error, room, db)
+    return _transact_each(changes, room, db)
+
+
+def _transact_each(changes: Sequence[Change], room: Room, db: sqlite3.Connection) -> list[Any]:
+    outcomes: list[Any] = []
+    for change in changes:
+        outcomes += transact([change], room, db)
+        if (failure := failed_sync(outcomes[-1:])) is not None:
+            return outcomes + [failure] * (len(changes) - len(outcomes))
+    return outcomes
+
+
+def failed_sync(outcomes: Sequence[Any]) -> Failure | None:
+    """Return what a change came to that could not be synced."""
+    failures = (one for one in outcomes if isinstance(one, Failure))
+    return next((one for one in failures if isinstance(one.error, SyncFailed)), None)
+
+
+def _free_anyway(change: Change, error: Exception, room: Room, db: sqlite3.Connection) -> list[Any]:
+    """Give what would free something on a full disk the room that is kept for it."""
+    try:
+        if change.size or not isinstance(error, StoreFull) or not room.give_up_reserve(db):
+            return [Failure(error)]
+    except SyncFailed as failed:
+        return [Failure(failed)]
+    return transact([change], room, db)
+
+
+def _transact(changes: Sequence[Change], room: Room, db: sqlite3.Connection) -> list[Any]:
+    room.make(db, sum(change.size for change in changes))
+    durable = any(change.durable for change in changes)
+    # In WAL mode NORMAL leaves out the sync of a commit and no other.
+    db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    try:
+        return _commit(lambda: [change.job(db) for change in changes], db)
+    except ChunkstoreError:
+        if len(changes) == 1:
+            raise
+    return _commit(lambda: [_attempt(change.job, db) for change in changes], db)
+
+
+def _commit(work: Callable[[], T], db: sqlite3.Connection) -> T:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        outcome = work()
+        db.execute("COMMIT")
+    except BaseException:
+        # Some errors, a full disk among them, have rolled the transaction back already.
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return outcome
+
+
+def _attempt(job: Job[T], db: sqlite3.Connection) -> T | Failure:
+    db.execute("SAVEPOINT job")
+    outcome: T | Failure
+    try:
+        outcome = job(db)
+    except ChunkstoreError as error:
+        db.execute("ROLLBACK TO job")
+        outcome = Failure(error)
+    db.execute("RELEASE job")
+    return outcome

@@ -1,0 +1,154 @@
+"""What a real server holds of bytes that clients send and do not take: within its budget.
+
+Memory is the process's anonymous pages, so bounds are coarse; what is counted is exact in
+`tests/service/test_memory.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from chunkstore.core.manifest import ChunkList
+from chunkstore.store.contract.store import Store
+from tests.conftest import RandomBytes
+from tests.http import raw
+from tests.http.conftest import Address, ServeLimited
+from tests.http.runtime.test_slow_clients import memory_is_back, stalled_download
+from tests.http.steps import MIB, put, read, wait_until
+from tests.process import ServerProcess, served
+
+CHUNKED: Final = "Transfer-Encoding: chunked"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    with served(tmp_path, "--min-free", "0") as process:
+        yield process
+
+
+def address_of(server: ServerProcess) -> Address:
+    return Address("127.0.0.1", server.port)
+
+
+async def all_is_read(server: ServerProcess) -> None:
+    """Wait until nothing that clients sent is left in the kernel."""
+    port = f":{server.port:04X}"
+
+    async def is_read() -> bool:
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        unsent = [row[4][:8] for row in rows if row[2].endswith(port)]
+        unread = [row[4][9:] for row in rows if row[1].endswith(port)]
+        # A listening socket's queue is of connections.
+        return not any(int(size, 16) for size in unsent + unread)
+
+    await wait_until(is_read)
+
+
+@pytest.mark.parametrize("size", [1, 2, 13])
+async def test_body_in_tiny_http_chunks_takes_its_bytes(server: ServerProcess, size: int) -> None:
+    before = server.anonymous_memory()
+    pieces = raw.chunked(*[bytes(size)] * 1000)
+    async with raw.connect(address_of(server)) as connection:
+        await connection.send(raw.request("PUT", "/files/a", CHUNKED, host="127.0.0.1"))
+        for _ in range(200):
+            await connection.send(pieces)
+        await all_is_read(server)
+        # One by one they would be 60 MiB.
+        assert server.anonymous_memory() - before < 16 * MIB
+        await connection.send(raw.LAST_CHUNK)
+        answer = await connection.receive()
+        assert answer.json()["size"] == 200 * 1000 * size
+
+
+async def test_readers_that_read_nothing_stop_neither_uploads_nor_downloads(
+    limited: ServeLimited, random_bytes: RandomBytes
+) -> None:
+    server = await limited(memory=2 * MIB, stall_seconds=0.2, idle_seconds=0)
+    content = random_bytes(12 * MIB)
+    await put(server.client, "a", content)
+    async with AsyncExitStack() as readers:
+        stalled = [
+            await readers.enter_async_context(stalled_download(server.client, "a"))
+            for _ in range(300)
+        ]
+        # All of them have begun, so what they left to others is left for good.
+        for reader in stalled[:20]:
+            await reader.receive_some(1)
+        async with asyncio.timeout(60):
+            assert (await put(server.client, "b", content[:MIB]))["size"] == MIB
+            assert await read(server.client, "a") == content
+        # What was given back is read again when its client goes on.
+        body = (await stalled[0].receive_some(8 * MIB)).partition(b"\r\n\r\n")[2]
+        assert content.startswith(body)
+    await memory_is_back(server)
+
+
+async def test_window_is_kept_for_a_client_that_rests_while_nobody_wants_it(
+    limited: ServeLimited, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await limited(stall_seconds=0.01, idle_seconds=0)
+    await put(server.client, "a", bytes(12 * MIB))
+    reads: list[int] = []
+    read_chunks = store.read
+
+    async def noted(chunks: ChunkList, start: int, stop: int) -> bytes:
+        reads.append(start)
+        return await read_chunks(chunks, start, stop)
+
+    monkeypatch.setattr(store, "read", noted)
+    async with stalled_download(server.client, "a") as resting:
+        await resting.receive_some(6 * MIB)
+        await resting.receive_some(6 * MIB)
+    assert len(reads) == len(set(reads))
+    await memory_is_back(server)
+
+
+async def test_uploads_that_stop_stop_neither_uploads_nor_downloads(
+    limited: ServeLimited, random_bytes: RandomBytes
+) -> None:
+    server = await limited(memory=2 * MIB, stall_seconds=0.1, idle_seconds=0)
+    content = random_bytes(MIB)
+    await put(server.client, "a", content)
+    async with AsyncExitStack() as uploads:
+        stopped = [
+            await uploads.enter_async_context(raw.connect(server.client)) for _ in range(600)
+        ]
+        for number, upload in enumerate(stopped):
+            octets = raw.request("PUT", f"/files/{number}", "Content-Length: 4099", body=b"x")
+            await upload.send(octets)
+        async with asyncio.timeout(60):
+            assert await read(server.client, "a") == content
+            assert (await put(server.client, "b", content))["new_chunks"] == 0
+        # Each goes on where it was.
+        await stopped[0].send(bytes(4098))
+        assert (await stopped[0].receive()).json()["size"] == 4099
+    await memory_is_back(server)
+
+
+async def test_uploads_of_one_address_that_stop_make_room_for_another(
+    limited: ServeLimited, random_bytes: RandomBytes
+) -> None:
+    server = await limited(memory=2 * MIB, stall_seconds=0.1, idle_seconds=0)
+    content = random_bytes(MIB)
+    async with AsyncExitStack() as uploads:
+        stopped = [
+            await uploads.enter_async_context(raw.connect(server.client)) for _ in range(600)
+        ]
+        for number, upload in enumerate(stopped):
+            octets = raw.request("PUT", f"/files/{number}", "Content-Length: 4096")
+            await upload.send(octets + bytes(4095))
+        reader, writer = await asyncio.open_connection(
+            server.client.host, server.client.port, local_addr=("127.0.0.2", 0)
+        )
+        other = raw.Connection(reader, writer)
+        sending = raw.request("PUT", "/files/b", f"Content-Length: {len(content)}") + content
+        await other.send(sending)
+        assert (await other.receive()).status == 201
+        writer.transport.abort()
+    await memory_is_back(server)

@@ -1,0 +1,340 @@
+"""Trees of files into a store and out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chunkstore.core.errors import (
+    AlreadyExists,
+    Forbidden,
+    LocalFileError,
+    NameConflict,
+    NotFound,
+    StoreDamaged,
+)
+from chunkstore.core.names import ROOT, FileName, FolderName
+from chunkstore.service.memory import MemoryBudget
+from chunkstore.service.service import Service
+from chunkstore.service.transfer.export_tree import export_tree
+from chunkstore.service.transfer.import_tree import import_tree, scan_tree
+from chunkstore.store.contract.store import Store
+from chunkstore.store.contract.values import Committed, File
+from chunkstore.store.sqlite.store import SQLiteStore
+
+MIB = 1024 * 1024
+TREE = {
+    "a": b"a",
+    "empty": b"",
+    "b/c": b"c" * 5000,
+    "b/d/e": random.Random(0).randbytes(3 * MIB),
+    "é/ü ?#%": b"odd",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "tree"
+    write(folder, TREE)
+    (folder / "b" / "nothing" / "in it").mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def service(store: Store) -> Service:
+    return Service(store, MemoryBudget(8 * MIB))
+
+
+def write(folder: Path, tree: dict[str, bytes]) -> None:
+    for name, content in tree.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+async def import_folder(
+    service: Service, folder: Path, target: FolderName = ROOT, *, overwrite: bool = False
+) -> list[Committed]:
+    told: list[Committed] = []
+    tree = await asyncio.to_thread(scan_tree, folder, target)
+    await import_tree(service, tree, told.append, overwrite=overwrite)
+    return told
+
+
+async def export_folder(
+    service: Service, folder: Path, source: FolderName = ROOT, *, overwrite: bool = False
+) -> list[File]:
+    told: list[File] = []
+    await export_tree(service, folder, told.append, source=source, overwrite=overwrite)
+    return told
+
+
+async def test_a_tree_goes_in_and_comes_out(service: Service, folder: Path, tmp_path: Path) -> None:
+    told = await import_folder(service, folder)
+    assert sorted(one.file.name for one in told) == sorted(TREE)
+    assert sum(one.new_size for one in told) == sum(map(len, TREE.values()))
+    files = await export_folder(service, tmp_path / "out")
+    assert sorted(file.name for file in files) == sorted(TREE)
+    assert read(tmp_path / "out") == TREE
+    assert (tmp_path / "out/b/nothing/in it").is_dir()
+    assert (tmp_path / "out/a").stat().st_mtime == pytest.approx(files[0].modified.timestamp())
+    assert (tmp_path / "out/a").stat().st_mode & 0o777 == (folder / "a").stat().st_mode & 0o777
+
+
+names = st.lists(st.sampled_from(["a", "B", "é", "b c", "'", "\\", "x" * 200]), min_size=1).map(
+    "/".join
+)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tree=st.dictionaries(names, st.binary(max_size=9000), max_size=8))
+def test_any_tree_comes_back(
+    tree: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tree = {name: tree[name] for name in tree if not is_folder_in(name, tree) and len(name) < 1000}
+    folder = tmp_path_factory.mktemp("any")
+    write(folder / "in", tree)
+    (folder / "in").mkdir(exist_ok=True)
+
+    async def through_a_store() -> None:
+        store = await SQLiteStore.open(folder / "any.db", chunk_size=4096)
+        try:
+            service = Service(store, MemoryBudget(8 * MIB))
+            await import_folder(service, folder / "in", FolderName("t/"))
+            if tree:
+                await export_folder(service, folder / "out", FolderName("t/"))
+                assert read(folder / "out") == tree
+        finally:
+            await store.close()
+
+    asyncio.run(through_a_store())
+
+
+def is_folder_in(name: str, tree: dict[str, bytes]) -> bool:
+    return any(other.startswith(f"{name}/") for other in tree)
+
+
+async def test_parts_go_where_they_are_told(service: Service, folder: Path, tmp_path: Path) -> None:
+    await import_folder(service, folder / "b", FolderName("x/y/"))
+    assert (await service.store.get_file(FileName("x/y/c"))).manifest.size == 5000
+    await export_folder(service, tmp_path / "out", FolderName("x/"))
+    assert sorted(read(tmp_path / "out")) == ["y/c", "y/d/e"]
+    with pytest.raises(NotFound):
+        await export_folder(service, tmp_path / "out", FolderName("z/"))
+
+
+async def test_the_same_again_changes_nothing(
+    service: Service, folder: Path, tmp_path: Path
+) -> None:
+    await import_folder(service, folder)
+    modified = (await service.store.get_file(FileName("a"))).modified
+    assert sum(one.new_chunks for one in await import_folder(service, folder)) == 0
+    assert (await service.store.get_file(FileName("a"))).modified == modified
+    await export_folder(service, folder)
+    assert read(folder) == TREE
+
+
+async def test_nothing_is_overwritten_unasked(
+    service: Service, folder: Path, tmp_path: Path
+) -> None:
+    await import_folder(service, folder)
+    (folder / "a").write_bytes(b"another")
+    with pytest.raises(AlreadyExists, match="'a'"):
+        await import_folder(service, folder)
+    with pytest.raises(AlreadyExists, match="tree/a"):
+        await export_folder(service, folder)
+    assert (folder / "a").read_bytes() == b"another"
+    await export_folder(service, folder, overwrite=True)
+    assert read(folder) == TREE
+    (folder / "a").write_bytes(b"another")
+    await import_folder(service, folder, overwrite=True)
+    await export_folder(service, tmp_path / "out")
+    assert (tmp_path / "out/a").read_bytes() == b"another"
+
+
+def test_what_cannot_be_in_a_store_is_refused(folder: Path) -> None:
+    (folder / "link").symlink_to("a")
+    (folder / "folder-link").symlink_to("b")
+    os.mkfifo(folder / "b" / "pipe")
+    (folder / "line\nbreak").write_bytes(b"x")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff")).write_bytes(b"x")
+    (folder / "e\u0301").mkdir()
+    (folder / "e\u0301" / "ü ?#%").write_bytes(b"the same name, written differently")
+    tree = scan_tree(folder)
+    assert sorted(tree.files) == sorted(TREE)
+    assert len(tree.refused) == 6
+    for name in ("link", "folder-link", "pipe", "line", "udcff", "ü"):
+        assert any(name in refusal for refusal in tree.refused), name
+
+
+async def test_import_of_a_file_where_a_folder_is(service: Service, folder: Path) -> None:
+    await import_folder(service, folder)
+    other = folder.with_name("other")
+    write(other, {"b": b"a file"})
+    with pytest.raises(NameConflict):
+        await import_folder(service, other)
+
+
+async def test_export_follows_no_link_out_of_its_folder(
+    service: Service, folder: Path, tmp_path: Path
+) -> None:
+    await import_folder(service, folder)
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    (out / "b").symlink_to(elsewhere)
+    with pytest.raises(Forbidden):
+        await export_folder(service, out, overwrite=True)
+    (out / "b").unlink()
+    (out / "a").unlink()
+    (out / "a").symlink_to(elsewhere / "a")
+    await export_folder(service, out, overwrite=True)
+    assert list(elsewhere.iterdir()) == []
+    assert read(out) == TREE
+
+
+async def test_a_name_that_the_file_system_cannot_hold(service: Service, tmp_path: Path) -> None:
+    write(tmp_path / "tree", {"a": b"a"})
+    await import_folder(service, tmp_path / "tree")
+    long = FileName("x" * 300)
+    await service.store.move_file(FileName("a"), long)
+    with pytest.raises(LocalFileError, match="too long"):
+        await export_folder(service, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(LocalFileError, match="No such file"):
+        scan_tree(tmp_path / "none")
+
+
+def forge(path: Path, table: str, old: str, new: str) -> None:
+    """Give a row of the table another name, as somebody may who can write to the database."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("PRAGMA ignore_check_constraints = ON")
+        db.execute(f"UPDATE {table} SET name = ? WHERE name = ?", (new, old))
+        assert db.execute("SELECT changes()").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil",
+        "../../evil",
+        "a/../../evil",
+        "a/b/../evil",
+        "..",
+        ".",
+        "./evil",
+        "/evil",
+        "{elsewhere}/evil",
+        "//evil",
+        "a//evil",
+        "evil\0.txt",
+        "evil\n",
+        "",
+        "a\u0308",
+        "x" * 1025,
+    ],
+)
+@pytest.mark.parametrize("table", ["file", "folder"])
+async def test_a_forged_name_leads_nowhere(
+    service: Service, tmp_path: Path, table: str, name: str
+) -> None:
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "deep" / "in" / "out"
+    elsewhere.mkdir()
+    name = name.format(elsewhere=elsewhere)
+    write(tmp_path / "tree", {"z": b"z", "zz": b"zz"})
+    await import_folder(service, tmp_path / "tree")
+    await service.store.make_folder(FolderName("z-made/"))
+    if table == "file":
+        forge(tmp_path / "test.db", "file", "z", name)
+    else:
+        forge(tmp_path / "test.db", "folder", "z-made/", f"{name}/")
+    with pytest.raises(StoreDamaged, match="not possible"):
+        await export_folder(service, out, overwrite=True)
+    assert list(elsewhere.iterdir()) == []
+    assert {path for path in (tmp_path / "deep").rglob("*") if out not in path.parents} == {
+        out.parent,
+        out,
+    }
+    assert {path.name for path in out.rglob("*")} <= {"a", "b", "z", "zz", "z-made"}
+
+
+async def test_odd_names_that_lead_nowhere_are_written(service: Service, tmp_path: Path) -> None:
+    tree = {"..\\..\\a": b"a", "C:\\b": b"b", "...": b"c", "~": b"d", "-rf": b"e", "a:b/$c": b"f"}
+    write(tmp_path / "tree", tree)
+    await import_folder(service, tmp_path / "tree")
+    await export_folder(service, tmp_path / "out")
+    assert read(tmp_path / "out") == tree
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+async def test_a_folder_in_the_place_of_a_file_is_told_as_one(
+    service: Service, tmp_path: Path, overwrite: bool
+) -> None:
+    write(tmp_path / "tree", {"a": b"a"})
+    await import_folder(service, tmp_path / "tree")
+    write(tmp_path / "out/a", {"kept": b"kept"})
+    with pytest.raises(AlreadyExists, match=r"out/a is a folder\.$"):
+        await export_folder(service, tmp_path / "out", overwrite=overwrite)
+    assert read(tmp_path / "out") == {"a/kept": b"kept"}
+
+
+async def test_a_file_where_a_forged_folder_has_its_name(service: Service, tmp_path: Path) -> None:
+    write(tmp_path / "tree", {"a": b"a", "b": b"b"})
+    await import_folder(service, tmp_path / "tree")
+    forge(tmp_path / "test.db", "file", "a", "b/a")
+    with pytest.raises((AlreadyExists, LocalFileError)):
+        await export_folder(service, tmp_path / "out")
+    assert read(tmp_path / "out") == {"b": b"b"}
+
+
+async def test_a_file_is_synced_before_its_name_and_its_folder_after(
+    service: Service, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await import_folder(service, folder)
+    done: list[tuple[str, str]] = []
+    sync, replace, make = os.fsync, os.replace, os.mkdir
+
+    def noting_sync(descriptor: int) -> None:
+        sync(descriptor)
+        done.append(("sync", os.readlink(f"/proc/self/fd/{descriptor}")))
+
+    def noting_replace(source: Path, target: Path) -> None:
+        replace(source, target)
+        done.extend([("from", str(source)), ("to", str(target))])
+
+    def noting_make(path: Path, mode: int = 0o777) -> None:
+        make(path, mode)
+        done.append(("to", str(path)))
+
+    monkeypatch.setattr(os, "fsync", noting_sync)
+    monkeypatch.setattr(os, "replace", noting_replace)
+    monkeypatch.setattr(os, "mkdir", noting_make)
+    out = tmp_path / "new" / "out"
+    await export_folder(service, out)
+    assert read(out) == TREE
+    for place, (what, path) in enumerate(done):
+        if what == "from":
+            assert ("sync", path) in done[:place]
+        if what == "to":
+            assert ("sync", os.path.dirname(path)) in done[place:]
+    named = {path for what, path in done if what == "to"}
+    assert named == {str(out.parent), str(out)} | {str(path) for path in out.rglob("*")}

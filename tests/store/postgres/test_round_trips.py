@@ -1,0 +1,128 @@
+"""How often a call waits for the database server to answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from chunkstore.core.conditional import CREATE_ONLY
+from chunkstore.core.names import FileName
+from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.store.postgres.store import PostgresStore
+from tests.backends import Backend
+from tests.conftest import CHUNK_SIZE, on_postgres
+from tests.postgres import Cluster
+from tests.store.conformance import put
+from tests.store.rows import Rows
+
+Count = Callable[[Callable[[], Awaitable[object]]], Awaitable[int]]
+
+READY_FOR_QUERY = b"Z\0\0\0\5"
+
+
+class CountingProxy:
+    """Passes bytes on to a server; counts how often that says that it is ready for the next."""
+
+    def __init__(self, port: int) -> None:
+        self.round_trips = 0
+        self.port = 0
+        self._target = port
+
+    async def serve(self) -> asyncio.Server:
+        """Listen on a port of its own."""
+        server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+    async def _connect(self, client: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
+        server, requests = await asyncio.open_connection("127.0.0.1", self._target)
+        await asyncio.gather(self._pass(client, requests), self._pass(server, answers, count=True))
+
+    async def _pass(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, count: bool = False
+    ) -> None:
+        with suppress(ConnectionError):
+            while piece := await source.read(65536):
+                # Small answers come in one piece, whose end is this message.
+                self.round_trips += count and piece[-6:-1] == READY_FOR_QUERY
+                target.write(piece)
+                await target.drain()
+        target.close()
+
+
+@pytest.fixture
+async def proxy(postgres: Cluster) -> AsyncIterator[CountingProxy]:
+    proxy = CountingProxy(postgres.port)
+    server = await proxy.serve()
+    yield proxy
+    server.close()
+
+
+@pytest.fixture
+async def store(backend: Backend, proxy: CountingProxy) -> AsyncIterator[PostgresStore]:
+    url = urlsplit(backend.location)
+    assert url.hostname is not None
+    url = url._replace(netloc=f"{url.username}@{url.hostname}:{proxy.port}")
+    store = await PostgresStore.open(urlunsplit(url), chunk_size=CHUNK_SIZE, connections=1)
+    # Its beats would be counted too.
+    await store._presence.stop()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def trips(proxy: CountingProxy) -> Count:
+    async def count(call: Callable[[], Awaitable[object]]) -> int:
+        before = proxy.round_trips
+        await call()
+        return proxy.round_trips - before
+
+    return count
+
+
+@on_postgres
+async def test_a_small_put_takes_four_however_deep_its_folder(
+    store: PostgresStore, trips: Count
+) -> None:
+    async def put_all(name: str) -> list[int]:
+        return [
+            await trips(lambda: put(store, name, b"new")),
+            await trips(lambda: put(store, name, b"replaced")),
+            await trips(lambda: put(store, f"{name} only", b"x", CREATE_ONLY)),
+            await trips(lambda: put(store, f"{name} of three", b"x" * 3 * CHUNK_SIZE)),
+            await trips(lambda: store.delete_file(FileName(name))),
+        ]
+
+    # Statements are prepared once for each connection.
+    await put_all("first")
+    deep = "/".join("abcdefghij")
+    assert await put_all(f"{deep}/file") == [4, 4, 4, 4, 4]
+    # What is asked before a body that is not small.
+    await store.refuse_conflict(FileName("first/a"))
+    assert await trips(lambda: store.refuse_conflict(FileName(f"{deep}/new"))) == 2
+
+
+@on_postgres
+async def test_a_collection_asks_for_those_folders_only_that_were_vacated(
+    store: PostgresStore, rows: Rows, trips: Count
+) -> None:
+    for number in range(30):
+        await put(store, f"{number}/inner/file", b"x")
+    collect = partial(collect_all, store, 3600)
+    await collect()
+    few = await trips(collect)
+    await store.delete_file(FileName("7/inner/file"))
+    after = await trips(collect)
+    # Two folders are gone with it, a transaction each.
+    assert after - few <= 2 * 3 + 2
+    assert await trips(collect) == few < 30
+    paths = {path for (path,) in await rows.fetch("SELECT path FROM entry")}
+    assert "7/inner" not in paths
+    assert "7" not in paths
+    assert len(paths) == 29 * 3
+    assert await rows.fetch("SELECT path FROM vacated") == []

@@ -1,0 +1,386 @@
+"""Folders of more names than one transaction takes: changed in steps, seen at once."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chunkstore.core.errors import (
+    AlreadyExists,
+    Forbidden,
+    InvalidName,
+    NotFound,
+    StoreError,
+    StoreUnavailable,
+)
+from chunkstore.core.names import FileName, FolderName
+from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.store.sqlite.store import SQLiteStore
+from chunkstore.store.sqlite.tree import MAX_NAMES, FolderChange, visible_ranges
+from tests.process import run_command
+from tests.store.conformance import get, names, put, scrub
+
+COUNT = 3 * MAX_NAMES + 7
+SOURCE, TARGET = FolderName("d/"), FolderName("t/")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[SQLiteStore]:
+    store = await SQLiteStore.open(path)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def plant(path: Path, folder: str, count: int = COUNT) -> None:
+    """Give the content of the file `seed` many more names, and make a folder beside them."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(
+            "WITH RECURSIVE number (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number LIMIT ?)"
+            " INSERT INTO file (name, manifest, media_type, created, modified)"
+            " SELECT printf('%s%05d', ?, n), manifest, media_type, n, n + 1"
+            " FROM file, number WHERE name = 'seed'",
+            (count, folder),
+        )
+        db.execute("INSERT INTO folder (name, created) VALUES (? || 'made/', 5)", (folder,))
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SQLiteStore]:
+    async with opened(path) as store:
+        await put(store, "seed", b"content")
+        await put(store, "d0", b"not in it")
+        plant(path, SOURCE)
+        yield store
+
+
+def rows(path: Path, prefix: str) -> list[tuple[object, ...]]:
+    """Return all rows of names under a prefix, hidden or not, without the prefix."""
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(
+            "SELECT substr(name, length(?1) + 1), created, modified FROM file"
+            " WHERE substr(name, 1, length(?1)) = ?1 UNION ALL"
+            " SELECT substr(name, length(?1) + 1), created, NULL FROM folder"
+            " WHERE substr(name, 1, length(?1)) = ?1 ORDER BY 1",
+            (prefix,),
+        ).fetchall()
+
+
+def changes(path: Path) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute("SELECT prefix FROM folder_change").fetchall()
+
+
+async def visible(store: SQLiteStore, folder: FolderName) -> int:
+    """Return how many names under a folder are seen, at one moment."""
+    return len((await store.list_files(folder, limit=2 * COUNT)).files)
+
+
+async def test_a_copy_is_whole(store: SQLiteStore, path: Path) -> None:
+    assert not await store.copy_folder(SOURCE, TARGET)
+    assert [row[0] for row in rows(path, TARGET)] == [row[0] for row in rows(path, SOURCE)]
+    assert await store.folder_exists(FolderName("t/made/"))
+    assert await get(store, f"t/{COUNT - 1:05}") == b"content"
+    assert changes(path) == []
+
+
+async def test_a_move_keeps_times(store: SQLiteStore, path: Path) -> None:
+    before = rows(path, SOURCE)
+    assert not await store.move_folder(SOURCE, TARGET)
+    assert rows(path, TARGET) == before
+    assert rows(path, SOURCE) == []
+    assert not await store.folder_exists(SOURCE)
+    assert await get(store, "d0") == b"not in it"
+    assert changes(path) == []
+
+
+async def test_a_removal_is_whole(store: SQLiteStore, path: Path) -> None:
+    await store.delete_folder(SOURCE)
+    assert rows(path, SOURCE) == []
+    assert sorted(await names(store)) == ["d0", "seed"]
+    assert changes(path) == []
+    with pytest.raises(NotFound):
+        await store.delete_folder(SOURCE)
+
+
+@pytest.mark.parametrize("large", ["source", "target", "both"])
+async def test_a_folder_that_is_replaced_is_gone(
+    store: SQLiteStore, path: Path, large: str
+) -> None:
+    source = FolderName("few/") if large == "target" else SOURCE
+    await put(store, "few/a", b"a")
+    plant(path, "t/old", 3 if large == "source" else COUNT)
+    with pytest.raises(AlreadyExists):
+        await store.move_folder(source, TARGET, overwrite=False)
+    expected = [row[0] for row in rows(path, source)]
+    assert await store.copy_folder(source, TARGET)
+    assert [row[0] for row in rows(path, TARGET)] == expected
+    assert await store.copy_folder(source, TARGET, with_members=False)
+    assert [row[0] for row in rows(path, TARGET)] == [""]
+
+
+async def test_refusals_are_those_of_small_folders(store: SQLiteStore, path: Path) -> None:
+    before = rows(path, SOURCE)
+    for verb in (store.copy_folder, store.move_folder):
+        with pytest.raises(Forbidden):
+            await verb(SOURCE, FolderName("d/inner/"))
+        with pytest.raises(InvalidName):
+            await verb(SOURCE, FolderName("x" * 1020 + "/"))
+        with pytest.raises(NotFound):
+            await verb(FolderName("none/"), TARGET)
+    assert rows(path, SOURCE) == before
+    assert changes(path) == []
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until what is in the database fulfils a condition."""
+    while not await asyncio.to_thread(condition):
+        pass
+
+
+async def test_everybody_sees_all_or_nothing_and_others_go_on_writing(
+    store: SQLiteStore, path: Path
+) -> None:
+    async def write_meanwhile() -> int:
+        writes = 0
+        while not moving.done():
+            await put(store, f"other{writes}", b"other")
+            writes += 1
+        return writes
+
+    async def look_meanwhile() -> set[tuple[int, ...]]:
+        seen: set[tuple[int, ...]] = set()
+        while not moving.done():
+            page = await store.list_files("", limit=3 * COUNT)
+            names = [file.name for file in page.files]
+            seen.add(tuple(sum(n.startswith(one) for n in names) for one in (SOURCE, TARGET)))
+        return seen
+
+    moving = asyncio.create_task(store.move_folder(SOURCE, TARGET))
+    writes, seen = await asyncio.gather(write_meanwhile(), look_meanwhile())
+    await moving
+    assert seen <= {(COUNT, 0), (0, COUNT)}
+    assert (await visible(store, SOURCE), await visible(store, TARGET)) == (0, COUNT)
+    # One transaction for all names would let one in, at the most two.
+    assert writes > 2
+
+
+async def test_names_cannot_change_under_a_folder_that_is_changed(
+    store: SQLiteStore, path: Path
+) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO folder_change (prefix, stop, hidden) VALUES ('d/', 'd0', 0)")
+        db.execute("INSERT INTO folder_change (prefix, stop, hidden) VALUES ('a/t/', 'a/t0', 1)")
+    before = rows(path, "")
+    first, made = FileName("d/00000"), FolderName("d/made/")
+    attempts: list[Callable[[], Awaitable[object]]] = [
+        lambda: put(store, "d/new", b"new"),
+        lambda: put(store, "a/t/new", b"new"),
+        lambda: put(store, "a", b"a file where the folder will be"),
+        lambda: store.delete_file(first),
+        lambda: store.move_file(first, FileName("elsewhere")),
+        lambda: store.copy_file(FileName("seed"), FileName("a/t/x")),
+        lambda: store.make_folder(FolderName("d/new/")),
+        lambda: store.make_folder(FolderName("a/t/")),
+        lambda: store.delete_folder(SOURCE),
+        lambda: store.delete_folder(made),
+        lambda: store.copy_folder(made, FolderName("m/")),
+        lambda: store.copy_folder(made, FolderName("a/t/"), with_members=False),
+        lambda: store.move_folder(FolderName("a/"), FolderName("b/")),
+        lambda: store.move_folder(FolderName("d/"), FolderName("b/")),
+    ]
+    for attempt in attempts:
+        with pytest.raises(StoreUnavailable):
+            await attempt()
+    assert rows(path, "") == before
+    # Everything else goes on.
+    await put(store, "a/other", b"other")
+    assert await get(store, first) == b"content"
+
+
+@pytest.mark.parametrize("verb", ["copy", "move"])
+async def test_a_transfer_that_did_not_end_is_undone(path: Path, verb: str) -> None:
+    async with opened(path) as store:
+        await put(store, "seed", b"content")
+        plant(path, SOURCE)
+        before = rows(path, SOURCE)
+        transfer = store.copy_folder if verb == "copy" else store.move_folder
+        transferring = asyncio.create_task(transfer(SOURCE, TARGET))
+        await until(lambda: bool(rows(path, TARGET)))
+    with pytest.raises(asyncio.CancelledError):
+        await transferring
+    assert 0 < len(rows(path, TARGET)) < len(before)
+    async with opened(path) as store:
+        assert await visible(store, TARGET) == 0
+        assert not await store.folder_exists(TARGET)
+        assert rows(path, SOURCE) == before
+        await put(store, "d/new", b"the source can be changed at once")
+        await until(lambda: not changes(path))
+    assert rows(path, TARGET) == []
+
+
+async def test_a_removal_that_did_not_end_goes_on(path: Path) -> None:
+    async with opened(path) as store:
+        await put(store, "seed", b"content")
+        plant(path, SOURCE)
+        removing = asyncio.create_task(store.delete_folder(SOURCE))
+        await until(lambda: bool(changes(path)))
+    with pytest.raises(asyncio.CancelledError):
+        await removing
+    assert rows(path, SOURCE)
+    async with opened(path) as store:
+        assert await visible(store, SOURCE) == 0
+        with pytest.raises(NotFound):
+            await store.get_file(FileName(f"d/{COUNT - 1:05}"))
+        await until(lambda: not changes(path))
+        assert rows(path, SOURCE) == []
+        await put(store, "d/new", b"new")
+        assert await visible(store, SOURCE) == 1
+
+
+async def test_a_command_meets_nothing_that_a_process_left(path: Path, tmp_path: Path) -> None:
+    async with opened(path) as store:
+        await put(store, "seed", b"content")
+        plant(path, SOURCE)
+        removing = asyncio.create_task(store.delete_folder(SOURCE))
+        await until(lambda: bool(changes(path)))
+    with pytest.raises(asyncio.CancelledError):
+        await removing
+    assert rows(path, SOURCE)
+    (tmp_path / "tree/d").mkdir(parents=True)
+    (tmp_path / "tree/d/new").write_bytes(b"new")
+    command = ("import", "--db", str(path), "tree")
+    shown = await asyncio.to_thread(run_command, tmp_path, *command)
+    assert shown.returncode == 0, shown.stderr
+    assert [name for name, *_ in rows(path, SOURCE)] == ["new"]
+
+
+async def test_a_caller_that_goes_away_ends_nothing(store: SQLiteStore, path: Path) -> None:
+    moving = asyncio.create_task(store.move_folder(SOURCE, TARGET))
+    await until(lambda: bool(rows(path, TARGET)))
+    moving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await moving
+    await until(lambda: not changes(path))
+    assert await visible(store, TARGET) == COUNT
+    assert await visible(store, SOURCE) == 0
+
+
+async def test_what_is_left_hidden_by_a_failure_is_removed_by_the_next_collection(
+    store: SQLiteStore, path: Path
+) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO folder_change (prefix, stop, hidden) VALUES ('d/', 'd0', 1)")
+    assert await visible(store, SOURCE) == 0
+    assert await get(store, "d0") == b"not in it"
+    await collect_all(store, 0)
+    await until(lambda: not changes(path))
+    assert rows(path, SOURCE) == []
+
+
+async def test_a_backup_has_of_a_change_under_way_what_everybody_sees(
+    store: SQLiteStore, path: Path
+) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO folder_change (prefix, stop, hidden) VALUES ('d/', 'd0', 1)")
+    copy = path.with_name("copy.db")
+    for _ in range(2):
+        async for _ in store.backup(str(copy)):
+            pass
+        async with opened(copy) as backup:
+            assert sorted(await names(backup)) == ["d0", "seed"]
+            await until(lambda: not changes(copy))
+        assert rows(copy, SOURCE) == []
+
+
+BOUNDS = st.one_of(st.text("abc", max_size=3), st.just(b""))
+
+
+@given(BOUNDS, BOUNDS, st.sets(st.text("abc", min_size=1, max_size=2)), st.text("abc", max_size=4))
+def test_visible_ranges_are_what_is_not_hidden(
+    start: str | bytes, stop: str | bytes, prefixes: set[str], name: str
+) -> None:
+    # Changes never lie in each other.
+    apart = [one for one in prefixes if not any(one != two and one[:1] == two for two in prefixes)]
+    changes = [
+        FolderChange(prefix, prefix + "\uffff", hidden=len(prefix) == 1) for prefix in sorted(apart)
+    ]
+
+    def holds(low: str | bytes, high: str | bytes) -> bool:
+        return (
+            (low if isinstance(low, str) else "\uffff\uffff")
+            <= name
+            < (high if isinstance(high, str) else "\uffff\uffff")
+        )
+
+    hidden = any(change.hidden and name.startswith(change.prefix) for change in changes)
+    ranges = list(visible_ranges(start, stop, changes))
+    assert any(holds(each["start"], each["stop"]) for each in ranges) == (
+        holds(start, stop) and not hidden
+    )
+
+
+async def test_a_backup_keeps_what_its_last_one_saw_on_its_way_out(
+    store: SQLiteStore, tmp_path: Path
+) -> None:
+    """It was being removed then, and is there again: opening the backup goes on removing it."""
+    destination = tmp_path / "backup.db"
+    async for _ in store.backup(str(destination)):
+        pass
+    with closing(sqlite3.connect(destination)) as db, db:
+        db.execute("INSERT INTO folder_change VALUES ('d/', 'd0', 1)")
+    async for _ in store.backup(str(destination)):
+        pass
+    async with opened(destination) as backup:
+        assert await names(backup) == await names(store)
+
+
+async def test_nobody_is_told_of_what_is_hidden(store: SQLiteStore, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO folder_change VALUES ('d/', 'd0', 1)")
+        db.execute("UPDATE chunk_data SET bytes = x'00'")
+    assert (await store.stats()).files == 2
+    assert {name for step in await scrub(store) for one in step.damage for name in one.files} == {
+        "d0",
+        "seed",
+    }
+    backup = [step async for step in store.backup(str(path.with_name("backup.db")))]
+    assert {name for step in backup for one in step.damage for name in one.files} == {"d0", "seed"}
+
+
+def connections() -> int:
+    """Return how many threads there are, each of one connection, but for asyncio's own."""
+    return sum(not thread.name.startswith("asyncio") for thread in threading.enumerate())
+
+
+async def test_a_start_that_cannot_go_on_with_a_folder_lets_the_database_go(path: Path) -> None:
+    before = connections()
+    async with opened(path) as store:
+        await put(store, "seed", b"content")
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO folder_change VALUES ('d/', 'd0', 0)")
+        db.execute(
+            "CREATE TRIGGER refuse BEFORE DELETE ON folder_change"
+            " BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    with pytest.raises(StoreError):
+        await SQLiteStore.open(path)
+    assert connections() == before
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DROP TRIGGER refuse")
+    async with opened(path) as store:
+        assert await names(store) == ["seed"]
