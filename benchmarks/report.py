@@ -48,7 +48,7 @@ def _cells(results: Results, work: Work, quantities: Sequence[Quantity], subject
 
 
 def space_table(rows: Sequence[Kept]) -> Iterator[str]:
-    """Yield a table of what each way of keeping versions takes."""
+    """Yield a table of what each way of policy versions takes."""
     yield f"\n### {len(rows[0].versions)} versions, kept: {format_size(rows[0].given)} given\n"
     yield "| kept by | chunks | bytes kept | given/kept | given/kept once, not compressed | MB/s |"
     yield "| --- | --- | --- | --- | --- | --- |"

@@ -102,7 +102,7 @@ def _files_of(corpus: Path) -> list[Path]:
 
 
 def measure(corpus: Path, folder: Path, chunk_sizes: Sequence[int]) -> Iterator[Kept | str]:
-    """Yield what each way of keeping takes; a text where one cannot be had, saying why."""
+    """Yield what each way of policy takes; a text where one cannot be had, saying why."""
     yield _as_files(corpus)
     for size in chunk_sizes:
         yield _in(folder, partial(_in_chunkstore, corpus, size))

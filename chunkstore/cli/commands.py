@@ -27,7 +27,7 @@ from chunkstore.server.run import run
 from chunkstore.service.maintenance.collect import collect_all, format_collected
 from chunkstore.service.maintenance.scrub import format_damage, format_report, scrub_all
 from chunkstore.service.memory import DEFAULT_MEMORY, MemoryBudget
-from chunkstore.service.representations import describe_stats
+from chunkstore.service.representations import stats_to_json
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.copy_store import CopiedFile, NotCopied, copy_files
 from chunkstore.service.transfer.export_tree import export_tree
@@ -67,7 +67,7 @@ def stats(db: str, *, as_json: bool) -> None:
     """Tell what the store holds."""
     found = run(_read_stats(db), db)
     if as_json:
-        click.echo(json.dumps(describe_stats(found), indent=2))
+        click.echo(json.dumps(stats_to_json(found), indent=2))
     else:
         click.echo(_format_stats(found))
 

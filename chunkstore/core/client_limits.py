@@ -13,8 +13,8 @@ class Limits:
 
     `head_seconds` is how long a request's head may take from the connection, or from its own
     first byte, to its end. `idle_seconds` and `min_rate`, in bytes per second, say what patience
-    the server has with those who send a body or take an answer: see `Patience`. Memory of a
-    client that makes no progress for `stall_seconds` is given to others who wait for it.
+    the server has with those who send a body or take an answer: see `SlowClientAllowance`. Memory
+    of a client that makes no progress for `stall_seconds` is given to others who wait for it.
     `stats_seconds` is for how long figures of the whole store are kept for who asks next.
     """
 
@@ -34,7 +34,7 @@ class Limits:
 DEFAULT_LIMITS: Final = Limits()
 
 
-class Patience:
+class SlowClientAllowance:
     """How long the server still waits for a client that is to send or to take bytes.
 
     It has `idle_seconds` of it. Waiting costs them, and each byte earns back what it may take at

@@ -21,9 +21,9 @@ from chunkstore.http.message.problems import (
     MethodNotPossible,
     Problem,
     allowed_methods,
+    check_expectation,
     problem_document,
     problem_middleware,
-    refuse_unknown_expectation,
 )
 from chunkstore.http.message.request import (
     FOLDERS,
@@ -215,8 +215,8 @@ async def _upload_options(request: web.Request) -> web.Response:
     uploads = uploads_of(request)
     headers = {
         "Allow": allowed_methods(request),
-        **tus.describe(uploads),
-        **ietf.describe(uploads),
+        **tus.options_headers(uploads),
+        **ietf.options_headers(uploads),
     }
     return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
 
@@ -237,7 +237,7 @@ async def _lead_to_root(request: web.Request) -> web.Response:
 async def _options(request: web.Request) -> web.Response:
     headers = {"Allow": allowed_methods(request), "Accept-Ranges": "bytes"}
     if "name" in request.match_info:
-        headers.update(ietf.describe(uploads_of(request)))
+        headers.update(ietf.options_headers(uploads_of(request)))
     return web.Response(headers=headers)
 
 
@@ -257,7 +257,7 @@ async def _request_middleware(request: web.Request, handler: Handler) -> web.Str
     Browsers that ask beforehand whether they may are told.
     """
     require_meant(request)
-    refuse_unknown_expectation(request)
+    check_expectation(request)
     raw_remainder(request)
     require_text(request)
     if is_welcome_preflight(request):

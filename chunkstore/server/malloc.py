@@ -14,7 +14,7 @@ _MAPPED_APART: Final = 32 * 1024 * 1024
 _KEPT_FREE: Final = 64 * 1024 * 1024
 
 
-def keep_memory() -> None:
+def configure_malloc() -> None:
     """Let all threads allocate from one heap that keeps what is freed, where there is glibc.
 
     See mallopt(3). Each thread has a heap of its own otherwise (M_ARENA_MAX), and what uploads have

@@ -27,7 +27,7 @@ from chunkstore.http.runtime.access_log import AccessLogger
 from chunkstore.http.runtime.draining import Drain
 from chunkstore.http.runtime.runner import ProblemRunner
 from chunkstore.server.config import ServeConfig
-from chunkstore.server.malloc import keep_memory
+from chunkstore.server.malloc import configure_malloc
 from chunkstore.service.maintenance.collect import collecting
 from chunkstore.service.maintenance.scrub import scrubbing
 from chunkstore.store.contract.store import Store
@@ -65,7 +65,7 @@ async def serve(
         StoreUnusable: the store cannot be opened.
         CannotListen: the address is not to be had.
     """
-    keep_memory()
+    configure_malloc()
     _allow_open_files(config.max_connections + _OTHER_FILES)
     stop = asyncio.Event()
     if listening is None:

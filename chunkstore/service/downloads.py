@@ -58,7 +58,7 @@ class _Ahead:
             reading.exception()  # asyncio warns of an error that nobody looks at.
 
 
-class Windows:
+class ContentReader:
     """Reads contents of one store, on one account of a memory budget."""
 
     def __init__(self, store: Store, memory: Account) -> None:

@@ -13,7 +13,7 @@ from chunkstore.store.contract.values import Committed, File, Listing
 Json = dict[str, Any]
 
 
-def describe_file(file: File) -> Json:
+def file_to_json(file: File) -> Json:
     """Return what a list tells of a file."""
     return {
         "name": file.name,
@@ -24,26 +24,26 @@ def describe_file(file: File) -> Json:
     }
 
 
-def describe_committed(committed: Committed) -> Json:
+def committed_to_json(committed: Committed) -> Json:
     """Return what an upload came to: the file, and how much of it was not known before."""
     return {
-        **describe_file(committed.file),
+        **file_to_json(committed.file),
         "chunks": committed.file.manifest.chunk_count,
         "new_chunks": committed.new_chunks,
         "new_size": committed.new_size,
     }
 
 
-def describe_listing(listing: Listing) -> Json:
+def listing_to_json(listing: Listing) -> Json:
     """Return one page of a list."""
     return {
-        "files": [describe_file(file) for file in listing.files],
+        "files": [file_to_json(file) for file in listing.files],
         "folders": list(listing.folders),
         "next": listing.next,
     }
 
 
-def describe_stats(stats: Stats) -> Json:
+def stats_to_json(stats: Stats) -> Json:
     """Return what a store holds."""
     return {
         "files": stats.files,
@@ -59,7 +59,7 @@ def describe_stats(stats: Stats) -> Json:
         "compression": _rounded(stats.compression),
         "database_size": stats.database_size,
         "chunk_size": stats.chunk_size,
-        "scrub": describe_scrub(stats.scrub),
+        "scrub": scrub_to_json(stats.scrub),
         "versions": stats.versions,
     }
 
@@ -69,7 +69,7 @@ def _reclaimable_size(stats: Stats) -> int | None:
     return None if found is None else found.stored_size + found.free_size
 
 
-def describe_scrub(report: ScrubReport | None) -> Json | None:
+def scrub_to_json(report: ScrubReport | None) -> Json | None:
     """Return what the last scrub came to, None if there was none."""
     if report is None:
         return None
@@ -82,7 +82,7 @@ def describe_scrub(report: ScrubReport | None) -> Json | None:
     }
 
 
-def describe_tasks(tasks: Sequence[Periodic]) -> Json:
+def tasks_to_json(tasks: Sequence[Periodic]) -> Json:
     """Return when each background task ran last and how that ended, by the tasks' names."""
     return {task.name: _describe_ended(task.last) for task in tasks}
 

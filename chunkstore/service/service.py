@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from chunkstore.core.digest import ContentCheck
-from chunkstore.service.downloads import Windows
+from chunkstore.service.downloads import ContentReader
 from chunkstore.service.ingest import Receiver
 from chunkstore.service.memory import MemoryBudget, Use
 from chunkstore.store.contract.store import Store
@@ -29,7 +29,7 @@ class Service:
     ) -> None:
         self.store = store
         self.budget = budget
-        self.windows = Windows(store, budget.account(Use.DOWNLOAD, client))
+        self.reader = ContentReader(store, budget.account(Use.DOWNLOAD, client))
         self.max_file_size = max_file_size
         self.upload_memory = budget.account(Use.UPLOAD, client)
 

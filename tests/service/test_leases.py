@@ -55,10 +55,10 @@ async def test_leases_are_exclusive_and_wait_for_all_older_ones(
                         await asyncio.Event().wait()
                 finally:
                     # As an upload is kept: whoever cancels, it goes on.
-                    keeping = asyncio.create_task(run_to_quiet(keep))
-                    while not keeping.done():
+                    policy = asyncio.create_task(run_to_quiet(keep))
+                    while not policy.done():
                         try:
-                            await asyncio.shield(keeping)
+                            await asyncio.shield(policy)
                         except asyncio.CancelledError:
                             continue
                     del holding[name]

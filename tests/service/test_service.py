@@ -97,7 +97,7 @@ async def put(
 async def get(
     service: Service, manifest: Manifest, start: int = 0, stop: int | None = None
 ) -> bytes:
-    windows = service.windows.stream(manifest, start, manifest.size if stop is None else stop)
+    windows = service.reader.stream(manifest, start, manifest.size if stop is None else stop)
     return b"".join([window async for window in windows])
 
 
@@ -306,7 +306,7 @@ async def test_windows_are_never_empty_and_their_memory_is_reserved(
     service: Service, budget: MemoryBudget, random_bytes: RandomBytes
 ) -> None:
     manifest = await put_bytes(service, random_bytes(40 * CHUNK_SIZE + 7))
-    async for window in service.windows.stream(manifest, 5, manifest.size):
+    async for window in service.reader.stream(manifest, 5, manifest.size):
         assert window
         assert budget.limit - budget.free >= len(window)
     assert budget.free == budget.limit
@@ -317,7 +317,7 @@ async def test_windows_end_where_chunks_end(
 ) -> None:
     manifest = await put_bytes(tight_service, random_bytes(40 * CHUNK_SIZE))
     position, stop = 5, 39 * CHUNK_SIZE + 1
-    async for window in tight_service.windows.stream(manifest, position, stop):
+    async for window in tight_service.reader.stream(manifest, position, stop):
         position += len(window)
         assert position % CHUNK_SIZE == 0 or position == stop
     assert position == stop
@@ -329,7 +329,7 @@ async def test_windows_grow_to_their_bound_while_they_are_taken_fast(
     monkeypatch.setattr("chunkstore.service.downloads._FAST_RATE", 0)
     service = Service(store, MemoryBudget(1000 * WINDOW_SIZE))
     manifest = await put_bytes(service, bytes(3 * WINDOW_SIZE + 1))
-    windows = [len(window) async for window in service.windows.stream(manifest, 0, manifest.size)]
+    windows = [len(window) async for window in service.reader.stream(manifest, 0, manifest.size)]
     assert sum(windows) == manifest.size
     full = windows[: windows.index(WINDOW_SIZE) + 1]
     assert full == sorted(full)
@@ -344,7 +344,7 @@ async def test_one_window_is_read_ahead_for_a_fast_reader(
     manifest = await put_bytes(service, bytes(8 * WINDOW_SIZE))
     held = [
         service.budget.limit - service.budget.free
-        async for _ in service.windows.stream(manifest, 0, manifest.size)
+        async for _ in service.reader.stream(manifest, 0, manifest.size)
     ]
     assert held[0] == WINDOW_SIZE // 8
     assert max(held) == 2 * WINDOW_SIZE
@@ -358,7 +358,7 @@ async def test_a_slow_reader_holds_one_small_window(
     monkeypatch.setattr("chunkstore.service.downloads._FAST_RATE", math.inf)
     service = Service(store, MemoryBudget(1000 * WINDOW_SIZE))
     manifest = await put_bytes(service, bytes(2 * WINDOW_SIZE))
-    async for window in service.windows.stream(manifest, 0, manifest.size):
+    async for window in service.reader.stream(manifest, 0, manifest.size):
         await asyncio.sleep(0)
         assert len(window) == WINDOW_SIZE // 8
         assert service.budget.limit - service.budget.free == len(window)
@@ -582,7 +582,7 @@ async def test_damage_ends_a_stream_before_its_window(
     windows: list[bytes] = []
     others = asyncio.all_tasks()
     with pytest.raises(StoreDamaged):
-        await collect(tight_service.windows.stream(manifest, 0, manifest.size), windows)
+        await collect(tight_service.reader.stream(manifest, 0, manifest.size), windows)
     # What was being read ahead.
     await see_all_end(others)
     sent = b"".join(windows)
@@ -599,7 +599,7 @@ async def test_a_reader_that_leaves_gives_its_memory_back(
         # Meanwhile the next window is not read yet, is being read, or is there.
         for turns in (0, 1, 2, 100):
             others = asyncio.all_tasks()
-            async with aclosing(service.windows.stream(manifest, 0, manifest.size)) as stream:
+            async with aclosing(service.reader.stream(manifest, 0, manifest.size)) as stream:
                 for _ in range(windows):
                     await anext(stream, b"")
                 await pass_turns(turns)
@@ -742,7 +742,7 @@ async def test_a_slow_reader_does_not_stop_others_that_need_little(
 ) -> None:
     content = random_bytes(60 * CHUNK_SIZE)
     manifest = await put_bytes(tight_service, content)
-    async with aclosing(tight_service.windows.stream(manifest, 0, manifest.size)) as slow:
+    async with aclosing(tight_service.reader.stream(manifest, 0, manifest.size)) as slow:
         first = await anext(slow)
         assert await get(tight_service, manifest) == content
         assert first + b"".join([window async for window in slow]) == content

@@ -23,10 +23,10 @@ from chunkstore.core.errors import (
 )
 from chunkstore.core.names import FolderName
 from chunkstore.service.memory import MemoryBudget
-from chunkstore.service.resumable.append import Addition, Ending
+from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import Uploads
 from chunkstore.service.service import Service
-from chunkstore.store.contract.resumable import NOTHING, Purpose, UploadKind
+from chunkstore.store.contract.resumable import NOTHING, UploadKind, UploadSpec
 from chunkstore.store.contract.store import Store
 from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.store.conformance import get, name_of, put
@@ -36,8 +36,8 @@ from tests.store.upload_conformance import later
 MIB = 1024 * 1024
 
 
-def purpose(name: str = "a", conditions: Conditions = UNCONDITIONAL, **checks: bytes) -> Purpose:
-    return Purpose(UploadKind.FILE, name_of(name), "text/plain", conditions, checks)
+def spec(name: str = "a", conditions: Conditions = UNCONDITIONAL, **checks: bytes) -> UploadSpec:
+    return UploadSpec(UploadKind.FILE, name_of(name), "text/plain", conditions, checks)
 
 
 def uploads_of(store: Store, *, memory: int = 8 * MIB, **options: Any) -> Uploads:  # noqa: ANN401 - those of Uploads
@@ -63,19 +63,19 @@ class Hanging:
         await asyncio.Event().wait()
 
 
-async def whole(uploads: Uploads, content: bytes, purpose: Purpose) -> str:
+async def whole(uploads: Uploads, content: bytes, spec: UploadSpec) -> str:
     """Have all bytes of an upload come, and do not finish it."""
-    upload = await uploads.create(purpose, len(content))
-    await uploads.append(upload.id, Addition(0, Ending.AT_LENGTH), pieces_of(content))
+    upload = await uploads.create(spec, len(content))
+    await uploads.append(upload.id, UploadRequest(0, Ending.AT_LENGTH), pieces_of(content))
     return upload.id
 
 
-PART = Purpose(UploadKind.PART, None, "")
+PART = UploadSpec(UploadKind.PART, None, "")
 
 
 async def concatenation(uploads: Uploads, parts: Sequence[bytes]) -> str:
     ids = [await whole(uploads, part, PART) for part in parts]
-    final = Purpose(UploadKind.CONCATENATION, name_of("a"), "text/plain", parts=ids)
+    final = UploadSpec(UploadKind.CONCATENATION, name_of("a"), "text/plain", parts=ids)
     return (await uploads.create(final, None)).id
 
 
@@ -98,15 +98,15 @@ def cut(content: bytes, bounds: Sequence[int]) -> Iterator[bytes]:
 async def test_a_third_request_waits_for_the_first_as_well(
     store: Store, random_bytes: RandomBytes, waiting: int
 ) -> None:
-    # Large, so that keeping it takes the first one's time in a thread.
+    # Large, so that policy it takes the first one's time in a thread.
     content = random_bytes(3 * MIB + 17)
     uploads = uploads_of(store)
-    upload = await uploads.create(purpose(), None)
+    upload = await uploads.create(spec(), None)
     body = Hanging(content)
-    addition = Addition(0, Ending.AT_LENGTH)
-    older = asyncio.create_task(uploads.append(upload.id, addition, body))
+    request = UploadRequest(0, Ending.AT_LENGTH)
+    older = asyncio.create_task(uploads.append(upload.id, request, body))
     await body.taken.wait()
-    newer = [asyncio.create_task(uploads.look(upload.id)) for _ in range(waiting)]
+    newer = [asyncio.create_task(uploads.acquire_and_get(upload.id)) for _ in range(waiting)]
     await asyncio.wait([older, *newer])
     assert isinstance(older.exception(), UploadSuperseded)
     for one in newer[:-1]:
@@ -119,7 +119,7 @@ async def test_the_last_bytes_make_it_whole_whoever_comes_meanwhile(
 ) -> None:
     content = random_bytes(3 * MIB + 17)
     uploads = uploads_of(store)
-    upload = await uploads.create(purpose(), len(content))
+    upload = await uploads.create(spec(), len(content))
     come = asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
@@ -127,9 +127,11 @@ async def test_the_last_bytes_make_it_whole_whoever_comes_meanwhile(
             yield piece
         come.set()
 
-    last = asyncio.create_task(uploads.append(upload.id, Addition(0, Ending.AT_LENGTH), body()))
+    last = asyncio.create_task(
+        uploads.append(upload.id, UploadRequest(0, Ending.AT_LENGTH), body())
+    )
     await come.wait()
-    looked = await uploads.look(upload.id)
+    looked = await uploads.acquire_and_get(upload.id)
     assert (await last).whole
     assert looked.complete
     assert await get(store, "a") == content
@@ -144,7 +146,7 @@ async def test_who_asks_for_a_concatenation_waits_for_it(
     final = await concatenation(uploads, list(cut(content, cuts)))
     made = asyncio.create_task(uploads.finish(final))
     await until_it_grows(rows, final)
-    looks = [await asyncio.create_task(uploads.look(final)) for _ in range(3)]
+    looks = [await asyncio.create_task(uploads.acquire_and_get(final)) for _ in range(3)]
     assert await made is not None
     assert all(upload.complete for upload in looks)
     assert await get(store, "a") == content
@@ -160,7 +162,7 @@ async def test_another_process_that_takes_a_concatenation_over_is_waited_for(
     final = await concatenation(one, list(cut(content, bounds)))
     first = asyncio.create_task(one.finish(final))
     await until_it_grows(rows, final)
-    second = asyncio.create_task(other.look(final))
+    second = asyncio.create_task(other.acquire_and_get(final))
     await asyncio.wait([first, second])
     assert first.exception() is None
     assert second.result().complete
@@ -182,7 +184,7 @@ async def test_a_concatenation_ends_with_the_last_who_waits(
     await asyncio.wait(waiting)
     assert not (await store.uploads.get(final)).whole
     # It goes on from there for who asks next, also if the one before has not ended yet.
-    assert (await uploads.look(final)).complete
+    assert (await uploads.acquire_and_get(final)).complete
     assert await get(store, "a") == content
 
 
@@ -196,7 +198,7 @@ async def test_any_number_of_concatenations_get_on_with_little_memory(
     finals = []
     for number in range(8):
         name = name_of(f"f{number}")
-        final = Purpose(UploadKind.CONCATENATION, name, "text/plain", parts=parts)
+        final = UploadSpec(UploadKind.CONCATENATION, name, "text/plain", parts=parts)
         finals.append((await uploads.create(final, None)).id)
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         for upload_id in finals:
@@ -210,7 +212,7 @@ async def test_parts_that_are_too_much_together_are_refused(store: Store, rows: 
     parts = [b"x" * (4 * CHUNK_SIZE), b"y" * (4 * CHUNK_SIZE)]
     ids = [await whole(uploads, part, PART) for part in parts]
     small = uploads_of(store, max_unfinished=7 * CHUNK_SIZE)
-    final = Purpose(UploadKind.CONCATENATION, name_of("a"), "text/plain", parts=ids)
+    final = UploadSpec(UploadKind.CONCATENATION, name_of("a"), "text/plain", parts=ids)
     with pytest.raises(TooLarge):
         await small.create(final, None)
     # Known only later, when all have come.
@@ -226,28 +228,28 @@ async def test_parts_that_are_too_much_together_are_refused(store: Store, rows: 
 # What can never become its file
 
 
-async def forgotten(store: Store, content: bytes, purpose: Purpose) -> tuple[Uploads, str]:
+async def forgotten(store: Store, content: bytes, spec: UploadSpec) -> tuple[Uploads, str]:
     """Have all bytes come to a process that dies; return what another one has of it."""
-    return uploads_of(store), await whole(uploads_of(store), content, purpose)
+    return uploads_of(store), await whole(uploads_of(store), content, spec)
 
 
 async def test_conditions_are_judged_before_the_content_is_read(
     store: Store, rows: Rows, random_bytes: RandomBytes
 ) -> None:
     content = random_bytes(3 * CHUNK_SIZE)
-    uploads, upload_id = await forgotten(store, content, purpose(conditions=CREATE_ONLY))
+    uploads, upload_id = await forgotten(store, content, spec(conditions=CREATE_ONLY))
     await put(store, "a", b"old")
     # Who reads it gets another error.
     await rows.lose_bytes(blake3(content[:CHUNK_SIZE]).digest())
     with pytest.raises(PreconditionFailed):
-        await uploads.look(upload_id)
+        await uploads.acquire_and_get(upload_id)
     assert await store.uploads.unfinished() == NOTHING
     await store.delete_file(name_of("a"))
     for one in (uploads, uploads_of(store)):
         for call in (
-            one.look(upload_id),
+            one.acquire_and_get(upload_id),
             one.finish(upload_id),
-            one.append(upload_id, Addition(0, Ending.LATER), pieces_of(b"")),
+            one.append(upload_id, UploadRequest(0, Ending.LATER), pieces_of(b"")),
         ):
             with pytest.raises(PreconditionFailed):
                 await call
@@ -261,18 +263,18 @@ async def test_a_name_that_has_become_a_folder_may_be_free_again(
 ) -> None:
     content = b"x" * CHUNK_SIZE
     uploads = uploads_of(store)
-    upload_id = await whole(uploads, content, purpose())
+    upload_id = await whole(uploads, content, spec())
     await put(store, "a/b", b"y")
     if not same_process:
         uploads = uploads_of(store)
     for _ in range(2):
         with pytest.raises(NameConflict):
-            await uploads.look(upload_id)
+            await uploads.acquire_and_get(upload_id)
     if same_process:
         # Its digest is known by now.
         await rows.lose_bytes(blake3(content).digest())
     await store.delete_folder(FolderName("a/"))
-    assert (await uploads.look(upload_id)).complete
+    assert (await uploads.acquire_and_get(upload_id)).complete
 
 
 async def test_a_content_of_another_digest(
@@ -280,35 +282,35 @@ async def test_a_content_of_another_digest(
 ) -> None:
     content = random_bytes(3 * CHUNK_SIZE + 5)
     uploads = uploads_of(store)
-    upload_id = await whole(uploads, content, purpose(sha256=b"\0" * 32))
+    upload_id = await whole(uploads, content, spec(sha256=b"\0" * 32))
     with pytest.raises(ContentMismatch):
         await uploads.finish(upload_id)
     assert await store.uploads.unfinished() == NOTHING
     # It is not read again.
     await rows.lose_bytes(blake3(content[:CHUNK_SIZE]).digest())
     with pytest.raises(ContentMismatch):
-        await uploads.look(upload_id)
+        await uploads.acquire_and_get(upload_id)
 
 
 async def test_a_content_is_read_once(store: Store, rows: Rows, random_bytes: RandomBytes) -> None:
     content = random_bytes(3 * CHUNK_SIZE + 5)
-    uploads, upload_id = await forgotten(store, content, purpose())
+    uploads, upload_id = await forgotten(store, content, spec())
     await store.uploads.note_digest(upload_id, Digest.of(content))
     await rows.lose_bytes(blake3(content[:CHUNK_SIZE]).digest())
-    assert (await uploads.look(upload_id)).complete
+    assert (await uploads.acquire_and_get(upload_id)).complete
     assert (await store.get_file(name_of("a"))).manifest.digest == Digest.of(content)
 
 
 async def test_what_was_read_is_noted(store: Store, rows: Rows) -> None:
-    uploads, upload_id = await forgotten(store, b"x" * CHUNK_SIZE + b"tail", purpose())
-    await uploads.look(upload_id)
+    uploads, upload_id = await forgotten(store, b"x" * CHUNK_SIZE + b"tail", spec())
+    await uploads.acquire_and_get(upload_id)
     assert (await rows.uploads())[0].known_digest == blake3(b"x" * CHUNK_SIZE + b"tail").digest()
 
 
 async def test_two_processes_that_finish_one_upload_agree(store: Store) -> None:
-    one, upload_id = await forgotten(store, b"x" * CHUNK_SIZE, purpose(conditions=CREATE_ONLY))
+    one, upload_id = await forgotten(store, b"x" * CHUNK_SIZE, spec(conditions=CREATE_ONLY))
     other = uploads_of(store)
-    looks = await asyncio.gather(one.look(upload_id), other.look(upload_id))
+    looks = await asyncio.gather(one.acquire_and_get(upload_id), other.acquire_and_get(upload_id))
     assert all(upload.complete for upload in looks)
 
 
@@ -318,14 +320,14 @@ async def test_two_processes_that_finish_one_upload_agree(store: Store) -> None:
 async def test_the_number_of_empty_uploads_is_bounded(store: Store) -> None:
     uploads = uploads_of(store, max_empty=2)
     for name in ("a", "b"):
-        await uploads.create(purpose(name), 5)
+        await uploads.create(spec(name), 5)
     with pytest.raises(TooMuchUnfinished):
-        await uploads.create(purpose("c"), 5)
+        await uploads.create(spec("c"), 5)
 
 
 async def test_a_slow_first_byte_does_not_expire(store: Store, rows: Rows) -> None:
     uploads = uploads_of(store, empty_expiry_seconds=0.05)
-    upload = await uploads.create(purpose(), None)
+    upload = await uploads.create(spec(), None)
     renewed = asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
@@ -333,7 +335,7 @@ async def test_a_slow_first_byte_does_not_expire(store: Store, rows: Rows) -> No
         await renewed.wait()
         yield b"2"
 
-    append = asyncio.create_task(uploads.append(upload.id, Addition(0, Ending.LATER), body()))
+    append = asyncio.create_task(uploads.append(upload.id, UploadRequest(0, Ending.LATER), body()))
     async with asyncio.timeout(20):
         while (await store.uploads.get(upload.id)).expires <= upload.expires:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.001)
@@ -344,6 +346,6 @@ async def test_a_slow_first_byte_does_not_expire(store: Store, rows: Rows) -> No
 
 async def test_a_part_that_is_gone_is_not_found(store: Store) -> None:
     uploads = uploads_of(store)
-    final = Purpose(UploadKind.CONCATENATION, name_of("a"), "text/plain", parts=["none"])
+    final = UploadSpec(UploadKind.CONCATENATION, name_of("a"), "text/plain", parts=["none"])
     with pytest.raises(NotFound):
         await uploads.create(final, None)

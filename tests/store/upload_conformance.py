@@ -27,14 +27,14 @@ from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.resumable import (
     FATAL,
     NOTHING,
-    Append,
     Bounds,
+    ChunkBatch,
     Failure,
     Progress,
-    Purpose,
     ResumableUpload,
     Unfinished,
     UploadKind,
+    UploadSpec,
 )
 from chunkstore.store.contract.store import Store
 from chunkstore.store.contract.values import Committed
@@ -42,8 +42,8 @@ from tests.conftest import RandomBytes
 from tests.store.conformance import CHUNK_SIZE, Reopen, Suite, cut, etag, get, name_of, put
 from tests.store.rows import Rows, UploadRow
 
-FILE = Purpose(UploadKind.FILE, name_of("a"), "text/plain")
-PART = Purpose(UploadKind.PART, None, "")
+FILE = UploadSpec(UploadKind.FILE, name_of("a"), "text/plain")
+PART = UploadSpec(UploadKind.PART, None, "")
 
 
 # Rows of the schemas before uploads were summed up: kind, received, extent, used, digest.
@@ -92,7 +92,7 @@ async def add(
     kept = len(rest) - len(rest) % CHUNK_SIZE
     offset = upload.offset + len(content)
     progress = Progress(offset, rest[kept:], offset if whole else None, whole, later())
-    append = Append(
+    append = ChunkBatch(
         upload.epoch, upload.chunks.chunk_count, cut(rest[:kept]), progress, max_unfinished
     )
     await store.uploads.append(upload_id, append)
@@ -100,9 +100,9 @@ async def add(
 
 
 async def begin(
-    store: Store, purpose: Purpose = FILE, content: bytes = b"", *, whole: bool = False
+    store: Store, spec: UploadSpec = FILE, content: bytes = b"", *, whole: bool = False
 ) -> str:
-    upload = await store.uploads.create(purpose, None, later())
+    upload = await store.uploads.create(spec, None, later())
     if content or whole:
         await add(store, upload.id, content, whole=whole)
     return upload.id
@@ -121,14 +121,14 @@ class UploadConformance(Suite):
             if_match=etag(b"x"),
             if_unmodified_since=parse_http_date(["Sun, 06 Nov 1994 08:49:37 GMT"]),
         )
-        purpose = Purpose(
+        spec = UploadSpec(
             UploadKind.FILE, name_of("é/b"), "a/b; c=d", conditions, {"sha256": b"\0\1"}, "k djE="
         )
-        begun = await store.uploads.create(purpose, 5, later())
+        begun = await store.uploads.create(spec, 5, later())
         for _ in range(2):
             found = await store.uploads.get(begun.id)
             assert found == begun
-            assert found.purpose == purpose
+            assert found.spec == spec
             assert (found.offset, found.length, found.tail) == (0, 5, b"")
             assert not found.whole
             assert not found.complete
@@ -141,7 +141,7 @@ class UploadConformance(Suite):
 
     async def test_what_is_not_there(self, store: Store) -> None:
         assert await store.uploads.find("none") is None
-        append = Append(0, 0, [], None)
+        append = ChunkBatch(0, 0, [], None)
         for failing in (
             store.uploads.get("none"),
             store.uploads.acquire("none"),
@@ -206,10 +206,10 @@ class UploadConformance(Suite):
         chunks = cut(b"y" * CHUNK_SIZE)
         progress = Progress(CHUNK_SIZE, b"", None, whole=False, expires=later())
         with pytest.raises(UploadSuperseded):
-            await store.uploads.append(upload_id, Append(older.epoch, 0, chunks, progress))
+            await store.uploads.append(upload_id, ChunkBatch(older.epoch, 0, chunks, progress))
         assert (await store.uploads.get(upload_id)).offset == 2
         assert await rows.count("manifest_chunk") == 0
-        await store.uploads.append(upload_id, Append(newer.epoch, 0, chunks, progress))
+        await store.uploads.append(upload_id, ChunkBatch(newer.epoch, 0, chunks, progress))
         assert (await store.uploads.get(upload_id)).offset == CHUNK_SIZE
 
     async def test_of_many_leases_at_once_one_goes_on(self, store: Store) -> None:
@@ -220,7 +220,7 @@ class UploadConformance(Suite):
         async def append(lease: ResumableUpload) -> int:
             progress = Progress(CHUNK_SIZE, b"", None, whole=False, expires=later())
             chunks = cut(bytes([lease.epoch]) * CHUNK_SIZE)
-            await store.uploads.append(upload_id, Append(lease.epoch, 0, chunks, progress))
+            await store.uploads.append(upload_id, ChunkBatch(lease.epoch, 0, chunks, progress))
             return lease.epoch
 
         results = await asyncio.gather(*map(append, leases), return_exceptions=True)
@@ -237,7 +237,7 @@ class UploadConformance(Suite):
         upload_id = await begin(store, FILE, b"x" * CHUNK_SIZE + b"tail")
         upload = await store.uploads.acquire(upload_id)
         chunks = cut(b"tail" * (2 * CHUNK_SIZE // 4))
-        await store.uploads.append(upload_id, Append(upload.epoch, 1, chunks, None))
+        await store.uploads.append(upload_id, ChunkBatch(upload.epoch, 1, chunks, None))
         [row] = await rows.uploads()
         assert (row.received, row.extent) == (CHUNK_SIZE + 4, 3 * CHUNK_SIZE)
         upload = await store.uploads.acquire(upload_id)
@@ -258,7 +258,7 @@ class UploadConformance(Suite):
         progress = Progress(3 * CHUNK_SIZE, b"", None, whole=False, expires=later())
         chunks = cut(b"z" * (2 * CHUNK_SIZE))
         with pytest.raises(TooMuchUnfinished):
-            await store.uploads.append(upload_id, Append(epoch, 1, chunks, progress, limit))
+            await store.uploads.append(upload_id, ChunkBatch(epoch, 1, chunks, progress, limit))
         assert await rows.uploads() == before
         assert await rows.count("chunk") == await rows.count("manifest_chunk") == 1
 
@@ -267,7 +267,7 @@ class UploadConformance(Suite):
         upload = await store.uploads.acquire(upload_id)
         assert upload.whole
         with pytest.raises(UploadSuperseded):
-            await store.uploads.append(upload_id, Append(upload.epoch, 0, [], None))
+            await store.uploads.append(upload_id, ChunkBatch(upload.epoch, 0, [], None))
 
     async def test_only_a_whole_upload_is_completed_and_once(self, store: Store) -> None:
         upload_id = await begin(store, FILE, b"12")
@@ -280,13 +280,13 @@ class UploadConformance(Suite):
         assert (await store.uploads.get(upload_id)).complete
 
     async def test_conditions_are_judged_at_completion(self, store: Store) -> None:
-        for purpose in (
-            Purpose(UploadKind.FILE, name_of("a"), "text/plain", CREATE_ONLY),
-            Purpose(
+        for spec in (
+            UploadSpec(UploadKind.FILE, name_of("a"), "text/plain", CREATE_ONLY),
+            UploadSpec(
                 UploadKind.FILE, name_of("a"), "text/plain", Conditions(if_match=etag(b"other"))
             ),
         ):
-            upload_id = await begin(store, purpose, b"new", whole=True)
+            upload_id = await begin(store, spec, b"new", whole=True)
             await put(store, "a", b"old")
             with pytest.raises(PreconditionFailed):
                 await complete(store, upload_id, b"new")
@@ -295,7 +295,7 @@ class UploadConformance(Suite):
             assert upload.whole
             assert not upload.complete
             await put(store, "a", b"other")
-            if purpose.conditions.if_match is not None:
+            if spec.conditions.if_match is not None:
                 await complete(store, upload_id, b"new")
                 assert await get(store, "a") == b"new"
 
@@ -305,7 +305,7 @@ class UploadConformance(Suite):
         upload = await store.uploads.acquire(upload_id)
         content = b"x" * CHUNK_SIZE + b"tail"
         progress = Progress(len(content), b"tail", len(content), whole=True, expires=later())
-        last = Append(upload.epoch, 0, cut(content[:CHUNK_SIZE]), progress)
+        last = ChunkBatch(upload.epoch, 0, cut(content[:CHUNK_SIZE]), progress)
         await store.uploads.append(upload_id, last)
         before = await rows.uploads()
         await store.uploads.append(upload_id, last)
@@ -363,7 +363,7 @@ class UploadConformance(Suite):
         assert await store.uploads.acquire(upload_id) == failed
         progress = Progress(9, b"", 9, whole=True, expires=later())
         with pytest.raises(UploadSuperseded):
-            await store.uploads.append(upload_id, Append(epoch, 0, [], progress))
+            await store.uploads.append(upload_id, ChunkBatch(epoch, 0, [], progress))
         with pytest.raises(NotFound):
             await complete(store, upload_id, content)
         assert await store.uploads.unfinished() == NOTHING
@@ -436,9 +436,9 @@ class UploadConformance(Suite):
         bounds = Bounds(empty=2, concatenations=1)
         first = await store.uploads.create(FILE, None, later(), bounds)
         part = await store.uploads.create(PART, None, later(), bounds)
-        for purpose in (FILE, PART):
+        for spec in (FILE, PART):
             with pytest.raises(TooMuchUnfinished):
-                await store.uploads.create(purpose, None, later(), bounds)
+                await store.uploads.create(spec, None, later(), bounds)
         await store.uploads.create(self._concatenation([part.id]), None, later(), bounds)
         with pytest.raises(TooMuchUnfinished):
             await store.uploads.create(self._concatenation([part.id]), None, later(), bounds)
@@ -473,10 +473,12 @@ class UploadConformance(Suite):
             case "ahead":
                 upload = await store.uploads.acquire(one)
                 chunks = cut(content)
-                await store.uploads.append(one, Append(upload.epoch, upload.offset, chunks, None))
+                await store.uploads.append(
+                    one, ChunkBatch(upload.epoch, upload.offset, chunks, None)
+                )
             case "join":
                 lease = await store.uploads.acquire(one, joining=True)
-                for part in lease.purpose.parts:
+                for part in lease.spec.parts:
                     if (await store.uploads.get(part)).whole and lease.offset == 0:
                         await store.uploads.join(one, part, lease.epoch, later())
                         await add(store, one, b"", whole=True)
@@ -532,8 +534,8 @@ class UploadConformance(Suite):
             await begin(store, self._concatenation(["none"]))
 
     @staticmethod
-    def _concatenation(parts: Sequence[str]) -> Purpose:
-        return Purpose(
+    def _concatenation(parts: Sequence[str]) -> UploadSpec:
+        return UploadSpec(
             UploadKind.CONCATENATION, name_of("a"), "text/plain", UNCONDITIONAL, parts=parts
         )
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import HttpVersion11, web
 
-from chunkstore.core.client_limits import Patience
+from chunkstore.core.client_limits import SlowClientAllowance
 from chunkstore.core.errors import InvalidRequest
 from chunkstore.core.manifest import Manifest
 from chunkstore.core.ranges import ByteRange
@@ -49,7 +49,7 @@ class BodyWaits:
 
     def __init__(self, request: web.Request) -> None:
         self._content = request.content
-        self._patience = Patience(request.app[LIMITS])
+        self._allowance = SlowClientAllowance(request.app[LIMITS])
         self._seen = 0
         self.seconds = 0.0
 
@@ -62,7 +62,7 @@ class BodyWaits:
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
-        left = self._patience.timeout_seconds
+        left = self._allowance.timeout_seconds
         timeout = min(most_seconds, math.inf if left is None else left)
         try:
             async with asyncio.timeout(None if math.isinf(timeout) else timeout):
@@ -73,7 +73,7 @@ class BodyWaits:
         finally:
             self.seconds += loop.time() - began
         seen, self._seen = self._seen, self._content.total_bytes
-        self._patience.spend(loop.time() - began, self._seen - seen)
+        self._allowance.spend(loop.time() - began, self._seen - seen)
 
 
 async def read_body(request: web.Request) -> AsyncIterator[bytes]:
@@ -115,7 +115,7 @@ def _reading_held(request: web.Request) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def refuse_encoded_body(request: web.Request) -> None:
+def require_identity_coding(request: web.Request) -> None:
     """Refuse a body that would have to be decoded: what is stored is what was sent.
 
     Raises:
@@ -126,7 +126,7 @@ def refuse_encoded_body(request: web.Request) -> None:
         raise EncodedBody("Content-Encoding is not taken; send the content as it is.")
 
 
-def refuse_any_body(request: web.Request) -> None:
+def require_no_body(request: web.Request) -> None:
     """Refuse a body where none has a meaning.
 
     Raises:
@@ -136,7 +136,7 @@ def refuse_any_body(request: web.Request) -> None:
         raise UnsupportedMedia("This request takes no body.")
 
 
-def refuse_partial_put(request: web.Request) -> None:
+def require_whole_put(request: web.Request) -> None:
     """Refuse to take a part of a content for the whole (RFC 9110 §14.5).
 
     Raises:
@@ -156,7 +156,7 @@ async def send_content(
     """Send one range of a content as the body of `response`, which is not prepared yet."""
     response.content_length = len(bounds)
     sending = Sending(request, response, [Part(b"", bounds.start, bounds.stop)])
-    await sending.send(service.windows, manifest)
+    await sending.send(service.reader, manifest)
     await response.write_eof()
     return response
 
@@ -184,6 +184,6 @@ async def send_multipart(
     parts = [
         Part(head, bounds.start, bounds.stop) for head, bounds in zip(heads, ranges, strict=True)
     ]
-    await Sending(request, response, parts).send(service.windows, manifest)
+    await Sending(request, response, parts).send(service.reader, manifest)
     await response.write_eof(tail)
     return response

@@ -11,10 +11,10 @@ from aiohttp import web
 from chunkstore.core.conditional import Conditions, format_etag, format_http_date
 from chunkstore.core.digest import ContentCheck
 from chunkstore.core.names import FileName
-from chunkstore.http.message.bodies import refuse_encoded_body, refuse_partial_put
+from chunkstore.http.message.bodies import require_identity_coding, require_whole_put
 from chunkstore.http.message.headers import parse_digests, parse_media_type
 from chunkstore.http.message.request import conditions_of, file_name_of
-from chunkstore.service.representations import describe_committed
+from chunkstore.service.representations import committed_to_json
 from chunkstore.store.contract.values import Committed
 
 
@@ -48,8 +48,8 @@ def read_incoming(request: web.Request) -> Incoming:
         InvalidRequest: they are malformed, or the body is only a part, or encoded.
     """
     name = file_name_of(request)
-    refuse_partial_put(request)
-    refuse_encoded_body(request)
+    require_whole_put(request)
+    require_identity_coding(request)
     return Incoming(
         name=name,
         media_type=parse_media_type(request.headers.get("Content-Type"), name),
@@ -63,7 +63,7 @@ def committed_response(committed: Committed) -> web.Response:
     """Return the answer to a request whose content has become a file."""
     validators = committed.file.validators
     return web.json_response(
-        describe_committed(committed),
+        committed_to_json(committed),
         status=HTTPStatus.OK if committed.replaced else HTTPStatus.CREATED,
         headers={
             "ETag": format_etag(validators.etag),

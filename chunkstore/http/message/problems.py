@@ -189,7 +189,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         response.force_close()
     except Exception:
         _logger.exception("%s %s failed.", request.method, request.rel_url)
-        _refuse_after_start(request)
+        _abort_if_begun(request)
         response = problem_response(
             request, _INTERNAL, "The server failed to answer; its log says why."
         )
@@ -198,7 +198,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     return response
 
 
-def refuse_unknown_expectation(request: web.Request) -> None:
+def check_expectation(request: web.Request) -> None:
     """Refuse what a client must not count on (RFC 9110 §10.1.1).
 
     Raises:
@@ -251,7 +251,7 @@ def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         if not isinstance(error, _TOLD):
             _log(request, problem, error)
-        _refuse_after_start(request)
+        _abort_if_begun(request)
     members = {}
     if isinstance(error, errors.OffsetMismatch):
         members = {"expected-offset": error.expected, "provided-offset": error.provided}
@@ -303,7 +303,7 @@ def allowed_methods(request: web.Request) -> str:
     return ", ".join(sorted(route.method for route in resource if route.method != "*"))
 
 
-def _refuse_after_start(request: web.Request) -> None:
+def _abort_if_begun(request: web.Request) -> None:
     """Break the connection off if an answer is under way: it must not end as if it were whole."""
     if request.writer.output_size > 0:
         raise ConnectionAbortedError("the answer cannot be completed")

@@ -22,7 +22,7 @@ from chunkstore.core.manifest import Manifest
 from chunkstore.core.ranges import ByteRange
 from chunkstore.http.message.connection import PacedConnection
 from chunkstore.http.message.request import LIMITS
-from chunkstore.service.downloads import Window, Windows, spans
+from chunkstore.service.downloads import ContentReader, Window, spans
 from chunkstore.service.memory import Reservation
 
 # What waits in the transport is little, for nobody can take it back: this part of a window, which
@@ -58,7 +58,7 @@ class Sending:
         self._begun = False
         self._stall_seconds = request.app[LIMITS].stall_seconds
 
-    async def send(self, windows: Windows, manifest: Manifest) -> None:
+    async def send(self, reader: ContentReader, manifest: Manifest) -> None:
         """Send all parts.
 
         The first window is read before anything is sent, so that damage there is a clean error.
@@ -67,7 +67,7 @@ class Sending:
             ranges = [ByteRange(part.start, part.stop) for part in self._parts]
             span = next(spans(manifest, ranges))
             kept = None
-            async with aclosing(windows.windows(manifest, span.start, span.stop)) as stream:
+            async with aclosing(reader.windows(manifest, span.start, span.stop)) as stream:
                 async for window in stream:
                     kept = await self._send_window(window)
                     # Its bytes go before the next one is waited for.

@@ -20,7 +20,7 @@ from chunkstore.core.names import FileName, FolderName
 from chunkstore.core.ranges import ByteRange, parse_range
 from chunkstore.http.message.bodies import (
     read_body,
-    refuse_any_body,
+    require_no_body,
     send_content,
     send_multipart,
 )
@@ -114,12 +114,12 @@ async def put(request: web.Request) -> web.Response:
     incoming = read_incoming(request)
     service = service_of(request)
     checks = [*incoming.content_checks(), *incoming.whole_checks()]
-    _refuse_large(request.content_length, service.max_file_size)
+    _check_size(request.content_length, service.max_file_size)
     if incoming.conditions != UNCONDITIONAL:
         # The commit decides; this spares the client a body that would be sent for nothing.
         current = await service.store.find_file(incoming.name)
         incoming.conditions.require(None if current is None else current.validators)
-    await _refuse_conflict_early(request, service.store, incoming.name)
+    await _check_conflict_early(request, service.store, incoming.name)
     async with service.receiving(checks) as receiver:
         await receiver.receive(read_body(request))
         commit = receiver.commit(incoming.name, incoming.media_type, incoming.conditions)
@@ -127,12 +127,12 @@ async def put(request: web.Request) -> web.Response:
     return committed_response(committed)
 
 
-def _refuse_large(size: int | None, limit: int | None) -> None:
+def _check_size(size: int | None, limit: int | None) -> None:
     if size is not None and limit is not None and size > limit:
         raise TooLarge(f"The content has {size} bytes; this server accepts {limit}.")
 
 
-async def _refuse_conflict_early(request: web.Request, store: Store, name: FileName) -> None:
+async def _check_conflict_early(request: web.Request, store: Store, name: FileName) -> None:
     """Spare the client a body that would be sent for nothing; again, the commit decides."""
     size = request.content_length
     if "Expect" in request.headers or size is None or size > _SENT_AT_ONCE:
@@ -141,7 +141,7 @@ async def _refuse_conflict_early(request: web.Request, store: Store, name: FileN
 
 async def delete(request: web.Request) -> web.Response:
     """Remove the file, or the folder, whose last slash may be missing (RFC 4918 §5.2)."""
-    refuse_any_body(request)
+    require_no_body(request)
     try:
         await store_of(request).delete_file(file_name_of(request), conditions_of(request))
     except NotFound:
@@ -153,7 +153,7 @@ async def delete(request: web.Request) -> web.Response:
 
 async def copy_or_move(request: web.Request) -> web.Response:
     """Give the content a second name, or another one; or a folder whose last slash is missing."""
-    refuse_any_body(request)
+    require_no_body(request)
     try:
         return await _copy_or_move_file(request)
     except (NotFound, InvalidName):

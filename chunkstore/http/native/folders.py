@@ -11,7 +11,7 @@ from aiohttp import web
 from chunkstore.core.conditional import UNTAGGED
 from chunkstore.core.errors import AlreadyExists, Forbidden, NameConflict, NotFound
 from chunkstore.core.names import ROOT, FolderName
-from chunkstore.http.message.bodies import refuse_any_body
+from chunkstore.http.message.bodies import require_no_body
 from chunkstore.http.message.destination import depth_of, folder_destination_of, overwrite_of
 from chunkstore.http.message.problems import MethodNotPossible
 from chunkstore.http.message.request import conditions_of, folder_name_of, path_of, store_of
@@ -19,7 +19,7 @@ from chunkstore.http.message.request import conditions_of, folder_name_of, path_
 
 async def make(request: web.Request) -> web.Response:
     """Answer MKCOL: make an empty folder."""
-    refuse_any_body(request)
+    require_no_body(request)
     name = folder_name_of(request)
     try:
         await store_of(request).make_folder(name)
@@ -34,7 +34,7 @@ async def make(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     """Remove a folder with all that is in it."""
-    refuse_any_body(request)
+    require_no_body(request)
     depth_of(request, "infinity")
     conditions_of(request).require(UNTAGGED)
     await store_of(request).delete_folder(_below_root(folder_name_of(request)))
@@ -43,7 +43,7 @@ async def delete(request: web.Request) -> web.Response:
 
 async def copy_or_move(request: web.Request) -> web.Response:
     """Copy or rename a folder with all that is in it; COPY with `Depth: 0` leaves that out."""
-    refuse_any_body(request)
+    require_no_body(request)
     transfer = _transfer_of(request)
     conditions_of(request).require(UNTAGGED)
     target = _below_root(folder_destination_of(request))

@@ -16,12 +16,12 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from chunkstore.core.conditional import CREATE_ONLY, UNCONDITIONAL
 from chunkstore.core.errors import InvalidRequest, TooLarge
 from chunkstore.core.names import FolderName, decode_path, parse_file_name
-from chunkstore.http.message.bodies import read_body, refuse_encoded_body
+from chunkstore.http.message.bodies import read_body, require_identity_coding
 from chunkstore.http.message.headers import essence_of, parse_media_type, parse_parameters
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.problems import Busy, UnsupportedMedia
 from chunkstore.http.message.request import folder_name_of, path_of, service_of, store_of
-from chunkstore.service.representations import describe_committed
+from chunkstore.service.representations import committed_to_json
 from chunkstore.service.service import Service
 from chunkstore.store.contract.store import Commit
 from chunkstore.store.contract.values import Committed
@@ -84,7 +84,7 @@ PARTS: Final = web.AppKey("parts", PartCount)
 async def post(request: web.Request) -> web.Response:
     """Store the files of a form, or carry out the form's `delete`."""
     folder = folder_name_of(request)
-    refuse_encoded_body(request)
+    require_identity_coding(request)
     media_type = essence_of(request)
     if media_type == "multipart/form-data":
         return await _upload(request, folder)
@@ -134,7 +134,7 @@ async def _receive_files(
                 if filename is None and field == "overwrite":
                     conditions = CREATE_ONLY if value.strip().lower() in _NO else UNCONDITIONAL
                 elif filename is None and field == "_charset_":
-                    _refuse_other_charset(value)
+                    _require_utf8(value)
             # One piece can hold hundreds of parts, and others wait for the event loop.
             await asyncio.sleep(0)
     return commits
@@ -203,7 +203,7 @@ def _read_head(part: MultipartSegment) -> dict[str, str]:
     return fields
 
 
-def _refuse_other_charset(value: bytes) -> None:
+def _require_utf8(value: bytes) -> None:
     """Refuse a form whose names are not in UTF-8 (RFC 7578 §4.6)."""
     if value.strip().lower() not in _UTF_8_NAMES:
         raise InvalidRequest("A form is taken in UTF-8 only.")
@@ -268,6 +268,6 @@ def _respond(request: web.Request, folder: FolderName, committed: list[Committed
         return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": location})
     created = any(not one.replaced for one in committed)
     return web.json_response(
-        {"files": [describe_committed(one) for one in committed]},
+        {"files": [committed_to_json(one) for one in committed]},
         status=HTTPStatus.CREATED if created else HTTPStatus.OK,
     )

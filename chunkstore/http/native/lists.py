@@ -15,7 +15,7 @@ from chunkstore.core.names import MAX_UNNORMALIZED, ROOT, FolderName, ancestors
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.request import folder_name_of, names_root, path_of, store_of
 from chunkstore.http.page.render import render
-from chunkstore.service.representations import describe_listing
+from chunkstore.service.representations import listing_to_json
 from chunkstore.store.contract.values import Listing
 
 MAX_LIMIT: Final = 1000
@@ -43,7 +43,7 @@ async def get(request: web.Request) -> web.Response:
     response = (
         _page(request, folder, listing, query.get("prefix", ""))
         if html
-        else web.json_response(describe_listing(listing))
+        else web.json_response(listing_to_json(listing))
     )
     response.headers["Vary"] = "Accept"
     response.headers["Cache-Control"] = "no-cache"

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from chunkstore.core.errors import StoreError, StoreFull
 from chunkstore.http.message.request import TASKS, store_of
-from chunkstore.service.representations import Json, describe_scrub, describe_stats, describe_tasks
+from chunkstore.service.representations import Json, scrub_to_json, stats_to_json, tasks_to_json
 from chunkstore.store.contract.reports import Stats
 from chunkstore.store.contract.store import Store
 
@@ -87,8 +87,8 @@ async def ready(request: web.Request) -> web.Response:
     described = {
         **({"status": "failing"} if faults else await _describe_room(store)),
         "faults": faults,
-        "scrub": describe_scrub(report),
-        "tasks": describe_tasks(request.app[TASKS]),
+        "scrub": scrub_to_json(report),
+        "tasks": tasks_to_json(request.app[TASKS]),
     }
     status = HTTPStatus.SERVICE_UNAVAILABLE if faults else HTTPStatus.OK
     return web.json_response(described, status=status, headers={"Cache-Control": "no-store"})
@@ -106,4 +106,4 @@ async def stats(request: web.Request) -> web.Response:
     """Answer what the store holds, or held `Age` seconds ago (RFC 9111 §5.1)."""
     held, age_seconds = await request.app[FIGURES].get()
     headers = {"Cache-Control": "no-store", "Age": str(int(age_seconds))}
-    return web.json_response(describe_stats(held), headers=headers)
+    return web.json_response(stats_to_json(held), headers=headers)

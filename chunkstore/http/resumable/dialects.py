@@ -132,10 +132,10 @@ def overriding(handlers: dict[str, Handler]) -> Handler:
 
 def file_headers(request: web.Request, upload: ResumableUpload) -> dict[str, str]:
     """Return the header fields that tell which file an upload has become."""
-    if upload.digest is None or upload.purpose.target is None:
+    if upload.digest is None or upload.spec.target is None:
         return {}
     return {
-        "Content-Location": path_of(request.app, upload.purpose.target),
+        "Content-Location": path_of(request.app, upload.spec.target),
         "ETag": format_etag(str(upload.digest)),
     }
 

@@ -24,7 +24,7 @@ from chunkstore.core.errors import (
     InvalidRequest,
     StoreUnavailable,
 )
-from chunkstore.http.message.bodies import read_body, refuse_any_body, refuse_encoded_body
+from chunkstore.http.message.bodies import read_body, require_identity_coding, require_no_body
 from chunkstore.http.message.headers import essence_of, parse_digests
 from chunkstore.http.message.incoming import committed_response, read_incoming
 from chunkstore.http.message.problems import UnsupportedMedia
@@ -39,9 +39,9 @@ from chunkstore.http.resumable.dialects import (
     uploads_of,
     while_connected,
 )
-from chunkstore.service.resumable.append import Addition, Ending
+from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import Uploads
-from chunkstore.store.contract.resumable import Purpose, ResumableUpload, UploadKind
+from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
 
 # The draft's own text names 8 still; clients of draft 12 name 9. Nothing breaks between the two.
 _VERSIONS: Final = frozenset({5, 6, 7, 8, 9})
@@ -62,7 +62,7 @@ def is_wanted(request: web.Request) -> bool:
     return complete is False or (complete is True and _version_of(request) is not None)
 
 
-def describe(uploads: Uploads) -> dict[str, str]:
+def options_headers(uploads: Uploads) -> dict[str, str]:
     """Return the header fields that tell of resumable uploads, for OPTIONS (§4.1.4)."""
     return {
         "Accept-Patch": f"{PARTIAL_UPLOAD}, {TUS_PATCH}",
@@ -78,7 +78,7 @@ async def create(request: web.Request) -> web.Response:
         raise InvalidRequest(
             "Upload-Complete must say whether the body is all there is; forms are sent to folders."
         )
-    purpose = Purpose(
+    spec = UploadSpec(
         kind=UploadKind.FILE,
         target=incoming.name,
         media_type=incoming.media_type,
@@ -86,13 +86,13 @@ async def create(request: web.Request) -> web.Response:
         checks=incoming.whole_digests,
         metadata=request.headers.get("Upload-Metadata", ""),
     )
-    addition = _addition_of(request, 0, incoming.content_checks(), complete=complete)
+    upload_request = _upload_request_of(request, 0, incoming.content_checks(), complete=complete)
     announce_limits(request)
-    upload = await uploads_of(request).create(purpose, addition.length)
+    upload = await uploads_of(request).create(spec, upload_request.length)
     location = upload_path(request.app, upload.id)
     announce(request, Location=location)
     await _tell(request, {"Location": location, **_limit_headers(request, upload)})
-    return await _append(request, upload.id, addition, HTTPStatus.CREATED)
+    return await _append(request, upload.id, upload_request, HTTPStatus.CREATED)
 
 
 async def head(request: web.Request) -> web.Response:
@@ -101,7 +101,7 @@ async def head(request: web.Request) -> web.Response:
         raise InvalidRequest("Upload-Offset and Upload-Complete are told by the answer here.")
     upload_id = upload_id_of(request)
     async with _telling_state(request, upload_id):
-        upload = await while_connected(request, uploads_of(request).look(upload_id))
+        upload = await while_connected(request, uploads_of(request).acquire_and_get(upload_id))
     announce_limits(request, upload)
     headers = {
         "Upload-Offset": str(upload.offset),
@@ -119,39 +119,39 @@ async def patch(request: web.Request) -> web.Response:
     announce_limits(request)
     upload_id = upload_id_of(request)
     async with _telling_state(request, upload_id):
-        addition = _read_addition(request)
-    return await _append(request, upload_id, addition, HTTPStatus.NO_CONTENT)
+        upload_request = _read_upload_request(request)
+    return await _append(request, upload_id, upload_request, HTTPStatus.NO_CONTENT)
 
 
 async def delete(request: web.Request) -> web.Response:
     """End an upload (§4.5); a file that it became stays."""
-    refuse_any_body(request)
+    require_no_body(request)
     await uploads_of(request).delete(upload_id_of(request))
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
-def _read_addition(request: web.Request) -> Addition:
+def _read_upload_request(request: web.Request) -> UploadRequest:
     """Read the headers of a request that appends."""
     if essence_of(request) != PARTIAL_UPLOAD and _version_of(request) != _UNTYPED_VERSION:
         announce(request, Accept_Patch=f"{PARTIAL_UPLOAD}, {TUS_PATCH}")
         raise UnsupportedMedia(f"The content of PATCH is {PARTIAL_UPLOAD} here.")
-    refuse_encoded_body(request)
+    require_identity_coding(request)
     offset, complete = _integer_of(request, "Upload-Offset"), _complete_of(request)
     if offset is None or complete is None:
         raise InvalidRequest("Upload-Offset and Upload-Complete must both be there.")
     digests = parse_digests(request.headers.getall("Content-Digest", []))
     checks = [ContentCheck(*digest) for digest in digests.items()]
-    return _addition_of(request, offset, checks, complete=complete)
+    return _upload_request_of(request, offset, checks, complete=complete)
 
 
 async def _append(
-    request: web.Request, upload_id: str, addition: Addition, status: HTTPStatus
+    request: web.Request, upload_id: str, upload_request: UploadRequest, status: HTTPStatus
 ) -> web.Response:
     """Append the body and answer: with `status`, or when that was all, as PUT does (§4.4.2)."""
     uploads = uploads_of(request)
     committed = None
     async with _telling_state(request, upload_id):
-        upload = await uploads.append(upload_id, addition, read_body(request))
+        upload = await uploads.append(upload_id, upload_request, read_body(request))
         if upload.whole:
             committed = await while_connected(request, uploads.finish(upload_id))
     announce(request, Upload_Offset=str(upload.offset))
@@ -186,9 +186,9 @@ async def _telling_state(request: web.Request, upload_id: str) -> AsyncIterator[
         raise
 
 
-def _addition_of(
+def _upload_request_of(
     request: web.Request, offset: int, checks: list[ContentCheck], *, complete: bool
-) -> Addition:
+) -> UploadRequest:
     """Return what the request adds; two ways to tell the length must agree (§4.1.3)."""
     length, size = _integer_of(request, "Upload-Length"), request.content_length
     if complete and size is not None:
@@ -196,13 +196,13 @@ def _addition_of(
             announce(request, Upload_Complete=_format_boolean(False))
             raise InconsistentLength("Upload-Length is not where the body ends.")
         length = offset + size
-    return Addition(
+    return UploadRequest(
         offset=offset,
         ending=Ending.WITH_BODY if complete else Ending.LATER,
         length=length,
         size=size,
         checks=checks,
-        told=partial(_tell_offset, request),
+        on_progress=partial(_tell_offset, request),
         voids=True,
         client=client_of(request),
     )

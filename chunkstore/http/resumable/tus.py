@@ -20,7 +20,7 @@ from chunkstore.core.conditional import format_http_date
 from chunkstore.core.digest import ContentCheck
 from chunkstore.core.errors import ContentMismatch, InvalidRequest, UploadCompleted
 from chunkstore.core.names import parse_file_name, parse_folder_name
-from chunkstore.http.message.bodies import read_body, refuse_any_body, refuse_encoded_body
+from chunkstore.http.message.bodies import read_body, require_identity_coding, require_no_body
 from chunkstore.http.message.headers import essence_of, parse_media_type
 from chunkstore.http.message.problems import ChecksumMismatch, UnknownTusVersion, UnsupportedMedia
 from chunkstore.http.message.request import client_of, conditions_of
@@ -36,10 +36,10 @@ from chunkstore.http.resumable.dialects import (
     uploads_root,
     while_connected,
 )
-from chunkstore.service.resumable.append import Addition, Ending
+from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.finish import nothing
 from chunkstore.service.resumable.uploads import Uploads
-from chunkstore.store.contract.resumable import Purpose, ResumableUpload, UploadKind
+from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
 
 VERSION: Final = "1.0.0"
 EXTENSIONS: Final = (
@@ -52,7 +52,7 @@ _PARTIAL: Final = "partial"
 _MAX_PARTS: Final = 1000
 
 
-def describe(uploads: Uploads) -> dict[str, str]:
+def options_headers(uploads: Uploads) -> dict[str, str]:
     """Return the header fields that tell what of tus there is, for OPTIONS."""
     limit = uploads.limits.max_size
     return {
@@ -80,26 +80,26 @@ def _in_tus(handler: Handler) -> Handler:
 @_in_tus
 async def create(request: web.Request) -> web.Response:
     """Begin an upload; a body is its first bytes, and may be all of them."""
-    refuse_encoded_body(request)
+    require_identity_coding(request)
     uploads = uploads_of(request)
-    purpose = _purpose_of(request)
-    length = _new_length_of(request, purpose.kind)
+    spec = _spec_of(request)
+    length = _new_length_of(request, spec.kind)
     with_body = essence_of(request) == TUS_PATCH
     if not with_body:
-        refuse_any_body(request)
-    elif purpose.kind is UploadKind.CONCATENATION:
+        require_no_body(request)
+    elif spec.kind is UploadKind.CONCATENATION:
         raise InvalidRequest("A final upload has no bytes of its own.")
     checks = _checks_of(request) if with_body else []
-    upload = await uploads.create(purpose, length)
+    upload = await uploads.create(spec, length)
     announce(request, Location=upload_path(request.app, upload.id))
     if with_body:
-        upload = await _append(request, upload.id, _addition_of(request, 0, checks))
+        upload = await _append(request, upload.id, _upload_request_of(request, 0, checks))
     elif length == 0:
-        empty = Addition(0, Ending.AT_LENGTH)
+        empty = UploadRequest(0, Ending.AT_LENGTH)
         upload = await uploads.append(upload.id, empty, nothing())
     upload = await _finish(request, upload)
     headers = {**_progress_headers(request, upload)}
-    if upload.purpose.kind is UploadKind.CONCATENATION:
+    if upload.spec.kind is UploadKind.CONCATENATION:
         headers.pop("Upload-Offset", None)
     return web.Response(status=HTTPStatus.CREATED, headers=headers)
 
@@ -107,15 +107,15 @@ async def create(request: web.Request) -> web.Response:
 @_in_tus
 async def head(request: web.Request) -> web.Response:
     """Tell how far an upload is, to GET as well."""
-    work = uploads_of(request).look(upload_id_of(request))
+    work = uploads_of(request).acquire_and_get(upload_id_of(request))
     upload = await while_connected(request, work)
     headers = {**_progress_headers(request, upload), "Cache-Control": "no-store"}
-    if upload.purpose.metadata:
-        headers["Upload-Metadata"] = upload.purpose.metadata
-    if upload.purpose.kind is UploadKind.PART:
+    if upload.spec.metadata:
+        headers["Upload-Metadata"] = upload.spec.metadata
+    if upload.spec.kind is UploadKind.PART:
         headers["Upload-Concat"] = _PARTIAL
-    if upload.purpose.kind is UploadKind.CONCATENATION:
-        parts = " ".join(upload_path(request.app, part) for part in upload.purpose.parts)
+    if upload.spec.kind is UploadKind.CONCATENATION:
+        parts = " ".join(upload_path(request.app, part) for part in upload.spec.parts)
         headers["Upload-Concat"] = _FINAL + parts
         if not upload.complete:
             del headers["Upload-Offset"]
@@ -131,12 +131,12 @@ async def patch(request: web.Request) -> web.Response:
     """Append the body to an upload."""
     if essence_of(request) != TUS_PATCH:
         raise UnsupportedMedia(f"The content of PATCH is {TUS_PATCH} here.")
-    refuse_encoded_body(request)
+    require_identity_coding(request)
     if "Upload-Offset" not in request.headers:
         raise InvalidRequest("Upload-Offset must say where the body belongs.")
     offset = parse_size("Upload-Offset", request.headers["Upload-Offset"])
-    addition = _addition_of(request, offset, _checks_of(request))
-    upload = await _append(request, upload_id_of(request), addition)
+    upload_request = _upload_request_of(request, offset, _checks_of(request))
+    upload = await _append(request, upload_id_of(request), upload_request)
     upload = await _finish(request, upload)
     return web.Response(status=HTTPStatus.NO_CONTENT, headers=_progress_headers(request, upload))
 
@@ -144,21 +144,23 @@ async def patch(request: web.Request) -> web.Response:
 @_in_tus
 async def delete(request: web.Request) -> web.Response:
     """End an upload; a file that it became stays."""
-    refuse_any_body(request)
+    require_no_body(request)
     await uploads_of(request).delete(upload_id_of(request))
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
-async def _append(request: web.Request, upload_id: str, addition: Addition) -> ResumableUpload:
+async def _append(
+    request: web.Request, upload_id: str, upload_request: UploadRequest
+) -> ResumableUpload:
     body: AsyncIterable[bytes] = read_body(request)
     try:
-        return await uploads_of(request).append(upload_id, addition, body)
+        return await uploads_of(request).append(upload_id, upload_request, body)
     except ContentMismatch as error:
         raise ChecksumMismatch from error
     except UploadCompleted:
-        upload = await uploads_of(request).look(upload_id)
+        upload = await uploads_of(request).acquire_and_get(upload_id)
         # Nothing more, where nothing more belongs: so a client asks that lost the last answer.
-        if addition.offset != upload.offset or request.content_length:
+        if upload_request.offset != upload.offset or request.content_length:
             raise
         return upload
 
@@ -166,7 +168,7 @@ async def _append(request: web.Request, upload_id: str, addition: Addition) -> R
 async def _finish(request: web.Request, upload: ResumableUpload) -> ResumableUpload:
     """Finish what has all its bytes, or may have them from its parts; tell what was new."""
     uploads = uploads_of(request)
-    if upload.whole or upload.purpose.kind is UploadKind.CONCATENATION:
+    if upload.whole or upload.spec.kind is UploadKind.CONCATENATION:
         committed = await while_connected(request, uploads.finish(upload.id))
         if committed is not None:
             announce(request, Upload_New_Size=str(committed.new_size))
@@ -182,9 +184,11 @@ def _progress_headers(request: web.Request, upload: ResumableUpload) -> dict[str
     }
 
 
-def _addition_of(request: web.Request, offset: int, checks: list[ContentCheck]) -> Addition:
+def _upload_request_of(
+    request: web.Request, offset: int, checks: list[ContentCheck]
+) -> UploadRequest:
     length = request.headers.get("Upload-Length")
-    return Addition(
+    return UploadRequest(
         offset=offset,
         ending=Ending.AT_LENGTH,
         length=None if length is None else parse_size("Upload-Length", length),
@@ -219,12 +223,12 @@ def _checks_of(request: web.Request) -> list[ContentCheck]:
     return [ContentCheck(algorithm, _decode("Upload-Checksum", encoded.strip()))]
 
 
-def _purpose_of(request: web.Request) -> Purpose:
+def _spec_of(request: web.Request) -> UploadSpec:
     header = request.headers.get("Upload-Metadata", "")
     metadata = parse_metadata(header)
     concat = request.headers.get("Upload-Concat", "").strip()
     if concat == _PARTIAL:
-        return Purpose(UploadKind.PART, None, "", metadata=header)
+        return UploadSpec(UploadKind.PART, None, "", metadata=header)
     name = parse_file_name(
         parse_folder_name(metadata.get("folder", ""))
         + (metadata.get("filename") or metadata.get("name") or "")
@@ -232,7 +236,7 @@ def _purpose_of(request: web.Request) -> Purpose:
     kind, parts = UploadKind.FILE, []
     if concat:
         kind, parts = UploadKind.CONCATENATION, _parts_of(request, concat)
-    return Purpose(
+    return UploadSpec(
         kind=kind,
         target=name,
         media_type=parse_media_type(metadata.get("filetype") or metadata.get("type"), name),

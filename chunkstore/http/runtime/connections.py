@@ -22,7 +22,7 @@ from typing import Any, Final, cast
 from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser
 
-from chunkstore.core.client_limits import Limits, Patience
+from chunkstore.core.client_limits import Limits, SlowClientAllowance
 from chunkstore.core.conditional import format_http_date
 from chunkstore.http.message.connection import PacedConnection
 from chunkstore.http.message.problems import RETRY_AFTER_SECONDS, Problem, problem_document
@@ -42,29 +42,29 @@ _TOO_MANY: Final = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections
 _logger = logging.getLogger(__name__)
 
 
-class WatchedConnection(PacedConnection):
+class MonitoredConnection(PacedConnection):
     """A connection that is looked at from time to time."""
 
     __slots__ = (
+        "_allowance",
         "_head_begun",
         "_head_since",
         "_looked",
-        "_patience",
+        "_monitor",
         "_reading_held",
         "_socket",
         "_taken",
         "_taking",
         "_unsent",
         "_waited",
-        "_watch",
     )
 
-    def __init__(self, watch: Watch, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
-        super().__init__(watch, **options)
+    def __init__(self, monitor: ConnectionMonitor, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
+        super().__init__(monitor, **options)
         # It has the methods of the parser that are called, but is none by its class.
         self._parser = cast(HttpRequestParser, BoundedParser(cast(HttpRequestParser, self._parser)))
-        self._watch = watch
-        self._patience = Patience(watch.limits)
+        self._monitor = monitor
+        self._allowance = SlowClientAllowance(monitor.limits)
         self._looked = 0.0
         self._unsent = 0
         self._waited = 0.0
@@ -78,8 +78,8 @@ class WatchedConnection(PacedConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are none by their class.
         stream = cast(asyncio.Transport, transport)
-        if self._watch.is_full:
-            self._watch.refuse(stream)
+        if self._monitor.is_full:
+            self._monitor.refuse(stream)
             return
         _bound_unsent(stream)
         # An answer waits until all that the kernel did not take at once has gone.
@@ -171,13 +171,13 @@ class WatchedConnection(PacedConnection):
             return  # It is lost, and a handler has not found out yet.
         seconds, taken, self._waited, self._taken = self._waited, self._taken, 0.0, 0
         if not self.writing_paused and not transport.is_closing():
-            self._patience.renew()
+            self._allowance.renew()
             self._end_slow_head(now)
             return
         seconds, self._looked = seconds + min(now - self._looked, most_seconds), now
         unsent, self._unsent = self._unsent, transport.get_write_buffer_size()
-        self._patience.spend(seconds, taken + max(0, unsent - self._unsent))
-        if self._patience.exhausted:
+        self._allowance.spend(seconds, taken + max(0, unsent - self._unsent))
+        if self._allowance.exhausted:
             _logger.info("%s takes nothing any more, and is cut off.", self.peername)
             transport.abort()
 
@@ -187,7 +187,7 @@ class WatchedConnection(PacedConnection):
 
     def _end_slow_head(self, now: float) -> None:
         """Answer 408 where a head has begun (RFC 9110 §15.5.9); only close where none has."""
-        limit = self._watch.limits.head_seconds or math.inf
+        limit = self._monitor.limits.head_seconds or math.inf
         if not self._awaits_request or self._head_since is None or now - self._head_since <= limit:
             return
         if self._head_begun and self.transport is not None:
@@ -196,7 +196,7 @@ class WatchedConnection(PacedConnection):
         self.force_close()
 
 
-class Watch(web.Server):
+class ConnectionMonitor(web.Server):
     """A server that looks at its connections, and has no more of them than its limit."""
 
     def __init__(self, *arguments: Any, limits: Limits, **options: Any) -> None:  # noqa: ANN401
@@ -233,7 +233,7 @@ class Watch(web.Server):
         self._look_later()
         now = self._loop.time()
         for connection, transport in list(self._connections.items()):
-            if isinstance(connection, WatchedConnection):
+            if isinstance(connection, MonitoredConnection):
                 connection.look(now, 2 * self._look_seconds, transport)
 
 

@@ -93,17 +93,17 @@ class BoundedParser:
             else:
                 self._waiting += [_size_of(message) for message, _ in messages]
             self._unfinished = 0
-            self._refuse_large()
+            self._check_size()
         elif self._payload is not None and self._payload.total_bytes > self._body_size:
             self._unfinished = 0
         else:
             # A head, or trailers behind a body (RFC 9112 §7.1.2), which aiohttp keeps as well.
             self._unfinished += len(piece)
-            self._refuse_large()
+            self._check_size()
         self._body_size = 0 if self._payload is None else self._payload.total_bytes
         return messages, upgraded, tail
 
-    def _refuse_large(self) -> None:
+    def _check_size(self) -> None:
         largest = max(self._waiting, default=0)
         if max(largest, self._unfinished) > MOST_BYTES or sum(self._waiting) > MOST_WAITING_BYTES:
             self._failed = True

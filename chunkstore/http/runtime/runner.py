@@ -18,7 +18,7 @@ from aiohttp.web_protocol import RequestHandler, _RequestHandler
 from chunkstore.core.client_limits import DEFAULT_LIMITS
 from chunkstore.http.message.problems import Problem, problem_document
 from chunkstore.http.message.request import LIMITS
-from chunkstore.http.runtime.connections import Watch, WatchedConnection
+from chunkstore.http.runtime.connections import ConnectionMonitor, MonitoredConnection
 from chunkstore.http.runtime.heads import MOST_BYTES, HeadTooLarge
 
 # By these two the parser's error tells which of them it is about.
@@ -31,7 +31,7 @@ _READ_SIZE: Final = 16 * 1024
 _logger = logging.getLogger(__name__)
 
 
-class _Protocol(WatchedConnection):
+class _Protocol(MonitoredConnection):
     """A connection on which every error is a problem document."""
 
     __slots__ = ()
@@ -82,7 +82,7 @@ def _explain_length(limit: int) -> tuple[Problem, str]:
     return problem, f"A line of the header is longer than {limit} bytes."
 
 
-class _Server(Watch):
+class _Server(ConnectionMonitor):
     """Makes such connections."""
 
     def __call__(self) -> RequestHandler:

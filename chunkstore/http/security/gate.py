@@ -47,7 +47,7 @@ def require_meant(request: web.Request) -> None:
     Raises:
         NotMeant: it is so.
     """
-    refusal = _refuse_framing(request) or _refuse_host(request) or _refuse_target(request)
+    refusal = _judge_framing(request) or _judge_host(request) or _judge_target(request)
     if refusal is not None:
         raise NotMeant(*refusal)
 
@@ -63,7 +63,7 @@ def end_after_upgrade(request: web.Request, response: web.StreamResponse) -> Non
         response.headers[hdrs.CONNECTION] = "close"
 
 
-def _refuse_framing(request: web.Request) -> _Refusal | None:
+def _judge_framing(request: web.Request) -> _Refusal | None:
     """Refuse what other parsers could take for a message of another length (RFC 9112 §6.1)."""
     version = request._message.version
     if version not in _VERSIONS:
@@ -81,7 +81,7 @@ def _refuse_framing(request: web.Request) -> _Refusal | None:
     return _MALFORMED, "Transfer-Encoding is `chunked`, once, and not there in HTTP/1.0."
 
 
-def _refuse_host(request: web.Request) -> _Refusal | None:
+def _judge_host(request: web.Request) -> _Refusal | None:
     policy = request.app.get(HOSTS)
     if policy is None:
         return None
@@ -116,7 +116,7 @@ def _local_address(request: web.Request) -> Host | None:
     return parse_local_address(name[0]) if isinstance(name, tuple) else None
 
 
-def _refuse_target(request: web.Request) -> _Refusal | None:
+def _judge_target(request: web.Request) -> _Refusal | None:
     """Refuse a target that a client cannot mean (RFC 9112 §3.2)."""
     message = request._message
     if "#" in message.path:

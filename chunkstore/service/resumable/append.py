@@ -18,7 +18,7 @@ from chunkstore.core.errors import ChunkstoreError, InconsistentLength, LengthEx
 from chunkstore.service.ingest import Intake
 from chunkstore.service.memory import Account
 from chunkstore.service.service import Service
-from chunkstore.store.contract.resumable import Append, Progress, ResumableUpload
+from chunkstore.store.contract.resumable import ChunkBatch, Progress, ResumableUpload
 from chunkstore.store.contract.store import Storing
 
 # A hasher takes about 2 KiB.
@@ -26,7 +26,7 @@ _KEPT_HASHERS: Final = 1000
 
 _logger = logging.getLogger(__name__)
 
-Told = Callable[[int], Awaitable[None]]
+OnProgress = Callable[[int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class UploadLimits:
         seconds = self.empty_expiry_seconds if empty else self.expiry_seconds
         return datetime.now(UTC) + timedelta(seconds=seconds)
 
-    def refuse_large(self, size: int | None) -> None:
+    def check_size(self, size: int | None) -> None:
         """Refuse a content of `size` bytes, None if that is not known, if it is too large.
 
         Raises:
@@ -66,14 +66,14 @@ class Ending(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Addition:
+class UploadRequest:
     """What a request adds to an upload: bytes from `offset` on.
 
     `length` is what the client says the whole will have, None if nothing; `size` how many bytes
     this request brings, None if it does not say; `checks` must hold for these bytes, or none of
-    them is kept; `told` hears of each offset that is confirmed. A length that does not fit `voids`
-    the upload, or else is only refused. `client` is the address that the bytes come from, "" for
-    the server itself.
+    them is kept; `on_progress` is called with each offset that is confirmed. A length that does
+    not fit `voids` the upload, or else is only refused. `client` is the address that the bytes
+    come from, "" for the server itself.
     """
 
     offset: int
@@ -81,7 +81,7 @@ class Addition:
     length: int | None = None
     size: int | None = None
     checks: Sequence[ContentCheck] = ()
-    told: Told | None = None
+    on_progress: OnProgress | None = None
     voids: bool = False
     client: str = ""
 
@@ -105,7 +105,7 @@ class Hashers:
             self._kept.popitem(last=False)
 
 
-class Appending:
+class UploadAppender:
     """How bytes are added to the uploads of one service."""
 
     def __init__(self, service: Service, limits: UploadLimits) -> None:
@@ -116,14 +116,14 @@ class Appending:
     async def add(
         self,
         upload: ResumableUpload,
-        addition: Addition,
+        request: UploadRequest,
         pieces: AsyncIterable[bytes],
         memory: Account | None = None,
     ) -> None:
         """Add all pieces under the epoch of `upload`, as far as its lease lasts.
 
         If they break off, those that have come are kept, unless all were to be checked together.
-        Batches are reserved on the account `memory`, or on that of the addition's client.
+        Batches are reserved on the account `memory`, or on that of the request's client.
 
         Raises:
             LengthExceeded, TooLarge: more bytes come than there may be.
@@ -132,8 +132,8 @@ class Appending:
             UploadSuperseded, NotFound, StoreError: as `UploadStore.append`.
         """
         if memory is None:
-            memory = self.service.on_behalf_of(addition.client).upload_memory
-        appender = _Appender(self, upload, addition, memory)
+            memory = self.service.on_behalf_of(request.client).upload_memory
+        appender = _RequestAppender(self, upload, request, memory)
         try:
             async for piece in pieces:
                 await appender.take(piece)
@@ -143,30 +143,30 @@ class Appending:
         await _to_its_end(appender.confirm(body_ended=True))
 
 
-class _Appender:
-    """The bytes of one addition on their way."""
+class _RequestAppender:
+    """The bytes of one request on their way."""
 
     def __init__(
         self,
-        means: Appending,
+        means: UploadAppender,
         upload: ResumableUpload,
-        addition: Addition,
+        request: UploadRequest,
         memory: Account,
     ) -> None:
         assert upload.chunks is not None
         self._means = means
         self._upload = upload
-        self._addition = addition
+        self._request = request
         self._chunk_size = upload.chunks.chunk_size
         self._count = upload.chunks.chunk_count
-        self._length = upload.length if addition.length is None else addition.length
-        self._reached = addition.offset
+        self._length = upload.length if request.length is None else request.length
+        self._reached = request.offset
         self._hasher = means.hashers.take(upload)
         self._intake = Intake(
             self,
             memory,
             self._chunk_size,
-            checks=addition.checks,
+            checks=request.checks,
             hasher=self._hasher,
             tail=upload.tail,
         )
@@ -176,7 +176,7 @@ class _Appender:
         self._reached += len(piece)
         if self._length is not None and self._reached > self._length:
             raise LengthExceeded(f"The upload's length is {self._length}; more bytes came.")
-        self._means.limits.refuse_large(self._reached)
+        self._means.limits.check_size(self._reached)
         await self._intake.take(piece)
 
     async def prepare(self, chunks: Sequence[Chunk]) -> Storing:
@@ -185,7 +185,7 @@ class _Appender:
 
     async def _store_batch(self, chunks: Sequence[Chunk]) -> None:
         """Store a batch; what is to be checked is not confirmed by that."""
-        if self._addition.checks:
+        if self._request.checks:
             await self._store(chunks, None)
         else:
             offset = (self._count + len(chunks)) * self._chunk_size
@@ -193,7 +193,7 @@ class _Appender:
 
     async def keep(self) -> None:
         """Confirm what has come of a body that broke off."""
-        if self._addition.checks:
+        if self._request.checks:
             self._intake.close()
             return
         try:
@@ -205,7 +205,7 @@ class _Appender:
         """Store and confirm all that has come."""
         try:
             chunks, tail = await self._intake.settle()
-            for check in self._addition.checks:
+            for check in self._request.checks:
                 check.verify()
             offset = (self._count + len(chunks)) * self._chunk_size + len(tail)
             whole = self._ends(offset, body_ended=body_ended)
@@ -214,11 +214,11 @@ class _Appender:
             self._intake.close()
         if self._hasher is not None:
             self._means.hashers.keep(self._upload.id, offset - len(tail), self._hasher)
-        if body_ended and self._addition.ending is Ending.WITH_BODY and not whole:
+        if body_ended and self._request.ending is Ending.WITH_BODY and not whole:
             raise InconsistentLength(f"The upload's length is {self._length}; fewer bytes came.")
 
     def _ends(self, offset: int, *, body_ended: bool) -> bool:
-        match self._addition.ending:
+        match self._request.ending:
             case Ending.AT_LENGTH:
                 return offset == self._length
             case Ending.WITH_BODY:
@@ -233,7 +233,7 @@ class _Appender:
         return Progress(offset, tail, length, whole, expires)
 
     async def _store(self, chunks: Sequence[Chunk], progress: Progress | None) -> None:
-        append = Append(
+        append = ChunkBatch(
             epoch=self._upload.epoch,
             first=self._count,
             chunks=chunks,
@@ -242,8 +242,8 @@ class _Appender:
         )
         await self._means.service.store.uploads.append(self._upload.id, append)
         self._count += len(chunks)
-        if progress is not None and self._addition.told is not None:
-            await self._addition.told(progress.offset)
+        if progress is not None and self._request.on_progress is not None:
+            await self._request.on_progress(progress.offset)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

@@ -19,7 +19,7 @@ from chunkstore.core.errors import (
     UploadSuperseded,
 )
 from chunkstore.service.memory import MemoryBudget, Use
-from chunkstore.service.resumable.append import Addition, Appending, Ending
+from chunkstore.service.resumable.append import Ending, UploadAppender, UploadRequest
 from chunkstore.store.contract.resumable import FATAL, Failure, ResumableUpload, UploadKind
 from chunkstore.store.contract.values import Committed
 
@@ -44,11 +44,11 @@ class _Run:
     given_up: bool = False
 
 
-class Finishing:
+class UploadFinisher:
     """Finishes each upload once, however many wait for it."""
 
-    def __init__(self, appending: Appending) -> None:
-        self._appending = appending
+    def __init__(self, appending: UploadAppender) -> None:
+        self._appender = appending
         self.service = appending.service
         self._store = appending.service.store.uploads
         self._runs: dict[str, _Run] = {}
@@ -84,7 +84,7 @@ class Finishing:
             TooLarge: they are too much together, as far as is known. One of FATAL: one has failed.
         """
         found = [await self._get(part) for part in parts]
-        self._appending.limits.refuse_large(
+        self._appender.limits.check_size(
             sum(part.offset if part.length is None else part.length for part in found)
         )
         return all(part.whole for part in found)
@@ -118,11 +118,11 @@ class Finishing:
         upload = await self._get(upload_id)
         if upload.complete:
             return None
-        if upload.purpose.kind is UploadKind.PART:
+        if upload.spec.kind is UploadKind.PART:
             if upload.whole:
                 self._finish_later(await self._store.awaiting(upload_id))
             return None
-        run.lasting = upload.purpose.kind is not UploadKind.CONCATENATION
+        run.lasting = upload.spec.kind is not UploadKind.CONCATENATION
         try:
             return await self._make_file(upload)
         except FATAL as error:
@@ -135,8 +135,8 @@ class Finishing:
             raise
 
     async def _make_file(self, upload: ResumableUpload) -> Committed | None:
-        if upload.purpose.kind is UploadKind.CONCATENATION and not upload.whole:
-            parts = [await self._get(part) for part in upload.purpose.parts]
+        if upload.spec.kind is UploadKind.CONCATENATION and not upload.whole:
+            parts = [await self._get(part) for part in upload.spec.parts]
             if not all(part.whole for part in parts):
                 return None
             await self._refuse_early(upload)
@@ -155,10 +155,10 @@ class Finishing:
 
     async def _refuse_early(self, upload: ResumableUpload) -> None:
         """Judge before a content is read what is judged again when it becomes a file."""
-        name, store = upload.purpose.target, self.service.store
+        name, store = upload.spec.target, self.service.store
         assert name is not None
         current = await store.find_file(name)
-        upload.purpose.conditions.require(None if current is None else current.validators)
+        upload.spec.conditions.require(None if current is None else current.validators)
         await store.refuse_conflict(name)
 
     async def _complete(self, upload: ResumableUpload) -> Committed | None:
@@ -166,7 +166,7 @@ class Finishing:
         if digest is None:
             digest = await self._digest(upload)
         try:
-            return await self._store.complete(upload.id, digest, self._appending.limits.expiry())
+            return await self._store.complete(upload.id, digest, self._appender.limits.expiry())
         except NotFound:
             if (await self._store.get(upload.id)).complete:
                 return None  # Another process was faster.
@@ -194,10 +194,8 @@ class Finishing:
 
     async def _digest(self, upload: ResumableUpload) -> Digest:
         """Return the content's digest, by reading it unless that is spared; verify its checks."""
-        checks = [
-            ContentCheck(algorithm, value) for algorithm, value in upload.purpose.checks.items()
-        ]
-        hasher = self._appending.hashers.take(upload)
+        checks = [ContentCheck(algorithm, value) for algorithm, value in upload.spec.checks.items()]
+        hasher = self._appender.hashers.take(upload)
         reads = hasher is None or bool(checks)
         if hasher is None or checks:
             await self._refuse_early(upload)
@@ -218,7 +216,7 @@ class Finishing:
         assert upload.chunks is not None
         chunks = upload.chunks
         try:
-            async with aclosing(self.service.windows.stream(chunks, 0, chunks.size)) as windows:
+            async with aclosing(self.service.reader.stream(chunks, 0, chunks.size)) as windows:
                 async for window in windows:
                     yield window
         except StoreDamaged:
@@ -231,7 +229,7 @@ class Finishing:
     ) -> ResumableUpload:
         """Append the parts, as far as that was not done before."""
         length = sum(part.offset for part in parts)
-        self._appending.limits.refuse_large(length)
+        self._appender.limits.check_size(length)
         upload = await self._store.acquire(upload.id, joining=True)
         epoch, start = upload.epoch, 0
         for part in parts:
@@ -240,8 +238,8 @@ class Finishing:
                 # Under the lease that this began with, also if another has taken it.
                 upload = replace(await self._get(upload.id), epoch=epoch)
             start += part.offset
-        addition = Addition(upload.offset, Ending.AT_LENGTH, length=length)
-        await self._appending.add(upload, addition, nothing())
+        request = UploadRequest(upload.offset, Ending.AT_LENGTH, length=length)
+        await self._appender.add(upload, request, nothing())
         return await self._get(upload.id)
 
     async def _add_some(self, upload: ResumableUpload, part: ResumableUpload, start: int) -> None:
@@ -257,20 +255,20 @@ class Finishing:
         with await self.service.upload_memory.reserve(2 * chunk_size, _STEP_MEMORY) as reservation:
             window = max(chunk_size, reservation.size // 4 // chunk_size * chunk_size)
             budget = MemoryBudget(max(chunk_size, reservation.size - window))
-            addition = Addition(upload.offset, Ending.LATER)
+            request = UploadRequest(upload.offset, Ending.LATER)
             async with aclosing(self._windows(part, start, stop, window)) as windows:
-                await self._appending.add(upload, addition, windows, budget.account(Use.UPLOAD))
+                await self._appender.add(upload, request, windows, budget.account(Use.UPLOAD))
 
     async def _join(self, upload: ResumableUpload, part: ResumableUpload) -> None:
         assert part.chunks is not None
-        hasher = self._appending.hashers.take(upload)
-        expires = self._appending.limits.expiry()
+        hasher = self._appender.hashers.take(upload)
+        expires = self._appender.limits.expiry()
         await self._store.join(upload.id, part.id, upload.epoch, expires)
         if hasher is not None:
             async with aclosing(self._stored(part)) as windows:
                 async for window in windows:
                     await asyncio.to_thread(hasher.update, window)
-            self._appending.hashers.keep(upload.id, upload.offset + part.chunks.size, hasher)
+            self._appender.hashers.keep(upload.id, upload.offset + part.chunks.size, hasher)
 
     async def _windows(
         self, part: ResumableUpload, start: int, stop: int, size: int

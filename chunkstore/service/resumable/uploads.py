@@ -28,16 +28,16 @@ from chunkstore.core.errors import (
     UploadCompleted,
     UploadExpired,
 )
-from chunkstore.service.resumable.append import Addition, Appending, UploadLimits
-from chunkstore.service.resumable.finish import Finishing
+from chunkstore.service.resumable.append import UploadAppender, UploadLimits, UploadRequest
+from chunkstore.service.resumable.finish import UploadFinisher
 from chunkstore.service.resumable.leases import Lease, Leases
 from chunkstore.service.service import Service
 from chunkstore.store.contract.resumable import (
     Bounds,
     Failure,
-    Purpose,
     ResumableUpload,
     UploadKind,
+    UploadSpec,
 )
 from chunkstore.store.contract.values import Committed
 
@@ -79,11 +79,11 @@ class Uploads:
             max_unfinished,
         )
         self._bounds = Bounds(max_unfinished, max_empty, _MAX_CONCATENATIONS)
-        self._appending = Appending(service, self.limits)
-        self._finishing = Finishing(self._appending)
+        self._appender = UploadAppender(service, self.limits)
+        self._finisher = UploadFinisher(self._appender)
         self._leases = Leases()
 
-    async def create(self, purpose: Purpose, length: int | None) -> ResumableUpload:
+    async def create(self, spec: UploadSpec, length: int | None) -> ResumableUpload:
         """Begin an upload.
 
         Raises:
@@ -92,18 +92,18 @@ class Uploads:
             PreconditionFailed, NameConflict: it could not be completed even now.
             NotFound: a part does not exist.
         """
-        self.limits.refuse_large(length)
+        self.limits.check_size(length)
         store = self.service.store
-        if purpose.target is not None:
-            current = await store.find_file(purpose.target)
-            purpose.conditions.require(None if current is None else current.validators)
-            await store.refuse_conflict(purpose.target)
-        waits = not await self._finishing.can_concatenate(purpose.parts)
+        if spec.target is not None:
+            current = await store.find_file(spec.target)
+            spec.conditions.require(None if current is None else current.validators)
+            await store.refuse_conflict(spec.target)
+        waits = not await self._finisher.can_concatenate(spec.parts)
         expires = self.limits.expiry(empty=not waits)
-        return await store.uploads.create(purpose, length, expires, self._bounds)
+        return await store.uploads.create(spec, length, expires, self._bounds)
 
     async def append(
-        self, upload_id: str, addition: Addition, pieces: AsyncIterable[bytes]
+        self, upload_id: str, request: UploadRequest, pieces: AsyncIterable[bytes]
     ) -> ResumableUpload:
         """Add bytes to an upload and return it as it is then. Nothing is read of what is refused.
 
@@ -124,18 +124,18 @@ class Uploads:
                 await lease.take()
                 upload = await self._acquire(upload_id)
             try:
-                self._refuse(upload, addition)
+                self._refuse(upload, request)
                 if not upload.whole:
                     async with self._renewing(upload):
                         body = _settling(pieces, lease)
-                        await self._appending.add(upload, addition, body)
+                        await self._appender.add(upload, request, body)
             except InconsistentLength as error:
-                if addition.voids and upload.can_grow():
+                if request.voids and upload.can_grow():
                     await self.service.store.uploads.fail(upload_id, Failure.of(error))
                 raise
         return await self.service.store.uploads.get(upload_id)
 
-    async def look(self, upload_id: str) -> ResumableUpload:
+    async def acquire_and_get(self, upload_id: str) -> ResumableUpload:
         """Return an upload at an offset that holds: requests that append to it are ended.
 
         One that is whole is finished first, so that whoever sees all bytes arrived sees the file.
@@ -155,7 +155,7 @@ class Uploads:
             raise upload.failure.to_error()
         if upload.complete:
             return upload
-        if upload.whole or upload.purpose.kind is UploadKind.CONCATENATION:
+        if upload.whole or upload.spec.kind is UploadKind.CONCATENATION:
             await self.finish(upload_id)
             return await self.service.store.uploads.get(upload_id)
         return upload
@@ -177,12 +177,12 @@ class Uploads:
             await self.service.store.uploads.delete(upload_id)
 
     async def finish(self, upload_id: str) -> Committed | None:
-        """As `Finishing.finish`."""
-        return await self._finishing.finish(upload_id)
+        """As `UploadFinisher.finish`."""
+        return await self._finisher.finish(upload_id)
 
     async def close(self) -> None:
         """Stop finishing; what is not finished can be later."""
-        await self._finishing.close()
+        await self._finisher.close()
 
     async def _get(self, upload_id: str) -> ResumableUpload:
         return _not_expired(await self.service.store.uploads.get(upload_id))
@@ -208,22 +208,22 @@ class Uploads:
             except ChunkstoreError as error:
                 _logger.info("An upload's lease was not renewed: %s", error)
 
-    def _refuse(self, upload: ResumableUpload, addition: Addition) -> None:
+    def _refuse(self, upload: ResumableUpload, request: UploadRequest) -> None:
         if upload.failure is not None:
             raise upload.failure.to_error()
-        if upload.purpose.kind is UploadKind.CONCATENATION:
+        if upload.spec.kind is UploadKind.CONCATENATION:
             raise Forbidden("The bytes of this upload come from its parts.")
         if upload.complete:
             raise UploadCompleted
-        if addition.offset != upload.offset:
-            raise OffsetMismatch(upload.offset, addition.offset)
-        if None not in (upload.length, addition.length) and upload.length != addition.length:
+        if request.offset != upload.offset:
+            raise OffsetMismatch(upload.offset, request.offset)
+        if None not in (upload.length, request.length) and upload.length != request.length:
             raise InconsistentLength(f"The upload's length is {upload.length}.")
-        length = upload.length if addition.length is None else addition.length
-        reached = addition.offset + (addition.size or 0)
+        length = upload.length if request.length is None else request.length
+        reached = request.offset + (request.size or 0)
         if length is not None and reached > length:
             raise LengthExceeded(f"The upload's length is {length}; this would be more.")
-        self.limits.refuse_large(reached if length is None else length)
+        self.limits.check_size(reached if length is None else length)
 
 
 def _not_expired(upload: ResumableUpload) -> ResumableUpload:

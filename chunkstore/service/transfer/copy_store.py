@@ -132,7 +132,7 @@ def _alike(one: File, other: File) -> bool:
 
 async def _copy_content(source: Service, target: Service, file: File) -> CopiedFile:
     async with target.receiving() as receiver:
-        async with aclosing(source.windows.stream(file.manifest, 0, file.manifest.size)) as pieces:
+        async with aclosing(source.reader.stream(file.manifest, 0, file.manifest.size)) as pieces:
             await receiver.receive(pieces)
         commit = receiver.commit(
             file.name, file.media_type, created=file.created, modified=file.modified

@@ -164,7 +164,7 @@ async def _write(service: Service, file: File, path: Path) -> None:
         try:
             with await asyncio.to_thread(part.open, "xb") as target:
                 async with aclosing(
-                    service.windows.stream(file.manifest, 0, file.manifest.size)
+                    service.reader.stream(file.manifest, 0, file.manifest.size)
                 ) as pieces:
                     async for piece in pieces:
                         await asyncio.to_thread(target.write, piece)

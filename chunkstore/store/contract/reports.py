@@ -114,7 +114,7 @@ class Stats:
 
     @property
     def deduplication(self) -> float | None:
-        """The part of `ratio` that is due to keeping equal chunks once."""
+        """The part of `ratio` that is due to policy equal chunks once."""
         return _saving(self.logical_size, self._needed_size)
 
     @property

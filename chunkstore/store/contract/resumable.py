@@ -55,7 +55,7 @@ class UploadKind(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Purpose:
+class UploadSpec:
     """What a client says of an upload when it begins.
 
     `target` is the file it becomes, None for a part; `conditions` are judged when it does, and
@@ -113,7 +113,7 @@ class ResumableUpload:
     """
 
     id: str
-    purpose: Purpose
+    spec: UploadSpec
     offset: int
     length: int | None
     whole: bool
@@ -138,7 +138,7 @@ class ResumableUpload:
 
     def can_grow(self, *, joining: bool = False) -> bool:
         """Whether bytes can be appended, for a concatenation by `joining` its parts alone."""
-        if self.purpose.kind is UploadKind.CONCATENATION and not joining:
+        if self.spec.kind is UploadKind.CONCATENATION and not joining:
             return False
         return not self.whole and not self.ended
 
@@ -159,7 +159,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Append:
+class ChunkBatch:
     """The next chunks of an upload, at place `first` of its list and on, under a lease's `epoch`.
 
     Without `progress` they are not confirmed yet. All unfinished uploads together may have at
@@ -226,7 +226,7 @@ class Bounds:
     empty: int | None = None
     concatenations: int | None = None
 
-    def refuse_new(self, kind: UploadKind, chunk_size: int, present: Unfinished) -> None:
+    def check_new(self, kind: UploadKind, chunk_size: int, present: Unfinished) -> None:
         """Refuse one more upload than there are at present.
 
         Raises:
@@ -240,9 +240,9 @@ class Bounds:
             raise TooMuchUnfinished(
                 "Too many uploads have begun of which no byte has come; try again in some minutes."
             )
-        self.refuse_growth(chunk_size, present)
+        self.check_growth(chunk_size, present)
 
-    def refuse_growth(self, size: int, present: Unfinished) -> None:
+    def check_growth(self, size: int, present: Unfinished) -> None:
         """Refuse `size` more bytes than there are at present.
 
         Raises:
@@ -261,7 +261,7 @@ class UploadStore(ABC):
     @abstractmethod
     async def create(
         self,
-        purpose: Purpose,
+        spec: UploadSpec,
         length: int | None,
         expires: datetime,
         bounds: Bounds = UNBOUNDED,
@@ -300,7 +300,7 @@ class UploadStore(ABC):
         """
 
     @abstractmethod
-    async def append(self, upload_id: str, append: Append) -> None:
+    async def append(self, upload_id: str, batch: ChunkBatch) -> None:
         """Add chunks and confirm progress, both in one transaction.
 
         Chunks that are missing are stored, those that are relied on referenced, in the same

@@ -110,7 +110,7 @@ class Store(ABC):
         return ()
 
     async def require_room(self) -> None:
-        """Fail if new content would be refused now for want of room, as far as that is known.
+        """Fail if new content would be refused now for want of reserve, as far as that is known.
 
         Raises:
             StoreFull: it would be; the message says why.

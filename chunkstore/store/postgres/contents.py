@@ -16,7 +16,7 @@ from chunkstore.core.manifest import Manifest
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.shared.chunks import Appended, OpenManifest, size_of
+from chunkstore.store.shared.chunks import NewBytes, OpenManifest, size_of
 from chunkstore.store.shared.times import now_microseconds
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class NewChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class KnownChunks:
     """Chunks that a content consists of: all digests, and those chunks that may be missing.
 
     The latter are in order of their digests. So are all locks on chunks taken, which is what keeps
@@ -56,7 +56,7 @@ async def relying_on(
     database: Database,
     compression: Compression,
     chunks: Sequence[Chunk],
-    write: Callable[[Batch], Awaitable[T]],
+    write: Callable[[KnownChunks], Awaitable[T]],
 ) -> T:
     """Run `write`, which stores what is missing of the chunks.
 
@@ -81,7 +81,7 @@ async def _known(database: Database, chunks: Sequence[Chunk]) -> frozenset[bytes
 
 async def _prepare(
     compression: Compression, chunks: Sequence[Chunk], known: frozenset[bytes]
-) -> Batch:
+) -> KnownChunks:
     missing = sorted(
         {
             chunk.digest.raw: chunk.content for chunk in chunks if chunk.digest.raw not in known
@@ -89,7 +89,7 @@ async def _prepare(
     )
     encode = partial(_encode, compression, missing)
     inline = compression == NO_COMPRESSION or sum(len(one) for _, one in missing) <= _SMALL
-    return Batch(
+    return KnownChunks(
         [chunk.digest.raw for chunk in chunks],
         encode() if inline else await asyncio.to_thread(encode),
     )
@@ -124,8 +124,8 @@ def _chunk_columns(
 
 
 async def append(
-    db: Connection, manifest: OpenManifest, server: str | None, batch: Batch
-) -> Appended:
+    db: Connection, manifest: OpenManifest, server: str | None, batch: KnownChunks
+) -> NewBytes:
     """Store the chunks that are missing and record all of them behind those there are.
 
     Raises:
@@ -159,10 +159,10 @@ async def add_places(db: Connection, manifest: OpenManifest, digests: Sequence[b
         await db.execute(QUERIES["add_places"], manifest.id, needed, manifest.count, digests)
 
 
-def count_new(batch: Batch, stored: set[bytes]) -> Appended:
+def count_new(batch: KnownChunks, stored: set[bytes]) -> NewBytes:
     """Return how much of a batch was not known, of which `stored` came into the store."""
     sizes = [chunk.size for chunk in batch.missing if chunk.digest in stored]
-    return Appended(len(sizes), sum(sizes))
+    return NewBytes(len(sizes), sum(sizes))
 
 
 async def add_whole(

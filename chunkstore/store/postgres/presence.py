@@ -25,7 +25,7 @@ from chunkstore.core.errors import StoreError
 from chunkstore.core.periodic import Periodic
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.shared.pins import Holds
+from chunkstore.store.shared.pins import Pins
 
 _logger = logging.getLogger(__name__)
 
@@ -36,10 +36,10 @@ _DEAD_AFTER_MICROSECONDS: Final = 60 * 1_000_000
 class Presence:
     """This server among those that have the store open. Start it with `start`."""
 
-    def __init__(self, database: Database, holds: Holds) -> None:
+    def __init__(self, database: Database, holds: Pins) -> None:
         self.server = secrets.token_hex(8)
         self._database = database
-        self._holds = holds
+        self._pins = holds
         self.heartbeat = Periodic("heartbeat", partial(asyncio.sleep, _BEAT_SECONDS), self.beat)
         self._started = False
         # One at a time, or an older view of what is held could come behind a newer one.
@@ -71,8 +71,8 @@ class Presence:
     async def _beat(self) -> int:
         async with self._turn:
             seen = await self._database.read(clock)
-            await self._holds.wait_for_lookups()
-            held = list(self._holds.held())
+            await self._pins.wait_for_lookups()
+            held = list(self._pins.held())
             put = partial(_put_server, server=self.server, seen=seen, held=held)
             await self._database.write(put)
             return seen

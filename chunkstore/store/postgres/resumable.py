@@ -23,30 +23,30 @@ from chunkstore.core.manifest import ChunkList
 from chunkstore.store.contract.resumable import (
     NOTHING,
     UNBOUNDED,
-    Append,
     Bounds,
+    ChunkBatch,
     Failure,
     Progress,
-    Purpose,
     ResumableUpload,
     Unfinished,
     UploadKind,
+    UploadSpec,
     UploadStore,
     counted,
 )
 from chunkstore.store.contract.values import Committed, File
 from chunkstore.store.postgres import contents, tree, unfinished
 from chunkstore.store.postgres.connection import Connection, Database
-from chunkstore.store.postgres.contents import Batch, relying_on
+from chunkstore.store.postgres.contents import KnownChunks, relying_on
 from chunkstore.store.postgres.presence import clock
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.postgres.tree import Target
-from chunkstore.store.shared.chunks import Appended, OpenManifest
+from chunkstore.store.shared.chunks import NewBytes, OpenManifest
 from chunkstore.store.shared.records import (
     format_failure,
     parse_failure,
-    purpose_columns,
-    to_purpose,
+    spec_columns,
+    to_spec,
 )
 from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
 
@@ -72,7 +72,7 @@ class PostgresUploads(UploadStore):
 
     async def create(
         self,
-        purpose: Purpose,
+        spec: UploadSpec,
         length: int | None,
         expires: datetime,
         bounds: Bounds = UNBOUNDED,
@@ -84,9 +84,7 @@ class PostgresUploads(UploadStore):
             length,
             to_microseconds(expires),
         )
-        return await self._database.write_once(
-            partial(_create, new=new, purpose=purpose, bounds=bounds)
-        )
+        return await self._database.write_once(partial(_create, new=new, spec=spec, bounds=bounds))
 
     async def find(self, upload_id: str) -> ResumableUpload | None:
         found = await self._database.read(partial(_find, upload_id=upload_id))
@@ -95,13 +93,13 @@ class PostgresUploads(UploadStore):
     async def acquire(self, upload_id: str, *, joining: bool = False) -> ResumableUpload:
         return await self._database.write(partial(_acquire, upload_id=upload_id, joining=joining))
 
-    async def append(self, upload_id: str, append: Append) -> None:
-        async def write(batch: Batch) -> None:
+    async def append(self, upload_id: str, batch: ChunkBatch) -> None:
+        async def write(chunks: KnownChunks) -> None:
             await self._database.write(
-                partial(_append, upload_id=upload_id, append=append, batch=batch)
+                partial(_append, upload_id=upload_id, batch=batch, chunks=chunks)
             )
 
-        await relying_on(self._database, self._compression, append.chunks, write)
+        await relying_on(self._database, self._compression, batch.chunks, write)
 
     async def renew(self, upload_id: str, epoch: int, expires: datetime) -> None:
         row = (upload_id, epoch, to_microseconds(expires))
@@ -129,7 +127,7 @@ class PostgresUploads(UploadStore):
     async def complete(self, upload_id: str, digest: Digest, expires: datetime) -> Committed:
         tail = (await self.get(upload_id)).tail
 
-        async def write(batch: Batch) -> Committed:
+        async def write(batch: KnownChunks) -> Committed:
             return await self._database.write_once(
                 partial(_complete, upload_id=upload_id, digest=digest, expires=expires, last=batch)
             )
@@ -159,7 +157,7 @@ class _Found:
     upload: ResumableUpload
     manifest: int | None
     chunk_size: int
-    appended: Appended
+    appended: NewBytes
     extent: int
     counted: Unfinished
 
@@ -199,11 +197,11 @@ def _require_lease(upload: ResumableUpload, epoch: int) -> None:
         raise UploadSuperseded
 
 
-async def _create(db: Connection, new: _New, purpose: Purpose, bounds: Bounds) -> ResumableUpload:
-    bounds.refuse_new(purpose.kind, new.chunk_size, await unfinished.get(db))
-    for part in purpose.parts:
+async def _create(db: Connection, new: _New, spec: UploadSpec, bounds: Bounds) -> ResumableUpload:
+    bounds.check_new(spec.kind, new.chunk_size, await unfinished.get(db))
+    for part in spec.parts:
         found = await _find(db, part)
-        if found is None or found.upload.purpose.kind is not UploadKind.PART:
+        if found is None or found.upload.spec.kind is not UploadKind.PART:
             raise NotFound("What is to be concatenated is not a partial upload.")
     now = now_microseconds()
     await db.execute(QUERIES["add_manifest"], new.manifest, new.chunk_size, None, now)
@@ -215,11 +213,11 @@ async def _create(db: Connection, new: _New, purpose: Purpose, bounds: Bounds) -
         new.length,
         now,
         new.expires,
-        *purpose_columns(purpose).values(),
+        *spec_columns(spec).values(),
     )
     await db.executemany(
         QUERIES["add_upload_part"],
-        [(new.id, seq, part) for seq, part in enumerate(purpose.parts)],
+        [(new.id, seq, part) for seq, part in enumerate(spec.parts)],
     )
     created = await _lock(db, new.id)
     await unfinished.add(db, NOTHING, created.counted)
@@ -246,25 +244,25 @@ async def _remove_unconfirmed(db: Connection, confirmed: OpenManifest) -> None:
         await db.execute(QUERIES["delete_some_references"], confirmed.id, unused)
 
 
-async def _append(db: Connection, upload_id: str, append: Append, batch: Batch) -> None:
+async def _append(db: Connection, upload_id: str, batch: ChunkBatch, chunks: KnownChunks) -> None:
     found = await _lock(db, upload_id)
-    if append.repeats(found.upload):
+    if batch.repeats(found.upload):
         return
-    _require_lease(found.upload, append.epoch)
-    extent = max(found.chunk_size, (append.first + len(append.chunks)) * found.chunk_size)
-    if append.progress is not None:
-        extent = max(extent, append.progress.offset)
-    if found.upload.purpose.kind is not UploadKind.CONCATENATION and extent > found.extent:
-        Bounds(append.max_unfinished).refuse_growth(extent - found.extent, await unfinished.get(db))
-    appended = await contents.append(db, found.open_manifest(append.first), None, batch)
+    _require_lease(found.upload, batch.epoch)
+    extent = max(found.chunk_size, (batch.first + len(batch.chunks)) * found.chunk_size)
+    if batch.progress is not None:
+        extent = max(extent, batch.progress.offset)
+    if found.upload.spec.kind is not UploadKind.CONCATENATION and extent > found.extent:
+        Bounds(batch.max_unfinished).check_growth(extent - found.extent, await unfinished.get(db))
+    appended = await contents.append(db, found.open_manifest(batch.first), None, chunks)
     await db.execute(
         QUERIES["extend_upload"], upload_id, extent, appended.new_chunks, appended.new_size
     )
     received = found.upload.offset
-    if append.progress is not None:
-        await _confirm(db, upload_id, append.progress)
-        received = max(received, append.progress.offset)
-    await unfinished.add(db, found.counted, counted(found.upload.purpose.kind, extent, received))
+    if batch.progress is not None:
+        await _confirm(db, upload_id, batch.progress)
+        received = max(received, batch.progress.offset)
+    await unfinished.add(db, found.counted, counted(found.upload.spec.kind, extent, received))
 
 
 async def _confirm(db: Connection, upload_id: str, progress: Progress) -> None:
@@ -309,10 +307,10 @@ async def _awaiting(db: Connection, part_id: str) -> list[str]:
 
 
 async def _complete(
-    db: Connection, upload_id: str, digest: Digest, expires: datetime, last: Batch
+    db: Connection, upload_id: str, digest: Digest, expires: datetime, last: KnownChunks
 ) -> Committed:
     found = await _lock(db, upload_id)
-    upload, name = found.upload, found.upload.purpose.target
+    upload, name = found.upload, found.upload.spec.target
     if upload.ended or not upload.whole or name is None:
         raise NotFound("There is no such upload to complete.")
     open_manifest = found.open_manifest()
@@ -323,12 +321,12 @@ async def _complete(
         await contents.require_open(db, open_manifest.id)
     manifest = await contents.seal(db, open_manifest, digest, upload.offset)
     await db.execute(QUERIES["complete_upload"], upload_id, digest.raw, to_microseconds(expires))
-    used = await db.fetch(QUERIES["use_parts"], list(upload.purpose.parts))
+    used = await db.fetch(QUERIES["use_parts"], list(upload.spec.parts))
 
     def require(current: File | None) -> None:
-        upload.purpose.conditions.require(None if current is None else current.validators)
+        upload.spec.conditions.require(None if current is None else current.validators)
 
-    target = Target(manifest, upload.purpose.media_type, None, now_microseconds())
+    target = Target(manifest, upload.spec.media_type, None, now_microseconds())
     file, replaced = await tree.put_file(db, name, target, require)
     before = found.counted
     for kind, extent, received in used:
@@ -377,13 +375,13 @@ async def expire(db: Connection, upload_id: str) -> None:
 
 
 def _to_found(row: Sequence[Any], parts: Sequence[str]) -> _Found:
-    upload_id, *purpose = row[:7]
+    upload_id, *spec = row[:7]
     received, length, whole, epoch, created, expires, tail, manifest, chunk_size = row[7:16]
     digest, known_digest, failure, new_chunks, new_size, extent, used = row[16:]
     tail_start = received - len(tail) if failure is None else 0
     upload = ResumableUpload(
         id=upload_id,
-        purpose=to_purpose(purpose, parts),
+        spec=to_spec(spec, parts),
         offset=received,
         length=length,
         whole=whole,
@@ -401,7 +399,7 @@ def _to_found(row: Sequence[Any], parts: Sequence[str]) -> _Found:
         upload,
         manifest,
         chunk_size,
-        Appended(new_chunks, new_size),
+        NewBytes(new_chunks, new_size),
         extent,
-        counted(upload.purpose.kind, extent, received) if counts else NOTHING,
+        counted(upload.spec.kind, extent, received) if counts else NOTHING,
     )

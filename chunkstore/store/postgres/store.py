@@ -35,7 +35,7 @@ from chunkstore.store.postgres.resumable import PostgresUploads, new_manifest_id
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.postgres.upload import PostgresUpload, commit_all
 from chunkstore.store.shared.chunks import DamagedChunk
-from chunkstore.store.shared.pins import Holds
+from chunkstore.store.shared.pins import Pins
 from chunkstore.store.shared.records import format_report, parse_report
 
 
@@ -59,8 +59,8 @@ class PostgresStore(Store):
         self._compression = compression
         self._chunk_size = chunk_size
         self._read_only = read_only
-        self._holds = Holds()
-        self._presence = Presence(database, self._holds)
+        self._pins = Pins()
+        self._presence = Presence(database, self._pins)
 
     @classmethod
     async def open(
@@ -160,7 +160,7 @@ class PostgresStore(Store):
         self, name: FileName, *, inline: int = 0
     ) -> AbstractAsyncContextManager[File | None]:
         find = partial(find_with_content, name=name, inline=inline)
-        return self._holds.opened(partial(self._database.read, find))
+        return self._pins.opened(partial(self._database.read, find))
 
     async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
         try:

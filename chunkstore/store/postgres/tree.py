@@ -286,7 +286,7 @@ async def copy_folder(
     with_members: bool,
 ) -> bool:
     """Copy a folder with all that is in it, or empty; return whether that replaced one."""
-    way = await _make_way(db, source, target, overwrite=overwrite)
+    way = await _clear_target(db, source, target, overwrite=overwrite)
     if with_members:
         await _copy_below(db, source, target, now_microseconds())
     made = way.source_made or not with_members
@@ -298,7 +298,7 @@ async def move_folder(
     db: Connection, source: FolderName, target: FolderName, *, overwrite: bool
 ) -> bool:
     """Rename a folder with all that is in it; return whether that replaced one."""
-    way = await _make_way(db, source, target, overwrite=overwrite)
+    way = await _clear_target(db, source, target, overwrite=overwrite)
     await _copy_below(db, source, target, None)
     await db.execute(QUERIES["delete_below"], *below(source), timeout=LONG_SECONDS)
     await db.execute(QUERIES["remove_entry"], path_of(source))
@@ -314,7 +314,7 @@ async def _copy_below(
     What is there stays as it is until the transaction ends, so that a collection sees the one name
     of a content or the other.
     """
-    await _refuse_long_names(db, source, target)
+    await _require_short_names(db, source, target)
     await db.execute(QUERIES["keep_below"], *below(source), timeout=LONG_SECONDS)
     await db.execute(
         QUERIES["copy_below"], *below(source), target, len(source) + 1, now, timeout=LONG_SECONDS
@@ -330,16 +330,16 @@ async def _settle_copy(db: Connection, target: FolderName, *, made: bool) -> Non
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class _Cleared:
     """Whether a folder was replaced, and whether the one that takes its place was made."""
 
     replaced: bool
     source_made: bool
 
 
-async def _make_way(
+async def _clear_target(
     db: Connection, source: FolderName, target: FolderName, *, overwrite: bool
-) -> _Way:
+) -> _Cleared:
     """Lock both folders and clear the place where one goes."""
     await _require_folder(db, source)
     if source.startswith(target) or target.startswith(source):
@@ -357,10 +357,10 @@ async def _make_way(
     if replaced and not overwrite:
         raise AlreadyExists(f"There is a folder {target!r}, and the request forbids to replace it.")
     await db.execute(QUERIES["delete_below"], *below(target), timeout=LONG_SECONDS)
-    return _Way(replaced, made)
+    return _Cleared(replaced, made)
 
 
-async def _refuse_long_names(db: Connection, source: FolderName, target: FolderName) -> None:
+async def _require_short_names(db: Connection, source: FolderName, target: FolderName) -> None:
     longest = await db.fetchval(QUERIES["longest_name_below"], *below(source), timeout=LONG_SECONDS)
     if longest is None:
         # Its last name went since it was looked for: to delete one takes no lock on its folder.

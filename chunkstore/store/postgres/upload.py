@@ -14,9 +14,9 @@ from chunkstore.store.contract.store import Commit, Storing, Upload
 from chunkstore.store.contract.values import Committed, File
 from chunkstore.store.postgres import contents, tree
 from chunkstore.store.postgres.connection import Connection, Database
-from chunkstore.store.postgres.contents import Batch, relying_on
+from chunkstore.store.postgres.contents import KnownChunks, relying_on
 from chunkstore.store.postgres.tree import Target
-from chunkstore.store.shared.chunks import Appended, OpenManifest
+from chunkstore.store.shared.chunks import NewBytes, OpenManifest
 from chunkstore.store.shared.times import Times, now_microseconds
 
 
@@ -38,9 +38,9 @@ class PostgresUpload(Upload):
         self._server = server
         self._count = 0
         self._begun = False
-        self.appended = Appended()
+        self.appended = NewBytes()
         # What a caller who was cancelled has left running comes before what is asked for next.
-        self.turn = asyncio.Lock()
+        self.lock = asyncio.Lock()
 
     @property
     def manifest(self) -> OpenManifest:
@@ -57,12 +57,12 @@ class PostgresUpload(Upload):
         await self._database.run_to_end(self._append(chunks))
 
     async def _append(self, chunks: Sequence[Chunk]) -> None:
-        async def write(batch: Batch) -> Appended:
+        async def write(batch: KnownChunks) -> NewBytes:
             return await self._database.write(
                 partial(contents.append, manifest=self.manifest, server=self._server, batch=batch)
             )
 
-        async with self.turn:
+        async with self.lock:
             self.appended += await relying_on(self._database, self._compression, chunks, write)
             self._count += len(chunks)
 
@@ -75,7 +75,7 @@ class PostgresUpload(Upload):
             await self._database.run_to_end(self._abort())
 
     async def _abort(self) -> None:
-        async with self.turn:
+        async with self.lock:
             if self._begun:
                 await self._database.write(partial(contents.forget, manifest_id=self._id))
                 self._begun = False
@@ -92,21 +92,21 @@ async def commit_all(
     uploads = [_own(commit) for commit in commits]
     last = [chunk for commit in commits for chunk in commit.last]
 
-    async def write(batch: Batch) -> list[Committed]:
+    async def write(batch: KnownChunks) -> list[Committed]:
         return await database.write_once(
             partial(_commit, commits=commits, uploads=uploads, batch=batch)
         )
 
-    async def commit_in_turn() -> list[Committed]:
-        async with AsyncExitStack() as turns:
+    async def commit_in_order() -> list[Committed]:
+        async with AsyncExitStack() as locks:
             for upload in uploads:
-                await turns.enter_async_context(upload.turn)
+                await locks.enter_async_context(upload.lock)
             committed = await relying_on(database, compression, last, write)
             for upload in uploads:
                 upload.committed()
             return committed
 
-    return await database.run_to_end(commit_in_turn())
+    return await database.run_to_end(commit_in_order())
 
 
 def _own(commit: Commit) -> PostgresUpload:
@@ -116,7 +116,7 @@ def _own(commit: Commit) -> PostgresUpload:
 
 
 async def _commit(
-    db: Connection, commits: Sequence[Commit], uploads: Sequence[PostgresUpload], batch: Batch
+    db: Connection, commits: Sequence[Commit], uploads: Sequence[PostgresUpload], batch: KnownChunks
 ) -> list[Committed]:
     missing = batch.missing
     unattributed: set[bytes] = set()

@@ -37,14 +37,14 @@ class OpenManifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Appended:
+class NewBytes:
     """What appending came to: how much of it was not known before; sizes in bytes."""
 
     new_chunks: int = 0
     new_size: int = 0
 
-    def __add__(self, other: Appended) -> Appended:
-        return Appended(self.new_chunks + other.new_chunks, self.new_size + other.new_size)
+    def __add__(self, other: NewBytes) -> NewBytes:
+        return NewBytes(self.new_chunks + other.new_chunks, self.new_size + other.new_size)
 
 
 def size_of(chunks: Sequence[Chunk]) -> int:

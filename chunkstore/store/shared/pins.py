@@ -11,24 +11,24 @@ from types import TracebackType
 from chunkstore.store.contract.values import File
 
 
-class Holds:
+class Pins:
     """Manifests in use by downloads, and look-ups that may be about to use one."""
 
     def __init__(self) -> None:
         self._held: Counter[int] = Counter()
-        self._lookups: dict[Hold, asyncio.Future[None] | None] = {}
+        self._lookups: dict[Pin, asyncio.Future[None] | None] = {}
 
     def opened(
         self, find: Callable[[], Awaitable[File | None]]
     ) -> AbstractAsyncContextManager[File | None]:
         """Return what `find` finds, and hold its manifest until the context ends."""
-        return Hold(self, find)
+        return Pin(self, find)
 
-    def begin(self, hold: Hold) -> None:
+    def begin(self, hold: Pin) -> None:
         """Note that a file is about to be looked up."""
         self._lookups[hold] = None
 
-    def end(self, hold: Hold, manifest_id: int | None) -> None:
+    def end(self, hold: Pin, manifest_id: int | None) -> None:
         """Note what the look-up found; that is held."""
         if manifest_id is not None:
             self._held[manifest_id] += 1
@@ -58,25 +58,25 @@ class Holds:
             await asyncio.wait(ends)
 
 
-class Hold(AbstractAsyncContextManager[File | None]):
+class Pin(AbstractAsyncContextManager[File | None]):
     """The context in which one file is looked up and its content held."""
 
-    __slots__ = ("_find", "_holds", "_manifest_id")
+    __slots__ = ("_find", "_manifest_id", "_pins")
 
-    def __init__(self, holds: Holds, find: Callable[[], Awaitable[File | None]]) -> None:
-        self._holds = holds
+    def __init__(self, holds: Pins, find: Callable[[], Awaitable[File | None]]) -> None:
+        self._pins = holds
         self._find = find
         self._manifest_id: int | None = None
 
     async def __aenter__(self) -> File | None:
-        self._holds.begin(self)
+        self._pins.begin(self)
         try:
             file = await self._find()
             if file is not None:
                 self._manifest_id = file.manifest.id
             return file
         finally:
-            self._holds.end(self, self._manifest_id)
+            self._pins.end(self, self._manifest_id)
 
     async def __aexit__(
         self,
@@ -85,4 +85,4 @@ class Hold(AbstractAsyncContextManager[File | None]):
         traceback: TracebackType | None,
     ) -> None:
         if self._manifest_id is not None:
-            self._holds.release(self._manifest_id)
+            self._pins.release(self._manifest_id)

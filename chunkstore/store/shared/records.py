@@ -1,4 +1,4 @@
-"""What stores keep as JSON: an upload's purpose and failure, and the report of a scrub."""
+"""What stores keep as JSON: an upload's spec and failure, and the report of a scrub."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import Any
 from chunkstore.core.conditional import Conditions
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.reports import ScrubReport
-from chunkstore.store.contract.resumable import Failure, Purpose, UploadKind
+from chunkstore.store.contract.resumable import Failure, UploadKind, UploadSpec
 
 
-def purpose_columns(purpose: Purpose) -> dict[str, Any]:
-    """Return the columns that keep a purpose, but for its parts."""
-    checks = {name: b64encode(value).decode() for name, value in purpose.checks.items()}
+def spec_columns(spec: UploadSpec) -> dict[str, Any]:
+    """Return the columns that keep a spec, but for its parts."""
+    checks = {name: b64encode(value).decode() for name, value in spec.checks.items()}
     return {
-        "kind": purpose.kind.value,
-        "target": purpose.target,
-        "media_type": purpose.media_type,
-        "conditions": json.dumps(purpose.conditions.to_headers()),
+        "kind": spec.kind.value,
+        "target": spec.target,
+        "media_type": spec.media_type,
+        "conditions": json.dumps(spec.conditions.to_headers()),
         "checks": json.dumps(checks),
-        "metadata": purpose.metadata,
+        "metadata": spec.metadata,
     }
 
 
-def to_purpose(columns: Sequence[Any], parts: Sequence[str]) -> Purpose:
-    """Return the purpose that columns, in the order of `purpose_columns`, keep."""
+def to_spec(columns: Sequence[Any], parts: Sequence[str]) -> UploadSpec:
+    """Return the spec that columns, in the order of `spec_columns`, keep."""
     kind, target, media_type, conditions, checks, metadata = columns
     headers: dict[str, str] = json.loads(conditions)
-    return Purpose(
+    return UploadSpec(
         kind=UploadKind(kind),
         target=None if target is None else FileName(target),
         media_type=media_type,

@@ -28,7 +28,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from chunkstore.store.contract.reports import Collected, Reclaimable
-from chunkstore.store.shared.pins import Holds
+from chunkstore.store.shared.pins import Pins
 from chunkstore.store.shared.times import now_microseconds
 from chunkstore.store.sqlite import contents, resumable
 from chunkstore.store.sqlite.engine.connection import Runner
@@ -51,7 +51,7 @@ Chunk = tuple[int, int]
 async def collect(
     readers: Runner,
     writer: Writer,
-    holds: Holds,
+    holds: Pins,
     running: Callable[[], Collection[int]],
     grace_seconds: float,
 ) -> AsyncIterator[Collected]:

@@ -14,8 +14,8 @@ from chunkstore.core.errors import StoreDamaged
 from chunkstore.core.manifest import ChunkList, Manifest
 from chunkstore.store.contract.values import File
 from chunkstore.store.shared.chunks import (
-    Appended,
     Encodings,
+    NewBytes,
     OpenManifest,
     check_chunk,
     join_slices,
@@ -27,27 +27,27 @@ _PLACES_FORGOTTEN: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class StoragePolicy:
     """How new chunks are kept."""
 
     compression: Compression
 
 
 def encode_missing(
-    db: sqlite3.Connection, keeping: Keeping, chunks: Sequence[Chunk]
+    db: sqlite3.Connection, policy: StoragePolicy, chunks: Sequence[Chunk]
 ) -> dict[Digest, Encoded]:
     """Return how those of `chunks` are to be kept that are not in the store."""
     missing = {chunk.digest: chunk.content for chunk in chunks if not _find_chunk(db, chunk)}
-    return {digest: keeping.compression.encode(content) for digest, content in missing.items()}
+    return {digest: policy.compression.encode(content) for digest, content in missing.items()}
 
 
 def append(
     db: sqlite3.Connection,
-    keeping: Keeping,
+    policy: StoragePolicy,
     manifest: OpenManifest,
     chunks: Sequence[Chunk],
     encodings: Encodings,
-) -> Appended:
+) -> NewBytes:
     """Store the chunks that are missing and record all of them behind those there are.
 
     What is missing and not among `encodings` is encoded here.
@@ -57,17 +57,17 @@ def append(
             QUERIES["add_manifest"],
             {"id": manifest.id, "chunk_size": manifest.chunk_size, "now": now_microseconds()},
         )
-    return _add_chunks(db, keeping, manifest, chunks, encodings)
+    return _add_chunks(db, policy, manifest, chunks, encodings)
 
 
 def _add_chunks(
     db: sqlite3.Connection,
-    keeping: Keeping,
+    policy: StoragePolicy,
     manifest: OpenManifest,
     chunks: Sequence[Chunk],
     encodings: Encodings,
-) -> Appended:
-    ids, appended = _put_chunks(db, keeping, chunks, encodings)
+) -> NewBytes:
+    ids, appended = _put_chunks(db, policy, chunks, encodings)
     db.executemany(
         QUERIES["add_manifest_chunk"],
         [
@@ -79,8 +79,8 @@ def _add_chunks(
 
 
 def _put_chunks(
-    db: sqlite3.Connection, keeping: Keeping, chunks: Sequence[Chunk], encodings: Encodings
-) -> tuple[list[int], Appended]:
+    db: sqlite3.Connection, policy: StoragePolicy, chunks: Sequence[Chunk], encodings: Encodings
+) -> tuple[list[int], NewBytes]:
     """Store those chunks that are missing or damaged; return the ids of all."""
     ids = []
     new_chunks = new_size = 0
@@ -91,13 +91,13 @@ def _put_chunks(
             continue
         new_chunks += 1
         new_size += len(chunk.content)
-        encoded = encodings.get(chunk.digest) or keeping.compression.encode(chunk.content)
+        encoded = encodings.get(chunk.digest) or policy.compression.encode(chunk.content)
         if found is None:
             ids.append(_add_chunk(db, chunk, encoded))
         else:
             _repair_chunk(db, found.id, encoded)
             ids.append(found.id)
-    return ids, Appended(new_chunks, new_size)
+    return ids, NewBytes(new_chunks, new_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +146,13 @@ def mark(db: sqlite3.Connection, digest: Digest, *, damaged: bool) -> None:
 
 def seal(
     db: sqlite3.Connection,
-    keeping: Keeping,
+    policy: StoragePolicy,
     manifest: OpenManifest,
     last: Sequence[Chunk],
     encodings: Encodings,
     digest: Digest,
     size: int,
-) -> tuple[Manifest, Appended]:
+) -> tuple[Manifest, NewBytes]:
     """Complete an upload by its last chunks; a content that is there already is used instead."""
     whole = {
         "id": manifest.id,
@@ -164,11 +164,11 @@ def seal(
     # Neither changes a row if another one has this digest.
     query = QUERIES["seal_manifest" if manifest.count else "add_whole_manifest"]
     if db.execute(query, whole).rowcount:
-        appended = _add_chunks(db, keeping, manifest, last, encodings)
+        appended = _add_chunks(db, policy, manifest, last, encodings)
         return Manifest(manifest.id, size, manifest.chunk_size, digest), appended
     [(known,)] = db.execute(QUERIES["find_manifest"], whole).fetchall()
     # What is damaged of it is repaired.
-    _, appended = _put_chunks(db, keeping, last, encodings)
+    _, appended = _put_chunks(db, policy, last, encodings)
     if manifest.count:
         forget(db, manifest.id)
     else:

@@ -26,7 +26,7 @@ from typing import Any, Final, TypeVar
 from chunkstore.core.errors import ChunkstoreError, StoreFull
 from chunkstore.core.names import FolderName
 from chunkstore.store.sqlite.engine.connection import Runner
-from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE, Room
+from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE, DiskReserve
 from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.rows import QUERIES
 from chunkstore.store.sqlite.tree import (
@@ -54,10 +54,10 @@ _REST_OF_A_ROW: Final = 128
 class LargeFolders:
     """Changes of large folders in one database. They go on when their caller is cancelled."""
 
-    def __init__(self, readers: Runner, writer: Writer, room: Room) -> None:
+    def __init__(self, readers: Runner, writer: Writer, reserve: DiskReserve) -> None:
         self._readers = readers
         self._writer = writer
-        self._room = room
+        self._reserve = reserve
         self._tasks: set[asyncio.Task[Any]] = set()
         self._active: set[FolderName] = set()
 
@@ -140,7 +140,7 @@ class LargeFolders:
     async def _require_room(self, source: FolderName, target: FolderName) -> None:
         """Refuse a copy before anything of the target is removed for it."""
         size = await self._readers.run(partial(_measure, source=source, target=target))
-        reason = await asyncio.to_thread(self._room.why_full, size)
+        reason = await asyncio.to_thread(self._reserve.why_full, size)
         if reason is not None:
             raise StoreFull(reason)
 

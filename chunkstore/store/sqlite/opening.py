@@ -14,9 +14,9 @@ from filelock import FileLock
 
 from chunkstore.core.errors import StoreError, StoreUnusable
 from chunkstore.store.sqlite import schema
-from chunkstore.store.sqlite.contents import Keeping
+from chunkstore.store.sqlite.contents import StoragePolicy
 from chunkstore.store.sqlite.engine.connection import Connection, ReaderPool, connect_writer
-from chunkstore.store.sqlite.engine.disk_space import Room
+from chunkstore.store.sqlite.engine.disk_space import DiskReserve
 from chunkstore.store.sqlite.engine.lock import acquire_lock
 from chunkstore.store.sqlite.engine.lookups import Lookups
 from chunkstore.store.sqlite.engine.writer import Writer
@@ -35,11 +35,11 @@ class Opened:
     readers: ReaderPool
     lookups: Lookups
     watch: Watch
-    keeping: Keeping
+    policy: StoragePolicy
     state: State
     writer: Writer | None = None
     owner: LogOwner | None = None
-    room: Room | None = None
+    reserve: DiskReserve | None = None
     lock: FileLock | None = None
 
     async def close(self, *, keep_reserve: bool) -> None:
@@ -47,9 +47,9 @@ class Opened:
         async with AsyncExitStack() as last_first:
             if self.lock is not None:
                 last_first.push_async_callback(asyncio.to_thread, self.lock.release)
-            if self.room is not None:
+            if self.reserve is not None:
                 last_first.push_async_callback(
-                    asyncio.to_thread, self.room.close, keep_reserve=keep_reserve
+                    asyncio.to_thread, self.reserve.close, keep_reserve=keep_reserve
                 )
             if self.owner is not None:
                 last_first.push_async_callback(asyncio.to_thread, self.owner.forget)
@@ -61,7 +61,7 @@ class Opened:
             last_first.push_async_callback(self.lookups.close)
 
 
-async def open_to_read(path: Path, keeping: Keeping) -> Opened:
+async def open_to_read(path: Path, policy: StoragePolicy) -> Opened:
     """Open the database at `path`, which exists, as `SQLiteStore.open` does to be read only."""
     await asyncio.to_thread(LogOwner(path).check_to_read)
     watch = Watch(path)
@@ -73,15 +73,15 @@ async def open_to_read(path: Path, keeping: Keeping) -> Opened:
         await readers.close()
         raise
     return Opened(
-        path=path, readers=readers, lookups=lookups, watch=watch, keeping=keeping, state=state
+        path=path, readers=readers, lookups=lookups, watch=watch, policy=policy, state=state
     )
 
 
 async def open_to_write(
     path: Path,
     write_by: Callable[..., Writer],
-    room: Room,
-    keeping: Keeping,
+    reserve: DiskReserve,
+    policy: StoragePolicy,
     chunk_size: int | None,
 ) -> Opened:
     """Open the database at `path` as `SQLiteStore.open` does; `write_by` makes its writer."""
@@ -92,7 +92,7 @@ async def open_to_write(
     owner = LogOwner(path)
     try:
         await asyncio.to_thread(owner.check)
-        return await _open_locked(path, write_by, lock, owner, room, keeping, chunk_size)
+        return await _open_locked(path, write_by, lock, owner, reserve, policy, chunk_size)
     except BaseException as error:
         await asyncio.to_thread(owner.forget)
         await asyncio.to_thread(_remove_created, path, absent)
@@ -107,11 +107,11 @@ async def _open_locked(
     write_by: Callable[..., Writer],
     lock: FileLock,
     owner: LogOwner,
-    room: Room,
-    keeping: Keeping,
+    reserve: DiskReserve,
+    policy: StoragePolicy,
     chunk_size: int | None,
 ) -> Opened:
-    await asyncio.to_thread(room.prepare_to_open)
+    await asyncio.to_thread(reserve.prepare_to_open)
     try:
         connection = await Connection.open(partial(connect_writer, path))
     except StoreUnusable:
@@ -134,11 +134,11 @@ async def _open_locked(
         readers=readers,
         lookups=lookups,
         watch=watch,
-        keeping=keeping,
+        policy=policy,
         state=state,
         writer=write_by(connection, watch=watch.after_transaction),
         owner=owner,
-        room=room,
+        reserve=reserve,
         lock=lock,
     )
 

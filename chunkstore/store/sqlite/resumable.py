@@ -16,28 +16,28 @@ from chunkstore.core.errors import NotFound, UploadSuperseded
 from chunkstore.core.manifest import ChunkList
 from chunkstore.store.contract.resumable import (
     UNBOUNDED,
-    Append,
     Bounds,
+    ChunkBatch,
     Failure,
     Progress,
-    Purpose,
     ResumableUpload,
     Unfinished,
     UploadKind,
+    UploadSpec,
     UploadStore,
 )
 from chunkstore.store.contract.values import Committed
-from chunkstore.store.shared.chunks import Appended, Encodings, OpenManifest
+from chunkstore.store.shared.chunks import Encodings, NewBytes, OpenManifest
 from chunkstore.store.shared.queries import load_queries
 from chunkstore.store.shared.records import (
     format_failure,
     parse_failure,
-    purpose_columns,
-    to_purpose,
+    spec_columns,
+    to_spec,
 )
 from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
 from chunkstore.store.sqlite import contents, rows, tree
-from chunkstore.store.sqlite.contents import Keeping
+from chunkstore.store.sqlite.contents import StoragePolicy
 from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE
 from chunkstore.store.sqlite.engine.writer import Writer
@@ -64,21 +64,21 @@ class SQLiteUploads(UploadStore):
         self,
         readers: Runner,
         writer: Writer,
-        keeping: Keeping,
+        policy: StoragePolicy,
         encode: Callable[[Sequence[Chunk]], Awaitable[tuple[Encodings, int]]],
         manifest_ids: Iterator[int],
         chunk_size: int,
     ) -> None:
         self._readers = readers
         self._writer = writer
-        self._keeping = keeping
+        self._policy = policy
         self._encode = encode
         self._manifest_ids = manifest_ids
         self._chunk_size = chunk_size
 
     async def create(
         self,
-        purpose: Purpose,
+        spec: UploadSpec,
         length: int | None,
         expires: datetime,
         bounds: Bounds = UNBOUNDED,
@@ -89,11 +89,11 @@ class SQLiteUploads(UploadStore):
             "chunk_size": self._chunk_size,
             "length": length,
             "expires": to_microseconds(expires),
-            **purpose_columns(purpose),
+            **spec_columns(spec),
         }
         return await self._writer.run(
-            partial(_create, row=row, kind=purpose.kind, parts=purpose.parts, bounds=bounds),
-            size=EDIT_SIZE + len(purpose.metadata) + FURTHER_EDIT_SIZE * len(purpose.parts),
+            partial(_create, row=row, kind=spec.kind, parts=spec.parts, bounds=bounds),
+            size=EDIT_SIZE + len(spec.metadata) + FURTHER_EDIT_SIZE * len(spec.parts),
         )
 
     async def find(self, upload_id: str) -> ResumableUpload | None:
@@ -103,17 +103,17 @@ class SQLiteUploads(UploadStore):
     async def acquire(self, upload_id: str, *, joining: bool = False) -> ResumableUpload:
         return await self._writer.run(partial(_acquire, upload_id=upload_id, joining=joining))
 
-    async def append(self, upload_id: str, append: Append) -> None:
-        encodings, size = await self._encode(append.chunks)
+    async def append(self, upload_id: str, batch: ChunkBatch) -> None:
+        encodings, size = await self._encode(batch.chunks)
         await self._writer.run(
             partial(
                 _append,
                 upload_id=upload_id,
-                append=append,
-                keeping=self._keeping,
+                batch=batch,
+                policy=self._policy,
                 encodings=encodings,
             ),
-            size=size + _tail_size(append) + EDIT_SIZE,
+            size=size + _tail_size(batch) + EDIT_SIZE,
         )
 
     async def renew(self, upload_id: str, epoch: int, expires: datetime) -> None:
@@ -157,7 +157,7 @@ class SQLiteUploads(UploadStore):
                 upload_id=upload_id,
                 digest=digest,
                 expires=expires,
-                keeping=self._keeping,
+                policy=self._policy,
             ),
             # The tail becomes a chunk.
             size=EDIT_SIZE + self._chunk_size,
@@ -174,7 +174,7 @@ class _Row:
     upload: ResumableUpload
     manifest: int
     chunk_size: int
-    appended: Appended
+    appended: NewBytes
     extent: int
 
     def open_manifest(self, count: int | None = None) -> OpenManifest:
@@ -184,8 +184,8 @@ class _Row:
         return OpenManifest(self.manifest, self.chunk_size, count)
 
 
-def _tail_size(append: Append) -> int:
-    return 0 if append.progress is None else len(append.progress.tail)
+def _tail_size(batch: ChunkBatch) -> int:
+    return 0 if batch.progress is None else len(batch.progress.tail)
 
 
 def _find(db: sqlite3.Connection, upload_id: str) -> _Row | None:
@@ -219,9 +219,9 @@ def _create(
     bounds: Bounds,
 ) -> ResumableUpload:
     now = now_microseconds()
-    bounds.refuse_new(kind, row["chunk_size"], _unfinished(db))
+    bounds.check_new(kind, row["chunk_size"], _unfinished(db))
     for part in parts:
-        if _get(db, part).upload.purpose.kind is not UploadKind.PART:
+        if _get(db, part).upload.spec.kind is not UploadKind.PART:
             raise NotFound("What is to be concatenated is not a partial upload.")
     db.execute(
         rows.QUERIES["add_manifest"],
@@ -248,21 +248,21 @@ def _acquire(db: sqlite3.Connection, upload_id: str, joining: bool) -> Resumable
 def _append(
     db: sqlite3.Connection,
     upload_id: str,
-    append: Append,
-    keeping: Keeping,
+    batch: ChunkBatch,
+    policy: StoragePolicy,
     encodings: Encodings,
 ) -> None:
     row = _get(db, upload_id)
-    if append.repeats(row.upload):
+    if batch.repeats(row.upload):
         return
-    _require_lease(row.upload, append.epoch)
-    extent = max(row.chunk_size, (append.first + len(append.chunks)) * row.chunk_size)
-    if append.progress is not None:
-        extent = max(extent, append.progress.offset)
-    if row.upload.purpose.kind is not UploadKind.CONCATENATION and extent > row.extent:
-        Bounds(append.max_unfinished).refuse_growth(extent - row.extent, _unfinished(db))
-    manifest = row.open_manifest(append.first)
-    appended = contents.append(db, keeping, manifest, append.chunks, encodings)
+    _require_lease(row.upload, batch.epoch)
+    extent = max(row.chunk_size, (batch.first + len(batch.chunks)) * row.chunk_size)
+    if batch.progress is not None:
+        extent = max(extent, batch.progress.offset)
+    if row.upload.spec.kind is not UploadKind.CONCATENATION and extent > row.extent:
+        Bounds(batch.max_unfinished).check_growth(extent - row.extent, _unfinished(db))
+    manifest = row.open_manifest(batch.first)
+    appended = contents.append(db, policy, manifest, batch.chunks, encodings)
     db.execute(
         QUERIES["extend_upload"],
         {
@@ -272,8 +272,8 @@ def _append(
             "new_size": appended.new_size,
         },
     )
-    if append.progress is not None:
-        _confirm(db, upload_id, append.progress)
+    if batch.progress is not None:
+        _confirm(db, upload_id, batch.progress)
 
 
 def _confirm(db: sqlite3.Connection, upload_id: str, progress: Progress) -> None:
@@ -337,10 +337,10 @@ def _awaiting(db: sqlite3.Connection, part_id: str) -> list[str]:
 
 
 def _complete(
-    db: sqlite3.Connection, upload_id: str, digest: Digest, expires: datetime, keeping: Keeping
+    db: sqlite3.Connection, upload_id: str, digest: Digest, expires: datetime, policy: StoragePolicy
 ) -> Committed:
     row = _get(db, upload_id)
-    upload, target = row.upload, row.upload.purpose.target
+    upload, target = row.upload, row.upload.spec.target
     if upload.ended or not upload.whole or target is None:
         raise NotFound("There is no such upload to complete.")
     # First, because the manifest may be given up for that of the same content.
@@ -351,10 +351,10 @@ def _complete(
     db.execute(QUERIES["use_parts"], {"id": upload_id})
     last = [Chunk.of(upload.tail)] if upload.tail else []
     manifest, appended = contents.seal(
-        db, keeping, row.open_manifest(), last, {}, digest, upload.offset
+        db, policy, row.open_manifest(), last, {}, digest, upload.offset
     )
     file, replaced = tree.put_file(
-        db, target, manifest, upload.purpose.media_type, upload.purpose.conditions
+        db, target, manifest, upload.spec.media_type, upload.spec.conditions
     )
     new = row.appended + appended
     return Committed(file, replaced, new.new_chunks, new.new_size)
@@ -392,13 +392,13 @@ def expire(db: sqlite3.Connection, upload_id: str, now: int) -> int | None:
 
 
 def _to_row(row: Sequence[Any], parts: Sequence[str]) -> _Row:
-    upload_id, *purpose = row[:7]
+    upload_id, *spec = row[:7]
     received, length, whole, epoch, created, expires, tail, manifest, chunk_size = row[7:16]
     digest, known_digest, failure, new_chunks, new_size, extent = row[16:]
     tail_start = received - len(tail) if failure is None else 0
     upload = ResumableUpload(
         id=upload_id,
-        purpose=to_purpose(purpose, parts),
+        spec=to_spec(spec, parts),
         offset=received,
         length=length,
         whole=bool(whole),
@@ -411,5 +411,5 @@ def _to_row(row: Sequence[Any], parts: Sequence[str]) -> _Row:
         known_digest=None if known_digest is None else Digest(known_digest),
         failure=None if failure is None else parse_failure(failure),
     )
-    appended = Appended(new_chunks, new_size)
+    appended = NewBytes(new_chunks, new_size)
     return _Row(upload, manifest or 0, chunk_size or 0, appended, extent)

@@ -35,11 +35,11 @@ from chunkstore.store.contract.reports import Collected, Copied, Scrubbed, Scrub
 from chunkstore.store.contract.store import Commit, Store
 from chunkstore.store.contract.values import Committed, File, Listing
 from chunkstore.store.shared.chunks import DamagedChunk
-from chunkstore.store.shared.pins import Holds
+from chunkstore.store.shared.pins import Pins
 from chunkstore.store.sqlite import collecting, contents, listing, schema, scrubbing, tree
 from chunkstore.store.sqlite.backup import claim, copy_store, succeed
-from chunkstore.store.sqlite.contents import Keeping
-from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE, Room
+from chunkstore.store.sqlite.contents import StoragePolicy
+from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE, DiskReserve
 from chunkstore.store.sqlite.engine.writer import LOG_BOUND, LOG_FULL, Writer
 from chunkstore.store.sqlite.large_folders import LargeFolders
 from chunkstore.store.sqlite.opening import Opened, open_to_read, open_to_write
@@ -70,15 +70,15 @@ class SQLiteStore(Store):
         self._readers = opened.readers
         self._lookups = opened.lookups
         self._read_write = opened.writer
-        self._room = opened.room
+        self._reserve = opened.reserve
         self._large = None
-        if opened.writer is not None and opened.room is not None:
-            self._large = LargeFolders(opened.readers, opened.writer, opened.room)
+        if opened.writer is not None and opened.reserve is not None:
+            self._large = LargeFolders(opened.readers, opened.writer, opened.reserve)
         self._watch = opened.watch
-        self._keeping = opened.keeping
+        self._policy = opened.policy
         self._chunk_size = opened.state.chunk_size
         self._manifest_ids = itertools.count(opened.state.last_manifest + 1)
-        self._holds = Holds()
+        self._pins = Pins()
         self._running: WeakSet[SQLiteUpload] = WeakSet()
 
     @classmethod
@@ -116,13 +116,13 @@ class SQLiteStore(Store):
         await asyncio.to_thread(schema.check_access, path, mode)
         if (read_only or not create) and not await asyncio.to_thread(path.is_file):
             raise StoreMissing
-        keeping = Keeping(compression)
+        policy = StoragePolicy(compression)
         try:
             if read_only:
-                return cls(await open_to_read(path, keeping))
-            room = Room(path, min_free=min_free)
-            write_by = partial(Writer, room=room, log_bound=log_bound, log_full=log_full)
-            store = cls(await open_to_write(path, write_by, room, keeping, chunk_size))
+                return cls(await open_to_read(path, policy))
+            reserve = DiskReserve(path, min_free=min_free)
+            write_by = partial(Writer, reserve=reserve, log_bound=log_bound, log_full=log_full)
+            store = cls(await open_to_write(path, write_by, reserve, policy, chunk_size))
             try:
                 await store._large_folders.recover()
             except BaseException:
@@ -160,15 +160,15 @@ class SQLiteStore(Store):
         return SQLiteUploads(
             self._readers,
             self._writer,
-            self._keeping,
-            partial(encode, self._readers, self._keeping),
+            self._policy,
+            partial(encode, self._readers, self._policy),
             self._manifest_ids,
             self._chunk_size,
         )
 
     async def require_room(self) -> None:
-        if self._room is not None:
-            reason = await asyncio.to_thread(self._room.why_full, self._chunk_size)
+        if self._reserve is not None:
+            reason = await asyncio.to_thread(self._reserve.why_full, self._chunk_size)
             if reason is not None:
                 raise StoreFull(reason)
 
@@ -176,7 +176,7 @@ class SQLiteStore(Store):
         upload = SQLiteUpload(
             self._readers,
             self._writer,
-            self._keeping,
+            self._policy,
             next(self._manifest_ids),
             self._chunk_size,
         )
@@ -186,11 +186,11 @@ class SQLiteStore(Store):
     async def commit(self, commits: Sequence[Commit]) -> list[Committed]:
         uploads = [own_upload(commit) for commit in commits]
         last = [chunk for commit in commits for chunk in commit.last]
-        encodings, size = await encode(self._readers, self._keeping, last)
+        encodings, size = await encode(self._readers, self._policy, last)
         results = await self._writer.run(
             partial(
                 commit_all,
-                keeping=self._keeping,
+                policy=self._policy,
                 commits=commits,
                 manifests=[upload.manifest for upload in uploads],
                 encodings=encodings,
@@ -211,7 +211,7 @@ class SQLiteStore(Store):
         self, name: FileName, *, inline: int = 0
     ) -> AbstractAsyncContextManager[File | None]:
         find = partial(contents.find_file, name=name, inline=inline)
-        return self._holds.opened(partial(self._lookups.run, find))
+        return self._pins.opened(partial(self._lookups.run, find))
 
     async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
         try:
@@ -354,7 +354,7 @@ class SQLiteStore(Store):
         steps = collecting.collect(
             self._readers,
             self._writer,
-            self._holds,
+            self._pins,
             lambda: [upload.manifest.id for upload in self._running if upload.begun],
             grace_seconds,
         )

@@ -249,7 +249,7 @@ def copy_folder(
     db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
 ) -> bool:
     """Copy a folder with all that is in it; return whether that replaced one."""
-    replaced = _make_way(db, source, target, overwrite=overwrite)
+    replaced = _clear_target(db, source, target, overwrite=overwrite)
     require_few_names(db, source)
     _transfer_below(db, source, target, "copy")
     return replaced
@@ -259,7 +259,7 @@ def copy_folder_alone(
     db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
 ) -> bool:
     """Copy a folder with nothing in it; return whether that replaced one."""
-    replaced = _make_way(db, source, target, overwrite=overwrite)
+    replaced = _clear_target(db, source, target, overwrite=overwrite)
     db.execute(QUERIES["make_folder"], {"name": target, "now": now_microseconds()})
     return replaced
 
@@ -268,13 +268,13 @@ def move_folder(
     db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
 ) -> bool:
     """Rename a folder with all that is in it; return whether that replaced one."""
-    replaced = _make_way(db, source, target, overwrite=overwrite)
+    replaced = _clear_target(db, source, target, overwrite=overwrite)
     require_few_names(db, source)
     _transfer_below(db, source, target, "move")
     return replaced
 
 
-def _make_way(
+def _clear_target(
     db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
 ) -> bool:
     """Clear the place where a folder goes; return whether there was a folder."""

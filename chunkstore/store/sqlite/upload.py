@@ -10,10 +10,10 @@ from typing import Final
 from chunkstore.core.chunking import Chunk
 from chunkstore.store.contract.store import Commit, Storing, Upload
 from chunkstore.store.contract.values import File
-from chunkstore.store.shared.chunks import Appended, Encodings, OpenManifest, size_of
+from chunkstore.store.shared.chunks import Encodings, NewBytes, OpenManifest, size_of
 from chunkstore.store.shared.times import Times
 from chunkstore.store.sqlite import contents, tree
-from chunkstore.store.sqlite.contents import Keeping
+from chunkstore.store.sqlite.contents import StoragePolicy
 from chunkstore.store.sqlite.engine.connection import ReaderPool
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.engine.writer import Writer
@@ -29,18 +29,18 @@ class SQLiteUpload(Upload):
         self,
         readers: ReaderPool,
         writer: Writer,
-        keeping: Keeping,
+        policy: StoragePolicy,
         manifest_id: int,
         chunk_size: int,
     ) -> None:
         self._readers = readers
         self._writer = writer
-        self._keeping = keeping
+        self._policy = policy
         self._id = manifest_id
         self._chunk_size = chunk_size
         self._count = 0
         self._begun = False
-        self.appended = Appended()
+        self.appended = NewBytes()
 
     @property
     def manifest(self) -> OpenManifest:
@@ -48,7 +48,7 @@ class SQLiteUpload(Upload):
         return OpenManifest(self._id, self._chunk_size, self._count)
 
     async def prepare(self, chunks: Sequence[Chunk]) -> Storing:
-        encodings, size = await encode(self._readers, self._keeping, chunks)
+        encodings, size = await encode(self._readers, self._policy, chunks)
         return partial(self._store, chunks, encodings, size)
 
     async def _store(self, chunks: Sequence[Chunk], encodings: Encodings, size: int) -> None:
@@ -56,7 +56,7 @@ class SQLiteUpload(Upload):
         self.appended += await self._writer.run(
             partial(
                 contents.append,
-                keeping=self._keeping,
+                policy=self._policy,
                 manifest=self.manifest,
                 chunks=chunks,
                 encodings=encodings,
@@ -87,7 +87,7 @@ def own_upload(commit: Commit) -> SQLiteUpload:
 
 
 async def encode(
-    readers: ReaderPool, keeping: Keeping, chunks: Sequence[Chunk]
+    readers: ReaderPool, policy: StoragePolicy, chunks: Sequence[Chunk]
 ) -> tuple[Encodings, int]:
     """Encode what is missing of a large batch ahead, so that it keeps no other writer waiting.
 
@@ -96,21 +96,21 @@ async def encode(
     size = size_of(chunks)
     if size <= _ENCODED_BY_WRITER:
         return {}, size
-    encodings = await readers.run(partial(contents.encode_missing, keeping=keeping, chunks=chunks))
+    encodings = await readers.run(partial(contents.encode_missing, policy=policy, chunks=chunks))
     return encodings, sum(len(encoded.content) for encoded in encodings.values())
 
 
 def commit_all(
     db: sqlite3.Connection,
-    keeping: Keeping,
+    policy: StoragePolicy,
     commits: Sequence[Commit],
     manifests: Sequence[OpenManifest],
     encodings: Encodings,
-) -> list[tuple[File, bool, Appended]]:
+) -> list[tuple[File, bool, NewBytes]]:
     results = []
     for commit, open_manifest in zip(commits, manifests, strict=True):
         manifest, appended = contents.seal(
-            db, keeping, open_manifest, commit.last, encodings, commit.digest, commit.size
+            db, policy, open_manifest, commit.last, encodings, commit.digest, commit.size
         )
         file, replaced = tree.put_file(
             db,

@@ -33,7 +33,7 @@ from chunkstore.core.errors import (
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.reports import Collected
-from chunkstore.store.contract.resumable import NOTHING, Purpose, UploadKind
+from chunkstore.store.contract.resumable import NOTHING, UploadKind, UploadSpec
 from chunkstore.store.open import open_store
 from chunkstore.store.sqlite import collecting, resumable, schema
 from chunkstore.store.sqlite.engine.connection import Connection, Job, ReaderPool, connect_reader
@@ -563,10 +563,10 @@ async def test_a_part_is_joined_in_steps_and_again_after_one(
 ) -> None:
     monkeypatch.setattr(resumable, "_PLACES_A_STEP", 2)
     content = random_bytes(places * CHUNK_SIZE) + b"tail"
-    purpose = Purpose(UploadKind.CONCATENATION, FileName("a"), "a/b", parts=[])
+    spec = UploadSpec(UploadKind.CONCATENATION, FileName("a"), "a/b", parts=[])
     async with opened(path, chunk_size=CHUNK_SIZE) as store:
-        part = await begin(store, Purpose(UploadKind.PART, None, ""), content, whole=True)
-        upload_id = await begin(store, replace(purpose, parts=[part]))
+        part = await begin(store, UploadSpec(UploadKind.PART, None, ""), content, whole=True)
+        upload_id = await begin(store, replace(spec, parts=[part]))
         given_up = await store.uploads.acquire(upload_id, joining=True)
         step = partial(
             resumable._join_some,

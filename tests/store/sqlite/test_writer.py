@@ -23,7 +23,7 @@ from chunkstore.store.sqlite.engine.connection import (
     SyncFailed,
     connect_writer,
 )
-from chunkstore.store.sqlite.engine.disk_space import Room, checkpoint
+from chunkstore.store.sqlite.engine.disk_space import DiskReserve, checkpoint
 from chunkstore.store.sqlite.engine.early_sync import Flusher, Rewriter
 from chunkstore.store.sqlite.engine.transactions import Change, transact
 from chunkstore.store.sqlite.engine.writer import Writer
@@ -36,14 +36,14 @@ async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
     path = tmp_path / "writer.db"
     connection = await Connection.open(lambda: connect_writer(path))
     await connection.run(prepare)
-    writer = Writer(connection, Room(path))
+    writer = Writer(connection, DiskReserve(path))
     yield writer
     await writer.close()
 
 
 async def test_a_closed_writer_runs_no_job(tmp_path: Path) -> None:
     path = tmp_path / "closed.db"
-    writer = Writer(await Connection.open(lambda: connect_writer(path)), Room(path))
+    writer = Writer(await Connection.open(lambda: connect_writer(path)), DiskReserve(path))
     await writer.close()
     outcomes = await asyncio.gather(
         writer.run(add("a")), writer.run(add("b")), return_exceptions=True
@@ -58,7 +58,7 @@ async def test_what_nobody_foresaw_keeps_no_job_waiting(tmp_path: Path) -> None:
     path = tmp_path / "failing.db"
     connection = await Connection.open(lambda: connect_writer(path))
     await connection.run(prepare)
-    writer = Writer(connection, Room(path), watch=fail)
+    writer = Writer(connection, DiskReserve(path), watch=fail)
     outcomes = await asyncio.gather(
         writer.run(add("a")), writer.run(add("b")), return_exceptions=True
     )
@@ -127,7 +127,7 @@ async def test_jobs_that_come_while_one_runs_share_the_next_transaction(
     assert await writer.run(words) == ["a", "b", "c"]
 
 
-class FailingRoom(Room):
+class FailingRoom(DiskReserve):
     """Has no room for two, and then a checkpoint that fails to be synced."""
 
     def make(self, db: sqlite3.Connection, size: int) -> None:
@@ -242,7 +242,7 @@ async def test_a_write_breaks_an_idle_checkpoint_off(
         return 0
 
     monkeypatch.setattr(writing, "_IDLE_SECONDS", 0)
-    monkeypatch.setattr(writer._room, "checkpoint", endless)
+    monkeypatch.setattr(writer._reserve, "checkpoint", endless)
     for text in "abc":
         await writer.run(add(text))
         await asyncio.to_thread(begun.wait)

@@ -43,13 +43,13 @@ _BLOCK_SIZE: Final = 512
 _READER_WAIT_MILLISECONDS: Final = 50
 _FRAME_HEADER_SIZE: Final = 24
 
-_WHAT_TO_DO: Final = "Deleting files makes room, once what only they needed has been collected."
+_WHAT_TO_DO: Final = "Deleting files makes reserve, once what only they needed has been collected."
 _FULL: Final = f"The disk is full. {_WHAT_TO_DO}"
 
 _logger = logging.getLogger(__name__)
 
 
-class Reserve:
+class ReserveFile:
     """Bytes of the file system that belong to nobody else, in the file at `path`."""
 
     def __init__(self, path: Path) -> None:
@@ -74,7 +74,7 @@ class Reserve:
         self.size = min(found.st_size, found.st_blocks * _BLOCK_SIZE)
 
     def resize(self, size: int) -> bool:
-        """Have at least `size` bytes, and not many more; return whether there is room."""
+        """Have at least `size` bytes, and not many more; return whether there is reserve."""
         wanted = -(-size // _STEP) * _STEP
         if size <= self.size <= wanted + _SLACK:
             return True
@@ -117,7 +117,7 @@ def _allocate(descriptor: int, start: int, stop: int) -> None:
         start += os.pwrite(descriptor, zeros[: stop - start], start)
 
 
-class Room:
+class DiskReserve:
     """Looks after the room on the file system of the database at `path`.
 
     What adds something is refused where fewer than `min_free` bytes would be left.
@@ -129,8 +129,8 @@ class Room:
         self._min_free = min_free
         self.log = path.with_name(f"{path.name}-wal")
         self._log = str(self.log)
-        self.reserve = Reserve(path.with_name(f"{path.name}-reserve"))
-        # Given up for lack of room, it must not be what keeps a deletion from it the next time.
+        self.file = ReserveFile(path.with_name(f"{path.name}-reserve"))
+        # Given up for lack of reserve, it must not be what keeps a deletion from it the next time.
         self._given_up = False
 
     def why_full(self, size: int = 0) -> str | None:
@@ -156,7 +156,7 @@ class Room:
         # It may find no room itself, if others have filled the disk; deletions may still do.
         with suppress(sqlite3.OperationalError):
             self.checkpoint(db, "TRUNCATE")
-        self.reserve.give_up(self._wanted(size))
+        self.file.give_up(self._wanted(size))
         if not self._suffices(size) and size:
             raise StoreFull(_FULL)
 
@@ -165,9 +165,9 @@ class Room:
         try:
             return checkpoint(db, mode)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_FULL or self.reserve.size <= _LEAST:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL or self.file.size <= _LEAST:
                 raise
-        self.reserve.give_up(_LEAST)
+        self.file.give_up(_LEAST)
         return checkpoint(db, mode)
 
     def give_up_reserve(self, db: sqlite3.Connection) -> bool:
@@ -175,12 +175,12 @@ class Room:
 
         Only some, because another program may take what is not used.
         """
-        if not self.reserve.size:
+        if not self.file.size:
             return False
         if not self._given_up:
             _logger.warning("The disk is full: nothing can be added until something is deleted.")
         self._given_up = True
-        self.reserve.give_up(max(0, self.reserve.size - max(_STEP, self.reserve.size // _PARTS)))
+        self.file.give_up(max(0, self.file.size - max(_STEP, self.file.size // _PARTS)))
         with suppress(sqlite3.OperationalError):
             checkpoint(db, "TRUNCATE")
         return True
@@ -189,20 +189,20 @@ class Room:
         """Find the reserve, and give some up if without it the database could not be opened.
 
         Raises:
-            OSError: as `Reserve.find`.
+            OSError: as `ReserveFile.find`.
         """
-        self.reserve.find()
-        if self.reserve.size and self._free() < _STEP:
-            self.reserve.give_up(max(0, self.reserve.size - _STEP))
+        self.file.find()
+        if self.file.size and self._free() < _STEP:
+            self.file.give_up(max(0, self.file.size - _STEP))
             self._given_up = True
 
     def close(self, *, keep_reserve: bool) -> None:
         """Let go of what only a running writer needs."""
         try:
             if not keep_reserve:
-                self.reserve.remove()
-            elif self.reserve.size:
-                self.reserve.give_up(_LEAST)
+                self.file.remove()
+            elif self.file.size:
+                self.file.give_up(_LEAST)
         except OSError as error:
             _logger.warning("The reserve of the store was left as it is: %s", error)
 
@@ -210,8 +210,8 @@ class Room:
         wanted = self._wanted(size)
         if self._given_up:
             # Twice, or each deletion on a disk that stays full would take it and give it up again.
-            self._given_up = self._free() + self.reserve.size < 2 * wanted
-        return not self._given_up and self.reserve.resize(wanted) and self._free() >= size
+            self._given_up = self._free() + self.file.size < 2 * wanted
+        return not self._given_up and self.file.resize(wanted) and self._free() >= size
 
     def _wanted(self, size: int) -> int:
         return self._log_size() + size + _LEAST

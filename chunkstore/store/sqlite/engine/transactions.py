@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from chunkstore.core.errors import ChunkstoreError, StoreFull
 from chunkstore.store.sqlite.engine.connection import Job, SyncFailed, translated_errors
-from chunkstore.store.sqlite.engine.disk_space import Room
+from chunkstore.store.sqlite.engine.disk_space import DiskReserve
 
 T = TypeVar("T")
 
@@ -40,23 +40,25 @@ class Failure:
     error: Exception
 
 
-def transact(changes: Sequence[Change], room: Room, db: sqlite3.Connection) -> list[Any]:
+def transact(changes: Sequence[Change], reserve: DiskReserve, db: sqlite3.Connection) -> list[Any]:
     """Return what each of some changes came to: the result of its job, or a `Failure`."""
     try:
         with translated_errors():
-            return _transact(changes, room, db)
+            return _transact(changes, reserve, db)
     except SyncFailed as error:
         return [Failure(error) for _ in changes]
     except Exception as error:
         if len(changes) == 1:
-            return _free_anyway(changes[0], error, room, db)
-    return _transact_each(changes, room, db)
+            return _free_anyway(changes[0], error, reserve, db)
+    return _transact_each(changes, reserve, db)
 
 
-def _transact_each(changes: Sequence[Change], room: Room, db: sqlite3.Connection) -> list[Any]:
+def _transact_each(
+    changes: Sequence[Change], reserve: DiskReserve, db: sqlite3.Connection
+) -> list[Any]:
     outcomes: list[Any] = []
     for change in changes:
-        outcomes += transact([change], room, db)
+        outcomes += transact([change], reserve, db)
         if (failure := failed_sync(outcomes[-1:])) is not None:
             return outcomes + [failure] * (len(changes) - len(outcomes))
     return outcomes
@@ -68,18 +70,20 @@ def failed_sync(outcomes: Sequence[Any]) -> Failure | None:
     return next((one for one in failures if isinstance(one.error, SyncFailed)), None)
 
 
-def _free_anyway(change: Change, error: Exception, room: Room, db: sqlite3.Connection) -> list[Any]:
+def _free_anyway(
+    change: Change, error: Exception, reserve: DiskReserve, db: sqlite3.Connection
+) -> list[Any]:
     """Give what would free something on a full disk the room that is kept for it."""
     try:
-        if change.size or not isinstance(error, StoreFull) or not room.give_up_reserve(db):
+        if change.size or not isinstance(error, StoreFull) or not reserve.give_up_reserve(db):
             return [Failure(error)]
     except SyncFailed as failed:
         return [Failure(failed)]
-    return transact([change], room, db)
+    return transact([change], reserve, db)
 
 
-def _transact(changes: Sequence[Change], room: Room, db: sqlite3.Connection) -> list[Any]:
-    room.make(db, sum(change.size for change in changes))
+def _transact(changes: Sequence[Change], reserve: DiskReserve, db: sqlite3.Connection) -> list[Any]:
+    reserve.make(db, sum(change.size for change in changes))
     durable = any(change.durable for change in changes)
     # In WAL mode NORMAL leaves out the sync of a commit and no other.
     db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")

@@ -32,7 +32,7 @@ from typing import Any, Final, TypeVar
 
 from chunkstore.core.errors import StoreError, StoreUnavailable
 from chunkstore.store.sqlite.engine.connection import Connection, Job, SyncFailed, translated_errors
-from chunkstore.store.sqlite.engine.disk_space import Room
+from chunkstore.store.sqlite.engine.disk_space import DiskReserve
 from chunkstore.store.sqlite.engine.early_sync import Flusher, Rewriter
 from chunkstore.store.sqlite.engine.transactions import Change, Failure, failed_sync, transact
 
@@ -119,14 +119,14 @@ class Writer:
     def __init__(
         self,
         connection: Connection,
-        room: Room,
+        reserve: DiskReserve,
         *,
         watch: Callable[[sqlite3.Connection, Sequence[object]], None] = lambda *_: None,
         log_bound: int = LOG_BOUND,
         log_full: int = LOG_FULL,
     ) -> None:
         self._connection = connection
-        self._room = room
+        self._reserve = reserve
         self._watch = watch
         # Filled by the event loop, emptied by the thread; `_log` is the thread's in a round.
         self._queue: deque[_Waiting] = deque()
@@ -134,8 +134,8 @@ class Writer:
         # Whether a round that has not begun yet will take what waits.
         self._asked = False
         self._rounds: set[asyncio.Task[None]] = set()
-        self._flusher = Flusher(room.log)
-        self._rewriter = Rewriter(room.log)
+        self._flusher = Flusher(reserve.log)
+        self._rewriter = Rewriter(reserve.log)
         # Whether a sync has failed, and not all has been written again since.
         self._in_doubt = False
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -236,7 +236,7 @@ class Writer:
     def _transact(self, changes: Sequence[Change], db: sqlite3.Connection) -> list[Any]:
         """Return what the changes came to; whatever fails, all who wait are told."""
         try:
-            outcomes = transact(changes, self._room, db)
+            outcomes = transact(changes, self._reserve, db)
             if failed_sync(outcomes) is not None:
                 self._begin_doubt()
             return self._watched(outcomes, db)
@@ -289,7 +289,7 @@ class Writer:
         Return whether the log begins anew.
         """
         try:
-            size = self._room.checkpoint(db, mode)
+            size = self._reserve.checkpoint(db, mode)
         except SyncFailed:
             self._begin_doubt()
         except sqlite3.Error as error:
