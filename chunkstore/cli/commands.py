@@ -15,6 +15,7 @@ import click
 from chunkstore.cli.options import FOLDER, SETTINGS, db_option, grace_option
 from chunkstore.core.errors import (
     ChunkstoreError,
+    Forbidden,
     InvalidRequest,
     StoreError,
     StoreInUse,
@@ -104,7 +105,7 @@ async def _scrub(db: str) -> ScrubReport:
     try:
         async with _opened(db, create=False) as store:
             report = await _show_scrub(store)
-            await store.put_scrub_report(report)
+            await store.maintenance.put_scrub_report(report)
             return report
     except StoreInUse:
         click.echo("A server has the store open: damage is told of, not noted.", err=True)
@@ -113,7 +114,7 @@ async def _scrub(db: str) -> ScrubReport:
 
 
 async def _show_scrub(store: Store) -> ScrubReport:
-    total = (await store.stats()).stored_size
+    total = (await store.maintenance.stats()).stored_size
     with _progress("Scrubbing", total) as bar:
 
         def show(step: Scrubbed) -> None:
@@ -121,7 +122,7 @@ async def _show_scrub(store: Store) -> ScrubReport:
             for damage in step.damage:
                 click.echo(format_damage(damage))
 
-        return await scrub_all(store, show)
+        return await scrub_all(store.maintenance, show)
 
 
 @click.command(
@@ -144,7 +145,12 @@ def backup(db: str, destination: str) -> None:
 
 async def _backup(db: str, destination: str) -> tuple[Copied, int]:
     async with _opened(db, read_only=True) as store:
-        return await _show_copied(store.backup(destination))
+        if store.backups is None:
+            raise Forbidden(
+                "A PostgreSQL database is backed up by its own means, as pg_basebackup;"
+                " `chunkstore copy` copies the files to another store."
+            )
+        return await _show_copied(store.backups.make(destination))
 
 
 async def _show_copied(steps: AsyncIterator[Copied]) -> tuple[Copied, int]:
@@ -206,7 +212,7 @@ def export_command(db: str, source: FolderName, folder: Path, *, overwrite: bool
 async def _export(db: str, source: FolderName, folder: Path, *, overwrite: bool) -> tuple[int, int]:
     count = size = 0
     async with _opened(db, read_only=True) as store:
-        with _progress("Exporting", (await store.stats()).logical_size) as bar:
+        with _progress("Exporting", (await store.maintenance.stats()).logical_size) as bar:
 
             def show(file: File) -> None:
                 nonlocal count, size
@@ -290,7 +296,7 @@ def copy_command(source: str, destination: str) -> None:
 async def _copy(source: str, destination: str) -> tuple[int, int, int, int, int]:
     files = size = new_chunks = new_size = failed = 0
     async with _opened_source(source) as one, _opened(destination) as other:
-        with _progress("Copying", (await one.stats()).logical_size) as bar:
+        with _progress("Copying", (await one.maintenance.stats()).logical_size) as bar:
 
             def show(copied: CopiedFile) -> None:
                 nonlocal files, size, new_chunks, new_size
@@ -344,12 +350,12 @@ async def _init(db: str, *, distributed: bool) -> None:
 
 async def _collect(db: str, grace_seconds: float, *, dry_run: bool) -> Collected:
     async with _opened(db, read_only=dry_run, create=False, in_use=_SERVER_COLLECTS) as store:
-        return await collect_all(store, grace_seconds, dry_run=dry_run)
+        return await collect_all(store.maintenance, grace_seconds, dry_run=dry_run)
 
 
 async def _read_stats(db: str) -> Stats:
     async with _opened(db, read_only=True) as store:
-        return await store.stats()
+        return await store.maintenance.stats()
 
 
 def _service(store: Store) -> Service:
@@ -368,15 +374,13 @@ async def _opened(
 ) -> AsyncIterator[Store]:
     """Open the store; `in_use` says what to do where another process has it open for writing."""
     try:
-        store = await open_store(db, read_only=read_only, create=create)
+        # A command that ends at once would stop it time and again, and be refused meanwhile.
+        store = await open_store(db, read_only=read_only, create=create, recover=True)
     except StoreInUse as error:
         raise StoreInUse(f"{error} {in_use}".rstrip()) from error
     except StoreMissing as error:
         raise StoreMissing(f"{error} --db says where the store is.") from error
     try:
-        if not read_only:
-            # A command that ends at once would stop it time and again, and be refused meanwhile.
-            await store.finish_recovery()
         yield store
     finally:
         await store.close()

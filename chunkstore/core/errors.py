@@ -8,7 +8,12 @@ from __future__ import annotations
 
 
 class ChunkstoreError(Exception):
-    """Something went wrong in chunkstore."""
+    """Something went wrong in chunkstore.
+
+    `edit` is the place, from 0 on, of the edit that failed, where several were made at once.
+    """
+
+    edit: int | None = None
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
@@ -46,6 +51,10 @@ class AlreadyExists(ChunkstoreError):
 
 class NameConflict(ChunkstoreError):
     """A file and a folder cannot have the same name."""
+
+
+class TooManyNames(NameConflict):
+    """A folder has too many names in it to be changed beside other edits; change it by itself."""
 
 
 class Forbidden(ChunkstoreError):

@@ -97,9 +97,9 @@ def create_app(
     app[SERVICE] = Service(store, MemoryBudget(memory), max_file_size=max_file_size)
     app[LIMITS] = limits
     app[forms.PARTS] = forms.PartCount(memory)
-    app[status.FIGURES] = status.Figures(store, limits.stats_seconds)
+    app[status.FIGURES] = status.Figures(store.maintenance, limits.stats_seconds)
     app[ROOM_RETURNS] = room_returns
-    app[TASKS] = [*tasks, *store.tasks]
+    app[TASKS] = [*tasks, *store.maintenance.tasks]
     _serve_uploads(
         app,
         Uploads(app[SERVICE], expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished),

@@ -163,9 +163,9 @@ def _upkeep(store: Store, config: ServeConfig) -> list[Periodic]:
     """Return what is to be done in the background."""
     tasks = []
     if config.collect_seconds:
-        tasks.append(collecting(store, config.collect_seconds, config.grace_seconds))
+        tasks.append(collecting(store.maintenance, config.collect_seconds, config.grace_seconds))
     if config.scrub_seconds:
-        tasks.append(scrubbing(store, config.scrub_seconds, config.scrub_rate))
+        tasks.append(scrubbing(store.maintenance, config.scrub_seconds, config.scrub_rate))
     return tasks
 
 

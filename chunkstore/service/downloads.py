@@ -15,7 +15,7 @@ from typing import Final
 from chunkstore.core.manifest import ChunkList
 from chunkstore.core.ranges import ByteRange
 from chunkstore.service.memory import Account, Reservation
-from chunkstore.store.contract.store import Store
+from chunkstore.store.contract.contents import Contents
 
 WINDOW_SIZE: Final = 2 * 1024 * 1024
 _FIRST_WINDOW_SIZE: Final = 256 * 1024
@@ -61,8 +61,8 @@ class _Ahead:
 class ContentReader:
     """Reads contents of one store, on one account of a memory budget."""
 
-    def __init__(self, store: Store, memory: Account) -> None:
-        self._store = store
+    def __init__(self, contents: Contents, memory: Account) -> None:
+        self._contents = contents
         self._memory = memory
 
     async def stream(self, chunks: ChunkList, start: int, stop: int) -> AsyncGenerator[bytes, None]:
@@ -132,7 +132,7 @@ class ContentReader:
         reservation = await self._memory.reserve(least, most, instead_of=instead_of)
         try:
             window_stop = _window_stop(chunks, start, stop, reservation)
-            return await self._store.read(chunks, start, window_stop), reservation
+            return await self._contents.read(chunks, start, window_stop), reservation
         except BaseException:
             reservation.release()
             raise
@@ -145,7 +145,7 @@ class ContentReader:
         if reservation is None:
             return None
         window_stop = _window_stop(chunks, start, stop, reservation)
-        reading = asyncio.create_task(self._store.read(chunks, start, window_stop))
+        reading = asyncio.create_task(self._contents.read(chunks, start, window_stop))
         return _Ahead(reservation, reading)
 
 

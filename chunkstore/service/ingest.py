@@ -21,7 +21,8 @@ from chunkstore.core.digest import ContentCheck, ContentHasher
 from chunkstore.core.errors import Crowded, TooLarge
 from chunkstore.core.names import FileName
 from chunkstore.service.memory import Account, Reservation
-from chunkstore.store.contract.store import Commit, Store, Storing
+from chunkstore.store.contract.contents import Contents, PreparedBatch
+from chunkstore.store.contract.edits import Put, Received
 
 BATCH_SIZE: Final = 4 * 1024 * 1024
 # Batches of one upload that are full: one is hashed while the other is stored.
@@ -33,7 +34,7 @@ _HASHED_INLINE: Final = 128 * 1024
 class ChunkSink(Protocol):
     """Takes the chunks of one content, in order, a batch at a time."""
 
-    async def prepare(self, chunks: Sequence[Chunk]) -> Storing:
+    async def prepare(self, chunks: Sequence[Chunk]) -> PreparedBatch:
         """Return what stores them behind those before, which may not be stored yet."""
 
 
@@ -158,10 +159,10 @@ class Intake:
             async with self._hashing:
                 chunks = await self._hash(batch)
             async with self._preparing:
-                store = await self._sink.prepare(chunks)
+                prepared = await self._sink.prepare(chunks)
             async with self._storing:
                 if not self._failed:
-                    await store()
+                    await prepared.store()
         except BaseException:
             # There must be no gap: none behind it is stored, and who asked for this one is told.
             self._failed = True
@@ -202,19 +203,19 @@ class Receiver:
 
     def __init__(
         self,
-        store: Store,
+        contents: Contents,
         memory: Account,
         *,
         max_size: int | None,
         checks: Sequence[ContentCheck],
     ) -> None:
-        self.upload = store.begin()
+        self.upload = contents.begin()
         self.size = 0
         self._max_size = max_size
         self._checks = checks
         self._hasher = ContentHasher()
         self._intake = Intake(
-            self.upload, memory, store.chunk_size, checks=checks, hasher=self._hasher
+            self.upload, memory, contents.chunk_size, checks=checks, hasher=self._hasher
         )
         self._last: list[Chunk] = []
 
@@ -244,7 +245,7 @@ class Receiver:
         self._last = []
         self._intake.release()
 
-    def commit(
+    def put(
         self,
         name: FileName,
         media_type: str,
@@ -252,19 +253,10 @@ class Receiver:
         *,
         created: datetime | None = None,
         modified: datetime | None = None,
-    ) -> Commit:
-        """Return what makes the content received the file `name`; see `Commit`."""
-        return Commit(
-            upload=self.upload,
-            last=self._last,
-            digest=self._hasher.digest(),
-            size=self.size,
-            name=name,
-            media_type=media_type,
-            conditions=conditions,
-            created=created,
-            modified=modified,
-        )
+    ) -> Put:
+        """Return the edit that makes the content received the file `name`; see `Put`."""
+        content = Received(self.upload, self._last, self._hasher.digest(), self.size)
+        return Put(name, content, media_type, conditions, created, modified)
 
     async def close(self) -> None:
         """Forget what was not committed, also if the caller is cancelled once more meanwhile."""

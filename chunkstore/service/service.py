@@ -29,7 +29,7 @@ class Service:
     ) -> None:
         self.store = store
         self.budget = budget
-        self.reader = ContentReader(store, budget.account(Use.DOWNLOAD, client))
+        self.reader = ContentReader(store.contents, budget.account(Use.DOWNLOAD, client))
         self.max_file_size = max_file_size
         self.upload_memory = budget.account(Use.UPLOAD, client)
 
@@ -41,7 +41,7 @@ class Service:
     async def receiving(self, checks: Sequence[ContentCheck] = ()) -> AsyncIterator[Receiver]:
         """Offer a receiver; what it has not seen committed when the context ends is forgotten."""
         receiver = Receiver(
-            self.store, self.upload_memory, max_size=self.max_file_size, checks=checks
+            self.store.contents, self.upload_memory, max_size=self.max_file_size, checks=checks
         )
         try:
             yield receiver

@@ -40,13 +40,15 @@ async def open_store(
     min_free: int = 0,
     read_only: bool = False,
     create: bool = True,
+    recover: bool = False,
 ) -> Store:
     """Open the store at `location`: the path of an SQLite database, or a `postgresql://` URL.
 
     `read_location` is a standby of a PostgreSQL database, to read chunks from. `chunk_size` (bytes)
     becomes the store's for new contents; None keeps the one it has. New chunks are kept by
     `compression`; with SQLite, what adds anything is refused where the file system would have less
-    than `min_free` bytes left. Without `create`, or to be read only, it must exist.
+    than `min_free` bytes left. Without `create`, or to be read only, it must exist. With `recover`,
+    what a process that died had begun has ended by then.
 
     Raises:
         StoreUnusable: it cannot be opened.
@@ -76,6 +78,7 @@ async def open_store(
         min_free=min_free,
         read_only=read_only,
         create=create,
+        recover=recover,
     )
 
 

@@ -41,8 +41,8 @@ async def check_database(folder: Path, scratch: Path) -> None:
     check_soundness(copy)
     store = await SQLiteStore.open(copy, create=False)
     try:
-        assert [damage async for step in store.scrub() for damage in step.damage] == []
-        await collect_all(store, 0)
+        assert [damage async for step in store.maintenance.scrub() for damage in step.damage] == []
+        await collect_all(store.maintenance, 0)
     finally:
         await store.close()
     check_soundness(copy)

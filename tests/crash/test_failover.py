@@ -197,9 +197,9 @@ async def check_rows(database: Cluster, rows: PostgresRows) -> None:
     """Check that nothing is damaged, nothing dangles, and a collection leaves what is needed."""
     store = await PostgresStore.open(database.url(DATABASE))
     try:
-        await rows.fetch("DELETE FROM server WHERE id <> $1", store._presence.server)
-        await collect_all(store, 0)
-        assert (await scrub_all(store, lambda _: None)).damaged == 0
+        await rows.fetch("DELETE FROM server WHERE id <> $1", store._opened.presence.server)
+        await collect_all(store.maintenance, 0)
+        assert (await scrub_all(store.maintenance, lambda _: None)).damaged == 0
     finally:
         await store.close()
     for what, query in (rows.broken_rows | rows.unused_rows).items():

@@ -269,10 +269,10 @@ def images(
 
 async def files_in(store: SQLiteStore, folder: str) -> Files:
     """Return every file of a folder, read through the gate."""
-    listing = await store.list_files(f"{folder}/")
+    listing = await store.names.list(f"{folder}/")
     found = {}
     for file in listing.files:
-        content = await store.read(file.manifest, 0, file.manifest.size)
+        content = await store.contents.read(file.manifest, 0, file.manifest.size)
         assert str(Digest.of(content)) == str(file.manifest.digest)
         found[str(file.name).removeprefix(f"{folder}/")] = content
     return found
@@ -295,7 +295,7 @@ async def check_upload(store: SQLiteStore, upload: Unfinished, files: Files) -> 
     assert upload.offset <= found.offset <= len(upload.content)
     assert found.chunks is not None
     size = found.offset - len(found.tail)
-    kept = await store.read(found.chunks, 0, size) + found.tail
+    kept = await store.contents.read(found.chunks, 0, size) + found.tail
     assert kept == upload.content[: found.offset]
 
 
@@ -305,7 +305,7 @@ async def check_store(path: Path, possible: Mapping[str, Sequence[Files]]) -> SQ
     try:
         for folder, files in possible.items():
             check_files(folder, await files_in(store, folder), files)
-        assert [damage async for step in store.scrub() for damage in step.damage] == []
+        assert [damage async for step in store.maintenance.scrub() for damage in step.damage] == []
     except BaseException:
         await store.close()
         raise

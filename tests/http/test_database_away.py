@@ -36,7 +36,10 @@ async def store(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     monkeypatch.setattr(connection, "_PATIENCE_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(presence, "_BEAT_SECONDS", 0.1)
     store = await PostgresStore.open(cluster.url(), chunk_size=CHUNK_SIZE)
-    upkeep = [collecting(store, 0.1, 3600), scrubbing(store, 0.1, 1_000_000)]
+    upkeep = [
+        collecting(store.maintenance, 0.1, 3600),
+        scrubbing(store.maintenance, 0.1, 1_000_000),
+    ]
     for task in upkeep:
         task.start()
     yield store
@@ -104,7 +107,7 @@ async def test_readiness_does_not_hang_with_the_database(
             answers = await asyncio.gather(*(client.get("/health/ready") for _ in range(3)))
             assert [answer.status for answer in answers] == [503] * 3
         # Whoever asks, there is one question that waits.
-        assert len(store._database._asking) == 1
+        assert len(store._opened.database._asking) == 1
     while (await client.get("/health/ready")).status != 200:
         pass
     lines = told(caplog)

@@ -9,6 +9,7 @@ import random
 import sqlite3
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import aclosing, closing, nullcontext
+from dataclasses import dataclass
 from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,11 @@ from chunkstore.service.downloads import WINDOW_SIZE, spans
 from chunkstore.service.ingest import BATCH_SIZE, Intake
 from chunkstore.service.memory import MemoryBudget, Reservation, Use
 from chunkstore.service.service import Service
-from chunkstore.store.contract.store import Store, Storing
+from chunkstore.store.contract.contents import PreparedBatch
+from chunkstore.store.contract.store import Store
 from chunkstore.store.contract.values import Committed
 from tests.conftest import CHUNK_SIZE, RandomBytes
+from tests.store.edits import get_file
 
 NAME = parse_file_name("folder/file")
 # One chunk at a time; batches and windows of a few chunks; all that is asked for.
@@ -89,8 +92,8 @@ async def put(
 ) -> Committed:
     async with service.receiving(checks) as receiver:
         await receiver.receive(pieces)
-        commit = receiver.commit(NAME, "text/plain", conditions)
-        [committed] = await service.store.commit([commit])
+        commit = receiver.put(NAME, "text/plain", conditions)
+        [committed] = await service.store.names.apply([commit])
         return committed
 
 
@@ -112,8 +115,8 @@ async def put_bytes(service: Service, content: bytes) -> Manifest:
 
 async def assert_holds_nothing(service: Service, tmp_path: Path) -> None:
     """No file is to be seen, and no manifest keeps chunks from being collected."""
-    assert await service.store.find_file(NAME) is None
-    assert (await service.store.stats()).files == 0
+    assert await service.store.names.find(NAME) is None
+    assert (await service.store.maintenance.stats()).files == 0
     assert run_sql(tmp_path, "SELECT count(*) FROM manifest") == [(0,)]
 
 
@@ -146,7 +149,7 @@ async def test_a_content_of_any_size_comes_back(
         file = (await put(service, arriving(cut(content, 1500)))).file
         assert file.manifest.size == size
         assert file.manifest.digest == Digest.of(content)
-        assert await service.store.find_file(NAME) == file
+        assert await service.store.names.find(NAME) == file
         assert await get(service, file.manifest) == content
         assert budget.free == budget.limit
 
@@ -213,7 +216,7 @@ async def test_a_second_content_of_the_name_replaces_the_first(tight_service: Se
     first = await put(tight_service, arriving([b"first"]))
     second = await put(tight_service, arriving([b"second"]))
     assert (first.replaced, second.replaced) == (False, True)
-    file = await tight_service.store.get_file(NAME)
+    file = await get_file(tight_service.store, NAME)
     assert await get(tight_service, file.manifest) == b"second"
 
 
@@ -237,8 +240,8 @@ async def test_a_flushed_receiver_holds_no_memory_and_commits_the_same(
             await receiver.receive(arriving(cut(content, 7000)))
             await receiver.flush()
             assert tight_budget.free == tight_budget.limit
-            commit = receiver.commit(NAME, "text/plain")
-            [committed] = await tight_service.store.commit([commit])
+            commit = receiver.put(NAME, "text/plain")
+            [committed] = await tight_service.store.names.apply([commit])
         assert committed.file.manifest.digest == Digest.of(content)
         manifest = committed.file.manifest
         assert await get(tight_service, manifest) == content
@@ -417,7 +420,7 @@ async def test_a_small_content_that_is_refused_leaves_no_chunk(store: Store) -> 
         await put(service, arriving([bytes(3 * CHUNK_SIZE), b"x"]))
     with pytest.raises(ContentMismatch):
         await put(service, arriving([b"abc"]), checks=[ContentCheck("sha256", bytes(32))])
-    stats = await store.stats()
+    stats = await store.maintenance.stats()
     assert (stats.files, stats.chunks, stats.stored_size) == (0, 0, 0)
 
 
@@ -483,7 +486,7 @@ async def test_a_commit_that_is_refused_leaves_the_file_as_it_was(
         with pytest.raises(PreconditionFailed):
             await put(tight_service, pieces, conditions=CREATE_ONLY)
         assert tight_budget.free == tight_budget.limit
-        assert await tight_service.store.find_file(NAME) == before
+        assert await tight_service.store.names.find(NAME) == before
     assert await get(tight_service, before.manifest) == b"before"
 
 
@@ -528,6 +531,15 @@ async def test_a_store_that_fails_leaves_nothing(
     assert await get(tight_service, await put_bytes(tight_service, content)) == content
 
 
+@dataclass(frozen=True)
+class NotedBatch(PreparedBatch):
+    chunks: Sequence[Chunk]
+    stored: list[Sequence[Chunk]]
+
+    async def store(self) -> None:
+        self.stored.append(self.chunks)
+
+
 class FirstLost:
     """Fails to prepare the first batch; remembers what of the others is stored."""
 
@@ -535,15 +547,11 @@ class FirstLost:
         self.prepared = 0
         self.stored: list[Sequence[Chunk]] = []
 
-    async def prepare(self, chunks: Sequence[Chunk]) -> Storing:
+    async def prepare(self, chunks: Sequence[Chunk]) -> PreparedBatch:
         self.prepared += 1
         if self.prepared == 1:
             raise StoreError
-
-        async def store() -> None:
-            self.stored.append(chunks)
-
-        return store
+        return NotedBatch(chunks, self.stored)
 
 
 async def test_nothing_is_stored_behind_a_batch_that_could_not_be_prepared(
@@ -660,7 +668,7 @@ async def test_an_upload_cancelled_while_it_waits_for_memory_takes_none(
         await run_and_cancel(put(tight_service, arriving([b"abc"])), 5)
         assert tight_budget.free == 0
     assert tight_budget.free == tight_budget.limit
-    assert await tight_service.store.find_file(NAME) is None
+    assert await tight_service.store.names.find(NAME) is None
 
 
 async def test_a_download_cancelled_while_it_waits_for_memory_takes_none(
@@ -727,7 +735,7 @@ async def test_many_uploads_and_downloads_share_the_least_memory(
         name = parse_file_name(f"file-{place}")
         async with service.receiving() as receiver:
             await receiver.receive(arriving(cut(content, 1500)))
-            [committed] = await service.store.commit([receiver.commit(name, "text/plain")])
+            [committed] = await service.store.names.apply([receiver.put(name, "text/plain")])
         manifest = committed.file.manifest
         one, other = await asyncio.gather(get(service, manifest), get(service, manifest))
         assert one == other == content

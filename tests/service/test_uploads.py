@@ -26,10 +26,11 @@ from chunkstore.service.memory import MemoryBudget
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import Uploads
 from chunkstore.service.service import Service
-from chunkstore.store.contract.resumable import NOTHING, UploadKind, UploadSpec
 from chunkstore.store.contract.store import Store
+from chunkstore.store.contract.uploads import NOTHING, UploadKind, UploadSpec
 from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.store.conformance import get, name_of, put
+from tests.store.edits import delete, get_file
 from tests.store.rows import Rows
 from tests.store.upload_conformance import later
 
@@ -150,7 +151,7 @@ async def test_who_asks_for_a_concatenation_waits_for_it(
     assert await made is not None
     assert all(upload.complete for upload in looks)
     assert await get(store, "a") == content
-    assert (await store.get_file(name_of("a"))).manifest.digest.raw == blake3(content).digest()
+    assert (await get_file(store, name_of("a"))).manifest.digest.raw == blake3(content).digest()
 
 
 async def test_another_process_that_takes_a_concatenation_over_is_waited_for(
@@ -244,7 +245,7 @@ async def test_conditions_are_judged_before_the_content_is_read(
     with pytest.raises(PreconditionFailed):
         await uploads.acquire_and_get(upload_id)
     assert await store.uploads.unfinished() == NOTHING
-    await store.delete_file(name_of("a"))
+    await delete(store, name_of("a"))
     for one in (uploads, uploads_of(store)):
         for call in (
             one.acquire_and_get(upload_id),
@@ -273,7 +274,7 @@ async def test_a_name_that_has_become_a_folder_may_be_free_again(
     if same_process:
         # Its digest is known by now.
         await rows.lose_bytes(blake3(content).digest())
-    await store.delete_folder(FolderName("a/"))
+    await delete(store, FolderName("a/"))
     assert (await uploads.acquire_and_get(upload_id)).complete
 
 
@@ -298,7 +299,7 @@ async def test_a_content_is_read_once(store: Store, rows: Rows, random_bytes: Ra
     await store.uploads.note_digest(upload_id, Digest.of(content))
     await rows.lose_bytes(blake3(content[:CHUNK_SIZE]).digest())
     assert (await uploads.acquire_and_get(upload_id)).complete
-    assert (await store.get_file(name_of("a"))).manifest.digest == Digest.of(content)
+    assert (await get_file(store, name_of("a"))).manifest.digest == Digest.of(content)
 
 
 async def test_what_was_read_is_noted(store: Store, rows: Rows) -> None:

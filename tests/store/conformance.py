@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from typing import ClassVar, Protocol
 
@@ -40,11 +41,13 @@ from chunkstore.core.errors import (
 from chunkstore.core.names import FileName, FolderName, parse_file_name
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.service.maintenance.scrub import scrub_all
+from chunkstore.store.contract.edits import Put
 from chunkstore.store.contract.reports import Collected, Damage, Scrubbed
-from chunkstore.store.contract.store import Commit, Store
+from chunkstore.store.contract.store import Store
 from chunkstore.store.contract.values import Committed
 from tests.backends import CHUNK_SIZE as CHUNK_SIZE
 from tests.backends import Backend
+from tests.store.edits import copy, delete, folder_exists, get_file, make_folder, move, put_of
 from tests.store.rows import ListDamage, Rows, StoredChunk
 
 SIZES = [0, 1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE, 5 * CHUNK_SIZE + 17]
@@ -83,14 +86,14 @@ async def put(
     appended: int = 0,
 ) -> Committed:
     """Put a file, its first `appended` chunks in a batch of their own."""
-    upload = store.begin()
+    upload = store.contents.begin()
     chunks = cut(content)
     try:
         if appended:
             await upload.append(chunks[:appended])
-        [committed] = await store.commit(
+        [committed] = await store.names.apply(
             [
-                Commit(
+                put_of(
                     upload=upload,
                     last=chunks[appended:],
                     digest=Digest.of(content),
@@ -108,10 +111,10 @@ async def put(
 
 async def get(store: Store, name: str) -> bytes:
     """Return a file's content, read window by window."""
-    manifest = (await store.get_file(name_of(name))).manifest
+    manifest = (await get_file(store, name_of(name))).manifest
     window = 2 * CHUNK_SIZE + 5
     parts = [
-        await store.read(manifest, start, min(start + window, manifest.size))
+        await store.contents.read(manifest, start, min(start + window, manifest.size))
         for start in range(0, manifest.size, window)
     ]
     return b"".join(parts)
@@ -122,7 +125,7 @@ async def names(store: Store, prefix: str = "", **options: str | int) -> list[st
     found: list[str] = []
     after = None
     while True:
-        page = await store.list_files(prefix, after=after, **options)  # type: ignore[arg-type]
+        page = await store.names.list(prefix, after=after, **options)  # type: ignore[arg-type]
         found += sorted([*page.folders, *(file.name for file in page.files)])
         after = page.next
         if after is None:
@@ -131,7 +134,7 @@ async def names(store: Store, prefix: str = "", **options: str | int) -> list[st
 
 
 async def scrub(store: Store) -> list[Scrubbed]:
-    return [step async for step in store.scrub()]
+    return [step async for step in store.maintenance.scrub()]
 
 
 class Suite:
@@ -196,7 +199,7 @@ class StoreConformance(Suite):
         start = data.draw(st.integers(0, len(content)))
         stop = data.draw(st.integers(start, len(content)))
         file = (await put(store, "a", content)).file
-        assert await store.read(file.manifest, start, stop) == content[start:stop]
+        assert await store.contents.read(file.manifest, start, stop) == content[start:stop]
 
     async def test_rows_are_what_the_design_says(self, store: Store, rows: Rows) -> None:
         chunk, other = b"x" * CHUNK_SIZE, b"y" * 10
@@ -216,7 +219,7 @@ class StoreConformance(Suite):
         parts = [content[:CHUNK_SIZE], content[CHUNK_SIZE:]]
         await rows.plant("p", parts, CHUNK_SIZE, created=1_000_000, modified=2_000_000)
         assert await get(store, "p") == content
-        file = await store.get_file(name_of("p"))
+        file = await get_file(store, name_of("p"))
         assert file.created == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
         assert file.modified == datetime(1970, 1, 1, 0, 0, 2, tzinfo=UTC)
 
@@ -260,10 +263,10 @@ class StoreConformance(Suite):
         for planted in (damaged, content[: CHUNK_SIZE - 1], b""):
             await rows.set_bytes(first, planted)
             with pytest.raises(StoreDamaged):
-                await store.read(file.manifest, 100, 200)
+                await store.contents.read(file.manifest, 100, 200)
         await rows.lose_bytes(first)
         with pytest.raises(StoreDamaged):
-            await store.read(file.manifest, 0, file.manifest.size)
+            await store.contents.read(file.manifest, 0, file.manifest.size)
 
     # Uploads
 
@@ -277,7 +280,7 @@ class StoreConformance(Suite):
         committed = await put(store, "a", noise + text, appended=appended)
         assert committed.new_size == len(noise + text)
         assert await get(store, "a") == noise + text
-        stats = await store.stats()
+        stats = await store.maintenance.stats()
         assert stats.unique_size == len(noise + text)
         assert stats.stored_size < len(noise) + len(text) / 2
         assert stats.deduplication == 1
@@ -321,18 +324,18 @@ class StoreConformance(Suite):
             # Of a frame's header a bit may be wrong without changing what it stands for.
             with suppress(StoreDamaged):
                 assert await get(store, "a") == content
-        assert (await store.stats()).damaged == 1
+        assert (await store.maintenance.stats()).damaged == 1
         committed = await put(store, "a", content)
         assert committed.new_chunks == 1
         assert await get(store, "a") == content
-        assert (await store.stats()).damaged == 0
+        assert (await store.maintenance.stats()).damaged == 0
 
     async def test_an_upload_is_invisible_until_its_commit(self, store: Store) -> None:
-        upload = store.begin()
+        upload = store.contents.begin()
         await upload.append(cut(b"x" * CHUNK_SIZE))
-        assert await store.find_file(name_of("a")) is None
+        assert await store.names.find(name_of("a")) is None
         assert await names(store) == []
-        assert (await store.stats()).files == 0
+        assert (await store.maintenance.stats()).files == 0
         await upload.abort()
 
     async def test_chunks_are_prepared_while_those_before_are_not_added_yet(
@@ -340,20 +343,20 @@ class StoreConformance(Suite):
     ) -> None:
         first = random_bytes(2 * CHUNK_SIZE)
         content = first + random_bytes(CHUNK_SIZE) + first
-        upload = store.begin()
+        upload = store.contents.begin()
         batches = [cut(first), cut(content)[2:4], cut(content)[4:]]
         stores = [await upload.prepare(batch) for batch in batches]
         assert not upload.begun
         for store_batch in stores:
-            await store_batch()
+            await store_batch.store()
         assert upload.begun
-        commit = Commit(upload, [], Digest.of(content), len(content), name_of("a"), "text/plain")
-        [committed] = await store.commit([commit])
+        commit = put_of(upload, [], Digest.of(content), len(content), name_of("a"), "text/plain")
+        [committed] = await store.names.apply([commit])
         assert (committed.new_chunks, committed.new_size) == (3, 3 * CHUNK_SIZE)
         assert await get(store, "a") == content
 
     async def test_an_aborted_upload_leaves_no_manifest(self, store: Store, rows: Rows) -> None:
-        upload = store.begin()
+        upload = store.contents.begin()
         await upload.append(cut(b"x" * CHUNK_SIZE))
         await upload.abort()
         await upload.abort()
@@ -363,7 +366,7 @@ class StoreConformance(Suite):
         self, reopen: Reopen, rows: Rows
     ) -> None:
         store = await reopen()
-        await store.begin().append(cut(b"x" * CHUNK_SIZE))
+        await store.contents.begin().append(cut(b"x" * CHUNK_SIZE))
         assert await rows.count("manifest") == 1
         await reopen()
         assert await rows.count("manifest") == await rows.count("manifest_chunk") == 0
@@ -392,9 +395,9 @@ class StoreConformance(Suite):
         assert await rows.count("manifest") == await rows.count("chunk") == 1
 
     async def test_commits_together_are_all_or_none(self, store: Store) -> None:
-        def commit(name: str, content: bytes) -> Commit:
-            return Commit(
-                upload=store.begin(),
+        def commit(name: str, content: bytes) -> Put:
+            return put_of(
+                upload=store.contents.begin(),
                 last=cut(content),
                 digest=Digest.of(content),
                 size=len(content),
@@ -403,17 +406,17 @@ class StoreConformance(Suite):
                 conditions=CREATE_ONLY,
             )
 
-        await store.commit([commit("a", b"1"), commit("b", b"2")])
+        await store.names.apply([commit("a", b"1"), commit("b", b"2")])
         with pytest.raises(PreconditionFailed):
-            await store.commit([commit("c", b"3"), commit("b", b"4")])
+            await store.names.apply([commit("c", b"3"), commit("b", b"4")])
         assert await names(store) == ["a", "b"]
         assert await get(store, "b") == b"2"
 
     async def test_of_one_name_in_a_commit_the_last_content_stays(self, store: Store) -> None:
-        committed = await store.commit(
+        committed = await store.names.apply(
             [
-                Commit(
-                    upload=store.begin(),
+                put_of(
+                    upload=store.contents.begin(),
                     last=cut(content),
                     digest=Digest.of(content),
                     size=len(content),
@@ -464,30 +467,30 @@ class StoreConformance(Suite):
     async def test_delete(self, store: Store) -> None:
         await put(store, "a", b"x")
         with pytest.raises(PreconditionFailed):
-            await store.delete_file(name_of("a"), Conditions(if_match=etag(b"y")))
-        await store.delete_file(name_of("a"), Conditions(if_match=etag(b"x")))
-        assert await store.find_file(name_of("a")) is None
+            await delete(store, name_of("a"), Conditions(if_match=etag(b"y")))
+        await delete(store, name_of("a"), Conditions(if_match=etag(b"x")))
+        assert await store.names.find(name_of("a")) is None
         with pytest.raises(NotFound):
-            await store.delete_file(name_of("a"))
+            await delete(store, name_of("a"))
         with pytest.raises(NotFound):
-            await store.get_file(name_of("a"))
+            await get_file(store, name_of("a"))
 
     @pytest.mark.parametrize("verb", ["copy", "move"])
     async def test_copy_and_move(self, store: Store, rows: Rows, verb: str) -> None:
-        transfer = store.copy_file if verb == "copy" else store.move_file
+        transfer = partial(copy if verb == "copy" else move, store)
         source = (await put(store, "a", b"x")).file
         assert not await transfer(name_of("a"), name_of("d/b"))
-        target = await store.get_file(name_of("d/b"))
+        target = await get_file(store, name_of("d/b"))
         assert target.manifest == source.manifest
         assert target.media_type == source.media_type
-        assert (await store.find_file(name_of("a")) is not None) == (verb == "copy")
+        assert (await store.names.find(name_of("a")) is not None) == (verb == "copy")
         if verb == "move":
             assert (target.created, target.modified) == (source.created, source.modified)
         assert await rows.count("chunk") == 1
 
     @pytest.mark.parametrize("verb", ["copy", "move"])
     async def test_copy_and_move_replace_only_if_they_may(self, store: Store, verb: str) -> None:
-        transfer = store.copy_file if verb == "copy" else store.move_file
+        transfer = partial(copy if verb == "copy" else move, store)
         await put(store, "a", b"x")
         await put(store, "b", b"y")
         with pytest.raises(AlreadyExists):
@@ -508,7 +511,7 @@ class StoreConformance(Suite):
     async def test_what_conflicts_is_judged_before_anything_moves(
         self, store: Store, verb: str
     ) -> None:
-        transfer = store.copy_file if verb == "copy" else store.move_file
+        transfer = partial(copy if verb == "copy" else move, store)
         await put(store, "a", b"x")
         await put(store, "d/b", b"y")
         for source, target in (("a", "a/b"), ("d/b", "d")):
@@ -518,14 +521,14 @@ class StoreConformance(Suite):
 
     async def test_a_file_and_a_folder_cannot_share_a_name(self, store: Store) -> None:
         await put(store, "a/b", b"x")
-        await store.make_folder(FolderName("made/"))
+        await make_folder(store, FolderName("made/"))
         for name in ("a", "a/b/c", "a/b/c/d", "made"):
             with pytest.raises(NameConflict):
                 await put(store, name, b"y")
         with pytest.raises(AlreadyExists):
-            await store.make_folder(FolderName("a/b/"))
+            await make_folder(store, FolderName("a/b/"))
         with pytest.raises(NameConflict):
-            await store.make_folder(FolderName("a/b/c/"))
+            await make_folder(store, FolderName("a/b/c/"))
         await put(store, "a/bb", b"z")
         assert await names(store) == ["a/b", "a/bb"]
 
@@ -534,54 +537,54 @@ class StoreConformance(Suite):
     async def test_a_folder_exists_while_a_name_lies_under_it_or_it_was_made(
         self, store: Store
     ) -> None:
-        assert await store.folder_exists(FolderName(""))
-        assert not await store.folder_exists(FolderName("a/"))
+        assert await folder_exists(store, FolderName(""))
+        assert not await folder_exists(store, FolderName("a/"))
         await put(store, "a/b/c", b"x")
-        assert await store.folder_exists(FolderName("a/"))
-        assert await store.folder_exists(FolderName("a/b/"))
-        assert not await store.folder_exists(FolderName("a/b/c/"))
-        await store.make_folder(FolderName("a/made/"))
-        await store.delete_file(name_of("a/b/c"))
-        assert not await store.folder_exists(FolderName("a/b/"))
-        assert await store.folder_exists(FolderName("a/made/"))
+        assert await folder_exists(store, FolderName("a/"))
+        assert await folder_exists(store, FolderName("a/b/"))
+        assert not await folder_exists(store, FolderName("a/b/c/"))
+        await make_folder(store, FolderName("a/made/"))
+        await delete(store, name_of("a/b/c"))
+        assert not await folder_exists(store, FolderName("a/b/"))
+        assert await folder_exists(store, FolderName("a/made/"))
 
     async def test_make_folder_refuses(self, store: Store) -> None:
-        await store.make_folder(FolderName("a/"))
+        await make_folder(store, FolderName("a/"))
         with pytest.raises(AlreadyExists):
-            await store.make_folder(FolderName("a/"))
+            await make_folder(store, FolderName("a/"))
         with pytest.raises(AlreadyExists):
-            await store.make_folder(FolderName(""))
+            await make_folder(store, FolderName(""))
         with pytest.raises(NotFound):
-            await store.make_folder(FolderName("none/b/"))
+            await make_folder(store, FolderName("none/b/"))
 
     async def test_delete_folder_takes_what_lies_in_it_and_nothing_else(self, store: Store) -> None:
         for name in ("a", "d/1", "d/e/2", "d0", "d-", "dd/3"):
             await put(store, name, b"x")
-        await store.make_folder(FolderName("d/made/"))
-        await store.delete_folder(FolderName("d/"))
+        await make_folder(store, FolderName("d/made/"))
+        await delete(store, FolderName("d/"))
         assert await names(store) == ["a", "d-", "d0", "dd/3"]
-        assert not await store.folder_exists(FolderName("d/"))
+        assert not await folder_exists(store, FolderName("d/"))
         with pytest.raises(NotFound):
-            await store.delete_folder(FolderName("d/"))
+            await delete(store, FolderName("d/"))
 
     @pytest.mark.parametrize("verb", ["copy", "move"])
     async def test_transfer_of_a_folder(self, store: Store, verb: str) -> None:
-        transfer = store.copy_folder if verb == "copy" else store.move_folder
+        transfer = partial(copy if verb == "copy" else move, store)
         for name in ("d/ü1", "d/e/2", "d0", "t/old"):
             await put(store, name, name.encode())
-        await store.make_folder(FolderName("d/made/"))
+        await make_folder(store, FolderName("d/made/"))
         with pytest.raises(AlreadyExists):
             await transfer(FolderName("d/"), FolderName("t/"), overwrite=False)
         assert await transfer(FolderName("d/"), FolderName("t/"))
         kept = ["d/e/2", "d/ü1"] if verb == "copy" else []
         assert await names(store) == [*kept, "d0", "t/e/2", "t/ü1"]
         assert await get(store, "t/ü1") == "d/ü1".encode()
-        assert await store.folder_exists(FolderName("t/made/"))
-        assert await store.folder_exists(FolderName("d/")) == (verb == "copy")
+        assert await folder_exists(store, FolderName("t/made/"))
+        assert await folder_exists(store, FolderName("d/")) == (verb == "copy")
 
     @pytest.mark.parametrize("verb", ["copy", "move"])
     async def test_transfer_of_a_folder_refuses(self, store: Store, verb: str) -> None:
-        transfer = store.copy_folder if verb == "copy" else store.move_folder
+        transfer = partial(copy if verb == "copy" else move, store)
         await put(store, "d/" + "x" * 1000, b"x")
         await put(store, "f", b"x")
         for target in ("d/", "d/e/"):
@@ -637,7 +640,7 @@ class StoreConformance(Suite):
     ) -> None:
         # Left by another example.
         for old in await rows.names():
-            await store.delete_file(name_of(old))
+            await delete(store, name_of(old))
         stored: list[str] = []
         for path in sorted(paths):
             name = "/".join(path)
@@ -658,13 +661,13 @@ class StoreConformance(Suite):
     async def test_list_rolls_up_and_shows_made_folders(self, store: Store) -> None:
         for name in ("a", "d/1", "d/2", "e/f/3", "z"):
             await put(store, name, b"x")
-        await store.make_folder(FolderName("d/made/"))
-        await store.make_folder(FolderName("empty/"))
-        page = await store.list_files("", delimiter="/")
+        await make_folder(store, FolderName("d/made/"))
+        await make_folder(store, FolderName("empty/"))
+        page = await store.names.list("", delimiter="/")
         assert [file.name for file in page.files] == ["a", "z"]
         assert list(page.folders) == ["d/", "e/", "empty/"]
-        assert list((await store.list_files("d/", delimiter="/")).folders) == ["d/made/"]
-        assert list((await store.list_files("")).folders) == []
+        assert list((await store.names.list("d/", delimiter="/")).folders) == ["d/made/"]
+        assert list((await store.names.list("")).folders) == []
 
     async def test_list_goes_on_behind_any_cursor(self, store: Store) -> None:
         for name in ("a", "c/1", "c/2", "e"):
@@ -678,7 +681,7 @@ class StoreConformance(Suite):
             "e": [],
             "zz": [],
         }.items():
-            page = await store.list_files("", delimiter="/", after=after)
+            page = await store.names.list("", delimiter="/", after=after)
             assert sorted([*page.folders, *(file.name for file in page.files)]) == expected
             assert page.next is None
 
@@ -688,7 +691,7 @@ class StoreConformance(Suite):
             assert await names(store, text) == []
             assert await names(store, "", delimiter=text) == ["a"]
             expected = ["a"] if text < "a" else []
-            listed = await store.list_files("", after=text)
+            listed = await store.names.list("", after=text)
             assert [file.name for file in listed.files] == expected
 
     # Collection
@@ -698,28 +701,28 @@ class StoreConformance(Suite):
         await put(store, "gone", b"g" * CHUNK_SIZE + b"shared")
         await put(store, "replaced", b"r")
         await put(store, "replaced", b"s")
-        upload = store.begin()
+        upload = store.contents.begin()
         await upload.append(cut(b"u" * CHUNK_SIZE))
-        await store.delete_file(name_of("gone"))
+        await delete(store, name_of("gone"))
         expected = Collected(manifests=2, chunks=2, size=CHUNK_SIZE + 1)
-        assert await collect_all(store, 0, dry_run=True) == expected
+        assert await collect_all(store.maintenance, 0, dry_run=True) == expected
         assert await rows.count("chunk") == 6
-        assert await collect_all(store, 0) == expected
-        assert await collect_all(store, 0) == Collected()
+        assert await collect_all(store.maintenance, 0) == expected
+        assert await collect_all(store.maintenance, 0) == Collected()
         assert await rows.count("chunk") == await rows.count("chunk_data") == 4
         assert await get(store, "kept") == b"k" * CHUNK_SIZE + b"shared"
         assert await get(store, "replaced") == b"s"
         await upload.abort()
-        assert (await collect_all(store, 0)).chunks == 1
+        assert (await collect_all(store.maintenance, 0)).chunks == 1
 
     async def test_what_is_young_stays(self, store: Store, rows: Rows) -> None:
         await put(store, "a", b"x")
-        await store.delete_file(name_of("a"))
-        assert await collect_all(store, 3600) == Collected()
+        await delete(store, name_of("a"))
+        assert await collect_all(store.maintenance, 3600) == Collected()
         await rows.make_older("manifest", 3601)
-        assert await collect_all(store, 3600) == Collected(manifests=1)
+        assert await collect_all(store.maintenance, 3600) == Collected(manifests=1)
         await rows.make_older("chunk", 3601)
-        assert await collect_all(store, 3600) == Collected(chunks=1, size=1)
+        assert await collect_all(store.maintenance, 3600) == Collected(chunks=1, size=1)
 
     @pytest.mark.parametrize("verb", ["delete", "replace"])
     async def test_a_running_download_finishes(
@@ -727,35 +730,38 @@ class StoreConformance(Suite):
     ) -> None:
         content = random_bytes(4 * CHUNK_SIZE)
         await put(store, "a", content)
-        async with store.opened(name_of("a")) as file, store.opened(name_of("a")) as again:
+        async with (
+            store.contents.open(name_of("a")) as file,
+            store.contents.open(name_of("a")) as again,
+        ):
             assert file is not None
             assert again is not None
-            begun = await store.read(file.manifest, 0, CHUNK_SIZE)
+            begun = await store.contents.read(file.manifest, 0, CHUNK_SIZE)
             if verb == "delete":
-                await store.delete_file(name_of("a"))
+                await delete(store, name_of("a"))
             else:
                 await put(store, "a", b"new")
-            assert await collect_all(store, 0) == Collected()
-            rest = await store.read(file.manifest, CHUNK_SIZE, len(content))
+            assert await collect_all(store.maintenance, 0) == Collected()
+            rest = await store.contents.read(file.manifest, CHUNK_SIZE, len(content))
             assert begun + rest == content
-        assert (await collect_all(store, 0)).chunks == 4
+        assert (await collect_all(store.maintenance, 0)).chunks == 4
         assert await rows.count("manifest") == (verb == "replace")
 
     async def test_a_small_content_may_come_with_its_file(self, store: Store, rows: Rows) -> None:
         content = b"small" * 100
         await put(store, "a", content)
-        async with store.opened(name_of("a"), inline=len(content)) as file:
+        async with store.contents.open(name_of("a"), inline=len(content)) as file:
             assert file is not None
             assert file.content in (None, content)
-        async with store.opened(name_of("a"), inline=len(content) - 1) as file:
+        async with store.contents.open(name_of("a"), inline=len(content) - 1) as file:
             assert file is not None
             assert file.content is None
         await rows.set_bytes(blake3(content).digest(), b"other" * 100)
-        async with store.opened(name_of("a"), inline=len(content)) as file:
+        async with store.contents.open(name_of("a"), inline=len(content)) as file:
             assert file is not None
             assert file.content is None
             with pytest.raises(StoreDamaged):
-                await store.read(file.manifest, 0, len(content))
+                await store.contents.read(file.manifest, 0, len(content))
 
     @pytest.mark.parametrize("size", [0, 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE])
     async def test_a_content_that_comes_with_its_file_is_the_whole(
@@ -763,17 +769,17 @@ class StoreConformance(Suite):
     ) -> None:
         content = random_bytes(size)
         await put(store, "a", content)
-        async with store.opened(name_of("a"), inline=4 * CHUNK_SIZE) as file:
+        async with store.contents.open(name_of("a"), inline=4 * CHUNK_SIZE) as file:
             assert file is not None
             assert file.content in (None, content)
         for chunk in cut(content):
             await rows.lose_bytes(chunk.digest.raw)
-        async with store.opened(name_of("a"), inline=4 * CHUNK_SIZE) as file:
+        async with store.contents.open(name_of("a"), inline=4 * CHUNK_SIZE) as file:
             assert file is not None
             assert file.content in ((b"", None) if size == 0 else (None,))
 
     async def test_opened_finds_nothing(self, store: Store) -> None:
-        async with store.opened(name_of("none")) as file:
+        async with store.contents.open(name_of("none")) as file:
             assert file is None
 
     async def test_a_chunk_that_an_upload_relies_on_stays(
@@ -781,13 +787,13 @@ class StoreConformance(Suite):
     ) -> None:
         content = random_bytes(3 * CHUNK_SIZE)
         await put(store, "old", content)
-        upload = store.begin()
+        upload = store.contents.begin()
         await upload.append(cut(content)[:2])
-        await store.delete_file(name_of("old"))
-        await collect_all(store, 0)
-        await store.commit(
+        await delete(store, name_of("old"))
+        await collect_all(store.maintenance, 0)
+        await store.names.apply(
             [
-                Commit(
+                put_of(
                     upload=upload,
                     last=cut(content)[2:],
                     digest=Digest.of(content),
@@ -805,17 +811,17 @@ class StoreConformance(Suite):
         content = random_bytes(5 * CHUNK_SIZE)
         for _ in range(20):
             await put(store, "a", content)
-            await store.delete_file(name_of("a"))
+            await delete(store, name_of("a"))
             await asyncio.gather(
-                collect_all(store, 0),
+                collect_all(store.maintenance, 0),
                 put(store, "b", content, appended=2),
-                collect_all(store, 0),
+                collect_all(store.maintenance, 0),
                 put(store, "c", content),
             )
             assert await get(store, "b") == await get(store, "c") == content
-            await store.delete_file(name_of("b"))
-            await store.delete_file(name_of("c"))
-        await collect_all(store, 0)
+            await delete(store, name_of("b"))
+            await delete(store, name_of("c"))
+        await collect_all(store.maintenance, 0)
         assert await rows.count("chunk") == await rows.count("manifest_chunk") == 0
 
     # The whole
@@ -827,11 +833,11 @@ class StoreConformance(Suite):
         contents = {f"f{size}": random_bytes(size) for size in SIZES}
         for name, content in contents.items():
             await put(store, name, content, appended=1)
-        stats = await store.stats()
+        stats = await store.maintenance.stats()
         store = await reopen()
         for name, content in contents.items():
             assert await get(store, name) == content
-        again = await store.stats()
+        again = await store.maintenance.stats()
         assert (again.files, again.chunks, again.stored_size) == (
             stats.files,
             stats.chunks,
@@ -858,17 +864,17 @@ class StoreConformance(Suite):
         await rows.set_bytes(blake3(shared).digest(), damaged)
         expected = [Damage("chunk", Digest.of(shared), [name_of("a"), name_of("b/c")])]
         assert [damage for step in await scrub(store) for damage in step.damage] == expected
-        assert (await store.stats()).damaged == 1
+        assert (await store.maintenance.stats()).damaged == 1
         assert (await put(store, "b/c", shared)).new_chunks == 1
         assert await get(store, "a") == shared + other
         assert not any(step.damage for step in await scrub(store))
-        assert (await store.stats()).damaged == 0
+        assert (await store.maintenance.stats()).damaged == 0
 
     async def test_scrub_takes_back_what_it_noted(self, store: Store, rows: Rows) -> None:
         await put(store, "a", b"x")
         await rows.mark_damaged()
         assert not any(step.damage for step in await scrub(store))
-        assert (await store.stats()).damaged == 0
+        assert (await store.maintenance.stats()).damaged == 0
 
     @pytest.mark.parametrize("change", ListDamage)
     async def test_scrub_finds_a_chunk_list_that_is_not_whole(
@@ -892,23 +898,27 @@ class StoreConformance(Suite):
 
     async def test_the_last_scrub_report_is_kept(self, reopen: Reopen) -> None:
         store = await reopen()
-        assert await store.find_scrub_report() is None
+        assert (await store.maintenance.health()).scrub is None
         await put(store, "a", b"x")
         for _ in range(2):
-            report = await scrub_all(store, lambda _: None)
-            await store.put_scrub_report(report)
+            report = await scrub_all(store.maintenance, lambda _: None)
+            await store.maintenance.put_scrub_report(report)
         store = await reopen()
-        assert await store.find_scrub_report() == report == (await store.stats()).scrub
+        assert (
+            (await store.maintenance.health()).scrub
+            == report
+            == (await store.maintenance.stats()).scrub
+        )
         assert (report.chunks, report.size, report.damaged) == (1, 1, 0)
 
     async def test_stats(self, store: Store) -> None:
-        empty = await store.stats()
+        empty = await store.maintenance.stats()
         assert (empty.files, empty.contents, empty.chunks, empty.logical_size) == (0, 0, 0, 0)
         assert empty.ratio is None
         await put(store, "a", b"x" * (2 * CHUNK_SIZE))
         await put(store, "b", b"x" * (2 * CHUNK_SIZE))
         await put(store, "c", b"y")
-        stats = await store.stats()
+        stats = await store.maintenance.stats()
         assert (stats.files, stats.contents, stats.chunks) == (3, 2, 2)
         assert stats.logical_size == 4 * CHUNK_SIZE + 1
         assert stats.stored_size == CHUNK_SIZE + 1
@@ -923,13 +933,13 @@ class StoreConformance(Suite):
         contents = [random_bytes(6 * CHUNK_SIZE + index) for index in range(20)]
 
         async def put_piecewise(index: int) -> None:
-            upload = store.begin()
+            upload = store.contents.begin()
             chunks = cut(contents[index])
             for chunk, _ in pairwise(chunks):
                 await upload.append([chunk])
-            await store.commit(
+            await store.names.apply(
                 [
-                    Commit(
+                    put_of(
                         upload=upload,
                         last=chunks[-1:],
                         digest=Digest.of(contents[index]),

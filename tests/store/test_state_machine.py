@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -24,7 +25,9 @@ from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.store import Store
 from tests.backends import Backend, SQLiteBackend
 from tests.conftest import on_each_backend
+from tests.store import edits
 from tests.store.conformance import CHUNK_SIZE, get, name_of, names, put, scrub
+from tests.store.edits import delete, get_file
 
 T = TypeVar("T")
 
@@ -79,7 +82,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(name=file_names)
     def delete(self, name: str) -> None:
         error = None if name in self.files else NotFound
-        if self.expect(error, self.store.delete_file(name_of(name))):
+        if self.expect(error, delete(self.store, name_of(name))):
             del self.files[name]
 
     @precondition(lambda self: self.files)
@@ -87,7 +90,7 @@ class StoreMachine(RuleBasedStateMachine):
     def transfer(self, source: str, to: str, move: bool) -> None:
         if source == to or source not in self.files:
             return
-        transfer = self.store.move_file if move else self.store.copy_file
+        transfer = partial(edits.move if move else edits.copy, self.store)
         error = NameConflict if conflicts(to, self.files) else None
         if self.expect(error, transfer(name_of(source), name_of(to))):
             self.files[to] = self.files[source]
@@ -101,13 +104,13 @@ class StoreMachine(RuleBasedStateMachine):
         content = self.files[name]
         start = min(start, len(content))
         stop = min(start + length, len(content))
-        manifest = self.run(self.store.get_file(name_of(name))).manifest
-        assert self.run(self.store.read(manifest, start, stop)) == content[start:stop]
+        manifest = self.run(get_file(self.store, name_of(name))).manifest
+        assert self.run(self.store.contents.read(manifest, start, stop)) == content[start:stop]
 
     @rule()
     def abandon_an_upload(self) -> None:
         async def abandon() -> None:
-            upload = self.store.begin()
+            upload = self.store.contents.begin()
             await upload.append([])
             await upload.abort()
 
@@ -125,14 +128,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def collect(self) -> None:
-        self.run(collect_all(self.store, 0))
+        self.run(collect_all(self.store.maintenance, 0))
         assert self.run(self.backend.rows.unused()) == []
         needed = {
             content[start : start + CHUNK_SIZE]
             for content in self.files.values()
             for start in range(0, len(content), CHUNK_SIZE)
         }
-        stats = self.run(self.store.stats())
+        stats = self.run(self.store.maintenance.stats())
         assert (stats.chunks, stats.unique_size) == (len(needed), sum(map(len, needed)))
 
     @invariant()

@@ -23,8 +23,11 @@ from chunkstore.core.errors import (
     TooMuchUnfinished,
     UploadSuperseded,
 )
+from chunkstore.core.names import FileName
 from chunkstore.service.maintenance.collect import collect_all
-from chunkstore.store.contract.resumable import (
+from chunkstore.store.contract.edits import Put, Uploaded
+from chunkstore.store.contract.store import Store
+from chunkstore.store.contract.uploads import (
     FATAL,
     NOTHING,
     Bounds,
@@ -36,7 +39,6 @@ from chunkstore.store.contract.resumable import (
     UploadKind,
     UploadSpec,
 )
-from chunkstore.store.contract.store import Store
 from chunkstore.store.contract.values import Committed
 from tests.conftest import RandomBytes
 from tests.store.conformance import CHUNK_SIZE, Reopen, Suite, cut, etag, get, name_of, put
@@ -109,7 +111,11 @@ async def begin(
 
 
 async def complete(store: Store, upload_id: str, content: bytes) -> Committed:
-    return await store.uploads.complete(upload_id, Digest.of(content), later())
+    spec = (await store.uploads.get(upload_id)).spec
+    uploaded = Uploaded(upload_id, Digest.of(content), later())
+    name = FileName("none") if spec.target is None else spec.target
+    [committed] = await store.names.apply([Put(name, uploaded, spec.media_type, spec.conditions)])
+    return committed
 
 
 class UploadConformance(Suite):
@@ -367,8 +373,8 @@ class UploadConformance(Suite):
         with pytest.raises(NotFound):
             await complete(store, upload_id, content)
         assert await store.uploads.unfinished() == NOTHING
-        await collect_all(store, 0)
-        await collect_all(store, 0)
+        await collect_all(store.maintenance, 0)
+        await collect_all(store.maintenance, 0)
         assert await rows.count("chunk") == await rows.count("manifest_chunk") == 0
         await store.uploads.fail("none", Failure.of(error))
         await store.uploads.delete(upload_id)
@@ -391,9 +397,9 @@ class UploadConformance(Suite):
         content = bytes(range(256)) * 40
         store = await reopen()
         upload_id = await begin(store, FILE, content)
-        await collect_all(store, 0)
+        await collect_all(store.maintenance, 0)
         store = await reopen()
-        await collect_all(store, 0)
+        await collect_all(store.maintenance, 0)
         assert await rows.count("chunk") == 1
         await add(store, upload_id, b"", whole=True)
         await complete(store, upload_id, content)
@@ -403,9 +409,9 @@ class UploadConformance(Suite):
         kept = await begin(store, FILE, b"k" * CHUNK_SIZE)
         upload_id = await begin(store, FILE, b"x" * CHUNK_SIZE + b"tail")
         await rows.expire_uploads(upload_id)
-        would = await collect_all(store, 0, dry_run=True)
+        would = await collect_all(store.maintenance, 0, dry_run=True)
         assert await rows.count("upload") == 2
-        removed = await collect_all(store, 0)
+        removed = await collect_all(store.maintenance, 0)
         assert would == removed
         assert (removed.manifests, removed.chunks) == (1, 1)
         assert [row.id for row in await rows.uploads()] == [kept]
@@ -490,7 +496,7 @@ class UploadConformance(Suite):
                 await store.uploads.delete(one)
             case "expire":
                 await rows.expire_uploads(one)
-                await collect_all(store, 0)
+                await collect_all(store.maintenance, 0)
 
     async def test_deleting_leaves_the_file(self, store: Store, rows: Rows) -> None:
         upload_id = await begin(store, FILE, b"12", whole=True)
@@ -544,5 +550,5 @@ class UploadConformance(Suite):
         upload_id = await begin(store, FILE, content)
         chunks = (await store.uploads.get(upload_id)).chunks
         assert chunks is not None
-        assert await store.read(chunks, 5, chunks.size) == content[5 : chunks.size]
+        assert await store.contents.read(chunks, 5, chunks.size) == content[5 : chunks.size]
         assert Chunk.of(content[: chunks.chunk_size]) == cut(content)[0]

@@ -36,7 +36,7 @@ from chunkstore.http.message.request import (
     store_of,
 )
 from chunkstore.http.native import folders
-from chunkstore.store.contract.store import Store
+from chunkstore.store.contract.edits import Copy, Delete, Move
 from chunkstore.store.contract.values import File
 
 # Bodies up to this size are on their way before an answer could stop them.
@@ -49,7 +49,7 @@ _INLINE: Final = 16 * 1024
 async def get(request: web.Request) -> web.StreamResponse:
     """Answer GET and HEAD."""
     name = file_name_of(request)
-    async with store_of(request).opened(name, inline=_INLINE) as file:
+    async with store_of(request).contents.open(name, inline=_INLINE) as file:
         if file is None:
             return await _lead_to_folder(request, name)
         return await _answer(request, file)
@@ -96,7 +96,7 @@ async def _send(
 
 async def _lead_to_folder(request: web.Request, name: FileName) -> web.Response:
     folder = FolderName(name + "/")
-    if not await store_of(request).folder_exists(folder):
+    if await store_of(request).names.find(folder) is None:
         raise NotFound(f"There is no file {name!r}.")
     return redirect_to_folder(request, folder)
 
@@ -115,15 +115,13 @@ async def put(request: web.Request) -> web.Response:
     service = service_of(request)
     checks = [*incoming.content_checks(), *incoming.whole_checks()]
     _check_size(request.content_length, service.max_file_size)
-    if incoming.conditions != UNCONDITIONAL:
-        # The commit decides; this spares the client a body that would be sent for nothing.
-        current = await service.store.find_file(incoming.name)
-        incoming.conditions.require(None if current is None else current.validators)
-    await _check_conflict_early(request, service.store, incoming.name)
+    if incoming.conditions != UNCONDITIONAL or _waits_for_answer(request):
+        # The edit decides; this spares the client a body that would be sent for nothing.
+        await service.store.names.check_put(incoming.name, incoming.conditions)
     async with service.receiving(checks) as receiver:
         await receiver.receive(read_body(request))
-        commit = receiver.commit(incoming.name, incoming.media_type, incoming.conditions)
-        [committed] = await service.store.commit([commit])
+        put = receiver.put(incoming.name, incoming.media_type, incoming.conditions)
+        [committed] = await service.store.names.apply([put])
     return committed_response(committed)
 
 
@@ -132,18 +130,18 @@ def _check_size(size: int | None, limit: int | None) -> None:
         raise TooLarge(f"The content has {size} bytes; this server accepts {limit}.")
 
 
-async def _check_conflict_early(request: web.Request, store: Store, name: FileName) -> None:
-    """Spare the client a body that would be sent for nothing; again, the commit decides."""
+def _waits_for_answer(request: web.Request) -> bool:
+    """Whether an answer could come before all of the body has been sent."""
     size = request.content_length
-    if "Expect" in request.headers or size is None or size > _SENT_AT_ONCE:
-        await store.refuse_conflict(name)
+    return "Expect" in request.headers or size is None or size > _SENT_AT_ONCE
 
 
 async def delete(request: web.Request) -> web.Response:
     """Remove the file, or the folder, whose last slash may be missing (RFC 4918 §5.2)."""
     require_no_body(request)
     try:
-        await store_of(request).delete_file(file_name_of(request), conditions_of(request))
+        edit = Delete(file_name_of(request), conditions_of(request))
+        await store_of(request).names.apply([edit])
     except NotFound:
         if await _is_folder(request):
             return await folders.delete(request)
@@ -164,20 +162,16 @@ async def copy_or_move(request: web.Request) -> web.Response:
 
 
 async def _is_folder(request: web.Request) -> bool:
-    return await store_of(request).folder_exists(FolderName(file_name_of(request) + "/"))
+    folder = FolderName(file_name_of(request) + "/")
+    return await store_of(request).names.find(folder) is not None
 
 
 async def _copy_or_move_file(request: web.Request) -> web.Response:
-    store = store_of(request)
-    transfer = store.copy_file if request.method == "COPY" else store.move_file
+    make = Copy if request.method == "COPY" else Move
     target = file_destination_of(request)
-    replaced = await transfer(
-        file_name_of(request),
-        target,
-        overwrite=overwrite_of(request),
-        conditions=conditions_of(request),
-    )
-    if replaced:
+    edit = make(file_name_of(request), target, overwrite_of(request), conditions_of(request))
+    [applied] = await store_of(request).names.apply([edit])
+    if applied.replaced:
         return web.Response(status=HTTPStatus.NO_CONTENT)
     location = path_of(request.app, target)
     return web.Response(status=HTTPStatus.CREATED, headers={"Location": location})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from http import HTTPStatus
 from typing import Final
@@ -23,7 +23,7 @@ from chunkstore.http.message.problems import Busy, UnsupportedMedia
 from chunkstore.http.message.request import folder_name_of, path_of, service_of, store_of
 from chunkstore.service.representations import committed_to_json
 from chunkstore.service.service import Service
-from chunkstore.store.contract.store import Commit
+from chunkstore.store.contract.edits import Delete, Put
 from chunkstore.store.contract.values import Committed
 
 MAX_PARTS: Final = 1000
@@ -100,18 +100,18 @@ async def _upload(request: web.Request, folder: FolderName) -> web.Response:
     """
     service = service_of(request)
     async with AsyncExitStack() as receivers:
-        commits = await _receive_files(request, folder, service, receivers)
-        if not commits:
+        puts = await _receive_files(request, folder, service, receivers)
+        if not puts:
             raise InvalidRequest("The form has no file in it.")
-        committed = await service.store.commit(commits)
+        committed = await service.store.names.apply(puts)
     return _respond(request, folder, committed)
 
 
 async def _receive_files(
     request: web.Request, folder: FolderName, service: Service, receivers: AsyncExitStack
-) -> list[Commit]:
+) -> list[Put]:
     conditions = CREATE_ONLY
-    commits: list[Commit] = []
+    puts: list[Put] = []
     async with aclosing(_events(request)) as events:
         async for part in events:
             assert isinstance(part, MultipartSegment)
@@ -127,7 +127,7 @@ async def _receive_files(
                 receiver = await receivers.enter_async_context(service.receiving())
                 await receiver.receive(_pieces(events))
                 await receiver.flush()
-                commits.append(receiver.commit(name, media_type, conditions))
+                puts.append(receiver.put(name, media_type, conditions))
             else:
                 # A file that nobody chose has an empty name, and no content.
                 value = await _read_limited(_pieces(events))
@@ -137,7 +137,7 @@ async def _receive_files(
                     _require_utf8(value)
             # One piece can hold hundreds of parts, and others wait for the event loop.
             await asyncio.sleep(0)
-    return commits
+    return puts
 
 
 async def _events(request: web.Request) -> AsyncGenerator[MultipartSegment | bytes | None, None]:
@@ -258,11 +258,13 @@ async def _delete(request: web.Request, folder: FolderName) -> web.Response:
     name = parse_file_name(fields["delete"][0])
     if not name.startswith(folder):
         raise InvalidRequest(f"{name!r} does not lie in {folder!r}, where the form was sent.")
-    await store_of(request).delete_file(name)
+    await store_of(request).names.apply([Delete(name)])
     return _respond(request, folder, [])
 
 
-def _respond(request: web.Request, folder: FolderName, committed: list[Committed]) -> web.Response:
+def _respond(
+    request: web.Request, folder: FolderName, committed: Sequence[Committed]
+) -> web.Response:
     if prefers_html(request):
         location = path_of(request.app, folder)
         return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": location})

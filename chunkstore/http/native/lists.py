@@ -32,7 +32,7 @@ async def get(request: web.Request) -> web.Response:
     html = prefers_html(request)
     limit = _limit_of(query.get("limit"), default=_PAGE_LIMIT if html else MAX_LIMIT)
     _refuse_long(query)
-    listing = await store_of(request).list_files(
+    listing = await store_of(request).names.list(
         folder + unicodedata.normalize("NFC", query.get("prefix", "")),
         delimiter=query.get("delimiter", "/"),
         after=query.get("after"),
@@ -81,7 +81,7 @@ def _limit_of(text: str | None, *, default: int) -> int:
 
 
 async def _require_folder(request: web.Request, folder: FolderName) -> None:
-    if not await store_of(request).folder_exists(folder):
+    if await store_of(request).names.find(folder) is None:
         raise NotFound(f"There is no folder {folder!r}.")
 
 

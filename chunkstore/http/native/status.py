@@ -10,11 +10,10 @@ from typing import Final
 
 from aiohttp import web
 
-from chunkstore.core.errors import StoreError, StoreFull
 from chunkstore.http.message.request import TASKS, store_of
 from chunkstore.service.representations import Json, scrub_to_json, stats_to_json, tasks_to_json
-from chunkstore.store.contract.reports import Stats
-from chunkstore.store.contract.store import Store
+from chunkstore.store.contract.maintenance import Maintenance
+from chunkstore.store.contract.reports import Health, Stats
 
 
 class Figures:
@@ -25,9 +24,9 @@ class Figures:
     """
 
     def __init__(
-        self, store: Store, seconds: float, clock: Callable[[], float] = time.monotonic
+        self, maintenance: Maintenance, seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._store = store
+        self._maintenance = maintenance
         self._seconds = seconds
         self._clock = clock
         self._counting: asyncio.Task[tuple[float, Stats]] | None = None
@@ -37,7 +36,7 @@ class Figures:
         """Return the figures, and how many seconds ago they were asked of the store.
 
         Raises:
-            StoreError: as `Store.stats`; who asks next has it tried again.
+            StoreError: as `Maintenance.stats`; who asks next has it tried again.
         """
         counted = self._counted
         if counted is None or self._clock() - counted[0] >= self._seconds:
@@ -51,7 +50,7 @@ class Figures:
 
     async def _count(self) -> tuple[float, Stats]:
         began = self._clock()
-        self._counted = began, await self._store.stats()
+        self._counted = began, await self._maintenance.stats()
         return self._counted
 
     def _end(self, counting: asyncio.Task[tuple[float, Stats]]) -> None:
@@ -74,31 +73,22 @@ async def ready(request: web.Request) -> web.Response:
     Also what came of the last scrub and of the last time of each background task. Where there is no
     room for new content, the status that is told is `full`: everything else works.
     """
-    store = store_of(request)
-    faults = list(await store.find_faults())
-    try:
-        report = await store.find_scrub_report()
-    except StoreError:
-        # What is known to be wrong tells more than that this, too, cannot be read.
-        faults = faults or list(await store.find_faults())
-        if not faults:
-            raise
-        report = None
+    health = await store_of(request).maintenance.health()
     described = {
-        **({"status": "failing"} if faults else await _describe_room(store)),
-        "faults": faults,
-        "scrub": scrub_to_json(report),
+        **_status_of(health),
+        "faults": list(health.faults),
+        "scrub": scrub_to_json(health.scrub),
         "tasks": tasks_to_json(request.app[TASKS]),
     }
-    status = HTTPStatus.SERVICE_UNAVAILABLE if faults else HTTPStatus.OK
+    status = HTTPStatus.SERVICE_UNAVAILABLE if health.faults else HTTPStatus.OK
     return web.json_response(described, status=status, headers={"Cache-Control": "no-store"})
 
 
-async def _describe_room(store: Store) -> Json:
-    try:
-        await store.require_room()
-    except StoreFull as error:
-        return {"status": "full", "detail": str(error)}
+def _status_of(health: Health) -> Json:
+    if health.faults:
+        return {"status": "failing"}
+    if health.full is not None:
+        return {"status": "full", "detail": health.full}
     return {"status": "ok"}
 
 

@@ -19,7 +19,7 @@ from chunkstore.http.message.headers import essence_of
 from chunkstore.http.message.problems import MethodNotPossible
 from chunkstore.http.message.request import path_of, raw_remainder
 from chunkstore.service.resumable.uploads import Uploads
-from chunkstore.store.contract.resumable import ResumableUpload
+from chunkstore.store.contract.uploads import ResumableUpload
 
 T = TypeVar("T")
 

@@ -8,25 +8,27 @@ from functools import partial
 
 from chunkstore.core.periodic import Periodic
 from chunkstore.core.units import format_count, format_size
+from chunkstore.store.contract.maintenance import Maintenance
 from chunkstore.store.contract.reports import Collected
-from chunkstore.store.contract.store import Store
 
 _logger = logging.getLogger(__name__)
 
 
-async def collect_all(store: Store, grace_seconds: float, *, dry_run: bool = False) -> Collected:
+async def collect_all(
+    maintenance: Maintenance, grace_seconds: float, *, dry_run: bool = False
+) -> Collected:
     """Run one collection to its end and return what it came to."""
     total = Collected()
-    async for removed in store.collect(grace_seconds, dry_run=dry_run):
+    async for removed in maintenance.collect(grace_seconds, dry_run=dry_run):
         total += removed
     return total
 
 
-def collecting(store: Store, every_seconds: float, grace_seconds: float) -> Periodic:
+def collecting(maintenance: Maintenance, every_seconds: float, grace_seconds: float) -> Periodic:
     """Return what collects every so many seconds, the first time when these have passed."""
 
     async def collect() -> None:
-        removed = await collect_all(store, grace_seconds)
+        removed = await collect_all(maintenance, grace_seconds)
         if removed != Collected():
             _logger.info("Collected %s.", format_collected(removed))
 

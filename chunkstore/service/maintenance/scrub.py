@@ -11,8 +11,8 @@ from typing import Final
 
 from chunkstore.core.periodic import Periodic
 from chunkstore.core.units import format_count, format_size
+from chunkstore.store.contract.maintenance import Maintenance
 from chunkstore.store.contract.reports import Damage, Scrubbed, ScrubReport
-from chunkstore.store.contract.store import Store
 
 # One that failed is not to wait for a month.
 _RETRY_SECONDS: Final = 3600.0
@@ -21,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 
 async def scrub_all(
-    store: Store, on_step: Callable[[Scrubbed], object], *, rate: int | None = None
+    maintenance: Maintenance, on_step: Callable[[Scrubbed], object], *, rate: int | None = None
 ) -> ScrubReport:
     """Scrub the whole store, at no more than `rate` bytes a second unless that is None.
 
@@ -29,7 +29,7 @@ async def scrub_all(
     """
     started = datetime.now(UTC)
     chunks = size = damaged = 0
-    async for step in store.scrub():
+    async for step in maintenance.scrub():
         on_step(step)
         chunks += step.chunks
         size += step.size
@@ -39,21 +39,21 @@ async def scrub_all(
     return ScrubReport(started, datetime.now(UTC), chunks, size, damaged)
 
 
-def scrubbing(store: Store, every_seconds: float, rate: int) -> Periodic:
+def scrubbing(maintenance: Maintenance, every_seconds: float, rate: int) -> Periodic:
     """Return what scrubs whenever the last time is so many seconds ago."""
 
     async def scrub() -> None:
-        report = await scrub_all(store, _log_damage, rate=rate)
-        await store.put_scrub_report(report)
+        report = await scrub_all(maintenance, _log_damage, rate=rate)
+        await maintenance.put_scrub_report(report)
         if report.chunks or report.damaged:
             _logger.info("Scrubbed: %s.", format_report(report))
 
-    wait = partial(_wait_until_due, store, every_seconds)
+    wait = partial(_wait_until_due, maintenance, every_seconds)
     return Periodic("scrub", wait, scrub, retry_seconds=min(every_seconds, _RETRY_SECONDS))
 
 
-async def _wait_until_due(store: Store, every_seconds: float) -> None:
-    last = await store.find_scrub_report()
+async def _wait_until_due(maintenance: Maintenance, every_seconds: float) -> None:
+    last = (await maintenance.health()).scrub
     if last is not None:
         due = last.finished + timedelta(seconds=every_seconds)
         await asyncio.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))

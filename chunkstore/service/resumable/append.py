@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, Final
 
 from chunkstore.core.chunking import Chunk
@@ -18,8 +17,8 @@ from chunkstore.core.errors import ChunkstoreError, InconsistentLength, LengthEx
 from chunkstore.service.ingest import Intake
 from chunkstore.service.memory import Account
 from chunkstore.service.service import Service
-from chunkstore.store.contract.resumable import ChunkBatch, Progress, ResumableUpload
-from chunkstore.store.contract.store import Storing
+from chunkstore.store.contract.contents import PreparedBatch
+from chunkstore.store.contract.uploads import ChunkBatch, Progress, ResumableUpload
 
 # A hasher takes about 2 KiB.
 _KEPT_HASHERS: Final = 1000
@@ -179,11 +178,11 @@ class _RequestAppender:
         self._means.limits.check_size(self._reached)
         await self._intake.take(piece)
 
-    async def prepare(self, chunks: Sequence[Chunk]) -> Storing:
+    async def prepare(self, chunks: Sequence[Chunk]) -> AppendBatch:
         """Return what stores a batch from the intake."""
-        return partial(self._store_batch, chunks)
+        return AppendBatch(self, chunks)
 
-    async def _store_batch(self, chunks: Sequence[Chunk]) -> None:
+    async def store(self, chunks: Sequence[Chunk]) -> None:
         """Store a batch; what is to be checked is not confirmed by that."""
         if self._request.checks:
             await self._store(chunks, None)
@@ -244,6 +243,17 @@ class _RequestAppender:
         self._count += len(chunks)
         if progress is not None and self._request.on_progress is not None:
             await self._request.on_progress(progress.offset)
+
+
+@dataclass(frozen=True, slots=True)
+class AppendBatch(PreparedBatch):
+    """Chunks of one request, to be stored behind those before."""
+
+    appender: _RequestAppender
+    chunks: Sequence[Chunk]
+
+    async def store(self) -> None:
+        await self.appender.store(self.chunks)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

@@ -20,7 +20,8 @@ from chunkstore.core.errors import (
 )
 from chunkstore.service.memory import MemoryBudget, Use
 from chunkstore.service.resumable.append import Ending, UploadAppender, UploadRequest
-from chunkstore.store.contract.resumable import FATAL, Failure, ResumableUpload, UploadKind
+from chunkstore.store.contract.edits import Put, Uploaded
+from chunkstore.store.contract.uploads import FATAL, Failure, ResumableUpload, UploadKind
 from chunkstore.store.contract.values import Committed
 
 # What a concatenation cuts anew in one step, and the memory it has meanwhile. Between steps it
@@ -155,18 +156,19 @@ class UploadFinisher:
 
     async def _refuse_early(self, upload: ResumableUpload) -> None:
         """Judge before a content is read what is judged again when it becomes a file."""
-        name, store = upload.spec.target, self.service.store
-        assert name is not None
-        current = await store.find_file(name)
-        upload.spec.conditions.require(None if current is None else current.validators)
-        await store.refuse_conflict(name)
+        assert upload.spec.target is not None
+        await self.service.store.names.check_put(upload.spec.target, upload.spec.conditions)
 
     async def _complete(self, upload: ResumableUpload) -> Committed | None:
         digest = upload.known_digest
         if digest is None:
             digest = await self._digest(upload)
+        spec, expires = upload.spec, self._appender.limits.expiry()
+        assert spec.target is not None
+        content = Uploaded(upload.id, digest, expires)
+        put = Put(spec.target, content, spec.media_type, spec.conditions)
         try:
-            return await self._store.complete(upload.id, digest, self._appender.limits.expiry())
+            [committed] = await self.service.store.names.apply([put])
         except NotFound:
             if (await self._store.get(upload.id)).complete:
                 return None  # Another process was faster.
@@ -177,6 +179,7 @@ class UploadFinisher:
                 with suppress(StoreError):
                     await self._store.note_digest(upload.id, digest)
             raise
+        return committed
 
     def _finish_later(self, upload_ids: Sequence[str]) -> None:
         """Finish uploads behind each other, which nobody may be waiting for."""
@@ -279,7 +282,7 @@ class UploadFinisher:
         end = min(stop, chunks.size)
         while start < end:
             last = start + size
-            window = await self.service.store.read(
+            window = await self.service.store.contents.read(
                 chunks, start, min(end, last - last % chunks.chunk_size)
             )
             start += len(window)

@@ -1,6 +1,6 @@
 """Uploads that outlive their request: who holds one, the bytes that come, and how they end.
 
-The state is the store's (`chunkstore.store.contract.resumable`). Here is what one process adds:
+The state is the store's (`chunkstore.store.contract.uploads`). Here is what one process adds:
 requests hold an upload by leases (`leases`), so that a newer one makes older ones stop and keep
 what they have before it begins; what has come is confirmed batch by batch, and to the last byte
 when the connection breaks; and a whole upload is finished once, however many requests wait for
@@ -32,7 +32,7 @@ from chunkstore.service.resumable.append import UploadAppender, UploadLimits, Up
 from chunkstore.service.resumable.finish import UploadFinisher
 from chunkstore.service.resumable.leases import Lease, Leases
 from chunkstore.service.service import Service
-from chunkstore.store.contract.resumable import (
+from chunkstore.store.contract.uploads import (
     Bounds,
     Failure,
     ResumableUpload,
@@ -95,9 +95,7 @@ class Uploads:
         self.limits.check_size(length)
         store = self.service.store
         if spec.target is not None:
-            current = await store.find_file(spec.target)
-            spec.conditions.require(None if current is None else current.validators)
-            await store.refuse_conflict(spec.target)
+            await store.names.check_put(spec.target, spec.conditions)
         waits = not await self._finisher.can_concatenate(spec.parts)
         expires = self.limits.expiry(empty=not waits)
         return await store.uploads.create(spec, length, expires, self._bounds)

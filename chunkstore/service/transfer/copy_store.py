@@ -12,6 +12,7 @@ from chunkstore.core.errors import AlreadyExists, ChunkstoreError, NameConflict,
 from chunkstore.core.names import ROOT, FileName, FolderName, ancestors
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.walk import walk
+from chunkstore.store.contract.edits import MakeFolder
 from chunkstore.store.contract.values import File
 
 # At once, so that small files share what each costs.
@@ -106,17 +107,17 @@ class _Copying:
 
 async def _copy_file(source: Service, target: Service, listed: File) -> CopiedFile | None:
     """Copy a file as it is by now; return None if it is gone."""
-    async with source.store.opened(listed.name) as file:
+    async with source.store.contents.open(listed.name) as file:
         if file is None:
             return None
-        there = await target.store.find_file(file.name)
+        there = await target.store.names.find(file.name)
         if there is not None and _alike(there, file):
             return CopiedFile(file, 0, 0)
         try:
             return await _copy_content(source, target, file)
         except StoreDamaged as error:
             # A server beside this process may have replaced the file and collected the content.
-            now = await source.store.find_file(file.name)
+            now = await source.store.names.find(file.name)
             if now is not None and now.manifest == file.manifest:
                 raise StoreDamaged("It is damaged; put the same content again there.") from error
     return await _copy_file(source, target, listed)
@@ -134,26 +135,24 @@ async def _copy_content(source: Service, target: Service, file: File) -> CopiedF
     async with target.receiving() as receiver:
         async with aclosing(source.reader.stream(file.manifest, 0, file.manifest.size)) as pieces:
             await receiver.receive(pieces)
-        commit = receiver.commit(
-            file.name, file.media_type, created=file.created, modified=file.modified
-        )
-        [committed] = await target.store.commit([commit])
+        put = receiver.put(file.name, file.media_type, created=file.created, modified=file.modified)
+        [committed] = await target.store.names.apply([put])
     return CopiedFile(file, committed.new_chunks, committed.new_size)
 
 
 async def _copy_folder(source: Service, target: Service, folder: FolderName) -> None:
     """Make a folder that is empty; any other comes with what lies in it."""
-    page = await source.store.list_files(folder, delimiter="/", limit=1)
+    page = await source.store.names.list(folder, delimiter="/", limit=1)
     if not page.files and not page.folders:
         for each in (*ancestors(folder), folder):
-            if not await target.store.folder_exists(each):
+            if await target.store.names.find(each) is None:
                 await _make_folder(target, each)
 
 
 async def _make_folder(target: Service, folder: FolderName) -> None:
     try:
-        await target.store.make_folder(folder)
+        await target.store.names.apply([MakeFolder(folder)])
     except AlreadyExists:
         # Another worker has put a file into it.
-        if not await target.store.folder_exists(folder):
+        if await target.store.names.find(folder) is None:
             raise

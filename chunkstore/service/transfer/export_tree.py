@@ -43,7 +43,7 @@ async def export_tree(
         LocalFileError: the file system cannot hold a name, or failed.
         StoreDamaged: the store has a name that cannot be one; nothing is written for it.
     """
-    if not await service.store.folder_exists(source):
+    if await service.store.names.find(source) is None:
         raise NotFound(f"There is no folder {source!r}.")
     await asyncio.to_thread(_make_root, folder)
     changed = folder
@@ -110,7 +110,7 @@ async def _export_file(
     *,
     overwrite: bool,
 ) -> None:
-    async with service.store.opened(name) as file:
+    async with service.store.contents.open(name) as file:
         if file is None:
             return
         try:
@@ -118,7 +118,7 @@ async def _export_file(
                 await _write(service, file, path)
         except StoreDamaged:
             # A server beside this process may have replaced the file and collected the content.
-            now = await service.store.find_file(name)
+            now = await service.store.names.find(name)
             if now is not None and now.manifest == file.manifest:
                 raise
         else:

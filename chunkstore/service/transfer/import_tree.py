@@ -18,6 +18,7 @@ from chunkstore.core.names import ROOT, FileName, FolderName, parse_file_name, p
 from chunkstore.service.ingest import Receiver
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.os_errors import naming
+from chunkstore.store.contract.edits import MakeFolder
 from chunkstore.store.contract.values import Committed
 
 _PIECE_SIZE: Final = 1024 * 1024
@@ -108,8 +109,8 @@ async def import_tree(
     except* ChunkstoreError as errors:
         raise errors.exceptions[0] from None
     for folder in tree.folders:
-        if not await service.store.folder_exists(folder):
-            await service.store.make_folder(folder)
+        if await service.store.names.find(folder) is None:
+            await service.store.names.apply([MakeFolder(folder)])
 
 
 async def _import_files(
@@ -140,14 +141,14 @@ async def _commit(
     service: Service, receiver: Receiver, name: FileName, *, overwrite: bool
 ) -> Committed:
     conditions = UNCONDITIONAL if overwrite else CREATE_ONLY
-    commit = receiver.commit(name, guess_media_type(name), conditions)
+    put = receiver.put(name, guess_media_type(name), conditions)
     try:
-        [committed] = await service.store.commit([commit])
+        [committed] = await service.store.names.apply([put])
     except PreconditionFailed as error:
-        file = await service.store.find_file(name)
-        if file is None or file.manifest.digest != commit.digest:
+        file = await service.store.names.find(name)
+        if file is None or file.manifest.digest != put.content.digest:
             raise AlreadyExists(
                 f"There is a file {name!r} already, with another content; --overwrite replaces it."
             ) from error
-        return Committed(file, replaced=False, new_chunks=0, new_size=0)
+        return Committed(replaced=False, file=file, new_chunks=0, new_size=0)
     return committed

@@ -13,7 +13,7 @@ async def walk(store: Store, folder: FolderName) -> AsyncGenerator[File | Folder
     """Yield all files and folders below `folder`, each after those it lies in."""
     after = None
     while True:
-        page = await store.list_files(folder, delimiter="/", after=after)
+        page = await store.names.list(folder, delimiter="/", after=after)
         for file in page.files:
             yield file
         for inner in page.folders:

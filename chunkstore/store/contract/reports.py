@@ -58,6 +58,19 @@ class ScrubReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a store keeps its promises, as far as is known, also of the past of this process.
+
+    `faults` are sentences, none where all is well; `full` says why new content would be refused
+    for want of room, None if it would not; `scrub` is the report of the last one.
+    """
+
+    faults: Sequence[str]
+    full: str | None
+    scrub: ScrubReport | None
+
+
+@dataclass(frozen=True, slots=True)
 class Copied:
     """What one step of a backup copied; `size` is that of the chunks as stored.
 

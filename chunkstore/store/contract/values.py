@@ -1,4 +1,4 @@
-"""What a store answers with: files, pages of folders, what a commit came to."""
+"""What a store answers with: files, folders, pages of them, and what an edit came to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chunkstore.core.names import FileName, FolderName
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A name that points at a content.
+    """A name that points at file content.
 
     `content` is the whole of it where it came along, else None.
     """
@@ -32,6 +32,13 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Folder:
+    """A prefix of names: it was made, or something lies in it."""
+
+    name: FolderName
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """One page of a folder: what lies in it, each part in order of its UTF-8 bytes.
 
@@ -44,10 +51,16 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Committed:
-    """What a commit came to; `new_chunks` and `new_size` count what was not known before."""
+class Applied:
+    """What an edit came to: whether it replaced a file or a folder."""
+
+    replaced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Committed(Applied):
+    """What a `Put` came to; `new_chunks` and `new_size` count what was not known before."""
 
     file: File
-    replaced: bool
     new_chunks: int
     new_size: int

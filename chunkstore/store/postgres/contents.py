@@ -1,216 +1,143 @@
-"""Jobs on chunks and manifests."""
+"""The content of files in a PostgreSQL store: uploads of one request, and reading."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
 
 from chunkstore.core.chunking import Chunk
-from chunkstore.core.compression import NO_COMPRESSION, Compression, Encoded
-from chunkstore.core.digest import Digest
-from chunkstore.core.errors import StoreUnavailable
-from chunkstore.core.manifest import Manifest
-from chunkstore.store.postgres.connection import Connection, Database
-from chunkstore.store.postgres.failures import ChunkCollected
-from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.shared.chunks import NewBytes, OpenManifest, size_of
-from chunkstore.store.shared.times import now_microseconds
-
-T = TypeVar("T")
-
-# Less is prepared on the event loop, which takes less time than handing it to a thread.
-_SMALL: Final = 64 * 1024
-_GIVEN_UP: Final = "The upload was given up, because it rested; begin it anew."
+from chunkstore.core.compression import Compression
+from chunkstore.core.manifest import ChunkList
+from chunkstore.core.names import FileName
+from chunkstore.store.contract.contents import Contents, PreparedBatch, Upload
+from chunkstore.store.contract.values import File
+from chunkstore.store.postgres import manifests, scrubbing
+from chunkstore.store.postgres.connection import Database
+from chunkstore.store.postgres.manifests import KnownChunks, relying_on
+from chunkstore.store.postgres.opening import Opened
+from chunkstore.store.postgres.reading import Reader, find_with_content
+from chunkstore.store.postgres.resumable import new_manifest_id
+from chunkstore.store.shared.chunks import DamagedChunk, NewBytes, OpenManifest
 
 
-@dataclass(frozen=True, slots=True)
-class NewChunk:
-    """A chunk that is to be stored, and how; `size` in bytes is that of the chunk itself."""
+class PostgresContents(Contents):
+    """The content of files in the database that is `opened`."""
 
-    digest: bytes
-    size: int
-    encoded: Encoded
-
-
-@dataclass(frozen=True, slots=True)
-class KnownChunks:
-    """Chunks that a content consists of: all digests, and those chunks that may be missing.
-
-    The latter are in order of their digests. So are all locks on chunks taken, which is what keeps
-    batches that share chunks from waiting for each other in a circle.
-    """
-
-    digests: Sequence[bytes]
-    missing: Sequence[NewChunk]
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._reader = Reader(opened.database, opened.standby, opened.gaps)
 
     @property
-    def small(self) -> bool:
-        """Whether the bytes that may be missing can travel with other parameters."""
-        return sum(len(chunk.encoded.content) for chunk in self.missing) <= _SMALL
+    def chunk_size(self) -> int:
+        return self._opened.chunk_size
 
-
-async def relying_on(
-    database: Database,
-    compression: Compression,
-    chunks: Sequence[Chunk],
-    write: Callable[[KnownChunks], Awaitable[T]],
-) -> T:
-    """Run `write`, which stores what is missing of the chunks.
-
-    Chunks that are known are relied on. If one is collected before `write` has referenced it, that
-    fails as a whole, and is run again with all bytes.
-    """
-    if size_of(chunks) <= _SMALL:
-        # To ask which are known would take longer than to store them where they are not.
-        return await write(await _prepare(compression, chunks, frozenset()))
-    try:
-        known = await _known(database, chunks)
-        return await write(await _prepare(compression, chunks, known))
-    except ChunkCollected:
-        return await write(await _prepare(compression, chunks, frozenset()))
-
-
-async def _known(database: Database, chunks: Sequence[Chunk]) -> frozenset[bytes]:
-    digests = list({chunk.digest.raw for chunk in chunks})
-    rows = await database.fetch("known_chunks", digests)
-    return frozenset(digest for (digest,) in rows)
-
-
-async def _prepare(
-    compression: Compression, chunks: Sequence[Chunk], known: frozenset[bytes]
-) -> KnownChunks:
-    missing = sorted(
-        {
-            chunk.digest.raw: chunk.content for chunk in chunks if chunk.digest.raw not in known
-        }.items()
-    )
-    encode = partial(_encode, compression, missing)
-    inline = compression == NO_COMPRESSION or sum(len(one) for _, one in missing) <= _SMALL
-    return KnownChunks(
-        [chunk.digest.raw for chunk in chunks],
-        encode() if inline else await asyncio.to_thread(encode),
-    )
-
-
-def _encode(compression: Compression, missing: Sequence[tuple[bytes, bytes]]) -> list[NewChunk]:
-    return [
-        NewChunk(digest, len(content), compression.encode(content)) for digest, content in missing
-    ]
-
-
-async def put_chunks(db: Connection, new: Sequence[NewChunk]) -> set[bytes]:
-    """Store chunks, in order of their digests; return those that were not there, or damaged."""
-    if not new:
-        return set()
-    rows = await db.fetch(QUERIES["put_chunks"], *_chunk_columns(new), now_microseconds())
-    stored = {digest for (digest,) in rows}
-    bytes_of = [(chunk.digest, chunk.encoded.content) for chunk in new if chunk.digest in stored]
-    await db.executemany(QUERIES["put_chunk_data"], bytes_of)
-    return stored
-
-
-def _chunk_columns(
-    new: Sequence[NewChunk],
-) -> tuple[list[bytes], list[int], list[int], list[int]]:
-    return (
-        [chunk.digest for chunk in new],
-        [chunk.size for chunk in new],
-        [len(chunk.encoded.content) for chunk in new],
-        [chunk.encoded.codec for chunk in new],
-    )
-
-
-async def append(
-    db: Connection, manifest: OpenManifest, server: str | None, batch: KnownChunks
-) -> NewBytes:
-    """Store the chunks that are missing and record all of them behind those there are.
-
-    Raises:
-        StoreUnavailable: the upload was given up meanwhile.
-    """
-    if manifest.count:
-        await require_open(db, manifest.id)
-    else:
-        await db.execute(
-            QUERIES["add_manifest"], manifest.id, manifest.chunk_size, server, now_microseconds()
+    def begin(self) -> PostgresUpload:
+        return PostgresUpload(
+            self._opened.writable,
+            self._opened.compression,
+            new_manifest_id(),
+            self.chunk_size,
+            self._opened.presence.server,
         )
-    stored = await put_chunks(db, batch.missing)
-    await add_places(db, manifest, batch.digests)
-    return count_new(batch, stored)
+
+    def open(self, name: FileName, *, inline: int = 0) -> AbstractAsyncContextManager[File | None]:
+        find = partial(find_with_content, name=name, inline=inline)
+        return self._opened.pins.opened(partial(self._opened.database.read, find))
+
+    async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
+        try:
+            return await self._reader.read(chunks, start, stop)
+        except DamagedChunk as error:
+            if not self._opened.read_only:
+                # So that the next upload that brings the chunk stores it anew.
+                await self._opened.database.write(
+                    partial(scrubbing.mark, digest=error.digest.raw, damaged=True)
+                )
+            raise
 
 
-async def require_open(db: Connection, manifest_id: int) -> None:
-    """Keep an upload's chunk list from being removed until the transaction ends.
+class PostgresUpload(Upload):
+    """An upload to a PostgreSQL store, through `server`."""
 
-    Raises:
-        StoreUnavailable: it was given up meanwhile.
-    """
-    if await db.fetchval(QUERIES["lock_manifest"], manifest_id) is None:
-        raise StoreUnavailable(_GIVEN_UP)
+    def __init__(
+        self,
+        database: Database,
+        compression: Compression,
+        manifest_id: int,
+        chunk_size: int,
+        server: str,
+    ) -> None:
+        self._database = database
+        self._compression = compression
+        self._id = manifest_id
+        self._chunk_size = chunk_size
+        self._server = server
+        self._count = 0
+        self._begun = False
+        self.appended = NewBytes()
+        # What a caller who was cancelled has left running comes before what is asked for next.
+        self.lock = asyncio.Lock()
 
+    @property
+    def manifest(self) -> OpenManifest:
+        """The chunk list so far."""
+        return OpenManifest(self._id, self._chunk_size, self._count)
 
-async def add_places(db: Connection, manifest: OpenManifest, digests: Sequence[bytes]) -> None:
-    """Reference chunks and record them behind the places that there are."""
-    if digests:
-        needed = sorted(set(digests))
-        await db.execute(QUERIES["add_places"], manifest.id, needed, manifest.count, digests)
+    async def prepare(self, chunks: Sequence[Chunk]) -> PlainBatch:
+        return PlainBatch(self, chunks)
 
+    async def store(self, chunks: Sequence[Chunk]) -> None:
+        """Store the next chunks."""
+        if not chunks:
+            return
+        self._begun = True
+        await self._database.run_to_end(self._append(chunks))
 
-def count_new(batch: KnownChunks, stored: set[bytes]) -> NewBytes:
-    """Return how much of a batch was not known, of which `stored` came into the store."""
-    sizes = [chunk.size for chunk in batch.missing if chunk.digest in stored]
-    return NewBytes(len(sizes), sum(sizes))
+    async def _append(self, chunks: Sequence[Chunk]) -> None:
+        async def write(batch: KnownChunks) -> NewBytes:
+            return await self._database.write(
+                partial(manifests.append, manifest=self.manifest, server=self._server, batch=batch)
+            )
 
+        async with self.lock:
+            self.appended += await relying_on(self._database, self._compression, chunks, write)
+            self._count += len(chunks)
 
-async def add_whole(
-    db: Connection,
-    manifest: OpenManifest,
-    missing: Sequence[NewChunk],
-    last: Sequence[bytes],
-    digest: Digest,
-    size: int,
-) -> tuple[Manifest, set[bytes]]:
-    """Complete an upload by its last chunks, of which those not `missing` are in the store.
+    @property
+    def begun(self) -> bool:
+        return self._begun
 
-    Returns its manifest, and those chunks that were not there, or damaged. All of it is one round
-    trip.
+    async def abort(self) -> None:
+        if self._begun:
+            await self._database.run_to_end(self._abort())
 
-    Raises:
-        StoreUnavailable: it was given up meanwhile.
-    """
-    stored = await db.fetchval(
-        QUERIES["put_content"],
-        *_chunk_columns(missing),
-        [chunk.encoded.content for chunk in missing],
-        now_microseconds(),
-        manifest.id,
-        sorted(set(last)),
-        manifest.count,
-        last,
-        digest.raw,
-        size,
-        manifest.chunk_size,
-    )
-    if stored is None:
-        raise StoreUnavailable(_GIVEN_UP)
-    return Manifest(manifest.id, size, manifest.chunk_size, digest), set(stored)
+    async def _abort(self) -> None:
+        async with self.lock:
+            if self._begun:
+                await self._database.write(partial(manifests.forget, manifest_id=self._id))
+                self._begun = False
 
-
-async def seal(db: Connection, manifest: OpenManifest, digest: Digest, size: int) -> Manifest:
-    """Complete an upload whose chunks are all recorded.
-
-    Raises:
-        StoreUnavailable: it was given up meanwhile.
-    """
-    if await db.fetchval(QUERIES["seal_manifest"], manifest.id, digest.raw, size) is None:
-        raise StoreUnavailable(_GIVEN_UP)
-    return Manifest(manifest.id, size, manifest.chunk_size, digest)
+    def committed(self) -> None:
+        """Note that the manifest is a file's now."""
+        self._begun = False
 
 
-async def forget(db: Connection, manifest_id: int) -> None:
-    """Remove an upload's chunk list unless it is complete; its chunks are left to collection."""
-    if await db.fetchval(QUERIES["delete_open_manifest"], manifest_id) is not None:
-        await db.execute(QUERIES["delete_references"], manifest_id)
+@dataclass(frozen=True, slots=True)
+class PlainBatch(PreparedBatch):
+    """Chunks of `upload`, of which nothing can be prepared before those ahead are stored."""
+
+    upload: PostgresUpload
+    chunks: Sequence[Chunk]
+
+    async def store(self) -> None:
+        await self.upload.store(self.chunks)
+
+
+def own_upload(upload: Upload) -> PostgresUpload:
+    """Return an upload as one of this kind of store."""
+    if not isinstance(upload, PostgresUpload):
+        raise TypeError("the upload was begun by another store")
+    return upload

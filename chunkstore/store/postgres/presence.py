@@ -43,7 +43,7 @@ class Presence:
         self.heartbeat = Periodic("heartbeat", partial(asyncio.sleep, _BEAT_SECONDS), self.beat)
         self._started = False
         # One at a time, or an older view of what is held could come behind a newer one.
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def start(self) -> None:
         """Say that this server lives, now and again and again."""
@@ -56,7 +56,7 @@ class Presence:
         if self._started:
             await self.heartbeat.stop()
             try:
-                async with self._turn:
+                async with self._lock:
                     await self._database.write(
                         lambda db: db.execute(QUERIES["delete_server"], self.server)
                     )
@@ -69,7 +69,7 @@ class Presence:
         return await self._database.run_to_end(self._beat())
 
     async def _beat(self) -> int:
-        async with self._turn:
+        async with self._lock:
             seen = await self._database.read(clock)
             await self._pins.wait_for_lookups()
             held = list(self._pins.held())

@@ -19,8 +19,9 @@ from chunkstore.core.chunking import Chunk
 from chunkstore.core.compression import Compression
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import NotFound, UploadSuperseded
-from chunkstore.core.manifest import ChunkList
-from chunkstore.store.contract.resumable import (
+from chunkstore.core.manifest import ChunkList, Manifest
+from chunkstore.store.contract.edits import Uploaded
+from chunkstore.store.contract.uploads import (
     NOTHING,
     UNBOUNDED,
     Bounds,
@@ -34,13 +35,11 @@ from chunkstore.store.contract.resumable import (
     UploadStore,
     counted,
 )
-from chunkstore.store.contract.values import Committed, File
-from chunkstore.store.postgres import contents, tree, unfinished
+from chunkstore.store.postgres import manifests, unfinished
 from chunkstore.store.postgres.connection import Connection, Database
-from chunkstore.store.postgres.contents import KnownChunks, relying_on
+from chunkstore.store.postgres.manifests import KnownChunks, relying_on
 from chunkstore.store.postgres.presence import clock
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.postgres.tree import Target
 from chunkstore.store.shared.chunks import NewBytes, OpenManifest
 from chunkstore.store.shared.records import (
     format_failure,
@@ -123,17 +122,6 @@ class PostgresUploads(UploadStore):
 
     async def awaiting(self, part_id: str) -> Sequence[str]:
         return await self._database.read(partial(_awaiting, part_id=part_id))
-
-    async def complete(self, upload_id: str, digest: Digest, expires: datetime) -> Committed:
-        tail = (await self.get(upload_id)).tail
-
-        async def write(batch: KnownChunks) -> Committed:
-            return await self._database.write_once(
-                partial(_complete, upload_id=upload_id, digest=digest, expires=expires, last=batch)
-            )
-
-        last = [Chunk.of(tail)] if tail else []
-        return await relying_on(self._database, self._compression, last, write)
 
     async def delete(self, upload_id: str) -> None:
         await self._database.write_once(partial(_delete, upload_id=upload_id))
@@ -254,7 +242,7 @@ async def _append(db: Connection, upload_id: str, batch: ChunkBatch, chunks: Kno
         extent = max(extent, batch.progress.offset)
     if found.upload.spec.kind is not UploadKind.CONCATENATION and extent > found.extent:
         Bounds(batch.max_unfinished).check_growth(extent - found.extent, await unfinished.get(db))
-    appended = await contents.append(db, found.open_manifest(batch.first), None, chunks)
+    appended = await manifests.append(db, found.open_manifest(batch.first), None, chunks)
     await db.execute(
         QUERIES["extend_upload"], upload_id, extent, appended.new_chunks, appended.new_size
     )
@@ -290,7 +278,7 @@ async def _join(
     assert part.upload.whole
     assert found.chunk_size == part.chunk_size
     assert offset % found.chunk_size == 0
-    await contents.require_open(db, target.id)
+    await manifests.require_open(db, target.id)
     await db.execute(QUERIES["copy_references"], target.id, source.id)
     await db.execute(QUERIES["copy_places"], target.id, target.count, source.id, source.count)
     await _confirm(
@@ -306,40 +294,46 @@ async def _awaiting(db: Connection, part_id: str) -> list[str]:
     return [upload for (upload,) in await db.fetch(QUERIES["unfinished_uploads"], parents)]
 
 
-async def _complete(
-    db: Connection, upload_id: str, digest: Digest, expires: datetime, last: KnownChunks
-) -> Committed:
-    found = await _lock(db, upload_id)
-    upload, name = found.upload, found.upload.spec.target
-    if upload.ended or not upload.whole or name is None:
+async def find_tail(db: Connection, upload_id: str) -> Chunk | None:
+    """Return what will be the last chunk of a whole upload, None if it is there already."""
+    found = await _find(db, upload_id)
+    return Chunk.of(found.upload.tail) if found is not None and found.upload.tail else None
+
+
+async def complete(
+    db: Connection, content: Uploaded, last: Sequence[bytes]
+) -> tuple[Manifest, NewBytes, Unfinished]:
+    """Seal a whole upload, which is complete by that; chunks `last` are in the store by now.
+
+    Returns its manifest, what was new of it before, and by what the sum of the unfinished is less.
+
+    Raises:
+        NotFound: there is no such upload, or it is complete already.
+        StoreUnavailable: it was given up meanwhile.
+    """
+    found = await _lock(db, content.upload_id)
+    upload = found.upload
+    if upload.ended or not upload.whole:
         raise NotFound("There is no such upload to complete.")
     open_manifest = found.open_manifest()
-    appended = found.appended
-    if last.digests:
-        appended += await contents.append(db, open_manifest, None, last)
+    if last:
+        await manifests.append(db, open_manifest, None, KnownChunks(last, ()))
     else:
-        await contents.require_open(db, open_manifest.id)
-    manifest = await contents.seal(db, open_manifest, digest, upload.offset)
-    await db.execute(QUERIES["complete_upload"], upload_id, digest.raw, to_microseconds(expires))
-    used = await db.fetch(QUERIES["use_parts"], list(upload.spec.parts))
-
-    def require(current: File | None) -> None:
-        upload.spec.conditions.require(None if current is None else current.validators)
-
-    target = Target(manifest, upload.spec.media_type, None, now_microseconds())
-    file, replaced = await tree.put_file(db, name, target, require)
-    before = found.counted
-    for kind, extent, received in used:
-        before = before.plus(counted(UploadKind(kind), extent, received))
-    await unfinished.add(db, before, NOTHING)
-    return Committed(file, replaced, appended.new_chunks, appended.new_size)
+        await manifests.require_open(db, open_manifest.id)
+    manifest = await manifests.seal(db, open_manifest, content.digest, upload.offset)
+    expires = to_microseconds(content.expires)
+    await db.execute(QUERIES["complete_upload"], upload.id, content.digest.raw, expires)
+    finished = found.counted
+    for kind, extent, received in await db.fetch(QUERIES["use_parts"], list(upload.spec.parts)):
+        finished = finished.plus(counted(UploadKind(kind), extent, received))
+    return manifest, found.appended, finished
 
 
 async def _delete(db: Connection, upload_id: str) -> None:
     found = await _lock(db, upload_id)
     await db.execute(QUERIES["delete_upload"], upload_id)
     if found.manifest is not None:
-        await contents.forget(db, found.manifest)
+        await manifests.forget(db, found.manifest)
     await unfinished.add(db, found.counted, NOTHING)
 
 

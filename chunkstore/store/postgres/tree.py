@@ -1,4 +1,4 @@
-"""Jobs on names: files and folders.
+"""Jobs on names: what an edit finds and locks, and what it writes once it was judged.
 
 Each name has one row, so that a file and a folder cannot both have it. What needs a folder to be
 one takes a share of its row: a file is only created under shares of all folders that it lies in,
@@ -11,19 +11,11 @@ Other rows are locked in order of their paths, and after the folders above them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from chunkstore.core.conditional import Conditions
-from chunkstore.core.errors import (
-    AlreadyExists,
-    ChunkstoreError,
-    Forbidden,
-    InvalidName,
-    NameConflict,
-    NotFound,
-)
+from chunkstore.core.errors import ChunkstoreError
 from chunkstore.core.manifest import Manifest
 from chunkstore.core.names import (
     MAX_NAME_SIZE,
@@ -34,7 +26,21 @@ from chunkstore.core.names import (
     parent,
     prefix_stop,
 )
-from chunkstore.store.contract.values import File
+from chunkstore.store.contract.edits import (
+    Copy,
+    Delete,
+    MakeFolder,
+    Move,
+    Name,
+    Present,
+    Put,
+    is_folder_name,
+    judge,
+    judge_length,
+    judge_source,
+    replaces_anything,
+)
+from chunkstore.store.contract.values import Applied, File, Folder
 from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
 from chunkstore.store.postgres.rows import QUERIES, to_file
 from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
@@ -58,9 +64,17 @@ def below(prefix: str) -> tuple[str, str]:
     return prefix, prefix_stop(prefix) or BEHIND_ALL_NAMES
 
 
-def path_of(folder: FolderName) -> str:
-    """Return the path that a folder's row has."""
-    return folder.removesuffix("/")
+def path_of(name: Name) -> str:
+    """Return the path that a file's or a folder's row has."""
+    return name.removesuffix("/")
+
+
+async def find(db: Connection, name: Name) -> File | Folder | None:
+    """Return the file or the folder, None if there is none."""
+    if not is_folder_name(name):
+        return await find_file(db, name)
+    folder = FolderName(name)
+    return Folder(folder) if await _exists(db, folder) else None
 
 
 async def find_file(db: Connection, name: str) -> File | None:
@@ -69,74 +83,50 @@ async def find_file(db: Connection, name: str) -> File | None:
     return None if row is None else to_file(row)
 
 
-async def _lock_file(db: Connection, name: str) -> File | None:
-    row = await db.fetchrow(QUERIES["lock_file"], name)
-    return None if row is None else to_file(row)
-
-
-async def _enter_folders(db: Connection, name: FileName | FolderName) -> None:
-    """Keep all that `name` lies in folders, until the transaction ends.
-
-    Raises:
-        NameConflict: one of them is a file.
-    """
+async def load_target(db: Connection, name: FileName) -> Present:
+    """Return what has a name at which a file is to be put, and what is in its way; lock nothing."""
     folders = _folders_of(name)
-    if folders:
-        _refuse_file(await db.fetchval(QUERIES["enter_folders"], folders))
-
-
-def _folders_of(name: FileName | FolderName) -> list[str]:
-    return [path_of(folder) for folder in ancestors(name)]
-
-
-async def refuse_conflict(db: Connection, name: FileName) -> None:
-    """Fail if `put_file` would for the names that there are now.
-
-    Raises:
-        NameConflict: as there.
-    """
-    folders = _folders_of(name)
-    files = {path for (path,) in await db.fetch(QUERIES["files_among"], [name, *folders])}
+    files = {row[0]: row for row in await db.fetch(QUERIES["files_among"], [name, *folders])}
     if name in files:
-        return
-    _refuse_file(next((path for path in folders if path in files), None))
-    if await _exists(db, FolderName(name + "/")):
-        raise NameConflict(f"{name!r} is a folder.")
+        return Present(target=to_file(files[name]))
+    if files:
+        return Present(blocking=next(path for path in folders if path in files))
+    return Present(target=await find(db, FolderName(name + "/")))
 
 
-def _refuse_file(path: str | None) -> None:
-    if path is not None:
-        raise NameConflict(f"{path!r} is a file, so it holds no files.")
+async def lock_names(db: Connection, names: Iterable[Name]) -> None:
+    """Lock what has these names, in the order that keeps transactions from waiting in a circle."""
+    for path in sorted({path_of(name) for name in names}):
+        await db.fetchrow(QUERIES["lock_entry"], path)
 
 
 async def put_file(
-    db: Connection,
-    name: FileName,
-    target: Target,
-    require: Callable[[File | None], None] | None = None,
+    db: Connection, edit: Put | Copy | Move, target: Target, source: File | None = None
 ) -> tuple[File, bool]:
-    """Point a name at a content; return the file and whether it replaced one.
-
-    `require` is told of the file that there is, and raises to refuse; None refuses nothing.
+    """Point a name at a manifest; return the file and whether it replaced one.
 
     Raises:
-        NameConflict: a folder has this name, or a file has that of a folder it lies in.
+        What `judge` raises of the edit, whose `source` is there.
     """
-    may_replace, may_create = require is None, require is None or _accepts(require, None)
+    name = FileName(edit.name if isinstance(edit, Put) else edit.target)
+    # Mostly all that is there is as the edit would have it, and one round trip does everything.
+    may_replace = replaces_anything(edit)
+    may_create = may_replace or _accepts(edit, Present(source=source))
     outcome, conflict, current = await _put(db, name, target, may_create, may_replace)
-    if require is not None and outcome in ("present", "absent"):
+    if outcome in ("present", "absent"):
         # What there is, is locked by now; what there is not, was refused before.
-        require(current)
+        judge(edit, Present(source=source, target=current))
         outcome, conflict, current = await _put(db, name, target, True, True)
-    _refuse_file(conflict)
-    if outcome == "folder":
-        raise NameConflict(f"{name!r} is a folder.")
+    if outcome in ("file", "folder"):
+        folder = Folder(FolderName(name + "/")) if outcome == "folder" else None
+        judge(edit, Present(source=source, target=folder, blocking=conflict))
+        raise AssertionError(outcome)
     return _file(name, target, current), current is not None
 
 
-def _accepts(require: Callable[[File | None], None], current: File | None) -> bool:
+def _accepts(edit: Put | Copy | Move, present: Present) -> bool:
     try:
-        require(current)
+        judge(edit, present)
     except ChunkstoreError:
         return False
     return True
@@ -182,128 +172,138 @@ def _file(name: FileName, target: Target, replaced: File | None) -> File:
     return File(name, target.manifest, target.media_type, created, modified)
 
 
-async def delete_file(db: Connection, name: FileName, conditions: Conditions) -> None:
-    """Remove the name."""
-    file = await _lock_file(db, name)
-    if file is None:
-        raise NotFound(f"There is no file {name!r}.")
-    conditions.require(file.validators)
-    await db.execute(QUERIES["remove_entry"], name)
+async def delete(db: Connection, edit: Delete) -> Applied:
+    """Remove a file, or a folder and every name under it.
+
+    Raises:
+        What `judge` raises.
+    """
+    name = edit.name
+    if is_folder_name(name):
+        await db.fetchrow(QUERIES["lock_entry"], path_of(name))
+        judge(edit, Present(source=await find(db, name)))
+        await db.execute(QUERIES["delete_below"], *below(name), timeout=LONG_SECONDS)
+    else:
+        judge(edit, Present(source=await _lock_file(db, name)))
+    await db.execute(QUERIES["remove_entry"], path_of(name))
+    return Applied(replaced=False)
 
 
-async def transfer_file(
-    db: Connection,
-    source: FileName,
-    target: FileName,
-    conditions: Conditions,
-    *,
-    keep_source: bool,
-    overwrite: bool,
-) -> bool:
-    """Copy or move a name; return whether that replaced a file."""
-    _require_file(source, await find_file(db, source), conditions)
-    if source == target:
-        raise Forbidden("The destination is the file itself.")
+async def transfer(db: Connection, edit: Copy | Move) -> Applied:
+    """Copy or move a file or a folder.
+
+    Raises:
+        What `judge` raises; InvalidName: a name would become too long.
+    """
+    if is_folder_name(edit.source):
+        return Applied(await _transfer_folder(db, edit))
+    return Applied(await _transfer_file(db, edit))
+
+
+async def _transfer_file(db: Connection, edit: Copy | Move) -> bool:
+    source, target = FileName(edit.source), FileName(edit.target)
+    judge_source(edit, await find_file(db, source))
     if await find_file(db, target) is None:
-        await _enter_folders(db, target)
+        judge(
+            edit,
+            Present(source=await find_file(db, source), blocking=await _enter_folders(db, target)),
+        )
     for name in sorted((source, target)):
         await _lock_file(db, name)
-    file = _require_file(source, await find_file(db, source), conditions)
-    if keep_source:
+    file = await find_file(db, source)
+    judge_source(edit, file)
+    assert file is not None
+    if isinstance(edit, Copy):
         created = modified = now_microseconds()
     else:
         created, modified = to_microseconds(file.created), to_microseconds(file.modified)
-
-    def refuse_to_overwrite(current: File | None) -> None:
-        if current is not None and not overwrite:
-            raise AlreadyExists(
-                f"There is a file {target!r}, and the request forbids to replace it."
-            )
-
     new = Target(file.manifest, file.media_type, created, modified)
-    _, replaced = await put_file(db, target, new, refuse_to_overwrite)
-    if not keep_source:
+    _, replaced = await put_file(db, edit, new, file)
+    if isinstance(edit, Move):
         await db.execute(QUERIES["remove_entry"], source)
     return replaced
 
 
-def _require_file(name: FileName, file: File | None, conditions: Conditions) -> File:
-    if file is None:
-        raise NotFound(f"There is no file {name!r}.")
-    conditions.require(file.validators)
-    return file
+async def _transfer_folder(db: Connection, edit: Copy | Move) -> bool:
+    source, target = FolderName(edit.source), FolderName(edit.target)
+    replaced, source_made = await _clear_target(db, edit)
+    if isinstance(edit, Move):
+        await _copy_below(db, source, target, None)
+        await db.execute(QUERIES["delete_below"], *below(source), timeout=LONG_SECONDS)
+        await db.execute(QUERIES["remove_entry"], path_of(source))
+    elif edit.with_members:
+        await _copy_below(db, source, target, now_microseconds())
+    else:
+        source_made = True
+    await _settle_copy(db, target, made=source_made)
+    return replaced
 
 
-async def folder_exists(db: Connection, name: FolderName) -> bool:
-    """Whether the folder was made or a name lies under it."""
-    return name == ROOT or await _exists(db, name)
+async def _clear_target(db: Connection, edit: Copy | Move) -> tuple[bool, bool]:
+    """Lock both folders and clear the place where one goes.
+
+    Return whether a folder was replaced, and whether the one that takes its place was made.
+    """
+    source, target = FolderName(edit.source), FolderName(edit.target)
+    judge_source(edit, await find(db, source))
+    blocking = await _enter_folders(db, target)
+    made, occupant = False, None
+    if blocking is None:
+        for folder in sorted((source, target)):
+            if folder == source:
+                entry = await db.fetchrow(QUERIES["lock_entry"], path_of(source))
+                made = entry is not None and bool(entry[1])
+            else:
+                occupant = await _claim_folder(db, target)
+    replaced = judge(edit, Present(await find(db, source), occupant, blocking))
+    await db.execute(QUERIES["delete_below"], *below(target), timeout=LONG_SECONDS)
+    return replaced, made
+
+
+async def make_folder(db: Connection, edit: MakeFolder) -> Applied:
+    """Make an empty folder.
+
+    Raises:
+        What `judge` raises.
+    """
+    name = edit.name
+    judge(edit, Present(target=await find(db, name) or await find_file(db, path_of(name))))
+    blocking = await _enter_folders(db, name)
+    parent_exists = await _exists(db, parent(name))
+    judge(edit, Present(blocking=blocking, parent_exists=parent_exists))
+    judge(edit, Present(target=await _claim_folder(db, name)))
+    await db.execute(QUERIES["make_folder"], path_of(name), True, now_microseconds())
+    return Applied(replaced=False)
 
 
 async def _exists(db: Connection, name: FolderName) -> bool:
-    return bool(await db.fetchval(QUERIES["folder_exists"], *below(name)))
+    return name == ROOT or bool(await db.fetchval(QUERIES["folder_exists"], *below(name)))
 
 
-async def make_folder(db: Connection, name: FolderName) -> None:
-    """Make an empty folder."""
+async def _lock_file(db: Connection, name: str) -> File | None:
+    row = await db.fetchrow(QUERIES["lock_file"], name)
+    return None if row is None else to_file(row)
+
+
+def _folders_of(name: Name) -> list[str]:
+    return [path_of(folder) for folder in ancestors(name)]
+
+
+async def _enter_folders(db: Connection, name: Name) -> str | None:
+    """Keep what `name` lies in folders until the transaction ends; or return what is a file."""
+    folders = _folders_of(name)
+    if not folders:
+        return None
+    conflict: str | None = await db.fetchval(QUERIES["enter_folders"], folders)
+    return conflict
+
+
+async def _claim_folder(db: Connection, name: FolderName) -> File | Folder | None:
+    """Lock a path's row, a folder's if there was none; return what has the path."""
     path = path_of(name)
-    if await folder_exists(db, name) or await find_file(db, path) is not None:
-        raise AlreadyExists(f"There is a file or a folder {path!r} already.")
-    await _enter_folders(db, name)
-    if not await folder_exists(db, parent(name)):
-        raise NotFound(f"There is no folder {parent(name)!r} to make it in.")
-    if await _claim_folder(db, path) or await _exists(db, name):
-        raise AlreadyExists(f"There is a file or a folder {path!r} already.")
-    await db.execute(QUERIES["make_folder"], path, True, now_microseconds())
-
-
-async def _claim_folder(db: Connection, path: str) -> bool:
-    """Lock a path's row, a folder's if there was none; return whether it is a file."""
     while (entry := await db.fetchrow(QUERIES["lock_entry"], path)) is None:
         await db.execute(QUERIES["imply_folder"], path)
-    return bool(entry[0])
-
-
-async def delete_folder(db: Connection, name: FolderName) -> None:
-    """Remove the folder and every name under it."""
-    await db.fetchrow(QUERIES["lock_entry"], path_of(name))
-    await _require_folder(db, name)
-    await db.execute(QUERIES["delete_below"], *below(name), timeout=LONG_SECONDS)
-    if name != ROOT:
-        await db.execute(QUERIES["remove_entry"], path_of(name))
-
-
-async def _require_folder(db: Connection, name: FolderName) -> None:
-    if not await folder_exists(db, name):
-        raise NotFound(f"There is no folder {name!r}.")
-
-
-async def copy_folder(
-    db: Connection,
-    source: FolderName,
-    target: FolderName,
-    *,
-    overwrite: bool,
-    with_members: bool,
-) -> bool:
-    """Copy a folder with all that is in it, or empty; return whether that replaced one."""
-    way = await _clear_target(db, source, target, overwrite=overwrite)
-    if with_members:
-        await _copy_below(db, source, target, now_microseconds())
-    made = way.source_made or not with_members
-    await _settle_copy(db, target, made=made)
-    return way.replaced
-
-
-async def move_folder(
-    db: Connection, source: FolderName, target: FolderName, *, overwrite: bool
-) -> bool:
-    """Rename a folder with all that is in it; return whether that replaced one."""
-    way = await _clear_target(db, source, target, overwrite=overwrite)
-    await _copy_below(db, source, target, None)
-    await db.execute(QUERIES["delete_below"], *below(source), timeout=LONG_SECONDS)
-    await db.execute(QUERIES["remove_entry"], path_of(source))
-    await _settle_copy(db, target, made=way.source_made)
-    return way.replaced
+    return await find_file(db, path) if entry[0] else await find(db, name)
 
 
 async def _copy_below(
@@ -312,9 +312,13 @@ async def _copy_below(
     """Copy all that is in a folder; their times become `now`, or are kept.
 
     What is there stays as it is until the transaction ends, so that a collection sees the one name
-    of a content or the other.
+    of a file's content or the other.
     """
-    await _require_short_names(db, source, target)
+    longest = await db.fetchval(QUERIES["longest_name_below"], *below(source), timeout=LONG_SECONDS)
+    if longest is None:
+        # Its last name went since it was looked for: to delete one takes no lock on its folder.
+        judge_source(Delete(source), None)
+    judge_length(source, target, longest)
     await db.execute(QUERIES["keep_below"], *below(source), timeout=LONG_SECONDS)
     await db.execute(
         QUERIES["copy_below"], *below(source), target, len(source) + 1, now, timeout=LONG_SECONDS
@@ -327,46 +331,6 @@ async def _settle_copy(db: Connection, target: FolderName, *, made: bool) -> Non
     # Folders may have come along that are of no use any more.
     await db.execute(QUERIES["vacate_below"], *below(target), timeout=LONG_SECONDS)
     await db.execute(QUERIES["vacate"], path)
-
-
-@dataclass(frozen=True, slots=True)
-class _Cleared:
-    """Whether a folder was replaced, and whether the one that takes its place was made."""
-
-    replaced: bool
-    source_made: bool
-
-
-async def _clear_target(
-    db: Connection, source: FolderName, target: FolderName, *, overwrite: bool
-) -> _Cleared:
-    """Lock both folders and clear the place where one goes."""
-    await _require_folder(db, source)
-    if source.startswith(target) or target.startswith(source):
-        raise Forbidden("The destination is the folder itself, lies in it, or holds it.")
-    await _enter_folders(db, target)
-    made = False
-    for folder in sorted((source, target)):
-        if folder == source:
-            entry = await db.fetchrow(QUERIES["lock_entry"], path_of(source))
-            made = entry is not None and bool(entry[1])
-        elif await _claim_folder(db, path_of(target)):
-            raise NameConflict(f"{path_of(target)!r} is a file.")
-    await _require_folder(db, source)
-    replaced = await _exists(db, target)
-    if replaced and not overwrite:
-        raise AlreadyExists(f"There is a folder {target!r}, and the request forbids to replace it.")
-    await db.execute(QUERIES["delete_below"], *below(target), timeout=LONG_SECONDS)
-    return _Cleared(replaced, made)
-
-
-async def _require_short_names(db: Connection, source: FolderName, target: FolderName) -> None:
-    longest = await db.fetchval(QUERIES["longest_name_below"], *below(source), timeout=LONG_SECONDS)
-    if longest is None:
-        # Its last name went since it was looked for: to delete one takes no lock on its folder.
-        raise NotFound(f"There is no folder {source!r}.")
-    if longest + len(target.encode()) - len(source.encode()) > MAX_NAME_SIZE:
-        raise InvalidName(f"A name under {target!r} would have more than {MAX_NAME_SIZE} bytes.")
 
 
 async def forget_folder(db: Connection, path: str) -> None:

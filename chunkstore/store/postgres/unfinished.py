@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from chunkstore.store.contract.resumable import Unfinished
+from chunkstore.store.contract.uploads import Unfinished
 from chunkstore.store.postgres.connection import Connection
 from chunkstore.store.postgres.rows import QUERIES
 

@@ -11,7 +11,7 @@ from typing import Any
 from chunkstore.core.conditional import Conditions
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.reports import ScrubReport
-from chunkstore.store.contract.resumable import Failure, UploadKind, UploadSpec
+from chunkstore.store.contract.uploads import Failure, UploadKind, UploadSpec
 
 
 def spec_columns(spec: UploadSpec) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from typing import Any, Final, TypeVar
 from chunkstore.store.contract.reports import Collected, Reclaimable
 from chunkstore.store.shared.pins import Pins
 from chunkstore.store.shared.times import now_microseconds
-from chunkstore.store.sqlite import contents, resumable
+from chunkstore.store.sqlite import manifests, resumable
 from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.rows import QUERIES
@@ -87,8 +87,8 @@ async def find_unused(readers: Runner, grace_seconds: float) -> AsyncIterator[Co
     expired = await readers.run(partial(resumable.find_expired, now=now_microseconds()))
     if manifests_left := [manifest for _, manifest in expired if manifest is not None]:
         yield Collected(manifests=len(manifests_left))
-    async for manifests in _unused_manifests(readers, before):
-        yield Collected(manifests=len(manifests))
+    async for unused in _unused_manifests(readers, before):
+        yield Collected(manifests=len(unused))
     async for chunks in _chunks_by(readers, "collectable_chunks", before):
         yield Collected(chunks=len(chunks), size=sum(size for _, size in chunks))
 
@@ -155,7 +155,7 @@ async def _remove_manifests(writer: Writer, left: Sequence[int]) -> AsyncIterato
     while left:
         longer: list[int] = []
         done = 0
-        async for gone in _in_steps(writer, contents.forget, left):
+        async for gone in _in_steps(writer, manifests.forget, left):
             step = left[done : done + len(gone)]
             longer += [
                 manifest for manifest, removed in zip(step, gone, strict=True) if not removed

@@ -25,17 +25,25 @@ from typing import Any, Final, TypeVar
 
 from chunkstore.core.errors import ChunkstoreError, StoreFull
 from chunkstore.core.names import FolderName
+from chunkstore.store.contract.edits import (
+    Copy,
+    Delete,
+    Edit,
+    Move,
+    judge,
+    judge_length,
+    names_in,
+)
 from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE, DiskReserve
 from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.rows import QUERIES
 from chunkstore.store.sqlite.tree import (
     below,
-    check_transfer,
     folder_changes,
-    require_folder,
-    require_settled,
-    require_short_names,
+    load,
+    longest_name_below,
+    make_folder,
     skipping,
 )
 
@@ -61,16 +69,31 @@ class LargeFolders:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._active: set[FolderName] = set()
 
-    async def delete(self, name: FolderName) -> None:
-        """As `Store.delete_folder`."""
-        await asyncio.shield(self._start(self._delete(name), name))
+    async def apply(self, edit: Edit) -> bool:
+        """Make an edit of one large folder; return whether it replaced another.
 
-    async def transfer(
-        self, source: FolderName, target: FolderName, *, overwrite: bool, keep_source: bool
-    ) -> bool:
-        """As `Store.copy_folder` with all members, or `Store.move_folder`."""
-        work = self._transfer(source, target, overwrite=overwrite, keep_source=keep_source)
-        return await asyncio.shield(self._start(work, source, target))
+        Raises:
+            What `judge` raises.
+        """
+        match edit:
+            case Delete():
+                await self._begin(self._delete(edit), edit)
+                return False
+            case Copy(with_members=False):
+                # What is large is the folder that gives way.
+                folder = Delete(edit.target)
+                await self._begin(self._delete(folder), folder)
+                await self._writer.run(
+                    partial(make_folder, name=FolderName(edit.target)), size=EDIT_SIZE
+                )
+                return True
+            case Copy() | Move():
+                return await self._begin(self._transfer(edit), edit)
+            case _:
+                raise TypeError(f"no large folder is changed by {edit}")
+
+    async def _begin(self, work: Coroutine[Any, Any, T], edit: Edit) -> T:
+        return await asyncio.shield(self._start(work, *map(FolderName, names_in(edit))))
 
     async def recover(self) -> None:
         """End what a process that died had begun, or what failed; removing goes on afterwards."""
@@ -111,15 +134,14 @@ class LargeFolders:
         except ChunkstoreError as error:
             _logger.warning("The folder %r is not removed yet: %s", name, error)
 
-    async def _delete(self, name: FolderName) -> None:
-        await self._writer.run(partial(_hide, name=name))
-        await self._remove(name)
+    async def _delete(self, edit: Delete) -> None:
+        await self._writer.run(partial(_hide, edit=edit))
+        await self._remove(FolderName(edit.name))
 
-    async def _transfer(
-        self, source: FolderName, target: FolderName, *, overwrite: bool, keep_source: bool
-    ) -> bool:
-        begin = partial(_begin_transfer, source=source, target=target, overwrite=overwrite)
-        replaced = await self._writer.run(begin, size=EDIT_SIZE)
+    async def _transfer(self, edit: Copy | Move) -> bool:
+        source, target = FolderName(edit.source), FolderName(edit.target)
+        keep_source = isinstance(edit, Copy)
+        replaced = await self._writer.run(partial(_begin_transfer, edit=edit), size=EDIT_SIZE)
         hidden = False
         try:
             await self._require_room(source, target)
@@ -175,25 +197,22 @@ def _abandoned(db: sqlite3.Connection, active: Collection[str]) -> list[FolderNa
     return [FolderName(change.prefix) for change in changes if change.hidden]
 
 
-def _hide(db: sqlite3.Connection, name: FolderName) -> None:
-    require_settled(db, name)
-    require_folder(db, name)
-    _put_change(db, name, hidden=True)
+def _hide(db: sqlite3.Connection, edit: Delete) -> None:
+    judge(edit, load(db, edit))
+    _put_change(db, FolderName(edit.name), hidden=True)
 
 
-def _begin_transfer(
-    db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
-) -> bool:
+def _begin_transfer(db: sqlite3.Connection, edit: Copy | Move) -> bool:
     """Keep both folders from changing; return whether one will be replaced."""
-    replaced = check_transfer(db, source, target, overwrite=overwrite)
-    _put_change(db, source, hidden=False)
-    _put_change(db, target, hidden=False)
+    replaced = judge(edit, load(db, edit))
+    _put_change(db, FolderName(edit.source), hidden=False)
+    _put_change(db, FolderName(edit.target), hidden=False)
     return replaced
 
 
 def _measure(db: sqlite3.Connection, source: FolderName, target: FolderName) -> int:
     """Return about how many bytes a copy takes, all names of which are short enough."""
-    require_short_names(db, source, target)
+    judge_length(source, target, longest_name_below(db, source))
     count, size = db.execute(QUERIES["measure_names"], below(source)).fetchone()
     size += count * (len(target.encode()) - len(source.encode()) + _REST_OF_A_ROW)
     return _TIMES_A_NAME * int(size)

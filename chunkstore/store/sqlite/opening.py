@@ -14,12 +14,12 @@ from filelock import FileLock
 
 from chunkstore.core.errors import StoreError, StoreUnusable
 from chunkstore.store.sqlite import schema
-from chunkstore.store.sqlite.contents import StoragePolicy
 from chunkstore.store.sqlite.engine.connection import Connection, ReaderPool, connect_writer
 from chunkstore.store.sqlite.engine.disk_space import DiskReserve
 from chunkstore.store.sqlite.engine.lock import acquire_lock
 from chunkstore.store.sqlite.engine.lookups import Lookups
 from chunkstore.store.sqlite.engine.writer import Writer
+from chunkstore.store.sqlite.manifests import StoragePolicy
 from chunkstore.store.sqlite.owner import LogOwner
 from chunkstore.store.sqlite.settings import State, inspect, recover
 from chunkstore.store.sqlite.watch import Watch
@@ -41,6 +41,17 @@ class Opened:
     owner: LogOwner | None = None
     reserve: DiskReserve | None = None
     lock: FileLock | None = None
+
+    @property
+    def writable(self) -> Writer:
+        """The writer.
+
+        Raises:
+            StoreError: the store was opened for reading only.
+        """
+        if self.writer is None:
+            raise StoreError("The store was opened for reading only.")
+        return self.writer
 
     async def close(self, *, keep_reserve: bool) -> None:
         """Finish what runs, make it durable and let go of the database."""

@@ -52,7 +52,7 @@ class Restoration:
             source = await SQLiteStore.open(self.backup, read_only=True)
         except StoreUnusable as error:
             raise StoreError(f"{self.backup} cannot be opened: {error}") from error
-        chunk_size = source.chunk_size
+        chunk_size = source.contents.chunk_size
         await source.close()
         store = await SQLiteStore.open(self.draft, chunk_size=chunk_size)
         try:

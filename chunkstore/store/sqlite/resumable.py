@@ -13,8 +13,9 @@ from typing import Any, Final
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import NotFound, UploadSuperseded
-from chunkstore.core.manifest import ChunkList
-from chunkstore.store.contract.resumable import (
+from chunkstore.core.manifest import ChunkList, Manifest
+from chunkstore.store.contract.edits import Uploaded
+from chunkstore.store.contract.uploads import (
     UNBOUNDED,
     Bounds,
     ChunkBatch,
@@ -26,7 +27,6 @@ from chunkstore.store.contract.resumable import (
     UploadSpec,
     UploadStore,
 )
-from chunkstore.store.contract.values import Committed
 from chunkstore.store.shared.chunks import Encodings, NewBytes, OpenManifest
 from chunkstore.store.shared.queries import load_queries
 from chunkstore.store.shared.records import (
@@ -36,11 +36,11 @@ from chunkstore.store.shared.records import (
     to_spec,
 )
 from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
-from chunkstore.store.sqlite import contents, rows, tree
-from chunkstore.store.sqlite.contents import StoragePolicy
+from chunkstore.store.sqlite import manifests, rows
 from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE
 from chunkstore.store.sqlite.engine.writer import Writer
+from chunkstore.store.sqlite.manifests import StoragePolicy
 from chunkstore.store.sqlite.schema import PACKAGE
 
 QUERIES: Final = load_queries(PACKAGE, "uploads.sql")
@@ -150,19 +150,6 @@ class SQLiteUploads(UploadStore):
     async def awaiting(self, part_id: str) -> Sequence[str]:
         return await self._readers.run(partial(_awaiting, part_id=part_id))
 
-    async def complete(self, upload_id: str, digest: Digest, expires: datetime) -> Committed:
-        return await self._writer.run(
-            partial(
-                _complete,
-                upload_id=upload_id,
-                digest=digest,
-                expires=expires,
-                policy=self._policy,
-            ),
-            # The tail becomes a chunk.
-            size=EDIT_SIZE + self._chunk_size,
-        )
-
     async def delete(self, upload_id: str) -> None:
         await self._writer.run(partial(_delete, upload_id=upload_id))
 
@@ -262,7 +249,7 @@ def _append(
     if row.upload.spec.kind is not UploadKind.CONCATENATION and extent > row.extent:
         Bounds(batch.max_unfinished).check_growth(extent - row.extent, _unfinished(db))
     manifest = row.open_manifest(batch.first)
-    appended = contents.append(db, policy, manifest, batch.chunks, encodings)
+    appended = manifests.append(db, policy, manifest, batch.chunks, encodings)
     db.execute(
         QUERIES["extend_upload"],
         {
@@ -336,28 +323,33 @@ def _awaiting(db: sqlite3.Connection, part_id: str) -> list[str]:
     return [row[0] for row in db.execute(QUERIES["uploads_awaiting"], {"part": part_id})]
 
 
-def _complete(
-    db: sqlite3.Connection, upload_id: str, digest: Digest, expires: datetime, policy: StoragePolicy
-) -> Committed:
-    row = _get(db, upload_id)
-    upload, target = row.upload, row.upload.spec.target
-    if upload.ended or not upload.whole or target is None:
+def complete(
+    db: sqlite3.Connection, content: Uploaded, policy: StoragePolicy
+) -> tuple[Manifest, NewBytes]:
+    """Seal a whole upload, which is complete by that; return its manifest and what was new.
+
+    Raises:
+        NotFound: there is no such upload, or it is complete already.
+    """
+    row = _get(db, content.upload_id)
+    upload = row.upload
+    if upload.ended or not upload.whole:
         raise NotFound("There is no such upload to complete.")
     # First, because the manifest may be given up for that of the same content.
     db.execute(
         QUERIES["complete_upload"],
-        {"id": upload_id, "digest": digest.raw, "expires": to_microseconds(expires)},
+        {
+            "id": upload.id,
+            "digest": content.digest.raw,
+            "expires": to_microseconds(content.expires),
+        },
     )
-    db.execute(QUERIES["use_parts"], {"id": upload_id})
+    db.execute(QUERIES["use_parts"], {"id": upload.id})
     last = [Chunk.of(upload.tail)] if upload.tail else []
-    manifest, appended = contents.seal(
-        db, policy, row.open_manifest(), last, {}, digest, upload.offset
+    manifest, appended = manifests.seal(
+        db, policy, row.open_manifest(), last, {}, content.digest, upload.offset
     )
-    file, replaced = tree.put_file(
-        db, target, manifest, upload.spec.media_type, upload.spec.conditions
-    )
-    new = row.appended + appended
-    return Committed(file, replaced, new.new_chunks, new.new_size)
+    return manifest, row.appended + appended
 
 
 def _fail(db: sqlite3.Connection, upload_id: str, failure: Failure, empty: int) -> None:
@@ -370,14 +362,14 @@ def _fail(db: sqlite3.Connection, upload_id: str, failure: Failure, empty: int) 
         QUERIES["fail_upload"],
         {"id": upload_id, "failure": format_failure(failure), "manifest": empty},
     )
-    contents.forget(db, row.manifest)
+    manifests.forget(db, row.manifest)
 
 
 def _delete(db: sqlite3.Connection, upload_id: str) -> None:
     row = _get(db, upload_id)
     db.execute(QUERIES["delete_upload"], {"id": upload_id})
     if not row.upload.complete:
-        contents.forget(db, row.manifest)
+        manifests.forget(db, row.manifest)
 
 
 def find_expired(db: sqlite3.Connection, now: int) -> list[tuple[str, int | None]]:

@@ -13,9 +13,9 @@ from chunkstore.core.digest import Digest
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.reports import Damage, Scrubbed
 from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
-from chunkstore.store.sqlite.contents import mark
 from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.engine.writer import Writer
+from chunkstore.store.sqlite.manifests import mark
 from chunkstore.store.sqlite.rows import QUERIES
 
 _STEP_SIZE: Final = 4 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""The store contract over one SQLite database."""
+"""The store contract over one SQLite database, which one process writes at a time."""
 
 from __future__ import annotations
 
@@ -6,20 +6,14 @@ import asyncio
 import itertools
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from pathlib import Path
 from typing import Final
-from weakref import WeakSet
 
-import blake3
-
-import chunkstore
 from chunkstore.core.chunking import check_chunk_size
 from chunkstore.core.compression import DEFAULT_COMPRESSION, Compression
-from chunkstore.core.conditional import UNCONDITIONAL, Conditions
-from chunkstore.core.digest import Digest
 from chunkstore.core.errors import (
     DatabaseDamaged,
     Forbidden,
@@ -29,34 +23,21 @@ from chunkstore.core.errors import (
     StoreUnavailable,
     StoreUnusable,
 )
-from chunkstore.core.manifest import ChunkList
-from chunkstore.core.names import ROOT, FileName, FolderName
-from chunkstore.store.contract.reports import Collected, Copied, Scrubbed, ScrubReport, Stats
-from chunkstore.store.contract.store import Commit, Store
-from chunkstore.store.contract.values import Committed, File, Listing
-from chunkstore.store.shared.chunks import DamagedChunk
+from chunkstore.store.contract.maintenance import Backups
+from chunkstore.store.contract.reports import Copied
+from chunkstore.store.contract.store import Store
 from chunkstore.store.shared.pins import Pins
-from chunkstore.store.sqlite import collecting, contents, listing, schema, scrubbing, tree
+from chunkstore.store.sqlite import schema, scrubbing
 from chunkstore.store.sqlite.backup import claim, copy_store, succeed
-from chunkstore.store.sqlite.contents import StoragePolicy
-from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE, DiskReserve
+from chunkstore.store.sqlite.contents import SQLiteContents, encode
+from chunkstore.store.sqlite.engine.disk_space import DiskReserve
 from chunkstore.store.sqlite.engine.writer import LOG_BOUND, LOG_FULL, Writer
 from chunkstore.store.sqlite.large_folders import LargeFolders
+from chunkstore.store.sqlite.maintenance import SQLiteMaintenance
+from chunkstore.store.sqlite.manifests import StoragePolicy
+from chunkstore.store.sqlite.names import SQLiteNames
 from chunkstore.store.sqlite.opening import Opened, open_to_read, open_to_write
 from chunkstore.store.sqlite.resumable import SQLiteUploads
-from chunkstore.store.sqlite.settings import (
-    count,
-    database_size,
-    find_scrub_report,
-    put_scrub_report,
-)
-from chunkstore.store.sqlite.tree import MAX_NAMES, ManyNames
-from chunkstore.store.sqlite.upload import (
-    SQLiteUpload,
-    commit_all,
-    encode,
-    own_upload,
-)
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
 
@@ -66,20 +47,14 @@ class SQLiteStore(Store):
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-        self._path = opened.path
-        self._readers = opened.readers
-        self._lookups = opened.lookups
-        self._read_write = opened.writer
-        self._reserve = opened.reserve
-        self._large = None
+        self._large_folders = None
         if opened.writer is not None and opened.reserve is not None:
-            self._large = LargeFolders(opened.readers, opened.writer, opened.reserve)
-        self._watch = opened.watch
-        self._policy = opened.policy
-        self._chunk_size = opened.state.chunk_size
+            self._large_folders = LargeFolders(opened.readers, opened.writer, opened.reserve)
         self._manifest_ids = itertools.count(opened.state.last_manifest + 1)
-        self._pins = Pins()
-        self._running: WeakSet[SQLiteUpload] = WeakSet()
+        pins = Pins()
+        self._names = SQLiteNames(opened, self._large_folders)
+        self._contents = SQLiteContents(opened, pins, self._manifest_ids)
+        self._maintenance = SQLiteMaintenance(opened, self._contents, pins, self._large_folders)
 
     @classmethod
     async def open(
@@ -93,6 +68,7 @@ class SQLiteStore(Store):
         log_full: int = LOG_FULL,
         read_only: bool = False,
         create: bool = True,
+        recover: bool = False,
     ) -> SQLiteStore:
         """Open the database at `path`; without `create`, or to be read only, it must exist.
 
@@ -101,6 +77,9 @@ class SQLiteStore(Store):
         system less than `min_free` bytes. The write-ahead log grows to little more than
         `log_bound` bytes, and to `log_full` if another program's reader keeps it from being
         emptied.
+
+        What a process that died had begun is ended in the background; with `recover` it has
+        ended by then.
 
         Raises:
             StoreUnusable: it cannot be opened; a subclass says more where more is known.
@@ -124,7 +103,7 @@ class SQLiteStore(Store):
             write_by = partial(Writer, reserve=reserve, log_bound=log_bound, log_full=log_full)
             store = cls(await open_to_write(path, write_by, reserve, policy, chunk_size))
             try:
-                await store._large_folders.recover()
+                await store._recover(to_its_end=recover)
             except BaseException:
                 await store.close()
                 raise
@@ -140,257 +119,32 @@ class SQLiteStore(Store):
         return store
 
     @property
-    def chunk_size(self) -> int:
-        return self._chunk_size
+    def names(self) -> SQLiteNames:
+        return self._names
 
     @property
-    def _writer(self) -> Writer:
-        if self._read_write is None:
-            raise StoreError("The store was opened for reading only.")
-        return self._read_write
-
-    @property
-    def _large_folders(self) -> LargeFolders:
-        if self._large is None:
-            raise StoreError("The store was opened for reading only.")
-        return self._large
+    def contents(self) -> SQLiteContents:
+        return self._contents
 
     @property
     def uploads(self) -> SQLiteUploads:
+        opened = self._opened
         return SQLiteUploads(
-            self._readers,
-            self._writer,
-            self._policy,
-            partial(encode, self._readers, self._policy),
+            opened.readers,
+            opened.writable,
+            opened.policy,
+            partial(encode, opened.readers, opened.policy),
             self._manifest_ids,
-            self._chunk_size,
+            opened.state.chunk_size,
         )
 
-    async def require_room(self) -> None:
-        if self._reserve is not None:
-            reason = await asyncio.to_thread(self._reserve.why_full, self._chunk_size)
-            if reason is not None:
-                raise StoreFull(reason)
+    @property
+    def maintenance(self) -> SQLiteMaintenance:
+        return self._maintenance
 
-    def begin(self) -> SQLiteUpload:
-        upload = SQLiteUpload(
-            self._readers,
-            self._writer,
-            self._policy,
-            next(self._manifest_ids),
-            self._chunk_size,
-        )
-        self._running.add(upload)
-        return upload
-
-    async def commit(self, commits: Sequence[Commit]) -> list[Committed]:
-        uploads = [own_upload(commit) for commit in commits]
-        last = [chunk for commit in commits for chunk in commit.last]
-        encodings, size = await encode(self._readers, self._policy, last)
-        results = await self._writer.run(
-            partial(
-                commit_all,
-                policy=self._policy,
-                commits=commits,
-                manifests=[upload.manifest for upload in uploads],
-                encodings=encodings,
-            ),
-            size=size + EDIT_SIZE + len(commits) * FURTHER_EDIT_SIZE,
-        )
-        committed = []
-        for upload, (file, replaced, appended) in zip(uploads, results, strict=True):
-            upload.committed()
-            new = upload.appended + appended
-            committed.append(Committed(file, replaced, new.new_chunks, new.new_size))
-        return committed
-
-    async def find_file(self, name: FileName) -> File | None:
-        return await self._lookups.run(partial(tree.find_file, name=name))
-
-    def opened(
-        self, name: FileName, *, inline: int = 0
-    ) -> AbstractAsyncContextManager[File | None]:
-        find = partial(contents.find_file, name=name, inline=inline)
-        return self._pins.opened(partial(self._lookups.run, find))
-
-    async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
-        try:
-            return await self._readers.run(
-                partial(contents.read, chunks=chunks, start=start, stop=stop)
-            )
-        except DamagedChunk as error:
-            await self._mark(error.digest)
-            raise
-
-    async def _mark(self, digest: Digest) -> None:
-        """Note that a chunk is damaged, so that the next upload that brings it stores it anew."""
-        if self._read_write is None or await self._lookups.run(
-            partial(contents.is_marked, digest=digest)
-        ):
-            return
-        # What a crash forgets, or a full disk refuses, is noted by the next who reads it.
-        with suppress(StoreError):
-            await self._writer.run(
-                partial(contents.mark, digest=digest, damaged=True), durable=False
-            )
-
-    async def delete_file(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
-        await self._writer.run(partial(tree.delete_file, name=name, conditions=conditions))
-
-    async def copy_file(
-        self,
-        source: FileName,
-        target: FileName,
-        *,
-        overwrite: bool = True,
-        conditions: Conditions = UNCONDITIONAL,
-    ) -> bool:
-        return await self._transfer_file(source, target, conditions, overwrite, keep_source=True)
-
-    async def move_file(
-        self,
-        source: FileName,
-        target: FileName,
-        *,
-        overwrite: bool = True,
-        conditions: Conditions = UNCONDITIONAL,
-    ) -> bool:
-        return await self._transfer_file(source, target, conditions, overwrite, keep_source=False)
-
-    async def _transfer_file(
-        self,
-        source: FileName,
-        target: FileName,
-        conditions: Conditions,
-        overwrite: bool,
-        *,
-        keep_source: bool,
-    ) -> bool:
-        return await self._writer.run(
-            partial(
-                tree.transfer_file,
-                source=source,
-                target=target,
-                conditions=conditions,
-                keep_source=keep_source,
-                overwrite=overwrite,
-            ),
-            size=EDIT_SIZE,
-        )
-
-    async def folder_exists(self, name: FolderName) -> bool:
-        return await self._lookups.run(partial(tree.folder_exists, name=name))
-
-    async def make_folder(self, name: FolderName) -> None:
-        await self._writer.run(partial(tree.make_folder, name=name), size=EDIT_SIZE)
-
-    async def delete_folder(self, name: FolderName) -> None:
-        try:
-            await self._writer.run(partial(tree.delete_folder, name=name))
-        except ManyNames:
-            await self._large_folders.delete(name)
-
-    async def copy_folder(
-        self,
-        source: FolderName,
-        target: FolderName,
-        *,
-        overwrite: bool = True,
-        with_members: bool = True,
-    ) -> bool:
-        if with_members:
-            return await self._transfer_folder(source, target, overwrite, keep_source=True)
-        copy = partial(tree.copy_folder_alone, source=source, target=target, overwrite=overwrite)
-        try:
-            return await self._writer.run(copy, size=EDIT_SIZE)
-        except ManyNames:
-            await self._large_folders.delete(target)
-            await self._writer.run(copy, size=EDIT_SIZE)
-            return True
-
-    async def move_folder(
-        self, source: FolderName, target: FolderName, *, overwrite: bool = True
-    ) -> bool:
-        return await self._transfer_folder(source, target, overwrite, keep_source=False)
-
-    async def _transfer_folder(
-        self, source: FolderName, target: FolderName, overwrite: bool, *, keep_source: bool
-    ) -> bool:
-        transfer = tree.copy_folder if keep_source else tree.move_folder
-        try:
-            return await self._writer.run(
-                partial(transfer, source=source, target=target, overwrite=overwrite),
-                size=EDIT_SIZE + MAX_NAMES * FURTHER_EDIT_SIZE,
-            )
-        except ManyNames:
-            return await self._large_folders.transfer(
-                source, target, overwrite=overwrite, keep_source=keep_source
-            )
-
-    async def list_files(
-        self,
-        prefix: str = ROOT,
-        *,
-        delimiter: str = "",
-        after: str | None = None,
-        limit: int = 1000,
-    ) -> Listing:
-        return await self._readers.run(
-            partial(
-                listing.list_names, prefix=prefix, delimiter=delimiter, after=after, limit=limit
-            )
-        )
-
-    def collect(self, grace_seconds: float, *, dry_run: bool = False) -> AsyncIterator[Collected]:
-        if dry_run:
-            return collecting.find_unused(self._readers, grace_seconds)
-        return self._collect(grace_seconds)
-
-    async def finish_recovery(self) -> None:
-        await self._large_folders.finish_recovery()
-
-    async def _collect(self, grace_seconds: float) -> AsyncIterator[Collected]:
-        await self._large_folders.recover()
-        steps = collecting.collect(
-            self._readers,
-            self._writer,
-            self._pins,
-            lambda: [upload.manifest.id for upload in self._running if upload.begun],
-            grace_seconds,
-        )
-        async for collected in steps:
-            yield collected
-
-    def scrub(self) -> AsyncIterator[Scrubbed]:
-        return scrubbing.scrub(self._readers, self._read_write)
-
-    async def put_scrub_report(self, report: ScrubReport) -> None:
-        await self._writer.run(partial(put_scrub_report, report=report))
-
-    async def find_scrub_report(self) -> ScrubReport | None:
-        return await self._readers.run(find_scrub_report)
-
-    async def backup(self, destination: str) -> AsyncIterator[Copied]:
-        if "://" in destination:
-            raise StoreError(
-                "A backup is an SQLite database; `chunkstore copy` fills one of PostgreSQL."
-            )
-        if await asyncio.to_thread(Path(destination).resolve) == self._path:
-            raise Forbidden("The backup is the store itself.")
-        try:
-            target = await SQLiteStore.open(Path(destination), chunk_size=self._chunk_size)
-        except StoreUnusable as error:
-            raise StoreError(f"{destination} cannot be opened: {error}") from error
-        try:
-            async with aclosing(copy_store(self._path, target._writer, claim)) as steps:
-                async for copied in steps:
-                    yield copied
-            async for _ in target.collect(0):
-                pass
-        except StoreFull as error:
-            raise StoreFull(f"There is no room for the backup where {destination} is.") from error
-        finally:
-            await target.close(keep_reserve=False)
+    @property
+    def backups(self) -> SQLiteBackups:
+        return SQLiteBackups(self._opened)
 
     async def restore(self, backup: Path) -> AsyncIterator[Copied]:
         """Fill this store, an empty one, from a backup; yield what each step came to.
@@ -398,39 +152,56 @@ class SQLiteStore(Store):
         It takes the place of the store that was backed up: later backups of it go on with those.
         All that is stored is checked on its way; what is damaged comes along and is told of.
         """
-        async with aclosing(copy_store(backup, self._writer, succeed)) as steps:
+        async with aclosing(copy_store(backup, self._opened.writable, succeed)) as steps:
             async for copied in steps:
                 yield copied
-        async for broken in scrubbing.find_broken_contents(self._readers):
+        async for broken in scrubbing.find_broken_contents(self._opened.readers):
             yield Copied(0, 0, 1.0, broken)
 
-    async def find_faults(self) -> Sequence[str]:
-        return await asyncio.to_thread(self._watch.faults)
+    async def fill(self, source: Path) -> AsyncGenerator[Copied, None]:
+        """Make this store a backup of the one at `source`; yield what each step came to."""
+        async with aclosing(copy_store(source, self._opened.writable, claim)) as steps:
+            async for copied in steps:
+                yield copied
+        async for _ in self._maintenance.collect(0):
+            pass
 
-    async def stats(self) -> Stats:
-        files, chunks = await self._readers.run(count)
-        return Stats(
-            files=files.files,
-            contents=files.contents,
-            chunks=chunks.chunks,
-            damaged=chunks.damaged,
-            logical_size=files.logical_size,
-            unique_size=chunks.size,
-            stored_size=chunks.stored_size,
-            reclaimable=await collecting.find_reclaimable(self._readers),
-            database_size=await asyncio.to_thread(database_size, self._path),
-            chunk_size=self._chunk_size,
-            scrub=await self.find_scrub_report(),
-            versions={
-                "chunkstore": chunkstore.__version__,
-                "schema": str(schema.SCHEMA_VERSION),
-                "sqlite": sqlite3.sqlite_version,
-                "blake3": blake3.__version__,
-            },
-        )
+    async def _recover(self, *, to_its_end: bool) -> None:
+        if self._large_folders is not None:
+            await self._large_folders.recover()
+            if to_its_end:
+                await self._large_folders.finish_recovery()
 
     async def close(self, *, keep_reserve: bool = True) -> None:
         async with AsyncExitStack() as last_first:
             last_first.push_async_callback(self._opened.close, keep_reserve=keep_reserve)
-            if self._large is not None:
-                last_first.push_async_callback(self._large.close)
+            if self._large_folders is not None:
+                last_first.push_async_callback(self._large_folders.close)
+
+
+class SQLiteBackups(Backups):
+    """Backups of the database that is `opened`, each a database of its own."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    async def make(self, destination: str) -> AsyncIterator[Copied]:
+        if "://" in destination:
+            raise StoreError(
+                "A backup is an SQLite database; `chunkstore copy` fills one of PostgreSQL."
+            )
+        if await asyncio.to_thread(Path(destination).resolve) == self._opened.path:
+            raise Forbidden("The backup is the store itself.")
+        chunk_size = self._opened.state.chunk_size
+        try:
+            target = await SQLiteStore.open(Path(destination), chunk_size=chunk_size)
+        except StoreUnusable as error:
+            raise StoreError(f"{destination} cannot be opened: {error}") from error
+        try:
+            async with aclosing(target.fill(self._opened.path)) as steps:
+                async for copied in steps:
+                    yield copied
+        except StoreFull as error:
+            raise StoreFull(f"There is no room for the backup where {destination} is.") from error
+        finally:
+            await target.close(keep_reserve=False)

@@ -1,4 +1,4 @@
-"""Jobs on names: files and folders.
+"""Jobs on names: what an edit finds, and what it writes once it was judged.
 
 Each edit is one transaction, which holds up all others that write. So a folder with more than
 `MAX_NAMES` names in it is refused here by `ManyNames`, and goes in steps (`large_folders`). Names
@@ -13,28 +13,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from chunkstore.core.conditional import Conditions
-from chunkstore.core.errors import (
-    AlreadyExists,
-    ChunkstoreError,
-    Forbidden,
-    InvalidName,
-    NameConflict,
-    NotFound,
-    StoreUnavailable,
-)
+from chunkstore.core.errors import ChunkstoreError, StoreUnavailable
 from chunkstore.core.manifest import Manifest
-from chunkstore.core.names import (
-    MAX_NAME_SIZE,
-    ROOT,
-    FileName,
-    FolderName,
-    ancestors,
-    parent,
-    prefix_stop,
+from chunkstore.core.names import ROOT, FileName, FolderName, ancestors, parent, prefix_stop
+from chunkstore.store.contract.edits import (
+    Copy,
+    Delete,
+    Edit,
+    MakeFolder,
+    Move,
+    Name,
+    Present,
+    Put,
+    is_folder_name,
+    judge_length,
+    names_in,
 )
-from chunkstore.store.contract.values import File
-from chunkstore.store.shared.times import NOW, Times, now_microseconds, to_datetime, to_microseconds
+from chunkstore.store.contract.values import File, Folder
+from chunkstore.store.shared.times import Times, now_microseconds, to_datetime, to_microseconds
 from chunkstore.store.sqlite.rows import QUERIES, to_file
 
 # SQLite orders every BLOB behind every TEXT.
@@ -139,82 +135,12 @@ def find_file(db: sqlite3.Connection, name: str) -> File | None:
     return None if row is None else to_file(row)
 
 
-def _get_file(db: sqlite3.Connection, name: FileName, conditions: Conditions) -> File:
-    file = find_file(db, name)
-    if file is None:
-        raise NotFound(f"There is no file {name!r}.")
-    conditions.require(file.validators)
-    return file
-
-
-def _refuse_conflicts(db: sqlite3.Connection, name: FileName | FolderName) -> None:
-    """Raise NameConflict where a file has the name of a folder that `name` is or lies in."""
-    for folder in ancestors(name):
-        if find_file(db, folder.removesuffix("/")) is not None:
-            raise NameConflict(f"{folder.removesuffix('/')!r} is a file, so it holds no files.")
-    if name.endswith("/"):
-        if find_file(db, name.removesuffix("/")) is not None:
-            raise NameConflict(f"{name.removesuffix('/')!r} is a file.")
-    elif folder_exists(db, FolderName(name + "/")):
-        raise NameConflict(f"{name!r} is a folder.")
-
-
-def put_file(
-    db: sqlite3.Connection,
-    name: FileName,
-    manifest: Manifest,
-    media_type: str,
-    conditions: Conditions,
-    times: Times = NOW,
-) -> tuple[File, bool]:
-    """Point the name at a content; return the file and whether it replaced one."""
-    require_settled(db, name)
-    current = find_file(db, name)
-    conditions.require(None if current is None else current.validators)
-    if current is None:
-        _refuse_conflicts(db, name)
-    modified = now_microseconds() if times.modified is None else times.modified
-    created = times.created
-    if created is None:
-        created = modified if current is None else to_microseconds(current.created)
-    row = {"name": name, "manifest": manifest.id, "media_type": media_type}
-    db.execute(QUERIES["put_file"], {**row, "created": created, "modified": modified})
-    file = File(name, manifest, media_type, to_datetime(created), to_datetime(modified))
-    return file, current is not None
-
-
-def delete_file(db: sqlite3.Connection, name: FileName, conditions: Conditions) -> None:
-    """Remove the name."""
-    require_settled(db, name)
-    _get_file(db, name, conditions)
-    db.execute(QUERIES["delete_file"], {"name": name})
-
-
-def transfer_file(
-    db: sqlite3.Connection,
-    source: FileName,
-    target: FileName,
-    conditions: Conditions,
-    *,
-    keep_source: bool,
-    overwrite: bool,
-) -> bool:
-    """Copy or move a name; return whether that replaced a file."""
-    require_settled(db, source, target)
-    _get_file(db, source, conditions)
-    if source == target:
-        raise Forbidden("The destination is the file itself.")
-    replaced = find_file(db, target) is not None
-    if not replaced:
-        _refuse_conflicts(db, target)
-    elif not overwrite:
-        raise AlreadyExists(f"There is a file {target!r}, and the request forbids to replace it.")
-    db.execute(QUERIES["delete_file"], {"name": target})
-    db.execute(
-        QUERIES["copy_file" if keep_source else "move_file"],
-        {"source": source, "target": target, "now": now_microseconds()},
-    )
-    return replaced
+def find(db: sqlite3.Connection, name: Name) -> File | Folder | None:
+    """Return the file or the folder, None if there is none."""
+    if not is_folder_name(name):
+        return find_file(db, name)
+    folder = FolderName(name)
+    return Folder(folder) if folder_exists(db, folder) else None
 
 
 def folder_exists(db: sqlite3.Connection, name: FolderName) -> bool:
@@ -226,87 +152,100 @@ def folder_exists(db: sqlite3.Connection, name: FolderName) -> bool:
         return any(db.execute(QUERIES["folder_exists"], each).fetchone()[0] for each in ranges)
 
 
-def make_folder(db: sqlite3.Connection, name: FolderName) -> None:
-    """Make an empty folder."""
-    require_settled(db, name)
-    if folder_exists(db, name) or find_file(db, name.removesuffix("/")) is not None:
-        raise AlreadyExists(f"There is a file or a folder {name.removesuffix('/')!r} already.")
-    _refuse_conflicts(db, name)
-    if not folder_exists(db, parent(name)):
-        raise NotFound(f"There is no folder {parent(name)!r} to make it in.")
-    db.execute(QUERIES["make_folder"], {"name": name, "now": now_microseconds()})
+def load(db: sqlite3.Connection, edit: Edit) -> Present:
+    """Return what there is for an edit to be judged by.
+
+    Raises:
+        StoreUnavailable: a folder that it is about is being changed in steps.
+    """
+    require_settled(db, *names_in(edit))
+    match edit:
+        case Put():
+            return load_target(db, edit.name)
+        case Delete():
+            return Present(source=find(db, edit.name))
+        case Copy() | Move():
+            there = load_target(db, edit.target)
+            return Present(find(db, edit.source), there.target, there.blocking)
+        case MakeFolder():
+            there = load_target(db, edit.name)
+            exists = folder_exists(db, parent(edit.name))
+            return Present(target=there.target, blocking=there.blocking, parent_exists=exists)
 
 
-def delete_folder(db: sqlite3.Connection, name: FolderName) -> None:
-    """Remove the folder and every name under it."""
-    require_settled(db, name)
-    require_folder(db, name)
-    require_few_names(db, name)
-    _delete_below(db, name)
+def load_target(db: sqlite3.Connection, name: Name) -> Present:
+    """Return what has a name at which something is to be put, and what is in its way above."""
+    current = find(db, name)
+    if current is not None:
+        return Present(target=current)
+    for folder in ancestors(name):
+        path = folder.removesuffix("/")
+        if find_file(db, path) is not None:
+            return Present(blocking=path)
+    if is_folder_name(name):
+        return Present(target=find_file(db, name.removesuffix("/")))
+    folder = FolderName(name + "/")
+    return Present(target=Folder(folder) if folder_exists(db, folder) else None)
 
 
-def copy_folder(
-    db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
-) -> bool:
-    """Copy a folder with all that is in it; return whether that replaced one."""
-    replaced = _clear_target(db, source, target, overwrite=overwrite)
+def put_file(
+    db: sqlite3.Connection,
+    name: FileName,
+    manifest: Manifest,
+    media_type: str,
+    current: File | None,
+    times: Times,
+) -> File:
+    """Point a name, which has been `current`, at a manifest."""
+    modified = now_microseconds() if times.modified is None else times.modified
+    created = times.created
+    if created is None:
+        created = modified if current is None else to_microseconds(current.created)
+    row = {"name": name, "manifest": manifest.id, "media_type": media_type}
+    db.execute(QUERIES["put_file"], {**row, "created": created, "modified": modified})
+    return File(name, manifest, media_type, to_datetime(created), to_datetime(modified))
+
+
+def delete(db: sqlite3.Connection, name: Name) -> None:
+    """Remove a file, or a folder and every name under it.
+
+    Raises:
+        ManyNames: the folder has too many.
+    """
+    if not is_folder_name(name):
+        db.execute(QUERIES["delete_file"], {"name": name})
+        return
+    folder = FolderName(name)
+    require_few_names(db, folder)
+    _delete_below(db, folder)
+
+
+def transfer(db: sqlite3.Connection, edit: Copy | Move) -> None:
+    """Copy or move a file or a folder, in place of what has the target's name.
+
+    Raises:
+        ManyNames: a folder has too many names. InvalidName: a name would become too long.
+    """
+    delete(db, edit.target)
+    if not is_folder_name(edit.source):
+        names = {"source": edit.source, "target": edit.target, "now": now_microseconds()}
+        db.execute(QUERIES["copy_file" if isinstance(edit, Copy) else "move_file"], names)
+        return
+    source, target = FolderName(edit.source), FolderName(edit.target)
+    if isinstance(edit, Copy) and not edit.with_members:
+        make_folder(db, target)
+        return
     require_few_names(db, source)
-    _transfer_below(db, source, target, "copy")
-    return replaced
-
-
-def copy_folder_alone(
-    db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
-) -> bool:
-    """Copy a folder with nothing in it; return whether that replaced one."""
-    replaced = _clear_target(db, source, target, overwrite=overwrite)
-    db.execute(QUERIES["make_folder"], {"name": target, "now": now_microseconds()})
-    return replaced
-
-
-def move_folder(
-    db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
-) -> bool:
-    """Rename a folder with all that is in it; return whether that replaced one."""
-    replaced = _clear_target(db, source, target, overwrite=overwrite)
-    require_few_names(db, source)
-    _transfer_below(db, source, target, "move")
-    return replaced
-
-
-def _clear_target(
-    db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
-) -> bool:
-    """Clear the place where a folder goes; return whether there was a folder."""
-    replaced = check_transfer(db, source, target, overwrite=overwrite)
-    require_few_names(db, target)
-    _delete_below(db, target)
-    return replaced
-
-
-def check_transfer(
-    db: sqlite3.Connection, source: FolderName, target: FolderName, *, overwrite: bool
-) -> bool:
-    """Refuse to copy or move a folder where that cannot be; return whether it replaces one."""
-    require_settled(db, source, target)
-    require_folder(db, source)
-    if source.startswith(target) or target.startswith(source):
-        raise Forbidden("The destination is the folder itself, lies in it, or holds it.")
-    replaced = folder_exists(db, target)
-    if not replaced:
-        _refuse_conflicts(db, target)
-    elif not overwrite:
-        raise AlreadyExists(f"There is a folder {target!r}, and the request forbids to replace it.")
-    return replaced
-
-
-def _transfer_below(
-    db: sqlite3.Connection, source: FolderName, target: FolderName, verb: str
-) -> None:
-    require_short_names(db, source, target)
+    judge_length(source, target, longest_name_below(db, source))
+    verb = "copy" if isinstance(edit, Copy) else "move"
     change = {**below(source), "target": target, **skipping(source)}
     db.execute(QUERIES[f"{verb}_files_below"], change)
     db.execute(QUERIES[f"{verb}_folders_below"], change)
+
+
+def make_folder(db: sqlite3.Connection, name: FolderName) -> None:
+    """Make an empty folder."""
+    db.execute(QUERIES["make_folder"], {"name": name, "now": now_microseconds()})
 
 
 def skipping(source: FolderName) -> dict[str, int]:
@@ -314,19 +253,11 @@ def skipping(source: FolderName) -> dict[str, int]:
     return {"skip": len(source) + 1, "now": now_microseconds()}
 
 
-def require_folder(db: sqlite3.Connection, name: FolderName) -> None:
-    """Refuse a folder that does not exist."""
-    if not folder_exists(db, name):
-        raise NotFound(f"There is no folder {name!r}.")
+def longest_name_below(db: sqlite3.Connection, folder: FolderName) -> int:
+    """Return the bytes of the longest name of a folder that exists."""
+    return int(db.execute(QUERIES["longest_name_below"], below(folder)).fetchone()[0])
 
 
 def _delete_below(db: sqlite3.Connection, name: FolderName) -> None:
     db.execute(QUERIES["delete_files_below"], below(name))
     db.execute(QUERIES["delete_folders_below"], below(name))
-
-
-def require_short_names(db: sqlite3.Connection, source: FolderName, target: FolderName) -> None:
-    """Refuse to give names under `source` a new folder that makes one too long."""
-    longest = db.execute(QUERIES["longest_name_below"], below(source)).fetchone()[0]
-    if longest + len(target.encode()) - len(source.encode()) > MAX_NAME_SIZE:
-        raise InvalidName(f"A name under {target!r} would have more than {MAX_NAME_SIZE} bytes.")

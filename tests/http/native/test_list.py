@@ -12,7 +12,7 @@ from yarl import URL
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.digest import Digest
 from chunkstore.core.names import FileName
-from chunkstore.store.contract.store import Commit, Store
+from chunkstore.store.contract.store import Store
 from tests.http import raw
 from tests.http.steps import (
     BROWSER,
@@ -24,6 +24,7 @@ from tests.http.steps import (
     problem,
     put,
 )
+from tests.store.edits import put_of
 
 # Lists are in the order of the names' UTF-8 bytes.
 NAMES = sorted(
@@ -250,10 +251,10 @@ async def test_limit_that_is_not_possible(listed: Client, limit: str) -> None:
 async def test_no_page_has_more_than_a_thousand_entries(client: Client, store: Store) -> None:
     chunk = Chunk.of(b"x")
     commits = [
-        Commit(store.begin(), [chunk], Digest.of(b"x"), 1, FileName(f"{number:04}"), "a/b")
+        put_of(store.contents.begin(), [chunk], Digest.of(b"x"), 1, FileName(f"{number:04}"), "a/b")
         for number in range(1002)
     ]
-    await store.commit(commits)
+    await store.names.apply(commits)
     for parameters in ({}, {"limit": "1000"}):
         told = await page(client, "/files/", **parameters)
         assert len(told["files"]) == 1000

@@ -163,13 +163,13 @@ async def test_ranges_of_one_chunk_read_it_once(
     content = random_bytes(4 * CHUNK_SIZE)
     await put(client, "a", content)
     reads: list[tuple[int, int]] = []
-    read_chunks = store.read
+    read_chunks = store.contents.read
 
     async def noted(chunks: ChunkList, start: int, stop: int) -> bytes:
         reads.append((start, stop))
         return await read_chunks(chunks, start, stop)
 
-    monkeypatch.setattr(store, "read", noted)
+    monkeypatch.setattr(store.contents, "read", noted)
     # The last of those in the first chunk goes on into the second; the third is not asked for.
     starts = [*range(0, CHUNK_SIZE, 80), 3 * CHUNK_SIZE, 3 * CHUNK_SIZE + 500]
     bounds = [(start, start + 60) for start in starts]

@@ -15,6 +15,7 @@ from chunkstore.core.periodic import Periodic
 from chunkstore.http.native.status import Figures
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.service.maintenance.scrub import scrub_all
+from chunkstore.store.contract.maintenance import Maintenance
 from chunkstore.store.contract.store import Store
 from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.http.conftest import Serve
@@ -42,7 +43,7 @@ async def test_readiness_tells_how_tasks_ended(store: Store, serve: Serve) -> No
 
     task = Periodic("work", partial(asyncio.sleep, 0), work)
     client = await serve(tasks=[task])
-    names = {"work", *(one.name for one in store.tasks)}
+    names = {"work", *(one.name for one in store.maintenance.tasks)}
     task.start()
     told = []
     for error in (None, StoreError("It is away."), OSError("/a/path"), None):
@@ -67,7 +68,7 @@ async def test_readiness_tells_how_tasks_ended(store: Store, serve: Serve) -> No
 async def test_a_heartbeat_that_fails_goes_on(store: Store, serve: Serve, rows: Rows) -> None:
     if rows.database != "postgresql":
         pytest.skip("SQLite has one server.")
-    [heartbeat] = store.tasks
+    [heartbeat] = store.maintenance.tasks
     beats: asyncio.Queue[None] = asyncio.Queue()
     waiting: asyncio.Queue[None] = asyncio.Queue()
 
@@ -152,7 +153,7 @@ async def test_what_was_deleted_is_told_apart(
     else:
         # Where nobody knows how much of it is for files, nothing is claimed.
         assert held["reclaimable_size"] is held["ratio"] is held["deduplication"] is None
-    await collect_all(store, 0)
+    await collect_all(store.maintenance, 0)
     held = await stats(client)
     assert held["ratio"] == 2
     assert held["reclaimable_size"] in (0, None)
@@ -168,7 +169,7 @@ async def test_figures_are_not_cached(client: Client) -> None:
 
 async def test_the_last_scrub_is_told(client: Client, store: Store) -> None:
     await put(client, "a", b"x")
-    await store.put_scrub_report(await scrub_all(store, lambda _: None))
+    await store.maintenance.put_scrub_report(await scrub_all(store.maintenance, lambda _: None))
     told = (await stats(client))["scrub"]
     assert (told["chunks"], told["size"], told["damaged"]) == (1, 1, 0)
     assert told["started"] <= told["finished"]
@@ -202,7 +203,7 @@ class Clock:
 
 
 def figures(store: Counting, clock: Clock) -> Any:  # noqa: ANN401 - of numbers in place of figures
-    return Figures(cast(Store, store), 5, clock)
+    return Figures(cast(Maintenance, store), 5, clock)
 
 
 async def test_figures_are_counted_once_for_all_who_ask_together() -> None:

@@ -95,13 +95,13 @@ async def test_window_is_kept_for_a_client_that_rests_while_nobody_wants_it(
     server = await limited(stall_seconds=0.01, idle_seconds=0)
     await put(server.client, "a", bytes(12 * MIB))
     reads: list[int] = []
-    read_chunks = store.read
+    read_chunks = store.contents.read
 
     async def noted(chunks: ChunkList, start: int, stop: int) -> bytes:
         reads.append(start)
         return await read_chunks(chunks, start, stop)
 
-    monkeypatch.setattr(store, "read", noted)
+    monkeypatch.setattr(store.contents, "read", noted)
     async with stalled_download(server.client, "a") as resting:
         await resting.receive_some(6 * MIB)
         await resting.receive_some(6 * MIB)

@@ -40,8 +40,8 @@ async def spread(
     await rows.fetch("INSERT INTO setting VALUES ('spread', 'yes')")
     spread = await PostgresStore.open(backend.location, chunk_size=CHUNK_SIZE)
     # As Citus has it: a minute, and one more.
-    assert spread._gaps.settle_seconds == 120
-    spread._gaps.settle_seconds = FOREVER_SECONDS
+    assert spread._opened.gaps.settle_seconds == 120
+    spread._opened.gaps.settle_seconds = FOREVER_SECONDS
     yield spread
     await spread.close()
 
@@ -97,17 +97,17 @@ async def test_a_gap_is_no_damage_before_it_was_seen_for_long(
             with pytest.raises(StoreUnavailable):
                 await get(spread, "a")
     assert await get(spread, "a") == content
-    assert (await spread.stats()).damaged == 0
-    spread._reader._spans.clear()
+    assert (await spread.maintenance.stats()).damaged == 0
+    spread.contents._reader._spans.clear()
     async with hidden(rows, tables):
         with pytest.raises(StoreUnavailable):
             await get(spread, "a")
-        spread._gaps.settle_seconds = 0.0
+        spread._opened.gaps.settle_seconds = 0.0
         with pytest.raises(StoreDamaged):
             await get(spread, "a")
-    spread._gaps.settle_seconds = FOREVER_SECONDS
+    spread._opened.gaps.settle_seconds = FOREVER_SECONDS
     assert await get(spread, "a") == content
-    spread._reader._spans.clear()
+    spread.contents._reader._spans.clear()
     # It is not held against the content that it was missing once.
     async with hidden(rows, tables):
         with pytest.raises(StoreUnavailable):
@@ -125,7 +125,7 @@ async def test_a_chunk_collected_on_another_machine_is_told_by_the_text(
         )
 
     with pytest.raises(ChunkCollected):
-        await store._database.write(fail)
+        await store._opened.database.write(fail)
 
 
 async def test_a_machine_that_is_lost_is_waited_for(store: PostgresStore) -> None:
@@ -138,7 +138,7 @@ async def test_a_machine_that_is_lost_is_waited_for(store: PostgresStore) -> Non
             # As Citus tells of it.
             raise asyncpg.InternalServerError("SSL SYSCALL error: EOF detected")
 
-    await store._database.write_once(fail_once)
+    await store._opened.database.write_once(fail_once)
     assert tries == 2
 
 
@@ -147,7 +147,7 @@ async def test_bytes_that_are_wrong_are_damage_at_once(spread: PostgresStore, ro
     await rows.fetch("UPDATE chunk_data SET bytes = 'y'")
     with pytest.raises(StoreDamaged):
         await get(spread, "a")
-    assert (await spread.stats()).damaged == 1
+    assert (await spread.maintenance.stats()).damaged == 1
 
 
 async def test_on_one_machine_a_gap_is_damage_at_once(
@@ -186,10 +186,10 @@ async def test_a_scrub_looks_at_a_gap_again(
                 await hiding.aclose()
 
         monkeypatch.setattr(scrubbing, "_wait", wait)
-        await scrub_all(spread, note)
+        await scrub_all(spread.maintenance, note)
     assert waited == [FOREVER_SECONDS]
     assert [list(one.files) for one in damage] == ([] if filled else [["a"]])
-    assert (await spread.stats()).damaged == 0
+    assert (await spread.maintenance.stats()).damaged == 0
 
 
 async def test_a_content_whose_name_comes_to_be_seen_late_is_not_collected(
@@ -200,16 +200,16 @@ async def test_a_content_whose_name_comes_to_be_seen_late_is_not_collected(
 
     async def collect() -> None:
         for _ in range(3):
-            assert (await collect_all(spread, 0)).manifests == 0
+            assert (await collect_all(spread.maintenance, 0)).manifests == 0
             for server in (spread, store):
-                await server._presence.beat()
+                await server._opened.presence.beat()
 
     condemned = "SELECT id FROM manifest WHERE condemned IS NOT NULL"
     async with hidden(rows, ["entry"]):
         assert await names(spread) == []
         await collect()
         assert len(await rows.fetch(condemned)) == 1
-    spread._gaps.settle_seconds = 0.0
+    spread._opened.gaps.settle_seconds = 0.0
     await collect()
     assert await rows.fetch(condemned) == []
     assert await get(spread, "a") == content

@@ -9,7 +9,7 @@ import pytest
 
 from chunkstore.core.errors import NewerSchema, NotAStore, StoreError, StoreUnusable
 from chunkstore.service.maintenance.collect import collect_all
-from chunkstore.store.contract.resumable import NOTHING
+from chunkstore.store.contract.uploads import NOTHING
 from chunkstore.store.postgres import presence, schema
 from chunkstore.store.postgres.connection import Database
 from chunkstore.store.postgres.store import PostgresStore
@@ -83,7 +83,7 @@ async def test_an_old_store_is_migrated_and_no_other_than_a_new_one(postgres: Cl
     with pytest.raises(StoreUnusable, match="old"):
         await PostgresStore.open(url, read_only=True)
     store = await PostgresStore.open(url)
-    await collect_all(store, 3600)
+    await collect_all(store.maintenance, 3600)
     await store.close()
     assert postgres.sql("SELECT path FROM entry ORDER BY path", database="old") == "c\nc/d"
     new = await PostgresStore.open(postgres.create_database("new"))
@@ -110,7 +110,7 @@ async def test_a_migration_sums_up_what_is_unfinished(postgres: Cluster) -> None
         )
     store = await PostgresStore.open(url)
     assert await store.uploads.unfinished() == OLD_UNFINISHED
-    await collect_all(store, 0)
+    await collect_all(store.maintenance, 0)
     assert await store.uploads.unfinished() == NOTHING
     await store.close()
 

@@ -18,6 +18,7 @@ from tests.backends import Backend
 from tests.conftest import CHUNK_SIZE, on_postgres
 from tests.postgres import Cluster
 from tests.store.conformance import put
+from tests.store.edits import delete
 from tests.store.rows import Rows
 
 Count = Callable[[Callable[[], Awaitable[object]]], Awaitable[int]]
@@ -70,7 +71,7 @@ async def store(backend: Backend, proxy: CountingProxy) -> AsyncIterator[Postgre
     url = url._replace(netloc=f"{url.username}@{url.hostname}:{proxy.port}")
     store = await PostgresStore.open(urlunsplit(url), chunk_size=CHUNK_SIZE, connections=1)
     # Its beats would be counted too.
-    await store._presence.stop()
+    await store._opened.presence.stop()
     yield store
     await store.close()
 
@@ -95,7 +96,7 @@ async def test_a_small_put_takes_four_however_deep_its_folder(
             await trips(lambda: put(store, name, b"replaced")),
             await trips(lambda: put(store, f"{name} only", b"x", CREATE_ONLY)),
             await trips(lambda: put(store, f"{name} of three", b"x" * 3 * CHUNK_SIZE)),
-            await trips(lambda: store.delete_file(FileName(name))),
+            await trips(lambda: delete(store, FileName(name))),
         ]
 
     # Statements are prepared once for each connection.
@@ -103,8 +104,8 @@ async def test_a_small_put_takes_four_however_deep_its_folder(
     deep = "/".join("abcdefghij")
     assert await put_all(f"{deep}/file") == [4, 4, 4, 4, 4]
     # What is asked before a body that is not small.
-    await store.refuse_conflict(FileName("first/a"))
-    assert await trips(lambda: store.refuse_conflict(FileName(f"{deep}/new"))) == 2
+    await store.names.check_put(FileName("first/a"))
+    assert await trips(lambda: store.names.check_put(FileName(f"{deep}/new"))) == 2
 
 
 @on_postgres
@@ -113,10 +114,10 @@ async def test_a_collection_asks_for_those_folders_only_that_were_vacated(
 ) -> None:
     for number in range(30):
         await put(store, f"{number}/inner/file", b"x")
-    collect = partial(collect_all, store, 3600)
+    collect = partial(collect_all, store.maintenance, 3600)
     await collect()
     few = await trips(collect)
-    await store.delete_file(FileName("7/inner/file"))
+    await delete(store, FileName("7/inner/file"))
     after = await trips(collect)
     # Two folders are gone with it, a transaction each.
     assert after - few <= 2 * 3 + 2

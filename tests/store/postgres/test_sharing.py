@@ -30,6 +30,7 @@ from chunkstore.store.postgres.store import PostgresStore
 from tests.backends import Backend
 from tests.conftest import RandomBytes, on_postgres
 from tests.store.conformance import CHUNK_SIZE, cut, get, name_of, names, put
+from tests.store.edits import copy, delete, make_folder, move
 from tests.store.rows import Rows
 
 pytestmark = on_postgres
@@ -95,14 +96,14 @@ async def test_uploads_beside_collections(
             await put(store, name, content, appended=random.randrange(len(chunks)))
             kept[name] = content
             if random.random() < 0.5:
-                await store.delete_file(name_of(name))
+                await delete(store, name_of(name))
                 del kept[name]
         return kept
 
     async def collect(store: PostgresStore) -> None:
         nonlocal removed
         while not uploading.is_set():
-            removed += await collect_all(store, grace_seconds)
+            removed += await collect_all(store.maintenance, grace_seconds)
 
     async with asyncio.TaskGroup() as tasks:
         uploads = [tasks.create_task(upload(number)) for number in range(6)]
@@ -142,10 +143,10 @@ async def test_a_chunk_that_goes_between_look_and_reference_is_sent_again(
     store, other = await open_store(), await open_store()
     content = random_bytes(40 * CHUNK_SIZE)
     await put(store, "a", content)
-    await store.delete_file(name_of("a"))
-    from chunkstore.store.postgres import contents
+    await delete(store, name_of("a"))
+    from chunkstore.store.postgres import manifests
 
-    look = contents._known
+    look = manifests._known
     looks = 0
 
     async def look_and_lose(*arguments: Any) -> frozenset[bytes]:  # noqa: ANN401
@@ -153,11 +154,11 @@ async def test_a_chunk_that_goes_between_look_and_reference_is_sent_again(
         looks += 1
         known = await look(*arguments)
         for _ in range(2):
-            await collect_all(other, 0)
-            await store._presence.beat()
+            await collect_all(other.maintenance, 0)
+            await store._opened.presence.beat()
         return known
 
-    monkeypatch.setattr(contents, "_known", look_and_lose)
+    monkeypatch.setattr(manifests, "_known", look_and_lose)
     committed = await put(store, "b", content)
     assert looks == 1
     assert committed.new_chunks == 40
@@ -174,42 +175,42 @@ async def test_a_download_holds_its_content_against_all_servers(
     here, there = await open_store(), await open_store()
     content = random_bytes(40 * CHUNK_SIZE)
     await put(here, "a", content)
-    async with here.opened(name_of("a")) as file:
+    async with here.contents.open(name_of("a")) as file:
         assert file is not None
-        await there.delete_file(name_of("a"))
+        await delete(there, name_of("a"))
         for _ in range(2):
-            assert await collect_all(there, 0) == Collected()
+            assert await collect_all(there.maintenance, 0) == Collected()
             # It has seen what was condemned, and says that it still needs it.
-            await here._presence.beat()
-        assert await here.read(file.manifest, 0, len(content)) == content
-    await here._presence.beat()
-    assert (await collect_all(there, 0)).chunks == 40
+            await here._opened.presence.beat()
+        assert await here.contents.read(file.manifest, 0, len(content)) == content
+    await here._opened.presence.beat()
+    assert (await collect_all(there.maintenance, 0)).chunks == 40
     assert await rows.count("manifest_chunk") == 0
 
 
 async def test_what_another_server_has_not_seen_stays(open_store: OpenStore, rows: Rows) -> None:
     here, there = await open_store(), await open_store()
     await put(here, "a", b"x")
-    await here.delete_file(name_of("a"))
-    assert await collect_all(here, 0) == Collected()
-    await there._presence.beat()
-    assert await collect_all(here, 0) == Collected(manifests=1, chunks=1, size=1)
+    await delete(here, name_of("a"))
+    assert await collect_all(here.maintenance, 0) == Collected()
+    await there._opened.presence.beat()
+    assert await collect_all(here.maintenance, 0) == Collected(manifests=1, chunks=1, size=1)
 
 
 async def test_a_server_that_is_silent_is_taken_for_dead(open_store: OpenStore, rows: Rows) -> None:
     here, there = await open_store(), await open_store()
     await put(here, "a", b"x")
-    upload = there.begin()
+    upload = there.contents.begin()
     await upload.append(cut(b"y" * CHUNK_SIZE))
-    await here.delete_file(name_of("a"))
-    await rows.fetch("UPDATE server SET beat = 0 WHERE id = $1", there._presence.server)
-    removed = await collect_all(here, 0)
+    await delete(here, name_of("a"))
+    await rows.fetch("UPDATE server SET beat = 0 WHERE id = $1", there._opened.presence.server)
+    removed = await collect_all(here.maintenance, 0)
     assert (removed.manifests, removed.chunks) == (2, 2)
     # It only slept. What it was uploading is refused, not half kept.
     with pytest.raises(StoreUnavailable):
         await upload.append(cut(b"z" * CHUNK_SIZE))
     await upload.abort()
-    await there._presence.beat()
+    await there._opened.presence.beat()
     await put(there, "b", b"x")
     assert await get(here, "b") == b"x"
     assert await broken(rows) == {}
@@ -230,16 +231,20 @@ async def test_many_servers_change_one_tree(open_store: OpenStore, rows: Rows) -
             calls: list[Callable[[], Awaitable[object]]] = [
                 lambda one=one: put(store, one, one.encode()),  # type: ignore[misc]
                 lambda one=one: put(store, one, b"new", CREATE_ONLY),  # type: ignore[misc]
-                lambda one=one: store.delete_file(name_of(one)),  # type: ignore[misc]
-                lambda one=one, other=other: store.copy_file(name_of(one), name_of(other)),  # type: ignore[misc]
-                lambda one=one, other=other: store.move_file(name_of(one), name_of(other)),  # type: ignore[misc]
-                lambda one=one: store.make_folder(FolderName(one + "/")),  # type: ignore[misc]
-                lambda one=one: store.delete_folder(FolderName(one + "/")),  # type: ignore[misc]
-                lambda one=one, other=other: store.copy_folder(  # type: ignore[misc]
-                    FolderName(one + "/"), FolderName(other + "/")
+                lambda one=one: delete(store, name_of(one)),  # type: ignore[misc]
+                lambda one=one, other=other: copy(store, name_of(one), name_of(other)),  # type: ignore[misc]
+                lambda one=one, other=other: move(store, name_of(one), name_of(other)),  # type: ignore[misc]
+                lambda one=one: make_folder(store, FolderName(one + "/")),  # type: ignore[misc]
+                lambda one=one: delete(store, FolderName(one + "/")),  # type: ignore[misc]
+                lambda one=one, other=other: copy(
+                    store,  # type: ignore[misc]
+                    FolderName(one + "/"),
+                    FolderName(other + "/"),
                 ),
-                lambda one=one, other=other: store.move_folder(  # type: ignore[misc]
-                    FolderName(one + "/"), FolderName(other + "/")
+                lambda one=one, other=other: move(
+                    store,  # type: ignore[misc]
+                    FolderName(one + "/"),
+                    FolderName(other + "/"),
                 ),
             ]
             with suppress(AlreadyExists, Forbidden, NameConflict, NotFound, PreconditionFailed):
@@ -247,7 +252,7 @@ async def test_many_servers_change_one_tree(open_store: OpenStore, rows: Rows) -
 
     async def collect() -> None:
         while not changed.is_set():
-            await collect_all(stores[0], 0)
+            await collect_all(stores[0].maintenance, 0)
 
     changed = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
@@ -260,10 +265,13 @@ async def test_many_servers_change_one_tree(open_store: OpenStore, rows: Rows) -
         assert not any(other.startswith(name + "/") for other in found)
         await get(stores[1], name)
     # Rows of folders that do not exist any more go with the next collection.
-    await stores[0].delete_folder(FolderName(""))
+    for folder in (await stores[0].names.list(delimiter="/")).folders:
+        await delete(stores[0], folder)
+    for file in (await stores[0].names.list()).files:
+        await delete(stores[0], file.name)
     await put(stores[0], "x/y", b"x")
-    await stores[0].delete_file(name_of("x/y"))
-    await collect_all(stores[1], 0)
+    await delete(stores[0], name_of("x/y"))
+    await collect_all(stores[1].maintenance, 0)
     assert await rows.fetch("SELECT path FROM entry") == []
     assert await rows.fetch("SELECT path FROM vacated") == []
 
@@ -309,9 +317,9 @@ async def test_lost_connections_are_not_seen_by_callers(
 
     async def work(name: str) -> None:
         await count(put(store, name, contents[name], CREATE_ONLY, appended=10))
-        await count(store.move_file(FileName(name), FileName(f"moved/{name}")))
+        await count(move(store, FileName(name), FileName(f"moved/{name}")))
         assert await get(store, f"moved/{name}") == contents[name]
-        await count(store.delete_file(FileName(f"moved/{name}")))
+        await count(delete(store, FileName(f"moved/{name}")))
         await count(put(store, name, contents[name], CREATE_ONLY))
 
     await asyncio.gather(*map(work, contents))
@@ -353,11 +361,11 @@ async def test_a_write_whose_answer_is_lost_takes_effect_once(
     store = await open_store()
     for call in (
         lambda: put(store, "a", b"x", CREATE_ONLY),
-        lambda: store.move_file(name_of("a"), name_of("b")),
-        lambda: store.copy_file(name_of("b"), name_of("c"), overwrite=False),
-        lambda: store.make_folder(FolderName("d/")),
-        lambda: store.delete_file(name_of("c")),
-        lambda: store.delete_folder(FolderName("d/")),
+        lambda: move(store, name_of("a"), name_of("b")),
+        lambda: copy(store, name_of("b"), name_of("c"), overwrite=False),
+        lambda: make_folder(store, FolderName("d/")),
+        lambda: delete(store, name_of("c")),
+        lambda: delete(store, FolderName("d/")),
         lambda: put(store, "e", b"z" * (9 * CHUNK_SIZE), CREATE_ONLY, appended=4),
     ):
         lost[0] = 0
@@ -375,4 +383,4 @@ async def test_what_does_not_pass_is_an_error_at_once(open_store: OpenStore, row
         await db.execute("SELECT 1 / 0")
 
     with pytest.raises(StoreError):
-        await store._database.write(fail)
+        await store._opened.database.write(fail)

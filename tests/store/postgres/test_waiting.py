@@ -14,6 +14,7 @@ from chunkstore.store.postgres.store import PostgresStore
 from tests.backends import Backend
 from tests.conftest import CHUNK_SIZE, on_postgres
 from tests.store.conformance import get, names, put
+from tests.store.edits import copy, delete, move
 from tests.store.rows import Rows
 
 pytestmark = on_postgres
@@ -40,10 +41,10 @@ async def test_a_large_folder_takes_the_time_that_it_takes(
             "CREATE TRIGGER slow_to_remove BEFORE DELETE ON entry FOR EACH ROW"
             " WHEN (OLD.path LIKE '%/b/c') EXECUTE FUNCTION take_long()"
         )
-        await store.copy_folder(FolderName("a/"), FolderName("copy/"))
+        await copy(store, FolderName("a/"), FolderName("copy/"))
         assert await names(store) == ["a/b/c", "copy/b/c"]
-        await store.delete_folder(FolderName("copy/"))
-        await store.move_folder(FolderName("a/"), FolderName("moved/"))
+        await delete(store, FolderName("copy/"))
+        await move(store, FolderName("a/"), FolderName("moved/"))
         assert await names(store) == ["moved/b/c"]
     finally:
         await store.close()
@@ -67,7 +68,7 @@ async def test_many_large_folders_leave_connections_to_others(
         await rows.fetch(statement)
     try:
         copies = [
-            asyncio.create_task(store.copy_folder(FolderName("a/"), FolderName(f"copy/{turn}/")))
+            asyncio.create_task(copy(store, FolderName("a/"), FolderName(f"copy/{turn}/")))
             for turn in range(6)
         ]
         for turn in range(10):

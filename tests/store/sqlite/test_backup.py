@@ -14,10 +14,12 @@ import pytest
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import Forbidden, StoreError
 from chunkstore.core.names import FileName, FolderName
+from chunkstore.store.contract.edits import Put
 from chunkstore.store.contract.reports import Copied, Damage
-from chunkstore.store.contract.store import Commit, Store
+from chunkstore.store.contract.store import Store
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.store.conformance import CHUNK_SIZE, cut, get, name_of, names, put, scrub
+from tests.store.edits import delete, folder_exists, get_file, make_folder, move, put_of
 
 RandomBytes = Callable[[int], bytes]
 
@@ -28,7 +30,8 @@ def destination(tmp_path: Path) -> Path:
 
 
 async def back_up(store: Store, destination: Path) -> list[Copied]:
-    return [step async for step in store.backup(str(destination))]
+    assert store.backups is not None
+    return [step async for step in store.backups.make(str(destination))]
 
 
 def copied(steps: list[Copied]) -> tuple[int, int]:
@@ -42,7 +45,7 @@ async def files_of(store: Store) -> Files:
     """Return all that a store tells of its files."""
     found = {}
     for name in await names(store):
-        file = await store.get_file(name_of(name))
+        file = await get_file(store, name_of(name))
         found[name] = (await get(store, name), file.media_type, file.created, file.modified)
     return found
 
@@ -75,15 +78,15 @@ async def test_a_backup_is_a_store_with_the_same_files(
     await put(store, "a", shared)
     await put(store, "b/c", shared + random_bytes(10))
     await put(store, "empty", b"")
-    await store.make_folder(FolderName("made/"))
+    await make_folder(store, FolderName("made/"))
     steps = await back_up(store, destination)
     assert copied(steps) == (4, 3 * CHUNK_SIZE + 10)
     assert steps[-1].part == 1
     assert await files_in(destination) == await files_of(store)
     backup = await SQLiteStore.open(destination)
     try:
-        assert backup.chunk_size == CHUNK_SIZE
-        assert await backup.folder_exists(FolderName("made/"))
+        assert backup.contents.chunk_size == CHUNK_SIZE
+        assert await folder_exists(backup, FolderName("made/"))
     finally:
         await backup.close()
 
@@ -95,13 +98,13 @@ async def test_the_next_backup_copies_what_is_new_and_removes_what_is_gone(
     await put(store, "kept", kept)
     await put(store, "replaced", gone)
     await put(store, "gone", gone)
-    await store.make_folder(FolderName("gone-too/"))
+    await make_folder(store, FolderName("gone-too/"))
     await back_up(store, destination)
     assert copied(await back_up(store, destination)) == (0, 0)
     await put(store, "replaced", new + kept)
-    await store.delete_file(FileName("gone"))
-    await store.delete_folder(FolderName("gone-too/"))
-    await store.move_file(FileName("kept"), FileName("moved"))
+    await delete(store, FileName("gone"))
+    await delete(store, FolderName("gone-too/"))
+    await move(store, FileName("kept"), FileName("moved"))
     assert copied(await back_up(store, destination)) == (5, 5 * CHUNK_SIZE)
     assert await files_in(destination) == await files_of(store)
     with closing(sqlite3.connect(destination)) as db:
@@ -115,8 +118,8 @@ async def test_what_no_file_needs_is_not_copied(
     shared, gone, unfinished, new = (random_bytes(5 * CHUNK_SIZE) for _ in range(4))
     await put(store, "kept", shared)
     await put(store, "gone", shared + gone)
-    await store.delete_file(FileName("gone"))
-    upload = store.begin()
+    await delete(store, FileName("gone"))
+    upload = store.contents.begin()
     await upload.append(cut(unfinished))
     assert copied(await back_up(store, destination)) == (5, 5 * CHUNK_SIZE)
     assert copied(await back_up(store, destination)) == (0, 0)
@@ -134,7 +137,8 @@ async def test_an_interrupted_backup_leaves_the_one_before_and_goes_on(
     await put(store, "old", b"old")
     await back_up(store, destination)
     await put(store, "new", random_bytes(3000 * CHUNK_SIZE))
-    steps = store.backup(str(destination))
+    assert store.backups is not None
+    steps = store.backups.make(str(destination))
     first = await anext(steps)
     await steps.aclose()  # type: ignore[attr-defined]
     assert 0 < first.chunks < 3000
@@ -147,17 +151,17 @@ async def test_an_interrupted_backup_leaves_the_one_before_and_goes_on(
 async def pairs(store: Store, random_bytes: RandomBytes) -> AsyncIterator[asyncio.Task[None]]:
     """Put and delete two files in one transaction, again and again."""
 
-    def commit(name: str, content: bytes) -> Commit:
+    def commit(name: str, content: bytes) -> Put:
         digest = Digest.of(content)
-        upload = store.begin()
-        return Commit(upload, cut(content), digest, len(content), name_of(name), "text/plain")
+        upload = store.contents.begin()
+        return put_of(upload, cut(content), digest, len(content), name_of(name), "text/plain")
 
     async def change() -> None:
         for index in range(10_000):
             content = random_bytes(8 * CHUNK_SIZE)
-            await store.commit([commit(f"{index % 7}/{side}", content) for side in "ab"])
+            await store.names.apply([commit(f"{index % 7}/{side}", content) for side in "ab"])
             if index % 3 == 0:
-                await store.delete_folder(FolderName(f"{index % 7}/"))
+                await delete(store, FolderName(f"{index % 7}/"))
 
     changing = asyncio.create_task(change())
     yield changing
@@ -187,9 +191,9 @@ async def test_damage_is_told_of_and_can_be_repaired_in_the_copy(
     assert step.damage == [Damage("chunk", Digest.of(content), [name_of("a")])]
     backup = await SQLiteStore.open(destination)
     try:
-        assert (await backup.stats()).damaged == 1
+        assert (await backup.maintenance.stats()).damaged == 1
         # By an upload that comes to no file: else it would be a backup no more.
-        upload = backup.begin()
+        upload = backup.contents.begin()
         await upload.append(cut(content))
         await upload.abort()
         assert await get(backup, "a") == content

@@ -17,13 +17,13 @@ from chunkstore.core.digest import Digest
 from chunkstore.core.names import FileName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.reports import Collected
-from chunkstore.store.contract.store import Commit
-from chunkstore.store.sqlite import collecting, contents
+from chunkstore.store.sqlite import collecting, manifests
 from chunkstore.store.sqlite.engine.connection import Job
 from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.conftest import CHUNK_SIZE
 from tests.store.conformance import cut, put
+from tests.store.edits import delete, put_of
 
 T = TypeVar("T")
 MANY = 3_000
@@ -108,7 +108,7 @@ async def test_many_small_contents_go_in_few_transactions_and_no_sync(
 ) -> None:
     size = planted.stat().st_size
     async with opened(planted) as store:
-        assert await collect_all(store, 0) == Collected(MANY, MANY, 4096 * MANY)
+        assert await collect_all(store.maintenance, 0) == Collected(MANY, MANY, 4096 * MANY)
     assert rows_left(planted) == NOTHING
     assert planted.stat().st_size < size / 10
     # Condemned, removed, their chunks deleted, pages given back: four times as many rows.
@@ -125,7 +125,7 @@ async def test_a_step_ends_when_its_time_is_over(
 ) -> None:
     monkeypatch.setattr(collecting, "_STEP_SECONDS", 0)
     async with opened(planted) as store:
-        steps = store.collect(0)
+        steps = store.maintenance.collect(0)
         assert await anext(aiter(steps)) == Collected(manifests=1)
         # Those that condemn, then the first that removes a content, with its place.
         changes = [changed for changed in jobs.changes if changed]
@@ -135,29 +135,31 @@ async def test_a_step_ends_when_its_time_is_over(
 
 async def test_what_is_interrupted_is_found_again(planted: Path, jobs: Jobs) -> None:
     async with opened(planted) as store:
-        async for _ in store.collect(0):
+        async for _ in store.maintenance.collect(0):
             break
         assert 0 < rows_left(planted)["manifest"] < MANY
-        assert (await collect_all(store, 0)).chunks == MANY
+        assert (await collect_all(store.maintenance, 0)).chunks == MANY
     assert rows_left(planted) == NOTHING
 
 
 async def test_no_long_list_goes_in_one_transaction(
     tmp_path: Path, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contents, "_PLACES_FORGOTTEN", 100)
+    monkeypatch.setattr(manifests, "_PLACES_FORGOTTEN", 100)
     long = b"x" * CHUNK_SIZE * 1000
 
     async def commit(store: SQLiteStore, name: str) -> None:
-        upload = store.begin()
+        upload = store.contents.begin()
         await upload.append(cut(long))
         jobs.changes.clear()
         digest = Digest.of(long)
-        await store.commit([Commit(upload, [], digest, len(long), FileName(name), "text/plain")])
+        await store.names.apply(
+            [put_of(upload, [], digest, len(long), FileName(name), "text/plain")]
+        )
 
     path = tmp_path / "store.db"
     async with opened(path) as store:
-        upload = store.begin()
+        upload = store.contents.begin()
         await upload.append(cut(long))
         jobs.changes.clear()
         await upload.abort()
@@ -165,16 +167,16 @@ async def test_no_long_list_goes_in_one_transaction(
         # The content is known, so this one's list is not needed.
         await commit(store, "b")
         assert max(jobs.changes) < 110
-        await collect_all(store, 0)
+        await collect_all(store.maintenance, 0)
         assert rows_left(path) == {
             "chunk": 1,
             "chunk_data": 1,
             "manifest": 1,
             "manifest_chunk": 1000,
         }
-        await store.delete_file(FileName("a"))
-        await store.delete_file(FileName("b"))
-        await collect_all(store, 0)
+        await delete(store, FileName("a"))
+        await delete(store, FileName("b"))
+        await collect_all(store.maintenance, 0)
         # Of the two that were left behind, a piece of each.
         assert max(jobs.changes) < 210
         assert rows_left(path) == NOTHING
@@ -185,15 +187,15 @@ async def test_an_upload_that_nobody_ended_is_collected_and_one_that_runs_is_not
 ) -> None:
     path = tmp_path / "store.db"
     async with opened(path) as store:
-        left, running = store.begin(), store.begin()
+        left, running = store.contents.begin(), store.contents.begin()
         await left.append(cut(b"left"))
         await running.append(cut(b"r" * CHUNK_SIZE))
         del left
-        assert await collect_all(store, 0) == Collected(1, 1, 4)
+        assert await collect_all(store.maintenance, 0) == Collected(1, 1, 4)
         content = b"r" * CHUNK_SIZE + b"end"
-        await store.commit(
+        await store.names.apply(
             [
-                Commit(
+                put_of(
                     running,
                     cut(b"end"),
                     Digest.of(content),
@@ -204,4 +206,4 @@ async def test_an_upload_that_nobody_ended_is_collected_and_one_that_runs_is_not
             ]
         )
         await put(store, "b", b"other")
-        assert await collect_all(store, 0) == Collected()
+        assert await collect_all(store.maintenance, 0) == Collected()

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from chunkstore.store.sqlite.store import SQLiteStore
 from chunkstore.store.sqlite.tree import MAX_NAMES, FolderChange, visible_ranges
 from tests.process import run_command
 from tests.store.conformance import get, names, put, scrub
+from tests.store.edits import copy, delete, folder_exists, get_file, make_folder, move
 
 COUNT = 3 * MAX_NAMES + 7
 SOURCE, TARGET = FolderName("d/"), FolderName("t/")
@@ -87,34 +89,34 @@ def changes(path: Path) -> list[tuple[object, ...]]:
 
 async def visible(store: SQLiteStore, folder: FolderName) -> int:
     """Return how many names under a folder are seen, at one moment."""
-    return len((await store.list_files(folder, limit=2 * COUNT)).files)
+    return len((await store.names.list(folder, limit=2 * COUNT)).files)
 
 
 async def test_a_copy_is_whole(store: SQLiteStore, path: Path) -> None:
-    assert not await store.copy_folder(SOURCE, TARGET)
+    assert not await copy(store, SOURCE, TARGET)
     assert [row[0] for row in rows(path, TARGET)] == [row[0] for row in rows(path, SOURCE)]
-    assert await store.folder_exists(FolderName("t/made/"))
+    assert await folder_exists(store, FolderName("t/made/"))
     assert await get(store, f"t/{COUNT - 1:05}") == b"content"
     assert changes(path) == []
 
 
 async def test_a_move_keeps_times(store: SQLiteStore, path: Path) -> None:
     before = rows(path, SOURCE)
-    assert not await store.move_folder(SOURCE, TARGET)
+    assert not await move(store, SOURCE, TARGET)
     assert rows(path, TARGET) == before
     assert rows(path, SOURCE) == []
-    assert not await store.folder_exists(SOURCE)
+    assert not await folder_exists(store, SOURCE)
     assert await get(store, "d0") == b"not in it"
     assert changes(path) == []
 
 
 async def test_a_removal_is_whole(store: SQLiteStore, path: Path) -> None:
-    await store.delete_folder(SOURCE)
+    await delete(store, SOURCE)
     assert rows(path, SOURCE) == []
     assert sorted(await names(store)) == ["d0", "seed"]
     assert changes(path) == []
     with pytest.raises(NotFound):
-        await store.delete_folder(SOURCE)
+        await delete(store, SOURCE)
 
 
 @pytest.mark.parametrize("large", ["source", "target", "both"])
@@ -125,17 +127,18 @@ async def test_a_folder_that_is_replaced_is_gone(
     await put(store, "few/a", b"a")
     plant(path, "t/old", 3 if large == "source" else COUNT)
     with pytest.raises(AlreadyExists):
-        await store.move_folder(source, TARGET, overwrite=False)
+        await move(store, source, TARGET, overwrite=False)
     expected = [row[0] for row in rows(path, source)]
-    assert await store.copy_folder(source, TARGET)
+    assert await copy(store, source, TARGET)
     assert [row[0] for row in rows(path, TARGET)] == expected
-    assert await store.copy_folder(source, TARGET, with_members=False)
+    assert await copy(store, source, TARGET, with_members=False)
     assert [row[0] for row in rows(path, TARGET)] == [""]
 
 
 async def test_refusals_are_those_of_small_folders(store: SQLiteStore, path: Path) -> None:
     before = rows(path, SOURCE)
-    for verb in (store.copy_folder, store.move_folder):
+    for transfer in (copy, move):
+        verb = partial(transfer, store)
         with pytest.raises(Forbidden):
             await verb(SOURCE, FolderName("d/inner/"))
         with pytest.raises(InvalidName):
@@ -165,12 +168,12 @@ async def test_everybody_sees_all_or_nothing_and_others_go_on_writing(
     async def look_meanwhile() -> set[tuple[int, ...]]:
         seen: set[tuple[int, ...]] = set()
         while not moving.done():
-            page = await store.list_files("", limit=3 * COUNT)
+            page = await store.names.list("", limit=3 * COUNT)
             names = [file.name for file in page.files]
             seen.add(tuple(sum(n.startswith(one) for n in names) for one in (SOURCE, TARGET)))
         return seen
 
-    moving = asyncio.create_task(store.move_folder(SOURCE, TARGET))
+    moving = asyncio.create_task(move(store, SOURCE, TARGET))
     writes, seen = await asyncio.gather(write_meanwhile(), look_meanwhile())
     await moving
     assert seen <= {(COUNT, 0), (0, COUNT)}
@@ -191,17 +194,17 @@ async def test_names_cannot_change_under_a_folder_that_is_changed(
         lambda: put(store, "d/new", b"new"),
         lambda: put(store, "a/t/new", b"new"),
         lambda: put(store, "a", b"a file where the folder will be"),
-        lambda: store.delete_file(first),
-        lambda: store.move_file(first, FileName("elsewhere")),
-        lambda: store.copy_file(FileName("seed"), FileName("a/t/x")),
-        lambda: store.make_folder(FolderName("d/new/")),
-        lambda: store.make_folder(FolderName("a/t/")),
-        lambda: store.delete_folder(SOURCE),
-        lambda: store.delete_folder(made),
-        lambda: store.copy_folder(made, FolderName("m/")),
-        lambda: store.copy_folder(made, FolderName("a/t/"), with_members=False),
-        lambda: store.move_folder(FolderName("a/"), FolderName("b/")),
-        lambda: store.move_folder(FolderName("d/"), FolderName("b/")),
+        lambda: delete(store, first),
+        lambda: move(store, first, FileName("elsewhere")),
+        lambda: copy(store, FileName("seed"), FileName("a/t/x")),
+        lambda: make_folder(store, FolderName("d/new/")),
+        lambda: make_folder(store, FolderName("a/t/")),
+        lambda: delete(store, SOURCE),
+        lambda: delete(store, made),
+        lambda: copy(store, made, FolderName("m/")),
+        lambda: copy(store, made, FolderName("a/t/"), with_members=False),
+        lambda: move(store, FolderName("a/"), FolderName("b/")),
+        lambda: move(store, FolderName("d/"), FolderName("b/")),
     ]
     for attempt in attempts:
         with pytest.raises(StoreUnavailable):
@@ -218,7 +221,7 @@ async def test_a_transfer_that_did_not_end_is_undone(path: Path, verb: str) -> N
         await put(store, "seed", b"content")
         plant(path, SOURCE)
         before = rows(path, SOURCE)
-        transfer = store.copy_folder if verb == "copy" else store.move_folder
+        transfer = partial(copy if verb == "copy" else move, store)
         transferring = asyncio.create_task(transfer(SOURCE, TARGET))
         await until(lambda: bool(rows(path, TARGET)))
     with pytest.raises(asyncio.CancelledError):
@@ -226,7 +229,7 @@ async def test_a_transfer_that_did_not_end_is_undone(path: Path, verb: str) -> N
     assert 0 < len(rows(path, TARGET)) < len(before)
     async with opened(path) as store:
         assert await visible(store, TARGET) == 0
-        assert not await store.folder_exists(TARGET)
+        assert not await folder_exists(store, TARGET)
         assert rows(path, SOURCE) == before
         await put(store, "d/new", b"the source can be changed at once")
         await until(lambda: not changes(path))
@@ -237,7 +240,7 @@ async def test_a_removal_that_did_not_end_goes_on(path: Path) -> None:
     async with opened(path) as store:
         await put(store, "seed", b"content")
         plant(path, SOURCE)
-        removing = asyncio.create_task(store.delete_folder(SOURCE))
+        removing = asyncio.create_task(delete(store, SOURCE))
         await until(lambda: bool(changes(path)))
     with pytest.raises(asyncio.CancelledError):
         await removing
@@ -245,7 +248,7 @@ async def test_a_removal_that_did_not_end_goes_on(path: Path) -> None:
     async with opened(path) as store:
         assert await visible(store, SOURCE) == 0
         with pytest.raises(NotFound):
-            await store.get_file(FileName(f"d/{COUNT - 1:05}"))
+            await get_file(store, FileName(f"d/{COUNT - 1:05}"))
         await until(lambda: not changes(path))
         assert rows(path, SOURCE) == []
         await put(store, "d/new", b"new")
@@ -256,7 +259,7 @@ async def test_a_command_meets_nothing_that_a_process_left(path: Path, tmp_path:
     async with opened(path) as store:
         await put(store, "seed", b"content")
         plant(path, SOURCE)
-        removing = asyncio.create_task(store.delete_folder(SOURCE))
+        removing = asyncio.create_task(delete(store, SOURCE))
         await until(lambda: bool(changes(path)))
     with pytest.raises(asyncio.CancelledError):
         await removing
@@ -270,7 +273,7 @@ async def test_a_command_meets_nothing_that_a_process_left(path: Path, tmp_path:
 
 
 async def test_a_caller_that_goes_away_ends_nothing(store: SQLiteStore, path: Path) -> None:
-    moving = asyncio.create_task(store.move_folder(SOURCE, TARGET))
+    moving = asyncio.create_task(move(store, SOURCE, TARGET))
     await until(lambda: bool(rows(path, TARGET)))
     moving.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -287,7 +290,7 @@ async def test_what_is_left_hidden_by_a_failure_is_removed_by_the_next_collectio
         db.execute("INSERT INTO folder_change (prefix, stop, hidden) VALUES ('d/', 'd0', 1)")
     assert await visible(store, SOURCE) == 0
     assert await get(store, "d0") == b"not in it"
-    await collect_all(store, 0)
+    await collect_all(store.maintenance, 0)
     await until(lambda: not changes(path))
     assert rows(path, SOURCE) == []
 
@@ -299,7 +302,7 @@ async def test_a_backup_has_of_a_change_under_way_what_everybody_sees(
         db.execute("INSERT INTO folder_change (prefix, stop, hidden) VALUES ('d/', 'd0', 1)")
     copy = path.with_name("copy.db")
     for _ in range(2):
-        async for _ in store.backup(str(copy)):
+        async for _ in store.backups.make(str(copy)):
             pass
         async with opened(copy) as backup:
             assert sorted(await names(backup)) == ["d0", "seed"]
@@ -339,11 +342,11 @@ async def test_a_backup_keeps_what_its_last_one_saw_on_its_way_out(
 ) -> None:
     """It was being removed then, and is there again: opening the backup goes on removing it."""
     destination = tmp_path / "backup.db"
-    async for _ in store.backup(str(destination)):
+    async for _ in store.backups.make(str(destination)):
         pass
     with closing(sqlite3.connect(destination)) as db, db:
         db.execute("INSERT INTO folder_change VALUES ('d/', 'd0', 1)")
-    async for _ in store.backup(str(destination)):
+    async for _ in store.backups.make(str(destination)):
         pass
     async with opened(destination) as backup:
         assert await names(backup) == await names(store)
@@ -353,12 +356,12 @@ async def test_nobody_is_told_of_what_is_hidden(store: SQLiteStore, path: Path) 
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("INSERT INTO folder_change VALUES ('d/', 'd0', 1)")
         db.execute("UPDATE chunk_data SET bytes = x'00'")
-    assert (await store.stats()).files == 2
+    assert (await store.maintenance.stats()).files == 2
     assert {name for step in await scrub(store) for one in step.damage for name in one.files} == {
         "d0",
         "seed",
     }
-    backup = [step async for step in store.backup(str(path.with_name("backup.db")))]
+    backup = [step async for step in store.backups.make(str(path.with_name("backup.db")))]
     assert {name for step in backup for one in step.damage for name in one.files} == {"d0", "seed"}
 
 

@@ -16,10 +16,12 @@ from chunkstore.core.errors import AlreadyExists, Forbidden, NotFound, Precondit
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.service.maintenance.scrub import scrub_all
-from chunkstore.store.contract.store import Commit, Store
+from chunkstore.store.contract.edits import Put
+from chunkstore.store.contract.store import Store
 from chunkstore.store.sqlite.store import SQLiteStore
 from chunkstore.store.sqlite.tree import MAX_NAMES
 from tests.store.conformance import cut, name_of, names, put
+from tests.store.edits import copy, delete, make_folder, move, put_of
 from tests.store.sqlite.test_backup import back_up, files_in
 from tests.store.sqlite.test_large_folders import plant
 from tests.store.upload_conformance import begin, complete
@@ -37,15 +39,15 @@ async def upload(store: Store) -> None:
 CHANGES: dict[str, Change] = {
     "put": lambda store: put(store, "new", b"new"),
     "replace": lambda store: put(store, A, b"new"),
-    "delete": lambda store: store.delete_file(A),
-    "copy": lambda store: store.copy_file(A, B),
-    "move": lambda store: store.move_file(A, B),
-    "make folder": lambda store: store.make_folder(FolderName("new/")),
-    "copy folder": lambda store: store.copy_folder(D, FolderName("e/")),
-    "copy folder alone": lambda store: store.copy_folder(D, FolderName("e/"), with_members=False),
-    "move folder": lambda store: store.move_folder(D, FolderName("e/")),
-    "delete folder": lambda store: store.delete_folder(D),
-    "delete an empty folder": lambda store: store.delete_folder(FolderName("made/")),
+    "delete": lambda store: delete(store, A),
+    "copy": lambda store: copy(store, A, B),
+    "move": lambda store: move(store, A, B),
+    "make folder": lambda store: make_folder(store, FolderName("new/")),
+    "copy folder": lambda store: copy(store, D, FolderName("e/")),
+    "copy folder alone": lambda store: copy(store, D, FolderName("e/"), with_members=False),
+    "move folder": lambda store: move(store, D, FolderName("e/")),
+    "delete folder": lambda store: delete(store, D),
+    "delete an empty folder": lambda store: delete(store, FolderName("made/")),
     "upload": upload,
 }
 
@@ -54,7 +56,7 @@ CHANGES: dict[str, Change] = {
 async def backup(store: Store, tmp_path: Path) -> Path:
     """Return the path of a backup of `store`."""
     await put(store, A, b"a")
-    await store.make_folder(FolderName("made/"))
+    await make_folder(store, FolderName("made/"))
     path = tmp_path / "backup.db"
     await back_up(store, path)
     return path
@@ -91,7 +93,7 @@ async def test_a_large_folder_is_changed_by_one_transaction(
     plant(tmp_path / "test.db", "large/", MAX_NAMES + 1)
     await back_up(store, tmp_path / "backup.db")
     large = FolderName("large/")
-    changed = await change_backup(tmp_path / "backup.db", lambda store: store.delete_folder(large))
+    changed = await change_backup(tmp_path / "backup.db", lambda store: delete(store, large))
     assert changed == ["seed"]
     assert len(caplog.messages) == 1
     with pytest.raises(Forbidden):
@@ -110,6 +112,7 @@ async def test_what_was_under_way_in_the_store_leaves_its_backup_one(
     backup = await SQLiteStore.open(tmp_path / "backup.db")
     try:
         # What the store has not come to removing, the backup removes by itself.
+        assert backup._large_folders is not None
         if backup._large_folders._tasks:
             await asyncio.wait(backup._large_folders._tasks)
     finally:
@@ -125,17 +128,17 @@ async def refused_changes(store: Store) -> None:
     with suppress(PreconditionFailed):
         await put(store, A, b"new", CREATE_ONLY)
     with suppress(NotFound):
-        await store.delete_file(FileName("none"))
+        await delete(store, FileName("none"))
     with suppress(AlreadyExists):
-        await store.copy_folder(D, FolderName("made/"), overwrite=False)
+        await copy(store, D, FolderName("made/"), overwrite=False)
 
 
 async def test_what_changes_no_name_leaves_a_backup_one(
     store: Store, backup: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def look_after(store: Store) -> None:
-        await store.put_scrub_report(await scrub_all(store, lambda _: None))
-        await collect_all(store, 0)
+        await store.maintenance.put_scrub_report(await scrub_all(store.maintenance, lambda _: None))
+        await collect_all(store.maintenance, 0)
         await begin(store, content=b"not the whole")
 
     await change_backup(backup, refused_changes, look_after)
@@ -148,13 +151,15 @@ async def test_what_changes_no_name_leaves_a_backup_one(
 async def test_a_change_that_is_rolled_back_leaves_a_backup_one(
     store: Store, backup: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def new_file(opened: Store, name: str) -> Commit:
-        return Commit(opened.begin(), cut(b"x"), Digest.of(b"x"), 1, name_of(name), "", CREATE_ONLY)
+    def new_file(opened: Store, name: str) -> Put:
+        return put_of(
+            opened.contents.begin(), cut(b"x"), Digest.of(b"x"), 1, name_of(name), "", CREATE_ONLY
+        )
 
     async def put_two(opened: Store) -> None:
         # The first of them has changed a name before the second one's condition fails.
         with pytest.raises(PreconditionFailed):
-            await opened.commit([new_file(opened, "new"), new_file(opened, A)])
+            await opened.names.apply([new_file(opened, "new"), new_file(opened, A)])
 
     assert await change_backup(backup, put_two) == ["d/a"]
     await back_up(store, backup)

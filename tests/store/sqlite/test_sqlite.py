@@ -33,7 +33,7 @@ from chunkstore.core.errors import (
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.reports import Collected
-from chunkstore.store.contract.resumable import NOTHING, UploadKind, UploadSpec
+from chunkstore.store.contract.uploads import NOTHING, UploadKind, UploadSpec
 from chunkstore.store.open import open_store
 from chunkstore.store.sqlite import collecting, resumable, schema
 from chunkstore.store.sqlite.engine.connection import Connection, Job, ReaderPool, connect_reader
@@ -41,6 +41,7 @@ from chunkstore.store.sqlite.engine.lookups import Lookups
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.conftest import on_sqlite
 from tests.store.conformance import CHUNK_SIZE, StoreConformance, get, names, put
+from tests.store.edits import copy, delete, get_file, make_folder, move
 from tests.store.upload_conformance import (
     OLD_UNFINISHED,
     OLD_UPLOADS,
@@ -119,11 +120,11 @@ async def test_chunk_size_is_kept_and_can_change(path: Path) -> None:
     async with opened(path, chunk_size=CHUNK_SIZE) as store:
         await put(store, "a", content)
     async with opened(path) as store:
-        assert store.chunk_size == CHUNK_SIZE
+        assert store.contents.chunk_size == CHUNK_SIZE
     async with opened(path, chunk_size=8192) as store:
-        assert store.chunk_size == 8192
+        assert store.contents.chunk_size == 8192
         assert await get(store, "a") == content
-        assert (await store.get_file(FileName("a"))).manifest.chunk_size == CHUNK_SIZE
+        assert (await get_file(store, FileName("a"))).manifest.chunk_size == CHUNK_SIZE
     with pytest.raises(ValueError, match="power of two"):
         await SQLiteStore.open(path, chunk_size=5000)
 
@@ -167,9 +168,9 @@ async def test_a_reader_sees_what_is_committed_and_writes_nothing(path: Path) ->
     async with opened(path) as store:
         await put(store, "a", b"x")
         async with opened(path, read_only=True) as reader:
-            assert (await reader.stats()).files == 1
+            assert (await reader.maintenance.stats()).files == 1
             with pytest.raises(StoreError):
-                await reader.delete_folder(FolderName("a/"))
+                await delete(reader, FolderName("a/"))
 
 
 @pytest.mark.parametrize("read_only", [False, True])
@@ -243,7 +244,7 @@ async def test_an_old_database_becomes_what_a_new_one_is(path: Path, version: in
         db.execute("INSERT INTO setting VALUES ('chunk_size', 8192)")
         db.commit()
     async with opened(path) as store:
-        assert store.chunk_size == 8192
+        assert store.contents.chunk_size == 8192
         await put(store, "a", b"x")
     await opened_and_closed(path.with_name("new.db"))
     described = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
@@ -268,7 +269,7 @@ async def test_a_migration_sums_up_what_is_unfinished(path: Path) -> None:
         db.commit()
     async with opened(path) as store:
         assert await store.uploads.unfinished() == OLD_UNFINISHED
-        await collect_all(store, 0)
+        await collect_all(store.maintenance, 0)
         assert await store.uploads.unfinished() == NOTHING
 
 
@@ -313,7 +314,7 @@ async def test_a_full_database_refuses_writes_and_goes_on_reading(
     large = random_bytes(100 * CHUNK_SIZE)
     async with opened(path, chunk_size=CHUNK_SIZE) as store:
         await put(store, "old", b"old")
-        connection = store._writer._connection
+        connection = store._opened.writable._connection
         [(pages,)] = await connection.run(lambda db: db.execute("PRAGMA page_count").fetchall())
         await connection.run(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 4}"))
         refused, small = await asyncio.gather(
@@ -339,13 +340,13 @@ async def test_new_content_is_refused_before_the_disk_is_full(path: Path) -> Non
         with pytest.raises(StoreFull):
             await put(store, "known", b"old")
         with pytest.raises(StoreFull):
-            await store.copy_file(FileName("old"), FileName("copy"))
+            await copy(store, FileName("old"), FileName("copy"))
         with pytest.raises(StoreFull):
-            await store.move_file(FileName("old"), FileName("moved"))
+            await move(store, FileName("old"), FileName("moved"))
         with pytest.raises(StoreFull):
-            await store.make_folder(FolderName("folder/"))
+            await make_folder(store, FolderName("folder/"))
         assert await get(store, "old") == b"old"
-        await store.delete_file(FileName("old"))
+        await delete(store, FileName("old"))
         assert await names(store) == []
 
 
@@ -359,7 +360,7 @@ async def test_the_log_is_bounded_under_a_large_upload(
     try:
         await put(store, "before", bytes(MIB))
         sizes = []
-        upload = store.begin()
+        upload = store.contents.begin()
         for _ in range(8):
             batch = [Chunk.of(random_bytes(64 * 1024)) for _ in range(16)]
             # What this program reads at the same time is not in the way.
@@ -390,7 +391,7 @@ async def test_the_log_is_bounded_under_a_reader_that_stays(
             assert index > 4
             # What needs little room goes on.
             assert await get(store, "old") == b"old"
-            await store.delete_file(FileName("old"))
+            await delete(store, FileName("old"))
             assert log_of(path).stat().st_size < 6 * MIB
         await put(store, "new", b"new")
         assert await get(store, "new") == b"new"
@@ -421,44 +422,45 @@ async def test_a_file_found_just_before_it_is_collected_can_be_read(path: Path) 
     content = bytes(range(256)) * 100
     async with opened(path, chunk_size=CHUNK_SIZE) as store:
         await put(store, "a", content)
-        await store._lookups.close()
-        lookups = store._lookups = PausedLookups(
-            await Connection.open(lambda: connect_reader(path))
-        )
+        await store._opened.lookups.close()
+        lookups = PausedLookups(await Connection.open(lambda: connect_reader(path)))
+        object.__setattr__(store._opened, "lookups", lookups)
         deleted = asyncio.Event()
 
         async def collect() -> Collected:
             await deleted.wait()
-            return await collect_all(store, 0)
+            return await collect_all(store.maintenance, 0)
 
         collection = asyncio.create_task(collect())
 
         async def download() -> bytes:
-            async with store.opened(FileName("a")) as file:
+            async with store.contents.open(FileName("a")) as file:
                 assert file is not None
                 await collection
-                return await store.read(file.manifest, 0, len(content))
+                return await store.contents.read(file.manifest, 0, len(content))
 
         downloading = asyncio.create_task(download())
         await lookups.answered.wait()
-        await store.delete_file(FileName("a"))
+        await delete(store, FileName("a"))
         deleted.set()
         # It condemns the content, then waits for the look-up.
         while query(path, "SELECT 1 FROM manifest WHERE digest IS NOT NULL"):  # noqa: ASYNC110 - it has no event to wait for
             await asyncio.sleep(0)
         lookups.go_on.set()
         assert await downloading == content
-        assert await collect_all(store, 0) == Collected(manifests=1, chunks=2, size=5120)
+        assert await collect_all(store.maintenance, 0) == Collected(
+            manifests=1, chunks=2, size=5120
+        )
         await lookups.close()
 
 
 async def test_a_condemned_content_is_gone_after_a_restart(path: Path) -> None:
     async with opened(path) as store:
         await put(store, "a", b"x")
-        await store._writer.run(lambda db: db.execute("DELETE FROM file"))
-        await store._writer.run(lambda db: collecting._condemn(db, 1))
+        await store._opened.writable.run(lambda db: db.execute("DELETE FROM file"))
+        await store._opened.writable.run(lambda db: collecting._condemn(db, 1))
     async with opened(path) as store:
-        assert await collect_all(store, 0) == Collected(chunks=1, size=1)
+        assert await collect_all(store.maintenance, 0) == Collected(chunks=1, size=1)
 
 
 async def test_space_goes_back_to_the_file_system(
@@ -470,8 +472,8 @@ async def test_space_goes_back_to_the_file_system(
     async with opened(path) as store:
         large = random_bytes(4 * 1024 * 1024)
         await put(store, "large", large)
-        await store.delete_file(FileName("large"))
-        await collect_all(store, 0)
+        await delete(store, FileName("large"))
+        await collect_all(store.maintenance, 0)
         assert await get(store, "kept") == b"kept"
     assert path.stat().st_size <= empty + 64 * 1024
     assert query(path, "PRAGMA integrity_check") == [("ok",)]
@@ -481,7 +483,7 @@ async def test_a_small_content_of_one_chunk_comes_with_its_file(path: Path) -> N
     async with opened(path, chunk_size=CHUNK_SIZE) as store:
         for size in (0, 1, CHUNK_SIZE, CHUNK_SIZE + 1):
             await put(store, "a", b"x" * size)
-            async with store.opened(FileName("a"), inline=2 * CHUNK_SIZE) as file:
+            async with store.contents.open(FileName("a"), inline=2 * CHUNK_SIZE) as file:
                 assert file is not None
                 assert file.content == (b"x" * size if size <= CHUNK_SIZE else None)
 
@@ -542,7 +544,9 @@ async def test_a_reader_that_still_runs_is_not_given_away(path: Path) -> None:
 async def test_damage_is_noted_once(path: Path) -> None:
     async with opened(path, chunk_size=CHUNK_SIZE) as store:
         await put(store, "a", b"whole")
-        await store._writer.run(lambda db: db.execute("UPDATE chunk_data SET bytes = x'00'"))
+        await store._opened.writable.run(
+            lambda db: db.execute("UPDATE chunk_data SET bytes = x'00'")
+        )
 
         async def read_damaged() -> None:
             with pytest.raises(StoreDamaged):
@@ -575,11 +579,11 @@ async def test_a_part_is_joined_in_steps_and_again_after_one(
             epoch=given_up.epoch,
             first=0,
         )
-        await store._writer.run(step)
+        await store._opened.writable.run(step)
         # What was not confirmed is removed by the next lease, and the older one goes on no more.
         lease = await store.uploads.acquire(upload_id, joining=True)
         with pytest.raises(UploadSuperseded):
-            await store._writer.run(step)
+            await store._opened.writable.run(step)
         await store.uploads.join(upload_id, part, lease.epoch, later())
         await add(store, upload_id, b"", whole=True)
         await complete(store, upload_id, content)

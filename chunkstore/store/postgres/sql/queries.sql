@@ -115,8 +115,9 @@ SELECT path, manifest, digest, size, chunk_size, media_type, created, modified
 FROM entry WHERE path = $1 AND manifest IS NOT NULL;
 
 -- name: files_among
--- paths.
-SELECT path FROM entry WHERE path = ANY ($1::text[]) AND manifest IS NOT NULL;
+-- paths. As find_file, those of them that are files.
+SELECT path, manifest, digest, size, chunk_size, media_type, created, modified
+FROM entry WHERE path = ANY ($1::text[]) AND manifest IS NOT NULL;
 
 -- name: lock_file
 -- path. As find_file; until the transaction ends nobody else changes it.

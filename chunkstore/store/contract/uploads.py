@@ -43,7 +43,6 @@ from chunkstore.core.errors import (
 )
 from chunkstore.core.manifest import ChunkList
 from chunkstore.core.names import FileName
-from chunkstore.store.contract.values import Committed
 
 
 class UploadKind(enum.StrEnum):
@@ -345,20 +344,6 @@ class UploadStore(ABC):
     @abstractmethod
     async def awaiting(self, part_id: str) -> Sequence[str]:
         """Return the ids of the unfinished concatenations that the part belongs to."""
-
-    @abstractmethod
-    async def complete(self, upload_id: str, digest: Digest, expires: datetime) -> Committed:
-        """Make a whole upload the file it is for.
-
-        In one transaction: the conditions are judged, the tail becomes the last chunk, the chunk
-        list is sealed or the one that the same content has is taken, the name points at it, and
-        the upload is complete. It stays known until `expires`, as do the parts of a
-        concatenation, which count no more among the unfinished.
-
-        Raises:
-            NotFound: there is no such upload, or it is complete already.
-            PreconditionFailed, NameConflict: as `Store.commit`.
-        """
 
     @abstractmethod
     async def delete(self, upload_id: str) -> None:

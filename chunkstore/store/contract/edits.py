@@ -1,0 +1,256 @@
+"""Edits: changes of names, and the rules by which they are allowed, the same for every store.
+
+A store loads what is there (`Present`), locks it, has the edit judged, and writes. So no rule of
+names, and no message about one, is in a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from chunkstore.core.chunking import Chunk
+from chunkstore.core.conditional import UNCONDITIONAL, UNTAGGED, Conditions, Validators
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import (
+    AlreadyExists,
+    Forbidden,
+    InvalidName,
+    NameConflict,
+    NotFound,
+)
+from chunkstore.core.names import MAX_NAME_SIZE, ROOT, FileName, FolderName, parent
+from chunkstore.store.contract.contents import Upload
+from chunkstore.store.contract.values import File, Folder
+
+Name: TypeAlias = FileName | FolderName
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """File content that one request brought.
+
+    `last` are the chunks that have not been appended yet, so that little content takes one
+    transaction; `digest` and `size` are those of the whole content.
+    """
+
+    upload: Upload
+    last: Sequence[Chunk]
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """The content of a resumable upload that is whole, by its id, and its digest.
+
+    With the edit the upload is complete. It stays known until `expires`, as do the parts of a
+    concatenation.
+    """
+
+    upload_id: str
+    digest: Digest
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Point a name at content, in place of what it points at.
+
+    `created` and `modified` are the times that the file gets; None stands for now, or for the time
+    of creation that it has.
+    """
+
+    name: FileName
+    content: Received | Uploaded
+    media_type: str
+    conditions: Conditions = UNCONDITIONAL
+    created: datetime | None = None
+    modified: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a file, or a folder with all names under it."""
+
+    name: Name
+    conditions: Conditions = UNCONDITIONAL
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Give file content a second name; or copy a folder with all names under it.
+
+    Both names are files or both are folders. `conditions` are judged against the source,
+    `target_conditions` against what has the target's name. A folder that is replaced is gone with
+    all that was in it (RFC 4918 §9.8.4). Without `with_members` an empty folder comes of a folder.
+    """
+
+    source: Name
+    target: Name
+    overwrite: bool = True
+    conditions: Conditions = UNCONDITIONAL
+    target_conditions: Conditions = UNCONDITIONAL
+    with_members: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Give a file another name, or a folder with all names under it; as `Copy` in all else.
+
+    Times are kept.
+    """
+
+    source: Name
+    target: Name
+    overwrite: bool = True
+    conditions: Conditions = UNCONDITIONAL
+    target_conditions: Conditions = UNCONDITIONAL
+
+
+@dataclass(frozen=True, slots=True)
+class MakeFolder:
+    """Make an empty folder that lasts until it is deleted."""
+
+    name: FolderName
+
+
+Edit: TypeAlias = Put | Delete | Copy | Move | MakeFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What is there when an edit is judged.
+
+    `source` is what is deleted, copied or moved. `target` has the name at which something is put,
+    be it a file or a folder. `blocking` is the path of a file that has the name of a folder which
+    the target lies in. `parent_exists` says whether the folder of a folder that is made exists.
+    """
+
+    source: File | Folder | None = None
+    target: File | Folder | None = None
+    blocking: str | None = None
+    parent_exists: bool = True
+
+
+def is_folder_name(name: Name) -> bool:
+    """Whether a name is a folder's by its form."""
+    return name == ROOT or name.endswith("/")
+
+
+def replaces_anything(edit: Put | Copy | Move) -> bool:
+    """Whether it is allowed whatever file it replaces, or none."""
+    if isinstance(edit, Put):
+        return edit.conditions == UNCONDITIONAL
+    return edit.overwrite and edit.target_conditions == UNCONDITIONAL
+
+
+def names_in(edit: Edit) -> Sequence[Name]:
+    """Return the names that an edit is about."""
+    match edit:
+        case Put() | Delete() | MakeFolder():
+            return (edit.name,)
+        case Copy() | Move():
+            return (edit.source, edit.target)
+
+
+def judge(edit: Edit, present: Present) -> bool:
+    """Return whether the edit replaces something, given what is there.
+
+    Raises:
+        NotFound: there is nothing to delete, copy or move, or no folder to make another in.
+        PreconditionFailed: a condition does not hold.
+        NameConflict: a folder has the name of the file, or a file that of a folder.
+        AlreadyExists: something has the name already that must not be replaced.
+        Forbidden: it cannot be done whatever is there.
+    """
+    match edit:
+        case Put():
+            return judge_put(edit.name, edit.conditions, present)
+        case Delete():
+            judge_source(edit, present.source)
+            return False
+        case Copy() | Move():
+            judge_source(edit, present.source)
+            return _judge_target(edit, present)
+        case MakeFolder():
+            _judge_making(edit.name, present)
+            return False
+
+
+def judge_put(name: FileName, conditions: Conditions, present: Present) -> bool:
+    """Return whether a `Put` of this name replaces a file; raise as `judge` does."""
+    current = present.target if isinstance(present.target, File) else None
+    conditions.require(None if current is None else current.validators)
+    if current is None:
+        _require_free(name, present)
+    return current is not None
+
+
+def judge_source(edit: Delete | Copy | Move, source: File | Folder | None) -> None:
+    """Judge what an edit begins with, before anything else is looked at; raise as `judge` does."""
+    name = edit.name if isinstance(edit, Delete) else edit.source
+    if source is None:
+        kind = "folder" if is_folder_name(name) else "file"
+        raise NotFound(f"There is no {kind} {name!r}.")
+    edit.conditions.require(_validators(source))
+    if ROOT in names_in(edit):
+        raise Forbidden("The root folder can be neither deleted nor copied nor moved.")
+    if not isinstance(edit, Delete):
+        _require_apart(edit.source, edit.target)
+
+
+def judge_length(source: FolderName, target: FolderName, longest: int) -> None:
+    """Judge whether names can move from one folder to another; `longest` has so many bytes.
+
+    Raises:
+        InvalidName: one would become too long.
+    """
+    if longest + len(target.encode()) - len(source.encode()) > MAX_NAME_SIZE:
+        raise InvalidName(f"A name under {target!r} would have more than {MAX_NAME_SIZE} bytes.")
+
+
+def _judge_target(edit: Copy | Move, present: Present) -> bool:
+    target = edit.target
+    kind = Folder if is_folder_name(target) else File
+    current = present.target if isinstance(present.target, kind) else None
+    edit.target_conditions.require(None if current is None else _validators(current))
+    if current is None:
+        _require_free(target, present)
+    elif not edit.overwrite:
+        what = "folder" if kind is Folder else "file"
+        raise AlreadyExists(f"There is a {what} {target!r}, and the request forbids to replace it.")
+    return current is not None
+
+
+def _judge_making(name: FolderName, present: Present) -> None:
+    path = name.removesuffix("/")
+    if name == ROOT or present.target is not None:
+        raise AlreadyExists(f"There is a file or a folder {path!r} already.")
+    _require_free(name, present)
+    if not present.parent_exists:
+        raise NotFound(f"There is no folder {parent(name)!r} to make it in.")
+
+
+def _require_free(name: Name, present: Present) -> None:
+    """Refuse a name that has no row of its own kind, where it would be in another's way."""
+    if present.blocking is not None:
+        raise NameConflict(f"{present.blocking!r} is a file, so it holds no files.")
+    if isinstance(present.target, Folder) and not is_folder_name(name):
+        raise NameConflict(f"{name!r} is a folder.")
+    if isinstance(present.target, File) and is_folder_name(name):
+        raise NameConflict(f"{name.removesuffix('/')!r} is a file.")
+
+
+def _require_apart(source: Name, target: Name) -> None:
+    if not is_folder_name(source):
+        if source == target:
+            raise Forbidden("The destination is the file itself.")
+    elif source.startswith(target) or target.startswith(source):
+        raise Forbidden("The destination is the folder itself, lies in it, or holds it.")
+
+
+def _validators(there: File | Folder) -> Validators:
+    return there.validators if isinstance(there, File) else UNTAGGED

@@ -1,0 +1,216 @@
+"""Jobs on chunks and manifests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+from chunkstore.core.chunking import Chunk
+from chunkstore.core.compression import NO_COMPRESSION, Compression, Encoded
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import StoreUnavailable
+from chunkstore.core.manifest import Manifest
+from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.failures import ChunkCollected
+from chunkstore.store.postgres.rows import QUERIES
+from chunkstore.store.shared.chunks import NewBytes, OpenManifest, size_of
+from chunkstore.store.shared.times import now_microseconds
+
+T = TypeVar("T")
+
+# Less is prepared on the event loop, which takes less time than handing it to a thread.
+_SMALL: Final = 64 * 1024
+_GIVEN_UP: Final = "The upload was given up, because it rested; begin it anew."
+
+
+@dataclass(frozen=True, slots=True)
+class NewChunk:
+    """A chunk that is to be stored, and how; `size` in bytes is that of the chunk itself."""
+
+    digest: bytes
+    size: int
+    encoded: Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class KnownChunks:
+    """Chunks that a content consists of: all digests, and those chunks that may be missing.
+
+    The latter are in order of their digests. So are all locks on chunks taken, which is what keeps
+    batches that share chunks from waiting for each other in a circle.
+    """
+
+    digests: Sequence[bytes]
+    missing: Sequence[NewChunk]
+
+    @property
+    def small(self) -> bool:
+        """Whether the bytes that may be missing can travel with other parameters."""
+        return sum(len(chunk.encoded.content) for chunk in self.missing) <= _SMALL
+
+
+async def relying_on(
+    database: Database,
+    compression: Compression,
+    chunks: Sequence[Chunk],
+    write: Callable[[KnownChunks], Awaitable[T]],
+) -> T:
+    """Run `write`, which stores what is missing of the chunks.
+
+    Chunks that are known are relied on. If one is collected before `write` has referenced it, that
+    fails as a whole, and is run again with all bytes.
+    """
+    if size_of(chunks) <= _SMALL:
+        # To ask which are known would take longer than to store them where they are not.
+        return await write(await _prepare(compression, chunks, frozenset()))
+    try:
+        known = await _known(database, chunks)
+        return await write(await _prepare(compression, chunks, known))
+    except ChunkCollected:
+        return await write(await _prepare(compression, chunks, frozenset()))
+
+
+async def _known(database: Database, chunks: Sequence[Chunk]) -> frozenset[bytes]:
+    digests = list({chunk.digest.raw for chunk in chunks})
+    rows = await database.fetch("known_chunks", digests)
+    return frozenset(digest for (digest,) in rows)
+
+
+async def _prepare(
+    compression: Compression, chunks: Sequence[Chunk], known: frozenset[bytes]
+) -> KnownChunks:
+    missing = sorted(
+        {
+            chunk.digest.raw: chunk.content for chunk in chunks if chunk.digest.raw not in known
+        }.items()
+    )
+    encode = partial(_encode, compression, missing)
+    inline = compression == NO_COMPRESSION or sum(len(one) for _, one in missing) <= _SMALL
+    return KnownChunks(
+        [chunk.digest.raw for chunk in chunks],
+        encode() if inline else await asyncio.to_thread(encode),
+    )
+
+
+def _encode(compression: Compression, missing: Sequence[tuple[bytes, bytes]]) -> list[NewChunk]:
+    return [
+        NewChunk(digest, len(content), compression.encode(content)) for digest, content in missing
+    ]
+
+
+async def put_chunks(db: Connection, new: Sequence[NewChunk]) -> set[bytes]:
+    """Store chunks, in order of their digests; return those that were not there, or damaged."""
+    if not new:
+        return set()
+    rows = await db.fetch(QUERIES["put_chunks"], *_chunk_columns(new), now_microseconds())
+    stored = {digest for (digest,) in rows}
+    bytes_of = [(chunk.digest, chunk.encoded.content) for chunk in new if chunk.digest in stored]
+    await db.executemany(QUERIES["put_chunk_data"], bytes_of)
+    return stored
+
+
+def _chunk_columns(
+    new: Sequence[NewChunk],
+) -> tuple[list[bytes], list[int], list[int], list[int]]:
+    return (
+        [chunk.digest for chunk in new],
+        [chunk.size for chunk in new],
+        [len(chunk.encoded.content) for chunk in new],
+        [chunk.encoded.codec for chunk in new],
+    )
+
+
+async def append(
+    db: Connection, manifest: OpenManifest, server: str | None, batch: KnownChunks
+) -> NewBytes:
+    """Store the chunks that are missing and record all of them behind those there are.
+
+    Raises:
+        StoreUnavailable: the upload was given up meanwhile.
+    """
+    if manifest.count:
+        await require_open(db, manifest.id)
+    else:
+        await db.execute(
+            QUERIES["add_manifest"], manifest.id, manifest.chunk_size, server, now_microseconds()
+        )
+    stored = await put_chunks(db, batch.missing)
+    await add_places(db, manifest, batch.digests)
+    return count_new(batch, stored)
+
+
+async def require_open(db: Connection, manifest_id: int) -> None:
+    """Keep an upload's chunk list from being removed until the transaction ends.
+
+    Raises:
+        StoreUnavailable: it was given up meanwhile.
+    """
+    if await db.fetchval(QUERIES["lock_manifest"], manifest_id) is None:
+        raise StoreUnavailable(_GIVEN_UP)
+
+
+async def add_places(db: Connection, manifest: OpenManifest, digests: Sequence[bytes]) -> None:
+    """Reference chunks and record them behind the places that there are."""
+    if digests:
+        needed = sorted(set(digests))
+        await db.execute(QUERIES["add_places"], manifest.id, needed, manifest.count, digests)
+
+
+def count_new(batch: KnownChunks, stored: set[bytes]) -> NewBytes:
+    """Return how much of a batch was not known, of which `stored` came into the store."""
+    sizes = [chunk.size for chunk in batch.missing if chunk.digest in stored]
+    return NewBytes(len(sizes), sum(sizes))
+
+
+async def add_whole(
+    db: Connection,
+    manifest: OpenManifest,
+    missing: Sequence[NewChunk],
+    last: Sequence[bytes],
+    digest: Digest,
+    size: int,
+) -> tuple[Manifest, set[bytes]]:
+    """Complete an upload by its last chunks, of which those not `missing` are in the store.
+
+    Returns its manifest, and those chunks that were not there, or damaged. All of it is one round
+    trip.
+
+    Raises:
+        StoreUnavailable: it was given up meanwhile.
+    """
+    stored = await db.fetchval(
+        QUERIES["put_content"],
+        *_chunk_columns(missing),
+        [chunk.encoded.content for chunk in missing],
+        now_microseconds(),
+        manifest.id,
+        sorted(set(last)),
+        manifest.count,
+        last,
+        digest.raw,
+        size,
+        manifest.chunk_size,
+    )
+    if stored is None:
+        raise StoreUnavailable(_GIVEN_UP)
+    return Manifest(manifest.id, size, manifest.chunk_size, digest), set(stored)
+
+
+async def seal(db: Connection, manifest: OpenManifest, digest: Digest, size: int) -> Manifest:
+    """Complete an upload whose chunks are all recorded.
+
+    Raises:
+        StoreUnavailable: it was given up meanwhile.
+    """
+    if await db.fetchval(QUERIES["seal_manifest"], manifest.id, digest.raw, size) is None:
+        raise StoreUnavailable(_GIVEN_UP)
+    return Manifest(manifest.id, size, manifest.chunk_size, digest)
+
+
+async def forget(db: Connection, manifest_id: int) -> None:
+    """Remove an upload's chunk list unless it is complete; its chunks are left to collection."""
+    if await db.fetchval(QUERIES["delete_open_manifest"], manifest_id) is not None:
+        await db.execute(QUERIES["delete_references"], manifest_id)

@@ -1,0 +1,44 @@
+"""The parts of a PostgreSQL store that is open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chunkstore.core.compression import Compression
+from chunkstore.core.errors import StoreError
+from chunkstore.store.postgres.connection import Database
+from chunkstore.store.postgres.gaps import Gaps
+from chunkstore.store.postgres.presence import Presence
+from chunkstore.store.shared.pins import Pins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The parts of a store over `database`; chunks are read from `standby`, if there is one."""
+
+    database: Database
+    standby: Database | None
+    gaps: Gaps
+    pins: Pins
+    presence: Presence
+    compression: Compression
+    chunk_size: int
+    read_only: bool
+
+    @property
+    def writable(self) -> Database:
+        """The database.
+
+        Raises:
+            StoreError: the store was opened for reading only.
+        """
+        if self.read_only:
+            raise StoreError("The store was opened for reading only.")
+        return self.database
+
+    async def close(self) -> None:
+        """Finish what runs and let go of the databases."""
+        await self.presence.stop()
+        if self.standby is not None:
+            await self.standby.close()
+        await self.database.close()

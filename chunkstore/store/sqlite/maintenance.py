@@ -1,0 +1,107 @@
+"""What keeps an SQLite store whole, and what it tells of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from functools import partial
+
+import blake3
+
+import chunkstore
+from chunkstore.core.errors import StoreError
+from chunkstore.store.contract.maintenance import Maintenance
+from chunkstore.store.contract.reports import Collected, Health, Scrubbed, ScrubReport, Stats
+from chunkstore.store.shared.pins import Pins
+from chunkstore.store.sqlite import collecting, schema, scrubbing
+from chunkstore.store.sqlite.contents import SQLiteContents
+from chunkstore.store.sqlite.large_folders import LargeFolders
+from chunkstore.store.sqlite.opening import Opened
+from chunkstore.store.sqlite.settings import (
+    count,
+    database_size,
+    find_scrub_report,
+    put_scrub_report,
+)
+
+
+class SQLiteMaintenance(Maintenance):
+    """Of the database that is `opened`."""
+
+    def __init__(
+        self,
+        opened: Opened,
+        contents: SQLiteContents,
+        pins: Pins,
+        large_folders: LargeFolders | None,
+    ) -> None:
+        self._opened = opened
+        self._contents = contents
+        self._pins = pins
+        self._large_folders = large_folders
+
+    def collect(self, grace_seconds: float, *, dry_run: bool = False) -> AsyncIterator[Collected]:
+        if dry_run:
+            return collecting.find_unused(self._opened.readers, grace_seconds)
+        return self._collect(grace_seconds)
+
+    async def _collect(self, grace_seconds: float) -> AsyncIterator[Collected]:
+        writer = self._opened.writable
+        if self._large_folders is not None:
+            await self._large_folders.recover()
+        steps = collecting.collect(
+            self._opened.readers, writer, self._pins, self._contents.in_the_making, grace_seconds
+        )
+        async for collected in steps:
+            yield collected
+
+    def scrub(self) -> AsyncIterator[Scrubbed]:
+        return scrubbing.scrub(self._opened.readers, self._opened.writer)
+
+    async def put_scrub_report(self, report: ScrubReport) -> None:
+        await self._opened.writable.run(partial(put_scrub_report, report=report))
+
+    async def health(self) -> Health:
+        faults = await self._find_faults()
+        try:
+            report = await self._opened.readers.run(find_scrub_report)
+        except StoreError:
+            # What is known to be wrong tells more than that this, too, cannot be read.
+            faults = faults or await self._find_faults()
+            if not faults:
+                raise
+            report = None
+        return Health(faults, await self._why_full(), report)
+
+    async def _find_faults(self) -> list[str]:
+        return list(await asyncio.to_thread(self._opened.watch.faults))
+
+    async def _why_full(self) -> str | None:
+        reserve = self._opened.reserve
+        if reserve is None:
+            return None
+        return await asyncio.to_thread(reserve.why_full, self._contents.chunk_size)
+
+    async def stats(self) -> Stats:
+        readers = self._opened.readers
+        files, chunks = await readers.run(count)
+        return Stats(
+            files=files.files,
+            contents=files.contents,
+            chunks=chunks.chunks,
+            damaged=chunks.damaged,
+            logical_size=files.logical_size,
+            unique_size=chunks.size,
+            stored_size=chunks.stored_size,
+            reclaimable=await collecting.find_reclaimable(readers),
+            database_size=await asyncio.to_thread(database_size, self._opened.path),
+            chunk_size=self._contents.chunk_size,
+            scrub=await readers.run(find_scrub_report),
+            versions={
+                "chunkstore": chunkstore.__version__,
+                "schema": str(schema.SCHEMA_VERSION),
+                "sqlite": sqlite3.sqlite_version,
+                "blake3": blake3.__version__,
+            },
+        )

@@ -1,0 +1,158 @@
+"""The names of an SQLite store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from chunkstore.core.conditional import UNCONDITIONAL, Conditions
+from chunkstore.core.errors import ChunkstoreError, TooManyNames
+from chunkstore.core.names import ROOT, FileName
+from chunkstore.store.contract.edits import (
+    Copy,
+    Delete,
+    Edit,
+    MakeFolder,
+    Move,
+    Name,
+    Put,
+    Received,
+    judge,
+    judge_put,
+)
+from chunkstore.store.contract.names import Names
+from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
+from chunkstore.store.shared.chunks import Encodings
+from chunkstore.store.shared.times import Times
+from chunkstore.store.sqlite import listing, manifests, resumable, tree
+from chunkstore.store.sqlite.contents import encode, own_upload
+from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE
+from chunkstore.store.sqlite.large_folders import LargeFolders
+from chunkstore.store.sqlite.manifests import StoragePolicy
+from chunkstore.store.sqlite.opening import Opened
+from chunkstore.store.sqlite.tree import MAX_NAMES, ManyNames
+
+
+class SQLiteNames(Names):
+    """Files and folders of the database that is `opened`."""
+
+    def __init__(self, opened: Opened, large_folders: LargeFolders | None) -> None:
+        self._opened = opened
+        self._large_folders = large_folders
+
+    async def _find(self, name: Name) -> File | Folder | None:
+        return await self._opened.lookups.run(partial(tree.find, name=name))
+
+    async def check_put(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
+        present = await self._opened.lookups.run(partial(tree.load_target, name=name))
+        judge_put(name, conditions, present)
+
+    async def list(
+        self,
+        prefix: str = ROOT,
+        *,
+        delimiter: str = "",
+        after: str | None = None,
+        limit: int = 1000,
+    ) -> Listing:
+        return await self._opened.readers.run(
+            partial(
+                listing.list_names, prefix=prefix, delimiter=delimiter, after=after, limit=limit
+            )
+        )
+
+    async def _apply(self, edits: Sequence[Edit]) -> Sequence[Applied]:
+        writer, policy = self._opened.writable, self._opened.policy
+        received = [edit.content for edit in _puts(edits) if isinstance(edit.content, Received)]
+        uploads = [own_upload(content.upload) for content in received]
+        last = [chunk for content in received for chunk in content.last]
+        encodings, size = await encode(self._opened.readers, policy, last)
+        try:
+            applied = await writer.run(
+                ApplyEdits(edits, policy, encodings).run,
+                size=size + _size_of(edits, self._opened.state.chunk_size),
+            )
+        except ManyNames as error:
+            if len(edits) > 1 or self._large_folders is None:
+                refusal = TooManyNames()
+                refusal.edit = error.edit
+                raise refusal from error
+            return [Applied(await self._large_folders.apply(edits[0]))]
+        for upload in uploads:
+            upload.committed()
+        return applied
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyEdits:
+    """The job that makes edits, all or none."""
+
+    edits: Sequence[Edit]
+    policy: StoragePolicy
+    encodings: Encodings
+
+    def run(self, db: sqlite3.Connection) -> list[Applied]:
+        """Return what each came to."""
+        applied = []
+        for place, edit in enumerate(self.edits):
+            try:
+                applied.append(self._apply(db, edit))
+            except ChunkstoreError as error:
+                error.edit = place
+                raise
+        return applied
+
+    def _apply(self, db: sqlite3.Connection, edit: Edit) -> Applied:
+        present = tree.load(db, edit)
+        replaced = judge(edit, present)
+        match edit:
+            case Put():
+                current = present.target if isinstance(present.target, File) else None
+                return self._put(db, edit, current)
+            case Delete():
+                tree.delete(db, edit.name)
+            case Copy() | Move():
+                tree.transfer(db, edit)
+            case MakeFolder():
+                tree.make_folder(db, edit.name)
+        return Applied(replaced)
+
+    def _put(self, db: sqlite3.Connection, edit: Put, current: File | None) -> Committed:
+        content = edit.content
+        if isinstance(content, Received):
+            upload = own_upload(content.upload)
+            manifest, new = manifests.seal(
+                db,
+                self.policy,
+                upload.manifest,
+                content.last,
+                self.encodings,
+                content.digest,
+                content.size,
+            )
+            new = upload.appended + new
+        else:
+            manifest, new = resumable.complete(db, content, self.policy)
+        times = Times.of(edit.created, edit.modified)
+        file = tree.put_file(db, edit.name, manifest, edit.media_type, current, times)
+        return Committed(current is not None, file, new.new_chunks, new.new_size)
+
+
+def _puts(edits: Sequence[Edit]) -> list[Put]:
+    return [edit for edit in edits if isinstance(edit, Put)]
+
+
+def _size_of(edits: Sequence[Edit], chunk_size: int) -> int:
+    """Return about how many bytes edits add, but for chunks; what only deletes adds nothing."""
+    sizes = [_size_of_edit(edit, chunk_size) for edit in edits if not isinstance(edit, Delete)]
+    return EDIT_SIZE + sum(sizes) if sizes else 0
+
+
+def _size_of_edit(edit: Edit, chunk_size: int) -> int:
+    if isinstance(edit, Put) and not isinstance(edit.content, Received):
+        # The tail becomes a chunk.
+        return chunk_size
+    is_folder = isinstance(edit, Copy | Move) and edit.source.endswith("/")
+    return (MAX_NAMES if is_folder else 1) * FURTHER_EDIT_SIZE
