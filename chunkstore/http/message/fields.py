@@ -59,7 +59,7 @@ IGNORED_IF_MALFORMED: Final = frozenset({"if-modified-since", "if-range", "if-un
 _MOST_BYTES: Final = {field.lower(): most for field, most in MOST_BYTES.items()}
 
 
-def require_text(request: web.Request) -> None:
+def check_fields(request: web.Request) -> None:
     """Refuse a request of which not every text that is read can be read.
 
     Raises:

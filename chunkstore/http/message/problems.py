@@ -6,10 +6,8 @@ with its traceback and told as a plain 500.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -17,40 +15,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from chunkstore.core import errors
-from chunkstore.http.message.answer_headers import ANSWER_HEADERS
+from chunkstore.http.answers.documents import RETRY_AFTER_SECONDS, Problem, problem_document
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.request import ROOM_RETURNS
 from chunkstore.http.page.render import render
+from chunkstore.http.runtime.exchange import bytes_received, bytes_sent
 
-PROBLEM_TYPE: Final = "application/problem+json"
-_TYPE_PREFIX: Final = "urn:chunkstore:problem:"
 _REGISTERED: Final = "https://iana.org/assignments/http-problem-types#"
-RETRY_AFTER_SECONDS: Final = "5"
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One kind of error: its status, and the last part of its stable `type`.
-
-    `registered` is its whole type where IANA has one, `title` its name where the status has none.
-    """
-
-    status: int
-    slug: str
-    registered: str | None = None
-    title: str | None = None
-
-    @property
-    def type(self) -> str:
-        """The URI that tells this kind from others (RFC 9457 §3.1.1)."""
-        return self.registered or _TYPE_PREFIX + self.slug
-
-    @property
-    def phrase(self) -> str:
-        """What the status stands for, in a few words."""
-        return self.title or HTTPStatus(self.status).phrase
 
 
 class UnsupportedMedia(errors.InvalidRequest):
@@ -65,7 +38,7 @@ class MethodNotPossible(errors.InvalidRequest):
     """What is there does not allow this method."""
 
 
-class NotMeant(errors.ChunkstoreError):
+class InvalidMessage(errors.ChunkstoreError):
     """The request is not meant for this server, or can be understood in more than one way.
 
     It is told so by a document only: a page would be read by whoever brought the browser here.
@@ -164,7 +137,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     """Answer every error with a problem document; tell a client about a body left unread."""
     try:
         response = await handler(request)
-    except NotMeant as error:
+    except InvalidMessage as error:
         return error.to_response()
     except errors.ChunkstoreError as error:
         response = _respond_to_domain_error(request, error)
@@ -178,8 +151,8 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
             request.remote,
             request.method,
             request.rel_url,
-            request.content.total_bytes,
-            request.writer.output_size,
+            bytes_received(request),
+            bytes_sent(request),
         )
         raise
     except web.RequestPayloadError:
@@ -207,26 +180,6 @@ def check_expectation(request: web.Request) -> None:
     expected = request.headers.get("Expect")
     if expected is not None and expected.strip().lower() != "100-continue":
         raise UnknownExpectation
-
-
-def problem_document(
-    problem: Problem, detail: str, members: Mapping[str, int] | None = None
-) -> web.Response:
-    """Return the answer that tells a program of a problem; `members` are what its type has more."""
-    document = {
-        "type": problem.type,
-        "title": problem.phrase,
-        "status": int(problem.status),
-        "detail": detail,
-        **(members or {}),
-    }
-    return web.Response(
-        status=problem.status,
-        reason=problem.phrase,
-        body=json.dumps(document).encode(),
-        content_type=PROBLEM_TYPE,
-        headers={**ANSWER_HEADERS, "Cache-Control": "no-store"},
-    )
 
 
 def problem_response(
@@ -305,5 +258,5 @@ def allowed_methods(request: web.Request) -> str:
 
 def _abort_if_begun(request: web.Request) -> None:
     """Break the connection off if an answer is under way: it must not end as if it were whole."""
-    if request.writer.output_size > 0:
+    if bytes_sent(request) > 0:
         raise ConnectionAbortedError("the answer cannot be completed")

@@ -11,7 +11,6 @@ from typing import Final
 from aiohttp import hdrs, web
 from yarl import URL
 
-from chunkstore.core.client_limits import Limits
 from chunkstore.core.conditional import CONDITION_FIELDS, UNCONDITIONAL, Conditions
 from chunkstore.core.errors import NotFound
 from chunkstore.core.names import (
@@ -23,6 +22,7 @@ from chunkstore.core.names import (
     parse_folder_name,
 )
 from chunkstore.core.periodic import Periodic
+from chunkstore.http.runtime.exchange import absolute_target
 from chunkstore.service.service import Service
 from chunkstore.store.contract.store import Store
 
@@ -30,7 +30,6 @@ SERVICE: Final = web.AppKey("service", Service)
 TASKS: Final[web.AppKey[Sequence[Periodic]]] = web.AppKey("tasks")
 # When room that was given up comes back, as a sentence for people.
 ROOM_RETURNS: Final = web.AppKey("room_returns", str)
-LIMITS: Final = web.AppKey("limits", Limits)
 FOLDERS: Final = web.AppKey("folders", web.Resource)
 _DEFAULT_PORTS: Final = (80, 443)
 _REMAINDER: Final = web.RequestKey("remainder", str)
@@ -136,8 +135,8 @@ def authority_of(request: web.BaseRequest) -> str | None:
     Where the target is a whole URL, Host means nothing (RFC 9112 §3.2.2). aiohttp's `host` has no
     port then, and without a Host asks the resolver for the name of the machine.
     """
-    target = request._message.url
-    return target.raw_authority if target.absolute else request.headers.get(hdrs.HOST)
+    target = absolute_target(request)
+    return request.headers.get(hdrs.HOST) if target is None else target.raw_authority
 
 
 def is_this_server(request: web.Request, text: str) -> bool:

@@ -1,9 +1,9 @@
-"""Sending parts of a content at the pace of its client, with little memory for one that stops.
+"""Send parts of a file at the pace of its client, with little memory for one that stops reading.
 
 The kernel is given what it takes at once. Where it takes no more, one slice waits in the transport,
-which tells when that has gone; the rest of the window stays here, and can be given back to others
-who want the memory. What is in the transport stays reserved; the rest is read again, from where it
-stopped, once the client has taken that. So a chunk is read again for each slice at the most.
+which tells when that has gone. The rest of the window stays here, and can be given back when others
+want the memory: what is in the transport stays reserved, and the rest is read again, from where
+sending stopped, once the client has taken that. So a chunk is read again at most once per slice.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
-from aiohttp.http import StreamWriter
 
 from chunkstore.core.manifest import Manifest
 from chunkstore.core.ranges import ByteRange
-from chunkstore.http.message.connection import PacedConnection
-from chunkstore.http.message.request import LIMITS
+from chunkstore.http.runtime.exchange import (
+    LIMITS,
+    paced_connection,
+    send_now,
+    write_without_waiting,
+)
 from chunkstore.service.downloads import ContentReader, Window, spans
 from chunkstore.service.memory import Reservation
 
-# What waits in the transport is little, for nobody can take it back: this part of a window, which
-# is large for a client that was fast, and at least so many bytes.
+# Bytes in the transport cannot be taken back, so it gets only this part of a window, which is
+# larger the faster the client was, and at least so many bytes.
 _SLICE_PART: Final = 64
 _LEAST_SLICE: Final = 4 * 1024
 
@@ -45,14 +48,15 @@ class Part:
         return head
 
 
-class Sending:
-    """Sends parts of a content, which ascend and do not overlap, as the body of an answer."""
+class BodySender:
+    """Sends parts of a file, which ascend and do not overlap, as the body of an answer."""
 
     def __init__(
         self, request: web.Request, response: web.StreamResponse, parts: Iterable[Part]
     ) -> None:
         self._request = request
         self._response = response
+        self._connection = paced_connection(request)
         self._parts = deque(part for part in parts if part.start < part.stop)
         # The head of the answer leaves with the first slice.
         self._begun = False
@@ -84,10 +88,10 @@ class Sending:
             await self._response.prepare(self._request)
 
     async def _send_window(self, window: Window) -> Reservation | None:
-        """Send what the parts have in the window.
+        """Send the bytes of the parts that lie in the window.
 
-        If the client does not take it while others want the memory, stop in the middle and return
-        the reservation of what is on its way.
+        If the client does not take them while others want the memory, stop, and return the
+        reservation of those that wait in the transport.
         """
         await self._prepare()
         began = asyncio.get_running_loop().time()
@@ -103,38 +107,36 @@ class Sending:
         return None
 
     async def _write(self, window: Window, part: Part, stop: int) -> None:
-        """Write some of a part, waiting for nothing; all of it where its client is not watched."""
-        connection, writer = self._request.protocol, self._request.writer
+        """Write some of a part without waiting; all of it where the connection is not paced."""
         at = part.start - window.start
-        if not (isinstance(connection, PacedConnection) and isinstance(writer, StreamWriter)):
+        if self._connection is None:
             part.start = stop
             await self._response.write(part.take_head() + window.content[at : stop - window.start])
             return
         if self._begun and not part.head:
-            sent = connection.send_now(memoryview(window.content)[at : stop - window.start])
-            writer.output_size += sent
+            unsent = memoryview(window.content)[at : stop - window.start]
+            sent = send_now(self._request, self._connection, unsent)
             part.start += sent
             at += sent
         if part.start < stop:
             slice_size = max(_LEAST_SLICE, len(window.content) // _SLICE_PART)
             part.start = min(part.start + slice_size, stop)
             self._begun = True
-            await writer.write(
-                part.take_head() + window.content[at : part.start - window.start], drain=False
-            )
+            octets = part.take_head() + window.content[at : part.start - window.start]
+            await write_without_waiting(self._request, octets)
 
     async def _taken(self, reservation: Reservation, began: float) -> bool:
-        """Wait for the client to take what was written.
+        """Wait for the client to take what was written, and return whether it has.
 
-        Give up when others want the memory and the client makes no progress, or so little that it
-        has had the window, which it was given when the loop's clock `began`, for too long.
+        Give up when others want the memory and the client takes nothing, or so little that it has
+        had the window for too long, since `began` by the loop's clock.
         """
-        connection = self._request.protocol
-        if not isinstance(connection, PacedConnection):
+        connection = self._connection
+        if connection is None:
             return True
         loop = asyncio.get_running_loop()
-        while connection.writing_paused:
-            taken = await connection.has_taken(self._stall_seconds or None)
+        while connection.is_draining:
+            taken = await connection.wait_drained(self._stall_seconds or None)
             long = 0 < self._stall_seconds <= loop.time() - began
             if reservation.wanted and (long or not taken):
                 return False
@@ -143,6 +145,5 @@ class Sending:
         return True
 
     async def _all_taken(self) -> None:
-        connection = self._request.protocol
-        if isinstance(connection, PacedConnection):
-            await connection.has_taken(None)
+        if self._connection is not None:
+            await self._connection.wait_drained(None)

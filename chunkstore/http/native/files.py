@@ -25,8 +25,8 @@ from chunkstore.http.message.bodies import (
     send_multipart,
 )
 from chunkstore.http.message.destination import file_destination_of, overwrite_of
+from chunkstore.http.message.file_upload import committed_response, read_file_upload
 from chunkstore.http.message.headers import format_disposition
-from chunkstore.http.message.incoming import committed_response, read_incoming
 from chunkstore.http.message.request import (
     conditions_of,
     file_name_of,
@@ -111,7 +111,7 @@ def _validator_headers(validators: Validators) -> dict[str, str]:
 
 async def put(request: web.Request) -> web.Response:
     """Create or replace the file: the whole content, or nothing."""
-    incoming = read_incoming(request)
+    incoming = read_file_upload(request)
     service = service_of(request)
     checks = [*incoming.content_checks(), *incoming.whole_checks()]
     _check_size(request.content_length, service.max_file_size)

@@ -16,6 +16,7 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from chunkstore.core.conditional import CREATE_ONLY, UNCONDITIONAL
 from chunkstore.core.errors import InvalidRequest, TooLarge
 from chunkstore.core.names import FolderName, decode_path, parse_file_name
+from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.bodies import read_body, require_identity_coding
 from chunkstore.http.message.headers import essence_of, parse_media_type, parse_parameters
 from chunkstore.http.message.negotiation import prefers_html
@@ -269,7 +270,7 @@ def _respond(
         location = path_of(request.app, folder)
         return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": location})
     created = any(not one.replaced for one in committed)
-    return web.json_response(
+    return json_response(
         {"files": [committed_to_json(one) for one in committed]},
         status=HTTPStatus.CREATED if created else HTTPStatus.OK,
     )

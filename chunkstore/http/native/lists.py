@@ -12,6 +12,7 @@ from aiohttp import web
 
 from chunkstore.core.errors import InvalidRequest, NotFound
 from chunkstore.core.names import MAX_UNNORMALIZED, ROOT, FolderName, ancestors
+from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.request import folder_name_of, names_root, path_of, store_of
 from chunkstore.http.page.render import render
@@ -43,7 +44,7 @@ async def get(request: web.Request) -> web.Response:
     response = (
         _page(request, folder, listing, query.get("prefix", ""))
         if html
-        else web.json_response(listing_to_json(listing))
+        else json_response(listing_to_json(listing))
     )
     response.headers["Vary"] = "Accept"
     response.headers["Cache-Control"] = "no-cache"

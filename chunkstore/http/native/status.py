@@ -10,6 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
+from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.request import TASKS, store_of
 from chunkstore.service.representations import Json, scrub_to_json, stats_to_json, tasks_to_json
 from chunkstore.store.contract.maintenance import Maintenance
@@ -64,7 +65,7 @@ FIGURES: Final = web.AppKey("figures", Figures)
 
 async def live(request: web.Request) -> web.Response:
     """Answer that the process runs."""
-    return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
+    return json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
 
 async def ready(request: web.Request) -> web.Response:
@@ -81,7 +82,7 @@ async def ready(request: web.Request) -> web.Response:
         "tasks": tasks_to_json(request.app[TASKS]),
     }
     status = HTTPStatus.SERVICE_UNAVAILABLE if health.faults else HTTPStatus.OK
-    return web.json_response(described, status=status, headers={"Cache-Control": "no-store"})
+    return json_response(described, status=status, headers={"Cache-Control": "no-store"})
 
 
 def _status_of(health: Health) -> Json:
@@ -96,4 +97,4 @@ async def stats(request: web.Request) -> web.Response:
     """Answer what the store holds, or held `Age` seconds ago (RFC 9111 §5.1)."""
     held, age_seconds = await request.app[FIGURES].get()
     headers = {"Cache-Control": "no-store", "Age": str(int(age_seconds))}
-    return web.json_response(stats_to_json(held), headers=headers)
+    return json_response(stats_to_json(held), headers=headers)

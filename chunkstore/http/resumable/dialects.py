@@ -1,22 +1,19 @@
-"""What the dialects of resumable uploads share: where uploads are, and how answers tell of them.
+"""What both protocols of resumable uploads share: the URLs of uploads, and parts of the answers.
 
-An upload belongs to no dialect; each request is answered in the one that it speaks.
+An upload belongs to neither: a client may begin it by one and go on by the other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from chunkstore.core.conditional import format_etag
 from chunkstore.core.errors import InvalidRequest, NotFound, TooLarge
-from chunkstore.http.message.headers import essence_of
-from chunkstore.http.message.problems import MethodNotPossible
 from chunkstore.http.message.request import path_of, raw_remainder
 from chunkstore.service.resumable.uploads import Uploads
 from chunkstore.store.contract.uploads import ResumableUpload
@@ -29,10 +26,8 @@ UPLOAD_RESOURCE: Final = "upload"
 TUS_PATCH: Final = "application/offset+octet-stream"
 PARTIAL_UPLOAD: Final = "application/partial-upload"
 
-# Header fields of whatever the answer to a request will be, also if that is an error.
-ANSWER_HEADERS: Final = web.RequestKey("answer_headers", dict[str, str])
+_ANSWER_HEADERS: Final = web.RequestKey("answer_headers", dict[str, str])
 
-_OVERRIDABLE: Final = frozenset({"HEAD", "PATCH", "DELETE"})
 _NUMBER: Final = re.compile("[0-9]{1,30}", re.ASCII)
 _MOST: Final = 2**63 - 1
 # What secrets.token_urlsafe makes.
@@ -97,39 +92,6 @@ async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) ->
         task.cancel()
 
 
-def speaks_tus(request: web.Request) -> bool:
-    """Whether a request about uploads is one of tus, else it is one of the IETF's draft.
-
-    Where nothing tells, a new upload is taken for one of tus, and is told what it lacks.
-    """
-    headers = request.headers
-    if "Tus-Resumable" in headers or essence_of(request) == TUS_PATCH:
-        return True
-    marks = {"Upload-Draft-Interop-Version", "Upload-Complete"}
-    return request.method == "POST" and not any(mark in headers for mark in marks)
-
-
-def by_dialect(tus: Handler, resumable: Handler) -> Handler:
-    """Return what answers in the dialect that a request speaks."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        return await (tus if speaks_tus(request) else resumable)(request)
-
-    return answer
-
-
-def overriding(handlers: dict[str, Handler]) -> Handler:
-    """Return what answers POST as the method that its X-HTTP-Method-Override names."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        method = request.headers.get("X-HTTP-Method-Override", "").strip().upper()
-        if method not in _OVERRIDABLE:
-            raise MethodNotPossible("POST is possible here as an override of another method only.")
-        return await handlers[method](request)
-
-    return answer
-
-
 def file_headers(request: web.Request, upload: ResumableUpload) -> dict[str, str]:
     """Return the header fields that tell which file an upload has become."""
     if upload.digest is None or upload.spec.target is None:
@@ -140,16 +102,15 @@ def file_headers(request: web.Request, upload: ResumableUpload) -> dict[str, str
     }
 
 
-def announce(request: web.Request, **headers: str) -> None:
-    """Have the answer carry header fields, `_` standing for `-`, whatever it will be."""
-    fields = request.setdefault(ANSWER_HEADERS, {})
-    fields.update({name.replace("_", "-"): value for name, value in headers.items()})
+def set_answer_headers(request: web.Request, headers: Mapping[str, str]) -> None:
+    """Have the answer to the request carry header fields, also if it will be an error."""
+    request.setdefault(_ANSWER_HEADERS, {}).update(headers)
 
 
-def add_announced(request: web.Request, response: web.StreamResponse) -> None:
-    """Add what was announced to an answer that is about to leave."""
-    if ANSWER_HEADERS in request:
-        for name, value in request[ANSWER_HEADERS].items():
+def add_request_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Add the fields that were set so to an answer that is about to leave."""
+    if _ANSWER_HEADERS in request:
+        for name, value in request[_ANSWER_HEADERS].items():
             response.headers.setdefault(name, value)
 
 

@@ -25,20 +25,21 @@ from chunkstore.core.errors import (
     StoreUnavailable,
 )
 from chunkstore.http.message.bodies import read_body, require_identity_coding, require_no_body
+from chunkstore.http.message.file_upload import committed_response, read_file_upload
 from chunkstore.http.message.headers import essence_of, parse_digests
-from chunkstore.http.message.incoming import committed_response, read_incoming
 from chunkstore.http.message.problems import UnsupportedMedia
 from chunkstore.http.message.request import client_of
 from chunkstore.http.resumable.dialects import (
     PARTIAL_UPLOAD,
     TUS_PATCH,
-    announce,
     file_headers,
+    set_answer_headers,
     upload_id_of,
     upload_path,
     uploads_of,
     while_connected,
 )
+from chunkstore.http.runtime.exchange import send_interim
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import Uploads
 from chunkstore.store.contract.uploads import ResumableUpload, UploadKind, UploadSpec
@@ -72,7 +73,7 @@ def options_headers(uploads: Uploads) -> dict[str, str]:
 
 async def create(request: web.Request) -> web.Response:
     """Begin an upload of a file; the body is its first bytes, or all of them (§4.2)."""
-    incoming = read_incoming(request)
+    incoming = read_file_upload(request)
     complete = _complete_of(request)
     if complete is None:
         raise InvalidRequest(
@@ -87,10 +88,10 @@ async def create(request: web.Request) -> web.Response:
         metadata=request.headers.get("Upload-Metadata", ""),
     )
     upload_request = _upload_request_of(request, 0, incoming.content_checks(), complete=complete)
-    announce_limits(request)
+    tell_limits(request)
     upload = await uploads_of(request).create(spec, upload_request.length)
     location = upload_path(request.app, upload.id)
-    announce(request, Location=location)
+    set_answer_headers(request, {"Location": location})
     await _tell(request, {"Location": location, **_limit_headers(request, upload)})
     return await _append(request, upload.id, upload_request, HTTPStatus.CREATED)
 
@@ -102,7 +103,7 @@ async def head(request: web.Request) -> web.Response:
     upload_id = upload_id_of(request)
     async with _telling_state(request, upload_id):
         upload = await while_connected(request, uploads_of(request).acquire_and_get(upload_id))
-    announce_limits(request, upload)
+    tell_limits(request, upload)
     headers = {
         "Upload-Offset": str(upload.offset),
         "Upload-Complete": _format_boolean(upload.complete),
@@ -116,7 +117,7 @@ async def head(request: web.Request) -> web.Response:
 
 async def patch(request: web.Request) -> web.Response:
     """Append the body to an upload (§4.4)."""
-    announce_limits(request)
+    tell_limits(request)
     upload_id = upload_id_of(request)
     async with _telling_state(request, upload_id):
         upload_request = _read_upload_request(request)
@@ -133,7 +134,7 @@ async def delete(request: web.Request) -> web.Response:
 def _read_upload_request(request: web.Request) -> UploadRequest:
     """Read the headers of a request that appends."""
     if essence_of(request) != PARTIAL_UPLOAD and _version_of(request) != _UNTYPED_VERSION:
-        announce(request, Accept_Patch=f"{PARTIAL_UPLOAD}, {TUS_PATCH}")
+        set_answer_headers(request, {"Accept-Patch": f"{PARTIAL_UPLOAD}, {TUS_PATCH}"})
         raise UnsupportedMedia(f"The content of PATCH is {PARTIAL_UPLOAD} here.")
     require_identity_coding(request)
     offset, complete = _integer_of(request, "Upload-Offset"), _complete_of(request)
@@ -154,13 +155,13 @@ async def _append(
         upload = await uploads.append(upload_id, upload_request, read_body(request))
         if upload.whole:
             committed = await while_connected(request, uploads.finish(upload_id))
-    announce(request, Upload_Offset=str(upload.offset))
-    announce(request, Upload_Complete=_format_boolean(upload.whole))
+    set_answer_headers(request, {"Upload-Offset": str(upload.offset)})
+    set_answer_headers(request, {"Upload-Complete": _format_boolean(upload.whole)})
     if not upload.whole:
-        announce_limits(request, upload)
+        tell_limits(request, upload)
         return web.Response(status=status)
     upload = await uploads.service.store.uploads.get(upload_id)
-    announce(request, **_as_names(file_headers(request, upload)))
+    set_answer_headers(request, file_headers(request, upload))
     if committed is None:
         return web.Response(status=HTTPStatus.NO_CONTENT)
     return committed_response(committed)
@@ -175,14 +176,14 @@ async def _telling_state(request: web.Request, upload_id: str) -> AsyncIterator[
     try:
         yield
     except StoreUnavailable:
-        announce(request, Upload_Complete=_format_boolean(False))
+        set_answer_headers(request, {"Upload-Complete": _format_boolean(False)})
         raise
     except ChunkstoreError:
         upload = await uploads_of(request).find(upload_id)
         if upload is not None:
             refused = upload.whole and upload.failure is not None
-            announce(request, Upload_Offset=str(upload.offset))
-            announce(request, Upload_Complete=_format_boolean(refused))
+            set_answer_headers(request, {"Upload-Offset": str(upload.offset)})
+            set_answer_headers(request, {"Upload-Complete": _format_boolean(refused)})
         raise
 
 
@@ -193,7 +194,7 @@ def _upload_request_of(
     length, size = _integer_of(request, "Upload-Length"), request.content_length
     if complete and size is not None:
         if length not in (None, offset + size):
-            announce(request, Upload_Complete=_format_boolean(False))
+            set_answer_headers(request, {"Upload-Complete": _format_boolean(False)})
             raise InconsistentLength("Upload-Length is not where the body ends.")
         length = offset + size
     return UploadRequest(
@@ -217,18 +218,18 @@ async def _tell(request: web.Request, headers: dict[str, str]) -> None:
     version = _version_of(request)
     if version is None:
         return
-    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
-    head = "HTTP/1.1 104 Upload Resumption Supported\r\n"
-    head += f"Upload-Draft-Interop-Version: {version}\r\n" + "".join(lines) + "\r\n"
+    lines = [
+        "HTTP/1.1 104 Upload Resumption Supported",
+        f"Upload-Draft-Interop-Version: {version}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
     with suppress(ConnectionError):
-        await request.writer.write(head.encode())
-        # So that the final answer still counts as not begun.
-        request.writer.output_size = 0
+        await send_interim(request, "\r\n".join(lines))
 
 
-def announce_limits(request: web.Request, upload: ResumableUpload | None = None) -> None:
+def tell_limits(request: web.Request, upload: ResumableUpload | None = None) -> None:
     """Have the answer tell the limits of an upload, or of any, whatever it will be (§4.1.4)."""
-    announce(request, **_as_names(_limit_headers(request, upload)))
+    set_answer_headers(request, _limit_headers(request, upload))
 
 
 def _limit_headers(request: web.Request, upload: ResumableUpload | None) -> dict[str, str]:
@@ -245,10 +246,6 @@ def _format_limits(uploads: Uploads, seconds: float, version: int | None) -> str
     if uploads.limits.max_size is not None:
         members.insert(0, f"max-size={uploads.limits.max_size}")
     return ", ".join(members)
-
-
-def _as_names(headers: dict[str, str]) -> dict[str, str]:
-    return {name.replace("-", "_"): value for name, value in headers.items()}
 
 
 def _version_of(request: web.Request) -> int | None:

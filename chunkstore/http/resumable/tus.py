@@ -26,10 +26,10 @@ from chunkstore.http.message.problems import ChecksumMismatch, UnknownTusVersion
 from chunkstore.http.message.request import client_of, conditions_of
 from chunkstore.http.resumable.dialects import (
     TUS_PATCH,
-    announce,
     file_headers,
     parse_size,
     parse_upload_id,
+    set_answer_headers,
     upload_id_of,
     upload_path,
     uploads_of,
@@ -68,9 +68,9 @@ def _in_tus(handler: Handler) -> Handler:
     """Refuse other versions than this one, and tell this one in every answer."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        announce(request, Tus_Resumable=VERSION)
+        set_answer_headers(request, {"Tus-Resumable": VERSION})
         if request.headers.get("Tus-Resumable") != VERSION:
-            announce(request, Tus_Version=VERSION)
+            set_answer_headers(request, {"Tus-Version": VERSION})
             raise UnknownTusVersion
         return await handler(request)
 
@@ -91,7 +91,7 @@ async def create(request: web.Request) -> web.Response:
         raise InvalidRequest("A final upload has no bytes of its own.")
     checks = _checks_of(request) if with_body else []
     upload = await uploads.create(spec, length)
-    announce(request, Location=upload_path(request.app, upload.id))
+    set_answer_headers(request, {"Location": upload_path(request.app, upload.id)})
     if with_body:
         upload = await _append(request, upload.id, _upload_request_of(request, 0, checks))
     elif length == 0:
@@ -171,7 +171,7 @@ async def _finish(request: web.Request, upload: ResumableUpload) -> ResumableUpl
     if upload.whole or upload.spec.kind is UploadKind.CONCATENATION:
         committed = await while_connected(request, uploads.finish(upload.id))
         if committed is not None:
-            announce(request, Upload_New_Size=str(committed.new_size))
+            set_answer_headers(request, {"Upload-New-Size": str(committed.new_size)})
         return await uploads.service.store.uploads.get(upload.id)
     return upload
 

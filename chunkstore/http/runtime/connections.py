@@ -1,9 +1,9 @@
 """Connections of clients that are slow, silent or too many.
 
-aiohttp waits as long as a client likes for it to take an answer, and up to the keep-alive timeout
-for the head of a request. Here the server looks at all its connections several times within the
-shortest limit, which costs less than timers on each. Bodies are watched by those who read
-them, in `streaming`, for they know when it is the client that is waited for.
+aiohttp waits without limit for a client to take an answer, and for up to the keep-alive timeout for
+the head of a request. Here one timer checks all connections, several times within the shortest
+limit, which costs less than a timer for each. The time that a body takes is limited by its reader
+(`message/bodies`), who alone knows when it is the client that is waited for.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ from aiohttp.http_parser import HttpRequestParser
 
 from chunkstore.core.client_limits import Limits, SlowClientAllowance
 from chunkstore.core.conditional import format_http_date
-from chunkstore.http.message.connection import PacedConnection
-from chunkstore.http.message.problems import RETRY_AFTER_SECONDS, Problem, problem_document
+from chunkstore.http.answers.documents import RETRY_AFTER_SECONDS, Problem, problem_document
 from chunkstore.http.runtime.heads import BoundedParser
+from chunkstore.http.runtime.paced import PacedConnection
 
-_LOOKS: Final = 4
-# What the kernel may hold that is not on its way yet. Without a bound it is megabytes, and much
-# time passes before a slow client is seen to take anything.
+_CHECKS_PER_LIMIT: Final = 4
+# Unsent bytes that the kernel may hold. Without a bound it is megabytes, and a slow client is seen
+# to take nothing for as long as it needs for those.
 _UNSENT_SIZE: Final = 128 * 1024
-# Refused connections that are waited for at the same time, and for how long, to read the answer.
+# Refused connections that are kept open until their client has read why: how many, and how long.
 _MAX_REFUSALS: Final = 64
 _REFUSAL_SECONDS: Final = 1.0
+# A flood of connections has one line in the log for so long.
+_REPORT_SECONDS: Final = 60.0
 
 _SLOW_HEAD: Final = Problem(HTTPStatus.REQUEST_TIMEOUT, "slow-request")
 _TOO_MANY: Final = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections")
@@ -43,37 +45,42 @@ _logger = logging.getLogger(__name__)
 
 
 class MonitoredConnection(PacedConnection):
-    """A connection that is looked at from time to time."""
+    """A connection that its monitor checks from time to time."""
 
     __slots__ = (
         "_allowance",
+        "_bytes_taken",
+        "_checked",
+        "_drained",
         "_head_begun",
         "_head_since",
-        "_looked",
+        "_heads",
         "_monitor",
         "_reading_held",
         "_socket",
-        "_taken",
-        "_taking",
+        "_stream",
         "_unsent",
         "_waited",
     )
 
     def __init__(self, monitor: ConnectionMonitor, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
         super().__init__(monitor, **options)
-        # It has the methods of the parser that are called, but is none by its class.
-        self._parser = cast(HttpRequestParser, BoundedParser(cast(HttpRequestParser, self._parser)))
+        # It has the methods of aiohttp's parser that are called, but is none by its class.
+        self._heads = BoundedParser(cast(HttpRequestParser, self._parser))
+        self._parser = cast(HttpRequestParser, self._heads)
         self._monitor = monitor
         self._allowance = SlowClientAllowance(monitor.limits)
-        self._looked = 0.0
+        self._checked = 0.0
         self._unsent = 0
         self._waited = 0.0
-        self._taken = 0
+        self._bytes_taken = 0
         self._reading_held = False
         self._socket: int | None = None
-        self._taking: asyncio.Future[bool] | None = None
+        # aiohttp forgets the transport when it closes it; what was written may not be sent by then.
+        self._stream: asyncio.Transport | None = None
+        self._drained: asyncio.Future[bool] | None = None
         self._head_begun = False
-        self._head_since: float | None = self._loop.time()
+        self._head_since: float | None = monitor.loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are none by their class.
@@ -82,25 +89,30 @@ class MonitoredConnection(PacedConnection):
             self._monitor.refuse(stream)
             return
         _bound_unsent(stream)
-        # An answer waits until all that the kernel did not take at once has gone.
+        # A writer waits until the transport has passed on all that the kernel did not take at once.
         stream.set_write_buffer_limits(high=0)
         if stream.get_extra_info("sslcontext") is None:
             self._socket = stream.get_extra_info("socket").fileno()
+        self._stream = stream
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._stream = None
         super().connection_lost(exc)
-        self._end_taking(True)
+        self._end_drain(True)
 
     def data_received(self, data: bytes) -> None:
-        requests = self._request_count
+        requests = self._heads.count
         super().data_received(data)
-        if self._request_count > requests:
+        if self._heads.error_is_pending:
+            # The requests before it are queued by now.
+            super().data_received(b"")
+        if self._heads.count > requests:
             self._head_begun, self._head_since = False, None
         elif data and (self._awaits_request or not requests):
             self._head_begun = True
             if self._head_since is None:
-                self._head_since = self._loop.time()
+                self._head_since = self._monitor.loop.time()
 
     @contextmanager
     def reading_held(self) -> Iterator[None]:
@@ -118,17 +130,17 @@ class MonitoredConnection(PacedConnection):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._looked = self._loop.time()
+        self._checked = self._monitor.loop.time()
         self._unsent = 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._waited += self._loop.time() - self._looked
-        self._taken += self._unsent
-        self._end_taking(True)
+        self._waited += self._monitor.loop.time() - self._checked
+        self._bytes_taken += self._unsent
+        self._end_drain(True)
 
     def send_now(self, octets: memoryview) -> int:
-        # As asyncio's sendfile does, this passes by the transport, where that holds nothing back.
+        # As asyncio's sendfile does, this writes past the transport while that holds nothing back.
         if self.transport is None or self.transport.is_closing():
             raise ConnectionResetError("Connection lost")
         if self._socket is None or self.transport.get_write_buffer_size():
@@ -137,49 +149,51 @@ class MonitoredConnection(PacedConnection):
             sent = os.write(self._socket, octets)
         except BlockingIOError:
             return 0
-        self._taken += sent
+        self._bytes_taken += sent
         return sent
 
-    async def has_taken(self, seconds: float | None) -> bool:
-        # Unlike aiohttp's own wait this one can be given up.
+    async def wait_drained(self, seconds: float | None) -> bool:
+        # aiohttp's own wait cannot be given up.
         if self.writing_paused and self.transport is not None:
-            self._taking = self._loop.create_future()
+            loop = self._monitor.loop
+            self._drained = loop.create_future()
             timer = None
             if seconds is not None:
-                timer = self._loop.call_later(seconds, self._end_taking, False)
+                timer = loop.call_later(seconds, self._end_drain, False)
             try:
-                if not await self._taking:
+                if not await self._drained:
                     return False
             finally:
-                self._taking = None
+                self._drained = None
                 if timer is not None:
                     timer.cancel()
         if self.transport is None:
             raise ConnectionResetError("Connection lost")
         return True
 
-    def _end_taking(self, taken: bool) -> None:
-        if self._taking is not None and not self._taking.done():
-            self._taking.set_result(taken)
+    def _end_drain(self, drained: bool) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(drained)
 
-    def look(self, now: float, most_seconds: float, transport: asyncio.Transport) -> None:
+    def check(self, now: float, most_seconds: float) -> None:
         """Break the connection off if its client has used up its time.
 
-        At most `most_seconds` are counted, so that a server that was stopped blames no client.
+        At most `most_seconds` are counted, so that no client pays for a server that was suspended.
         """
-        if self._manager is None:
-            return  # It is lost, and a handler has not found out yet.
-        seconds, taken, self._waited, self._taken = self._waited, self._taken, 0.0, 0
-        if not self.writing_paused and not transport.is_closing():
+        stream = self._stream
+        if stream is None:
+            return  # It is lost, and its handler has not found out yet.
+        seconds, taken, self._waited, self._bytes_taken = self._waited, self._bytes_taken, 0.0, 0
+        if not self.writing_paused and not stream.is_closing():
             self._allowance.renew()
             self._end_slow_head(now)
             return
-        seconds, self._looked = seconds + min(now - self._looked, most_seconds), now
-        unsent, self._unsent = self._unsent, transport.get_write_buffer_size()
+        seconds, self._checked = seconds + min(now - self._checked, most_seconds), now
+        unsent, self._unsent = self._unsent, stream.get_write_buffer_size()
         self._allowance.spend(seconds, taken + max(0, unsent - self._unsent))
         if self._allowance.exhausted:
-            _logger.info("%s takes nothing any more, and is cut off.", self.peername)
-            transport.abort()
+            _logger.info("%s stopped reading its answer; the connection is closed.", self.peername)
+            stream.abort()
 
     @property
     def _awaits_request(self) -> bool:
@@ -191,54 +205,78 @@ class MonitoredConnection(PacedConnection):
         if not self._awaits_request or self._head_since is None or now - self._head_since <= limit:
             return
         if self._head_begun and self.transport is not None:
-            _logger.info("%s sent no whole request in time, and is cut off.", self.peername)
-            self.transport.write(_last_answer(_SLOW_HEAD, "The request did not come in time."))
+            _logger.info("%s sent no whole request in time; it is answered 408.", self.peername)
+            self.transport.write(_closing_answer(_SLOW_HEAD, "The request did not come in time."))
         self.force_close()
 
 
 class ConnectionMonitor(web.Server):
-    """A server that looks at its connections, and has no more of them than its limit."""
+    """A server that checks its connections, and has no more of them than its limit."""
 
     def __init__(self, *arguments: Any, limits: Limits, **options: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **options)
         self.limits = limits
+        self.loop = asyncio.get_running_loop()
         self._refusals: set[_Refusal] = set()
-        self._look_seconds = limits.shortest_seconds / _LOOKS
-        self._looking: asyncio.TimerHandle | None = None
-        self._look_later()
+        self._unreported = 0
+        self._report: asyncio.TimerHandle | None = None
+        self._check_seconds = limits.shortest_seconds / _CHECKS_PER_LIMIT
+        self._next_check: asyncio.TimerHandle | None = None
+        self._schedule_check()
 
     @property
     def is_full(self) -> bool:
         """Whether there are as many connections as there may be."""
-        return len(self._connections) >= self.limits.max_connections
+        return len(self.connections) >= self.limits.max_connections
 
     def refuse(self, transport: asyncio.Transport) -> None:
         """Answer 503 on a connection that is one too many, and close it."""
-        transport.write(_last_answer(_TOO_MANY, "The server has no connection left; try again."))
+        self._log_refusal(transport)
+        transport.write(_closing_answer(_TOO_MANY, "The server has no connection left; try again."))
         if len(self._refusals) >= _MAX_REFUSALS:
             transport.close()
         else:
-            transport.set_protocol(_Refusal(self._refusals, transport, self._loop))
+            transport.set_protocol(_Refusal(self._refusals, transport, self.loop))
+
+    def _log_refusal(self, transport: asyncio.Transport) -> None:
+        """Log the first refusal of a flood; the others are only counted for a while."""
+        if self._report is not None:
+            self._unreported += 1
+            return
+        _logger.warning(
+            "A connection from %s was refused: all %d that --max-connections allows are in use.",
+            transport.get_extra_info("peername"),
+            self.limits.max_connections,
+        )
+        self._report = self.loop.call_later(_REPORT_SECONDS, self._report_refusals)
+
+    def _report_refusals(self) -> None:
+        count, self._unreported, self._report = self._unreported, 0, None
+        if count:
+            _logger.warning("%d more connections were refused since.", count)
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's
-        if self._looking is not None:
-            self._looking.cancel()
+        if self._next_check is not None:
+            self._next_check.cancel()
+        if self._report is not None:
+            self._report.cancel()
+            self._report_refusals()
         await super().shutdown(timeout)
 
-    def _look_later(self) -> None:
-        if self._look_seconds:
-            self._looking = self._loop.call_later(self._look_seconds, self._look)
+    def _schedule_check(self) -> None:
+        if self._check_seconds:
+            self._next_check = self.loop.call_later(self._check_seconds, self._check)
 
-    def _look(self) -> None:
-        self._look_later()
-        now = self._loop.time()
-        for connection, transport in list(self._connections.items()):
+    def _check(self) -> None:
+        self._schedule_check()
+        now = self.loop.time()
+        for connection in self.connections:
             if isinstance(connection, MonitoredConnection):
-                connection.look(now, 2 * self._look_seconds, transport)
+                connection.check(now, 2 * self._check_seconds)
 
 
 class _Refusal(asyncio.Protocol):
-    """A connection that was refused and stays until its client has read so, but not for long.
+    """A refused connection, which stays open for a moment, until its client has read why.
 
     Closed at once, with a request unread, it would be reset, and the answer lost.
     """
@@ -260,15 +298,15 @@ class _Refusal(asyncio.Protocol):
 
 
 def _bound_unsent(transport: asyncio.Transport) -> None:
-    """Let the kernel hold no more of an answer than it can send soon, where it knows how to."""
+    """Bound the unsent bytes that the kernel holds, where the system has an option for it."""
     with suppress(AttributeError, OSError):
         transport.get_extra_info("socket").setsockopt(
             socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_SIZE
         )
 
 
-def _last_answer(problem: Problem, detail: str) -> bytes:
-    """Return an answer that ends its connection, for where there is no request to answer."""
+def _closing_answer(problem: Problem, detail: str) -> bytes:
+    """Return the bytes of an answer that ends its connection, where there is no request yet."""
     response = problem_document(problem, detail)
     assert isinstance(response.body, bytes)
     fields = {

@@ -1,7 +1,9 @@
-"""A bound on the heads of requests that one connection holds.
+"""A bound on the heads of requests that one connection holds, and an order that errors keep to.
 
 aiohttp bounds each line and the number of lines, which together is a megabyte for each of up to 32
-requests that wait on a connection, beside the memory budget. Here they are counted.
+requests that wait on a connection, beside the memory budget. Here the bytes are counted. And where
+a malformed request comes in one piece with others before it, aiohttp forgets those; here they are
+parsed one by one, and the error is kept until they have been passed on.
 """
 
 from __future__ import annotations
@@ -17,18 +19,24 @@ from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.web import RequestPayloadError
 
 MOST_BYTES: Final = 64 * 1024
+MOST_FIELDS: Final = 128
 # Heads of requests that wait for the answers to those before (RFC 9112 §9.3.2).
 MOST_WAITING_BYTES: Final = 2 * MOST_BYTES
-# So many that all requests that may wait on a connection would not exceed that.
-_SMALL: Final = MOST_WAITING_BYTES // 32
+# aiohttp parses no further while so many requests wait (`web_protocol.MAX_MSG_QUEUE_SIZE`).
+_MOST_WAITING: Final = 32
+# Heads of up to this size cannot exceed the bound together.
+_SMALL: Final = MOST_WAITING_BYTES // _MOST_WAITING
 # The colon and the line end of a field, with a space.
 _LINE_OVERHEAD: Final = 4
+_HEAD_END: Final = b"\r\n\r\n"
+# What aiohttp's parsers say of more fields than those; they have no class of error for that.
+_TOO_MANY_FIELDS: Final = "Too many headers received"
 
 Messages = Sequence[tuple[RawRequestMessage, StreamReader]]
 
 
 class HeadTooLarge(HttpProcessingError):
-    """The head of a request is larger than any that could be meant."""
+    """The head of a request has more bytes or fields than any client needs."""
 
     code = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
@@ -36,8 +44,11 @@ class HeadTooLarge(HttpProcessingError):
 class BoundedParser:
     """Stands in the place of aiohttp's parser of requests, and refuses heads that are too large.
 
-    One that is whole has at most `MOST_BYTES`. One that does not end is given up when as many have
-    come, not counting those in one piece with the end of the request before. So are trailers.
+    A whole head has at most `MOST_BYTES`. One that does not end is refused when as many have come,
+    not counting those in one piece with the end of the request before. So are trailers.
+
+    `count` is how many requests and errors were passed on. While `error_is_pending` the next call
+    of `feed_data` raises, whatever it is given: the requests before the malformed one go first.
     """
 
     def __init__(self, parser: HttpRequestParser) -> None:
@@ -46,12 +57,16 @@ class BoundedParser:
         self._body_size = 0
         self._unfinished = 0
         self._waiting: deque[int] = deque()
-        self._failed = False
+        self._error: HttpProcessingError | None = None
+        # The last bytes that were parsed.
+        self._last = b""
+        self.count = 0
+        self.error_is_pending = False
         self.pause_reading = parser.pause_reading
         self.set_upgraded = parser.set_upgraded
 
     def message_consumed(self) -> None:
-        """Let the next request come: one that waited does no more."""
+        """Forget the head of the oldest request that waited: a handler has it now."""
         self._parser.message_consumed()
         if self._waiting:
             self._waiting.popleft()
@@ -63,28 +78,45 @@ class BoundedParser:
             HttpProcessingError: they are no request; HeadTooLarge: its head is too large.
         """
         messages: list[tuple[RawRequestMessage, StreamReader]] = []
-        while True:
-            # Bodies pass whole; of a head no more is parsed than it may have.
-            piece = data[:MOST_BYTES] if self._is_in_head else data
-            come, upgraded, tail = self._parse(piece)
+        while self._error is None:
+            piece = data[: self._piece_size(data)]
+            try:
+                come, upgraded, tail = self._parse(piece)
+            except HttpProcessingError as error:
+                self._error = error
+                break
             messages += come
             data = data[len(piece) :]
             if upgraded or not data:
+                self.count += len(messages)
                 return messages, upgraded, tail + data
+        self.error_is_pending = bool(messages)
+        self.count += len(messages) or 1
+        if not messages:
+            raise self._error
+        return messages, False, b""
 
-    @property
-    def _is_in_head(self) -> bool:
-        return self._payload is None or self._payload.is_eof()
+    def _piece_size(self, data: bytes) -> int:
+        """Return how much to parse at once: one head, of at most `MOST_BYTES`, or all of a body."""
+        if self._payload is not None and not self._payload.is_eof():
+            return len(data)
+        if len(self._waiting) >= _MOST_WAITING:
+            return MOST_BYTES  # aiohttp keeps it until one of them is answered.
+        # The line end that closes a head may have begun in the piece before.
+        size = _head_size(self._last + data[: len(_HEAD_END) - 1])
+        size = _head_size(data) if size is None else size - len(self._last)
+        return MOST_BYTES if size is None else min(size, MOST_BYTES)
 
     def _parse(self, piece: bytes) -> tuple[Messages, bool, bytes]:
-        if self._failed:
-            raise HeadTooLarge
         try:
             messages, upgraded, tail = self._parser.feed_data(piece)
-        except HttpProcessingError:
+        except HttpProcessingError as error:
             # aiohttp leaves who reads the body waiting where its trailers are what is malformed.
             self._fail_body("malformed")
+            if error.message == _TOO_MANY_FIELDS:
+                raise HeadTooLarge from error
             raise
+        self._last = (self._last + piece[-len(_HEAD_END) :])[1 - len(_HEAD_END) :]
         if messages:
             self._payload = messages[-1][1]
             if len(messages) == 1 and self._unfinished + len(piece) <= _SMALL:
@@ -106,7 +138,6 @@ class BoundedParser:
     def _check_size(self) -> None:
         largest = max(self._waiting, default=0)
         if max(largest, self._unfinished) > MOST_BYTES or sum(self._waiting) > MOST_WAITING_BYTES:
-            self._failed = True
             self._fail_body("too many trailers")
             raise HeadTooLarge
 
@@ -117,6 +148,12 @@ class BoundedParser:
             payload.set_exception(RequestPayloadError(reason))
             # Else aiohttp would read the rest, which nobody wants, and log that as a failure.
             payload.feed_eof()
+
+
+def _head_size(octets: bytes) -> int | None:
+    """Return where the first head that ends in `octets` does."""
+    end = octets.find(_HEAD_END)
+    return None if end < 0 else end + len(_HEAD_END)
 
 
 def _size_of(message: RawRequestMessage) -> int:

@@ -8,18 +8,18 @@ does that, by the one protected method that makes the server.
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
-from aiohttp.web_protocol import RequestHandler, _RequestHandler
 
 from chunkstore.core.client_limits import DEFAULT_LIMITS
-from chunkstore.http.message.problems import Problem, problem_document
-from chunkstore.http.message.request import LIMITS
+from chunkstore.http.answers.documents import Problem, problem_document
 from chunkstore.http.runtime.connections import ConnectionMonitor, MonitoredConnection
-from chunkstore.http.runtime.heads import MOST_BYTES, HeadTooLarge
+from chunkstore.http.runtime.exchange import LIMITS
+from chunkstore.http.runtime.heads import MOST_BYTES, MOST_FIELDS, HeadTooLarge
 
 # By these two the parser's error tells which of them it is about.
 _MAX_TARGET_SIZE: Final = 8191
@@ -27,6 +27,8 @@ _MAX_FIELD_SIZE: Final = 8190
 # A connection holds up to twice this, and what one read of its socket brought, of a body that
 # nobody takes yet, because its upload waits for memory or for the store.
 _READ_SIZE: Final = 16 * 1024
+
+_BaseHandler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _logger = logging.getLogger(__name__)
 
@@ -68,7 +70,7 @@ def _explain(status: HTTPStatus, error: HttpProcessingError) -> tuple[Problem, s
         return Problem(HTTPStatus.NOT_IMPLEMENTED, "unknown-method"), "The method is unknown."
     if isinstance(error, HeadTooLarge):
         problem = Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header-too-large")
-        return problem, f"The head of a request can have {MOST_BYTES} bytes."
+        return problem, f"A request's head can have {MOST_BYTES} bytes, {MOST_FIELDS} fields."
     if isinstance(error, LineTooLong):
         return _explain_length(limit=error.args[1])
     return Problem(status, "malformed-request"), "This is not a request that HTTP allows."
@@ -85,11 +87,11 @@ def _explain_length(limit: int) -> tuple[Problem, str]:
 class _Server(ConnectionMonitor):
     """Makes such connections."""
 
-    def __call__(self) -> RequestHandler:
-        return _Protocol(self, loop=self._loop, **self._kwargs)
+    def __call__(self) -> web.RequestHandler:
+        return _Protocol(self, loop=self.loop, **self._kwargs)
 
 
-def _routable(handler: _RequestHandler) -> _RequestHandler:
+def _routable(handler: _BaseHandler) -> _BaseHandler:
     """Return what refuses the requests that aiohttp itself would answer, for want of a route.
 
     They reach no middleware. An Expect that is no text would make it fail, as it answers in UTF-8.
@@ -120,6 +122,7 @@ class ProblemRunner(web.AppRunner):
             limits=self.app.get(LIMITS, DEFAULT_LIMITS),
             request_factory=server.request_factory,
             handler_cancellation=server.handler_cancellation,
+            max_headers=MOST_FIELDS,
             max_line_size=_MAX_TARGET_SIZE,
             max_field_size=_MAX_FIELD_SIZE,
             **{"read_bufsize": _READ_SIZE, **server._kwargs},

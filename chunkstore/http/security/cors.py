@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from chunkstore.http.message.answer_headers import RESOURCE_POLICY
+from chunkstore.http.answers.headers import RESOURCE_POLICY
 
 ORIGINS: Final = web.AppKey("origins", frozenset[str])
 ANY_ORIGIN: Final = "*"
@@ -45,7 +45,7 @@ def is_open_to_all(request: web.Request) -> bool:
     return ANY_ORIGIN in request.app[ORIGINS]
 
 
-def is_welcome_preflight(request: web.Request) -> bool:
+def is_allowed_preflight(request: web.Request) -> bool:
     """Whether a browser asks here if a page may send a request, and it may."""
     return (
         request.method == "OPTIONS"
@@ -66,7 +66,7 @@ def preflight_response() -> web.Response:
     )
 
 
-def let_page_read(request: web.Request, response: web.StreamResponse) -> None:
+def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Let a page of an origin that may use the server read the answer."""
     if not request.app[ORIGINS]:
         return

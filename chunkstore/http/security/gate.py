@@ -11,12 +11,14 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
-from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 
 from chunkstore.core.hosts import Host, HostPolicy, parse_authority, parse_local_address
-from chunkstore.http.message.problems import NotMeant, Problem
+from chunkstore.http.answers.documents import Problem
+from chunkstore.http.message.problems import InvalidMessage
 from chunkstore.http.message.request import authority_of
+from chunkstore.http.runtime.exchange import absolute_target, has_known_version
 
 HOSTS: Final = web.AppKey("hosts", HostPolicy)
 
@@ -27,7 +29,6 @@ _MALFORMED: Final = Problem(HTTPStatus.BAD_REQUEST, "malformed-request")
 _UNKNOWN_CODING: Final = Problem(HTTPStatus.NOT_IMPLEMENTED, "unknown-transfer-coding")
 _OTHER_VERSION: Final = Problem(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "unknown-version")
 
-_VERSIONS: Final = (HttpVersion10, HttpVersion11)
 _SCHEMES: Final = ("http", "https")
 
 
@@ -35,24 +36,24 @@ _SCHEMES: Final = ("http", "https")
 async def gate_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let pass only what is meant for this server, and can be understood in one way alone."""
     try:
-        require_meant(request)
-    except NotMeant as error:
+        check_message(request)
+    except InvalidMessage as error:
         return error.to_response()
     return await handler(request)
 
 
-def require_meant(request: web.Request) -> None:
+def check_message(request: web.Request) -> None:
     """Refuse what is not meant for this server, or can be understood in several ways.
 
     Raises:
-        NotMeant: it is so.
+        InvalidMessage: it is so.
     """
-    refusal = _judge_framing(request) or _judge_host(request) or _judge_target(request)
+    refusal = _framing_fault(request) or _host_fault(request) or _target_fault(request)
     if refusal is not None:
-        raise NotMeant(*refusal)
+        raise InvalidMessage(*refusal)
 
 
-def end_after_upgrade(request: web.Request, response: web.StreamResponse) -> None:
+def close_after_upgrade(request: web.Request, response: web.StreamResponse) -> None:
     """Let the answer, which is about to leave, be the last if the client would change protocols.
 
     RFC 9110 §7.8 lets a server ignore that. But aiohttp's parser loses what came behind such a
@@ -63,25 +64,22 @@ def end_after_upgrade(request: web.Request, response: web.StreamResponse) -> Non
         response.headers[hdrs.CONNECTION] = "close"
 
 
-def _judge_framing(request: web.Request) -> _Refusal | None:
+def _framing_fault(request: web.Request) -> _Refusal | None:
     """Refuse what other parsers could take for a message of another length (RFC 9112 §6.1)."""
-    version = request._message.version
-    if version not in _VERSIONS:
-        # The answer would name the version of the request.
-        request._version = HttpVersion11
+    if not has_known_version(request):
         return _OTHER_VERSION, "Only HTTP/1.0 and HTTP/1.1 are spoken here."
     if hdrs.TRANSFER_ENCODING not in request.headers:
         return None
     values = ",".join(request.headers.getall(hdrs.TRANSFER_ENCODING)).lower().split(",")
     codings = [value.strip(" \t") for value in values]
-    if codings == ["chunked"] and version == HttpVersion11:
+    if codings == ["chunked"] and request.version == HttpVersion11:
         return None
     if any(set(codings) - {"chunked"}):
         return _UNKNOWN_CODING, "The only Transfer-Encoding that is understood is chunked."
     return _MALFORMED, "Transfer-Encoding is `chunked`, once, and not there in HTTP/1.0."
 
 
-def _judge_host(request: web.Request) -> _Refusal | None:
+def _host_fault(request: web.Request) -> _Refusal | None:
     policy = request.app.get(HOSTS)
     if policy is None:
         return None
@@ -116,12 +114,13 @@ def _local_address(request: web.Request) -> Host | None:
     return parse_local_address(name[0]) if isinstance(name, tuple) else None
 
 
-def _judge_target(request: web.Request) -> _Refusal | None:
+def _target_fault(request: web.Request) -> _Refusal | None:
     """Refuse a target that a client cannot mean (RFC 9112 §3.2)."""
-    message = request._message
-    if "#" in message.path:
+    if "#" in request.raw_path:
         return _MALFORMED, "A fragment is no part of a request; write # in a name as %23."
-    target = message.url
-    if target.absolute and request.method != hdrs.METH_CONNECT and target.scheme not in _SCHEMES:
+    target = absolute_target(request)
+    if target is None or request.method == hdrs.METH_CONNECT:
+        return None
+    if target.scheme not in _SCHEMES:
         return _MALFORMED, "The scheme of the target is neither http nor https."
     return None

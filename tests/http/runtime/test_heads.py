@@ -8,18 +8,20 @@ from itertools import pairwise
 
 import pytest
 from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chunkstore.http.runtime.heads import (
     MOST_BYTES,
+    MOST_FIELDS,
     MOST_WAITING_BYTES,
     BoundedParser,
     HeadTooLarge,
 )
 from tests.http import raw
-from tests.http.steps import Client, on_shared_server
+from tests.http.steps import Client, on_shared_server, put, read
 
 LINE = 4000
 
@@ -45,6 +47,18 @@ async def test_larger_head_is_refused(shared: Client, size: int) -> None:
     assert answer.status == 431
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["type"] == "urn:chunkstore:problem:header-too-large"
+
+
+@on_shared_server
+@pytest.mark.parametrize("more", [1, 2, 10_000 - MOST_FIELDS])
+async def test_more_fields_than_there_may_be_are_refused(shared: Client, more: int) -> None:
+    # Host is one of them.
+    most = ["X-Many: x"] * (MOST_FIELDS - 1)
+    assert (await raw.ask(shared, raw.request("GET", "/health/live", *most))).status == 200
+    answer = await raw.ask(shared, raw.request("GET", "/health/live", *most, *["X: x"] * more))
+    assert answer.status == 431
+    assert answer.json()["type"] == "urn:chunkstore:problem:header-too-large"
+    assert f"{MOST_FIELDS} fields" in answer.json()["detail"]
 
 
 @on_shared_server
@@ -134,6 +148,59 @@ async def test_many_requests_may_wait(shared: Client) -> None:
             assert (await connection.receive()).status == 200
 
 
+@on_shared_server
+@pytest.mark.parametrize("count", [1, 2, 20])
+@pytest.mark.parametrize(
+    "malformed", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"\0" * 100]
+)
+async def test_requests_before_a_malformed_one_are_answered(
+    shared: Client, count: int, malformed: bytes
+) -> None:
+    async with raw.connect(shared) as connection:
+        await connection.send(raw.request("GET", "/health/live") * count + malformed)
+        for _ in range(count):
+            assert (await connection.receive()).status == 200
+        assert (await connection.receive()).status in (400, 501)
+        assert await connection.receive_rest() == b""
+
+
+@on_shared_server
+async def test_upload_before_a_malformed_request_is_stored(shared: Client, name: str) -> None:
+    upload = raw.request("PUT", f"/files/{name}", "Content-Length: 5", body=b"hello")
+    async with raw.connect(shared) as connection:
+        await connection.send(upload + b"nonsense\r\n\r\n")
+        assert (await connection.receive("PUT")).status == 201
+        assert (await connection.receive()).status in (400, 501)
+    assert await read(shared, name) == b"hello"
+
+
+@on_shared_server
+@pytest.mark.parametrize("body", [b"0x0\r\n\r\n", raw.chunked(b"hello") + b"x\r\n"])
+@pytest.mark.parametrize("apart", [True, False])
+async def test_body_that_is_malformed_before_it_is_read_is_refused(
+    shared: Client, name: str, body: bytes, apart: bool
+) -> None:
+    # A handler begins to read only when it has looked at what is there.
+    octets = raw.request("PUT", f"/files/{name}", "Transfer-Encoding: chunked", "If-None-Match: *")
+    async with raw.connect(shared) as connection:
+        if apart:
+            await connection.send(octets)
+            await connection.send(body)
+        else:
+            await connection.send(octets + body)
+        assert (await connection.receive("PUT")).status == 400
+    assert (await shared.get(f"/files/{name}")).status == 404
+
+
+@on_shared_server
+async def test_delete_with_a_malformed_body_deletes_nothing(shared: Client, name: str) -> None:
+    await put(shared, name)
+    octets = raw.request("DELETE", f"/files/{name}", "Transfer-Encoding: chunked")
+    answer = await raw.ask(shared, octets + b"0x0\r\n\r\n", "DELETE")
+    assert answer.status == 400
+    assert await read(shared, name)
+
+
 def parser() -> BoundedParser:
     """Return one as a connection has it."""
     loop = asyncio.get_running_loop()
@@ -180,3 +247,33 @@ async def test_requests_are_the_same_however_they_come(
             bounded.message_consumed()
     assert [payload.total_bytes for payload in payloads] == bodies[: len(sizes)]
     assert all(payload.is_eof() for payload in payloads)
+
+
+@settings(deadline=None)
+@given(
+    count=st.integers(0, 20),
+    body=st.none() | st.integers(0, 300),
+    cuts=st.lists(st.integers(1, 10_000), max_size=8),
+    malformed=st.sampled_from([b"nonsense\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01"]),
+)
+async def test_error_comes_behind_all_requests_however_they_come(
+    count: int, body: int | None, cuts: list[int], malformed: bytes
+) -> None:
+    octets = raw.request("GET", "/") * count
+    if body is not None:
+        # Only the last, for aiohttp does not tell where in a piece a body ends.
+        octets += raw.request("PUT", "/files/a", f"Content-Length: {body}", body=bytes(body))
+    octets += malformed
+    bounded = parser()
+    come = 0
+    stops = sorted({len(octets), *(cut % (len(octets) + 1) for cut in cuts)})
+    with pytest.raises(HttpProcessingError):  # noqa: PT012 - which piece brings it is open
+        for start, stop in pairwise([0, *stops]):
+            messages, _, _ = bounded.feed_data(octets[start:stop])
+            come += len(messages)
+            for _ in messages:
+                bounded.message_consumed()
+            if bounded.error_is_pending:
+                bounded.feed_data(b"")
+    assert bounded.count == come + 1
+    assert come == count + (body is not None)

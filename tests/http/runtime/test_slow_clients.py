@@ -7,6 +7,7 @@ one who is.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -348,7 +349,10 @@ async def store_large_file(limited: ServeLimited) -> None:
     await put((await limited()).client, "a", bytes(LARGE))
 
 
-async def test_many_connections_too_many(limited: ServeLimited) -> None:
+async def test_many_connections_too_many(
+    limited: ServeLimited, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
     server = await limited(max_connections=1)
     async with AsyncExitStack() as connections:
         only = await connections.enter_async_context(raw.connect(server.client))
@@ -360,3 +364,7 @@ async def test_many_connections_too_many(limited: ServeLimited) -> None:
             assert (await connection.receive()).status == 503
             assert await connection.receive_rest() == b""
         await answers(only)
+    told = "A connection from ('127.0.0.1', "
+    assert [message[: len(told)] for message in caplog.messages] == [told]
+    await server.client.close()
+    assert caplog.messages[1:] == ["99 more connections were refused since."]

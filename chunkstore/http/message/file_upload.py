@@ -11,6 +11,7 @@ from aiohttp import web
 from chunkstore.core.conditional import Conditions, format_etag, format_http_date
 from chunkstore.core.digest import ContentCheck
 from chunkstore.core.names import FileName
+from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.bodies import require_identity_coding, require_whole_put
 from chunkstore.http.message.headers import parse_digests, parse_media_type
 from chunkstore.http.message.request import conditions_of, file_name_of
@@ -19,7 +20,7 @@ from chunkstore.store.contract.values import Committed
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
+class FileUpload:
     """The file that a content is for, and what must hold for it to become that.
 
     `content_digests` are those of the body, `whole_digests` those of the whole content, which
@@ -41,7 +42,7 @@ class Incoming:
         return [ContentCheck(*digest) for digest in self.whole_digests.items()]
 
 
-def read_incoming(request: web.Request) -> Incoming:
+def read_file_upload(request: web.Request) -> FileUpload:
     """Read the headers of a request that brings the content of the file its URL names.
 
     Raises:
@@ -50,7 +51,7 @@ def read_incoming(request: web.Request) -> Incoming:
     name = file_name_of(request)
     require_whole_put(request)
     require_identity_coding(request)
-    return Incoming(
+    return FileUpload(
         name=name,
         media_type=parse_media_type(request.headers.get("Content-Type"), name),
         conditions=conditions_of(request),
@@ -62,7 +63,7 @@ def read_incoming(request: web.Request) -> Incoming:
 def committed_response(committed: Committed) -> web.Response:
     """Return the answer to a request whose content has become a file."""
     validators = committed.file.validators
-    return web.json_response(
+    return json_response(
         committed_to_json(committed),
         status=HTTPStatus.OK if committed.replaced else HTTPStatus.CREATED,
         headers={

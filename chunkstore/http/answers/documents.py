@@ -1,0 +1,81 @@
+"""JSON documents as answers: results, and problems as RFC 9457 has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiohttp import web
+
+from chunkstore.http.answers.headers import ANSWER_HEADERS
+
+PROBLEM_TYPE: Final = "application/problem+json"
+RETRY_AFTER_SECONDS: Final = "5"
+_TYPE_PREFIX: Final = "urn:chunkstore:problem:"
+
+
+def json_response(
+    document: Mapping[str, Any],
+    *,
+    status: int = HTTPStatus.OK,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """Return an answer whose body is `document` as JSON, on one line."""
+    return web.Response(
+        body=_encode(document),
+        status=status,
+        headers=headers,
+        content_type="application/json",
+        charset="utf-8",
+    )
+
+
+def _encode(document: Mapping[str, Any]) -> bytes:
+    # Without the line end, a terminal's prompt would stand behind the last brace.
+    return json.dumps(document).encode() + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One kind of error: its status, and the last part of its stable `type`.
+
+    `registered` is its whole type where IANA has one, `title` its name where the status has none.
+    """
+
+    status: int
+    slug: str
+    registered: str | None = None
+    title: str | None = None
+
+    @property
+    def type(self) -> str:
+        """The URI that tells this kind from others (RFC 9457 §3.1.1)."""
+        return self.registered or _TYPE_PREFIX + self.slug
+
+    @property
+    def phrase(self) -> str:
+        """What the status stands for, in a few words."""
+        return self.title or HTTPStatus(self.status).phrase
+
+
+def problem_document(
+    problem: Problem, detail: str, members: Mapping[str, int] | None = None
+) -> web.Response:
+    """Return the answer that tells a program of a problem; `members` are what its type has more."""
+    document = {
+        "type": problem.type,
+        "title": problem.phrase,
+        "status": int(problem.status),
+        "detail": detail,
+        **(members or {}),
+    }
+    return web.Response(
+        status=problem.status,
+        reason=problem.phrase,
+        body=_encode(document),
+        content_type=PROBLEM_TYPE,
+        headers={**ANSWER_HEADERS, "Cache-Control": "no-store"},
+    )

@@ -1,0 +1,112 @@
+"""Which handler answers what: every path of the server, and the methods of each.
+
+Where several protocols share a path and a method, `dispatch` tells their requests apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from chunkstore.core.errors import NotFound
+from chunkstore.core.names import ROOT
+from chunkstore.http.dispatch import (
+    by_protocol,
+    create_upload,
+    file_options,
+    method_override,
+    options,
+    put_file,
+    upload_options,
+)
+from chunkstore.http.message.bodies import defer_continue
+from chunkstore.http.message.problems import MethodNotPossible
+from chunkstore.http.message.request import FOLDERS, redirect_to_folder
+from chunkstore.http.native import files, folders, forms, lists, status
+from chunkstore.http.page.render import static_handler
+from chunkstore.http.resumable import ietf, tus
+from chunkstore.http.resumable.dialects import UPLOAD_RESOURCE, UPLOADS_RESOURCE
+
+# (?s:) because a name is refused for its line break, not lost on the way.
+FILE_PATH: Final = "/files/{name:(?s:.*[^/])}"
+FOLDER_PATH: Final = "/files/{folder:(?s:.*/)?}"
+UPLOAD_PATH: Final = "/uploads/{upload:[^/]+}"
+ANY_PATH: Final = "/{path:(?s:.*)}"
+
+FILE: Final[Mapping[str, Handler]] = {
+    "GET": files.get,
+    "HEAD": files.get,
+    "PUT": put_file,
+    # Clients of the draft that know no PUT begin uploads by it.
+    "POST": ietf.create,
+    "DELETE": files.delete,
+    "COPY": files.copy_or_move,
+    "MOVE": files.copy_or_move,
+    "MKCOL": folders.make,
+    "OPTIONS": file_options,
+}
+FOLDER: Final[Mapping[str, Handler]] = {
+    "GET": lists.get,
+    "HEAD": lists.get,
+    "POST": forms.post,
+    "DELETE": folders.delete,
+    "COPY": folders.copy_or_move,
+    "MOVE": folders.copy_or_move,
+    "MKCOL": folders.make,
+}
+UPLOADS: Final[Mapping[str, Handler]] = {"POST": create_upload, "OPTIONS": upload_options}
+_UPLOAD: Final[Mapping[str, Handler]] = {
+    "GET": by_protocol(tus=tus.head, ietf=ietf.head),
+    "HEAD": by_protocol(tus=tus.head, ietf=ietf.head),
+    "PATCH": by_protocol(tus=tus.patch, ietf=ietf.patch),
+    "DELETE": by_protocol(tus=tus.delete, ietf=ietf.delete),
+    "OPTIONS": upload_options,
+}
+UPLOAD: Final[Mapping[str, Handler]] = {**_UPLOAD, "POST": method_override(_UPLOAD)}
+
+
+def add_routes(app: web.Application) -> None:
+    """Add all routes to the application; the first that fits answers."""
+    add = partial(_add, app)
+    add("/uploads", UPLOADS, name=UPLOADS_RESOURCE)
+    add("/uploads/", UPLOADS)
+    add(UPLOAD_PATH, UPLOAD, name=UPLOAD_RESOURCE)
+    add("/static/{name}", _read_only(static_handler()), name="static")
+    add(FILE_PATH, FILE)
+    app[FOLDERS] = add(FOLDER_PATH, FOLDER, name="folder")
+    add("/files", _read_only(_redirect_to_root))
+    add("/", _read_only(lists.get))
+    add("/health/live", _read_only(status.live))
+    add("/health/ready", _read_only(status.ready))
+    add("/stats", _read_only(status.stats))
+    nowhere = app.router.add_resource(ANY_PATH)
+    nowhere.add_route("*", _refuse_path, expect_handler=defer_continue)
+
+
+def _add(
+    app: web.Application, path: str, handlers: Mapping[str, Handler], name: str | None = None
+) -> web.Resource:
+    resource = app.router.add_resource(path, name=name)
+    for method, handler in {"OPTIONS": options, **handlers, "*": _refuse_method}.items():
+        resource.add_route(method, handler, expect_handler=defer_continue)
+    return resource
+
+
+def _read_only(handler: Handler) -> Mapping[str, Handler]:
+    return {"GET": handler, "HEAD": handler}
+
+
+async def _redirect_to_root(request: web.Request) -> web.Response:
+    return redirect_to_folder(request, ROOT)
+
+
+async def _refuse_method(request: web.Request) -> web.Response:
+    raise MethodNotPossible(f"{request.method} is not possible here.")
+
+
+async def _refuse_path(request: web.Request) -> web.Response:
+    raise NotFound("Nothing is here; files are under /files/.")
