@@ -243,9 +243,10 @@ class ConnectionMonitor(web.Server):
         if self._report is not None:
             self._unreported += 1
             return
+        peer = transport.get_extra_info("peername")
         _logger.warning(
             "A connection from %s was refused: all %d that --max-connections allows are in use.",
-            transport.get_extra_info("peername"),
+            peer[0] if isinstance(peer, tuple) else peer,
             self.limits.max_connections,
         )
         self._report = self.loop.call_later(_REPORT_SECONDS, self._report_refusals)

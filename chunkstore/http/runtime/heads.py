@@ -8,6 +8,7 @@ parsed one by one, and the error is kept until they have been passed on.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -29,6 +30,7 @@ _SMALL: Final = MOST_WAITING_BYTES // _MOST_WAITING
 # The colon and the line end of a field, with a space.
 _LINE_OVERHEAD: Final = 4
 _HEAD_END: Final = b"\r\n\r\n"
+_LINE_ENDS: Final = re.compile(rb"[\r\n]+")
 # What aiohttp's parsers say of more fields than those; they have no class of error for that.
 _TOO_MANY_FIELDS: Final = "Too many headers received"
 
@@ -58,7 +60,7 @@ class BoundedParser:
         self._unfinished = 0
         self._waiting: deque[int] = deque()
         self._error: HttpProcessingError | None = None
-        # The last bytes that were parsed.
+        # The last bytes of a head that has begun, too few to be its end.
         self._last = b""
         self.count = 0
         self.error_is_pending = False
@@ -78,34 +80,42 @@ class BoundedParser:
             HttpProcessingError: they are no request; HeadTooLarge: its head is too large.
         """
         messages: list[tuple[RawRequestMessage, StreamReader]] = []
+        start = 0
         while self._error is None:
-            piece = data[: self._piece_size(data)]
+            stop = min(start + self._piece_size(data, start), len(data))
             try:
-                come, upgraded, tail = self._parse(piece)
+                come, upgraded, tail = self._parse(data[start:stop])
             except HttpProcessingError as error:
                 self._error = error
                 break
             messages += come
-            data = data[len(piece) :]
-            if upgraded or not data:
+            start = stop
+            if upgraded or start == len(data):
                 self.count += len(messages)
-                return messages, upgraded, tail + data
+                return messages, upgraded, tail + data[start:]
         self.error_is_pending = bool(messages)
         self.count += len(messages) or 1
         if not messages:
             raise self._error
         return messages, False, b""
 
-    def _piece_size(self, data: bytes) -> int:
+    def _piece_size(self, data: bytes, start: int) -> int:
         """Return how much to parse at once: one head, of at most `MOST_BYTES`, or all of a body."""
         if self._payload is not None and not self._payload.is_eof():
             return len(data)
         if len(self._waiting) >= _MOST_WAITING:
             return MOST_BYTES  # aiohttp keeps it until one of them is answered.
-        # The line end that closes a head may have begun in the piece before.
-        size = _head_size(self._last + data[: len(_HEAD_END) - 1])
-        size = _head_size(data) if size is None else size - len(self._last)
-        return MOST_BYTES if size is None else min(size, MOST_BYTES)
+        begin = start
+        if self._last:
+            # The line end that closes the head may have begun in the piece before.
+            end = (self._last + data[start : start + len(_HEAD_END) - 1]).find(_HEAD_END)
+            if end >= 0:
+                return end + len(_HEAD_END) - len(self._last)
+        elif (line_ends := _LINE_ENDS.match(data, start)) is not None:
+            # RFC 9112 §2.2: in front of a request they are ignored.
+            begin = line_ends.end()
+        end = data.find(_HEAD_END, begin, start + MOST_BYTES)
+        return MOST_BYTES if end < 0 else end + len(_HEAD_END) - start
 
     def _parse(self, piece: bytes) -> tuple[Messages, bool, bytes]:
         try:
@@ -116,7 +126,7 @@ class BoundedParser:
             if error.message == _TOO_MANY_FIELDS:
                 raise HeadTooLarge from error
             raise
-        self._last = (self._last + piece[-len(_HEAD_END) :])[1 - len(_HEAD_END) :]
+        head, self._last = self._last, b""
         if messages:
             self._payload = messages[-1][1]
             if len(messages) == 1 and self._unfinished + len(piece) <= _SMALL:
@@ -131,6 +141,7 @@ class BoundedParser:
         else:
             # A head, or trailers behind a body (RFC 9112 §7.1.2), which aiohttp keeps as well.
             self._unfinished += len(piece)
+            self._last = (head + piece if head else piece.lstrip(b"\r\n"))[1 - len(_HEAD_END) :]
             self._check_size()
         self._body_size = 0 if self._payload is None else self._payload.total_bytes
         return messages, upgraded, tail
@@ -148,12 +159,6 @@ class BoundedParser:
             payload.set_exception(RequestPayloadError(reason))
             # Else aiohttp would read the rest, which nobody wants, and log that as a failure.
             payload.feed_eof()
-
-
-def _head_size(octets: bytes) -> int | None:
-    """Return where the first head that ends in `octets` does."""
-    end = octets.find(_HEAD_END)
-    return None if end < 0 else end + len(_HEAD_END)
 
 
 def _size_of(message: RawRequestMessage) -> int:

@@ -249,17 +249,30 @@ async def test_requests_are_the_same_however_they_come(
     assert all(payload.is_eof() for payload in payloads)
 
 
+async def test_more_requests_than_may_wait_are_kept() -> None:
+    bounded = parser()
+    octets = raw.request("GET", "/")
+    come = len(bounded.feed_data(octets * 100)[0])
+    assert come < 40
+    for _ in range(100):
+        bounded.message_consumed()
+        come += len(bounded.feed_data(b"")[0])
+    assert come == 100
+    assert len(bounded.feed_data(octets)[0]) == 1
+
+
 @settings(deadline=None)
 @given(
     count=st.integers(0, 20),
+    blank=st.integers(0, 3),
     body=st.none() | st.integers(0, 300),
     cuts=st.lists(st.integers(1, 10_000), max_size=8),
     malformed=st.sampled_from([b"nonsense\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01"]),
 )
 async def test_error_comes_behind_all_requests_however_they_come(
-    count: int, body: int | None, cuts: list[int], malformed: bytes
+    count: int, blank: int, body: int | None, cuts: list[int], malformed: bytes
 ) -> None:
-    octets = raw.request("GET", "/") * count
+    octets = (b"\r\n" * blank + raw.request("GET", "/")) * count
     if body is not None:
         # Only the last, for aiohttp does not tell where in a piece a body ends.
         octets += raw.request("PUT", "/files/a", f"Content-Length: {body}", body=bytes(body))
