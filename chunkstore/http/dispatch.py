@@ -28,7 +28,7 @@ async def put_file(request: web.Request) -> web.Response:
     if ietf.is_wanted(request):
         return await ietf.create(request)
     if "Upload-Complete" in request.headers:
-        ietf.tell_limits(request)
+        ietf.set_limit_headers(request)
     return await files.put(request)
 
 
@@ -68,7 +68,7 @@ def method_override(handlers: Mapping[str, Handler]) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         method = request.headers.get("X-HTTP-Method-Override", "").strip().upper()
         if method not in _OVERRIDABLE:
-            raise MethodNotPossible("POST is possible here as an override of another method only.")
+            raise MethodNotPossible("POST is supported here only with X-HTTP-Method-Override.")
         return await handlers[method](request)
 
     return answer

@@ -105,7 +105,7 @@ async def _redirect_to_root(request: web.Request) -> web.Response:
 
 
 async def _refuse_method(request: web.Request) -> web.Response:
-    raise MethodNotPossible(f"{request.method} is not possible here.")
+    raise MethodNotPossible(f"{request.method} is not supported here.")
 
 
 async def _refuse_path(request: web.Request) -> web.Response:

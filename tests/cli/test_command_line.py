@@ -203,7 +203,7 @@ def test_a_broken_off_request_is_one_line_in_the_log(tmp_path: Path, access_log:
                     raw.sendall(f"{line} HTTP/1.1\r\nHost: localhost\r\n".encode() + rest)
                     if line.startswith("GET"):
                         raw.recv(1000)
-            server.wait_for_log(f"went away from {line}: ", times=2)
+            server.wait_for_log(f"disconnected during {line}: ", times=2)
         assert server.stop() == 0
     lines = [
         line
@@ -211,7 +211,7 @@ def test_a_broken_off_request_is_one_line_in_the_log(tmp_path: Path, access_log:
         if '"PUT /files/large' not in line and "Stopping" not in line
     ]
     assert len(lines) == 2 * len(requests)
-    assert all(" INFO " in line and "went away from" in line for line in lines)
+    assert all(" INFO " in line and "disconnected during" in line for line in lines)
 
 
 def test_a_refusal_for_want_of_room_is_one_line_in_the_log(tmp_path: Path) -> None:

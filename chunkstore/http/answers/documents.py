@@ -40,9 +40,10 @@ def _encode(document: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One kind of error: its status, and the last part of its stable `type`.
+    """One kind of error: its status, and `slug`, the last part of its stable `type`.
 
-    `registered` is its whole type where IANA has one, `title` its name where the status has none.
+    `registered` is the whole type where IANA has registered one; `title` is for a status that has
+    no phrase of its own.
     """
 
     status: int
@@ -52,19 +53,19 @@ class Problem:
 
     @property
     def type(self) -> str:
-        """The URI that tells this kind from others (RFC 9457 §3.1.1)."""
+        """The URI that identifies this kind (RFC 9457 §3.1.1)."""
         return self.registered or _TYPE_PREFIX + self.slug
 
     @property
     def phrase(self) -> str:
-        """What the status stands for, in a few words."""
+        """The reason phrase of the status."""
         return self.title or HTTPStatus(self.status).phrase
 
 
 def problem_document(
     problem: Problem, detail: str, members: Mapping[str, int] | None = None
 ) -> web.Response:
-    """Return the answer that tells a program of a problem; `members` are what its type has more."""
+    """Return a problem document; `members` are what its type adds (RFC 9457 §3.2)."""
     document = {
         "type": problem.type,
         "title": problem.phrase,

@@ -32,7 +32,7 @@ def file_destination_of(request: web.Request) -> FileName:
 
 
 def folder_destination_of(request: web.Request) -> FolderName:
-    """Return the folder that the Destination header names; its last `/` may be missing.
+    """Return the folder that the Destination header names; its trailing `/` is optional.
 
     Raises:
         InvalidRequest: it is missing or cannot be a folder's.
@@ -41,7 +41,7 @@ def folder_destination_of(request: web.Request) -> FolderName:
 
 
 def overwrite_of(request: web.Request) -> bool:
-    """Whether what stands at the destination may be replaced; so it is unless said otherwise.
+    """Whether what is at the destination may be replaced, which is the default.
 
     Raises:
         InvalidRequest: the header is neither T nor F.
@@ -53,7 +53,7 @@ def overwrite_of(request: web.Request) -> bool:
 
 
 def depth_of(request: web.Request, *allowed: str) -> str:
-    """Return the Depth, which is `infinity` unless said otherwise.
+    """Return the Depth, which is `infinity` by default.
 
     Raises:
         InvalidRequest: it is none of those `allowed`.
@@ -65,20 +65,20 @@ def depth_of(request: web.Request, *allowed: str) -> str:
 
 
 def _only_line(request: web.Request, field: str, default: str) -> str:
-    """Return the value of a field that can have one only."""
+    """Return the value of a field that may come only once."""
     lines = request.headers.getall(field, [])
     if len(lines) > 1:
-        raise InvalidRequest(f"{field} stands there more than once.")
+        raise InvalidRequest(f"{field} is given more than once.")
     return lines[0] if lines else default
 
 
 def _destination_name(request: web.Request) -> str:
     header = _only_line(request, "Destination", "")
     if not header:
-        raise InvalidRequest("A Destination header must say where to.")
+        raise InvalidRequest("A Destination header is required.")
     try:
         url = URL(header.strip(), encoded=True)
-        # Only here is the authority looked at, and refused if its port is no number.
+        # yarl parses the authority here only, and raises if its port is not a number.
         host = url.raw_host
     except ValueError as error:
         raise InvalidRequest("Destination is not a URL.") from error
@@ -88,5 +88,5 @@ def _destination_name(request: web.Request) -> str:
         raise ElsewhereDestination("Destination is on another server.")
     root = names_root(request.app)
     if not url.raw_path.startswith(root) or "?" in header or "#" in header:
-        raise InvalidRequest(f"Destination does not lie under {root}.")
+        raise InvalidRequest(f"Destination is not under {root}.")
     return decode_path(url.raw_path.removeprefix(root))

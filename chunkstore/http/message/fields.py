@@ -1,9 +1,8 @@
-"""One gate for the text of requests: each header field that is read is UTF-8, and not too long.
+"""Every header field that is read is valid UTF-8 and of bounded length.
 
-aiohttp decodes a head with `surrogateescape`: bytes that are no UTF-8 become lone surrogates, which
-no database, answer or file takes. And what parses a value does so on the event loop, so the size of
-each is bounded before. A field that is missing in `MOST_BYTES` is not read anywhere; whatever it
-holds is harmless.
+aiohttp decodes a head with `surrogateescape`: bytes that are not UTF-8 become lone surrogates,
+which no database, answer or file accepts. And values are parsed on the event loop, so their length
+is bounded first. A field that is not in `MOST_BYTES` is read nowhere, so its value is harmless.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from chunkstore.http.message.problems import FieldTooLarge
 _SHORT: Final = 256
 # A structured field, digests, a list of media types.
 _LIST: Final = 4 * 1024
-# A list that may name much, as long as one line may be.
+# A long list: as long as one line of a head may be.
 _LONG: Final = 8 * 1024
 
-# Bytes that all lines of a field may have together.
+# The most bytes that all lines of a field have together.
 MOST_BYTES: Final = {
     "Accept": _LIST,
     "Access-Control-Request-Method": _SHORT,
@@ -54,23 +53,23 @@ MOST_BYTES: Final = {
     "Upload-Offset": _SHORT,
     "X-HTTP-Method-Override": _SHORT,
 }
-# RFC 9110 §13.1.3 to §13.1.5: these are ignored where they are malformed, in whichever way.
+# RFC 9110 §13.1.3 to §13.1.5: these are ignored where they are malformed.
 IGNORED_IF_MALFORMED: Final = frozenset({"if-modified-since", "if-range", "if-unmodified-since"})
 _MOST_BYTES: Final = {field.lower(): most for field, most in MOST_BYTES.items()}
 
 
 def check_fields(request: web.Request) -> None:
-    """Refuse a request of which not every text that is read can be read.
+    """Refuse a request with a header field that is malformed or too long.
 
     Raises:
         InvalidRequest: one is not UTF-8; FieldTooLarge: one is too long.
     """
     if not request.raw_path.isascii():
-        # RFC 3986 §2. aiohttp's parser in C refuses it, its parser in Python does not.
+        # RFC 3986 §2. aiohttp's parser in C refuses it, the one in Python does not.
         raise InvalidRequest("The URL has a character that must be percent-encoded.")
     values = b"".join([value for _, value in request.raw_headers])
     if len(values) <= _SHORT and values.isascii():
-        # As most requests are that no browser sends: nothing in them can be too long.
+        # Most requests, except those of browsers, are so short that no field can be too long.
         return
     sizes: dict[str, int] = {}
     for field, value in request.headers.items():

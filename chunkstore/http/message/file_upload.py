@@ -1,4 +1,4 @@
-"""A request whose body is a file's content: what its headers say, and how it is answered."""
+"""A request that uploads a file: what its headers say, and how it is answered."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from chunkstore.store.contract.values import Committed
 
 @dataclass(frozen=True, slots=True)
 class FileUpload:
-    """The file that a content is for, and what must hold for it to become that.
+    """The name and media type of the file, and the conditions under which it is stored.
 
-    `content_digests` are those of the body, `whole_digests` those of the whole content, which
-    may come in several requests (RFC 9530 §2, §3); both by `hashlib`'s name of the algorithm.
+    `content_digests` are of this request's body, `whole_digests` of the whole file, which may come
+    in several requests (RFC 9530 §2, §3); both by `hashlib`'s name of the algorithm.
     """
 
     name: FileName
@@ -34,19 +34,19 @@ class FileUpload:
     whole_digests: Mapping[str, bytes]
 
     def content_checks(self) -> list[ContentCheck]:
-        """Return what the body is to be checked by."""
+        """Return the checks of this request's body."""
         return [ContentCheck(*digest) for digest in self.content_digests.items()]
 
     def whole_checks(self) -> list[ContentCheck]:
-        """Return what the whole content is to be checked by."""
+        """Return the checks of the whole file."""
         return [ContentCheck(*digest) for digest in self.whole_digests.items()]
 
 
 def read_file_upload(request: web.Request) -> FileUpload:
-    """Read the headers of a request that brings the content of the file its URL names.
+    """Read the headers of a request that uploads the file its URL names.
 
     Raises:
-        InvalidRequest: they are malformed, or the body is only a part, or encoded.
+        InvalidRequest: they are malformed, or the body is only a part of the file, or encoded.
     """
     name = file_name_of(request)
     require_whole_put(request)
@@ -61,7 +61,7 @@ def read_file_upload(request: web.Request) -> FileUpload:
 
 
 def committed_response(committed: Committed) -> web.Response:
-    """Return the answer to a request whose content has become a file."""
+    """Return the answer to a request whose file has been stored."""
     validators = committed.file.validators
     return json_response(
         committed_to_json(committed),

@@ -1,4 +1,4 @@
-"""Header fields that have no parser elsewhere: from text to values and back."""
+"""Parsers and formatters of header fields that several handlers use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_MEDIA_TYPE_SIZE: Final = 255
 # RFC 9110 §8.3.1; parameters are kept as they come.
 _MEDIA_TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:[ \t]*;[\x20-\x7e\t]*)?", re.ASCII)
 
-# RFC 9110 §5.6.6. A token is taken as clients send boundaries, also with what needs quotes.
+# RFC 9110 §5.6.6. Tokens are read leniently: clients send boundaries unquoted that need quotes.
 _PARAMETER: Final = re.compile(
     r";[ \t]*(?:(?P<name>[\w!#$%&\'*+.^`|~-]+)="
     r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<token>[^\s";]+)))?[ \t]*(?=;|\Z)',
@@ -27,7 +27,7 @@ _PARAMETER: Final = re.compile(
 )
 _ESCAPED: Final = re.compile(r"\\(.)")
 
-# What a browser may show in place. Nothing here can carry a script: no HTML, SVG, XML or PDF.
+# What a browser may show inline: nothing that can carry a script, as HTML, SVG, XML and PDF can.
 _INLINE_TYPES: Final = frozenset(
     {
         "image/apng",
@@ -43,19 +43,19 @@ _INLINE_TYPES: Final = frozenset(
 )
 _INLINE_TREES: Final = ("audio/", "video/")
 
-# What a quoted string cannot hold, or not every client reads in one as it is meant.
+# What a quoted string cannot hold, or some clients misread in one.
 _UNPLAIN: Final = re.compile(r'[^\x20-\x7e]|["\\%]')
 # RFC 8187 §3.2.1, attr-char, without what quote() never escapes.
 _ATTR_CHARS: Final = "!#$&+^`|"
 
-# RFC 9530 §5: the algorithms fit for use, and the names hashlib has for them.
+# RFC 9530 §5: the algorithms that are secure, and their names in hashlib.
 _DIGEST_ALGORITHMS: Final = {"sha-256": "sha256", "sha-512": "sha512"}
 
 
 def essence_of(request: web.Request) -> str:
-    """Return `type/subtype` of the request's content in lower case, empty if nothing says so.
+    """Return the request's media type in lower case, without parameters; empty if it has none.
 
-    aiohttp's `content_type` calls a parser of e-mail, which takes the square of a value's length.
+    aiohttp's `content_type` uses the parser of e-mail, whose time is quadratic in a value's length.
     """
     return request.headers.get("Content-Type", "").partition(";")[0].strip(" \t").lower()
 
@@ -72,7 +72,7 @@ def parse_parameters(header: str) -> dict[str, str]:
         match = _PARAMETER.match(header, position)
         name = match["name"].lower() if match and match["name"] else None
         if match is None or name in parameters:
-            raise InvalidRequest("The parameters of Content-Type are not like ; name=value.")
+            raise InvalidRequest("Parameters of Content-Type are written ; name=value.")
         if name is not None:
             token = match["token"]
             parameters[name] = _ESCAPED.sub(r"\1", match["quoted"]) if token is None else token
@@ -81,7 +81,7 @@ def parse_parameters(header: str) -> dict[str, str]:
 
 
 def parse_media_type(header: str | None, name: str) -> str:
-    """Return the media type that a request gives to the file `name`, else guess it.
+    """Return the media type in a Content-Type header; without one, guess it from `name`.
 
     Raises:
         InvalidRequest: the header is not a media type.
@@ -95,7 +95,7 @@ def parse_media_type(header: str | None, name: str) -> str:
 
 
 def format_disposition(name: str, media_type: str) -> str:
-    """Return a Content-Disposition for the file: shown in place only if that is harmless.
+    """Return a Content-Disposition for the file: inline only if that is harmless.
 
     RFC 6266, with the name as RFC 8187 has it where it is not plain ASCII.
     """
@@ -115,14 +115,14 @@ def _disposition_type(media_type: str) -> str:
 
 
 def parse_content_checks(lines: Sequence[str]) -> list[ContentCheck]:
-    """Return the checks that Content-Digest or Repr-Digest fields ask for; as `parse_digests`."""
+    """Return the checks that Content-Digest or Repr-Digest fields ask for; see `parse_digests`."""
     return [ContentCheck(algorithm, value) for algorithm, value in parse_digests(lines).items()]
 
 
 def parse_digests(lines: Sequence[str]) -> dict[str, bytes]:
-    """Return what Content-Digest or Repr-Digest fields tell (RFC 9530 §2, §3), by algorithm.
+    """Return the digests in Content-Digest or Repr-Digest fields (RFC 9530 §2, §3), by algorithm.
 
-    Algorithms have the names of `hashlib`; unknown or unfit ones are ignored, as §5 has it.
+    Algorithms are named as in `hashlib`; unknown and insecure ones are ignored (§5).
 
     Raises:
         InvalidRequest: the fields break the grammar.

@@ -8,12 +8,12 @@ from aiohttp import web
 
 _HTML: Final = ("*/*", "text/*", "text/html")
 _JSON: Final = ("*/*", "application/*", "application/json")
-# What a client lists behind so many is not looked at; browsers list eight.
+# Media ranges beyond these are ignored; browsers list eight.
 _MOST_RANGES: Final = 100
 
 
 def prefers_html(request: web.Request) -> bool:
-    """Whether the client would rather have a page than JSON; without a preference it gets JSON."""
+    """Whether the client prefers HTML to JSON; without a preference it gets JSON."""
     accept = ",".join(request.headers.getall("Accept", ())).lower()
     html = json = (-1, 0.0)
     for part in accept.split(",", _MOST_RANGES)[:_MOST_RANGES]:

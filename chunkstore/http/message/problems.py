@@ -1,7 +1,7 @@
 """Errors as RFC 9457 problem documents, for browsers as pages.
 
-One table says which error has which status. What stands in no table is a defect: it is logged
-with its traceback and told as a plain 500.
+`PROBLEMS` is the one table of which error has which status. An error that is not in it is a defect:
+it is logged with its traceback and answered with a plain 500.
 """
 
 from __future__ import annotations
@@ -27,45 +27,45 @@ _logger = logging.getLogger(__name__)
 
 
 class UnsupportedMedia(errors.InvalidRequest):
-    """The request's content has a form that this server does not take."""
+    """The request's body has a media type or coding that is not supported here."""
 
 
 class EncodedBody(UnsupportedMedia):
-    """The content is encoded, and would have to be decoded to be stored."""
+    """The body has a Content-Encoding, and would have to be decoded to be stored."""
 
 
 class MethodNotPossible(errors.InvalidRequest):
-    """What is there does not allow this method."""
+    """The resource does not support this method."""
 
 
 class InvalidMessage(errors.ChunkstoreError):
-    """The request is not meant for this server, or can be understood in more than one way.
+    """The request is for another server, or can be parsed in more than one way.
 
-    It is told so by a document only: a page would be read by whoever brought the browser here.
+    The answer is always a document: a page could be read by the site that sent the browser here.
     """
 
     def __init__(self, problem: Problem, detail: str) -> None:
-        """`problem`: which kind of error that is; `detail`: what to do about it."""
+        """`problem` is the kind of error, `detail` says what to do about it."""
         super().__init__(detail)
         self.problem = problem
 
     def to_response(self) -> web.Response:
-        """Return the answer, which is the last of its connection."""
+        """Return the answer, which closes the connection."""
         response = problem_document(self.problem, str(self))
         response.force_close()
         return response
 
 
 class UnknownExpectation(errors.InvalidRequest):
-    """Only 100-continue can be expected."""
+    """Expect is only supported as 100-continue."""
 
 
 class SlowBody(errors.InvalidRequest):
-    """The content came too slowly; what had arrived is forgotten."""
+    """The body came too slowly; what had arrived was discarded."""
 
 
 class FieldTooLarge(errors.InvalidRequest):
-    """A header field is larger than anything that could be meant by it."""
+    """A header field is longer than any valid value of it."""
 
 
 class ElsewhereDestination(errors.InvalidRequest):
@@ -73,7 +73,7 @@ class ElsewhereDestination(errors.InvalidRequest):
 
 
 class ChecksumMismatch(errors.ContentMismatch):
-    """The bytes do not have the checksum sent with them; they were discarded."""
+    """The body does not match its checksum; it was discarded."""
 
 
 class UnknownTusVersion(errors.InvalidRequest):
@@ -81,10 +81,10 @@ class UnknownTusVersion(errors.InvalidRequest):
 
 
 class Busy(errors.ChunkstoreError):
-    """Others take all that there is of this at the moment; try again."""
+    """The server is busy with other requests of this kind; try again."""
 
 
-# The first class that fits decides, so subclasses stand before what they derive from.
+# The first class that matches decides, so subclasses stand before their bases.
 PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.InvalidName: Problem(HTTPStatus.BAD_REQUEST, "invalid-name"),
     ChecksumMismatch: Problem(460, "checksum-mismatch", title="Checksum Mismatch"),
@@ -127,14 +127,14 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.StoreDamaged: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-damaged"),
     errors.StoreError: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-error"),
 }
-# A client's fault, and what the store tells the log of by itself.
-_TOLD: Final = (ElsewhereDestination, errors.StoreAway)
+# Errors of clients, and those that the store logs by itself.
+_NOT_LOGGED: Final = (ElsewhereDestination, errors.StoreAway)
 _INTERNAL: Final = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error")
 
 
 @web.middleware
 async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error with a problem document; tell a client about a body left unread."""
+    """Answer every error with a problem; close the connection where a body is left unread."""
     try:
         response = await handler(request)
     except InvalidMessage as error:
@@ -147,7 +147,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         response = _respond_to_framework_error(request, error)
     except ConnectionError:
         _logger.info(
-            "%s went away from %s %s: %d bytes came, %d were sent.",
+            "%s disconnected during %s %s: %d bytes received, %d sent.",
             request.remote,
             request.method,
             request.rel_url,
@@ -172,10 +172,10 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
 
 
 def check_expectation(request: web.Request) -> None:
-    """Refuse what a client must not count on (RFC 9110 §10.1.1).
+    """Refuse an expectation that is not met here (RFC 9110 §10.1.1).
 
     Raises:
-        UnknownExpectation: something else than 100-continue is expected.
+        UnknownExpectation: it is another than 100-continue.
     """
     expected = request.headers.get("Expect")
     if expected is not None and expected.strip().lower() != "100-continue":
@@ -188,7 +188,7 @@ def problem_response(
     detail: str,
     members: Mapping[str, int] | None = None,
 ) -> web.Response:
-    """Return the answer that tells of a problem: to a browser as a page."""
+    """Return the answer that tells of a problem: a page for a browser, else a document."""
     if prefers_html(request):
         context = {"title": problem.phrase, "detail": detail}
         response = render(request, "error.html", context, problem.status)
@@ -202,7 +202,7 @@ def problem_response(
 def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError) -> web.Response:
     problem = next((PROBLEMS[kind] for kind in PROBLEMS if isinstance(error, kind)), _INTERNAL)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        if not isinstance(error, _TOLD):
+        if not isinstance(error, _NOT_LOGGED):
             _log(request, problem, error)
         _abort_if_begun(request)
     members = {}
@@ -230,11 +230,11 @@ def _detail(request: web.Request, error: errors.ChunkstoreError) -> str:
 
 
 def _log(request: web.Request, problem: Problem, error: errors.ChunkstoreError) -> None:
-    """Log in one line what the server failed at; a traceback only where it may be a defect."""
-    passes = problem.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE)
-    known = passes or isinstance(error, errors.StoreDamaged)
+    """Log what the server failed at: one line, with a traceback only where it may be a defect."""
+    temporary = problem.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE)
+    known = temporary or isinstance(error, errors.StoreDamaged)
     _logger.log(
-        logging.WARNING if passes else logging.ERROR,
+        logging.WARNING if temporary else logging.ERROR,
         "%s %s: %s",
         request.method,
         request.rel_url,
@@ -250,13 +250,13 @@ def _respond_to_framework_error(request: web.Request, error: web.HTTPException) 
 
 
 def allowed_methods(request: web.Request) -> str:
-    """Return the methods that are possible where the request goes, as Allow tells them."""
+    """Return the methods that the request's resource supports, as Allow lists them."""
     resource = request.match_info.route.resource
     assert resource is not None
     return ", ".join(sorted(route.method for route in resource if route.method != "*"))
 
 
 def _abort_if_begun(request: web.Request) -> None:
-    """Break the connection off if an answer is under way: it must not end as if it were whole."""
+    """Break the connection off if an answer has begun: it must not look complete."""
     if bytes_sent(request) > 0:
         raise ConnectionAbortedError("the answer cannot be completed")

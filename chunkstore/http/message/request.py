@@ -1,4 +1,4 @@
-"""What handlers find in the application, and how URLs stand for names."""
+"""What handlers read from a request and its application; URLs and the names they stand for."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from chunkstore.store.contract.store import Store
 
 SERVICE: Final = web.AppKey("service", Service)
 TASKS: Final[web.AppKey[Sequence[Periodic]]] = web.AppKey("tasks")
-# When room that was given up comes back, as a sentence for people.
+# When there may be room again in a full store, as a sentence for people.
 ROOM_RETURNS: Final = web.AppKey("room_returns", str)
 FOLDERS: Final = web.AppKey("folders", web.Resource)
 _DEFAULT_PORTS: Final = (80, 443)
@@ -36,14 +36,14 @@ _REMAINDER: Final = web.RequestKey("remainder", str)
 
 
 def service_of(request: web.Request) -> Service:
-    """Return the service that answers the request, with memory on its client's account."""
+    """Return the service, which charges the memory that it takes to the request's client."""
     return request.app[SERVICE].on_behalf_of(client_of(request))
 
 
 def client_of(request: web.Request) -> str:
-    """Return who the client is as far as memory is shared out: its address, of IPv6 the network.
+    """Return whom memory is charged to: the client's IPv4 address, or its IPv6 network.
 
-    Whoever has one address of IPv6 has all of a /64.
+    Whoever has one address of IPv6 has the whole /64.
     """
     remote = request.remote or ""
     if ":" not in remote:
@@ -55,7 +55,7 @@ def client_of(request: web.Request) -> str:
 
 
 def store_of(request: web.Request) -> Store:
-    """Return the store that the request is about."""
+    """Return the store."""
     return request.app[SERVICE].store
 
 
@@ -98,9 +98,9 @@ def path_of(app: web.Application, name: FileName | FolderName) -> str:
 
 
 def redirect_to_folder(request: web.Request, folder: FolderName) -> web.Response:
-    """Return the answer that leads to the folder's own URL, the query kept.
+    """Return a redirect to the folder's own URL, with the query.
 
-    Not for good, as 308 would: a file of that name may be put later, where the folder was.
+    It is temporary: a file may be put later under the name that the folder has now.
     """
     query = request.rel_url.raw_query_string
     location = path_of(request.app, folder) + (f"?{query}" if query else "")
@@ -108,14 +108,14 @@ def redirect_to_folder(request: web.Request, folder: FolderName) -> web.Response
 
 
 def raw_remainder(request: web.Request) -> str:
-    """Return what follows the literal part of the route, as it came: decoding is for `names` alone.
+    """Return the rest of the path behind the route's literal part, still percent-encoded.
 
-    It is empty for the start page, which stands for the root folder. The router compares what is
-    decoded; here the literal part has to be spelled literally, so that /%66iles/ is not /files/
-    and no rule for the latter, in a proxy in front, is passed by the former.
+    It is empty for the start page, which stands for the root folder. Only `names` decodes it. The
+    router compares decoded paths; here the literal part must be spelled literally, so that
+    /%66iles/ is not /files/, and a proxy's rule for /files/ cannot be evaded.
 
     Raises:
-        NotFound: it is spelled otherwise.
+        NotFound: the literal part is percent-encoded.
     """
     if _REMAINDER in request:
         return request[_REMAINDER]
@@ -124,7 +124,7 @@ def raw_remainder(request: web.Request) -> str:
         return path
     literal, is_followed, _ = resource.canonical.partition("{")
     if not path.startswith(literal) or (path != literal and not is_followed):
-        raise NotFound("Nothing is here; the path is spelled in another way.")
+        raise NotFound("Nothing is here; the path is spelled differently.")
     request[_REMAINDER] = path[len(literal) :]
     return request[_REMAINDER]
 
@@ -132,17 +132,17 @@ def raw_remainder(request: web.Request) -> str:
 def authority_of(request: web.BaseRequest) -> str | None:
     """Return the `host[:port]` that a request is for; None if it has none, as HTTP/1.0 allows.
 
-    Where the target is a whole URL, Host means nothing (RFC 9112 §3.2.2). aiohttp's `host` has no
-    port then, and without a Host asks the resolver for the name of the machine.
+    Where the target is a whole URL, Host is ignored (RFC 9112 §3.2.2). aiohttp's `host` has no
+    port then, and without a Host asks the resolver for the machine's name.
     """
     target = absolute_target(request)
     return request.headers.get(hdrs.HOST) if target is None else target.raw_authority
 
 
 def is_this_server(request: web.Request, text: str) -> bool:
-    """Whether the absolute URL in `text` leads to the host that the request was sent to.
+    """Whether the absolute URL in `text` has the host and port that the request was sent to.
 
-    Its scheme does not matter: a proxy may have ended TLS on the way.
+    Its scheme does not matter: a proxy may have terminated TLS.
     """
     try:
         url, here = URL(text), URL(f"http://{authority_of(request) or ''}")

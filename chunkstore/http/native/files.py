@@ -1,4 +1,4 @@
-"""`/files/{name}`: one file, as RFC 9110 has it; COPY and MOVE as RFC 4918 §9.8 and §9.9."""
+"""`/files/{name}`: one file by RFC 9110; COPY and MOVE by RFC 4918 §9.8 and §9.9."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from chunkstore.http.native import folders
 from chunkstore.store.contract.edits import Copy, Delete, Move
 from chunkstore.store.contract.values import File
 
-# Bodies up to this size are on their way before an answer could stop them.
+# Bodies up to this size are sent before an answer could stop them.
 _SENT_AT_ONCE: Final = 64 * 1024
-# Contents so small come with their file and leave with their head. They are no part of the memory
-# budget, as the rest of a connection is not.
+# Files up to this size are loaded with their row and sent with the head of the answer. They are not
+# counted in the memory budget, as the other buffers of a connection are not.
 _INLINE: Final = 16 * 1024
 
 
@@ -51,7 +51,7 @@ async def get(request: web.Request) -> web.StreamResponse:
     name = file_name_of(request)
     async with store_of(request).contents.open(name, inline=_INLINE) as file:
         if file is None:
-            return await _lead_to_folder(request, name)
+            return await _redirect_to_folder_named(request, name)
         return await _answer(request, file)
 
 
@@ -94,7 +94,7 @@ async def _send(
     return await send_content(request, response, service, manifest, ranges[0])
 
 
-async def _lead_to_folder(request: web.Request, name: FileName) -> web.Response:
+async def _redirect_to_folder_named(request: web.Request, name: FileName) -> web.Response:
     folder = FolderName(name + "/")
     if await store_of(request).names.find(folder) is None:
         raise NotFound(f"There is no file {name!r}.")
@@ -110,13 +110,13 @@ def _validator_headers(validators: Validators) -> dict[str, str]:
 
 
 async def put(request: web.Request) -> web.Response:
-    """Create or replace the file: the whole content, or nothing."""
+    """Create or replace the file, whole or not at all."""
     incoming = read_file_upload(request)
     service = service_of(request)
     checks = [*incoming.content_checks(), *incoming.whole_checks()]
     _check_size(request.content_length, service.max_file_size)
     if incoming.conditions != UNCONDITIONAL or _waits_for_answer(request):
-        # The edit decides; this spares the client a body that would be sent for nothing.
+        # The edit decides; this spares the client sending a body in vain.
         await service.store.names.check_put(incoming.name, incoming.conditions)
     async with service.receiving(checks) as receiver:
         await receiver.receive(read_body(request))
@@ -127,7 +127,7 @@ async def put(request: web.Request) -> web.Response:
 
 def _check_size(size: int | None, limit: int | None) -> None:
     if size is not None and limit is not None and size > limit:
-        raise TooLarge(f"The content has {size} bytes; this server accepts {limit}.")
+        raise TooLarge(f"The file has {size} bytes; this server accepts {limit}.")
 
 
 def _waits_for_answer(request: web.Request) -> bool:
@@ -137,7 +137,7 @@ def _waits_for_answer(request: web.Request) -> bool:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """Remove the file, or the folder, whose last slash may be missing (RFC 4918 §5.2)."""
+    """Delete the file, or a folder named without its trailing slash (RFC 4918 §5.2)."""
     require_no_body(request)
     try:
         edit = Delete(file_name_of(request), conditions_of(request))
@@ -150,12 +150,12 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def copy_or_move(request: web.Request) -> web.Response:
-    """Give the content a second name, or another one; or a folder whose last slash is missing."""
+    """Copy or move the file, or a folder named without its trailing slash."""
     require_no_body(request)
     try:
         return await _copy_or_move_file(request)
     except (NotFound, InvalidName):
-        # The destination of a folder is no file's where it has the slash.
+        # InvalidName: the destination of a folder may have the trailing slash.
         if await _is_folder(request):
             return await folders.copy_or_move(request)
         raise

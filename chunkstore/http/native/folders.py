@@ -1,4 +1,4 @@
-"""`/files/{dir}/`: folders, as RFC 4918 §9.3, §9.6, §9.8 and §9.9 have collections."""
+"""`/files/{dir}/`: folders are collections by RFC 4918 §9.3, §9.6, §9.8 and §9.9."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def make(request: web.Request) -> web.Response:
     try:
         await store_of(request).names.apply([MakeFolder(name)])
     except AlreadyExists as error:
-        # RFC 4918 §9.3.1: only where nothing is yet.
+        # RFC 4918 §9.3.1: 405 where the name is taken.
         raise MethodNotPossible(str(error)) from error
     except NotFound as error:
         raise NameConflict(str(error)) from error
@@ -30,7 +30,7 @@ async def make(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """Remove a folder with all that is in it."""
+    """Delete a folder with all that is in it."""
     require_no_body(request)
     depth_of(request, "infinity")
     edit = Delete(folder_name_of(request), conditions_of(request))
@@ -39,7 +39,7 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def copy_or_move(request: web.Request) -> web.Response:
-    """Copy or rename a folder with all that is in it; COPY with `Depth: 0` leaves that out."""
+    """Copy or move a folder with all that is in it; COPY with `Depth: 0` makes an empty one."""
     require_no_body(request)
     edit = _edit_of(request)
     [applied] = await store_of(request).names.apply([edit])

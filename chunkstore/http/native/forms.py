@@ -1,4 +1,4 @@
-"""`POST /files/[{dir}/]`: what an HTML form can send, which knows neither PUT nor DELETE."""
+"""`POST /files/[{dir}/]`: HTML forms, which can send neither PUT nor DELETE."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from chunkstore.store.contract.values import Committed
 MAX_PARTS: Final = 1000
 _PART_MEMORY: Final = 8 * 1024
 _MAX_FIELD_SIZE: Final = 8 * 1024
-# Of one part: RFC 7578 knows three header fields, of which one has a name, maybe percent-encoded.
+# Of one part. RFC 7578 has three header fields, one of which holds a file name.
 _MAX_HEADERS: Final = 8
 _MAX_HEADER_SIZE: Final = 4 * 1024
-# What may come that is no part's: before the first, behind the last, or heads without an end.
+# Bytes outside of parts: before the first, behind the last, or of a head that does not end.
 _MAX_UNUSED_SIZE: Final = 64 * 1024
 # RFC 2046 §5.1.1.
 _BOUNDARY: Final = re.compile(r"[\w'()+,./:=? -]{0,69}[\w'()+,./:=?-]", re.ASCII)
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# The alternatives within quotes exclude each other, or a hostile header would take for ever. The
-# very last quote closes, also behind a backslash: browsers send backslashes as they are.
+# The alternatives within quotes exclude each other, or a hostile header could take exponential
+# time. The last quote always closes, even behind a backslash: browsers do not escape backslashes.
 _QUOTED: Final = r'"(?P<quoted>(?:[^"\\]|\\(?!")|\\"(?!\Z)|\\(?="\Z))*)"'
 _TOKEN: Final = r'(?P<token>[^";\s]+)'
 _PARAMETER: Final = re.compile(
@@ -53,10 +53,10 @@ _ESCAPES: Final = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 
 
 class PartCount:
-    """The files of all forms that wait for the end of theirs: their parts, of at most `most`.
+    """Counts the files of all forms that have not ended, of which there may be `most`.
 
-    Each has up to 8 KiB in memory until then, however small it is. They have a quarter of what
-    contents may have, though enough for one form.
+    Each takes up to 8 KiB until its form ends, however small it is. Together they may take a
+    quarter of the memory for file content, but always enough for one form.
     """
 
     def __init__(self, memory: int) -> None:
@@ -65,13 +65,13 @@ class PartCount:
 
     @contextmanager
     def one_more(self) -> Iterator[None]:
-        """Count one within the context.
+        """Count one more within the context.
 
         Raises:
-            Busy: there are as many as there may be.
+            Busy: there are `most` already.
         """
         if self._count >= self.most:
-            raise Busy("Other forms with many files are on their way; try again, or use PUT.")
+            raise Busy("Too many files are in forms at the moment; try again, or use PUT.")
         self._count += 1
         try:
             yield
@@ -91,13 +91,13 @@ async def post(request: web.Request) -> web.Response:
         return await _upload(request, folder)
     if media_type == "application/x-www-form-urlencoded":
         return await _delete(request, folder)
-    raise UnsupportedMedia("A form is sent as multipart/form-data; PUT takes anything.")
+    raise UnsupportedMedia("A form is sent as multipart/form-data; PUT takes any media type.")
 
 
 async def _upload(request: web.Request, folder: FolderName) -> web.Response:
     """Store every file of the form, all in one transaction.
 
-    A field `overwrite` before the files lets them replace others of their name, unless it says no.
+    A field `overwrite` in front of the files lets them replace existing ones, unless it is a no.
     """
     service = service_of(request)
     async with AsyncExitStack() as receivers:
@@ -122,30 +122,30 @@ async def _receive_files(
                 name = parse_file_name(folder + filename)
                 media_type = parse_media_type(head.get("Content-Type"), name)
                 if media_type.lower().startswith("multipart/mixed"):
-                    # How files of one field were once sent (RFC 7578 §4.3).
-                    raise InvalidRequest("A form within a form is not taken.")
+                    # An obsolete way to send several files in one field (RFC 7578 §4.3).
+                    raise InvalidRequest("multipart/mixed in a form is not supported.")
                 receivers.enter_context(request.app[PARTS].one_more())
                 receiver = await receivers.enter_async_context(service.receiving())
                 await receiver.receive(_pieces(events))
                 await receiver.flush()
                 puts.append(receiver.put(name, media_type, conditions))
             else:
-                # A file that nobody chose has an empty name, and no content.
+                # A file input that was left empty is sent with an empty name.
                 value = await _read_limited(_pieces(events))
                 if filename is None and field == "overwrite":
                     conditions = CREATE_ONLY if value.strip().lower() in _NO else UNCONDITIONAL
                 elif filename is None and field == "_charset_":
                     _require_utf8(value)
-            # One piece can hold hundreds of parts, and others wait for the event loop.
+            # One piece can hold hundreds of parts, and other requests wait for the event loop.
             await asyncio.sleep(0)
     return puts
 
 
 async def _events(request: web.Request) -> AsyncGenerator[MultipartSegment | bytes | None, None]:
-    """Yield each part, behind it the pieces of its content, and None where it ends.
+    """Yield each part, followed by the pieces of its content, and None at its end.
 
     Raises:
-        InvalidRequest: the body is no form; TooLarge: it has more parts or headers than it may.
+        InvalidRequest: the body is not a form; TooLarge: it has too many parts or header fields.
     """
     parser = PushMultipartParser(
         _boundary_of(request),
@@ -161,7 +161,7 @@ async def _events(request: web.Request) -> AsyncGenerator[MultipartSegment | byt
                 unused = 0
                 yield event
             if unused > _MAX_UNUSED_SIZE:
-                raise InvalidRequest("The form has much in it that belongs to no part.")
+                raise InvalidRequest("The form has too many bytes outside of its parts.")
         parser.close()
     except ParserLimitReached as error:
         raise TooLarge(
@@ -175,7 +175,7 @@ async def _events(request: web.Request) -> AsyncGenerator[MultipartSegment | byt
 def _boundary_of(request: web.Request) -> str:
     boundary = parse_parameters(request.headers["Content-Type"]).get("boundary", "")
     if not _BOUNDARY.fullmatch(boundary):
-        raise InvalidRequest("The form's Content-Type has no boundary that could be one.")
+        raise InvalidRequest("The form's Content-Type has no valid boundary.")
     return boundary
 
 
@@ -191,10 +191,10 @@ async def _pieces(
 
 
 def _read_head(part: MultipartSegment) -> dict[str, str]:
-    """Return a part's header fields, which the parser has given their usual spelling.
+    """Return a part's header fields, whose names the parser has put into their usual case.
 
     Raises:
-        InvalidRequest: a field comes twice, or has what no field can have.
+        InvalidRequest: a field comes twice, or has a control character.
     """
     fields: dict[str, str] = {}
     for name, value in part.headerlist:
@@ -207,7 +207,7 @@ def _read_head(part: MultipartSegment) -> dict[str, str]:
 def _require_utf8(value: bytes) -> None:
     """Refuse a form whose names are not in UTF-8 (RFC 7578 §4.6)."""
     if value.strip().lower() not in _UTF_8_NAMES:
-        raise InvalidRequest("A form is taken in UTF-8 only.")
+        raise InvalidRequest("A form must be in UTF-8.")
 
 
 async def _read_limited(pieces: AsyncIterator[bytes]) -> bytes:
@@ -222,8 +222,8 @@ async def _read_limited(pieces: AsyncIterator[bytes]) -> bytes:
 def _parse_disposition(header: str) -> tuple[str | None, str | None]:
     """Return a part's field name and file name, each None where it is absent.
 
-    The HTML standard escapes quotes and line breaks in percent, and nothing else; some clients
-    put a backslash before quotes and backslashes instead (RFC 7578 §4.2 and its appendix A).
+    Browsers percent-encode quotes and line breaks, and nothing else; some clients put a backslash
+    in front of quotes and backslashes instead (RFC 7578 §4.2 and its appendix A).
     """
     values: dict[str, str] = {}
     for match in _PARAMETER.finditer(header):
@@ -233,7 +233,7 @@ def _parse_disposition(header: str) -> tuple[str | None, str | None]:
     filename = values.get("filename")
     extended = values.get("filename*", "")
     if extended.lower().startswith(_UTF_8):
-        # RFC 7578 §4.2 forbids this form; some clients send it all the same.
+        # RFC 7578 §4.2 forbids filename*, but some clients send it.
         filename = decode_path(extended[len(_UTF_8) :])
     elif filename is not None:
         for escape, character in _ESCAPES.items():
@@ -242,7 +242,7 @@ def _parse_disposition(header: str) -> tuple[str | None, str | None]:
 
 
 async def _delete(request: web.Request, folder: FolderName) -> web.Response:
-    """Delete the file that the form names: what its button stands for without a script."""
+    """Delete the file that the form names: the page's button, where scripts are off."""
     try:
         fields = parse_qs(
             (await _read_limited(read_body(request))).decode(),

@@ -1,4 +1,4 @@
-"""`GET /files/[{dir}/]`: what lies in a folder, as JSON or as a page."""
+"""`GET /files/[{dir}/]`: the list of a folder, as JSON or as a page."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from chunkstore.service.representations import listing_to_json
 from chunkstore.store.contract.values import Listing
 
 MAX_LIMIT: Final = 1000
-# A page is there at once, however long the list is.
+# Fewer, so that a page appears at once, however long the list is.
 _PAGE_LIMIT: Final = 200
 _NUMBER: Final = re.compile("[0-9]{1,9}")
 _MAX_QUERY_FIELDS: Final = 100
 
 
 async def get(request: web.Request) -> web.Response:
-    """Answer GET and HEAD of a folder: one level of it, unless `delimiter` says otherwise."""
+    """Answer GET and HEAD of a folder: one level of it by default; see `delimiter`."""
     folder = folder_name_of(request)
     query = _query_of(request)
     html = prefers_html(request)
     limit = _limit_of(query.get("limit"), default=_PAGE_LIMIT if html else MAX_LIMIT)
-    _refuse_long(query)
+    _check_lengths(query)
     listing = await store_of(request).names.list(
         folder + unicodedata.normalize("NFC", query.get("prefix", "")),
         delimiter=query.get("delimiter", "/"),
@@ -54,7 +54,7 @@ async def get(request: web.Request) -> web.Response:
 
 
 def _query_of(request: web.Request) -> dict[str, str]:
-    """Return the query; of what comes twice, the first."""
+    """Return the fields of the query; where one comes twice, the first."""
     try:
         pairs = parse_qsl(
             request.rel_url.raw_query_string,
@@ -67,7 +67,7 @@ def _query_of(request: web.Request) -> dict[str, str]:
     return dict(reversed(pairs))
 
 
-def _refuse_long(query: Mapping[str, str]) -> None:
+def _check_lengths(query: Mapping[str, str]) -> None:
     for key in ("prefix", "delimiter", "after"):
         if len(query.get(key, "")) > MAX_UNNORMALIZED:
             raise InvalidRequest(f"{key} is longer than any name.")

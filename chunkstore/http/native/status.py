@@ -1,4 +1,4 @@
-"""Health and figures, for people and machines that run the server."""
+"""Health and statistics, for operators and their monitoring."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from chunkstore.store.contract.reports import Health, Stats
 
 
 class Figures:
-    """What a store holds, counted once for all who ask at the same time or soon after.
+    """The statistics of a store, cached for `seconds` of `clock`.
 
-    Counting goes through whole tables, and anybody may ask. What it came to is kept for
-    `seconds` of `clock`, and no more than one count is under way.
+    Counting reads whole tables, and any client may ask, so no more than one count is under way.
     """
 
     def __init__(
@@ -34,17 +33,17 @@ class Figures:
         self._counted: tuple[float, Stats] | None = None
 
     async def get(self) -> tuple[Stats, float]:
-        """Return the figures, and how many seconds ago they were asked of the store.
+        """Return the statistics and their age in seconds.
 
         Raises:
-            StoreError: as `Maintenance.stats`; who asks next has it tried again.
+            StoreError: see `Maintenance.stats`; the next call counts again.
         """
         counted = self._counted
         if counted is None or self._clock() - counted[0] >= self._seconds:
             if self._counting is None:
                 self._counting = asyncio.create_task(self._count())
                 self._counting.add_done_callback(self._end)
-            # One who goes away must not end it for the others.
+            # A client that disconnects must not cancel it for the others.
             counted = await asyncio.shield(self._counting)
         began, stats = counted
         return stats, self._clock() - began
@@ -57,22 +56,22 @@ class Figures:
     def _end(self, counting: asyncio.Task[tuple[float, Stats]]) -> None:
         self._counting = None
         if not counting.cancelled():
-            counting.exception()  # asyncio warns of an error that nobody waits for any more.
+            counting.exception()  # Else asyncio would warn where no client waits for it any more.
 
 
 FIGURES: Final = web.AppKey("figures", Figures)
 
 
 async def live(request: web.Request) -> web.Response:
-    """Answer that the process runs."""
+    """Answer 200 as long as the process answers at all."""
     return json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Answer whether the store answers and keeps its promises, a 5xx if not.
+    """Answer 200 if the store answers and has no known fault, else 503.
 
-    Also what came of the last scrub and of the last time of each background task. Where there is no
-    room for new content, the status that is told is `full`: everything else works.
+    The document reports the last scrub, and the last run of each background task. Where the disk
+    is full its `status` is `full`, with 200: only what adds to the store fails then.
     """
     health = await store_of(request).maintenance.health()
     described = {
@@ -94,7 +93,7 @@ def _status_of(health: Health) -> Json:
 
 
 async def stats(request: web.Request) -> web.Response:
-    """Answer what the store holds, or held `Age` seconds ago (RFC 9111 §5.1)."""
-    held, age_seconds = await request.app[FIGURES].get()
+    """Answer the statistics of the store, as of `Age` seconds ago (RFC 9111 §5.1)."""
+    counted, age_seconds = await request.app[FIGURES].get()
     headers = {"Cache-Control": "no-store", "Age": str(int(age_seconds))}
-    return json_response(stats_to_json(held), headers=headers)
+    return json_response(stats_to_json(counted), headers=headers)

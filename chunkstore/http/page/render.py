@@ -1,4 +1,4 @@
-"""Pages for people: templates, and what a browser may do with them."""
+"""Pages: templates, and the policy that a browser applies to them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MEDIA_TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 _TEMPLATES: Final = Path(__file__).with_name("templates")
-# Scripts and style sheets are known by a nonce: 'self' would let in what people upload.
+# Scripts and style sheets have a nonce: 'self' would allow uploaded files.
 _POLICY: Final = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self';"
     " media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none';"
@@ -35,7 +35,7 @@ _NONCE_SIZE: Final = 16
 
 
 def set_up_templates(app: web.Application) -> None:
-    """Make `render` work in the application. All templates are read now, none while serving."""
+    """Set the application up for `render`; all templates are read now, none while serving."""
     environment = aiohttp_jinja2.setup(
         app,
         loader=jinja2.DictLoader(
@@ -51,14 +51,14 @@ def set_up_templates(app: web.Application) -> None:
 
 
 def static_handler() -> Handler:
-    """Return what answers for the parts of pages; few and small files, so memory keeps them."""
+    """Return the handler of scripts, styles and images, which are few and stay in memory."""
     files = {file.name: file.read_bytes() for file in _STATIC.iterdir()}
     tags = {name: ETag(str(Digest.of(content))) for name, content in files.items()}
 
     async def get(request: web.Request) -> web.Response:
         name = request.match_info["name"]
         if name not in files:
-            raise NotFound(f"The pages have no part {name!r}.")
+            raise NotFound(f"There is no static file {name!r}.")
         known = tags[name] in (request.if_none_match or ())
         response = web.Response(status=HTTPStatus.NOT_MODIFIED) if known else part(name)
         response.etag = tags[name]
@@ -78,12 +78,12 @@ def render(
     context: Mapping[str, Any],
     status: int = HTTPStatus.OK,
 ) -> web.Response:
-    """Return a page, which runs its own script only and loads nothing from elsewhere."""
+    """Return a page, which runs only its own scripts and loads nothing from other origins."""
     nonce = secrets.token_urlsafe(_NONCE_SIZE)
     response = aiohttp_jinja2.render_template(template, request, {**context, "nonce": nonce})
     response.set_status(status)
     response.headers["Content-Security-Policy"] = _POLICY.format(nonce=nonce)
-    # A page that opens this one in a window learns nothing of it.
+    # A page that opens this one in a window learns nothing about it.
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     return response
 

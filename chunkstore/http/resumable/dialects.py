@@ -30,14 +30,14 @@ _ANSWER_HEADERS: Final = web.RequestKey("answer_headers", dict[str, str])
 
 _NUMBER: Final = re.compile("[0-9]{1,30}", re.ASCII)
 _MOST: Final = 2**63 - 1
-# What secrets.token_urlsafe makes.
+# As `secrets.token_urlsafe` makes them.
 _UPLOAD_ID: Final = re.compile(r"[\w-]{1,128}", re.ASCII)
-# How often it is looked whether a client still waits for its answer.
-_LOOK_SECONDS: Final = 0.5
+# How often a long request checks that its client is still connected.
+_CHECK_SECONDS: Final = 0.5
 
 
 def uploads_of(request: web.Request) -> Uploads:
-    """Return the uploads that the request is about."""
+    """Return the application's resumable uploads."""
     return request.app[UPLOADS]
 
 
@@ -45,7 +45,7 @@ def upload_id_of(request: web.Request) -> str:
     """Return the upload that the URL names.
 
     Raises:
-        NotFound: no upload can have such an id.
+        NotFound: it is not an id of uploads.
     """
     return parse_upload_id(raw_remainder(request))
 
@@ -54,7 +54,7 @@ def parse_upload_id(text: str) -> str:
     """Return the id of an upload, which may or may not exist.
 
     Raises:
-        NotFound: no upload can have such an id.
+        NotFound: it is not an id of uploads.
     """
     if not _UPLOAD_ID.fullmatch(text):
         raise NotFound("There is no such upload.")
@@ -73,27 +73,27 @@ def uploads_root(app: web.Application) -> str:
 
 
 async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` comes to, which is cancelled when the client goes away.
+    """Return the result of `work`, which is cancelled when the client disconnects.
 
-    Nothing else tells of that where the request has no body that is being read.
+    A handler that reads no body does not learn of that otherwise.
 
     Raises:
-        ConnectionAbortedError: the client has gone.
+        ConnectionAbortedError: the client has disconnected.
     """
     task = asyncio.create_task(work)
     try:
         while True:
-            await asyncio.wait({task}, timeout=_LOOK_SECONDS)
+            await asyncio.wait({task}, timeout=_CHECK_SECONDS)
             if task.done():
                 return task.result()
             if request.transport is None or request.transport.is_closing():
-                raise ConnectionAbortedError("the client went away")
+                raise ConnectionAbortedError("the client disconnected")
     finally:
         task.cancel()
 
 
 def file_headers(request: web.Request, upload: ResumableUpload) -> dict[str, str]:
-    """Return the header fields that tell which file an upload has become."""
+    """Return the header fields for the file that a complete upload has become."""
     if upload.digest is None or upload.spec.target is None:
         return {}
     return {
@@ -115,14 +115,14 @@ def add_request_headers(request: web.Request, response: web.StreamResponse) -> N
 
 
 def parse_size(field: str, text: str) -> int:
-    """Return the bytes that a header field tells.
+    """Return the number of bytes in a header field.
 
     Raises:
-        InvalidRequest: it is not a number of bytes; TooLarge: it is one beyond all measure.
+        InvalidRequest: it is not a number; TooLarge: no store could hold so many bytes.
     """
     if not _NUMBER.fullmatch(text.strip()):
         raise InvalidRequest(f"{field} is not a number of bytes.")
     size = int(text)
     if size > _MOST:
-        raise TooLarge(f"{field} is more than anything that could be stored.")
+        raise TooLarge(f"{field} is larger than any file can be.")
     return size

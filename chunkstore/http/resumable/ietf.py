@@ -1,8 +1,8 @@
 """Resumable uploads as the IETF drafts them: draft-ietf-httpbis-resumable-upload.
 
-A PUT (or POST) of a file with Upload-Complete begins one. Interop versions 5 to 9 of the draft
-are spoken; a client names its version, and only
-then hears of the upload while it still sends (104, §5). Sections are those of draft 12.
+A PUT (or POST) of a file with Upload-Complete begins an upload. Interop versions 5 to 9 of the
+draft are supported. Interim answers (104, §5), which tell a client of its upload while it still
+sends, go only to clients that name their version. Section numbers are those of draft 12.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ _MAX_AGE: Final = {_EXPIRES_VERSION: "expires"}
 def is_wanted(request: web.Request) -> bool:
     """Whether a PUT begins a resumable upload (§4.2.2).
 
-    One that brings all at once is not worth it, unless the client can hear of the upload while
-    it sends.
+    A PUT of the whole file is made resumable only if the client understands interim answers: no
+    other would learn the upload's URL in time.
     """
     complete = _complete_of(request)
     return complete is False or (complete is True and _version_of(request) is not None)
 
 
 def options_headers(uploads: Uploads) -> dict[str, str]:
-    """Return the header fields that tell of resumable uploads, for OPTIONS (§4.1.4)."""
+    """Return the header fields of OPTIONS that advertise resumable uploads (§4.1.4)."""
     return {
         "Accept-Patch": f"{PARTIAL_UPLOAD}, {TUS_PATCH}",
         "Upload-Limit": _format_limits(uploads, uploads.limits.expiry_seconds, None),
@@ -72,12 +72,12 @@ def options_headers(uploads: Uploads) -> dict[str, str]:
 
 
 async def create(request: web.Request) -> web.Response:
-    """Begin an upload of a file; the body is its first bytes, or all of them (§4.2)."""
+    """Create an upload of a file; the body is its first bytes, or all of them (§4.2)."""
     incoming = read_file_upload(request)
     complete = _complete_of(request)
     if complete is None:
         raise InvalidRequest(
-            "Upload-Complete must say whether the body is all there is; forms are sent to folders."
+            "A resumable upload requires Upload-Complete; forms are sent to folders."
         )
     spec = UploadSpec(
         kind=UploadKind.FILE,
@@ -88,22 +88,22 @@ async def create(request: web.Request) -> web.Response:
         metadata=request.headers.get("Upload-Metadata", ""),
     )
     upload_request = _upload_request_of(request, 0, incoming.content_checks(), complete=complete)
-    tell_limits(request)
+    set_limit_headers(request)
     upload = await uploads_of(request).create(spec, upload_request.length)
     location = upload_path(request.app, upload.id)
     set_answer_headers(request, {"Location": location})
-    await _tell(request, {"Location": location, **_limit_headers(request, upload)})
+    await _send_104(request, {"Location": location, **_limit_headers(request, upload)})
     return await _append(request, upload.id, upload_request, HTTPStatus.CREATED)
 
 
 async def head(request: web.Request) -> web.Response:
-    """Tell how far an upload is (§4.3), to GET as well."""
+    """Answer HEAD and GET of an upload with its offset (§4.3)."""
     if _integer_of(request, "Upload-Offset") is not None or _complete_of(request) is not None:
-        raise InvalidRequest("Upload-Offset and Upload-Complete are told by the answer here.")
+        raise InvalidRequest("Upload-Offset and Upload-Complete are fields of the answer here.")
     upload_id = upload_id_of(request)
-    async with _telling_state(request, upload_id):
+    async with _state_on_error(request, upload_id):
         upload = await while_connected(request, uploads_of(request).acquire_and_get(upload_id))
-    tell_limits(request, upload)
+    set_limit_headers(request, upload)
     headers = {
         "Upload-Offset": str(upload.offset),
         "Upload-Complete": _format_boolean(upload.complete),
@@ -117,29 +117,29 @@ async def head(request: web.Request) -> web.Response:
 
 async def patch(request: web.Request) -> web.Response:
     """Append the body to an upload (§4.4)."""
-    tell_limits(request)
+    set_limit_headers(request)
     upload_id = upload_id_of(request)
-    async with _telling_state(request, upload_id):
+    async with _state_on_error(request, upload_id):
         upload_request = _read_upload_request(request)
     return await _append(request, upload_id, upload_request, HTTPStatus.NO_CONTENT)
 
 
 async def delete(request: web.Request) -> web.Response:
-    """End an upload (§4.5); a file that it became stays."""
+    """Cancel an upload (§4.5); if it is complete, its file stays."""
     require_no_body(request)
     await uploads_of(request).delete(upload_id_of(request))
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
 def _read_upload_request(request: web.Request) -> UploadRequest:
-    """Read the headers of a request that appends."""
+    """Read the headers of a PATCH."""
     if essence_of(request) != PARTIAL_UPLOAD and _version_of(request) != _UNTYPED_VERSION:
         set_answer_headers(request, {"Accept-Patch": f"{PARTIAL_UPLOAD}, {TUS_PATCH}"})
-        raise UnsupportedMedia(f"The content of PATCH is {PARTIAL_UPLOAD} here.")
+        raise UnsupportedMedia(f"The body of PATCH must be {PARTIAL_UPLOAD}.")
     require_identity_coding(request)
     offset, complete = _integer_of(request, "Upload-Offset"), _complete_of(request)
     if offset is None or complete is None:
-        raise InvalidRequest("Upload-Offset and Upload-Complete must both be there.")
+        raise InvalidRequest("PATCH requires Upload-Offset and Upload-Complete.")
     digests = parse_digests(request.headers.getall("Content-Digest", []))
     checks = [ContentCheck(*digest) for digest in digests.items()]
     return _upload_request_of(request, offset, checks, complete=complete)
@@ -148,17 +148,17 @@ def _read_upload_request(request: web.Request) -> UploadRequest:
 async def _append(
     request: web.Request, upload_id: str, upload_request: UploadRequest, status: HTTPStatus
 ) -> web.Response:
-    """Append the body and answer: with `status`, or when that was all, as PUT does (§4.4.2)."""
+    """Append the body and answer with `status`, or as PUT does if the upload is whole (§4.4.2)."""
     uploads = uploads_of(request)
     committed = None
-    async with _telling_state(request, upload_id):
+    async with _state_on_error(request, upload_id):
         upload = await uploads.append(upload_id, upload_request, read_body(request))
         if upload.whole:
             committed = await while_connected(request, uploads.finish(upload_id))
     set_answer_headers(request, {"Upload-Offset": str(upload.offset)})
     set_answer_headers(request, {"Upload-Complete": _format_boolean(upload.whole)})
     if not upload.whole:
-        tell_limits(request, upload)
+        set_limit_headers(request, upload)
         return web.Response(status=status)
     upload = await uploads.service.store.uploads.get(upload_id)
     set_answer_headers(request, file_headers(request, upload))
@@ -168,10 +168,11 @@ async def _append(
 
 
 @asynccontextmanager
-async def _telling_state(request: web.Request, upload_id: str) -> AsyncIterator[None]:
-    """Have a refusal tell where the upload is, and whether a whole one is what was refused.
+async def _state_on_error(request: web.Request, upload_id: str) -> AsyncIterator[None]:
+    """Add the state of the upload to the answer of an error raised within the context.
 
-    Only then is Upload-Complete true (§4.1.2): to go on with the upload would not help.
+    Upload-Complete is true only if the upload is whole and has failed (§4.1.2): then it is no use
+    to go on with it.
     """
     try:
         yield
@@ -190,12 +191,12 @@ async def _telling_state(request: web.Request, upload_id: str) -> AsyncIterator[
 def _upload_request_of(
     request: web.Request, offset: int, checks: list[ContentCheck], *, complete: bool
 ) -> UploadRequest:
-    """Return what the request adds; two ways to tell the length must agree (§4.1.3)."""
+    """Return what the request appends; Upload-Length must agree with the body (§4.1.3)."""
     length, size = _integer_of(request, "Upload-Length"), request.content_length
     if complete and size is not None:
         if length not in (None, offset + size):
             set_answer_headers(request, {"Upload-Complete": _format_boolean(False)})
-            raise InconsistentLength("Upload-Length is not where the body ends.")
+            raise InconsistentLength("Upload-Length and the end of the body differ.")
         length = offset + size
     return UploadRequest(
         offset=offset,
@@ -203,18 +204,18 @@ def _upload_request_of(
         length=length,
         size=size,
         checks=checks,
-        on_progress=partial(_tell_offset, request),
+        on_progress=partial(_send_offset, request),
         voids=True,
         client=client_of(request),
     )
 
 
-async def _tell_offset(request: web.Request, offset: int) -> None:
-    await _tell(request, {"Upload-Offset": str(offset)})
+async def _send_offset(request: web.Request, offset: int) -> None:
+    await _send_104(request, {"Upload-Offset": str(offset)})
 
 
-async def _tell(request: web.Request, headers: dict[str, str]) -> None:
-    """Send an interim answer (§5), to a client that asked for such."""
+async def _send_104(request: web.Request, headers: dict[str, str]) -> None:
+    """Send an interim answer (§5) to a client that understands it."""
     version = _version_of(request)
     if version is None:
         return
@@ -227,8 +228,8 @@ async def _tell(request: web.Request, headers: dict[str, str]) -> None:
         await send_interim(request, "\r\n".join(lines))
 
 
-def tell_limits(request: web.Request, upload: ResumableUpload | None = None) -> None:
-    """Have the answer tell the limits of an upload, or of any, whatever it will be (§4.1.4)."""
+def set_limit_headers(request: web.Request, upload: ResumableUpload | None = None) -> None:
+    """Have the answer carry Upload-Limit, of one upload or of any (§4.1.4)."""
     set_answer_headers(request, _limit_headers(request, upload))
 
 
@@ -241,7 +242,7 @@ def _limit_headers(request: web.Request, upload: ResumableUpload | None) -> dict
 
 
 def _format_limits(uploads: Uploads, seconds: float, version: int | None) -> str:
-    """Return the value of Upload-Limit (§4.1.4) for uploads that last so many seconds."""
+    """Return the value of Upload-Limit (§4.1.4) for uploads that expire in `seconds`."""
     members = [f"{_MAX_AGE.get(version or 0, 'max-age')}={int(seconds)}"]
     if uploads.limits.max_size is not None:
         members.insert(0, f"max-size={uploads.limits.max_size}")
@@ -249,7 +250,7 @@ def _format_limits(uploads: Uploads, seconds: float, version: int | None) -> str
 
 
 def _version_of(request: web.Request) -> int | None:
-    """Return the interop version that the client can hear interim answers of, None if none."""
+    """Return the interop version in which the client understands interim answers, if any."""
     version = _integer_of(request, "Upload-Draft-Interop-Version")
     return version if version in _VERSIONS and request.version >= HttpVersion11 else None
 
@@ -266,7 +267,7 @@ def _integer_of(request: web.Request, field: str) -> int | None:
 
 
 def _item_of(request: web.Request, field: str) -> object:
-    """Return the value of a structured field (RFC 9651), None if it is not one: then it is void."""
+    """Return the value of a structured field (RFC 9651); None if malformed, as if not given."""
     if field not in request.headers:
         return None
     try:

@@ -1,8 +1,8 @@
 """Resumable uploads by tus 1.0.0 (https://tus.io/protocols/resumable-upload), at `/uploads`.
 
-With the extensions that `EXTENSIONS` names. An upload becomes the file that `filename` in its
-Upload-Metadata says, in the folder that `folder` says; the answer to the request that completes
-it tells where that is, in Content-Location.
+`EXTENSIONS` are the extensions that are supported. An upload becomes the file `filename` of its
+Upload-Metadata, in the folder `folder`; the answer to the request that completes it has the file's
+path in Content-Location.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _MAX_PARTS: Final = 1000
 
 
 def options_headers(uploads: Uploads) -> dict[str, str]:
-    """Return the header fields that tell what of tus there is, for OPTIONS."""
+    """Return the header fields of OPTIONS that advertise tus."""
     limit = uploads.limits.max_size
     return {
         "Tus-Resumable": VERSION,
@@ -65,7 +65,7 @@ def options_headers(uploads: Uploads) -> dict[str, str]:
 
 
 def _in_tus(handler: Handler) -> Handler:
-    """Refuse other versions than this one, and tell this one in every answer."""
+    """Refuse other versions of tus, and name this one in every answer."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         set_answer_headers(request, {"Tus-Resumable": VERSION})
@@ -79,7 +79,7 @@ def _in_tus(handler: Handler) -> Handler:
 
 @_in_tus
 async def create(request: web.Request) -> web.Response:
-    """Begin an upload; a body is its first bytes, and may be all of them."""
+    """Create an upload; a body is its first bytes, or all of them."""
     require_identity_coding(request)
     uploads = uploads_of(request)
     spec = _spec_of(request)
@@ -106,7 +106,7 @@ async def create(request: web.Request) -> web.Response:
 
 @_in_tus
 async def head(request: web.Request) -> web.Response:
-    """Tell how far an upload is, to GET as well."""
+    """Answer HEAD and GET of an upload with its offset."""
     work = uploads_of(request).acquire_and_get(upload_id_of(request))
     upload = await while_connected(request, work)
     headers = {**_progress_headers(request, upload), "Cache-Control": "no-store"}
@@ -130,10 +130,10 @@ async def head(request: web.Request) -> web.Response:
 async def patch(request: web.Request) -> web.Response:
     """Append the body to an upload."""
     if essence_of(request) != TUS_PATCH:
-        raise UnsupportedMedia(f"The content of PATCH is {TUS_PATCH} here.")
+        raise UnsupportedMedia(f"The body of PATCH must be {TUS_PATCH}.")
     require_identity_coding(request)
     if "Upload-Offset" not in request.headers:
-        raise InvalidRequest("Upload-Offset must say where the body belongs.")
+        raise InvalidRequest("PATCH requires Upload-Offset.")
     offset = parse_size("Upload-Offset", request.headers["Upload-Offset"])
     upload_request = _upload_request_of(request, offset, _checks_of(request))
     upload = await _append(request, upload_id_of(request), upload_request)
@@ -143,7 +143,7 @@ async def patch(request: web.Request) -> web.Response:
 
 @_in_tus
 async def delete(request: web.Request) -> web.Response:
-    """End an upload; a file that it became stays."""
+    """Cancel an upload; if it is complete, its file stays."""
     require_no_body(request)
     await uploads_of(request).delete(upload_id_of(request))
     return web.Response(status=HTTPStatus.NO_CONTENT)
@@ -159,14 +159,14 @@ async def _append(
         raise ChecksumMismatch from error
     except UploadCompleted:
         upload = await uploads_of(request).acquire_and_get(upload_id)
-        # Nothing more, where nothing more belongs: so a client asks that lost the last answer.
+        # An empty PATCH at the end comes from a client that lost the last answer.
         if upload_request.offset != upload.offset or request.content_length:
             raise
         return upload
 
 
 async def _finish(request: web.Request, upload: ResumableUpload) -> ResumableUpload:
-    """Finish what has all its bytes, or may have them from its parts; tell what was new."""
+    """Finish an upload that is whole, or a concatenation whose parts may be."""
     uploads = uploads_of(request)
     if upload.whole or upload.spec.kind is UploadKind.CONCATENATION:
         committed = await while_connected(request, uploads.finish(upload.id))
@@ -199,7 +199,7 @@ def _upload_request_of(
 
 
 def _new_length_of(request: web.Request, kind: UploadKind) -> int | None:
-    """Return the length that a new upload will have, None where that is told later."""
+    """Return the length of a new upload, None where a later request tells it."""
     length = request.headers.get("Upload-Length")
     deferred = request.headers.get("Upload-Defer-Length")
     if kind is UploadKind.CONCATENATION:
@@ -207,7 +207,7 @@ def _new_length_of(request: web.Request, kind: UploadKind) -> int | None:
             raise InvalidRequest("The length of a final upload is that of its parts.")
         return None
     if (length is None) == (deferred is None):
-        raise InvalidRequest("Either Upload-Length or Upload-Defer-Length must be there.")
+        raise InvalidRequest("Either Upload-Length or Upload-Defer-Length is required.")
     if deferred is not None and deferred.strip() != "1":
         raise InvalidRequest("Upload-Defer-Length can only be 1.")
     return None if length is None else parse_size("Upload-Length", length)
@@ -247,7 +247,7 @@ def _spec_of(request: web.Request) -> UploadSpec:
 
 
 def _parts_of(request: web.Request, concat: str) -> list[str]:
-    """Return the ids of the partial uploads that Upload-Concat lists, by absolute or other URLs."""
+    """Return the ids of the partial uploads that Upload-Concat lists, as URLs or paths."""
     root = uploads_root(request.app)
     try:
         paths = [urlsplit(url).path for url in concat.removeprefix(_FINAL).split()]
@@ -256,7 +256,7 @@ def _parts_of(request: web.Request, concat: str) -> list[str]:
     if not concat.startswith(_FINAL) or not paths:
         raise InvalidRequest("Upload-Concat is `partial`, or `final;` and the URLs of the parts.")
     if not all(path.startswith(root) for path in paths):
-        raise InvalidRequest(f"A URL in Upload-Concat does not lie under {root}.")
+        raise InvalidRequest(f"A URL in Upload-Concat is not under {root}.")
     parts = [parse_upload_id(path.removeprefix(root)) for path in paths]
     if len(parts) > _MAX_PARTS:
         raise InvalidRequest(f"An upload can have {_MAX_PARTS} parts at most.")
@@ -266,7 +266,7 @@ def _parts_of(request: web.Request, concat: str) -> list[str]:
 
 
 def parse_metadata(header: str) -> dict[str, str]:
-    """Return what Upload-Metadata tells: keys, each with its value, empty where it has none.
+    """Return the keys and values of Upload-Metadata; a key without a value has an empty one.
 
     Raises:
         InvalidRequest: it breaks the grammar.
@@ -275,7 +275,7 @@ def parse_metadata(header: str) -> dict[str, str]:
     for pair in header.split(",") if header.strip() else []:
         key, _, encoded = pair.strip().partition(" ")
         if not key or not key.isascii() or key in metadata:
-            raise InvalidRequest("Each key of Upload-Metadata is ASCII and stands once.")
+            raise InvalidRequest("Each key of Upload-Metadata is ASCII and unique.")
         try:
             metadata[key] = _decode("Upload-Metadata", encoded.strip()).decode()
         except UnicodeDecodeError as error:

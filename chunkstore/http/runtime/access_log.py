@@ -9,7 +9,7 @@ from aiohttp.abc import AbstractAccessLogger
 class AccessLogger(AbstractAccessLogger):
     """Logs client, request line, status, bytes sent, seconds and user agent.
 
-    aiohttp's own makes the same line, from a format, in several times as long.
+    aiohttp's own makes the same line from a format string, which takes several times as long.
     """
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
@@ -30,10 +30,10 @@ class AccessLogger(AbstractAccessLogger):
 
 
 def escape(text: str) -> str:
-    r"""Return the text as it may stand within quotes, in a terminal too, and be told from others.
+    r"""Return the text escaped for a quoted part of a line, also where a terminal shows it.
 
-    What is not printable ASCII becomes `\xNN`, `\uNNNN` or `\UNNNNNNNN`, and `\t`, `\r` or `\n`;
-    quotes and backslashes get a backslash.
+    Characters that are not printable ASCII become `\xNN`, `\uNNNN` or `\UNNNNNNNN`, or `\t`, `\r`
+    or `\n`; quotes and backslashes get a backslash.
     """
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text

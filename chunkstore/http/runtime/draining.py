@@ -1,8 +1,7 @@
-"""Letting requests under way end before the server does.
+"""Drain: let the requests under way end before the server does.
 
-aiohttp's own shutdown waits for handlers but reads nothing from their connections any more, so
-that an upload could never end. Here requests are counted, and what is stopped first is only the
-acceptance of new connections.
+aiohttp's own shutdown waits for handlers but no longer reads from their connections, so an upload
+could never end. Here requests are counted, and at first only new connections are refused.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Drain:
         app.middlewares.insert(0, count)
 
     async def wait(self, seconds: float) -> None:
-        """Wait until no request is under way, for at most so long."""
+        """Wait until no request is under way, for at most so many seconds."""
         self._draining = True
         try:
             async with asyncio.timeout(seconds):

@@ -21,7 +21,7 @@ from aiohttp.web import RequestPayloadError
 
 MOST_BYTES: Final = 64 * 1024
 MOST_FIELDS: Final = 128
-# Heads of requests that wait for the answers to those before (RFC 9112 §9.3.2).
+# All heads of pipelined requests that wait on a connection (RFC 9112 §9.3.2).
 MOST_WAITING_BYTES: Final = 2 * MOST_BYTES
 # aiohttp parses no further while so many requests wait (`web_protocol.MAX_MSG_QUEUE_SIZE`).
 _MOST_WAITING: Final = 32
@@ -84,11 +84,11 @@ class BoundedParser:
         while self._error is None:
             stop = min(start + self._piece_size(data, start), len(data))
             try:
-                come, upgraded, tail = self._parse(data[start:stop])
+                parsed, upgraded, tail = self._parse(data[start:stop])
             except HttpProcessingError as error:
                 self._error = error
                 break
-            messages += come
+            messages += parsed
             start = stop
             if upgraded or start == len(data):
                 self.count += len(messages)
@@ -121,7 +121,7 @@ class BoundedParser:
         try:
             messages, upgraded, tail = self._parser.feed_data(piece)
         except HttpProcessingError as error:
-            # aiohttp leaves who reads the body waiting where its trailers are what is malformed.
+            # Where the trailers are malformed, aiohttp leaves the reader of the body waiting.
             self._fail_body("malformed")
             if error.message == _TOO_MANY_FIELDS:
                 raise HeadTooLarge from error
@@ -130,7 +130,7 @@ class BoundedParser:
         if messages:
             self._payload = messages[-1][1]
             if len(messages) == 1 and self._unfinished + len(piece) <= _SMALL:
-                # Counted by all that came with it, which is less work, and no less.
+                # The size of the piece is no less, and is there without work.
                 self._waiting.append(self._unfinished + len(piece))
             else:
                 self._waiting += [_size_of(message) for message, _ in messages]
@@ -153,11 +153,11 @@ class BoundedParser:
             raise HeadTooLarge
 
     def _fail_body(self, reason: str) -> None:
-        """Tell who reads the body that the rest of it will not come."""
+        """Let the reader of the body fail: the rest of it will not come."""
         payload = self._payload
         if payload is not None and not payload.is_eof() and payload.exception() is None:
             payload.set_exception(RequestPayloadError(reason))
-            # Else aiohttp would read the rest, which nobody wants, and log that as a failure.
+            # Else aiohttp would read the rest, which no handler wants, and log that as a failure.
             payload.feed_eof()
 
 

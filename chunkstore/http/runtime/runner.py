@@ -1,8 +1,7 @@
-"""Problem documents also for what is no HTTP request, which no handler ever sees.
+"""A runner whose server answers malformed requests, which reach no handler, with problem documents.
 
-aiohttp answers what its parser refuses, an unknown method among it, with plain text, in a method
-of its protocol class, and has no public way to put another class in its place. The runner here
-does that, by the one protected method that makes the server.
+aiohttp answers them with plain text, in a method of its connection class, and has no public way to
+put another class in its place. The runner here overrides the private method that makes the server.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from chunkstore.http.runtime.connections import ConnectionMonitor, MonitoredConn
 from chunkstore.http.runtime.exchange import LIMITS
 from chunkstore.http.runtime.heads import MOST_BYTES, MOST_FIELDS, HeadTooLarge
 
-# By these two the parser's error tells which of them it is about.
+# They differ, for only by the limit does the parser's error tell a target from a field.
 _MAX_TARGET_SIZE: Final = 8191
 _MAX_FIELD_SIZE: Final = 8190
-# A connection holds up to twice this, and what one read of its socket brought, of a body that
-# nobody takes yet, because its upload waits for memory or for the store.
+# A connection buffers up to twice this, and one read of its socket, of a body whose upload waits
+# for memory or for the store.
 _READ_SIZE: Final = 16 * 1024
 
 _BaseHandler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -46,12 +45,12 @@ class _Protocol(MonitoredConnection):
         message: str | None = None,
     ) -> web.StreamResponse:
         if isinstance(exc, ConnectionError):
-            # Nobody is left to be answered, and the middleware has logged why. aiohttp closes the
-            # connection at this; its own way would be a traceback and a 500 in the access log.
+            # The client has gone, which the middleware has logged. At this error aiohttp closes the
+            # connection; its own method would log a traceback, and a 500 in the access log.
             raise exc
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
-        _logger.info("No HTTP request from %s: %s", request.remote, type(exc).__name__)
+        _logger.info("Malformed request from %s: %s", request.remote, type(exc).__name__)
         problem, detail = _explain(HTTPStatus(status), exc)
         response = problem_document(problem, detail)
         response.force_close()
@@ -59,8 +58,8 @@ class _Protocol(MonitoredConnection):
 
     def log_exception(self, *args: Any, **kw: Any) -> None:  # noqa: ANN401 - aiohttp's
         if isinstance(kw.get("exc_info"), web.RequestPayloadError):
-            # The rest of a body that nobody wanted any more, for its request was answered.
-            _logger.info("%s sent a malformed body, and is cut off.", self.peername)
+            # aiohttp reads the rest of a body whose request has been answered.
+            _logger.info("%s sent a malformed body; the connection is closed.", self.peername)
             return
         super().log_exception(*args, **kw)
 
@@ -85,16 +84,17 @@ def _explain_length(limit: int) -> tuple[Problem, str]:
 
 
 class _Server(ConnectionMonitor):
-    """Makes such connections."""
+    """Makes connections of that class."""
 
     def __call__(self) -> web.RequestHandler:
         return _Protocol(self, loop=self.loop, **self._kwargs)
 
 
 def _routable(handler: _BaseHandler) -> _BaseHandler:
-    """Return what refuses the requests that aiohttp itself would answer, for want of a route.
+    """Return a handler that refuses the requests that aiohttp answers itself, past all middleware.
 
-    They reach no middleware. An Expect that is no text would make it fail, as it answers in UTF-8.
+    Those are requests that have no path, and those with an Expect that is not ASCII, at which it
+    would fail.
     """
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
@@ -113,7 +113,7 @@ def _routable(handler: _BaseHandler) -> _BaseHandler:
 
 
 class ProblemRunner(web.AppRunner):
-    """Runs an application so that every error is a problem document, within its limits."""
+    """Runs an application: every error is a problem document, and its `LIMITS` are kept to."""
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()

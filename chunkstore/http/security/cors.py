@@ -1,6 +1,6 @@
-"""What lets pages of other origins use the server (https://fetch.spec.whatwg.org/#http-cors-protocol).
+"""CORS: which pages of other origins may use the server (https://fetch.spec.whatwg.org/#http-cors-protocol).
 
-No origin may, unless the server was told so; none may send credentials, as there are none.
+By default none. Credentials are never allowed, as there are none.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _RESPONSE_HEADERS: Final = (
 
 
 def allowed_origin(request: web.Request) -> str | None:
-    """Return the other origin that the request comes from, if it may use this server."""
+    """Return the request's Origin if it is one of those that may use this server."""
     origin = request.headers.get("Origin")
     origins = request.app[ORIGINS]
     return origin if origin is not None and origins & {origin, ANY_ORIGIN} else None
 
 
 def is_open_to_all(request: web.Request) -> bool:
-    """Whether pages of any origin may use this server, also by requests that do not tell it."""
+    """Whether pages of any origin may use this server, even if a request has no Origin."""
     return ANY_ORIGIN in request.app[ORIGINS]
 
 
 def is_allowed_preflight(request: web.Request) -> bool:
-    """Whether a browser asks here if a page may send a request, and it may."""
+    """Whether the request is a preflight of a page that may use this server."""
     return (
         request.method == "OPTIONS"
         and "Access-Control-Request-Method" in request.headers
@@ -55,7 +55,7 @@ def is_allowed_preflight(request: web.Request) -> bool:
 
 
 def preflight_response() -> web.Response:
-    """Return the answer to such a question."""
+    """Return the answer to such a preflight."""
     return web.Response(
         status=HTTPStatus.NO_CONTENT,
         headers={
@@ -67,7 +67,7 @@ def preflight_response() -> web.Response:
 
 
 def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Let a page of an origin that may use the server read the answer."""
+    """Add the fields that let an allowed page read the answer, which is about to leave."""
     if not request.app[ORIGINS]:
         return
     response.headers.add("Vary", "Origin")

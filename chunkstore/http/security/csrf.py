@@ -1,5 +1,5 @@
-"""Refusing requests that another site's page makes a browser send (cross-site request forgery),
-and files that such a page embeds, to learn names and sizes from how that goes.
+"""Cross-site protection: refuse changes that another site's page makes a browser request (CSRF),
+and files that such a page embeds, from which it could learn names and sizes.
 
 Browsers say where a request comes from, in `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/)
 or at least in `Origin` (RFC 6454 §7); other clients send neither and have no user to be abused.
@@ -20,24 +20,24 @@ from chunkstore.http.security.cors import (
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_SITE: Final = frozenset({"same-origin", "none"})
-# Where a navigation ends in a part of the page that asked for it.
+# Destinations in which a page shows another inside itself.
 _EMBEDDED: Final = frozenset({"embed", "fencedframe", "frame", "iframe", "object"})
 
 
 def require_own_page(request: web.Request) -> None:
-    """Let a request that may change something pass only from pages that may use this server.
+    """Refuse a request that may change something unless a page that may use this server sent it.
 
-    One that only reads passes from any page that does not embed what it gets: without CORS its
-    script sees nothing of it.
+    A request that only reads may come from any page that does not embed the answer: without CORS
+    its script cannot read it.
 
     Raises:
-        Forbidden: it comes from elsewhere.
+        Forbidden: it comes from another page.
     """
     if request.method not in _SAFE_METHODS:
         if not _is_from_here(request):
-            raise Forbidden("A page of another site asked for this; it is refused.")
+            raise Forbidden("Pages of other sites may not change anything here.")
     elif _is_embedded_elsewhere(request):
-        raise Forbidden("A page of another site embeds this; it is refused.")
+        raise Forbidden("Pages of other sites may not embed files of this server.")
 
 
 def _is_from_here(request: web.Request) -> bool:

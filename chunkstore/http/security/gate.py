@@ -1,8 +1,7 @@
-"""What is refused before anything else is done with a request: it is not meant for this server, or
-can be understood in more than one way.
+"""The first check of a request: it is for this server, and can be parsed in one way only.
 
-All answers are problem documents, also for browsers: a page would be read by whoever brought the
-browser here.
+What is refused is answered with a problem document, to browsers too: a page could be read by the
+site that sent the browser here.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from chunkstore.http.runtime.exchange import absolute_target, has_known_version
 
 HOSTS: Final = web.AppKey("hosts", HostPolicy)
 
-_Refusal: TypeAlias = tuple[Problem, str]
+_Fault: TypeAlias = tuple[Problem, str]
 
 _MISDIRECTED: Final = Problem(HTTPStatus.MISDIRECTED_REQUEST, "misdirected-request")
 _MALFORMED: Final = Problem(HTTPStatus.BAD_REQUEST, "malformed-request")
@@ -34,7 +33,7 @@ _SCHEMES: Final = ("http", "https")
 
 @web.middleware
 async def gate_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let pass only what is meant for this server, and can be understood in one way alone."""
+    """Pass on only requests that `check_message` does not refuse."""
     try:
         check_message(request)
     except InvalidMessage as error:
@@ -43,31 +42,31 @@ async def gate_middleware(request: web.Request, handler: Handler) -> web.StreamR
 
 
 def check_message(request: web.Request) -> None:
-    """Refuse what is not meant for this server, or can be understood in several ways.
+    """Refuse a request that is for another server, or can be parsed in more than one way.
 
     Raises:
-        InvalidMessage: it is so.
+        InvalidMessage: it is one.
     """
-    refusal = _framing_fault(request) or _host_fault(request) or _target_fault(request)
-    if refusal is not None:
-        raise InvalidMessage(*refusal)
+    fault = _framing_fault(request) or _host_fault(request) or _target_fault(request)
+    if fault is not None:
+        raise InvalidMessage(*fault)
 
 
 def close_after_upgrade(request: web.Request, response: web.StreamResponse) -> None:
-    """Let the answer, which is about to leave, be the last if the client would change protocols.
+    """Close the connection behind an answer, about to leave, to a request with Upgrade.
 
-    RFC 9110 §7.8 lets a server ignore that. But aiohttp's parser loses what came behind such a
-    request, and takes the next bytes from the socket for the beginning of one.
+    RFC 9110 §7.8 lets a server ignore the field. But aiohttp's parser loses what came behind such a
+    request, and parses the next bytes from the socket as the beginning of one.
     """
     if hdrs.UPGRADE in request.headers:
         response.force_close()
         response.headers[hdrs.CONNECTION] = "close"
 
 
-def _framing_fault(request: web.Request) -> _Refusal | None:
-    """Refuse what other parsers could take for a message of another length (RFC 9112 §6.1)."""
+def _framing_fault(request: web.Request) -> _Fault | None:
+    """Find what lets other parsers see a message of another length (RFC 9112 §6.1)."""
     if not has_known_version(request):
-        return _OTHER_VERSION, "Only HTTP/1.0 and HTTP/1.1 are spoken here."
+        return _OTHER_VERSION, "Only HTTP/1.0 and HTTP/1.1 are supported."
     if hdrs.TRANSFER_ENCODING not in request.headers:
         return None
     values = ",".join(request.headers.getall(hdrs.TRANSFER_ENCODING)).lower().split(",")
@@ -75,17 +74,17 @@ def _framing_fault(request: web.Request) -> _Refusal | None:
     if codings == ["chunked"] and request.version == HttpVersion11:
         return None
     if any(set(codings) - {"chunked"}):
-        return _UNKNOWN_CODING, "The only Transfer-Encoding that is understood is chunked."
-    return _MALFORMED, "Transfer-Encoding is `chunked`, once, and not there in HTTP/1.0."
+        return _UNKNOWN_CODING, "The only Transfer-Encoding that is supported is chunked."
+    return _MALFORMED, "Transfer-Encoding can be `chunked`, once, and not in HTTP/1.0."
 
 
-def _host_fault(request: web.Request) -> _Refusal | None:
+def _host_fault(request: web.Request) -> _Fault | None:
     policy = request.app.get(HOSTS)
     if policy is None:
         return None
     authority = authority_of(request)
     if authority is None:
-        # Only an old program leaves it out, no browser.
+        # Old programs leave it out, browsers never do.
         return None
     if _is_always_answered_for(policy, authority):
         return None
@@ -96,26 +95,26 @@ def _host_fault(request: web.Request) -> _Refusal | None:
         return None
     return (
         _MISDIRECTED,
-        f"This server does not answer for {host}. Whoever runs it can let it, by the option"
+        f"This server does not answer for {host}. Its operator can allow that with"
         f" --allow-host {host}.",
     )
 
 
 @lru_cache(maxsize=256)
 def _is_always_answered_for(policy: HostPolicy, authority: str) -> bool:
-    """Whether to answer whatever the address is that the connection came in on."""
+    """Whether to answer for the authority, whatever address the connection came in on."""
     host = parse_authority(authority)
     return host is not None and policy.is_answered_for(host)
 
 
 def _local_address(request: web.Request) -> Host | None:
-    """Return the address that the connection came in on, which is one the machine has."""
+    """Return the machine's address that the connection came in on."""
     name = request.get_extra_info("sockname")
     return parse_local_address(name[0]) if isinstance(name, tuple) else None
 
 
-def _target_fault(request: web.Request) -> _Refusal | None:
-    """Refuse a target that a client cannot mean (RFC 9112 §3.2)."""
+def _target_fault(request: web.Request) -> _Fault | None:
+    """Find what no target may have (RFC 9112 §3.2)."""
     if "#" in request.raw_path:
         return _MALFORMED, "A fragment is no part of a request; write # in a name as %23."
     target = absolute_target(request)

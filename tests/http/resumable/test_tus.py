@@ -564,7 +564,7 @@ async def test_head_waits_for_a_concatenation(
 async def test_a_concatenation_ends_with_its_client(
     any_server: Server, rows: Rows, random_bytes: RandomBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chunkstore.http.resumable.dialects._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("chunkstore.http.resumable.dialects._CHECK_SECONDS", 0.01)
     content = random_bytes(3_000_000)
     bounds = [*range(0, len(content), 39_999), len(content)]
     parts = []
