@@ -61,8 +61,8 @@ class HostPolicy:
         """Whether no other host than those of the loopback can be answered for."""
         return bool(self.hosts) and all(map(_is_loopback, self.hosts))
 
-    def describe(self) -> str:
-        """Return which hosts are answered for, for whoever runs the server."""
+    def format_hosts(self) -> str:
+        """Return the hosts that are answered for as a person reads them."""
         named = [str(host) for host in self.hosts if host not in (*_ANY, LOCALHOST)]
         return ", ".join([LOCALHOST, "the address that a request came in on", *sorted(named)])
 

@@ -6,7 +6,8 @@ import re
 from fractions import Fraction
 from typing import Final
 
-_SIZE: Final = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
+_NUMBER: Final = r"(?P<amount>[0-9]{1,20}(?:\.[0-9]{1,20})?)"
+_SIZE: Final = re.compile(rf"{_NUMBER}\s*(?P<unit>[a-z]*)", re.IGNORECASE)
 _SIZE_UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 _STEP: Final = 1024
 _FACTORS: Final = {
@@ -16,8 +17,10 @@ _FACTORS: Final = {
     **{unit[0].lower(): _STEP**power for power, unit in enumerate(_SIZE_UNITS) if power},
     **{f"{unit[0].lower()}b": 1000**power for power, unit in enumerate(_SIZE_UNITS) if power},
 }
-_DURATION: Final = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>ms|s|m|h|d|)")
+_DURATION: Final = re.compile(rf"{_NUMBER}\s*(?P<unit>ms|s|m|h|d|)")
 _SECONDS: Final = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+# So much can be subtracted from the time of any day.
+_MAX_DAYS: Final = 36_500
 
 
 def parse_size(text: str) -> int:
@@ -43,6 +46,14 @@ def format_size(size: int) -> str:
     return f"{size} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
 
 
+def format_exact_size(size: int) -> str:
+    """Return `size` bytes as `parse_size` takes them, in the largest unit that divides them."""
+    for unit in reversed(_SIZE_UNITS[1:]):
+        if size and size % _FACTORS[unit.lower()] == 0:
+            return f"{size // _FACTORS[unit.lower()]}{unit}"
+    return str(size)
+
+
 def format_count(count: int, noun: str) -> str:
     """Return a count of things as a person reads it; `noun` is the name of one of them."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
@@ -52,12 +63,15 @@ def parse_duration_seconds(text: str) -> float:
     """Return the seconds that a text like `30s`, `1.5h` or `10m` stands for; `0` needs no unit.
 
     Raises:
-        ValueError: it is not a duration.
+        ValueError: it is not a duration, or is more than 100 years.
     """
     match = _DURATION.fullmatch(text.strip())
     if match is None or not (match["unit"] or float(match["amount"]) == 0):
         raise ValueError(f"{text!r} is not a duration like 30s, 10m or 1h")
-    return float(match["amount"]) * _SECONDS[match["unit"]]
+    seconds = float(match["amount"]) * _SECONDS[match["unit"]]
+    if seconds > _MAX_DAYS * _SECONDS["d"]:
+        raise ValueError(f"{text!r} is more than {_MAX_DAYS}d")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:

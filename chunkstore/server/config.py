@@ -42,6 +42,7 @@ class ServeConfig:
     min_free: int
     max_file_size: int | None
     memory: int
+    tune_malloc: bool
     upload_expiry_seconds: float
     max_unfinished: int
     cors_origins: tuple[str, ...]

@@ -65,7 +65,8 @@ async def serve(
         StoreUnusable: the store cannot be opened.
         CannotListen: the address is not to be had.
     """
-    configure_malloc()
+    if config.tune_malloc:
+        configure_malloc()
     _allow_open_files(config.max_connections + _OTHER_FILES)
     stop = asyncio.Event()
     if listening is None:

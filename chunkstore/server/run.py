@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from chunkstore.core.errors import ChunkstoreError, StoreUnusable
-from chunkstore.store.open import describe_location
+from chunkstore.store.open import redact_password
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ def run(command: Coroutine[Any, Any, T], db: str) -> T:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(command)
     except StoreUnusable as error:
-        sys.exit(f"chunkstore: cannot open {describe_location(db)}: {error}")
+        sys.exit(f"chunkstore: cannot open {redact_password(db)}: {error}")
     except ChunkstoreError as error:
         sys.exit(f"chunkstore: {error}")
 

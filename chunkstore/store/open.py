@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from chunkstore.core.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.core.errors import StoreUnusable
 from chunkstore.store.contract.store import Store
-from chunkstore.store.sqlite.restoring import Restoration, restoring
-from chunkstore.store.sqlite.store import SQLiteStore
 
+if TYPE_CHECKING:
+    from chunkstore.store.sqlite.restoring import Restoration
+
+# Each function imports the adapter that it needs: nobody waits for the other one to load.
 _POSTGRES: Final = frozenset({"postgresql", "postgres"})
 
 
@@ -21,8 +23,8 @@ def is_shared(location: str) -> bool:
     return location.partition("://")[0] in _POSTGRES
 
 
-def describe_location(location: str) -> str:
-    """Return the location as it may be shown: without a password."""
+def redact_password(location: str) -> str:
+    """Return the location without the password and the parameters that a URL may have."""
     if not is_shared(location):
         return location
     parts = urlsplit(location)
@@ -55,7 +57,6 @@ async def open_store(
         ValueError: `chunk_size` is not a possible one.
     """
     if is_shared(location):
-        # Here, because most run without it, and it takes time to load.
         from chunkstore.store.postgres.store import PostgresStore
 
         return await PostgresStore.open(
@@ -71,6 +72,8 @@ async def open_store(
         raise StoreUnusable(f"There is no store for {scheme}://; there is for postgresql://.")
     if read_location is not None:
         raise StoreUnusable("An SQLite database has no standby to read from.")
+    from chunkstore.store.sqlite.store import SQLiteStore
+
     return await SQLiteStore.open(
         Path(location),
         chunk_size=chunk_size,
@@ -91,6 +94,8 @@ def restoring_store(location: str, backup: str) -> AbstractAsyncContextManager[R
     """
     if "://" in location:
         raise StoreUnusable("Only an SQLite database is restored so; PostgreSQL has its own means.")
+    from chunkstore.store.sqlite.restoring import restoring
+
     return restoring(Path(location), Path(backup))
 
 

@@ -443,32 +443,6 @@ def test_what_this_user_may_not_use_is_told_so(
     assert "Permission denied" in line
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("--chunk-size", "5000"),
-        ("--chunk-size", "2MiB"),
-        ("--max-file-size", "much"),
-        ("--port", "70000"),
-        ("--shutdown-timeout", "soon"),
-        ("--compression", "gzip"),
-        ("--min-free", "-1"),
-        ("--scrub-rate", "0"),
-        ("--max-connections", "0"),
-        ("--memory", "1KiB"),
-        ("--grace", "5"),
-        ("--min-rate", "fast"),
-        ("--cors-origin", "example.org"),
-        ("--cors-origin", "https://example.org/page"),
-    ],
-)
-def test_an_option_that_makes_no_sense(tmp_path: Path, options: tuple[str, str]) -> None:
-    result = run_command(tmp_path, "serve", *options)
-    assert result.returncode == 2
-    assert options[0] in result.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_script_is_the_same_program() -> None:
     script = Path(sys.executable).with_name("chunkstore")
     shown = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)

@@ -87,8 +87,16 @@ def test_import_and_export(tmp_path: Path) -> None:
         assert "upload to the server" in line
     assert (tmp_path / "out/y/b").read_bytes() == b"a" * 1000
     (tree / "b").write_bytes(b"changed")
-    line = fails_with_one_line(run_command(tmp_path, "import", "--into", "x/y", "tree"))
-    assert "'x/y/b'" in line
+    shown = run_command(tmp_path, "import", "--into", "x/y", "tree")
+    assert (shown.returncode, shown.stdout) == (
+        1,
+        "Imported 1 file, 1000 bytes, of which 0 bytes were new.\n",
+    )
+    assert shown.stderr == (
+        "'tree/b' was not imported: There is a file 'x/y/b' already, with another content;"
+        " --overwrite replaces it.\n"
+        "chunkstore: 1 name was not imported.\n"
+    )
     (tree / "link").symlink_to("a")
     shown = run_command(tmp_path, "import", "--into", "z", "tree")
     assert shown.returncode == 1
@@ -99,6 +107,28 @@ def test_import_and_export(tmp_path: Path) -> None:
     assert run_command(tmp_path, "import", "--skip", "--into", "z", "tree").returncode == 0
     figures = json.loads(run_command(tmp_path, "stats", "--json").stdout)
     assert figures["files"] == 4
+
+
+def test_an_export_names_what_it_cannot_write_and_goes_on(tmp_path: Path) -> None:
+    long = "x" * 300
+    with served(tmp_path) as server:
+        for name in ("a", "b", long, f"{long}y/c", "z"):
+            put(server, name, name.encode())
+    (tmp_path / "out" / "b").mkdir(parents=True)
+    with closing(sqlite3.connect(tmp_path / "chunkstore.db")) as db, db:
+        db.execute("UPDATE chunk_data SET bytes = X'00' WHERE bytes = CAST('a' AS BLOB)")
+    shown = run_command(tmp_path, "export", "out")
+    assert shown.returncode == 1
+    assert shown.stdout == "Exported 1 file, 1 bytes.\n"
+    *named, last = shown.stderr.splitlines()
+    assert [line.partition(" was not exported: ")[0] for line in named] == [
+        "'a'",
+        "'b'",
+        f"'{long}'",
+        f"'{long}y/'",
+    ]
+    assert last == "chunkstore: 4 names were not exported."
+    assert (tmp_path / "out/z").read_bytes() == b"z"
 
 
 def test_export_of_what_is_not_there(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chunkstore.cli.options import ORIGIN
+from chunkstore.cli.serve import ORIGIN
 from chunkstore.core.hosts import HostPolicy, parse_authority, parse_host, parse_local_address
 
 LOOPBACK = HostPolicy.of("127.0.0.1", [])
@@ -174,7 +174,7 @@ def test_who_listens_on_the_loopback_has_nothing_to_say(listening: str) -> None:
 def test_who_listens_elsewhere_says_whom_for(listening: str) -> None:
     policy = HostPolicy.of(listening, ["b.example"])
     assert not policy.is_loopback_only
-    told = policy.describe()
+    told = policy.format_hosts()
     assert told.startswith("localhost, ")
     assert "b.example" in told
     assert (listening in told) == (listening not in ("0.0.0.0", "::"))
@@ -194,7 +194,7 @@ def test_only_the_loopback_passes_whatever_the_spelling(authority: str) -> None:
 
 
 def test_localhost_is_named_once() -> None:
-    told = HostPolicy.of("localhost", [parse_host("b.example")]).describe()
+    told = HostPolicy.of("localhost", [parse_host("b.example")]).format_hosts()
     assert told.count("localhost") == 1
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from chunkstore.core.units import (
     format_count,
     format_duration,
+    format_exact_size,
     format_size,
     parse_duration_seconds,
     parse_size,
@@ -136,6 +137,26 @@ def test_format_size_is_right_to_a_tenth_of_its_unit(size: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0"),
+        (1023, "1023"),
+        (1024, "1KiB"),
+        (1536, "1536"),
+        (64 * 1024 * 1024, "64MiB"),
+        (2**40 + 1024, "1073741825KiB"),
+    ],
+)
+def test_format_exact_size(size: int, text: str) -> None:
+    assert format_exact_size(size) == text
+
+
+@given(size=st.integers(min_value=0, max_value=2**64))
+def test_format_exact_size_can_be_parsed(size: int) -> None:
+    assert parse_size(format_exact_size(size)) == size
+
+
+@pytest.mark.parametrize(
     ("text", "seconds"),
     [
         ("0", 0),
@@ -175,6 +196,13 @@ def test_parse_duration_seconds(text: str, seconds: float) -> None:
 )
 def test_parse_duration_refuses_anything_else(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration_seconds(text)
+
+
+@pytest.mark.parametrize("text", ["36501d", "99999999999999999999s"])
+def test_parse_duration_refuses_what_no_time_can_have_passed_since(text: str) -> None:
+    assert parse_duration_seconds("36500d") == 36_500 * 86_400
+    with pytest.raises(ValueError, match="is more than 36500d"):
         parse_duration_seconds(text)
 
 

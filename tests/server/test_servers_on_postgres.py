@@ -138,7 +138,7 @@ def test_workers_end_with_the_process_that_watches_over_them(tmp_path: Path, db:
 def test_workers_are_refused_on_sqlite(tmp_path: Path) -> None:
     done = run_command(tmp_path, "serve", "--workers", "2")
     assert done.returncode == 2
-    assert "--workers is for PostgreSQL" in done.stderr
+    assert "--workers needs PostgreSQL" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

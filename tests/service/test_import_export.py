@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 import sqlite3
@@ -24,8 +25,8 @@ from chunkstore.core.errors import (
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.service.memory import MemoryBudget
 from chunkstore.service.service import Service
-from chunkstore.service.transfer.export_tree import export_tree
-from chunkstore.service.transfer.import_tree import import_tree, scan_tree
+from chunkstore.service.transfer.export_tree import NotExported, export_tree
+from chunkstore.service.transfer.import_tree import NotImported, import_tree, scan_tree
 from chunkstore.store.contract.store import Store
 from chunkstore.store.contract.values import Committed, File
 from chunkstore.store.sqlite.store import SQLiteStore
@@ -72,18 +73,40 @@ def read(folder: Path) -> dict[str, bytes]:
 async def import_folder(
     service: Service, folder: Path, target: FolderName = ROOT, *, overwrite: bool = False
 ) -> list[Committed]:
-    told: list[Committed] = []
-    tree = await asyncio.to_thread(scan_tree, folder, target)
-    await import_tree(service, tree, told.append, overwrite=overwrite)
+    """Import a folder of which everything can be put."""
+    told, failures = await import_what_can_be(service, folder, target, overwrite=overwrite)
+    assert failures == []
     return told
+
+
+async def import_what_can_be(
+    service: Service, folder: Path, target: FolderName = ROOT, *, overwrite: bool = False
+) -> tuple[list[Committed], list[NotImported]]:
+    told: list[Committed] = []
+    failures: list[NotImported] = []
+    tree = await asyncio.to_thread(scan_tree, folder, target)
+    await import_tree(service, tree, told.append, failures.append, overwrite=overwrite)
+    return told, failures
 
 
 async def export_folder(
     service: Service, folder: Path, source: FolderName = ROOT, *, overwrite: bool = False
 ) -> list[File]:
-    told: list[File] = []
-    await export_tree(service, folder, told.append, source=source, overwrite=overwrite)
+    """Export a folder of which everything can be written."""
+    told, failures = await export_what_can_be(service, folder, source, overwrite=overwrite)
+    assert failures == []
     return told
+
+
+async def export_what_can_be(
+    service: Service, folder: Path, source: FolderName = ROOT, *, overwrite: bool = False
+) -> tuple[list[File], list[NotExported]]:
+    told: list[File] = []
+    failures: list[NotExported] = []
+    await export_tree(
+        service, folder, told.append, failures.append, source=source, overwrite=overwrite
+    )
+    return told, failures
 
 
 async def test_a_tree_goes_in_and_comes_out(service: Service, folder: Path, tmp_path: Path) -> None:
@@ -156,11 +179,21 @@ async def test_nothing_is_overwritten_unasked(
 ) -> None:
     await import_folder(service, folder)
     (folder / "a").write_bytes(b"another")
+    (folder / "a").with_name("b2").write_bytes(b"new")
+    told, [refused] = await import_what_can_be(service, folder)
+    assert refused.path == folder / "a"
     with pytest.raises(AlreadyExists, match="'a'"):
-        await import_folder(service, folder)
+        raise refused.error
+    assert sorted(one.file.name for one in told) == sorted([*TREE.keys() - {"a"}, "b2"])
+    (folder / "b2").unlink()
+    _, [kept] = await export_what_can_be(service, folder)
+    assert kept.name == "a"
     with pytest.raises(AlreadyExists, match="tree/a"):
-        await export_folder(service, folder)
+        raise kept.error
     assert (folder / "a").read_bytes() == b"another"
+    assert (folder / "b2").read_bytes() == b"new"
+    (folder / "b2").unlink()
+    await delete(service.store, FileName("b2"))
     await export_folder(service, folder, overwrite=True)
     assert read(folder) == TREE
     (folder / "a").write_bytes(b"another")
@@ -187,9 +220,61 @@ def test_what_cannot_be_in_a_store_is_refused(folder: Path) -> None:
 async def test_import_of_a_file_where_a_folder_is(service: Service, folder: Path) -> None:
     await import_folder(service, folder)
     other = folder.with_name("other")
-    write(other, {"b": b"a file"})
-    with pytest.raises(NameConflict):
-        await import_folder(service, other)
+    write(other, {"b": b"a file", "c/d": b"d"})
+    told, [refused] = await import_what_can_be(service, other)
+    assert refused.path == other / "b"
+    assert isinstance(refused.error, NameConflict)
+    assert [one.file.name for one in told] == ["c/d"]
+
+
+async def test_import_of_a_folder_where_a_file_is(service: Service, folder: Path) -> None:
+    await import_folder(service, folder)
+    other = folder.with_name("other")
+    write(other, {"a/in": b"a file in it", "b/new": b"new"})
+    (other / "empty").mkdir()
+    told, failures = await import_what_can_be(service, other)
+    assert sorted(one.path for one in failures) == [other / "a", other / "a/in", other / "empty"]
+    assert all(isinstance(one.error, NameConflict | AlreadyExists) for one in failures)
+    assert [one.file.name for one in told] == ["b/new"]
+
+
+async def test_a_file_that_cannot_be_read_any_more_is_left_out(
+    service: Service, folder: Path
+) -> None:
+    tree = await asyncio.to_thread(scan_tree, folder, ROOT)
+    (folder / "a").unlink()
+    told: list[Committed] = []
+    failures: list[NotImported] = []
+    await import_tree(service, tree, told.append, failures.append)
+    [gone] = failures
+    assert (gone.path, type(gone.error)) == (folder / "a", LocalFileError)
+    assert sorted(one.file.name for one in told) == sorted(TREE.keys() - {"a"})
+
+
+NFD, NFC = "e\u0301", "é"
+
+
+@pytest.mark.parametrize(("file", "within"), [(NFD, NFC), (NFC, NFD)])
+async def test_a_file_and_a_folder_of_one_name_in_nfc_are_found_before_anything_is_put(
+    service: Service, tmp_path: Path, file: str, within: str
+) -> None:
+    write(tmp_path / "in", {f"{within}/x": b"x", file: b"a file", "z": b"z"})
+    tree = await asyncio.to_thread(scan_tree, tmp_path / "in")
+    # Of the two spellings NFD is the first in order.
+    assert len(tree.refused) == 1
+    assert repr(str(tmp_path / "in" / NFD)) in tree.refused[0]
+    assert set(tree.files) == ({"é", "z"} if file == NFD else {"é/x", "z"})
+    told: list[Committed] = []
+    failures: list[NotImported] = []
+    await import_tree(service, tree, told.append, failures.append)
+    assert (len(told), failures) == (2, [])
+
+
+def test_folders_of_one_name_in_nfc_become_one(tmp_path: Path) -> None:
+    write(tmp_path / "in", {f"{NFD}/x": b"1", f"{NFC}/y": b"2", f"{NFC}/x/z": b"3"})
+    tree = scan_tree(tmp_path / "in")
+    assert set(tree.files) == {"é/x", "é/y"}
+    assert len(tree.refused) == 1
 
 
 async def test_export_follows_no_link_out_of_its_folder(
@@ -200,8 +285,10 @@ async def test_export_follows_no_link_out_of_its_folder(
     out.mkdir()
     elsewhere.mkdir()
     (out / "b").symlink_to(elsewhere)
-    with pytest.raises(Forbidden):
-        await export_folder(service, out, overwrite=True)
+    told, [refused] = await export_what_can_be(service, out, overwrite=True)
+    assert (refused.name, type(refused.error)) == ("b/", Forbidden)
+    assert sorted(file.name for file in told) == ["a", "empty", "é/ü ?#%"]
+    assert list(elsewhere.iterdir()) == []
     (out / "b").unlink()
     (out / "a").unlink()
     (out / "a").symlink_to(elsewhere / "a")
@@ -211,13 +298,33 @@ async def test_export_follows_no_link_out_of_its_folder(
 
 
 async def test_a_name_that_the_file_system_cannot_hold(service: Service, tmp_path: Path) -> None:
-    write(tmp_path / "tree", {"a": b"a"})
+    write(tmp_path / "tree", {"a": b"a", "b": b"b", "z": b"z"})
     await import_folder(service, tmp_path / "tree")
-    long = FileName("x" * 300)
-    await move(service.store, FileName("a"), long)
-    with pytest.raises(LocalFileError, match="too long"):
-        await export_folder(service, tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+    long = "x" * 300
+    await move(service.store, FileName("a"), FileName(long))
+    await move(service.store, FileName("b"), FileName(f"y/{long}/b"))
+    told, failures = await export_what_can_be(service, tmp_path / "out")
+    # What lies in a folder that is left out is not told of as well.
+    assert [failure.name for failure in failures] == [long, f"y/{long}/"]
+    for failure in failures:
+        with pytest.raises(LocalFileError, match="too long"):
+            raise failure.error
+    assert [file.name for file in told] == ["z"]
+    assert read(tmp_path / "out") == {"z": b"z"}
+
+
+async def test_a_disk_that_is_full_ends_an_export(
+    service: Service, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await import_folder(service, folder)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(LocalFileError, match="No space left"):
+        await export_what_can_be(service, tmp_path / "out")
 
 
 def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
@@ -268,8 +375,12 @@ async def test_a_forged_name_leads_nowhere(
         forge(tmp_path / "test.db", "file", "z", name)
     else:
         forge(tmp_path / "test.db", "folder", "z-made/", f"{name}/")
-    with pytest.raises(StoreDamaged, match="not possible"):
-        await export_folder(service, out, overwrite=True)
+    told, failures = await export_what_can_be(service, out, overwrite=True)
+    assert failures
+    for failure in failures:
+        with pytest.raises(StoreDamaged, match="not possible"):
+            raise failure.error
+    assert {file.name for file in told} <= {"z", "zz"}
     assert list(elsewhere.iterdir()) == []
     assert {path for path in (tmp_path / "deep").rglob("*") if out not in path.parents} == {
         out.parent,
@@ -293,8 +404,9 @@ async def test_a_folder_in_the_place_of_a_file_is_told_as_one(
     write(tmp_path / "tree", {"a": b"a"})
     await import_folder(service, tmp_path / "tree")
     write(tmp_path / "out/a", {"kept": b"kept"})
+    _, [failure] = await export_what_can_be(service, tmp_path / "out", overwrite=overwrite)
     with pytest.raises(AlreadyExists, match=r"out/a is a folder\.$"):
-        await export_folder(service, tmp_path / "out", overwrite=overwrite)
+        raise failure.error
     assert read(tmp_path / "out") == {"a/kept": b"kept"}
 
 
@@ -302,8 +414,8 @@ async def test_a_file_where_a_forged_folder_has_its_name(service: Service, tmp_p
     write(tmp_path / "tree", {"a": b"a", "b": b"b"})
     await import_folder(service, tmp_path / "tree")
     forge(tmp_path / "test.db", "file", "a", "b/a")
-    with pytest.raises((AlreadyExists, LocalFileError)):
-        await export_folder(service, tmp_path / "out")
+    _, [failure] = await export_what_can_be(service, tmp_path / "out")
+    assert isinstance(failure.error, AlreadyExists | LocalFileError)
     assert read(tmp_path / "out") == {"b": b"b"}
 
 

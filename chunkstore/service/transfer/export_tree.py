@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import secrets
 import stat
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from io import BufferedWriter
 from pathlib import Path
 from typing import Final
 
 from chunkstore.core.digest import ContentHasher, Digest
-from chunkstore.core.errors import AlreadyExists, Forbidden, InvalidName, NotFound, StoreDamaged
+from chunkstore.core.errors import (
+    AlreadyExists,
+    ChunkstoreError,
+    Forbidden,
+    InvalidName,
+    LocalFileError,
+    NotFound,
+    StoreDamaged,
+)
 from chunkstore.core.names import ROOT, FileName, FolderName, parse_file_name, parse_folder_name
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.os_errors import naming
@@ -21,43 +31,118 @@ from chunkstore.service.transfer.walk import walk
 from chunkstore.store.contract.values import File
 
 _PIECE_SIZE: Final = 1024 * 1024
+# Errors of one name or its place; any other, such as a full disk, would meet all that follow.
+_ERRORS_OF_ONE_NAME: Final = frozenset(
+    {
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EFBIG,
+        errno.EILSEQ,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EPERM,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NotExported:
+    """A file, or a folder with all that is in it, that could not be written, and why."""
+
+    name: FileName | FolderName
+    error: ChunkstoreError
 
 
 async def export_tree(
     service: Service,
     folder: Path,
     on_file: Callable[[File], object],
+    on_failure: Callable[[NotExported], object],
     *,
     source: FolderName = ROOT,
     overwrite: bool = False,
 ) -> None:
-    """Write all files and folders below `source` into `folder`; tell `on_file` of each file.
+    """Write all files and folders below `source` into `folder`; call `on_file` for each file.
 
     A file is there whole or not at all, also after a power cut, with the time it was last modified.
     One that is there with the same content already is left as it is. On return all is synced.
 
+    `on_failure` is called for each name that cannot be written, and the rest is written all the
+    same: the file system cannot hold the name (LocalFileError), another file is in its place and
+    `overwrite` is false (AlreadyExists), a symbolic link stands where a folder is needed
+    (Forbidden), or the file is damaged or its name is not possible (StoreDamaged). What lies in a
+    folder that cannot be written is left out with it.
+
     Raises:
         NotFound: there is no folder `source`.
-        AlreadyExists: there is another file in the place of one, and `overwrite` is false.
-        Forbidden: a symbolic link or a file stands where a folder is needed.
-        LocalFileError: the file system cannot hold a name, or failed.
-        StoreDamaged: the store has a name that cannot be one; nothing is written for it.
+        LocalFileError: `folder` cannot be made, or the file system failed.
+        StoreError: the store failed.
     """
     if await service.store.names.find(source) is None:
         raise NotFound(f"There is no folder {source!r}.")
     await asyncio.to_thread(_make_root, folder)
-    changed = folder
-    async with aclosing(walk(service.store, source)) as entries:
-        async for entry in entries:
-            path = _path_of(entry, source, folder)
-            if path.parent != changed:
-                await asyncio.to_thread(_sync, changed)
-                changed = path.parent
-            if isinstance(entry, File):
-                await _export_file(service, entry.name, path, on_file, overwrite=overwrite)
-            else:
-                await asyncio.to_thread(_make_folder, path)
-    await asyncio.to_thread(_sync, changed)
+    await _Export(service, folder, source, on_file, on_failure, overwrite=overwrite).run()
+
+
+class _Export:
+    """One export of all files below `source` into `folder`, which exists."""
+
+    def __init__(
+        self,
+        service: Service,
+        folder: Path,
+        source: FolderName,
+        on_file: Callable[[File], object],
+        on_failure: Callable[[NotExported], object],
+        *,
+        overwrite: bool,
+    ) -> None:
+        self._service = service
+        self._folder = folder
+        self._source = source
+        self._on_file = on_file
+        self._on_failure = on_failure
+        self._overwrite = overwrite
+        self._unsynced = folder
+
+    async def run(self) -> None:
+        left_out: str | None = None
+        async with aclosing(walk(self._service.store, self._source)) as entries:
+            async for entry in entries:
+                name = entry.name if isinstance(entry, File) else entry
+                if left_out is not None and name.startswith(left_out):
+                    continue
+                try:
+                    await self._write(entry)
+                except (AlreadyExists, Forbidden, LocalFileError, StoreDamaged) as error:
+                    if not _is_of_one_name(error):
+                        raise
+                    self._on_failure(NotExported(name, error))
+                    left_out = None if isinstance(entry, File) else name
+        await asyncio.to_thread(_sync, self._unsynced)
+
+    async def _write(self, entry: File | FolderName) -> None:
+        path = _path_of(entry, self._source, self._folder)
+        if path.parent != self._unsynced:
+            await asyncio.to_thread(_sync, self._unsynced)
+            self._unsynced = path.parent
+        if isinstance(entry, File):
+            await _export_file(
+                self._service, entry.name, path, self._on_file, overwrite=self._overwrite
+            )
+        else:
+            await asyncio.to_thread(_make_folder, path)
+
+
+def _is_of_one_name(error: ChunkstoreError) -> bool:
+    """Whether other names can be written although this error met one."""
+    if not isinstance(error, LocalFileError):
+        return True
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _ERRORS_OF_ONE_NAME
 
 
 def _path_of(entry: File | FolderName, source: FolderName, folder: Path) -> Path:

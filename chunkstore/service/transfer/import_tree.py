@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from chunkstore.core.conditional import CREATE_ONLY, UNCONDITIONAL
-from chunkstore.core.errors import AlreadyExists, ChunkstoreError, InvalidName, PreconditionFailed
+from chunkstore.core.errors import (
+    AlreadyExists,
+    ChunkstoreError,
+    InvalidName,
+    LocalFileError,
+    NameConflict,
+    PreconditionFailed,
+)
 from chunkstore.core.media_types import guess_media_type
 from chunkstore.core.names import ROOT, FileName, FolderName, parse_file_name, parse_folder_name
 from chunkstore.service.ingest import Receiver
@@ -30,11 +37,11 @@ _WORKERS: Final = 8
 class Tree:
     """What a folder holds, by the names it would have in the store, `size` in bytes.
 
-    `refused` says of each entry that cannot be in a store why not.
+    `refused` has one line for each entry that cannot be in a store, which says why not.
     """
 
     files: dict[FileName, Path] = field(default_factory=dict)
-    folders: list[FolderName] = field(default_factory=list)
+    folders: dict[FolderName, Path] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     size: int = 0
 
@@ -42,8 +49,8 @@ class Tree:
 def scan_tree(folder: Path, target: FolderName = ROOT) -> Tree:
     """Return what lies below `folder`; it would be imported to `target`.
 
-    Symbolic links are refused, and so are devices, names that cannot be in a store, and a name
-    that Unicode takes for one that is there.
+    Symbolic links are refused, and so are devices, names that cannot be in a store, and all but
+    the first of several that have the same name in NFC, unless these are all folders.
 
     Raises:
         LocalFileError: a folder cannot be read.
@@ -60,7 +67,7 @@ def _scan(tree: Tree, folder: Path, target: FolderName) -> None:
         try:
             if entry.is_dir(follow_symlinks=False):
                 inner = parse_folder_name(f"{target}{entry.name}")
-                tree.folders.append(inner)
+                _add_folder(tree, path, inner)
                 _scan(tree, path, inner)
             else:
                 _add_file(tree, path, parse_file_name(f"{target}{entry.name}"))
@@ -68,63 +75,112 @@ def _scan(tree: Tree, folder: Path, target: FolderName) -> None:
             tree.refused.append(f"{str(path)!r}: {error}")
 
 
-def _add_file(tree: Tree, path: Path, name: FileName) -> None:
-    """Note one file.
+def _add_folder(tree: Tree, path: Path, name: FolderName) -> None:
+    """Note a folder.
 
     Raises:
-        InvalidName: it is none, or another has its name.
+        InvalidName: a file has its name.
+    """
+    _require_free(tree.files.get(FileName(name.removesuffix("/"))))
+    tree.folders.setdefault(name, path)
+
+
+def _add_file(tree: Tree, path: Path, name: FileName) -> None:
+    """Note a file.
+
+    Raises:
+        InvalidName: it is none, or another file or a folder has its name.
     """
     found = path.lstat()
     if stat.S_ISLNK(found.st_mode):
         raise InvalidName("It is a symbolic link, which a store cannot hold.")
     if not stat.S_ISREG(found.st_mode):
         raise InvalidName("It is a device, a pipe or a socket, no file.")
-    if name in tree.files:
-        raise InvalidName(f"In a store it would have the name of {str(tree.files[name])!r}.")
+    _require_free(tree.files.get(name) or tree.folders.get(FolderName(f"{name}/")))
     tree.files[name] = path
     tree.size += found.st_size
+
+
+def _require_free(other: Path | None) -> None:
+    if other is not None:
+        raise InvalidName(f"In a store it would have the name of {str(other)!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class NotImported:
+    """A file or folder that could not be put into the store, and why."""
+
+    path: Path
+    error: ChunkstoreError
 
 
 async def import_tree(
     service: Service,
     tree: Tree,
     on_file: Callable[[Committed], object],
+    on_failure: Callable[[NotImported], object],
     *,
     overwrite: bool = False,
 ) -> None:
-    """Put all of `tree` into the store; tell `on_file` of each file.
+    """Put all of `tree` into the store; call `on_file` for each file.
 
-    Each file is put whole or not at all; those put before an error stay.
+    Each file is put whole or not at all. `on_failure` is called for each file or folder that cannot
+    be put, and the rest is put all the same: a file of its name has another content and `overwrite`
+    is false (AlreadyExists), a folder has a file's name or the other way round (NameConflict), or
+    it cannot be read (LocalFileError).
 
     Raises:
-        AlreadyExists: a file of the same name has another content, and `overwrite` is false.
-        NameConflict: a file has a folder's name, or the other way round.
-        LocalFileError: a file cannot be read.
+        StoreError: the store failed.
     """
     files = iter(tree.files.items())
+    importing = _Import(service, files, on_file, on_failure, overwrite=overwrite)
     try:
         async with asyncio.TaskGroup() as workers:
             for _ in range(_WORKERS):
-                workers.create_task(_import_files(service, files, on_file, overwrite=overwrite))
+                workers.create_task(importing.put_some())
     except* ChunkstoreError as errors:
         raise errors.exceptions[0] from None
-    for folder in tree.folders:
+    for folder, path in tree.folders.items():
         if await service.store.names.find(folder) is None:
-            await service.store.names.apply([MakeFolder(folder)])
+            try:
+                await service.store.names.apply([MakeFolder(folder)])
+            except (AlreadyExists, NameConflict) as error:
+                on_failure(NotImported(path, error))
 
 
-async def _import_files(
-    service: Service,
-    files: Iterator[tuple[FileName, Path]],
-    on_file: Callable[[Committed], object],
-    *,
-    overwrite: bool,
-) -> None:
-    for name, path in files:
-        async with service.receiving() as receiver:
+class _Import:
+    """One import of `files`, which several workers share."""
+
+    def __init__(
+        self,
+        service: Service,
+        files: Iterator[tuple[FileName, Path]],
+        on_file: Callable[[Committed], object],
+        on_failure: Callable[[NotImported], object],
+        *,
+        overwrite: bool,
+    ) -> None:
+        self._service = service
+        self._files = files
+        self._on_file = on_file
+        self._on_failure = on_failure
+        self._overwrite = overwrite
+
+    async def put_some(self) -> None:
+        """Put the files that no other worker puts, until there are none left."""
+        for name, path in self._files:
+            try:
+                committed = await self._put(name, path)
+            except (AlreadyExists, NameConflict, LocalFileError) as error:
+                self._on_failure(NotImported(path, error))
+            else:
+                self._on_file(committed)
+
+    async def _put(self, name: FileName, path: Path) -> Committed:
+        async with self._service.receiving() as receiver:
             async with aclosing(_read(path)) as pieces:
                 await receiver.receive(pieces)
-            on_file(await _commit(service, receiver, name, overwrite=overwrite))
+            return await _commit(self._service, receiver, name, overwrite=self._overwrite)
 
 
 async def _read(path: Path) -> AsyncGenerator[bytes, None]:

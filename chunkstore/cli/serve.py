@@ -1,0 +1,308 @@
+"""`chunkstore serve` and its options."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+
+from chunkstore.cli.options import DURATION, LOCATION, Parsed, db_option, grace_option
+from chunkstore.cli.program import SETTINGS, Command, Option
+from chunkstore.core.chunking import (
+    DEFAULT_CHUNK_SIZE,
+    MAX_CHUNK_SIZE,
+    MIN_CHUNK_SIZE,
+    check_chunk_size,
+)
+from chunkstore.core.client_limits import DEFAULT_LIMITS
+from chunkstore.core.compression import DEFAULT_COMPRESSION, Compression
+from chunkstore.core.hosts import HostPolicy, parse_host
+from chunkstore.core.units import format_duration, format_exact_size, parse_size
+from chunkstore.server.config import DEFAULT_MIN_FREE, ServeConfig
+from chunkstore.server.run import run
+from chunkstore.service.memory import DEFAULT_MEMORY
+from chunkstore.service.resumable.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED
+from chunkstore.store.open import is_shared, redact_password
+
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_MAX_WORKERS: Final = 64
+_MAX_CONNECTIONS: Final = 1_000_000
+_MAX_SIZE: Final = 2**62  # a database keeps numbers below twice as much
+
+_logger = logging.getLogger(__name__)
+
+
+def _parse_size(text: str) -> int:
+    size = parse_size(text)
+    if size > _MAX_SIZE:
+        raise ValueError(f"{text!r} is more than {format_exact_size(_MAX_SIZE)}")
+    return size
+
+
+def _parse_rate(text: str) -> int:
+    rate = _parse_size(text)
+    if rate == 0:
+        raise ValueError("it must be more than 0")
+    return rate
+
+
+def _parse_memory(text: str) -> int:
+    size = _parse_size(text)
+    if size < MAX_CHUNK_SIZE:
+        raise ValueError(f"it must be at least {format_exact_size(MAX_CHUNK_SIZE)}, for one chunk")
+    return size
+
+
+def _parse_address(text: str) -> str:
+    if not text:
+        raise ValueError("it is empty; 0.0.0.0 and :: stand for all addresses of the machine")
+    return text
+
+
+def _parse_base_path(text: str) -> str:
+    segments = text.strip("/").split("/") if text.strip("/") else []
+    if any(segment in ("", ".", "..") or quote(segment) != segment for segment in segments):
+        raise ValueError(f"{text!r} is not a path like /store/ of letters, digits and - . _ ~")
+    return "/".join(["", *segments, ""])
+
+
+def _parse_origin(text: str) -> str:
+    """Return an origin as browsers write it (RFC 6454 §6.2); `*` is any."""
+    origin = text.lower().removesuffix("/")
+    if origin != "*" and not _ORIGIN.fullmatch(origin):
+        raise ValueError(f"{text!r} is neither an origin like https://example.org nor *")
+    return origin
+
+
+SIZE: Final = Parsed("size", _parse_size)
+MEMORY: Final = Parsed("size", _parse_memory)
+ADDRESS: Final = Parsed("address", _parse_address)
+BASE_PATH: Final = Parsed("path", _parse_base_path)
+CHUNK_SIZE: Final = Parsed("size", lambda text: check_chunk_size(parse_size(text)))
+RATE: Final = Parsed("size", _parse_rate)
+COMPRESSION: Final = Parsed("compression", Compression.parse)
+HOST: Final = Parsed("host", parse_host)
+ORIGIN: Final = Parsed("origin", _parse_origin)
+
+_STORE: Final = "Store"
+_HOUSEKEEPING: Final = "Housekeeping"
+
+
+def _options_of(section: str) -> Callable[..., Callable[[Any], Any]]:
+    return partial(click.option, cls=Option, section=section)
+
+
+_store_option = _options_of(_STORE)
+_network_option = _options_of("Network")
+_limit_option = _options_of("Limits")
+_housekeeping_option = _options_of(_HOUSEKEEPING)
+_log_option = _options_of("Logs")
+
+
+@click.command("serve", cls=Command, context_settings=SETTINGS)
+@db_option(section=_STORE)
+@_store_option(
+    "--read-db",
+    type=LOCATION,
+    metavar="URL",
+    help="A standby of a PostgreSQL --db, to read chunks from. What it lacks comes from --db.",
+)
+@_store_option(
+    "--chunk-size",
+    type=CHUNK_SIZE,
+    show_default=f"the store's; {format_exact_size(DEFAULT_CHUNK_SIZE)} for a new one",
+    help=f"Chunk size for new files: a power of two from {format_exact_size(MIN_CHUNK_SIZE)} to"
+    f" {format_exact_size(MAX_CHUNK_SIZE)}.",
+)
+@_store_option(
+    "--compression",
+    type=COMPRESSION,
+    default=str(DEFAULT_COMPRESSION),
+    metavar="none|zstd[:LEVEL]",
+    help="Compression of new chunks, where it saves at least an eighth. LEVEL is 1 to 19.",
+)
+@_store_option(
+    "--min-free",
+    type=SIZE,
+    default=format_exact_size(DEFAULT_MIN_FREE),
+    help="Refuse uploads that would leave less than this free on the disk of an SQLite database."
+    " 0 disables the check.",
+)
+@_network_option("--host", type=ADDRESS, default="127.0.0.1", help="Address to listen on.")
+@_network_option(
+    "--port",
+    default=8080,
+    type=click.IntRange(0, 65535),
+    metavar="NUMBER",
+    help="Port to listen on. 0 picks a free one.",
+)
+@_network_option(
+    "--base-path",
+    type=BASE_PATH,
+    default="/",
+    help="Path that all URLs begin with, for a reverse proxy that passes it on.",
+)
+@_network_option(
+    "--allow-host",
+    "allowed_hosts",
+    type=HOST,
+    multiple=True,
+    show_default="localhost and the machine's own addresses",
+    help="Answer requests for this host too, such as files.example.org. Can be repeated.",
+)
+@_network_option(
+    "--cors-origin",
+    "cors_origins",
+    type=ORIGIN,
+    multiple=True,
+    show_default="none",
+    help="Let pages of this origin, such as https://example.org, use the server; * lets all. Can"
+    " be repeated.",
+)
+@_network_option(
+    "--workers",
+    default=1,
+    type=click.IntRange(1, _MAX_WORKERS),
+    metavar="NUMBER",
+    help="Number of processes that share the port. More than one needs PostgreSQL.",
+)
+@_network_option(
+    "--shutdown-timeout",
+    "shutdown_seconds",
+    type=DURATION,
+    default="30s",
+    help="How long running requests may take to finish after SIGTERM or SIGINT.",
+)
+@_limit_option(
+    "--max-file-size", type=SIZE, show_default="unlimited", help="Largest file to accept."
+)
+@_limit_option(
+    "--memory",
+    type=MEMORY,
+    default=format_exact_size(DEFAULT_MEMORY),
+    help="Memory for file content, shared by all requests.",
+)
+@_limit_option(
+    "--tune-malloc/--no-tune-malloc",
+    default=True,
+    help="Use one malloc heap for all threads and keep up to 64 MiB of freed memory in it (glibc"
+    " only). Saves memory and page faults when many transfers run at once; costs memory that the"
+    " system would get back when they have ended.",
+)
+@_limit_option(
+    "--max-connections",
+    type=click.IntRange(1, _MAX_CONNECTIONS),
+    default=DEFAULT_LIMITS.max_connections,
+    metavar="NUMBER",
+    help="Maximum number of open connections. Requests on others are answered 503.",
+)
+@_limit_option(
+    "--head-timeout",
+    "head_seconds",
+    type=DURATION,
+    default=format_duration(DEFAULT_LIMITS.head_seconds),
+    help="How long the head of a request may take to arrive. 0 disables the limit.",
+)
+@_limit_option(
+    "--idle-timeout",
+    "idle_seconds",
+    type=DURATION,
+    default=format_duration(DEFAULT_LIMITS.idle_seconds),
+    help="How long an upload or download may stand still. 0 disables the limit.",
+)
+@_limit_option(
+    "--min-rate",
+    type=SIZE,
+    default=format_exact_size(DEFAULT_LIMITS.min_rate),
+    help="Minimum average rate of an upload or download, in bytes per second. A slower one is"
+    " broken off once it is --idle-timeout behind. 0 disables the limit.",
+)
+@_limit_option(
+    "--max-unfinished",
+    type=SIZE,
+    default=format_exact_size(DEFAULT_MAX_UNFINISHED),
+    help="Maximum size of all unfinished resumable uploads together.",
+)
+@_limit_option(
+    "--upload-expiry",
+    "upload_expiry_seconds",
+    type=DURATION,
+    default=format_duration(DEFAULT_EXPIRY_SECONDS),
+    help="How long a resumable upload is kept after its last progress.",
+)
+@_housekeeping_option(
+    "--collect-every",
+    "collect_seconds",
+    type=DURATION,
+    default="1h",
+    help="How often to remove data that no file uses any more. 0 disables it.",
+)
+@grace_option(section=_HOUSEKEEPING)
+@_housekeeping_option(
+    "--scrub-every",
+    "scrub_seconds",
+    type=DURATION,
+    default="30d",
+    help="How often to verify all stored data against its digests. 0 disables it.",
+)
+@_housekeeping_option(
+    "--scrub-rate",
+    type=RATE,
+    default="16MiB",
+    help="Maximum rate at which that reads, in bytes per second.",
+)
+@_log_option(
+    "--access-log/--no-access-log", default=True, help="Log each request to standard error."
+)
+def serve_command(**options: Any) -> None:  # noqa: ANN401 - click gives them by name
+    """Serve files over HTTP."""
+    # Here, because it takes longer to load than `--help` to run.
+    from chunkstore.server.process import serve
+    from chunkstore.server.workers import supervise
+
+    config = ServeConfig(**options)
+    _check(config)
+    _configure_logging()
+    hosts = HostPolicy.of(config.host, config.allowed_hosts)
+
+    def announce(url: str) -> None:
+        if not hosts.is_loopback_only:
+            _logger.info("Answering for %s; --allow-host adds others.", hosts.format_hosts())
+        click.echo(f"Serving {redact_password(config.db)} at {url}")
+
+    if config.workers == 1:
+        run(serve(config, announce), config.db)
+    else:
+        supervise(config, announce)
+
+
+def _check(config: ServeConfig) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        UsageError: they do not.
+    """
+    least = config.workers * MAX_CHUNK_SIZE
+    if config.memory < least:
+        raise click.UsageError(
+            f"--memory must be at least {format_exact_size(least)} for {config.workers} workers."
+        )
+    if config.workers > 1 and not is_shared(config.db):
+        raise click.UsageError(
+            "--workers needs PostgreSQL: one process writes to an SQLite database faster than"
+            " several that would wait for each other."
+        )
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    # What the format does not show is not looked up for each line (logging's HOWTO, Optimization).
+    logging._srcfile = None
+    logging.logThreads = False
+    logging.logProcesses = False
+    logging.logMultiprocessing = False
