@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 
 from chunkstore.cli.program import Option
 from chunkstore.core.units import parse_duration_seconds
+from chunkstore.store.open import is_shared
 
 
 class Parsed(click.ParamType[Any]):
@@ -36,6 +38,12 @@ class Parsed(click.ParamType[Any]):
 def _parse_location(text: str) -> str:
     if not text:
         raise ValueError("it is empty; give a path or a postgresql:// URL")
+    try:
+        urlsplit(text)
+    except ValueError as error:
+        if is_shared(text):
+            # Without the URL, which may have a password.
+            raise ValueError("it is not a URL like postgresql://USER@HOST/DATABASE") from error
     return text
 
 

@@ -61,6 +61,10 @@ def _parse_memory(text: str) -> int:
 def _parse_address(text: str) -> str:
     if not text:
         raise ValueError("it is empty; 0.0.0.0 and :: stand for all addresses of the machine")
+    try:
+        text.encode("idna")
+    except UnicodeError as error:
+        raise ValueError(f"{text!r} is neither a host name nor an IP address") from error
     return text
 
 

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gc
 import logging
+import os
 import resource
 import signal
 import socket
@@ -125,7 +126,7 @@ async def _require_address(config: ServeConfig) -> None:
             asyncio.Protocol, config.host, config.port, start_serving=False
         )
     except OSError as error:
-        raise CannotListen(_why_not(error, config)) from error
+        raise _cannot_listen(error, config) from error
     server.close()
     await server.wait_closed()
 
@@ -207,7 +208,7 @@ async def _listening(
         try:
             await site.start()
         except OSError as error:
-            raise CannotListen(_why_not(error, config)) from error
+            raise _cannot_listen(error, config) from error
         host, port = runner.addresses[0][:2]
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}{config.base_path}"
         await site.stop()
@@ -229,14 +230,22 @@ def listen(config: ServeConfig) -> socket.socket:
         )[0]
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise CannotListen(_why_not(error, config)) from error
+        raise _cannot_listen(error, config) from error
 
 
-def _why_not(error: OSError, config: ServeConfig) -> str:
+def _cannot_listen(error: OSError, config: ServeConfig) -> CannotListen:
     where = f"{config.host} port {config.port}"
     if error.errno == errno.EADDRINUSE:
-        return f"{where} is in use; choose another with --port, or 0 for a free one."
-    return f"Listening on {where} is not possible: {error.strerror or error}."
+        return CannotListen(f"{where} is in use; choose another with --port, or 0 for a free one.")
+    reason = error.strerror or str(error)
+    if error.errno is not None and error.errno > 0:
+        # Else it is about a name that is not found. asyncio has a text of its own in `strerror`.
+        reason = os.strerror(error.errno)
+    advice = {
+        errno.EACCES: "Choose a --port from 1024 on.",
+        errno.EADDRNOTAVAIL: "Choose a --host that is an address of this machine.",
+    }.get(error.errno or 0, "")
+    return CannotListen(f"Listening on {where} is not possible: {reason}. {advice}".rstrip())
 
 
 def _stop_at_end_of(lifeline: int, stop: asyncio.Event) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from chunkstore.core.errors import ChunkstoreError, StoreUnusable
 from chunkstore.store.open import redact_password
@@ -14,14 +14,28 @@ T = TypeVar("T")
 
 
 def run(command: Coroutine[Any, Any, T], db: str) -> T:
-    """Run a command to its end; an error becomes one line and exit status 1."""
+    """Run a command on the store at `db` to its end; an error becomes one line and exit status 1.
+
+    Raises:
+        BrokenPipeError: whoever read the output has gone away.
+    """
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(command)
     except StoreUnusable as error:
-        sys.exit(f"chunkstore: cannot open {redact_password(db)}: {error}")
+        fail(f"cannot open {redact_password(db)}: {error}")
     except ChunkstoreError as error:
-        sys.exit(f"chunkstore: {error}")
+        fail(str(error))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = redact_password(db) if error.filename is None else error.filename
+        fail(f"{where}: {error.strerror or error}.")
+
+
+def fail(message: str) -> NoReturn:
+    """End the program with exit status 1 and the message on one line."""
+    sys.exit(f"chunkstore: {' '.join(message.splitlines())}")
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -23,7 +23,7 @@ from typing import Final
 from chunkstore.core.errors import ChunkstoreError
 from chunkstore.server.config import ServeConfig
 from chunkstore.server.process import listen, serve
-from chunkstore.server.run import run
+from chunkstore.server.run import fail, run
 
 _logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def supervise(config: ServeConfig, announce: Callable[[str], None]) -> None:
     try:
         listening = listen(config)
     except ChunkstoreError as error:
-        sys.exit(f"chunkstore: {error}")
+        fail(str(error))
     _Supervisor(config, listening).run(announce)
 
 
@@ -56,15 +56,20 @@ class _Supervisor:
         self._lifeline = os.pipe()
 
     def run(self, announce: Callable[[str], None]) -> None:
-        for number in range(self._config.workers):
+        self._start(0)
+        url = self._wait_until_ready(0)
+        if url is None:
+            # It has said why; the others would say the same.
+            sys.exit(1)
+        others = range(1, self._config.workers)
+        for number in others:
             self._start(number)
-        urls = [self._wait_until_ready(number) for number in range(self._config.workers)]
-        if None in urls:
+        if None in [self._wait_until_ready(number) for number in others]:
             self._stop_all()
             sys.exit(1)
         for each in _SIGNALS:
             signal.signal(each, lambda *_: self._stop_all())
-        announce(str(urls[0]))
+        announce(url)
         self._watch()
 
     def _start(self, number: int) -> None:
