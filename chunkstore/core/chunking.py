@@ -1,4 +1,4 @@
-"""Splitting a content into chunks of one fixed size, however its bytes arrive."""
+"""Splitting file content into chunks of one fixed size, however its bytes arrive."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chunkstore.core.digest import Digest
 MIN_CHUNK_SIZE: Final = 4 * 1024
 MAX_CHUNK_SIZE: Final = 1024 * 1024
 DEFAULT_CHUNK_SIZE: Final = 256 * 1024
-# A view of a piece costs some 200 bytes beside it.
+# Shorter parts are copied: a view of one takes some 200 bytes by itself.
 _SHORT: Final = 4 * 1024
 
 
@@ -30,22 +30,22 @@ def check_chunk_size(chunk_size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A chunk's bytes with the digest they were found to have."""
+    """A chunk's bytes and their digest."""
 
     digest: Digest
     content: bytes
 
     @classmethod
     def of(cls, content: bytes) -> Chunk:
-        """Return the chunk that `content` makes."""
+        """Return the chunk that has these bytes."""
         return cls(Digest.of(content), content)
 
 
 class Chunker:
-    """Cuts a stream of pieces of any length into chunks' bytes, copying each byte once.
+    """Cuts a stream of pieces of any length into chunks, copying each byte once.
 
-    Short pieces, and the short ends of long ones, are collected in one buffer instead and copied
-    twice, so that what is kept alive is less than about twice what is pending, whatever the pieces.
+    Short pieces, and the short ends of long ones, are collected in a buffer and copied twice, so
+    the memory kept alive stays below about twice the pending bytes, whatever the pieces.
     """
 
     def __init__(self, chunk_size: int) -> None:
@@ -55,11 +55,11 @@ class Chunker:
 
     @property
     def pending(self) -> int:
-        """Bytes taken that do not fill a chunk yet."""
+        """How many bytes have been fed that do not fill a chunk yet."""
         return self._pending
 
     def feed(self, piece: bytes | memoryview) -> list[bytes]:
-        """Take the next bytes and return the chunks that they complete, in order."""
+        """Take the next bytes; return the chunks that they complete, in order."""
         view = memoryview(piece)
         complete = []
         start = 0
@@ -73,11 +73,11 @@ class Chunker:
         return complete
 
     def finish(self) -> list[bytes]:
-        """Return the last, shorter chunk if there is one, and begin anew."""
+        """Return the last, shorter chunk, if there is one, and start over."""
         return [self._join()] if self._pending else []
 
     def _keep(self, part: memoryview, whole_size: int) -> None:
-        """Keep a part of a piece that has `whole_size` bytes, which a view would keep alive."""
+        """Keep part of a piece; a view of it would keep all `whole_size` bytes alive."""
         self._pending += len(part)
         if len(part) >= _SHORT and 2 * len(part) >= whole_size:
             self._pieces.append(part)

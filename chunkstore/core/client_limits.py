@@ -1,4 +1,4 @@
-"""What one client may take from all the others: connections, and the time of the server."""
+"""Limits on clients: how many may be connected, and how slow they may be."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on clients; 0 sets none, but for `max_connections`.
+    """Limits on clients; 0 disables one, except `max_connections`.
 
-    `head_seconds` is how long a request's head may take from the connection, or from its own
-    first byte, to its end. `idle_seconds` and `min_rate`, in bytes per second, say what patience
-    the server has with those who send a body or take an answer: see `SlowClientAllowance`. Memory
-    of a client that makes no progress for `stall_seconds` is given to others who wait for it.
-    `stats_seconds` is for how long figures of the whole store are kept for who asks next.
+    `head_seconds` is how long the head of a request may take, from the start of the connection or
+    from its own first byte. `idle_seconds` and `min_rate`, in bytes per second, limit how slowly a
+    client may send a body or receive an answer: see `SlowClientAllowance`. A client that makes no
+    progress for `stall_seconds` gives up its memory to those who wait for some. Statistics of the
+    whole store are computed anew after `stats_seconds` at the earliest.
     """
 
     max_connections: int = 1000
@@ -27,7 +27,7 @@ class Limits:
 
     @property
     def shortest_seconds(self) -> float:
-        """The shortest of the times that are bounded, 0 if none is."""
+        """The shorter of the two timeouts, leaving out disabled ones; 0 if both are."""
         return min(filter(None, (self.head_seconds, self.idle_seconds)), default=0.0)
 
 
@@ -35,11 +35,11 @@ DEFAULT_LIMITS: Final = Limits()
 
 
 class SlowClientAllowance:
-    """How long the server still waits for a client that is to send or to take bytes.
+    """How long the server still waits for a client to send or receive bytes.
 
-    It has `idle_seconds` of it. Waiting costs them, and each byte earns back what it may take at
-    `min_rate`, but never more than there was at first. So a client that stops is given up after
-    `idle_seconds`, and so is, later, one that is slower than `min_rate` in the long run.
+    The allowance starts at `idle_seconds`. Waiting spends it, and each byte earns back the time
+    that it may take at `min_rate`, up to the start value. So a client that stops is given up after
+    `idle_seconds`, and one that stays slower than `min_rate` is given up later.
     """
 
     __slots__ = ("_left", "_limits")
@@ -49,7 +49,7 @@ class SlowClientAllowance:
         self.renew()
 
     def renew(self) -> None:
-        """Forget what has been waited for."""
+        """Restore the full allowance."""
         self._left = self._limits.idle_seconds or math.inf
 
     def spend(self, seconds: float, size: int) -> None:
@@ -64,10 +64,10 @@ class SlowClientAllowance:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the client is to be given up."""
+        """Whether to give the client up."""
         return self._left <= 0
 
     @property
     def timeout_seconds(self) -> float | None:
-        """How long the next wait may be, None without a bound."""
+        """How long the next wait may take; None for no limit."""
         return None if math.isinf(self._left) else self._left

@@ -1,7 +1,7 @@
-"""How chunks are kept at rest: as they are, or compressed where that pays.
+"""Compression of stored chunks, where it saves enough.
 
-Undoing compression costs each download, so what saves little is kept as it is. What cannot be
-compressed at all, as most large files, is recognised by a few samples of it.
+Each download has to decompress, so a chunk is stored as it is if compression saves little. Bytes
+that cannot be compressed at all, like those of most large files, are recognised by a few samples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ else:
 
 _LEVELS: Final = range(1, 20)
 _DEFAULT_LEVEL: Final = 1
-# The most that a compressed chunk may take, in parts of what it takes as it is.
+# The largest size that is worth it, relative to the size without compression.
 _WORTHWHILE: Final = 7 / 8
 _SAMPLES: Final = 4
 _SAMPLE_SIZE: Final = 4 * 1024
@@ -29,7 +29,7 @@ _PROMISING: Final = 19 / 20
 
 
 class Codec(IntEnum):
-    """How a chunk's bytes are written; the numbers are kept in databases."""
+    """How a chunk's bytes are encoded; databases store these numbers."""
 
     IDENTITY = 0
     ZSTD = 1
@@ -37,7 +37,7 @@ class Codec(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A chunk's bytes as they are kept."""
+    """A chunk's bytes as they are stored."""
 
     codec: Codec
     content: bytes
@@ -45,13 +45,13 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """Which way new chunks are kept: by zstd of `level`, None for as they are."""
+    """How new chunks are compressed: by zstd at `level`, or not at all if that is None."""
 
     level: int | None
 
     @classmethod
     def parse(cls, text: str) -> Compression:
-        """Return what `none`, `zstd` or `zstd:LEVEL` stands for.
+        """Parse `none`, `zstd` or `zstd:LEVEL`.
 
         Raises:
             ValueError: it is none of these, or the level is not one of 1 to 19.
@@ -67,7 +67,7 @@ class Compression:
         return "none" if self.level is None else f"zstd:{self.level}"
 
     def encode(self, content: bytes) -> Encoded:
-        """Return the chunk's bytes as they are to be kept."""
+        """Return the chunk's bytes as they are to be stored."""
         if self.level is not None and _promising(content, self.level):
             compressed = zstd.compress(content, self.level)
             if len(compressed) <= len(content) * _WORTHWHILE:
@@ -80,17 +80,17 @@ DEFAULT_COMPRESSION: Final = Compression(_DEFAULT_LEVEL)
 
 
 def decode(codec: int, content: bytes, size: int) -> bytes:
-    """Return the `size` bytes of a chunk that `content` keeps.
+    """Return the `size` bytes of the chunk that `content` encodes.
 
     Raises:
-        ValueError: `codec` is unknown, or `content` is not what it wrote.
+        ValueError: `codec` is unknown, or did not write `content`.
     """
     if codec == Codec.IDENTITY:
         return content
     if codec != Codec.ZSTD:
         raise ValueError(f"unknown codec {codec}")
     try:
-        # Bounded, so that no forged row takes more memory than the chunk.
+        # Bounded, so a forged row cannot take more memory than a chunk.
         return zstd.ZstdDecompressor().decompress(content, size)
     except zstd.ZstdError as error:
         raise ValueError("damaged") from error

@@ -1,4 +1,4 @@
-"""Conditional requests: whether one applies to the file as it is (RFC 9110 §13).
+"""Conditional requests: whether one applies to the current state of a file (RFC 9110 §13).
 
 A file's validators are its ETag, always strong because it is the digest of the content, and the
 time of its last modification, which HTTP knows to the second.
@@ -39,14 +39,14 @@ _SEPARATOR: Final = re.compile(r"[ \t]*(?:,[ \t]*)+|[ \t]*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What tells one state of a file from another: `etag` without quotes, `modified` in UTC."""
+    """What identifies a state of a file: `etag` without quotes, `modified` in UTC."""
 
     etag: str
     modified: datetime
 
     @property
     def last_modified(self) -> datetime:
-        """The time of modification as HTTP tells it, in whole seconds."""
+        """The time of modification in whole seconds, as HTTP has it."""
         return self.modified.replace(microsecond=0)
 
 
@@ -66,11 +66,11 @@ class EntityTags:
     any: bool = False
 
     def match_strongly(self, current: Validators | None) -> bool:
-        """Whether the file exists and is one of these (RFC 9110 §8.8.3.2, strong comparison)."""
+        """Whether the file exists and matches by strong comparison (RFC 9110 §8.8.3.2)."""
         return current is not None and (self.any or EntityTag(current.etag) in self.tags)
 
     def match_weakly(self, current: Validators | None) -> bool:
-        """Whether the file exists and is one of these (RFC 9110 §8.8.3.2, weak comparison)."""
+        """Whether the file exists and matches by weak comparison (RFC 9110 §8.8.3.2)."""
         return current is not None and (
             self.any or any(tag.opaque == current.etag for tag in self.tags)
         )
@@ -83,7 +83,7 @@ class EntityTags:
 
 
 class Outcome(enum.Enum):
-    """What the conditions of a reading request come to."""
+    """The result of evaluating the conditions of a GET or HEAD."""
 
     PROCEED = enum.auto()
     NOT_MODIFIED = enum.auto()
@@ -92,7 +92,7 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The conditional headers of one request, each None where absent."""
+    """The conditional headers of one request, each None if absent."""
 
     if_match: EntityTags | None = None
     if_none_match: EntityTags | None = None
@@ -101,7 +101,7 @@ class Conditions:
 
     @classmethod
     def from_headers(cls, get_all: Callable[[str], Sequence[str]]) -> Conditions:
-        """Read them; `get_all` returns every line of a header, of which there may be several."""
+        """Parse them; `get_all` returns all lines of a header."""
         match, none_match, modified_since, unmodified_since = CONDITION_FIELDS
         return cls(
             if_match=parse_entity_tags(match, get_all(match)),
@@ -123,7 +123,7 @@ class Conditions:
         }
 
     def evaluate(self, current: Validators | None) -> Outcome:
-        """Judge a GET or HEAD of the file as it is, in the order of RFC 9110 §13.2.2."""
+        """Evaluate a GET or HEAD; `current` None: no file (RFC 9110 §13.2.2 has the order)."""
         if self._guard_fails(current):
             return Outcome.FAILED
         if self.if_none_match is not None:
@@ -135,7 +135,7 @@ class Conditions:
         return Outcome.PROCEED
 
     def require(self, current: Validators | None) -> None:
-        """Judge a request that changes the file, or that copies it; `current` None: no file.
+        """Evaluate a request that changes or copies the file; `current` is None if there is none.
 
         If-Modified-Since has no meaning here (RFC 9110 §13.1.3).
 
@@ -159,7 +159,7 @@ class Conditions:
         return False
 
 
-# Of what exists and has neither ETag nor time: no tag can match it, and no time is before it.
+# For what exists but has neither ETag nor time: no tag matches, and no time is earlier.
 UNTAGGED: Final = Validators("\0", datetime.min.replace(tzinfo=UTC))
 UNCONDITIONAL: Final = Conditions()
 CREATE_ONLY: Final = Conditions(if_none_match=EntityTags(any=True))

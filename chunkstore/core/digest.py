@@ -1,7 +1,7 @@
-"""Digests: how chunks and contents are known.
+"""Digests, by which chunks and whole files are identified.
 
-Chunks and contents are named by BLAKE3 (O'Connor, Aumasson, Neves, Wilcox-O'Hearn, 2020)
-with its default output of 32 bytes: the value that `b3sum` prints.
+All are BLAKE3 (O'Connor, Aumasson, Neves, Wilcox-O'Hearn, 2020) with its default output of 32
+bytes: the value that `b3sum` prints.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Digest:
 
     @classmethod
     def parse(cls, text: str) -> Digest:
-        """Return the digest that 64 hexadecimal digits stand for.
+        """Parse 64 hexadecimal digits.
 
         Raises:
             ValueError: `text` is anything else.
@@ -53,13 +53,13 @@ class Digest:
 
 
 class ContentHasher:
-    """Computes the digest of a content whose bytes come piece by piece."""
+    """Computes the digest of file content that arrives in pieces."""
 
     def __init__(self) -> None:
         self._blake3 = blake3()
 
     def update(self, piece: bytes | memoryview) -> None:
-        """Take the next bytes of the content."""
+        """Take the next bytes."""
         self._blake3.update(piece)
 
     def digest(self) -> Digest:
@@ -68,9 +68,9 @@ class ContentHasher:
 
 
 class ContentCheck:
-    """A digest that the sender gave with a content, checked as the bytes come.
+    """Verifies file content, as it arrives, against a digest that the client sent with it.
 
-    `algorithm` is a name that `hashlib` knows; `expected` the raw value.
+    `algorithm` is a name that `hashlib` knows, `expected` the raw value.
     """
 
     def __init__(self, algorithm: str, expected: bytes) -> None:
@@ -79,14 +79,14 @@ class ContentCheck:
         self._hash = hashlib.new(algorithm)
 
     def update(self, piece: bytes | memoryview) -> None:
-        """Take the next bytes of the content."""
+        """Take the next bytes."""
         self._hash.update(piece)
 
     def verify(self) -> None:
-        """Compare, once all bytes are taken.
+        """Compare the digests, once all bytes have been taken.
 
         Raises:
-            ContentMismatch: the content is not what the sender meant to send.
+            ContentMismatch: they differ.
         """
         if not hmac.compare_digest(self._hash.digest(), self._expected):
             raise ContentMismatch(

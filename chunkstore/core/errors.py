@@ -1,4 +1,4 @@
-"""Everything that chunkstore refuses or fails at, under one root.
+"""All errors of chunkstore, under one root.
 
 The first line of a class's docstring is its default message. Messages are for the person who
 made the request: they say what to do and name no internals.
@@ -20,7 +20,7 @@ class ChunkstoreError(Exception):
 
 
 def describe_causes(error: BaseException) -> str:
-    """Return an error and what caused it on one line, for the log."""
+    """Return an error and its chain of causes on one line, for the log."""
     texts = []
     cause: BaseException | None = error
     while cause is not None:
@@ -85,7 +85,7 @@ class OffsetMismatch(ChunkstoreError):
     """The offset is not that of the upload."""
 
     def __init__(self, expected: int, provided: int) -> None:
-        """`expected`: where the upload is; `provided`: where the request would go on."""
+        """`expected` is the offset of the upload, `provided` that of the request."""
         super().__init__(f"The upload is at offset {expected}, and the request at {provided}.")
         self.expected = expected
         self.provided = provided
@@ -103,7 +103,7 @@ class RangeNotSatisfiable(ChunkstoreError):
     """None of the requested ranges lies within the content."""
 
     def __init__(self, size: int, message: str | None = None) -> None:
-        """`size`: bytes of the whole content, told to the client (RFC 9110 §15.5.17)."""
+        """`size` is that of the whole file in bytes; answers state it (RFC 9110 §15.5.17)."""
         super().__init__(message or f"No requested range lies within the {size} bytes there are.")
         self.size = size
 
@@ -135,7 +135,7 @@ class StoreUnavailable(StoreError):
 class StoreAway(StoreUnavailable):
     """The store's database does not answer at the moment; try again."""
 
-    # The store tells the log once that it is away, and once that it is back; nobody else needs to.
+    # The store logs once that it is away, and once that it is back; nothing else needs to log it.
 
 
 class DatabaseReplaced(StoreAway):

@@ -1,11 +1,10 @@
-"""Which hosts this server answers for: what a request's Host may say (RFC 9110 §7.4).
+"""Which hosts this server answers for: the values that Host may have (RFC 9110 §7.4).
 
-Against DNS rebinding: a page of evil.example, whose name is then made to lead here, is of the same
-origin as this server in the eyes of its browser. It may read and write everything, and neither
-Origin nor Sec-Fetch-Site betray it, only the name in Host. So a host is answered for if whoever
-runs the server said so, or if it is nobody else's: `localhost`, an address of the loopback, and
-the address that the connection came in on, which is another one of the loopback where the server
-listens on nothing else.
+This is a defence against DNS rebinding. If the name evil.example is pointed at this server after a
+browser has loaded a page from there, the browser takes the page and this server for one origin. The
+page could read and write everything, and neither Origin nor Sec-Fetch-Site would give it away, only
+the name in Host. So a host must be allowed by whoever runs the server, or be one that nobody else
+can have: `localhost`, a loopback address, or the address that the connection came in on.
 """
 
 from __future__ import annotations
@@ -34,19 +33,19 @@ _AUTHORITY: Final = re.compile(
 _NAME: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*", re.ASCII)
 
 
-# Every address of the machine: to listen on, not to be asked for.
+# These mean every address of the machine to a server that listens, and nothing in a request.
 _ANY: Final = (IPv4Address(0), IPv6Address(0))
 
 
 @dataclass(frozen=True, slots=True)
 class HostPolicy:
-    """The hosts that are answered for besides those that are always: see `is_answered_for`."""
+    """The hosts that are answered for besides the loopback and the connection's own address."""
 
     hosts: frozenset[Host] = frozenset()
 
     @classmethod
     def of(cls, listening: str, allowed: Iterable[Host]) -> HostPolicy:
-        """Return the policy of a server that listens at `listening`, where `allowed` lead too."""
+        """Return the policy of a server that listens on `listening`; `allowed` are its names."""
         try:
             return cls(frozenset({parse_host(listening), *allowed}))
         except ValueError:
@@ -58,7 +57,7 @@ class HostPolicy:
 
     @property
     def is_loopback_only(self) -> bool:
-        """Whether no other host than those of the loopback can be answered for."""
+        """Whether only hosts of the loopback are answered for."""
         return bool(self.hosts) and all(map(_is_loopback, self.hosts))
 
     def format_hosts(self) -> str:
@@ -87,7 +86,7 @@ def parse_authority(text: str) -> Host | None:
 
 
 def parse_host(text: str) -> Host:
-    """Return the host that an option names: a name, also an international one, or an address.
+    """Parse a host given by an option: a name, possibly an international one, or an address.
 
     Raises:
         ValueError: it is neither.
@@ -108,9 +107,9 @@ def parse_host(text: str) -> Host:
 
 
 def parse_local_address(text: str) -> Host | None:
-    """Return the address of an own socket, None if it is none of IP's.
+    """Parse the local address of a socket; return None if it is not an IP address.
 
-    On a socket of both versions one of version 4 is written within one of version 6.
+    A socket of both versions has an IPv4 address in its IPv4-mapped IPv6 form.
     """
     address = _parse_address(text.partition("%")[0], ip_address)
     return getattr(address, "ipv4_mapped", None) or address

@@ -1,4 +1,4 @@
-"""Manifests: which chunk holds which bytes of a content."""
+"""Manifests: which chunk holds which bytes of a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chunkstore.core.digest import Digest
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The bytes `start` to `stop` (half-open) of the chunk at place `seq`."""
+    """The bytes `start` to `stop` (half-open) of the chunk at position `seq`."""
 
     seq: int
     start: int
@@ -19,9 +19,9 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class ChunkList:
-    """The head of a list of chunks; the list itself stays in the store, under `id`.
+    """A chunk list without its rows, which the store has under `id`.
 
-    All chunks are `chunk_size` bytes long but the last, which holds what remains of `size`.
+    All chunks have `chunk_size` bytes, except that the last holds the rest of the `size` bytes.
     """
 
     id: int
@@ -30,14 +30,14 @@ class ChunkList:
 
     @property
     def chunk_count(self) -> int:
-        """How many chunks there are."""
+        """The number of chunks."""
         return -(-self.size // self.chunk_size)
 
     def slices(self, start: int, stop: int) -> Iterator[Slice]:
         """Yield, in order, the parts of chunks that make up the bytes `start` to `stop`.
 
         Raises:
-            ValueError: the range does not lie within the content.
+            ValueError: the range does not lie within the `size` bytes.
         """
         if not 0 <= start <= stop <= self.size:
             raise ValueError(f"{start}:{stop} is not a range of {self.size} bytes")
@@ -50,6 +50,6 @@ class ChunkList:
 
 @dataclass(frozen=True, slots=True)
 class Manifest(ChunkList):
-    """The chunk list of a whole content, whose digest is known; it never changes."""
+    """The chunk list of complete file content, with its digest; immutable."""
 
     digest: Digest

@@ -1,4 +1,4 @@
-"""What a file is when nobody says."""
+"""The media type of a file whose client named none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import mimetypes
 from typing import Final
 
 DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
-# Without the files of the system it runs on, so that every server guesses alike.
+# Without the system's own tables, so every server guesses the same.
 _MEDIA_TYPES: Final = mimetypes.MimeTypes()
 _ENCODED_TYPES: Final = {
     "gzip": "application/gzip",
@@ -16,7 +16,7 @@ _ENCODED_TYPES: Final = {
 
 
 def guess_media_type(name: str) -> str:
-    """Return the media type that the ending of `name` stands for."""
+    """Return the media type that the extension of `name` suggests."""
     if "." not in name:
         return DEFAULT_MEDIA_TYPE
     # The leading ./ keeps a name like data:x from being taken for a URL.

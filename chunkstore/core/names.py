@@ -1,10 +1,10 @@
 """Names of files and folders.
 
 A name is a path of UTF-8 segments joined by `/`, 1 to 1,024 bytes long, in which no segment is
-empty, `.` or `..` and no character is a control character or one of the three that are ASCII in
-another guise. Its one canonical form is Unicode's NFC, so that what looks the same is the same. A
-name is decoded from a URL once, here, and the result is what rules are applied to and what is
-looked up. A folder's name ends in `/`; the root folder is the empty string.
+empty, `.` or `..` and no character is a control character or one of the three that NFC turns into
+ASCII. Its canonical form is Unicode's NFC, so names that look the same are the same. A name is
+decoded from a URL once, here; rules are applied to the result, and the result is looked up. A
+folder's name ends in `/`; the root folder is the empty string.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ FolderName = NewType("FolderName", str)
 
 ROOT: Final = FolderName("")
 MAX_NAME_SIZE: Final = 1024
-# NFC makes no text shorter than a third; to compose takes the square of the time its length does.
+# NFC shortens a text to a third at most, and takes time quadratic in its length.
 MAX_UNNORMALIZED: Final = 3 * MAX_NAME_SIZE
-# NFC makes these `;`, a grave accent and K. With them a name has a second spelling beside its plain
-# one, which rules of a proxy for that would not know.
+# NFC turns these into `;`, a grave accent and K. They would give a name a second spelling, which a
+# proxy's rules for the first one would miss.
 _PLAIN_IN_NFC: Final = re.compile("[\u037e\u1fef\u212a]")
 # Unicode's category Cc.
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -60,7 +60,7 @@ def parse_folder_name(text: str) -> FolderName:
 
 
 def _canonical(path: str, ending: str = "") -> str:
-    """Return the path in NFC; with its `ending` it must not be too long."""
+    """Return the path in NFC; with `ending` appended it must not be too long."""
     if len(path) > MAX_UNNORMALIZED:
         raise InvalidName(f"The name is too long; at most {MAX_NAME_SIZE} bytes are possible.")
     name = unicodedata.normalize("NFC", path)
@@ -83,10 +83,10 @@ def _canonical(path: str, ending: str = "") -> str:
 
 
 def decode_path(raw: str) -> str:
-    """Return the text that a percent-encoded URL path stands for, decoded once (RFC 3986 §2.1).
+    """Percent-decode a URL path, once (RFC 3986 §2.1).
 
     Raises:
-        InvalidName: a `%` begins no two digits, or the bytes are not UTF-8.
+        InvalidName: a `%` is not followed by two digits, or the bytes are not UTF-8.
     """
     try:
         octets = unquote_to_bytes(raw)
@@ -104,7 +104,7 @@ def encode_path(name: str) -> str:
 
 
 def ancestors(name: FileName | FolderName) -> Iterator[FolderName]:
-    """Yield the folders that `name` lies in, outermost first, the root and itself left out."""
+    """Yield the folders that contain `name`, outermost first, without the root and itself."""
     stop = name.find("/")
     while 0 <= stop < len(name) - 1:
         yield FolderName(name[: stop + 1])
@@ -112,7 +112,7 @@ def ancestors(name: FileName | FolderName) -> Iterator[FolderName]:
 
 
 def parent(name: FileName | FolderName) -> FolderName:
-    """Return the folder that `name` lies in."""
+    """Return the folder that contains `name`."""
     return FolderName(name[: name.removesuffix("/").rfind("/") + 1])
 
 

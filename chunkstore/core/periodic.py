@@ -1,4 +1,4 @@
-"""Work that a server repeats in the background, and that no failure ends."""
+"""Work that a server repeats in the background, and that goes on after any failure."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Final
 
 from chunkstore.core.errors import ChunkstoreError, StoreAway, describe_causes
 
-# A failure that lasts is not logged each time.
-_SAY_AGAIN_SECONDS: Final = 3600.0
+# A failure that lasts is logged once in this time.
+_LOG_AGAIN_SECONDS: Final = 3600.0
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the work ended one time, at `time`; `error` is what it failed by, for people."""
+    """How one run of the work ended, at `time`; `error` tells people why it failed."""
 
     time: datetime
     error: str | None = None
 
 
 class Periodic:
-    """`work`, again and again from `start` to `stop`, each time after `wait` has returned.
+    """Runs `work` again and again from `start` to `stop`, each time after `wait` has returned.
 
-    Whatever either of them raises is logged in one line and remembered, and after
-    `retry_seconds` it goes on. `last` is how it ended the last time, None before the first.
+    An exception of either is logged in one line and remembered, and `wait` is called again after
+    `retry_seconds`. `last` is how the last run ended, None before the first.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class Periodic:
         self._work = work
         self._retry_seconds = retry_seconds
         self._task: asyncio.Task[None] | None = None
-        self._told: tuple[str, float] | None = None
+        self._logged: tuple[str, float] | None = None
 
     def start(self) -> None:
-        """Begin; it waits first."""
+        """Start; `wait` is called first."""
         self._task = asyncio.create_task(self._run(), name=self.name)
 
     async def stop(self) -> None:
-        """End it, also in the middle of its work; harmless where it has not begun."""
+        """Stop, also during `work`; harmless if not started."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -67,7 +67,7 @@ class Periodic:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
                     raise
-                # Something that it waited for was cancelled, not the task itself.
+                # Something that the task waited for was cancelled, not the task itself.
                 self._failed(error)
             except Exception as error:
                 self._failed(error)
@@ -78,8 +78,8 @@ class Periodic:
 
     def _succeeded(self) -> None:
         self.last = Ended(datetime.now(UTC))
-        if self._told is not None:
-            self._told = None
+        if self._logged is not None:
+            self._logged = None
             _logger.info("The task %s succeeds again.", self.name)
 
     def _failed(self, error: BaseException) -> None:
@@ -87,13 +87,13 @@ class Periodic:
         reason = str(error) if expected else f"{type(error).__name__}; the log says more"
         self.last = Ended(datetime.now(UTC), reason)
         if isinstance(error, StoreAway):
-            return  # The store has told the log, and will tell it when it is back.
+            return  # The store has logged it, and will log when it is back.
         text, now = describe_causes(error), asyncio.get_running_loop().time()
-        known = self._told is not None and self._told[0] == text
-        if self._told is not None and known and now - self._told[1] < _SAY_AGAIN_SECONDS:
+        known = self._logged is not None and self._logged[0] == text
+        if self._logged is not None and known and now - self._logged[1] < _LOG_AGAIN_SECONDS:
             return
-        self._told = text, now
-        # What nobody foresaw is a defect, to be found by its traceback; once is enough.
+        self._logged = text, now
+        # An unexpected exception is a defect: its traceback is logged, once.
         _logger.error(
             "The task %s failed; it goes on at its next time. %s",
             self.name,

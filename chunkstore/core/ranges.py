@@ -1,10 +1,10 @@
-"""Byte ranges: which part of a content a Range header asks for (RFC 9110 §14).
+"""Byte ranges: which part of a file a Range header asks for (RFC 9110 §14).
 
-The header is judged against the size of the content. It is ignored, and the whole content sent,
+The header is evaluated for the size of the file. It is ignored, and the whole file is sent,
 when its unit is not bytes or it asks for more ranges than honest clients do (§14.2), or when it
 breaks the grammar; it is refused when nothing that it asks for exists (§15.5.17). Ranges that
-overlap or touch are merged (§15.3.7), so that an answer is never longer than the content and the
-heads of its parts (§17.15).
+overlap or touch are merged (§15.3.7), so an answer is never longer than the file and the heads of
+its parts (§17.15).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OVERSIZE: Final = 10**_MOST_DIGITS
 
 @dataclass(frozen=True, slots=True, order=True)
 class ByteRange:
-    """The bytes `start` to `stop`, half-open, of a content."""
+    """The bytes `start` to `stop`, half-open, of a file."""
 
     start: int
     stop: int
@@ -34,22 +34,22 @@ class ByteRange:
         return self.stop - self.start
 
     def to_header(self, size: int) -> str:
-        """Return the Content-Range value for a content of `size` bytes (RFC 9110 §14.4)."""
+        """Return the Content-Range value for a file of `size` bytes (RFC 9110 §14.4)."""
         return f"bytes {self.start}-{self.stop - 1}/{size}"
 
 
 def parse_range(header: str | None, size: int) -> list[ByteRange] | None:
-    """Return the ranges asked for, ascending and disjoint, or None for the whole content.
+    """Return the ranges asked for, ascending and disjoint, or None for the whole file.
 
-    `size` is the content's, in bytes.
+    `size` is the size of the file in bytes.
 
     Raises:
-        RangeNotSatisfiable: no range lies within the content.
+        RangeNotSatisfiable: no range lies within the file.
     """
     unit, separator, ranges_specifier = (header or "").partition("=")
     if not separator or unit.strip().lower() != "bytes":
         return None
-    # RFC 9110 §5.6.1.2: a recipient takes empty list elements in its stride.
+    # RFC 9110 §5.6.1.2: a recipient ignores empty list elements.
     specs = [spec for part in ranges_specifier.split(",") if (spec := part.strip(" \t"))]
     if len(specs) > MAX_RANGES:
         return None
@@ -88,7 +88,7 @@ def _is_less(digits: str, other: str) -> bool:
 
 
 def _number(digits: str) -> int:
-    """Return the number; one too long to be an offset counts as larger than any content."""
+    """Return the number; one too long to be an offset counts as larger than any file."""
     digits = digits.lstrip("0")
     return int(digits or "0") if len(digits) <= _MOST_DIGITS else _OVERSIZE
 

@@ -19,12 +19,12 @@ _FACTORS: Final = {
 }
 _DURATION: Final = re.compile(rf"{_NUMBER}\s*(?P<unit>ms|s|m|h|d|)")
 _SECONDS: Final = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-# So much can be subtracted from the time of any day.
+# So much can be subtracted from any date without leaving the calendar.
 _MAX_DAYS: Final = 36_500
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that a text like `65536`, `256KiB` or `2 GB` stands for.
+    """Parse a size like `65536`, `256KiB` or `2 GB`; return it in bytes.
 
     Raises:
         ValueError: it is not a size in whole bytes.
@@ -37,7 +37,7 @@ def parse_size(text: str) -> int:
 
 
 def format_size(size: int) -> str:
-    """Return `size` bytes as a person reads it, to a tenth of a unit."""
+    """Return `size` bytes for people to read, rounded to a tenth of a unit."""
     amount = float(size)
     for unit in _SIZE_UNITS:
         if round(amount, 1) < _STEP or unit == _SIZE_UNITS[-1]:
@@ -55,12 +55,12 @@ def format_exact_size(size: int) -> str:
 
 
 def format_count(count: int, noun: str) -> str:
-    """Return a count of things as a person reads it; `noun` is the name of one of them."""
+    """Return a count and its noun, which is given in the singular."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def parse_duration_seconds(text: str) -> float:
-    """Return the seconds that a text like `30s`, `1.5h` or `10m` stands for; `0` needs no unit.
+    """Parse a duration like `30s`, `1.5h` or `10m`; return it in seconds. `0` needs no unit.
 
     Raises:
         ValueError: it is not a duration, or is more than 100 years.

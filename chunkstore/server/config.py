@@ -1,4 +1,4 @@
-"""What the command line and the environment can set, as typed values."""
+"""The settings of `chunkstore serve` as typed values."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Final
 from chunkstore.core.compression import Compression
 from chunkstore.core.hosts import Host
 
-# Room for the database's log, so that deleting and collecting stay possible.
+# Space for the database's log, so that files can still be deleted and collected.
 DEFAULT_MIN_FREE: Final = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ServeConfig:
-    """How to serve. Sizes are bytes; None leaves a bound out or a setting as it is.
+    """How to serve. Sizes are in bytes; None sets no limit, or leaves a setting as it is.
 
-    `db` is where the store is, `read_db` a standby to read chunks from, `workers` how many
-    processes share the port; `base_path` the path that all URLs begin with; `chunk_size` that of
-    new contents; `memory` bounds what all requests together hold of contents. New chunks are kept
-    by `compression`; what adds anything is refused where the disk would have less than `min_free`
-    left. Every
-    `collect_seconds`, 0 for never, what has been unused and is older than `grace_seconds` is
-    removed. Once the last scrub is `scrub_seconds` ago, 0 for never, there is another, of at most
-    `scrub_rate` bytes a second. `max_connections` may be open at once; `head_seconds`,
-    `idle_seconds` and `min_rate`, in bytes per second, bound the patience with slow clients, 0
-    meaning no bound. Resumable uploads last `upload_expiry_seconds` from their last progress on,
-    and have `max_unfinished` bytes in the store at most until they are finished. Pages of
-    `cors_origins` may use the server. Requests may be for `allowed_hosts` too, see `hosts`.
-    `access_log` is whether each request has a line in the log.
+    - `db` is where the store is, `read_db` a PostgreSQL standby to read chunks from.
+    - `chunk_size` and `compression` are for what is new. Uploads are refused if they would leave
+      less than `min_free` on the disk.
+    - `host` and `port` are listened on by `workers` processes; all URLs begin with `base_path`.
+    - `memory` is for the file content that all requests hold. `tune_malloc`: see `malloc`.
+    - Resumable uploads expire `upload_expiry_seconds` after their last progress; the unfinished
+      ones have `max_unfinished` together.
+    - Pages of `cors_origins` may use the server; requests may be for `allowed_hosts` (`hosts`).
+    - Every `collect_seconds` unused data older than `grace_seconds` is removed. `scrub_seconds`
+      after a scrub there is another one, which reads `scrub_rate` a second. 0 is never, for both.
+    - `max_connections`, `head_seconds`, `idle_seconds`, `min_rate`: see `client_limits`.
+    - Requests have `shutdown_seconds` to finish when the server stops.
+    - `access_log`: each request has a line in the log.
     """
 
     db: str

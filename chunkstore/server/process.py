@@ -1,4 +1,4 @@
-"""Running the application as a process: from opening the store to closing it."""
+"""The server process, from opening the store to closing it."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from chunkstore.store.open import open_store
 _logger = logging.getLogger(__name__)
 
 _KEEPALIVE_SECONDS: Final = 75.0
-# For requests that have not ended by then, to notice that they are cut off.
+# For requests that are still running then to be cancelled.
 _CUT_OFF_SECONDS: Final = 1.0
 _BACKLOG: Final = 1024
-# Those of the database, and of connections that are being refused.
+# Files of the database, and connections that are being refused.
 _OTHER_FILES: Final = 256
 
 
 class CannotListen(ChunkstoreError):
-    """The address cannot be listened on."""
+    """The server cannot listen on the address."""
 
 
 async def serve(
@@ -53,18 +53,19 @@ async def serve(
     announce: Callable[[str], None],
     *,
     listening: socket.socket | None = None,
-    upkeep: bool = True,
+    maintenance: bool = True,
     lifeline: int | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; `announce` is told the URL once requests are answered.
+    """Serve until SIGTERM or SIGINT; call `announce` with the URL once requests are answered.
 
-    Then no connection is accepted any more, requests under way have `shutdown_seconds` to end,
-    and the store is closed. Connections come from `listening` if that is given, which others may
-    share; one of them does the `upkeep`. The end of the file `lifeline` is as good as a signal.
+    Then no new connections are accepted, running requests have `shutdown_seconds` to finish, and
+    the store is closed. If `listening` is given, connections are accepted from this socket, which
+    processes can share; one of these does `maintenance`, collections and scrubs. End of file on the
+    descriptor `lifeline` stops the server like a signal.
 
     Raises:
         StoreUnusable: the store cannot be opened.
-        CannotListen: the address is not to be had.
+        CannotListen: the address cannot be listened on.
     """
     if config.tune_malloc:
         configure_malloc()
@@ -80,7 +81,7 @@ async def serve(
         min_free=config.min_free,
     )
     try:
-        tasks = _upkeep(store, config) if upkeep else []
+        tasks = _maintenance_tasks(store, config) if maintenance else []
         app = create_app(
             store,
             tasks=tasks,
@@ -94,7 +95,7 @@ async def serve(
             hosts=HostPolicy.of(config.host, config.allowed_hosts),
         )
         app = mount(app, config.base_path)
-        _spare_what_stays()
+        _exempt_from_garbage_collection()
         async with _running(tasks), _listening(app, config, listening) as url:
             _stop_on_signals(stop)
             if lifeline is not None:
@@ -105,20 +106,20 @@ async def serve(
         await store.close()
 
 
-def _spare_what_stays() -> None:
-    """Have the garbage collector look no more at what is loaded.
+def _exempt_from_garbage_collection() -> None:
+    """Exempt all objects that exist now, which stay for the life of the process.
 
-    Each full collection would go through it, 30 ms in which no request has its turn.
+    A full garbage collection would traverse them for 30 ms, in which no request is served.
     """
     gc.collect()
     gc.freeze()
 
 
 async def _require_address(config: ServeConfig) -> None:
-    """Fail before there is a store if there will be no address.
+    """Check that the address can be listened on, before a store is created.
 
     Raises:
-        CannotListen: the address is not to be had.
+        CannotListen: it cannot.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -132,7 +133,7 @@ async def _require_address(config: ServeConfig) -> None:
 
 
 def _allow_open_files(count: int) -> None:
-    """Raise the process's limit of open files as far as it may go: many systems begin at 1,024."""
+    """Raise the process's limit on open files, as far as is allowed; many systems have 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= count:
         return
@@ -153,16 +154,16 @@ def _limits_of(config: ServeConfig) -> Limits:
 
 def _room_returns(config: ServeConfig) -> str:
     if not config.collect_seconds:
-        return "What was deleted gives its room back to `chunkstore collect`."
+        return "`chunkstore collect` frees the space of deleted files."
     return (
-        "What was deleted gives its room back to the next collection, every"
-        f" {format_duration(config.collect_seconds)}, which leaves what came within the last"
+        f"A collection every {format_duration(config.collect_seconds)} frees the space of deleted"
+        " files, except what was stored within the last"
         f" {format_duration(config.grace_seconds)}."
     )
 
 
-def _upkeep(store: Store, config: ServeConfig) -> list[Periodic]:
-    """Return what is to be done in the background."""
+def _maintenance_tasks(store: Store, config: ServeConfig) -> list[Periodic]:
+    """Return the tasks that run in the background."""
     tasks = []
     if config.collect_seconds:
         tasks.append(collecting(store.maintenance, config.collect_seconds, config.grace_seconds))
@@ -173,7 +174,7 @@ def _upkeep(store: Store, config: ServeConfig) -> list[Periodic]:
 
 @asynccontextmanager
 async def _running(tasks: Sequence[Periodic]) -> AsyncIterator[None]:
-    """Repeat the tasks in the background within the context."""
+    """Run the tasks in the background for the time of the context."""
     for task in tasks:
         task.start()
     try:
@@ -187,7 +188,7 @@ async def _running(tasks: Sequence[Periodic]) -> AsyncIterator[None]:
 async def _listening(
     app: web.Application, config: ServeConfig, listening: socket.socket | None
 ) -> AsyncIterator[str]:
-    """Answer requests within the context; leaving it waits for those under way."""
+    """Answer requests for the time of the context; its end waits for those that are running."""
     drain = Drain()
     drain.install(app)
     runner = ProblemRunner(
@@ -212,17 +213,17 @@ async def _listening(
         host, port = runner.addresses[0][:2]
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}{config.base_path}"
         await site.stop()
-        _logger.info("Stopping: requests under way may end, no new ones are accepted.")
+        _logger.info("Stopping: running requests may finish, new ones are not accepted.")
         await drain.wait(config.shutdown_seconds)
     finally:
         await runner.cleanup()
 
 
 def listen(config: ServeConfig) -> socket.socket:
-    """Return a socket that listens where the configuration says, for several processes.
+    """Return a socket that listens on the configured address, for several processes to share.
 
     Raises:
-        CannotListen: the address is not to be had.
+        CannotListen: the address cannot be listened on.
     """
     try:
         family, *_, address = socket.getaddrinfo(

@@ -1,4 +1,4 @@
-"""Running a command of the command line to its end."""
+"""Running one command of the command line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fail(message: str) -> NoReturn:
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's loop, and asyncio's own where there is no uvloop."""
+    """Return an event loop of uvloop, or of asyncio where uvloop is not installed."""
     try:
         import uvloop
     except ImportError:

@@ -1,8 +1,8 @@
-"""Several processes that serve one store on one port, and the one that watches over them.
+"""Several worker processes that serve one store on one port, and their supervisor.
 
-The first process listens and forks the others, which accept connections from the same socket; the
-kernel gives each connection to one of them. A worker that dies is replaced. All share what the
-configuration allows of memory; connections are counted by each for itself.
+The supervisor listens and forks the workers, which accept connections from the same socket; the
+kernel gives each connection to one of them. A worker that dies is replaced. Each has an equal part
+of the memory that the configuration allows, and counts its own connections.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from chunkstore.server.run import fail, run
 
 _logger = logging.getLogger(__name__)
 
-# Forked, workers share what the program is loaded from, and start at once.
+# Forked workers share the pages of the loaded program, and start at once.
 _PROCESSES: Final = multiprocessing.get_context("fork")
 _PAUSE_SECONDS: Final = 1.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -36,8 +36,8 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 def supervise(config: ServeConfig, announce: Callable[[str], None]) -> None:
     """Serve by `config.workers` processes until SIGTERM or SIGINT.
 
-    `announce` is told the URL once all of them answer requests. The exit status is 1 if they cannot
-    begin, which the first of them says.
+    Call `announce` with the URL once all of them answer requests. If they cannot start, the first
+    of them says why, and the exit status is 1.
     """
     try:
         listening = listen(config)
@@ -52,14 +52,14 @@ class _Supervisor:
         self._listening = listening
         self._workers: dict[int, tuple[BaseProcess, Connection]] = {}
         self._stopping = False
-        # Workers end when this process does, however that comes to pass.
+        # Its end closes this pipe, however it comes about, and that stops the workers.
         self._lifeline = os.pipe()
 
     def run(self, announce: Callable[[str], None]) -> None:
         self._start(0)
         url = self._wait_until_ready(0)
         if url is None:
-            # It has said why; the others would say the same.
+            # The worker has said why; the others would say the same.
             sys.exit(1)
         others = range(1, self._config.workers)
         for number in others:
@@ -75,7 +75,7 @@ class _Supervisor:
     def _start(self, number: int) -> None:
         ready, tell = _PROCESSES.Pipe(duplex=False)
         worker = _PROCESSES.Process(target=self._work, args=(number, tell))
-        # A signal that comes meanwhile is the supervisor's, or waits until the worker is itself.
+        # A signal is blocked until the worker has handlers of its own, or meets the supervisor.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         worker.start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
@@ -90,8 +90,8 @@ class _Supervisor:
             return None
 
     def _work(self, number: int, tell: Connection) -> None:
-        """Be a worker: the first one looks after the store as well."""
-        # In a group of its own, so that Ctrl-C reaches it once, through the supervisor.
+        """Run a worker; number 0 also does the maintenance."""
+        # In a process group of its own, so that Ctrl-C reaches it only through the supervisor.
         os.setpgid(0, 0)
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_DFL)
@@ -102,7 +102,7 @@ class _Supervisor:
                 self._config,
                 tell.send,
                 listening=self._listening,
-                upkeep=number == 0,
+                maintenance=number == 0,
                 lifeline=self._lifeline[0],
             ),
             self._config.db,
@@ -122,14 +122,14 @@ class _Supervisor:
         if self._stopping:
             return
         _logger.error("A worker ended with status %s; another takes its place.", worker.exitcode)
-        # One that cannot begin, because the database is away, is not to be tried all the time.
+        # A worker that cannot start, because the database is away, is not retried all the time.
         time.sleep(_PAUSE_SECONDS)
         self._start(number)
         if self._stopping:
             self._stop_all()
 
     def _stop_all(self) -> None:
-        """Ask all workers to stop; the second time they do so at once."""
+        """Ask all workers to stop; asked again, they stop at once."""
         self._stopping = True
         for worker, _ in self._workers.values():
             worker.terminate()

@@ -30,7 +30,7 @@ from chunkstore.service.transfer.import_tree import NotImported, import_tree, sc
 from chunkstore.store.contract.store import Store
 from chunkstore.store.contract.values import Committed, File
 from chunkstore.store.sqlite.store import SQLiteStore
-from tests.store.edits import get_file, make_folder, move
+from tests.store.edits import delete, get_file, make_folder, move
 
 MIB = 1024 * 1024
 TREE = {
