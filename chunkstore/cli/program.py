@@ -120,6 +120,8 @@ def _open_standard_files() -> None:
 def _to_line(error: click.ClickException) -> str:
     """Return the message on one line, with the command that tells what would be right."""
     message = " ".join(error.format_message().split())
+    if not message.endswith((".", "?", ")")):
+        message += "."
     if isinstance(error, click.UsageError) and error.ctx is not None:
         return f"{message} Try '{error.ctx.command_path} --help'."
     return message

@@ -30,11 +30,21 @@ from chunkstore.service.resumable.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT
 from chunkstore.store.open import is_shared, redact_password
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _MAX_WORKERS: Final = 64
 _MAX_CONNECTIONS: Final = 1_000_000
 _MAX_SIZE: Final = 2**62  # a database keeps numbers below twice as much
 
 _logger = logging.getLogger(__name__)
+
+
+def _number_from(least: int, most: int) -> Parsed:
+    def parse(text: str) -> int:
+        if not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
+            raise ValueError(f"{text!r} is not a number from {least} to {most}")
+        return int(text)
+
+    return Parsed("number", parse)
 
 
 def _parse_size(text: str) -> int:
@@ -141,8 +151,7 @@ _log_option = _options_of("Logs")
 @_network_option(
     "--port",
     default=8080,
-    type=click.IntRange(0, 65535),
-    metavar="NUMBER",
+    type=_number_from(0, 65535),
     help="Port to listen on. 0 picks a free one.",
 )
 @_network_option(
@@ -171,9 +180,9 @@ _log_option = _options_of("Logs")
 @_network_option(
     "--workers",
     default=1,
-    type=click.IntRange(1, _MAX_WORKERS),
-    metavar="NUMBER",
-    help="Number of processes that share the port. More than one needs PostgreSQL.",
+    type=_number_from(1, _MAX_WORKERS),
+    help=f"Number of processes that share the port, up to {_MAX_WORKERS}. More than one needs"
+    " PostgreSQL.",
 )
 @_network_option(
     "--shutdown-timeout",
@@ -194,15 +203,14 @@ _log_option = _options_of("Logs")
 @_limit_option(
     "--tune-malloc/--no-tune-malloc",
     default=True,
-    help="Use one malloc heap for all threads and keep up to 64 MiB of freed memory in it (glibc"
-    " only). Saves memory and page faults when many transfers run at once; costs memory that the"
-    " system would get back when they have ended.",
+    help="Let all threads share one malloc heap, which keeps freed memory (glibc only). Parallel"
+    " transfers then take less memory and fewer page faults, but up to 64 MiB stay with the"
+    " process when they have ended.",
 )
 @_limit_option(
     "--max-connections",
-    type=click.IntRange(1, _MAX_CONNECTIONS),
+    type=_number_from(1, _MAX_CONNECTIONS),
     default=DEFAULT_LIMITS.max_connections,
-    metavar="NUMBER",
     help="Maximum number of open connections. Requests on others are answered 503.",
 )
 @_limit_option(

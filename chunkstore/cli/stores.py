@@ -29,7 +29,7 @@ async def opened(
         StoreUnusable: it cannot be opened.
     """
     try:
-        # A command that ends at once would stop it time and again, and be refused meanwhile.
+        # Recovery first: a short command would only begin it, and be refused meanwhile.
         store = await open_store(db, read_only=read_only, create=create, recover=True)
     except StoreInUse as error:
         raise StoreInUse(f"{error} {in_use}".rstrip()) from error

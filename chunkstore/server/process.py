@@ -82,19 +82,7 @@ async def serve(
     )
     try:
         tasks = _maintenance_tasks(store, config) if maintenance else []
-        app = create_app(
-            store,
-            tasks=tasks,
-            room_returns=_room_returns(config),
-            memory=config.memory,
-            max_file_size=config.max_file_size,
-            upload_expiry_seconds=config.upload_expiry_seconds,
-            max_unfinished=config.max_unfinished,
-            cors_origins=config.cors_origins,
-            limits=_limits_of(config),
-            hosts=HostPolicy.of(config.host, config.allowed_hosts),
-        )
-        app = mount(app, config.base_path)
+        app = _application(store, config, tasks)
         _exempt_from_garbage_collection()
         async with _running(tasks), _listening(app, config, listening) as url:
             _stop_on_signals(stop)
@@ -143,6 +131,22 @@ def _allow_open_files(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
+def _application(store: Store, config: ServeConfig, tasks: Sequence[Periodic]) -> web.Application:
+    app = create_app(
+        store,
+        tasks=tasks,
+        room_returns=_how_space_returns(config),
+        memory=config.memory,
+        max_file_size=config.max_file_size,
+        upload_expiry_seconds=config.upload_expiry_seconds,
+        max_unfinished=config.max_unfinished,
+        cors_origins=config.cors_origins,
+        limits=_limits_of(config),
+        hosts=HostPolicy.of(config.host, config.allowed_hosts),
+    )
+    return mount(app, config.base_path)
+
+
 def _limits_of(config: ServeConfig) -> Limits:
     return Limits(
         max_connections=config.max_connections,
@@ -152,7 +156,7 @@ def _limits_of(config: ServeConfig) -> Limits:
     )
 
 
-def _room_returns(config: ServeConfig) -> str:
+def _how_space_returns(config: ServeConfig) -> str:
     if not config.collect_seconds:
         return "`chunkstore collect` frees the space of deleted files."
     return (

@@ -52,7 +52,7 @@ class _Supervisor:
         self._listening = listening
         self._workers: dict[int, tuple[BaseProcess, Connection]] = {}
         self._stopping = False
-        # Its end closes this pipe, however it comes about, and that stops the workers.
+        # When this process ends, however that happens, the pipe is closed and the workers stop.
         self._lifeline = os.pipe()
 
     def run(self, announce: Callable[[str], None]) -> None:
