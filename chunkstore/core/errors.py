@@ -92,7 +92,7 @@ class OffsetMismatch(ChunkstoreError):
 
 
 class InconsistentLength(InvalidRequest):
-    """The lengths that were told of the upload do not agree with each other or with the content."""
+    """The lengths given for the upload contradict each other or its content."""
 
 
 class LengthExceeded(InconsistentLength):
@@ -113,7 +113,7 @@ class LocalFileError(ChunkstoreError):
 
 
 class Crowded(ChunkstoreError):
-    """The content came slowly, while others waited for the memory that it took; try again."""
+    """The upload was slow while others waited for the memory that it took; try again."""
 
 
 class StoreError(ChunkstoreError):
