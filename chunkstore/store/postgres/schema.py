@@ -6,6 +6,7 @@ table of settings to itself.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping
 from functools import partial
@@ -17,6 +18,8 @@ from chunkstore.core.errors import NewerSchema, NotAStore, StoreUnusable
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.rows import PACKAGE, QUERIES
 from chunkstore.store.shared.queries import load_queries, load_script
+
+_logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION: Final = 2
 OLDEST_SERVER: Final = 140000
@@ -95,9 +98,13 @@ async def prepare(
     """
     prepare_once = partial(_prepare, distributed=distributed, target=target, migrations=migrations)
     try:
-        await database.write(prepare_once)
+        migrated_from = await database.write(prepare_once)
     except _CreatedByAnother:
-        await database.write(prepare_once)
+        migrated_from = await database.write(prepare_once)
+    if migrated_from is not None:
+        _logger.warning(
+            "The database was migrated from schema version %d to %d.", migrated_from, target
+        )
 
 
 async def create_distributed(url: str) -> None:
@@ -115,20 +122,24 @@ async def create_distributed(url: str) -> None:
 
 async def _prepare(
     db: Connection, distributed: bool, target: int, migrations: Mapping[int, str]
-) -> None:
+) -> int | None:
+    """Do the work of `prepare`; return the version that the tables had if they were migrated."""
     version = await check(db, target)
     if version == target and not distributed:
-        return
+        return None
     if version == 0:
         await _create(db, distributed=distributed, target=target)
-        return
+        return None
     if distributed:
         raise StoreUnusable("There are tables already; only new ones can be distributed.")
     await db.execute("LOCK TABLE setting IN ACCESS EXCLUSIVE MODE")
     await _create_functions(db)
-    for step in range(await check(db, target), target):
+    # Another server may have migrated them while this one waited for the lock.
+    version = await check(db, target)
+    for step in range(version, target):
         await db.execute(migrations[step])
     await db.execute(QUERIES["put_setting"], "schema", str(target))
+    return version if version < target else None
 
 
 async def _create(db: Connection, *, distributed: bool, target: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from typing import Final
 from chunkstore.core.errors import NewerSchema, NotAStore, StoreUnusable
 from chunkstore.store.shared.queries import load_script
 from chunkstore.store.sqlite.engine.connection import prepare_new_database, translated_errors
+
+_logger = logging.getLogger(__name__)
 
 PACKAGE: Final = "chunkstore.store.sqlite"
 APPLICATION_ID: Final = 0x43686E6B  # "Chnk", in the database's header
@@ -112,6 +115,9 @@ def prepare(
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+    if version:
+        path = db.execute("PRAGMA database_list").fetchone()[2]
+        _logger.warning("%s was migrated from schema version %d to %d.", path, version, target)
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:

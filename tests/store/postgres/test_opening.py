@@ -33,7 +33,9 @@ async def test_many_servers_start_on_an_empty_database(postgres: Cluster) -> Non
 
 
 @on_postgres
-async def test_migrations_run_once_however_many_servers_start(backend: Backend, rows: Rows) -> None:
+async def test_migrations_run_once_however_many_servers_start(
+    backend: Backend, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
     current = schema.SCHEMA_VERSION
     migrations = {current: "CREATE TABLE migrated (a integer); INSERT INTO migrated VALUES (1)"}
     databases = [await Database.open(backend.location, connections=1) for _ in range(4)]
@@ -43,6 +45,9 @@ async def test_migrations_run_once_however_many_servers_start(backend: Backend, 
             *(schema.prepare(one, target=current + 1, migrations=migrations) for one in databases)
         )
         assert await rows.fetch("SELECT a FROM migrated") == [(1,)]
+        assert [line for line in caplog.messages if "was migrated" in line] == [
+            f"The database was migrated from schema version {current} to {current + 1}."
+        ]
         assert await rows.fetch("SELECT value FROM setting WHERE name = 'schema'") == [
             (str(current + 1),)
         ]
