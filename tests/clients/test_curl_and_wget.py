@@ -61,12 +61,12 @@ def slow_commands(url: str) -> dict[str, tuple[str, ...]]:
 def test_a_folder_comes_back_whole(tmp_path: Path, server: ServerProcess) -> None:
     [line] = [line for line in README.read_text().splitlines() if line.startswith("wget -qm ")]
     *command, url = shlex.split(line, comments=True)
+    folder = urlsplit(url).path.lstrip("/")
     names = {"x/ä #1", *(f"{number:02}" for number in range(70))}
     for name in names:
-        place = f"{server.url}files/models/{quote(name)}"
+        place = f"{server.url}{folder}{quote(name)}"
         urlopen(Request(place, data=name.encode(), method="PUT")).close()
     # In more pages than wget follows links of its own accord.
-    folder = urlsplit(url).path.lstrip("/")
     run(tmp_path, *command, f"{server.url}{folder}?limit=10")
     back = tmp_path / folder
     found = {path.relative_to(back) for path in back.rglob("*") if path.is_file()}

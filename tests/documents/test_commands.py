@@ -1,0 +1,98 @@
+"""Every command that the documents show is run, as it stands there.
+
+The commands of a section are run one after the other on a machine of its own (`Shell`). A block in
+`json` behind them is what the last one prints, but for times. What cannot be run is listed here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.documents.blocks import Section, all_sections
+from tests.documents.nginx import nginx_before
+from tests.documents.shell import Shell, shell
+from tests.postgres import Cluster
+
+# Commands that are not run, each with the reason.
+NOT_RUN: Final = {
+    "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/chunkstore serve": (
+        "installs all packages anew, from the network; test_install.py tries the wheel"
+    ),
+    "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/pytest": (
+        "runs this test; .ci/run takes it from README"
+    ),
+    "pip install tuspy": "comes from the network; it is a package that these tests have",
+    "pip wheel --no-deps -w dist .": "takes its build system from the network; see test_install.py",
+    "pipx install chunkstore-*.whl": "installs all packages anew, from the network",
+    "sudo python3 -m venv /opt/chunkstore": "needs root",
+    "sudo /opt/chunkstore/bin/pip install chunkstore-*.whl": "needs root and the network",
+    "sudo /opt/chunkstore/bin/pip install --upgrade chunkstore-*.whl": "likewise",
+    "sudo ln -s /opt/chunkstore/bin/chunkstore /usr/local/bin/chunkstore": "needs root",
+    "sudo useradd --system chunkstore": "needs root",
+    'printf "alice:$(openssl passwd -apr1)\\n" | sudo tee -a /etc/nginx/chunkstore.users': (
+        "asks for a password; the tests of nginx write one"
+    ),
+    "sudo nginx -t && sudo systemctl reload nginx": "needs root; Shell starts nginx",
+}
+POSTGRES: Final = "postgresql://chunkstore@db.example/files"
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
+_SECTIONS: Final = [section for section in all_sections() if set(section.commands) - set(NOT_RUN)]
+
+
+def test_what_is_not_run_is_in_the_documents() -> None:
+    commands = {command for section in all_sections() for command in section.commands}
+    assert set(NOT_RUN) <= commands
+
+
+@pytest.fixture
+def port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        free: int = listener.getsockname()[1]
+        return free
+
+
+@pytest.fixture
+def machine(tmp_path: Path, port: int, request: pytest.FixtureRequest) -> Iterator[Shell]:
+    """Return the machine for the section that is the test's parameter, with what it needs."""
+    text = "\n".join(request.getfixturevalue("section").commands)
+    substitutions: dict[str, str] = {}
+    with ExitStack() as stack:
+        if POSTGRES in text:
+            cluster: Cluster = request.getfixturevalue("postgres")
+            substitutions[POSTGRES] = cluster.create_database(f"documents{port}")
+        if "https://" in text:
+            substitutions |= stack.enter_context(nginx_before(tmp_path, port))
+        yield stack.enter_context(shell(tmp_path, port, substitutions))
+
+
+@pytest.mark.parametrize("section", _SECTIONS, ids=str)
+def test_commands_work_as_they_stand(section: Section, machine: Shell) -> None:
+    printed = ""
+    for block, shown in zip(section.blocks, [*section.blocks[1:], None], strict=True):
+        if block.file_name is not None:
+            machine.write(block.file_name, block.text)
+        if block.language != "sh":
+            continue
+        expected = json.loads(shown.text) if shown and shown.language == "json" else None
+        for command in block.commands:
+            if command not in NOT_RUN:
+                printed = machine.run(command, may_fail=_tells_of_a_problem(expected))
+        if expected is not None:
+            assert _timeless(json.loads(printed)) == _timeless(expected)
+
+
+def _tells_of_a_problem(expected: Mapping[str, Any] | None) -> bool:
+    return expected is not None and "status" in expected and "type" in expected
+
+
+def _timeless(value: object) -> object:
+    return json.loads(_TIME.sub("TIME", json.dumps(value)))

@@ -1,0 +1,83 @@
+"""What the commands of docs/operations.md come to, where success alone says little."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.documents.blocks import all_sections
+from tests.documents.nginx import free_port
+from tests.documents.shell import Shell, shell
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Shell]:
+    with shell(tmp_path, free_port(), {}) as machine:
+        yield machine
+
+
+def commands(title: str) -> list[str]:
+    """Return the commands of a section."""
+    [section] = [
+        section
+        for section in all_sections()
+        if (section.document, section.title) == ("docs/operations.md", title)
+    ]
+    return section.commands
+
+
+def test_backup_and_restore_bring_back_what_there_was(machine: Shell) -> None:
+    found = commands("Backup and restore")
+    start, put, back_up, scrub, try_it, stats, stop, restore, *_ = found
+    *_, health, get, again, remove, serve = found
+    url = f"http://127.0.0.1:{machine.port}/files"
+    for command in (start, put):
+        machine.run(command)
+    assert re.fullmatch(r"Copied 12 new chunks, .*\n", machine.run(back_up))
+    assert "all whole" in machine.run(scrub)
+    machine.run(try_it)
+    assert re.search(r"^files +1$", machine.run(stats), re.MULTILINE)
+    machine.run(f"printf x | curl -T - {url}/lost")
+    machine.run(stop)
+    assert "is kept as" in machine.run(restore)
+    machine.run(start.replace("enable --now", "start"))
+    assert '"status": "ok"' in machine.run(health)
+    machine.run(get)
+    assert (machine.folder / "back.bin").read_bytes() == (machine.folder / "model.bin").read_bytes()
+    assert (
+        machine.run(f"curl -s -o /dev/null -w '%{{http_code}}' {url}/lost", may_fail=True) == "404"
+    )
+    machine.run(f"printf b | curl -T - {url}/b")
+    assert machine.run(again) == "Copied 1 new chunk, 1 bytes.\n"
+    machine.run(remove)
+    assert not list(machine.folder.rglob("*before*"))
+    machine.run(serve)
+    assert machine.run(f"curl {url}/b") == "b"
+
+
+def test_deleted_files_give_their_space_back(machine: Shell) -> None:
+    start, put, delete, stop, collect, _ = commands("Disk")
+    database = machine.folder / "var/lib/chunkstore/files.db"
+    for command in (start, put, delete, stop):
+        machine.run(command)
+    assert database.stat().st_size > 3_000_000
+    assert "12 chunks" in machine.run(collect)
+    assert database.stat().st_size < 500_000
+
+
+def test_the_upgrade_can_be_taken_back(machine: Shell) -> None:
+    found = [command for command in commands("Upgrade") if "pip install" not in command]
+    start, back_up, *rest = found
+    machine.run(start)
+    machine.run(f"printf a | curl -T - http://127.0.0.1:{machine.port}/files/a")
+    assert "Copied 1 new chunk" in machine.run(back_up)
+    for command in rest:
+        machine.run(command)
+    machine.stop()
+    [restore] = [one for one in commands("Backup and restore") if "restore --db /var" in one]
+    machine.run(restore.replace("/mnt/backup/files.db", "/mnt/backup/before.db"))
+    machine.run(start)
+    assert machine.run(f"curl http://127.0.0.1:{machine.port}/files/a") == "a"

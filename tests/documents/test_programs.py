@@ -1,0 +1,67 @@
+"""Programs that the documents show whole, and the wheel that they have people install."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from tests.documents.blocks import ROOT, file_block
+from tests.documents.nginx import free_port
+from tests.process import clean_environment
+
+
+def test_the_server_in_an_application_of_your_own(tmp_path: Path) -> None:
+    port = free_port()
+    program = tmp_path / "application.py"
+    program.write_text(file_block("application.py").replace("8080", str(port)))
+    process = subprocess.Popen([sys.executable, str(program)], cwd=tmp_path)
+    url = f"http://127.0.0.1:{port}/artefacts/files/a"
+    try:
+        wait_for_answer(process, url)
+        with urlopen(Request(url, data=b"a", method="PUT")) as response:
+            assert response.status == 201
+        with urlopen(url) as response:
+            assert response.read() == b"a"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def wait_for_answer(process: subprocess.Popen[bytes], url: str) -> None:
+    """Wait until the URL is answered, whatever with."""
+    while process.poll() is None:
+        try:
+            urlopen(url)
+        except URLError as error:
+            if not isinstance(error.reason, OSError):
+                return
+            time.sleep(0.02)
+        else:
+            return
+    raise AssertionError("the program ended")
+
+
+def test_the_wheel_has_all_that_serves(tmp_path: Path) -> None:
+    # From a checkout, without the network.
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
+    command += ["--no-build-isolation", "-w", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("chunkstore-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = set(archive.namelist())
+        archive.extractall(tmp_path / "installed")
+    files = {path for path in (ROOT / "chunkstore").rglob("*") if path.is_file()}
+    needed = {path.relative_to(ROOT).as_posix() for path in files if path.suffix != ".pyc"}
+    assert needed <= shipped
+    environment = {**clean_environment(), "PYTHONPATH": str(tmp_path / "installed")}
+    module = "from chunkstore import cli; print(cli.__file__)"
+    command = [sys.executable, "-c", module]
+    shown = subprocess.check_output(command, cwd=tmp_path, env=environment, text=True)
+    assert shown.startswith(str(tmp_path))
+    command = [sys.executable, "-m", "chunkstore", "init", "--db", "new.db"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
