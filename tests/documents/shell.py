@@ -160,7 +160,13 @@ class Shell:
 
 def _make_files(folder: Path) -> None:
     contents = random.Random(20230521)
-    for name in ("model.bin", "build/program", "build/lib/part one.so", "build/lib/zwölf.so"):
+    for name in (
+        "model.bin",
+        "build/program",
+        "build/lib/plain.so",
+        "build/lib/part one.so",
+        "build/lib/zwölf.so",
+    ):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(contents.randbytes(_SIZE if name == "model.bin" else 1000))
