@@ -92,6 +92,12 @@ def all_sections() -> Iterator[Section]:
         yield from read_sections(document)
 
 
+def section_of(name: str) -> Section:
+    """Return the section that reports call `name`, as `docs/http.md: Lists`."""
+    [section] = [section for section in all_sections() if str(section) == name]
+    return section
+
+
 def file_block(name: str) -> str:
     """Return the one block of all documents that is the content of the file `name`."""
     [text] = [

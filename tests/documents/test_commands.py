@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, Final
 import pytest
 
 from tests.documents.blocks import Section, all_sections
-from tests.documents.nginx import nginx_before
+from tests.documents.nginx import free_port, nginx_before
 from tests.documents.shell import Shell, shell
 from tests.postgres import Cluster
 
@@ -67,16 +66,9 @@ def test_what_is_not_run_here_is_in_the_documents() -> None:
 
 
 @pytest.fixture
-def port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        free: int = listener.getsockname()[1]
-        return free
-
-
-@pytest.fixture
-def machine(tmp_path: Path, port: int, request: pytest.FixtureRequest) -> Iterator[Shell]:
+def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shell]:
     """Return the machine for the section that is the test's parameter, with what it needs."""
+    port = free_port()
     text = "\n".join(request.getfixturevalue("section").commands)
     substitutions: dict[str, str] = {}
     with ExitStack() as stack:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.documents.blocks import all_sections
-from tests.documents.nginx import free_port
-from tests.documents.shell import Shell, shell
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Shell]:
-    with shell(tmp_path, free_port(), {}) as machine:
-        yield machine
+from tests.documents.blocks import section_of
+from tests.documents.shell import Shell
 
 
 def commands(section: str) -> list[str]:
     """Return the commands of a section that are about the folder `build`."""
-    [found] = [one for one in all_sections() if str(one) == section]
-    return [command for command in found.commands if "build" in command]
+    return [command for command in section_of(section).commands if "build" in command]
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-
-from tests.documents.blocks import all_sections
-from tests.documents.nginx import free_port
-from tests.documents.shell import Shell, shell
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Shell]:
-    with shell(tmp_path, free_port(), {}) as machine:
-        yield machine
+from tests.documents.blocks import section_of
+from tests.documents.shell import Shell
 
 
 def commands(title: str) -> list[str]:
     """Return the commands of a section."""
-    [section] = [
-        section
-        for section in all_sections()
-        if (section.document, section.title) == ("docs/operations.md", title)
-    ]
-    return section.commands
+    return section_of(f"docs/operations.md: {title}").commands
 
 
 def test_backup_and_restore_bring_back_what_there_was(machine: Shell) -> None:

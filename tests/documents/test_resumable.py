@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from tests.documents.blocks import ROOT, file_block, read_sections
-from tests.documents.nginx import free_port
-from tests.documents.shell import Shell, shell
+from tests.documents.blocks import file_block, section_of
+from tests.documents.shell import Shell
 
 # Runs a program whose upload is interrupted before its third request that brings bytes.
 INTERRUPTED = """
@@ -30,12 +24,6 @@ runpy.run_path("upload.py", run_name="__main__")
 """
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Shell]:
-    with shell(tmp_path, free_port(), {}) as machine:
-        yield machine
-
-
 def requests(machine: Shell, method: str) -> int:
     return machine.log.read_text().count(f'"{method} /uploads')
 
@@ -54,12 +42,9 @@ def test_the_program_for_tus_goes_on_where_it_was(machine: Shell) -> None:
 
 
 def test_the_draft_goes_on_where_it_was(machine: Shell) -> None:
-    [section] = [
-        section
-        for section in read_sections(ROOT / "docs" / "resumable.md")
-        if section.title == "The IETF's draft"
-    ]
-    begin, url_of, offset_of, patch, at_once = section.commands
+    begin, url_of, offset_of, patch, at_once = section_of(
+        "docs/resumable.md: The IETF's draft"
+    ).commands
     files = f"http://127.0.0.1:{machine.port}/files/models"
     for command in (begin, url_of, offset_of):
         machine.run(command)
