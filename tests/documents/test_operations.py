@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 
-from tests.documents.blocks import section_of
+from tests.documents.blocks import ROOT, section_of
 from tests.documents.shell import Shell
 
 
@@ -40,6 +41,26 @@ def test_backup_and_restore_bring_back_what_there_was(machine: Shell) -> None:
     assert not list(machine.folder.rglob("*before*"))
     machine.run(serve)
     assert machine.run(f"curl {url}/b") == "b"
+
+
+def test_the_line_for_cron_is_the_backup_that_was_tried() -> None:
+    section = section_of("docs/operations.md: Backup and restore")
+    [line] = [block.text for block in section.blocks if block.language == "cron"]
+    command = line.split(maxsplit=5)[5].strip().removeprefix("/usr/local/bin/")
+    assert f"sudo -u chunkstore {command}" in section.commands
+
+
+def test_a_line_of_the_log_looks_like_that(machine: Shell) -> None:
+    [line] = [block.text for block in section_of("docs/operations.md: Logs").blocks]
+    machine.run("curl http://127.0.0.1:8080/stats")
+    assert re.sub(r"\d+", "0", line) in re.sub(r"\d+", "0", machine.log.read_text())
+
+
+def test_the_fields_of_readiness_are_those(machine: Shell) -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = text.partition("on these fields of it:")[2].partition("The fields of")[0]
+    told = json.loads(machine.run("curl http://127.0.0.1:8080/health/ready"))
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == list(told)
 
 
 def test_deleted_files_give_their_space_back(machine: Shell) -> None:

@@ -185,6 +185,16 @@ def parsed(text: str) -> float:
     return parse_size(text.replace(",", "")) if " " in text else float(text.replace(",", ""))
 
 
+def test_messages_that_documents_quote_are_those_of_the_program() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "chunkstore").rglob("*.py"))
+    section = _OPERATIONS.partition("## When something is wrong")[2].partition("\n## ")[0]
+    quoted = re.findall(r'"([^"`]+)"', section)
+    assert len(quoted) >= 3
+    for message in quoted:
+        for part in message.split(" … "):
+            assert part in source, message
+
+
 # HTTP
 
 
@@ -297,6 +307,15 @@ def test_each_figure_has_its_line() -> None:
 
 
 # What documents say of each other, and of tests
+
+
+def test_the_test_command_is_where_ci_takes_it_from() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert """grep -m 1 -F "'.[dev]'" README.md""" in script
+    found = next(line for line in _TEXTS[ROOT / "README.md"].splitlines() if "'.[dev]'" in line)
+    assert found == (
+        "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/pytest"
+    )
 
 
 def anchors(path: Path) -> set[str]:
