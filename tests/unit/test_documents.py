@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 import chunkstore
-from chunkstore.cli.main import cli
+from chunkstore.cli import main
 from chunkstore.core.units import parse_duration_seconds, parse_size
 from chunkstore.http import create_app
 from chunkstore.http.message.problems import PROBLEMS, Problem
@@ -39,14 +39,19 @@ _TESTS: Final = sorted(set(re.findall(r"`([\w/]+/test_\w+\.py)(?:::(\w+))?`", _S
 _OPTION: Final = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 
-def command(name: str) -> click.Command:
-    """Return a command of the command line."""
-    found = cli.get_command(click.Context(cli), name)
-    assert found is not None
-    return found
+[PROGRAM] = [value for value in vars(main).values() if isinstance(value, click.Group)]
 
 
-COMMANDS: Final = {name: command(name) for name in cli.list_commands(click.Context(cli))}
+def all_commands() -> Iterator[tuple[str, click.Command]]:
+    """Yield the commands of the command line by their names."""
+    context = click.Context(PROGRAM)
+    for name in PROGRAM.list_commands(context):
+        found = PROGRAM.get_command(context, name)
+        assert found is not None
+        yield name, found
+
+
+COMMANDS: Final = dict(all_commands())
 
 
 def options_of(command: click.Command) -> dict[str, click.Option]:
@@ -335,10 +340,11 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_each_document_is_linked_to() -> None:
+    sources = [*DOCUMENTS, ROOT / "ARCHITECTURE.md"]
     links = {
         (path.parent / link.partition("#")[0]).resolve()
-        for path, text in _TEXTS.items()
-        for link in re.findall(r"\]\(([^)\s]+)\)", text)
+        for path in sources
+        for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8"))
     }
     assert {path for path in DOCUMENTS if path.name != "README.md"} <= links
 
