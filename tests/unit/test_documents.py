@@ -20,7 +20,7 @@ import chunkstore
 from chunkstore.cli import main
 from chunkstore.core.units import parse_duration_seconds, parse_size
 from chunkstore.http import create_app
-from chunkstore.http.message.problems import PROBLEMS, Problem
+from chunkstore.http.message.problems import PROBLEMS
 from chunkstore.service.representations import stats_to_json
 from chunkstore.store.contract.reports import ScrubReport, Stats
 from chunkstore.store.contract.store import Store
@@ -206,10 +206,11 @@ def test_messages_that_documents_quote_are_those_of_the_program() -> None:
 def problems() -> set[tuple[int, str]]:
     """Return status and type of every problem that the program names, wherever it does."""
     found = set(PROBLEMS.values())
+    kind = type(next(iter(found)))
     for module in pkgutil.walk_packages(chunkstore.__path__, "chunkstore."):
         if module.name != "chunkstore.__main__":
             values = vars(importlib.import_module(module.name)).values()
-            found |= {value for value in values if isinstance(value, Problem)}
+            found |= {value for value in values if isinstance(value, kind)}
     told = {(int(problem.status), problem.registered or problem.slug) for problem in found}
     for path in (ROOT / "chunkstore" / "http").rglob("*.py"):
         for status, slug in re.findall(
