@@ -15,16 +15,15 @@ and is made anew with the chunk's bytes.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from functools import partial
 from typing import Final
 
 from chunkstore.store.contract.reports import Collected
 from chunkstore.store.postgres import resumable, tree
-from chunkstore.store.postgres.connection import Connection, Database, Row
+from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.presence import Presence, clock, forget_dead, seen_by_all
-from chunkstore.store.postgres.rows import QUERIES
+from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.shared.times import now_microseconds
 
 _PAGE: Final = 1000
@@ -49,15 +48,12 @@ async def collect(
     for manifest in await _removable(database, gaps):
         if await _remove_manifest(database, manifest):
             yield Collected(manifests=1)
-    async for chunks in _unused_chunks(database, before):
-        for start in range(0, len(chunks), _CHUNKS_A_STEP):
-            yield await _delete_chunks(database, chunks[start : start + _CHUNKS_A_STEP])
+    async for rows in _pages(database, "unused_chunks", "digest", b"", before):
+        digests = [row["digest"] for row in rows]
+        for start in range(0, len(digests), _CHUNKS_A_STEP):
+            yield await _delete_chunks(database, digests[start : start + _CHUNKS_A_STEP])
     await _forget_folders(database)
-    await database.write(
-        lambda db: db.execute(
-            QUERIES["delete_receipts"], now_microseconds() - _RECEIPT_MICROSECONDS
-        )
-    )
+    await database.execute("delete_receipts", now_microseconds() - _RECEIPT_MICROSECONDS)
 
 
 async def find_unused(database: Database, grace_seconds: float) -> AsyncIterator[Collected]:
@@ -72,23 +68,19 @@ async def find_unused(database: Database, grace_seconds: float) -> AsyncIterator
         unused.update(manifests)
     unused.update(await _condemned(database, await database.read(clock)))
     yield Collected(manifests=len(unused))
-    async for chunks in _pages(database, "old_chunks", b"", before):
-        needed = await _needed(database, [digest for digest, _ in chunks], unused)
-        sizes = [size for digest, size in chunks if digest not in needed]
+    async for chunks in _pages(database, "old_chunks", "digest", b"", before):
+        references = await database.fetch("references", [row["digest"] for row in chunks])
+        needed = {row["digest"] for row in references if row["manifest"] not in unused}
+        sizes = [row["stored_size"] for row in chunks if row["digest"] not in needed]
         yield Collected(chunks=len(sizes), size=sum(sizes))
-
-
-async def _needed(database: Database, digests: Sequence[bytes], unused: set[int]) -> set[bytes]:
-    rows = await database.fetch("references", digests)
-    return {digest for digest, manifest in rows if manifest not in unused}
 
 
 async def _condemn(database: Database, before: int) -> None:
     for upload, _ in await database.read(resumable.find_expired):
-        await database.write(partial(resumable.expire, upload_id=upload))
+        await database.write(resumable.expire, upload)
     async for manifests in _unused_manifests(database, before):
-        await database.write(partial(condemn, manifests=manifests))
-    await database.write(condemn_abandoned)
+        await database.write(condemn, manifests)
+    await database.write(_condemn_abandoned)
 
 
 async def condemn(db: Connection, manifests: Sequence[int]) -> None:
@@ -96,60 +88,54 @@ async def condemn(db: Connection, manifests: Sequence[int]) -> None:
     await db.execute(QUERIES["condemn_manifests"], manifests, await clock(db))
 
 
-async def condemn_abandoned(db: Connection) -> None:
+async def _condemn_abandoned(db: Connection) -> None:
     """Condemn what servers left behind that are gone."""
     await db.execute(QUERIES["condemn_abandoned"], await clock(db))
 
 
 async def _unused_manifests(database: Database, before: int) -> AsyncIterator[list[int]]:
     """Yield the whole manifests that no file points at."""
-    async for rows in _pages(database, "sealed_manifests", -1, before):
-        ids = [row[0] for row in rows]
-        used = await database.fetch("manifests_of_files", ids)
-        unused = sorted(set(ids) - {row[0] for row in used})
-        if unused:
+    async for rows in _pages(database, "sealed_manifests", "id", -1, before):
+        ids = {row["id"] for row in rows}
+        used = await database.fetch_values("manifests_of_files", list(ids))
+        if unused := sorted(ids.difference(used)):
             yield unused
 
 
 async def _condemned(database: Database, before: int) -> list[int]:
     """Return the manifests that were condemned before a time."""
     found = [-1]
-    while rows := await database.fetch("condemned_manifests", before, found[-1], _PAGE):
-        found += [manifest for (manifest,) in rows]
+    while ids := await database.fetch_values("condemned_manifests", before, found[-1], _PAGE):
+        found += ids
     return found[1:]
 
 
 async def _removable(database: Database, gaps: Gaps) -> list[int]:
-    seen, held = await database.read(seen_by_all)
+    seen, pinned = await database.read(seen_by_all)
     if gaps.settle_seconds is None:
-        return [manifest for manifest in await _condemned(database, seen) if manifest not in held]
+        return [manifest for manifest in await _condemned(database, seen) if manifest not in pinned]
     rested = await database.read(clock) - int(gaps.settle_seconds * 1_000_000)
     manifests = await _condemned(database, min(seen, rested))
-    named = {row[0] for row in await database.fetch("manifests_of_files", manifests)}
+    named = set(await database.fetch_values("manifests_of_files", manifests))
     if named:
-        await database.write(lambda db: db.execute(QUERIES["spare_manifests"], sorted(named)))
-    return [manifest for manifest in manifests if manifest not in held | named]
+        await database.execute("spare_manifests", sorted(named))
+    return [manifest for manifest in manifests if manifest not in pinned | named]
 
 
 async def _pages(
-    database: Database, query: str, after: bytes | int, before: int
+    database: Database, query: str, key: str, after: bytes | int, before: int
 ) -> AsyncIterator[list[Row]]:
-    """Yield rows in order of their first column, a page at a time."""
+    """Yield rows in order of their column `key`, a page at a time."""
     while rows := await database.fetch(query, after, before, _PAGE):
         yield rows
-        after = rows[-1][0]
-
-
-async def _unused_chunks(database: Database, before: int) -> AsyncIterator[list[bytes]]:
-    async for rows in _pages(database, "unused_chunks", b"", before):
-        yield [digest for digest, _ in rows]
+        after = rows[-1][key]
 
 
 async def _remove_manifest(database: Database, manifest: int) -> bool:
     """Remove a condemned chunk list from its end; return whether nobody else has."""
-    while await database.write(lambda db: _shorten(db, manifest)):
+    while await database.write(_shorten, manifest):
         pass
-    return await database.write_once(lambda db: _remove(db, manifest))
+    return await database.write_once(_remove, manifest)
 
 
 async def _shorten(db: Connection, manifest: int) -> bool:
@@ -157,9 +143,9 @@ async def _shorten(db: Connection, manifest: int) -> bool:
     last = await db.fetch(QUERIES["last_places"], manifest, _PLACES_A_STEP)
     if len(last) < _PLACES_A_STEP:
         return False
-    digests = sorted({digest for _, digest in last})
+    digests = sorted({row["digest"] for row in last})
     await db.execute(QUERIES["delete_some_references"], manifest, digests)
-    await db.execute(QUERIES["shorten_manifest"], manifest, last[-1][0])
+    await db.execute(QUERIES["shorten_manifest"], manifest, last[-1]["seq"])
     return True
 
 
@@ -172,7 +158,7 @@ async def _remove(db: Connection, manifest: int) -> bool:
 
 async def _delete_chunks(database: Database, digests: Sequence[bytes]) -> Collected:
     try:
-        sizes = await database.write_once(lambda db: _delete(db, digests))
+        sizes = await database.write_once(_delete, digests)
     except ChunkCollected:
         # An upload has come to refer to one of them in this moment.
         if len(digests) == 1:
@@ -192,13 +178,13 @@ async def _forget_folders(database: Database) -> None:
     """Remove the rows of folders that do not exist any more since a name under them went."""
     path = tree.BEHIND_ALL_NAMES
     # Those below others first, for the others may be vacated by that.
-    while rows := await database.fetch("vacated_folders", path, _PAGE):
-        for (path,) in rows:
-            await database.write(partial(tree.forget_folder, path=path))
+    while paths := await database.fetch_values("vacated_folders", path, _PAGE):
+        for path in paths:
+            await database.execute("forget_folder", path)
 
 
 async def forget_abandoned(database: Database) -> None:
     """Remove what servers left behind that are gone, as far as nobody may read it."""
     await database.write(forget_dead)
-    for (manifest,) in await database.fetch("abandoned_manifests"):
+    for manifest in await database.fetch_values("abandoned_manifests"):
         await _remove_manifest(database, manifest)

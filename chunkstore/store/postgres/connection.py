@@ -1,8 +1,9 @@
 """The one way that jobs run on a PostgreSQL database: on a pool, repeated while that may help.
 
-A job is a coroutine function that is given a connection. It may run more than once, so it changes
-nothing but the database. What may pass (a lost connection, a failover, a deadlock) is tried again
-for some seconds; then, and at anything else, the driver's error becomes one of chunkstore's.
+A job is a coroutine function that is given a connection, and behind it what its caller gives with
+it. It may run more than once, so it changes nothing but the database. What may pass (a lost
+connection, a failover, a deadlock) is tried again for some seconds; then, and at anything else, the
+driver's error becomes one of chunkstore's.
 
 An answer to COMMIT may be lost, and then nobody knows whether it took effect. Jobs given to `write`
 come to the same when they are run twice. Those given to `write_once` do not, as creating a file
@@ -30,7 +31,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 import asyncpg
 
@@ -42,13 +43,13 @@ from chunkstore.store.postgres.failures import (
     telling_of_machines,
     translated,
 )
-from chunkstore.store.postgres.rows import QUERIES
+from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.shared.times import now_microseconds
 
 _logger = logging.getLogger(__name__)
 
+P = ParamSpec("P")
 T = TypeVar("T")
-Row = Sequence[Any]
 
 CONNECTIONS: Final = 12
 # Of jobs that grow with the store so many run at once at most, so that others find a connection.
@@ -116,6 +117,7 @@ class Connection(Protocol):
 
 
 Job = Callable[[Connection], Awaitable[T]]
+JobWith = Callable[Concatenate[Connection, P], Awaitable[T]]
 
 
 class Database:
@@ -151,13 +153,17 @@ class Database:
             raise StoreUnusable(f"The database cannot be reached: {error}") from error
         return cls(pool, questions, what)
 
-    async def read(self, job: Job[T]) -> T:
+    async def read(self, job: JobWith[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a job that changes nothing; each of its statements sees what is committed by then."""
-        return await self.run_to_end(self._repeated(lambda: self._run(job)))
+        return await self._to_end(lambda: self._run(lambda db: job(db, *args, **kwargs)))
 
     async def fetch(self, query: str, *parameters: Any) -> list[Row]:  # noqa: ANN401
         """Return the rows of the query of this name."""
         return await self.read(lambda db: db.fetch(QUERIES[query], *parameters))
+
+    async def fetch_values(self, query: str, *parameters: Any) -> list[Any]:  # noqa: ANN401
+        """Return the values of the query of this name, which has one column."""
+        return [value for (value,) in await self.fetch(query, *parameters)]
 
     async def read_once(self, job: Job[T]) -> T:
         """Run a job that changes nothing, and do not try again."""
@@ -194,23 +200,33 @@ class Database:
 
     async def snapshot(self, job: Job[T]) -> T:
         """Run a job that sees all of the database as it is at one moment, and changes nothing."""
-        reading = self._repeated(lambda: self._run(job, isolation="repeatable_read", readonly=True))
-        return await self.run_to_end(self._in_turn(reading))
-
-    async def write(self, job: Job[T]) -> T:
-        """Run a job in one transaction; to do it twice comes to the same as to do it once."""
-        return await self.run_to_end(
-            self._repeated(lambda: self._run(job, isolation="read_committed"))
+        return await self._to_end(
+            lambda: self._run(job, isolation="repeatable_read", readonly=True), large=True
         )
 
-    async def write_once(self, job: Job[T]) -> T:
-        """Run a job in one transaction that takes effect once."""
-        return await self.run_to_end(self._repeated(_Receipt(self._pool, job).attempt))
+    async def write(self, job: JobWith[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a job in one transaction; to do it twice comes to the same as to do it once."""
+        return await self._to_end(
+            lambda: self._run(lambda db: job(db, *args, **kwargs), isolation="read_committed")
+        )
 
-    async def write_many_once(self, job: Job[T]) -> T:
+    async def execute(self, query: str, *parameters: Any) -> None:  # noqa: ANN401
+        """Run the statement of this name as `write` does a job."""
+        await self.write(lambda db: db.execute(QUERIES[query], *parameters))
+
+    async def write_once(self, job: JobWith[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a job in one transaction that takes effect once."""
+        return await self._to_end(_Receipt(self._pool, lambda db: job(db, *args, **kwargs)).attempt)
+
+    async def write_many_once(self, job: JobWith[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a job as `write_once` does, that may take long; few of them run at once."""
-        writing = self._repeated(_Receipt(self._pool, job).attempt)
-        return await self.run_to_end(self._in_turn(writing))
+        return await self._to_end(
+            _Receipt(self._pool, lambda db: job(db, *args, **kwargs)).attempt, large=True
+        )
+
+    async def _to_end(self, attempt: Callable[[], Awaitable[T]], *, large: bool = False) -> T:
+        work = self._repeated(attempt)
+        return await self.run_to_end(self._in_turn(work) if large else work)
 
     async def _in_turn(self, work: Coroutine[Any, Any, T]) -> T:
         async with self._large:

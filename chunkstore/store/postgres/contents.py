@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import partial
 
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.compression import Compression
@@ -14,9 +13,9 @@ from chunkstore.core.manifest import ChunkList
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.contents import Contents, PreparedBatch, Upload
 from chunkstore.store.contract.values import File
-from chunkstore.store.postgres import manifests, scrubbing
+from chunkstore.store.postgres import manifests
 from chunkstore.store.postgres.connection import Database
-from chunkstore.store.postgres.manifests import KnownChunks, relying_on
+from chunkstore.store.postgres.manifests import relying_on
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.reading import Reader, find_with_content
 from chunkstore.store.postgres.resumable import new_manifest_id
@@ -44,8 +43,9 @@ class PostgresContents(Contents):
         )
 
     def open(self, name: FileName, *, inline: int = 0) -> AbstractAsyncContextManager[File | None]:
-        find = partial(find_with_content, name=name, inline=inline)
-        return self._opened.pins.opened(partial(self._opened.database.read, find))
+        return self._opened.pins.opened(
+            lambda: self._opened.database.read(find_with_content, name, inline)
+        )
 
     async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
         try:
@@ -53,9 +53,7 @@ class PostgresContents(Contents):
         except DamagedChunk as error:
             if not self._opened.read_only:
                 # So that the next upload that brings the chunk stores it anew.
-                await self._opened.database.write(
-                    partial(scrubbing.mark, digest=error.digest.raw, damaged=True)
-                )
+                await self._opened.database.execute("mark_chunk", error.digest.raw, True)
             raise
 
 
@@ -77,6 +75,7 @@ class PostgresUpload(Upload):
         self._server = server
         self._count = 0
         self._begun = False
+        self.ended = False
         self.appended = NewBytes()
         # What a caller who was cancelled has left running comes before what is asked for next.
         self.lock = asyncio.Lock()
@@ -97,13 +96,15 @@ class PostgresUpload(Upload):
         await self._database.run_to_end(self._append(chunks))
 
     async def _append(self, chunks: Sequence[Chunk]) -> None:
-        async def write(batch: KnownChunks) -> NewBytes:
-            return await self._database.write(
-                partial(manifests.append, manifest=self.manifest, server=self._server, batch=batch)
-            )
-
         async with self.lock:
-            self.appended += await relying_on(self._database, self._compression, chunks, write)
+            self.appended += await relying_on(
+                self._database,
+                self._compression,
+                chunks,
+                lambda prepared: self._database.write(
+                    manifests.append, self.manifest, self._server, prepared
+                ),
+            )
             self._count += len(chunks)
 
     @property
@@ -117,12 +118,13 @@ class PostgresUpload(Upload):
     async def _abort(self) -> None:
         async with self.lock:
             if self._begun:
-                await self._database.write(partial(manifests.forget, manifest_id=self._id))
+                await self._database.write(manifests.forget, self._id)
                 self._begun = False
 
     def committed(self) -> None:
         """Note that the manifest is a file's now."""
         self._begun = False
+        self.ended = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from typing import Final
 
 from chunkstore.core.names import FolderName
 from chunkstore.store.contract.values import File, Listing
-from chunkstore.store.postgres.connection import Connection, Row
-from chunkstore.store.postgres.rows import QUERIES, to_file
+from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.rows import QUERIES, Row, to_file
 from chunkstore.store.postgres.tree import below
 from chunkstore.store.shared.rollup import folder_of
 
@@ -31,13 +31,13 @@ async def list_names(
     while True:
         rows = await db.fetch(QUERIES["list_names"], start, stop, behind, count)
         for row in rows:
-            if row[0] >= start and not page.add(row):
+            if row["name"] >= start and not page.add(row):
                 return page.listing(page.last)
             if page.jump is not None:
                 start, behind, page.jump = page.jump, "", None
         if len(rows) < count:
             return page.listing(None)
-        last = rows[-1][0]
+        last = rows[-1]["name"]
         jumped = last < start
         if not jumped:
             start = behind = last
@@ -58,14 +58,15 @@ class _Page:
 
     def add(self, row: Row) -> bool:
         """Take the row of a name; return False if the page is full without it."""
-        folder = folder_of(row[0], self._prefix, self._delimiter)
-        if folder is None and row[1] is None:
+        name = row["name"]
+        folder = folder_of(name, self._prefix, self._delimiter)
+        if folder is None and row["manifest"] is None:
             return True
         if len(self._files) + len(self._folders) == self._limit:
             return False
         if folder is None:
             self._files.append(to_file(row))
-            self.last = row[0]
+            self.last = name
         else:
             self._folders.append(folder)
             self.last = folder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import asyncpg
 import blake3
@@ -17,7 +16,6 @@ from chunkstore.store.postgres import collecting, schema, scrubbing
 from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.postgres.settings import put_setting
 from chunkstore.store.shared.records import format_report, parse_report
 
 
@@ -42,8 +40,7 @@ class PostgresMaintenance(Maintenance):
         return scrubbing.scrub(opened.database, opened.gaps, note=not opened.read_only)
 
     async def put_scrub_report(self, report: ScrubReport) -> None:
-        put = partial(put_setting, name="scrub", value=format_report(report))
-        await self._opened.writable.write(put)
+        await self._opened.writable.execute("put_setting", "scrub", format_report(report))
 
     async def health(self) -> Health:
         return Health((), None, await self._find_scrub_report())
@@ -97,9 +94,8 @@ class _Count:
 
 
 async def _count(db: Connection) -> _Count:
-    figures = [
-        value
-        for query in ("count_files", "count_contents", "count_chunks", "database_size")
-        for value in (await db.fetch(QUERIES[query], timeout=LONG_SECONDS))[0]
-    ]
-    return _Count(*figures)
+    figures: dict[str, int] = {}
+    for query in ("count_files", "count_contents", "count_chunks", "database_size"):
+        [row] = await db.fetch(QUERIES[query], timeout=LONG_SECONDS)
+        figures |= row
+    return _Count(**figures)

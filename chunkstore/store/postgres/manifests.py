@@ -36,11 +36,11 @@ class NewChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownChunks:
-    """Chunks that a content consists of: all digests, and those chunks that may be missing.
+class PreparedChunks:
+    """Chunks of one or more files: the digests of all, and those that may be missing, encoded.
 
-    The latter are in order of their digests. So are all locks on chunks taken, which is what keeps
-    batches that share chunks from waiting for each other in a circle.
+    The latter are in order of their digests. All locks on chunks are taken in that order, so that
+    transactions that share chunks do not wait for each other in a circle.
     """
 
     digests: Sequence[bytes]
@@ -56,7 +56,7 @@ async def relying_on(
     database: Database,
     compression: Compression,
     chunks: Sequence[Chunk],
-    write: Callable[[KnownChunks], Awaitable[T]],
+    write: Callable[[PreparedChunks], Awaitable[T]],
 ) -> T:
     """Run `write`, which stores what is missing of the chunks.
 
@@ -75,21 +75,17 @@ async def relying_on(
 
 async def _known(database: Database, chunks: Sequence[Chunk]) -> frozenset[bytes]:
     digests = list({chunk.digest.raw for chunk in chunks})
-    rows = await database.fetch("known_chunks", digests)
-    return frozenset(digest for (digest,) in rows)
+    return frozenset(await database.fetch_values("known_chunks", digests))
 
 
 async def _prepare(
     compression: Compression, chunks: Sequence[Chunk], known: frozenset[bytes]
-) -> KnownChunks:
-    missing = sorted(
-        {
-            chunk.digest.raw: chunk.content for chunk in chunks if chunk.digest.raw not in known
-        }.items()
-    )
+) -> PreparedChunks:
+    contents = {chunk.digest.raw: chunk.content for chunk in chunks}
+    missing = sorted((digest, contents[digest]) for digest in contents.keys() - known)
     encode = partial(_encode, compression, missing)
     inline = compression == NO_COMPRESSION or sum(len(one) for _, one in missing) <= _SMALL
-    return KnownChunks(
+    return PreparedChunks(
         [chunk.digest.raw for chunk in chunks],
         encode() if inline else await asyncio.to_thread(encode),
     )
@@ -101,20 +97,26 @@ def _encode(compression: Compression, missing: Sequence[tuple[bytes, bytes]]) ->
     ]
 
 
-async def put_chunks(db: Connection, new: Sequence[NewChunk]) -> set[bytes]:
-    """Store chunks, in order of their digests; return those that were not there, or damaged."""
+async def put_chunks(db: Connection, new: Sequence[NewChunk]) -> dict[bytes, int]:
+    """Store chunks; return the sizes of those that were not there, or damaged, by digest."""
     if not new:
-        return set()
+        return {}
     rows = await db.fetch(QUERIES["put_chunks"], *_chunk_columns(new), now_microseconds())
-    stored = {digest for (digest,) in rows}
+    stored = _sizes(new, [digest for (digest,) in rows])
     bytes_of = [(chunk.digest, chunk.encoded.content) for chunk in new if chunk.digest in stored]
     await db.executemany(QUERIES["put_chunk_data"], bytes_of)
     return stored
 
 
+def _sizes(chunks: Sequence[NewChunk], digests: Sequence[bytes]) -> dict[bytes, int]:
+    sizes = {chunk.digest: chunk.size for chunk in chunks}
+    return {digest: sizes[digest] for digest in digests}
+
+
 def _chunk_columns(
     new: Sequence[NewChunk],
 ) -> tuple[list[bytes], list[int], list[int], list[int]]:
+    """Return digests, sizes, stored sizes and codecs."""
     return (
         [chunk.digest for chunk in new],
         [chunk.size for chunk in new],
@@ -124,7 +126,7 @@ def _chunk_columns(
 
 
 async def append(
-    db: Connection, manifest: OpenManifest, server: str | None, batch: KnownChunks
+    db: Connection, manifest: OpenManifest, server: str | None, batch: PreparedChunks
 ) -> NewBytes:
     """Store the chunks that are missing and record all of them behind those there are.
 
@@ -139,7 +141,7 @@ async def append(
         )
     stored = await put_chunks(db, batch.missing)
     await add_places(db, manifest, batch.digests)
-    return count_new(batch, stored)
+    return NewBytes(len(stored), sum(stored.values()))
 
 
 async def require_open(db: Connection, manifest_id: int) -> None:
@@ -159,12 +161,6 @@ async def add_places(db: Connection, manifest: OpenManifest, digests: Sequence[b
         await db.execute(QUERIES["add_places"], manifest.id, needed, manifest.count, digests)
 
 
-def count_new(batch: KnownChunks, stored: set[bytes]) -> NewBytes:
-    """Return how much of a batch was not known, of which `stored` came into the store."""
-    sizes = [chunk.size for chunk in batch.missing if chunk.digest in stored]
-    return NewBytes(len(sizes), sum(sizes))
-
-
 async def add_whole(
     db: Connection,
     manifest: OpenManifest,
@@ -172,11 +168,10 @@ async def add_whole(
     last: Sequence[bytes],
     digest: Digest,
     size: int,
-) -> tuple[Manifest, set[bytes]]:
+) -> tuple[Manifest, dict[bytes, int]]:
     """Complete an upload by its last chunks, of which those not `missing` are in the store.
 
-    Returns its manifest, and those chunks that were not there, or damaged. All of it is one round
-    trip.
+    Return its manifest and what `put_chunks` does. All of it is one round trip.
 
     Raises:
         StoreUnavailable: it was given up meanwhile.
@@ -196,7 +191,8 @@ async def add_whole(
     )
     if stored is None:
         raise StoreUnavailable(_GIVEN_UP)
-    return Manifest(manifest.id, size, manifest.chunk_size, digest), set(stored)
+    sealed = Manifest(manifest.id, size, manifest.chunk_size, digest)
+    return sealed, _sizes(missing, stored)
 
 
 async def seal(db: Connection, manifest: OpenManifest, digest: Digest, size: int) -> Manifest:

@@ -36,10 +36,10 @@ _DEAD_AFTER_MICROSECONDS: Final = 60 * 1_000_000
 class Presence:
     """This server among those that have the store open. Start it with `start`."""
 
-    def __init__(self, database: Database, holds: Pins) -> None:
+    def __init__(self, database: Database, pins: Pins) -> None:
         self.server = secrets.token_hex(8)
         self._database = database
-        self._pins = holds
+        self._pins = pins
         self.heartbeat = Periodic("heartbeat", partial(asyncio.sleep, _BEAT_SECONDS), self.beat)
         self._started = False
         # One at a time, or an older view of what is held could come behind a newer one.
@@ -57,9 +57,7 @@ class Presence:
             await self.heartbeat.stop()
             try:
                 async with self._lock:
-                    await self._database.write(
-                        lambda db: db.execute(QUERIES["delete_server"], self.server)
-                    )
+                    await self._database.execute("delete_server", self.server)
             except StoreError:
                 _logger.warning("The database could not be told that this server has ended.")
 
@@ -72,14 +70,13 @@ class Presence:
         async with self._lock:
             seen = await self._database.read(clock)
             await self._pins.wait_for_lookups()
-            held = list(self._pins.held())
-            put = partial(_put_server, server=self.server, seen=seen, held=held)
-            await self._database.write(put)
+            pinned = list(self._pins.held())
+            await self._database.write(_put_server, self.server, seen, pinned)
             return seen
 
 
-async def _put_server(db: Connection, server: str, seen: int, held: Sequence[int]) -> None:
-    await db.execute(QUERIES["put_server"], server, await clock(db), seen, held)
+async def _put_server(db: Connection, server: str, seen: int, pinned: Sequence[int]) -> None:
+    await db.execute(QUERIES["put_server"], server, await clock(db), seen, pinned)
 
 
 async def clock(db: Connection) -> int:
@@ -93,7 +90,7 @@ async def forget_dead(db: Connection) -> None:
 
 
 async def seen_by_all(db: Connection) -> tuple[int, set[int]]:
-    """Return the time that all servers have seen, and the manifests that any of them holds."""
+    """Return the time that all servers have seen, and the manifests that any of them has pinned."""
     rows = await db.fetch(QUERIES["servers"])
-    held = {manifest for _, of_server in rows for manifest in of_server}
-    return min((seen for seen, _ in rows), default=0), held
+    pinned = {manifest for row in rows for manifest in row["held"]}
+    return min((row["seen"] for row in rows), default=0), pinned

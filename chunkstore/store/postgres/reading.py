@@ -13,9 +13,9 @@ from chunkstore.core.errors import StoreDamaged, StoreError
 from chunkstore.core.manifest import ChunkList, Manifest
 from chunkstore.store.contract.values import File
 from chunkstore.store.postgres import tree
-from chunkstore.store.postgres.connection import Connection, Database, Row
+from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.gaps import Gaps
-from chunkstore.store.postgres.rows import QUERIES
+from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.shared.chunks import DamagedChunk, check_chunk, join_slices
 
 # How many places of a chunk list are read at once, and how many such spans are kept.
@@ -86,8 +86,7 @@ class Reader:
             del self._spans[key]
 
     async def _read_places(self, manifest: int, first: int, stop: int) -> Sequence[bytes]:
-        rows = await self._primary.fetch("places", manifest, first, stop)
-        return [digest for (digest,) in rows]
+        return await self._primary.fetch_values("places", manifest, first, stop)
 
     async def _contents(self, digests: Sequence[bytes], size: int) -> dict[bytes, bytes]:
         """Return the bytes of chunks; `size` is about how many."""
@@ -118,7 +117,11 @@ async def _checked(wanted: Sequence[bytes], rows: Sequence[Row], size: int) -> d
 
 
 def _check(wanted: Sequence[bytes], rows: Sequence[Row]) -> dict[bytes, bytes]:
-    contents = {row[0]: check_chunk(*row) for row in rows if row[3] is not None}
+    contents = {
+        row["digest"]: check_chunk(row["digest"], row["size"], row["codec"], row["bytes"])
+        for row in rows
+        if row["bytes"] is not None
+    }
     for digest in wanted:
         if digest not in contents:
             raise MissingChunk(Digest(digest))

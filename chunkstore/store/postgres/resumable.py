@@ -37,7 +37,7 @@ from chunkstore.store.contract.uploads import (
 )
 from chunkstore.store.postgres import manifests, unfinished
 from chunkstore.store.postgres.connection import Connection, Database
-from chunkstore.store.postgres.manifests import KnownChunks, relying_on
+from chunkstore.store.postgres.manifests import PreparedChunks, relying_on
 from chunkstore.store.postgres.presence import clock
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.shared.chunks import NewBytes, OpenManifest
@@ -93,7 +93,7 @@ class PostgresUploads(UploadStore):
         return await self._database.write(partial(_acquire, upload_id=upload_id, joining=joining))
 
     async def append(self, upload_id: str, batch: ChunkBatch) -> None:
-        async def write(chunks: KnownChunks) -> None:
+        async def write(chunks: PreparedChunks) -> None:
             await self._database.write(
                 partial(_append, upload_id=upload_id, batch=batch, chunks=chunks)
             )
@@ -232,7 +232,9 @@ async def _remove_unconfirmed(db: Connection, confirmed: OpenManifest) -> None:
         await db.execute(QUERIES["delete_some_references"], confirmed.id, unused)
 
 
-async def _append(db: Connection, upload_id: str, batch: ChunkBatch, chunks: KnownChunks) -> None:
+async def _append(
+    db: Connection, upload_id: str, batch: ChunkBatch, chunks: PreparedChunks
+) -> None:
     found = await _lock(db, upload_id)
     if batch.repeats(found.upload):
         return
@@ -317,7 +319,7 @@ async def complete(
         raise NotFound("There is no such upload to complete.")
     open_manifest = found.open_manifest()
     if last:
-        await manifests.append(db, open_manifest, None, KnownChunks(last, ()))
+        await manifests.append(db, open_manifest, None, PreparedChunks(last, ()))
     else:
         await manifests.require_open(db, open_manifest.id)
     manifest = await manifests.seal(db, open_manifest, content.digest, upload.offset)

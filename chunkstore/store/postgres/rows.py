@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from chunkstore.core.digest import Digest
 from chunkstore.core.manifest import Manifest
@@ -15,14 +14,16 @@ from chunkstore.store.shared.times import to_datetime
 PACKAGE: Final = __package__
 QUERIES: Final = load_queries(PACKAGE) | load_queries(PACKAGE, "uploads.sql")
 
+# One of asyncpg, which has no types: columns are read by their names, a single one by unpacking.
+Row: TypeAlias = Any
 
-def to_file(row: Sequence[Any]) -> File:
-    """Return the file in a row of `find_file` or `list_names`."""
-    name, manifest_id, digest, size, chunk_size, media_type, created, modified = row
+
+def to_file(row: Row) -> File:
+    """Return the file in a row of `entry`."""
     return File(
-        FileName(name),
-        Manifest(manifest_id, size, chunk_size, Digest(digest)),
-        media_type,
-        to_datetime(created),
-        to_datetime(modified),
+        FileName(row["path"]),
+        Manifest(row["manifest"], row["size"], row["chunk_size"], Digest(row["digest"])),
+        row["media_type"],
+        to_datetime(row["created"]),
+        to_datetime(row["modified"]),
     )

@@ -1,20 +1,21 @@
-"""Jobs on names: what an edit finds and locks, and what it writes once it was judged.
+"""Jobs on names: what an edit locks and finds, and what it writes once it was judged.
 
-Each name has one row, so that a file and a folder cannot both have it. What needs a folder to be
-one takes a share of its row: a file is only created under shares of all folders that it lies in,
-which are taken from the outermost inwards. Who removes or moves a folder, or makes it a file where
-nothing lies in it any more, locks its row first. By then all who were adding below it have ended,
-and the next statement sees what they added; and nobody else begins to until the transaction ends.
+Each path has one row, so that a file and a folder cannot both have it. Whoever adds a name keeps
+the rows of all folders above it (FOR KEY SHARE); whoever removes, moves or replaces a folder locks
+its row (FOR UPDATE). By then all who were adding names below it have ended, the next statement sees
+what they added, and nobody else begins to until the transaction ends.
 
-Other rows are locked in order of their paths, and after the folders above them.
+All rows are locked in order of their paths, so that transactions do not wait for each other in a
+circle; those below a folder after it, in any order, since nobody else locks several of them then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from chunkstore.core.conditional import UNCONDITIONAL
 from chunkstore.core.errors import ChunkstoreError
 from chunkstore.core.manifest import Manifest
 from chunkstore.core.names import (
@@ -38,7 +39,6 @@ from chunkstore.store.contract.edits import (
     judge,
     judge_length,
     judge_source,
-    replaces_anything,
 )
 from chunkstore.store.contract.values import Applied, File, Folder
 from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
@@ -69,12 +69,24 @@ def path_of(name: Name) -> str:
     return name.removesuffix("/")
 
 
+def _folders_of(name: Name) -> list[str]:
+    return [path_of(folder) for folder in ancestors(name)]
+
+
+async def lock(db: Connection, names: Iterable[Name]) -> None:
+    """Lock what has these names, or nothing yet, and keep the folders that they lie in."""
+    names = [name for name in names if name != ROOT]
+    to_change = {path_of(name) for name in names}
+    paths = sorted(to_change.union(*map(_folders_of, names)))
+    await db.execute(QUERIES["lock_paths"], paths, [path in to_change for path in paths])
+
+
 async def find(db: Connection, name: Name) -> File | Folder | None:
     """Return the file or the folder, None if there is none."""
     if not is_folder_name(name):
         return await find_file(db, name)
     folder = FolderName(name)
-    return Folder(folder) if await _exists(db, folder) else None
+    return Folder(folder) if await _folder_exists(db, folder) else None
 
 
 async def find_file(db: Connection, name: str) -> File | None:
@@ -83,48 +95,52 @@ async def find_file(db: Connection, name: str) -> File | None:
     return None if row is None else to_file(row)
 
 
-async def load_target(db: Connection, name: FileName) -> Present:
-    """Return what has a name at which a file is to be put, and what is in its way; lock nothing."""
-    folders = _folders_of(name)
-    files = {row[0]: row for row in await db.fetch(QUERIES["files_among"], [name, *folders])}
-    if name in files:
-        return Present(target=to_file(files[name]))
+async def _folder_exists(db: Connection, name: FolderName) -> bool:
+    return name == ROOT or bool(await db.fetchval(QUERIES["folder_exists"], *below(name)))
+
+
+async def load_target(db: Connection, name: Name) -> Present:
+    """Return what has a name at which something is to be put, and what is in its way above."""
+    path, folders = path_of(name), _folders_of(name)
+    rows = await db.fetch(QUERIES["files_among"], [path, *folders])
+    files = {file.name: file for file in map(to_file, rows)}
+    if path in files:
+        return Present(target=files[FileName(path)])
     if files:
-        return Present(blocking=next(path for path in folders if path in files))
-    return Present(target=await find(db, FolderName(name + "/")))
+        return Present(blocking=min(files))
+    return Present(target=await find(db, FolderName(name if name == ROOT else f"{path}/")))
 
 
-async def lock_names(db: Connection, names: Iterable[Name]) -> None:
-    """Lock what has these names, in the order that keeps transactions from waiting in a circle."""
-    for path in sorted({path_of(name) for name in names}):
-        await db.fetchrow(QUERIES["lock_entry"], path)
-
-
-async def put_file(
-    db: Connection, edit: Put | Copy | Move, target: Target, source: File | None = None
-) -> tuple[File, bool]:
+async def put_file(db: Connection, edit: Put, target: Target) -> tuple[File, bool]:
     """Point a name at a manifest; return the file and whether it replaced one.
 
+    It locks what it needs by itself, so that this is one round trip where the conditions allow it.
+
     Raises:
-        What `judge` raises of the edit, whose `source` is there.
+        What `judge` raises.
     """
-    name = FileName(edit.name if isinstance(edit, Put) else edit.target)
-    # Mostly all that is there is as the edit would have it, and one round trip does everything.
-    may_replace = replaces_anything(edit)
-    may_create = may_replace or _accepts(edit, Present(source=source))
-    outcome, conflict, current = await _put(db, name, target, may_create, may_replace)
+    may_replace = edit.conditions == UNCONDITIONAL
+    may_create = may_replace or _accepts(edit, Present())
+    outcome, conflict, current = await _put(db, edit.name, target, may_create, may_replace)
     if outcome in ("present", "absent"):
         # What there is, is locked by now; what there is not, was refused before.
-        judge(edit, Present(source=source, target=current))
-        outcome, conflict, current = await _put(db, name, target, True, True)
+        judge(edit, Present(target=current))
+        outcome, conflict, current = await _put(db, edit.name, target, True, True)
     if outcome in ("file", "folder"):
-        folder = Folder(FolderName(name + "/")) if outcome == "folder" else None
-        judge(edit, Present(source=source, target=folder, blocking=conflict))
+        folder = Folder(FolderName(f"{edit.name}/")) if outcome == "folder" else None
+        judge(edit, Present(target=folder, blocking=conflict))
         raise AssertionError(outcome)
-    return _file(name, target, current), current is not None
+    modified = to_datetime(target.modified)
+    if target.created is not None:
+        created = to_datetime(target.created)
+    else:
+        created = modified if current is None else current.created
+    return File(
+        edit.name, target.manifest, target.media_type, created, modified
+    ), current is not None
 
 
-def _accepts(edit: Put | Copy | Move, present: Present) -> bool:
+def _accepts(edit: Put, present: Present) -> bool:
     try:
         judge(edit, present)
     except ChunkstoreError:
@@ -136,23 +152,12 @@ async def _put(
     db: Connection, name: FileName, target: Target, may_create: bool, may_replace: bool
 ) -> tuple[str, str | None, File | None]:
     """Return what came of it, what was in the way, and the file that there was."""
+    manifest = target.manifest
     row = await db.fetchrow(
         QUERIES["put_file"],
         name,
         _folders_of(name),
-        *below(name + "/"),
-        *_columns(target),
-        may_create,
-        may_replace,
-    )
-    assert row is not None
-    outcome, conflict, *found = row
-    return outcome, conflict, None if found[0] is None else to_file(found)
-
-
-def _columns(target: Target) -> tuple[int, bytes, int, int, str, int | None, int]:
-    manifest = target.manifest
-    return (
+        *below(f"{name}/"),
         manifest.id,
         manifest.digest.raw,
         manifest.size,
@@ -160,179 +165,98 @@ def _columns(target: Target) -> tuple[int, bytes, int, int, str, int | None, int
         target.media_type,
         target.created,
         target.modified,
+        may_create,
+        may_replace,
     )
-
-
-def _file(name: FileName, target: Target, replaced: File | None) -> File:
-    modified = to_datetime(target.modified)
-    if target.created is not None:
-        created = to_datetime(target.created)
-    else:
-        created = modified if replaced is None else replaced.created
-    return File(name, target.manifest, target.media_type, created, modified)
+    assert row is not None
+    return row["outcome"], row["conflict"], None if row["path"] is None else to_file(row)
 
 
 async def delete(db: Connection, edit: Delete) -> Applied:
-    """Remove a file, or a folder and every name under it.
+    """Remove a file, or a folder that is locked with every name under it.
 
     Raises:
         What `judge` raises.
     """
-    name = edit.name
-    if is_folder_name(name):
-        await db.fetchrow(QUERIES["lock_entry"], path_of(name))
-        judge(edit, Present(source=await find(db, name)))
-        await db.execute(QUERIES["delete_below"], *below(name), timeout=LONG_SECONDS)
+    if is_folder_name(edit.name):
+        judge(edit, Present(source=await find(db, edit.name)))
+        await _delete_below(db, FolderName(edit.name))
     else:
-        judge(edit, Present(source=await _lock_file(db, name)))
-    await db.execute(QUERIES["remove_entry"], path_of(name))
+        row = await db.fetchrow(QUERIES["lock_file"], edit.name)
+        judge(edit, Present(source=None if row is None else to_file(row)))
+    await db.execute(QUERIES["remove_entry"], path_of(edit.name))
     return Applied(replaced=False)
 
 
 async def transfer(db: Connection, edit: Copy | Move) -> Applied:
-    """Copy or move a file or a folder.
+    """Copy or move a file or a folder; both names are locked.
 
     Raises:
         What `judge` raises; InvalidName: a name would become too long.
     """
-    if is_folder_name(edit.source):
-        return Applied(await _transfer_folder(db, edit))
-    return Applied(await _transfer_file(db, edit))
+    source = await find(db, edit.source)
+    replaced = judge(edit, replace(await load_target(db, edit.target), source=source))
+    if isinstance(source, File):
+        await _copy_file(db, edit, source)
+    else:
+        await _copy_folder(db, edit, FolderName(edit.source), FolderName(edit.target))
+    if isinstance(edit, Move):
+        await db.execute(QUERIES["remove_entry"], path_of(edit.source))
+    return Applied(replaced)
 
 
-async def _transfer_file(db: Connection, edit: Copy | Move) -> bool:
-    source, target = FileName(edit.source), FileName(edit.target)
-    judge_source(edit, await find_file(db, source))
-    if await find_file(db, target) is None:
-        judge(
-            edit,
-            Present(source=await find_file(db, source), blocking=await _enter_folders(db, target)),
-        )
-    for name in sorted((source, target)):
-        await _lock_file(db, name)
-    file = await find_file(db, source)
-    judge_source(edit, file)
-    assert file is not None
+async def _copy_file(db: Connection, edit: Copy | Move, file: File) -> None:
     if isinstance(edit, Copy):
         created = modified = now_microseconds()
     else:
         created, modified = to_microseconds(file.created), to_microseconds(file.modified)
-    new = Target(file.manifest, file.media_type, created, modified)
-    _, replaced = await put_file(db, edit, new, file)
+    target = Target(file.manifest, file.media_type, created, modified)
+    outcome, *_ = await _put(db, FileName(edit.target), target, True, True)
+    assert outcome in ("created", "replaced")
+
+
+async def _copy_folder(
+    db: Connection, edit: Copy | Move, source: FolderName, target: FolderName
+) -> None:
+    """Copy all that is in a folder, or move it, in place of all that is in the other."""
+    await _delete_below(db, target)
+    if isinstance(edit, Copy) and not edit.with_members:
+        await db.execute(QUERIES["make_folder"], path_of(target), now_microseconds())
+        return
+    # To delete a file takes no lock on its folder. What is there now stays until the transaction
+    # ends, so that a collection sees the one name of file content or the other.
+    await db.execute(QUERIES["keep_below"], *below(source), timeout=LONG_SECONDS)
+    longest = await db.fetchval(QUERIES["longest_name_below"], *below(source), timeout=LONG_SECONDS)
+    if longest is None:
+        judge_source(edit, None)
+    judge_length(source, target, longest)
+    folder = (path_of(target), *below(target))
+    await db.execute(
+        QUERIES["copy_folder"],
+        path_of(source),
+        *below(source),
+        path_of(target),
+        len(source),
+        now_microseconds() if isinstance(edit, Copy) else None,
+        timeout=LONG_SECONDS,
+    )
+    await db.execute(QUERIES["vacate_folder"], *folder, timeout=LONG_SECONDS)
     if isinstance(edit, Move):
-        await db.execute(QUERIES["remove_entry"], source)
-    return replaced
+        await _delete_below(db, source)
 
 
-async def _transfer_folder(db: Connection, edit: Copy | Move) -> bool:
-    source, target = FolderName(edit.source), FolderName(edit.target)
-    replaced, source_made = await _clear_target(db, edit)
-    if isinstance(edit, Move):
-        await _copy_below(db, source, target, None)
-        await db.execute(QUERIES["delete_below"], *below(source), timeout=LONG_SECONDS)
-        await db.execute(QUERIES["remove_entry"], path_of(source))
-    elif edit.with_members:
-        await _copy_below(db, source, target, now_microseconds())
-    else:
-        source_made = True
-    await _settle_copy(db, target, made=source_made)
-    return replaced
-
-
-async def _clear_target(db: Connection, edit: Copy | Move) -> tuple[bool, bool]:
-    """Lock both folders and clear the place where one goes.
-
-    Return whether a folder was replaced, and whether the one that takes its place was made.
-    """
-    source, target = FolderName(edit.source), FolderName(edit.target)
-    judge_source(edit, await find(db, source))
-    blocking = await _enter_folders(db, target)
-    made, occupant = False, None
-    if blocking is None:
-        for folder in sorted((source, target)):
-            if folder == source:
-                entry = await db.fetchrow(QUERIES["lock_entry"], path_of(source))
-                made = entry is not None and bool(entry[1])
-            else:
-                occupant = await _claim_folder(db, target)
-    replaced = judge(edit, Present(await find(db, source), occupant, blocking))
-    await db.execute(QUERIES["delete_below"], *below(target), timeout=LONG_SECONDS)
-    return replaced, made
+async def _delete_below(db: Connection, name: FolderName) -> None:
+    await db.execute(QUERIES["delete_below"], *below(name), timeout=LONG_SECONDS)
 
 
 async def make_folder(db: Connection, edit: MakeFolder) -> Applied:
-    """Make an empty folder.
+    """Make an empty folder, whose name is locked.
 
     Raises:
         What `judge` raises.
     """
-    name = edit.name
-    judge(edit, Present(target=await find(db, name) or await find_file(db, path_of(name))))
-    blocking = await _enter_folders(db, name)
-    parent_exists = await _exists(db, parent(name))
-    judge(edit, Present(blocking=blocking, parent_exists=parent_exists))
-    judge(edit, Present(target=await _claim_folder(db, name)))
-    await db.execute(QUERIES["make_folder"], path_of(name), True, now_microseconds())
+    present = await load_target(db, edit.name)
+    parent_exists = await _folder_exists(db, parent(edit.name))
+    judge(edit, replace(present, parent_exists=parent_exists))
+    await db.execute(QUERIES["make_folder"], path_of(edit.name), now_microseconds())
     return Applied(replaced=False)
-
-
-async def _exists(db: Connection, name: FolderName) -> bool:
-    return name == ROOT or bool(await db.fetchval(QUERIES["folder_exists"], *below(name)))
-
-
-async def _lock_file(db: Connection, name: str) -> File | None:
-    row = await db.fetchrow(QUERIES["lock_file"], name)
-    return None if row is None else to_file(row)
-
-
-def _folders_of(name: Name) -> list[str]:
-    return [path_of(folder) for folder in ancestors(name)]
-
-
-async def _enter_folders(db: Connection, name: Name) -> str | None:
-    """Keep what `name` lies in folders until the transaction ends; or return what is a file."""
-    folders = _folders_of(name)
-    if not folders:
-        return None
-    conflict: str | None = await db.fetchval(QUERIES["enter_folders"], folders)
-    return conflict
-
-
-async def _claim_folder(db: Connection, name: FolderName) -> File | Folder | None:
-    """Lock a path's row, a folder's if there was none; return what has the path."""
-    path = path_of(name)
-    while (entry := await db.fetchrow(QUERIES["lock_entry"], path)) is None:
-        await db.execute(QUERIES["imply_folder"], path)
-    return await find_file(db, path) if entry[0] else await find(db, name)
-
-
-async def _copy_below(
-    db: Connection, source: FolderName, target: FolderName, now: int | None
-) -> None:
-    """Copy all that is in a folder; their times become `now`, or are kept.
-
-    What is there stays as it is until the transaction ends, so that a collection sees the one name
-    of a file's content or the other.
-    """
-    longest = await db.fetchval(QUERIES["longest_name_below"], *below(source), timeout=LONG_SECONDS)
-    if longest is None:
-        # Its last name went since it was looked for: to delete one takes no lock on its folder.
-        judge_source(Delete(source), None)
-    judge_length(source, target, longest)
-    await db.execute(QUERIES["keep_below"], *below(source), timeout=LONG_SECONDS)
-    await db.execute(
-        QUERIES["copy_below"], *below(source), target, len(source) + 1, now, timeout=LONG_SECONDS
-    )
-
-
-async def _settle_copy(db: Connection, target: FolderName, *, made: bool) -> None:
-    path = path_of(target)
-    await db.execute(QUERIES["make_folder"], path, made, now_microseconds())
-    # Folders may have come along that are of no use any more.
-    await db.execute(QUERIES["vacate_below"], *below(target), timeout=LONG_SECONDS)
-    await db.execute(QUERIES["vacate"], path)
-
-
-async def forget_folder(db: Connection, path: str) -> None:
-    """Remove the row of a folder that does not exist any more."""
-    await db.execute(QUERIES["forget_folder"], path)

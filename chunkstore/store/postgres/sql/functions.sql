@@ -108,8 +108,32 @@ BEGIN
 END
 $$;
 
+-- name: lock_paths
+-- Locks the rows of paths, one after the other, until the transaction ends: those `to_change` so that
+-- nobody else locks them, folders that a name lies in so that nobody removes or changes them. A path
+-- that has no row gets that of a folder which does not exist, so that it can be locked.
+CREATE OR REPLACE FUNCTION lock_paths(paths text[], to_change boolean[])
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    one text;
+    exclusive boolean;
+BEGIN
+    FOR one, exclusive IN SELECT * FROM unnest(paths, to_change) LOOP
+        LOOP
+            IF exclusive THEN
+                PERFORM 1 FROM entry WHERE path = one FOR UPDATE;
+            ELSE
+                PERFORM 1 FROM entry WHERE path = one FOR KEY SHARE;
+            END IF;
+            EXIT WHEN FOUND;
+            INSERT INTO entry (path) VALUES (one) ON CONFLICT (path) DO NOTHING;
+        END LOOP;
+    END LOOP;
+END
+$$;
+
 -- name: put_file
--- Points a name at a content. `outcome` says what came of it:
+-- Points a name at file content. `outcome` says what came of it:
 -- `created`, `replaced`;
 -- `present`: there is a file, which is returned and locked, and not `may_replace`;
 -- `absent`: there is none, and not `may_create`;
@@ -175,6 +199,8 @@ BEGIN
             outcome := 'folder';
             RETURN;
         END IF;
+        -- Rows of folders that do not exist any more.
+        DELETE FROM entry WHERE entry.path >= below_start AND entry.path < below_stop;
         UPDATE entry
         SET manifest = new_manifest, digest = new_digest, size = new_size,
             chunk_size = new_chunk_size, media_type = new_media_type,

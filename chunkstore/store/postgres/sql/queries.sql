@@ -128,17 +128,9 @@ FROM entry WHERE path = $1 AND manifest IS NOT NULL FOR UPDATE;
 -- A range of paths. Until the transaction ends nobody changes or removes what is there.
 SELECT keep_below($1, $2);
 
--- name: lock_entry
--- path. Whether it is a file, and whether it is a folder that was made.
-SELECT manifest IS NOT NULL, made FROM entry WHERE path = $1 FOR UPDATE;
-
--- name: enter_folders
--- folders. Keeps them until the transaction ends; returns the first that is a file.
-SELECT enter_folders($1);
-
--- name: imply_folder
--- path.
-INSERT INTO entry (path) VALUES ($1) ON CONFLICT (path) DO NOTHING;
+-- name: lock_paths
+-- paths (in order), for each whether it is to be changed; else it is a folder that a name lies in.
+SELECT lock_paths($1, $2);
 
 -- name: put_file
 -- path, folders it lies in, range of names below it, manifest, digest, size, chunk size, media type,
@@ -158,8 +150,8 @@ SELECT EXISTS (
 );
 
 -- name: make_folder
--- path, whether it is made, now.
-UPDATE entry SET made = $2, created = $3 WHERE path = $1;
+-- path, now.
+UPDATE entry SET made = true, created = $2 WHERE path = $1;
 
 -- name: delete_below
 -- The least path below, the least behind all of them.
@@ -170,45 +162,45 @@ DELETE FROM entry WHERE path >= $1 AND path < $2;
 SELECT max(octet_length(name)) FROM entry
 WHERE name >= $1 AND name < $2 AND (manifest IS NOT NULL OR made);
 
--- name: copy_below
--- A range of paths, what they begin with instead, the place of the first character kept, now; NULL
--- keeps the times.
+-- name: copy_folder
+-- path, the range of paths below it, the path that it is copied to, the place of the first character
+-- kept, now; NULL keeps the times.
 INSERT INTO entry (path, made, manifest, digest, size, chunk_size, media_type, created, modified)
-SELECT $3 || substr(path, $4), made, manifest, digest, size, chunk_size, media_type,
-       coalesce($5::bigint, created), coalesce($5::bigint, modified)
-FROM entry WHERE path >= $1 AND path < $2;
+SELECT $4 || substr(path, $5), made, manifest, digest, size, chunk_size, media_type,
+       coalesce($6::bigint, created), coalesce($6::bigint, modified)
+FROM entry WHERE path = $1 OR (path >= $2 AND path < $3)
+ON CONFLICT (path) DO UPDATE SET made = excluded.made, created = excluded.created;
 
--- name: vacate_below
--- A range of paths. Folders that were copied or moved are looked at once.
+-- name: vacate_folder
+-- path, the range of paths below it. A collection will look at the folders that were not made.
 INSERT INTO vacated (path)
-SELECT path FROM entry WHERE path >= $1 AND path < $2 AND manifest IS NULL AND NOT made;
-
--- name: vacate
--- path.
-INSERT INTO vacated (path) VALUES ($1);
+SELECT path FROM entry
+WHERE (path = $1 OR (path >= $2 AND path < $3)) AND manifest IS NULL AND NOT made;
 
 -- name: list_names
 -- From a name on, before another, behind a third, how many at most.
-SELECT name, manifest, digest, size, chunk_size, media_type, created, modified
+SELECT name, path, manifest, digest, size, chunk_size, media_type, created, modified
 FROM entry
 WHERE name >= $1 AND name < $2 AND name > $3 AND (manifest IS NOT NULL OR made)
 ORDER BY name LIMIT $4;
 
 -- name: count_files
-SELECT count(*), coalesce(sum(size), 0)::bigint FROM entry WHERE manifest IS NOT NULL;
+SELECT count(*) AS files, coalesce(sum(size), 0)::bigint AS logical_size
+FROM entry WHERE manifest IS NOT NULL;
 
 -- name: count_contents
-SELECT count(*) FROM (
+SELECT count(*) AS contents FROM (
     SELECT DISTINCT digest, chunk_size FROM entry WHERE manifest IS NOT NULL
 ) AS content;
 
 -- name: count_chunks
-SELECT count(*), coalesce(sum(size), 0)::bigint, coalesce(sum(stored_size), 0)::bigint,
-       count(*) FILTER (WHERE damaged)
+SELECT count(*) AS chunks, coalesce(sum(size), 0)::bigint AS size,
+       coalesce(sum(stored_size), 0)::bigint AS stored_size,
+       count(*) FILTER (WHERE damaged) AS damaged
 FROM chunk;
 
 -- name: database_size
-SELECT pg_database_size(current_database());
+SELECT pg_database_size(current_database()) AS database_size;
 
 -- name: put_server
 -- id, now (of the database), seen, held. The server lives.
