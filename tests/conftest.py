@@ -29,6 +29,8 @@ settings.load_profile("chunkstore")
 
 pytest.register_assert_rewrite(
     "tests.store.conformance",
+    "tests.store.edit_conformance",
+    "tests.store.model",
     "tests.store.upload_conformance",
     "tests.crash.load",
     "tests.crash.inspection",

@@ -109,6 +109,16 @@ async def put(
     return committed
 
 
+def whole_put(
+    store: Store, name: str, content: bytes, conditions: Conditions = UNCONDITIONAL
+) -> Put:
+    """Return the edit that puts a file of which nothing was appended before."""
+    upload, digest = store.contents.begin(), Digest.of(content)
+    return put_of(
+        upload, cut(content), digest, len(content), name_of(name), "text/plain", conditions
+    )
+
+
 async def get(store: Store, name: str) -> bytes:
     """Return a file's content, read window by window."""
     manifest = (await get_file(store, name_of(name))).manifest

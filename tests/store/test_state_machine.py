@@ -1,10 +1,9 @@
-"""The store against a dict: any sequence of calls, what it holds checked after each."""
+"""The store against a model in memory: any sequence of calls, what it holds checked after each."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from functools import partial
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import pytest
@@ -13,37 +12,43 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
 
 from chunkstore.core.compression import DEFAULT_COMPRESSION, NO_COMPRESSION
-from chunkstore.core.conditional import CREATE_ONLY
-from chunkstore.core.errors import ChunkstoreError, NameConflict, NotFound, PreconditionFailed
+from chunkstore.core.names import FileName
 from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.store.contract.edits import Edit
 from chunkstore.store.contract.store import Store
 from tests.backends import Backend, SQLiteBackend
 from tests.conftest import on_each_backend
-from tests.store import edits
-from tests.store.conformance import CHUNK_SIZE, get, name_of, names, put, scrub
-from tests.store.edits import delete, get_file
+from tests.store.conformance import CHUNK_SIZE, get, name_of, names, put, scrub, whole_put
+from tests.store.edits import get_file
+from tests.store.model import Drawn, Model, Refused, Write, edits_of, file_names
 
 T = TypeVar("T")
 
-file_names = st.sampled_from(["a", "b", "a/b", "c/d", "c/e"])
 # Few different chunks, so that contents share them, by what they are filled with; and what follows.
 shapes = st.tuples(st.binary(max_size=5), st.sampled_from([b"", b"x", b"end"]))
 
 
+def content_of(shape: tuple[bytes, bytes]) -> bytes:
+    chunks, last = shape
+    return b"".join(bytes([value % 5]) * CHUNK_SIZE for value in chunks) + last
+
+
+contents = shapes.map(content_of)
+
+
 class StoreMachine(RuleBasedStateMachine):
-    """Calls of the store, each mirrored on `files`."""
+    """Calls of the store, each mirrored on `model`."""
 
     def __init__(self, backend: Backend) -> None:
         super().__init__()
         self.backend = backend
         self.runner = asyncio.Runner()
-        self.files: dict[str, bytes] = {}
+        self.model = Model()
         self.run(backend.clear())
         self.store: Store = self.run(backend.open())
 
@@ -54,54 +59,42 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.store.close())
         self.runner.close()
 
-    def expect(self, error: type[ChunkstoreError] | None, call: Coroutine[Any, Any, Any]) -> bool:
-        """Run a call that must fail with `error`, or succeed if that is None; say which."""
-        if error is None:
+    @rule(name=file_names, content=contents, appended=st.integers(0, 3))
+    def put(self, name: FileName, content: bytes, appended: int) -> None:
+        self.expect(
+            self.model.apply([Write(name, content)]),
+            put(self.store, name, content, appended=appended),
+        )
+
+    @rule(drawn=st.lists(edits_of(contents), min_size=1, max_size=6))
+    def apply(self, drawn: list[Drawn]) -> None:
+        async def apply() -> list[bool]:
+            edits = [self.edit_of(one) for one in drawn]
+            return [applied.replaced for applied in await self.store.names.apply(edits)]
+
+        expected = self.model.apply(drawn)
+        applied = self.expect(expected, apply())
+        assert isinstance(expected, Refused) or applied == expected
+
+    def expect(self, expected: object, call: Coroutine[Any, Any, T]) -> T | None:
+        """Run a call that fails if the model says so."""
+        if not isinstance(expected, Refused):
+            return self.run(call)
+        with pytest.raises(expected.error) as caught:
             self.run(call)
-            return True
-        with pytest.raises(error):
-            self.run(call)
-        return False
+        assert (type(caught.value), caught.value.edit) == (expected.error, expected.place)
+        return None
 
-    @rule(name=file_names, shape=shapes, appended=st.integers(0, 3))
-    def put(self, name: str, shape: tuple[bytes, bytes], appended: int) -> None:
-        content = content_of(shape)
-        error = NameConflict if conflicts(name, self.files) else None
-        if self.expect(error, put(self.store, name, content, appended=appended)):
-            self.files[name] = content
-
-    @rule(name=file_names, shape=shapes)
-    def create(self, name: str, shape: tuple[bytes, bytes]) -> None:
-        content = content_of(shape)
-        error: type[ChunkstoreError] | None = PreconditionFailed if name in self.files else None
-        if error is None and conflicts(name, self.files):
-            error = NameConflict
-        if self.expect(error, put(self.store, name, content, CREATE_ONLY)):
-            self.files[name] = content
-
-    @rule(name=file_names)
-    def delete(self, name: str) -> None:
-        error = None if name in self.files else NotFound
-        if self.expect(error, delete(self.store, name_of(name))):
-            del self.files[name]
-
-    @precondition(lambda self: self.files)
-    @rule(source=file_names, to=file_names, move=st.booleans())
-    def transfer(self, source: str, to: str, move: bool) -> None:
-        if source == to or source not in self.files:
-            return
-        transfer = partial(edits.move if move else edits.copy, self.store)
-        error = NameConflict if conflicts(to, self.files) else None
-        if self.expect(error, transfer(name_of(source), name_of(to))):
-            self.files[to] = self.files[source]
-            if move:
-                del self.files[source]
+    def edit_of(self, drawn: Drawn) -> Edit:
+        if not isinstance(drawn, Write):
+            return drawn
+        return whole_put(self.store, drawn.name, drawn.content, drawn.conditions)
 
     @rule(name=file_names, start=st.integers(0, 30_000), length=st.integers(0, 30_000))
     def read_range(self, name: str, start: int, length: int) -> None:
-        if name not in self.files:
+        if name not in self.model.files:
             return
-        content = self.files[name]
+        content = self.model.files[name]
         start = min(start, len(content))
         stop = min(start + length, len(content))
         manifest = self.run(get_file(self.store, name_of(name))).manifest
@@ -132,7 +125,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.run(self.backend.rows.unused()) == []
         needed = {
             content[start : start + CHUNK_SIZE]
-            for content in self.files.values()
+            for content in self.model.files.values()
             for start in range(0, len(content), CHUNK_SIZE)
         }
         stats = self.run(self.store.maintenance.stats())
@@ -143,21 +136,12 @@ class StoreMachine(RuleBasedStateMachine):
         async def held() -> dict[str, bytes]:
             return {name: await get(self.store, name) for name in await names(self.store)}
 
-        assert self.run(held()) == self.files
+        assert self.run(held()) == self.model.files
+        assert sorted(self.run(self.backend.rows.names())) == self.model.names()
 
     @invariant()
     def every_reference_holds(self) -> None:
         assert self.run(self.backend.rows.broken()) == []
-
-
-def content_of(shape: tuple[bytes, bytes]) -> bytes:
-    chunks, last = shape
-    return b"".join(bytes([value % 5]) * CHUNK_SIZE for value in chunks) + last
-
-
-def conflicts(name: str, files: Iterable[str]) -> bool:
-    """Whether a file's name is that of a folder, or a folder's that of a file."""
-    return any(other.startswith(f"{name}/") or name.startswith(f"{other}/") for other in files)
 
 
 @on_each_backend

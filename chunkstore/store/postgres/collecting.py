@@ -176,11 +176,15 @@ async def _delete(db: Connection, digests: Sequence[bytes]) -> list[int]:
 
 async def _forget_folders(database: Database) -> None:
     """Remove the rows of folders that do not exist any more since a name under them went."""
-    path = tree.BEHIND_ALL_NAMES
-    # Those below others first, for the others may be vacated by that.
-    while paths := await database.fetch_values("vacated_folders", path, _PAGE):
-        for path in paths:
-            await database.execute("forget_folder", path)
+    before = tree.BEHIND_ALL_NAMES
+    while paths := await database.fetch_values("vacated_folders", before, _PAGE):
+        before = paths[-1]
+        while paths:
+            for path in paths:
+                await database.execute("forget_folder", path)
+            # Those that they lie in may be vacated by that.
+            above = {path.rpartition("/")[0] for path in paths} - {""}
+            paths = await database.fetch_values("vacated_among", list(above)) if above else []
 
 
 async def forget_abandoned(database: Database) -> None:

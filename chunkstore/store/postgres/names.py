@@ -107,16 +107,6 @@ def _is_large(edits: Sequence[Edit]) -> bool:
     )
 
 
-def _locks_itself(edits: Sequence[Edit]) -> bool:
-    """Whether there is one edit only, which locks no more than one row beside folders."""
-    match edits:
-        case [Put()]:
-            return True
-        case [Delete(name)]:
-            return not is_folder_name(name)
-    return False
-
-
 @dataclass(slots=True)
 class _Progress:
     """What edits have come to so far.
@@ -159,8 +149,8 @@ class ApplyEdits:
         stored = {} if together else await manifests.put_chunks(db, chunks.missing)
         missing = chunks.missing if together else ()
         progress = _Progress(stored)
-        if not _locks_itself(self.edits):
-            await tree.lock(db, (name for edit in self.edits for name in names_in(edit)))
+        if len(self.edits) > 1:
+            await tree.lock(db, *(name for edit in self.edits for name in names_in(edit)))
         applied = []
         for place, edit in enumerate(self.edits):
             try:

@@ -11,7 +11,6 @@ circle; those below a folder after it, in any order, since nobody else locks sev
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -73,10 +72,12 @@ def _folders_of(name: Name) -> list[str]:
     return [path_of(folder) for folder in ancestors(name)]
 
 
-async def lock(db: Connection, names: Iterable[Name]) -> None:
-    """Lock what has these names, or nothing yet, and keep the folders that they lie in."""
-    names = [name for name in names if name != ROOT]
-    to_change = {path_of(name) for name in names}
+async def lock(db: Connection, *names: Name) -> None:
+    """Lock what has these names, or nothing yet, and keep the folders that they lie in.
+
+    Each edit locks its own; several that are made together lock all before, for the order's sake.
+    """
+    to_change = {path_of(name) for name in names if name != ROOT}
     paths = sorted(to_change.union(*map(_folders_of, names)))
     await db.execute(QUERIES["lock_paths"], paths, [path in to_change for path in paths])
 
@@ -114,7 +115,7 @@ async def load_target(db: Connection, name: Name) -> Present:
 async def put_file(db: Connection, edit: Put, target: Target) -> tuple[File, bool]:
     """Point a name at a manifest; return the file and whether it replaced one.
 
-    It locks what it needs by itself, so that this is one round trip where the conditions allow it.
+    It is one round trip, locks and all, where the conditions allow whatever is there.
 
     Raises:
         What `judge` raises.
@@ -173,12 +174,13 @@ async def _put(
 
 
 async def delete(db: Connection, edit: Delete) -> Applied:
-    """Remove a file, or a folder that is locked with every name under it.
+    """Remove a file, or a folder with every name under it.
 
     Raises:
         What `judge` raises.
     """
     if is_folder_name(edit.name):
+        await lock(db, edit.name)
         judge(edit, Present(source=await find(db, edit.name)))
         await _delete_below(db, FolderName(edit.name))
     else:
@@ -189,11 +191,12 @@ async def delete(db: Connection, edit: Delete) -> Applied:
 
 
 async def transfer(db: Connection, edit: Copy | Move) -> Applied:
-    """Copy or move a file or a folder; both names are locked.
+    """Copy or move a file or a folder.
 
     Raises:
         What `judge` raises; InvalidName: a name would become too long.
     """
+    await lock(db, edit.source, edit.target)
     source = await find(db, edit.source)
     replaced = judge(edit, replace(await load_target(db, edit.target), source=source))
     if isinstance(source, File):
@@ -250,11 +253,12 @@ async def _delete_below(db: Connection, name: FolderName) -> None:
 
 
 async def make_folder(db: Connection, edit: MakeFolder) -> Applied:
-    """Make an empty folder, whose name is locked.
+    """Make an empty folder.
 
     Raises:
         What `judge` raises.
     """
+    await lock(db, edit.name)
     present = await load_target(db, edit.name)
     parent_exists = await _folder_exists(db, parent(edit.name))
     judge(edit, replace(present, parent_exists=parent_exists))

@@ -107,6 +107,7 @@ class SQLiteUpload(Upload):
         self._chunk_size = chunk_size
         self._count = 0
         self._begun = False
+        self.ended = False
         self.appended = NewBytes()
 
     @property
@@ -146,6 +147,7 @@ class SQLiteUpload(Upload):
     def committed(self) -> None:
         """Note that the manifest is a file's now."""
         self._begun = False
+        self.ended = True
 
 
 @dataclass(frozen=True, slots=True)

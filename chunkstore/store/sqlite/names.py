@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
-from chunkstore.core.errors import ChunkstoreError, TooManyNames
+from chunkstore.core.errors import ChunkstoreError, NotFound, TooManyNames
 from chunkstore.core.names import ROOT, FileName
 from chunkstore.store.contract.edits import (
     Copy,
@@ -95,9 +95,15 @@ class ApplyEdits:
 
     def run(self, db: sqlite3.Connection) -> list[Applied]:
         """Return what each came to."""
-        applied = []
+        applied: list[Applied] = []
+        uploads = set()
         for place, edit in enumerate(self.edits):
             try:
+                if isinstance(edit, Put) and isinstance(edit.content, Received):
+                    upload = own_upload(edit.content.upload)
+                    if upload.ended or upload in uploads:
+                        raise NotFound("The upload was put before.")
+                    uploads.add(upload)
                 applied.append(self._apply(db, edit))
             except ChunkstoreError as error:
                 error.edit = place

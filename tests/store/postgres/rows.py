@@ -66,6 +66,13 @@ class PostgresRows(Rows):
             " (SELECT FROM entry AS folder WHERE folder.manifest IS NULL"
             "  AND folder.path = substring(entry.path FROM '^(.*)/'))"
         ),
+        "a folder that is none, and that no collection will look at": (
+            "SELECT path FROM entry AS folder WHERE manifest IS NULL AND NOT made AND NOT EXISTS"
+            " (SELECT FROM entry WHERE starts_with(entry.path, folder.path || '/')"
+            "  AND (entry.manifest IS NOT NULL OR entry.made))"
+            " AND NOT EXISTS"
+            " (SELECT FROM vacated WHERE starts_with(vacated.path || '/', folder.path || '/'))"
+        ),
         "an upload without its manifest": (
             "SELECT id FROM upload WHERE upload.manifest IS NOT NULL AND NOT EXISTS"
             " (SELECT FROM manifest WHERE manifest.id = upload.manifest)"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from tests.conftest import on_postgres
 from tests.store.conformance import StoreConformance
+from tests.store.edit_conformance import EditConformance
 from tests.store.upload_conformance import UploadConformance
 
 
 @on_postgres
-class TestPostgres(StoreConformance, UploadConformance):
+class TestPostgres(StoreConformance, EditConformance, UploadConformance):
     """The conformance suites."""
 
     shares_manifests = False

@@ -41,6 +41,7 @@ from chunkstore.store.sqlite.engine.lookups import Lookups
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.conftest import on_sqlite
 from tests.store.conformance import CHUNK_SIZE, StoreConformance, get, names, put
+from tests.store.edit_conformance import EditConformance
 from tests.store.edits import copy, delete, get_file, make_folder, move
 from tests.store.upload_conformance import (
     OLD_UNFINISHED,
@@ -61,7 +62,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @on_sqlite
-class TestSQLite(StoreConformance, UploadConformance):
+class TestSQLite(StoreConformance, EditConformance, UploadConformance):
     """The conformance suites."""
 
     shares_manifests = True

@@ -297,6 +297,10 @@ SELECT digest, manifest FROM chunk_ref WHERE digest = ANY ($1::bytea[]);
 -- Before this path, how many at most; those below others first.
 SELECT DISTINCT path FROM vacated WHERE path < $1 ORDER BY path DESC LIMIT $2;
 
+-- name: vacated_among
+-- paths. Those of them that are vacated.
+SELECT DISTINCT path FROM vacated WHERE path = ANY ($1::text[]);
+
 -- name: forget_folder
 -- path. Removes the row of a folder that exists no more.
 SELECT forget_folder($1);

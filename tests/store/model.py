@@ -1,0 +1,193 @@
+"""What edits come to, told by a model in memory that knows neither a store nor its rules' code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from hypothesis import strategies as st
+
+from chunkstore.core.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions, EntityTags
+from chunkstore.core.errors import (
+    AlreadyExists,
+    ChunkstoreError,
+    Forbidden,
+    NameConflict,
+    NotFound,
+    PreconditionFailed,
+)
+from chunkstore.core.names import FileName, FolderName
+from chunkstore.store.contract.edits import Copy, Delete, MakeFolder, Move
+
+EXISTING: Final = Conditions(if_match=EntityTags(any=True))
+
+
+@dataclass(frozen=True)
+class Write:
+    """A `Put` whose content is not in a store yet."""
+
+    name: FileName
+    content: bytes
+    conditions: Conditions = UNCONDITIONAL
+
+
+Drawn: TypeAlias = Write | Delete | Copy | Move | MakeFolder
+
+
+class Refused(Exception):
+    """The edit at `place` fails with `error`."""
+
+    def __init__(self, error: type[ChunkstoreError], place: int = 0) -> None:
+        super().__init__(error, place)
+        self.error = error
+        self.place = place
+
+
+@dataclass
+class Model:
+    """Files by name, and the folders that were made, whose names end in a slash."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
+
+    def apply(self, edits: Sequence[Drawn]) -> list[bool] | Refused:
+        """Make all edits or none; return of each whether it replaced something, or what fails."""
+        changed = Model(dict(self.files), set(self.made))
+        replaced = []
+        for place, edit in enumerate(edits):
+            try:
+                replaced.append(changed._apply(edit))
+            except Refused as refused:
+                return Refused(refused.error, place)
+        self.files, self.made = changed.files, changed.made
+        return replaced
+
+    def names(self) -> list[str]:
+        """Return all names of files and of the folders that were made."""
+        return sorted([*self.files, *self.made])
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file or folder."""
+        if name.endswith("/"):
+            return any(other.startswith(name) for other in self.names())
+        return not name or name in self.files
+
+    def blocking(self, name: str) -> str | None:
+        """Return the file that has the name of a folder which `name` lies in."""
+        above = (file for file in self.files if name.startswith(f"{file}/"))
+        return next((file for file in above if name != f"{file}/"), None)
+
+    def _apply(self, edit: Drawn) -> bool:
+        match edit:
+            case Write(name, content, conditions):
+                current = self._judge_place(name, conditions)
+                self.files[name] = content
+                return current
+            case Delete(name, conditions):
+                self._require(name, conditions)
+                if not name:
+                    raise Refused(Forbidden)
+                self._remove(name)
+                return False
+            case MakeFolder(name):
+                self._judge_making(name)
+                self.made.add(name)
+                return False
+        return self._transfer(edit)
+
+    def _transfer(self, edit: Copy | Move) -> bool:
+        self._require(edit.source, edit.conditions)
+        source, target = str(edit.source), str(edit.target)
+        if source.endswith("/") or not source:
+            near = source.startswith(target) or target.startswith(source)
+        else:
+            near = source == target
+        if near or not source or not target:
+            raise Refused(Forbidden)
+        current = self._judge_place(target, edit.target_conditions)
+        if current and not edit.overwrite:
+            raise Refused(AlreadyExists)
+        if current:
+            self._remove(target)
+        if isinstance(edit, Copy) and not edit.with_members and source.endswith("/"):
+            self.made.add(target)
+        else:
+            self._copy(source, target)
+        if isinstance(edit, Move):
+            self._remove(source)
+        return current
+
+    def _require(self, name: str, conditions: Conditions) -> None:
+        if not self.exists(name):
+            raise Refused(NotFound)
+        if conditions == CREATE_ONLY:
+            raise Refused(PreconditionFailed)
+
+    def _judge_place(self, name: str, conditions: Conditions) -> bool:
+        """Return whether what is put there replaces something."""
+        current = self.exists(name)
+        if (conditions == CREATE_ONLY and current) or (conditions == EXISTING and not current):
+            raise Refused(PreconditionFailed)
+        other = name.removesuffix("/") if name.endswith("/") else f"{name}/"
+        if not current and (self.blocking(name) or self.exists(other)):
+            raise Refused(NameConflict)
+        return current
+
+    def _judge_making(self, name: str) -> None:
+        if self.exists(name) or self.exists(name.removesuffix("/")):
+            raise Refused(AlreadyExists)
+        if self.blocking(name):
+            raise Refused(NameConflict)
+        above = name[: name[:-1].rfind("/") + 1]
+        if above and not self.exists(above):
+            raise Refused(NotFound)
+
+    def _within(self, name: str) -> Iterator[str]:
+        """Yield the name itself and, of a folder, all below it."""
+        for other in self.names():
+            if other == name or (name.endswith("/") and other.startswith(name)):
+                yield other
+
+    def _remove(self, name: str) -> None:
+        for other in self._within(name):
+            self.files.pop(other, None)
+            self.made.discard(other)
+
+    def _copy(self, source: str, target: str) -> None:
+        for name in list(self._within(source)):
+            copied = target + name.removeprefix(source)
+            if name in self.files:
+                self.files[copied] = self.files[name]
+            else:
+                self.made.add(copied)
+
+
+FILES: Final = ["a", "b", "a/b", "a/b/c", "c/d", "c/e"]
+FOLDERS: Final = ["a/", "b/", "a/b/", "c/", "c/d/"]
+file_names = st.sampled_from(FILES).map(FileName)
+folder_names = st.sampled_from(FOLDERS).map(FolderName)
+any_folder = st.sampled_from([*FOLDERS, ""]).map(FolderName)
+conditions = st.sampled_from([UNCONDITIONAL, UNCONDITIONAL, CREATE_ONLY, EXISTING])
+
+
+def _transfers(
+    names: st.SearchStrategy[FileName] | st.SearchStrategy[FolderName],
+) -> st.SearchStrategy[Copy | Move]:
+    copies = st.builds(
+        Copy, names, names, st.booleans(), conditions, conditions, with_members=st.booleans()
+    )
+    return st.one_of(copies, st.builds(Move, names, names, st.booleans(), conditions, conditions))
+
+
+def edits_of(contents: st.SearchStrategy[bytes]) -> st.SearchStrategy[Drawn]:
+    """Return edits of few names, so that they meet."""
+    writes = st.builds(Write, file_names, contents, conditions)
+    return st.one_of(
+        writes,
+        writes,
+        st.builds(Delete, st.one_of(file_names, any_folder), conditions),
+        st.builds(MakeFolder, any_folder),
+        _transfers(file_names),
+        _transfers(any_folder),
+    )
