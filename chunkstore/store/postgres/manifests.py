@@ -101,8 +101,9 @@ async def put_chunks(db: Connection, new: Sequence[NewChunk]) -> dict[bytes, int
     """Store chunks; return the sizes of those that were not there, or damaged, by digest."""
     if not new:
         return {}
-    rows = await db.fetch(QUERIES["put_chunks"], *_chunk_columns(new), now_microseconds())
-    stored = _sizes(new, [digest for (digest,) in rows])
+    columns = _chunk_columns(new)
+    digests = await db.fetchval(QUERIES["put_chunks"], *columns, now_microseconds())
+    stored = _sizes(new, digests)
     bytes_of = [(chunk.digest, chunk.encoded.content) for chunk in new if chunk.digest in stored]
     await db.executemany(QUERIES["put_chunk_data"], bytes_of)
     return stored

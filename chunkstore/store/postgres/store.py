@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from chunkstore.core.chunking import check_chunk_size
+from contextlib import AsyncExitStack
+
+from chunkstore.core.chunking import DEFAULT_CHUNK_SIZE, check_chunk_size
 from chunkstore.core.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.store.contract.store import Store
 from chunkstore.store.postgres import collecting, schema
@@ -14,7 +16,6 @@ from chunkstore.store.postgres.names import PostgresNames
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.presence import Presence
 from chunkstore.store.postgres.resumable import PostgresUploads
-from chunkstore.store.postgres.settings import settle_chunk_size
 from chunkstore.store.shared.pins import Pins
 
 
@@ -52,42 +53,38 @@ class PostgresStore(Store):
         """
         if chunk_size is not None:
             check_chunk_size(chunk_size)
-        database = await Database.open(url, connections=connections)
-        standby = store = None
-        try:
+        async with AsyncExitStack() as undo:
+            database = await Database.open(url, connections=connections)
+            undo.push_async_callback(database.close)
             if create and not read_only:
                 await schema.prepare(database)
             else:
                 await database.read(schema.require_current)
-            chunk_size = await settle_chunk_size(database, chunk_size, read_only=read_only)
+            chunk_size = await _settle_chunk_size(database, chunk_size, read_only=read_only)
+            standby = None
             if read_url is not None:
                 standby = await Database.open(read_url, connections=connections, what="The standby")
+                undo.push_async_callback(standby.close)
             pins = Pins()
+            presence = Presence(database, pins)
+            undo.push_async_callback(presence.stop)
             opened = Opened(
                 database=database,
                 standby=standby,
                 gaps=await Gaps.of(database),
                 pins=pins,
-                presence=Presence(database, pins),
+                presence=presence,
                 compression=compression,
                 chunk_size=chunk_size,
                 read_only=read_only,
             )
-            store = cls(opened)
             if not await database.read(_is_standby):
                 # Also to read only: what its reader is in the middle of must not be removed.
-                await opened.presence.start()
+                await presence.start()
             if not read_only:
                 await collecting.forget_abandoned(database)
-        except BaseException:
-            if store is not None:
-                await store.close()
-                raise
-            await database.close()
-            if standby is not None:
-                await standby.close()
-            raise
-        return store
+            undo.pop_all()
+        return cls(opened)
 
     @property
     def names(self) -> PostgresNames:
@@ -108,6 +105,15 @@ class PostgresStore(Store):
 
     async def close(self) -> None:
         await self._opened.close()
+
+
+async def _settle_chunk_size(database: Database, wanted: int | None, *, read_only: bool) -> int:
+    """Return the store's chunk size, after recording the one that is wanted."""
+    if wanted is not None and not read_only:
+        await database.execute("put_setting", "chunk_size", str(wanted))
+        return wanted
+    found = await database.fetch_values("find_setting", "chunk_size")
+    return int(found[0]) if found else DEFAULT_CHUNK_SIZE
 
 
 async def _is_standby(db: Connection) -> bool:

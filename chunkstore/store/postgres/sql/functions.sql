@@ -2,11 +2,12 @@
 -- them keeps the rules of queries.sql: rows of one distribution, locks on one row at a time.
 -- They are made anew when the schema is created or migrated.
 
--- name: store_chunks
--- Stores chunks, in the order of their digests; returns those that were not there, or damaged.
-CREATE OR REPLACE FUNCTION store_chunks(
+-- name: put_chunks
+-- Records chunks, in the order of their digests; returns those that were not there, or damaged, whose
+-- bytes are to be put.
+CREATE OR REPLACE FUNCTION put_chunks(
     new_digests bytea[], new_sizes integer[], new_stored_sizes integer[], new_codecs smallint[],
-    new_contents bytea[], now bigint
+    now bigint
 ) RETURNS bytea[] LANGUAGE plpgsql AS $$
 DECLARE
     stored bytea[] := '{}';
@@ -24,13 +25,6 @@ BEGIN
     LOOP
         stored := array_append(stored, one);
     END LOOP;
-    IF cardinality(stored) > 0 THEN
-        INSERT INTO chunk_data (digest, bytes)
-        SELECT new.digest, new.content
-        FROM unnest(new_digests, new_contents) AS new (digest, content)
-        WHERE new.digest = ANY (stored)
-        ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes;
-    END IF;
     RETURN stored;
 END
 $$;
@@ -66,8 +60,14 @@ DECLARE
     stored bytea[] := '{}';
 BEGIN
     IF cardinality(new_digests) > 0 THEN
-        stored := store_chunks(
-            new_digests, new_sizes, new_stored_sizes, new_codecs, new_contents, now);
+        stored := put_chunks(new_digests, new_sizes, new_stored_sizes, new_codecs, now);
+    END IF;
+    IF cardinality(stored) > 0 THEN
+        INSERT INTO chunk_data (digest, bytes)
+        SELECT new.digest, new.content
+        FROM unnest(new_digests, new_contents) AS new (digest, content)
+        WHERE new.digest = ANY (stored)
+        ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes;
     END IF;
     IF first = 0 THEN
         INSERT INTO manifest (id, digest, size, chunk_size, created)

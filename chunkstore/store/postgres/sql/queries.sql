@@ -43,14 +43,7 @@ SELECT digest FROM chunk WHERE digest = ANY ($1::bytea[]) AND NOT damaged;
 -- name: put_chunks
 -- digests (in order), sizes, stored sizes, codecs, now. Returns those that were not known, or were
 -- damaged; the bytes of these are to be put. A row that is known is locked, and so stays.
-INSERT INTO chunk (digest, size, stored_size, codec, created)
-SELECT new.digest, new.size, new.stored_size, new.codec, $5::bigint
-FROM unnest($1::bytea[], $2::integer[], $3::integer[], $4::smallint[])
-    AS new (digest, size, stored_size, codec)
-ON CONFLICT (digest) DO UPDATE SET
-    stored_size = excluded.stored_size, codec = excluded.codec, damaged = false
-    WHERE chunk.damaged
-RETURNING digest;
+SELECT put_chunks($1, $2, $3, $4, $5);
 
 -- name: put_chunk_data
 -- digest, bytes.
