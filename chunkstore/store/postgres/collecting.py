@@ -2,14 +2,14 @@
 
 What can go is looked for in pages, and removed in short transactions.
 
-A whole manifest that no file points at never gets one again: a name is copied or moved in a
-transaction that keeps the old name until the new one is there. So it is condemned, as are those of
-uploads that have expired or whose server is gone, and removed when no download needs it any more:
-see `presence`.
+No file comes to point at a sealed manifest again once none does: a name is copied or moved in a
+transaction that keeps the old name until the new one is there. So such a manifest is condemned, as
+are those of uploads that have expired or whose server is gone, and removed when no download needs
+it any more (`presence`).
 
-A chunk goes when no manifest refers to it. An upload that has found it there and is about to refer
-to it is safe: either its reference comes first, and the foreign key keeps the chunk, or it fails
-and is made anew with the chunk's bytes.
+A chunk is removed when no manifest refers to it. An upload that has found it and is about to refer
+to it is safe: either its reference comes first, and the foreign key keeps the chunk, or its
+transaction fails and is run again with the chunk's bytes.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ async def collect(
 ) -> AsyncIterator[Collected]:
     """Remove what is unused and older than the grace.
 
-    On a store that is spread over machines, a file's name may come to be seen after its content was
-    condemned; so there that rests for a while, and is looked at again.
+    On a store that is spread over machines, a file may become visible after its manifest was
+    condemned. So what was condemned there rests for a while, and is checked again.
     """
     before = now_microseconds() - int(grace_seconds * 1_000_000)
     await database.write(forget_dead)
@@ -57,7 +57,7 @@ async def collect(
 
 
 async def find_unused(database: Database, grace_seconds: float) -> AsyncIterator[Collected]:
-    """Tell what a collection would remove."""
+    """Yield what a collection would remove."""
     before = now_microseconds() - int(grace_seconds * 1_000_000)
     unused = {
         manifest
@@ -94,7 +94,7 @@ async def _condemn_abandoned(db: Connection) -> None:
 
 
 async def _unused_manifests(database: Database, before: int) -> AsyncIterator[list[int]]:
-    """Yield the whole manifests that no file points at."""
+    """Yield the sealed manifests that no file points at."""
     async for rows in _pages(database, "sealed_manifests", "id", -1, before):
         ids = {row["id"] for row in rows}
         used = await database.fetch_values("manifests_of_files", list(ids))
@@ -103,7 +103,7 @@ async def _unused_manifests(database: Database, before: int) -> AsyncIterator[li
 
 
 async def _condemned(database: Database, before: int) -> list[int]:
-    """Return the manifests that were condemned before a time."""
+    """Return the manifests that were condemned before then."""
     found = [-1]
     while ids := await database.fetch_values("condemned_manifests", before, found[-1], _PAGE):
         found += ids
@@ -160,7 +160,7 @@ async def _delete_chunks(database: Database, digests: Sequence[bytes]) -> Collec
     try:
         sizes = await database.write_once(_delete, digests)
     except ChunkCollected:
-        # An upload has come to refer to one of them in this moment.
+        # An upload began to refer to one of them at this moment.
         if len(digests) == 1:
             return Collected()
         removed = Collected()
@@ -175,7 +175,7 @@ async def _delete(db: Connection, digests: Sequence[bytes]) -> list[int]:
 
 
 async def _forget_folders(database: Database) -> None:
-    """Remove the rows of folders that do not exist any more since a name under them went."""
+    """Remove the rows of folders that do not exist any more."""
     before = tree.BEHIND_ALL_NAMES
     while paths := await database.fetch_values("vacated_folders", before, _PAGE):
         before = paths[-1]

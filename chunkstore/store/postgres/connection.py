@@ -1,4 +1,4 @@
-"""The one way that jobs run on a PostgreSQL database: on a pool, repeated while that may help.
+"""How jobs run on a PostgreSQL database: on a pool of connections, again while that may help.
 
 A job is a coroutine function that is given a connection, and behind it what its caller gives with
 it. It may run more than once, so it changes nothing but the database. What may pass (a lost
@@ -52,21 +52,21 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CONNECTIONS: Final = 12
-# Of jobs that grow with the store so many run at once at most, so that others find a connection.
+# At most so many jobs that grow with the store run at once, so that others find a connection.
 _LARGE_AT_ONCE: Final = 4
-# How long what may pass is tried again: a failover takes some seconds.
+# How long jobs are tried again: a failover takes some seconds.
 _PATIENCE_SECONDS: Final = 15.0
 _FIRST_PAUSE_SECONDS: Final = 0.02
 _LONGEST_PAUSE_SECONDS: Final = 0.5
-# A server that does not answer is given up after this.
+# How long a statement may take that does not grow with the store.
 _STATEMENT_SECONDS: Final = 120.0
-# For statements that take the longer the more there is: as good as without a limit. A machine that
-# is gone without a word is noticed by the system meanwhile.
+# For statements that grow with the store: as good as no limit. The system's keep-alive notices a
+# machine that is gone.
 LONG_SECONDS: Final = 24 * 3600.0
-# How long a statement waits for what another transaction has locked. It is tried again like all
-# that may pass, and meanwhile others have its connection.
+# How long a statement waits for a lock. Its job is tried again, and others use the connection
+# meanwhile.
 _LOCK_MILLISECONDS: Final = 2000
-# From when a silent connection is asked whether it lives, how often, and how many times.
+# Keep-alive: after how long a silence, how often and how many times.
 _ALIVE_SECONDS: Final = (10, 5, 4)
 _CONNECT_SECONDS: Final = 10.0
 # How long `ask` waits.
@@ -125,7 +125,7 @@ class Database:
 
     def __init__(self, pool: Any, questions: Any, what: str) -> None:  # noqa: ANN401 - likewise
         self._pool = pool
-        # One connection, so that what `ask` asks does not wait for jobs.
+        # One connection for `ask`, which must not wait for jobs.
         self._questions = questions
         self._reachability = Reachability(what)
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
@@ -173,7 +173,7 @@ class Database:
     async def ask(self, query: str, *parameters: Any) -> Any:  # noqa: ANN401
         """Return the first value of the query of this name; fail rather than wait for a second.
 
-        Of a database that hangs one such question waits at a time, whoever asks.
+        Callers that ask the same at once share one answer, so a database that hangs costs little.
 
         Raises:
             StoreAway: there is no answer by then.
@@ -233,7 +233,7 @@ class Database:
             return await work
 
     async def run_to_end(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run what must not be left halfway, whether its caller is cancelled or not."""
+        """Run `work` to its end, whether its caller is cancelled or not."""
         return await asyncio.shield(self._start(work))
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -282,7 +282,7 @@ class Database:
                         # Others of the pool may be connected to a server that is primary no more.
                         await self._pool.expire_connections()
                         await self._questions.expire_connections()
-                # At different times, so that those who got in each other's way do not again.
+                # At random times, so that those who collided do not collide again.
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
@@ -358,10 +358,10 @@ async def _prepare(connection: Any) -> None:  # noqa: ANN401 - asyncpg has no ty
 
 
 def _notice_silence(connection: Any) -> None:  # noqa: ANN401 - asyncpg has no types
-    """Have the system ask whether the other machine lives, also while a statement runs long."""
+    """Turn on keep-alive, so that a dead machine is noticed while a long statement runs."""
     # asyncpg has no option for it.
     transport = connection._transport.get_extra_info("socket")
-    # Of a duplicate, because what uvloop hands out is no whole socket.
+    # On a duplicate, because uvloop's socket objects lack methods.
     with socket.socket(fileno=os.dup(transport.fileno())) as sock:
         if sock.family == socket.AF_UNIX:
             return
@@ -377,6 +377,6 @@ async def _leave_as_it_is(connection: Connection) -> None:
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Look at a failure that no caller waits for any more; asyncio would warn of it."""
+    """Retrieve an error that no caller waits for any more, of which asyncio would warn."""
     if not task.cancelled():
         task.exception()

@@ -12,6 +12,7 @@ from chunkstore.core.compression import Compression
 from chunkstore.core.manifest import ChunkList
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.contents import Contents, PreparedBatch, Upload
+from chunkstore.store.contract.edits import Received
 from chunkstore.store.contract.values import File
 from chunkstore.store.postgres import manifests
 from chunkstore.store.postgres.connection import Database
@@ -77,7 +78,7 @@ class PostgresUpload(Upload):
         self._begun = False
         self.ended = False
         self.appended = NewBytes()
-        # What a caller who was cancelled has left running comes before what is asked for next.
+        # A call whose caller was cancelled goes on, and the next one waits for it.
         self.lock = asyncio.Lock()
 
     @property
@@ -138,8 +139,8 @@ class PlainBatch(PreparedBatch):
         await self.upload.store(self.chunks)
 
 
-def own_upload(upload: Upload) -> PostgresUpload:
-    """Return an upload as one of this kind of store."""
-    if not isinstance(upload, PostgresUpload):
+def own_upload(content: Received) -> PostgresUpload:
+    """Return the upload of file content, which this kind of store began."""
+    if not isinstance(content.upload, PostgresUpload):
         raise TypeError("the upload was begun by another store")
-    return upload
+    return content.upload

@@ -1,4 +1,4 @@
-"""What the driver's errors mean: what passes and is tried again, and what becomes of the rest."""
+"""What the driver's errors mean: which are transient and tried again, and what others become."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chunkstore.core.errors import StoreAway, StoreError, StoreFull, StoreUnavai
 
 _logger = logging.getLogger(__name__)
 
-# How long nothing has to succeed until the log says that the database is away.
+# After how long without a success the log says that the database is away.
 _AWAY_SECONDS: Final = 1.0
 
 # The database does not answer, or not as one that can be written to.
@@ -48,7 +48,7 @@ class ChunkCollected(StoreUnavailable):
 
 
 class Reachability:
-    """Whether a database answers, as far as jobs have found; the log is told of each change."""
+    """Whether a database answers, as jobs found; each change is logged."""
 
     def __init__(self, what: str) -> None:
         self._what = what

@@ -1,9 +1,9 @@
-"""What a store that is spread over machines may not show yet.
+"""Gaps in what a store shows that is spread over machines, and when they are damage.
 
-A transaction over several machines is committed on each of them (two-phase commit). When one has
-crashed in between, its part of what was acknowledged stays invisible until the coordinator has
-resolved it, which Citus does every `citus.recover_2pc_interval`. So there a chunk that is missing,
-or a place in a list, is damage only if it was missing for longer than that.
+A transaction over several machines is committed on each of them (two-phase commit). If one crashes
+in between, its part of what was acknowledged stays invisible until the coordinator resolves it,
+which Citus does every `citus.recover_2pc_interval`. So there a missing chunk, or a missing place of
+a chunk list, is damage only after it was missing for longer than that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REMEMBERED: Final = 10_000
 
 
 class Gaps:
-    """The gaps that were seen, and since when.
+    """The gaps that were found, and since when.
 
     `settle_seconds` is how long one may stay; None where all tables are on one machine.
     """
@@ -37,7 +37,7 @@ class Gaps:
         return cls(await database.read(_settle_seconds))
 
     def judge(self, gap: bytes | int) -> None:
-        """Return if a gap, a chunk's or a manifest's, is damage.
+        """Return if a gap, by the chunk or the manifest it is of, is damage.
 
         Raises:
             StoreUnavailable: it may be filled soon.
@@ -52,10 +52,10 @@ class Gaps:
                 self._seen.popitem(last=False)
         elif now - since >= self.settle_seconds:
             return
-        raise StoreUnavailable("A part of the content is not to be seen at the moment; try again.")
+        raise StoreUnavailable("A part of the file cannot be read at the moment; try again.")
 
     def filled(self, gap: bytes | int) -> None:
-        """Note that there is none, as far as is known."""
+        """Note that it is there."""
         self._seen.pop(gap, None)
 
 

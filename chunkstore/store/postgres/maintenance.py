@@ -1,4 +1,4 @@
-"""What keeps a PostgreSQL store whole, and what it tells of itself."""
+"""Collection, scrubs and statistics of a PostgreSQL store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chunkstore.store.shared.records import format_report, parse_report
 
 
 class PostgresMaintenance(Maintenance):
-    """Of the database that is `opened`."""
+    """Maintenance of the database that is `opened`."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -60,7 +60,7 @@ class PostgresMaintenance(Maintenance):
             logical_size=counted.logical_size,
             unique_size=counted.size,
             stored_size=counted.stored_size,
-            # Its tables would have to be joined as a whole for that.
+            # To know it, whole tables would have to be joined.
             reclaimable=None,
             database_size=counted.database_size,
             chunk_size=self._opened.chunk_size,
@@ -81,7 +81,7 @@ async def _server_version(db: Connection) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    """How many files, different contents and chunks there are; sizes in bytes, as in `Stats`."""
+    """How many files, different file contents and chunks there are; sizes in bytes, as `Stats`."""
 
     files: int
     logical_size: int

@@ -38,7 +38,7 @@ from chunkstore.store.postgres.tree import Target
 from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.times import Times, now_microseconds
 
-# From so many edits on, a transaction may take long.
+# With more edits a transaction may take long.
 _MANY_EDITS: Final = 100
 
 
@@ -80,7 +80,7 @@ class PostgresNames(Names):
 
         async def apply() -> list[Applied]:
             async with AsyncExitStack() as locks:
-                uploads = {upload.manifest.id: upload for upload in map(_upload_of, received)}
+                uploads = {one.manifest.id: one for one in map(own_upload, received)}
                 for _, upload in sorted(uploads.items()):
                     await locks.enter_async_context(upload.lock)
                 applied = await relying_on(
@@ -94,10 +94,6 @@ class PostgresNames(Names):
                 return applied
 
         return await database.run_to_end(apply())
-
-
-def _upload_of(content: Received) -> PostgresUpload:
-    return own_upload(content.upload)
 
 
 def _is_large(edits: Sequence[Edit]) -> bool:
@@ -179,7 +175,7 @@ class ApplyEdits:
     ) -> Committed:
         content = edit.content
         if isinstance(content, Received):
-            upload = own_upload(content.upload)
+            upload = own_upload(content)
             if upload.ended or upload in progress.put:
                 raise NotFound("The upload was put before.")
             progress.put.add(upload)

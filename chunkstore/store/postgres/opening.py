@@ -1,4 +1,4 @@
-"""The parts of a PostgreSQL store that is open."""
+"""What the parts of an open PostgreSQL store share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chunkstore.store.shared.pins import Pins
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """The parts of a store over `database`; chunks are read from `standby`, if there is one."""
+    """What is open of a store: its database, a standby to read chunks from, its settings."""
 
     database: Database
     standby: Database | None

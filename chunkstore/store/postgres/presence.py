@@ -1,15 +1,15 @@
-"""Which servers have the store open, and what their downloads are in the middle of.
+"""Which servers have the store open, and which manifests their downloads have pinned.
 
-A content may be needed by a download of another server whose file is gone. So each server says,
-every few seconds, in a row of its own: that it lives; up to which time on the database's clock it
-`seen` what was condemned; and which manifests its downloads hold. To have seen a time means:
-look-ups of files that began before it have ended, and what they found is held or needed no more. A
-manifest that was condemned at some time has no file from before then on, so it can be removed once
-every server that lives has seen that time and holds it no more (epoch-based reclamation; Fraser,
-Practical lock-freedom, 2004, §5.2.3).
+A download may need file content whose name is gone, on whichever server it runs. So each server
+writes a row of its own every few seconds: that it lives; up to which time on the database's clock
+it has `seen` what was condemned; and which manifests its downloads have pinned. To have seen a time
+means: look-ups of files that began before it have ended, and what they found is pinned or not
+needed any more. No file points at a manifest from the time on that it was condemned, so it can be
+removed once every server that lives has seen that time and has not pinned it (epoch-based
+reclamation; Fraser, Practical lock-freedom, 2004, §5.2.3).
 
-A server that says nothing for a minute is taken for dead. If it only slept, downloads of contents
-that were removed meanwhile break off, and uploads to it fail; nothing wrong is served or kept.
+A server that writes nothing for a minute is taken for dead. If it only slept, downloads of what was
+removed meanwhile break off, and uploads to it fail; nothing wrong is served or kept.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Presence:
         self._pins = pins
         self.heartbeat = Periodic("heartbeat", partial(asyncio.sleep, _BEAT_SECONDS), self.beat)
         self._started = False
-        # One at a time, or an older view of what is held could come behind a newer one.
+        # One at a time, or an older list of pins could come behind a newer one.
         self._lock = asyncio.Lock()
 
     async def start(self) -> None:

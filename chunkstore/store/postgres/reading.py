@@ -1,4 +1,4 @@
-"""Reading contents: which chunks, from the manifests; their bytes, from here or from a standby."""
+"""Reading file content: its chunk list from the primary, chunks from a standby if there is one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.shared.chunks import DamagedChunk, check_chunk, join_slices
 
-# How many places of a chunk list are read at once, and how many such spans are kept.
+# How many places of a chunk list are read at once, and how many such spans are cached.
 _SPAN: Final = 1024
 _SPANS: Final = 64
 # Below this, checking takes less time than handing it to a thread.
@@ -30,7 +30,7 @@ class MissingChunk(DamagedChunk):
 
 
 class Reader:
-    """Reads contents of one store; bytes of chunks preferably from `standby`, if there is one."""
+    """Reads chunk lists of one store, and chunks, from `standby` first if there is one."""
 
     def __init__(self, primary: Database, standby: Database | None, gaps: Gaps) -> None:
         self._primary = primary

@@ -14,7 +14,7 @@ from chunkstore.store.shared.times import to_datetime
 PACKAGE: Final = __package__
 QUERIES: Final = load_queries(PACKAGE) | load_queries(PACKAGE, "uploads.sql")
 
-# One of asyncpg, which has no types: columns are read by their names, a single one by unpacking.
+# An asyncpg.Record, which has no types. Columns are read by name, a single one by unpacking.
 Row: TypeAlias = Any
 
 

@@ -15,24 +15,24 @@ from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
 
 _STEP_SIZE: Final = 4 * 1024 * 1024
 _CHUNKS_A_STEP: Final = 1024
-_CONTENTS_A_STEP: Final = 100
+_MANIFESTS_A_STEP: Final = 100
 _PLACES_AT_ONCE: Final = 4096
 
 
 async def scrub(database: Database, gaps: Gaps, *, note: bool) -> AsyncIterator[Scrubbed]:
-    """Check everything in short steps; without `note`, damage is told of and not noted.
+    """Check everything in short steps; without `note`, damage is reported and not recorded.
 
-    A list in which something is missing that may be there soon is looked at again at the end.
+    A chunk list in which something is missing that may appear soon is checked again at the end.
     """
     after = b""
     while digests := await database.read(_next_chunks, after):
         after = digests[-1]
         yield await _check_chunks(database, digests, note=note)
-    content = -1
+    manifest = -1
     doubtful: list[Row] = []
-    while rows := await database.fetch("contents_behind", content, _CONTENTS_A_STEP):
-        content = rows[-1]["id"]
-        broken = {row: found for row in rows if (found := await _check_content(database, row))}
+    while rows := await database.fetch("manifests_behind", manifest, _MANIFESTS_A_STEP):
+        manifest = rows[-1]["id"]
+        broken = {row: found for row in rows if (found := await _check_manifest(database, row))}
         if gaps.settle_seconds is None:
             yield Scrubbed(damage=list(broken.values()))
         else:
@@ -40,7 +40,7 @@ async def scrub(database: Database, gaps: Gaps, *, note: bool) -> AsyncIterator[
             yield Scrubbed()
     if doubtful and gaps.settle_seconds is not None:
         await _wait(gaps.settle_seconds)
-        again = [await _check_content(database, row) for row in doubtful]
+        again = [await _check_manifest(database, row) for row in doubtful]
         yield Scrubbed(damage=[found for found in again if found is not None])
 
 
@@ -87,8 +87,8 @@ def _find_damaged(rows: Sequence[Row]) -> list[bytes]:
     return damaged
 
 
-async def _check_content(database: Database, row: Row) -> Damage | None:
-    """Compare a content's places and bytes with how many there should be."""
+async def _check_manifest(database: Database, row: Row) -> Damage | None:
+    """Compare the places and bytes of a manifest with how many there should be."""
     manifest, size = row["id"], row["size"]
     places, last, bytes_found = 0, -1, 0
     while found := await database.fetch("places_behind", manifest, last, _PLACES_AT_ONCE):

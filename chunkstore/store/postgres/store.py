@@ -43,7 +43,7 @@ class PostgresStore(Store):
         """Open the database at `url`; without `create`, or to be read only, it must be a store.
 
         Chunks' bytes are read from the database at `read_url`, a standby, if there is one; what it
-        lacks comes from the primary. `chunk_size` becomes the store's for new contents; None keeps
+        lacks comes from the primary. `chunk_size` becomes that of new file content; None keeps
         the one it has. New chunks are kept by `compression`. At most `connections` are made to each
         database.
 

@@ -124,7 +124,7 @@ async def put_file(db: Connection, edit: Put, target: Target) -> tuple[File, boo
     may_create = may_replace or _accepts(edit, Present())
     outcome, conflict, current = await _put(db, edit.name, target, may_create, may_replace)
     if outcome in ("present", "absent"):
-        # What there is, is locked by now; what there is not, was refused before.
+        # A file that is there is locked by now; that none is there was refused before.
         judge(edit, Present(target=current))
         outcome, conflict, current = await _put(db, edit.name, target, True, True)
     if outcome in ("file", "folder"):

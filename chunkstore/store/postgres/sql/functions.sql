@@ -1,6 +1,6 @@
--- What would else take a round trip for each row that is looked at or locked. Each statement in
--- them keeps the rules of queries.sql: rows of one distribution, locks on one row at a time.
--- They are made anew when the schema is created or migrated.
+-- What would otherwise take a round trip for each row that is read or locked. Each statement keeps
+-- the rules of queries.sql: rows of one distribution, locks on one row at a time. The functions are
+-- created again when the schema is created or migrated.
 
 -- name: put_chunks
 -- Records chunks, in the order of their digests; returns those that were not there, or damaged, whose
@@ -47,9 +47,9 @@ END
 $$;
 
 -- name: put_content
--- Stores the last chunks of a content, whose list has `first` places by then, and completes it.
--- Returns the chunks that were not there; NULL, and the transaction is to fail, if the list was
--- given up meanwhile.
+-- Stores the last chunks of a manifest, whose list has `first` places by then, and seals it. Returns
+-- the chunks that were not there; NULL, and the transaction is to fail, if the manifest was given up
+-- meanwhile.
 CREATE OR REPLACE FUNCTION put_content(
     new_digests bytea[], new_sizes integer[], new_stored_sizes integer[], new_codecs smallint[],
     new_contents bytea[], now bigint,

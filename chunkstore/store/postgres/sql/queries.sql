@@ -69,7 +69,7 @@ SELECT add_places($1, $2, $3, $4);
 
 -- name: put_content
 -- What put_chunks takes, bytes before `now`; manifest, digests needed (once each, in order), first
--- place, digests; digest, size and chunk size of the content.
+-- place, digests; digest, size and chunk size of the file content.
 SELECT put_content($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
 
 -- name: seal_manifest
@@ -317,7 +317,7 @@ SELECT digest, size FROM chunk WHERE digest = ANY ($1::bytea[]);
 -- manifests.
 SELECT DISTINCT path FROM entry WHERE manifest = ANY ($1::bigint[]) ORDER BY path;
 
--- name: contents_behind
+-- name: manifests_behind
 -- id, how many at most.
 SELECT id, digest, size, chunk_size FROM manifest
 WHERE id > $1 AND digest IS NOT NULL AND condemned IS NULL ORDER BY id LIMIT $2;

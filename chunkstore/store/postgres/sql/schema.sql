@@ -34,9 +34,9 @@ CREATE TABLE chunk_ref (
 ) PARTITION BY HASH (digest);
 CREATE INDEX chunk_ref_by_manifest ON chunk_ref (manifest);
 
--- One row a content that was put. `digest` and `size` are unknown (NULL) while it comes; then
--- `server` is who takes it, NULL if that is a resumable upload. `condemned` is when it was found
--- that nothing needs it and nothing ever will. Ids are random.
+-- One row for each file content that was put. `digest` and `size` are NULL until it is whole; until
+-- then `server` is the one that receives it, NULL for a resumable upload. `condemned` is when it was
+-- found that nothing needs it and nothing ever will. Ids are random.
 CREATE TABLE manifest (
     id bigint PRIMARY KEY,
     digest bytea CHECK (octet_length(digest) = 32),
@@ -50,7 +50,7 @@ CREATE TABLE manifest (
 CREATE INDEX manifest_by_condemnation ON manifest (condemned) WHERE condemned IS NOT NULL;
 CREATE INDEX manifest_by_server ON manifest (server) WHERE server IS NOT NULL;
 
--- The chunks of a content, in order.
+-- The chunks of a manifest, in order.
 CREATE TABLE manifest_chunk (
     manifest bigint NOT NULL,
     seq bigint NOT NULL,
@@ -90,8 +90,8 @@ CREATE TABLE vacated (
 -- Uploads that outlive their request. `received` bytes are confirmed; the last of them, too few
 -- for a chunk, are `tail`. `extent` bytes are in the store, also such as are not confirmed; less
 -- than a chunk counts for one. `length` is NULL until it is known, `target` for a part. A complete
--- upload has no manifest any more, but the `digest` of its content. `used` for a part that a file
--- was made of. `known_digest` is that of a whole content that has been read, `failure` why it can
+-- upload has no manifest any more, but the `digest` of the file. `used` for a part that a file
+-- was made of. `known_digest` is that of a whole upload that has been read, `failure` why it can
 -- never become a file; then its manifest is empty. Conditions, checks and failure are JSON.
 CREATE TABLE upload (
     id text PRIMARY KEY,
@@ -140,8 +140,8 @@ CREATE TABLE unfinished (
     concatenations bigint NOT NULL
 );
 
--- The servers that have the store open. `beat` is when one last said that it lives. Of what was
--- condemned before `seen` its downloads need no other contents than `held`.
+-- The servers that have the store open. `beat` is when one last said that it lives. Of the manifests
+-- that were condemned before `seen` its downloads have pinned no others than `held`.
 CREATE TABLE server (
     id text PRIMARY KEY,
     beat bigint NOT NULL,
