@@ -140,13 +140,6 @@ def is_folder_name(name: Name) -> bool:
     return name == ROOT or name.endswith("/")
 
 
-def replaces_anything(edit: Put | Copy | Move) -> bool:
-    """Whether it is allowed whatever file it replaces, or none."""
-    if isinstance(edit, Put):
-        return edit.conditions == UNCONDITIONAL
-    return edit.overwrite and edit.target_conditions == UNCONDITIONAL
-
-
 def names_in(edit: Edit) -> Sequence[Name]:
     """Return the names that an edit is about."""
     match edit:

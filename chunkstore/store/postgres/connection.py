@@ -31,7 +31,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -50,6 +50,9 @@ _logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+# asyncpg has no types: what it takes, and what it returns, as PostgreSQL's types have it.
+Parameter: TypeAlias = Any
+Value: TypeAlias = Any
 
 CONNECTIONS: Final = 12
 # At most so many jobs that grow with the store run at once, so that others find a connection.
@@ -83,31 +86,31 @@ class Connection(Protocol):
     async def execute(
         self,
         query: str,
-        *parameters: Any,  # noqa: ANN401
+        *parameters: Parameter,
         timeout: float | None = None,  # noqa: ASYNC109 - asyncpg has it
     ) -> str:
         """Run a statement; return its command tag, which ends in the number of rows."""
 
-    async def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
+    async def executemany(self, query: str, rows: Iterable[Sequence[Parameter]]) -> None:
         """Run a statement for each row of parameters."""
 
     async def fetch(
         self,
         query: str,
-        *parameters: Any,  # noqa: ANN401
+        *parameters: Parameter,
         timeout: float | None = None,  # noqa: ASYNC109 - asyncpg has it
     ) -> list[Row]:
         """Return the rows of a query."""
 
-    async def fetchrow(self, query: str, *parameters: Any) -> Row | None:  # noqa: ANN401
+    async def fetchrow(self, query: str, *parameters: Parameter) -> Row | None:
         """Return the first row of a query, None if there is none."""
 
     async def fetchval(
         self,
         query: str,
-        *parameters: Any,  # noqa: ANN401
+        *parameters: Parameter,
         timeout: float | None = None,  # noqa: ASYNC109 - asyncpg has it
-    ) -> Any:  # noqa: ANN401
+    ) -> Value:
         """Return the first value of a query, None if there is none."""
 
     def transaction(
@@ -157,11 +160,11 @@ class Database:
         """Run a job that changes nothing; each of its statements sees what is committed by then."""
         return await self._to_end(lambda: self._run(lambda db: job(db, *args, **kwargs)))
 
-    async def fetch(self, query: str, *parameters: Any) -> list[Row]:  # noqa: ANN401
+    async def fetch(self, query: str, *parameters: Parameter) -> list[Row]:
         """Return the rows of the query of this name."""
         return await self.read(lambda db: db.fetch(QUERIES[query], *parameters))
 
-    async def fetch_values(self, query: str, *parameters: Any) -> list[Any]:  # noqa: ANN401
+    async def fetch_values(self, query: str, *parameters: Parameter) -> list[Any]:
         """Return the values of the query of this name, which has one column."""
         return [value for (value,) in await self.fetch(query, *parameters)]
 
@@ -170,7 +173,7 @@ class Database:
         with translated():
             return await self.run_to_end(self._attempt(lambda: self._run(job)))
 
-    async def ask(self, query: str, *parameters: Any) -> Any:  # noqa: ANN401
+    async def ask(self, query: str, *parameters: Parameter) -> Value:
         """Return the first value of the query of this name; fail rather than wait for a second.
 
         Callers that ask the same at once share one answer, so a database that hangs costs little.
@@ -194,7 +197,7 @@ class Database:
             self._reachability.failed(error)
             raise StoreAway from error
 
-    async def _answer(self, query: str, *parameters: Any) -> Any:  # noqa: ANN401
+    async def _answer(self, query: str, *parameters: Parameter) -> Value:
         async with self._questions.acquire() as connection:
             return await connection.fetchval(query, *parameters)
 
@@ -210,7 +213,7 @@ class Database:
             lambda: self._run(lambda db: job(db, *args, **kwargs), isolation="read_committed")
         )
 
-    async def execute(self, query: str, *parameters: Any) -> None:  # noqa: ANN401
+    async def execute(self, query: str, *parameters: Parameter) -> None:
         """Run the statement of this name as `write` does a job."""
         await self.write(lambda db: db.execute(QUERIES[query], *parameters))
 

@@ -109,9 +109,9 @@ END
 $$;
 
 -- name: lock_paths
--- Locks the rows of paths, one after the other, until the transaction ends: those `to_change` so that
--- nobody else locks them, folders that a name lies in so that nobody removes or changes them. A path
--- that has no row gets that of a folder which does not exist, so that it can be locked.
+-- Locks the rows of paths, one by one, until the transaction ends: exclusively those `to_change`, the
+-- others, folders that a name lies in, so that nobody changes or removes them. A path without a row
+-- gets one, of a folder that does not exist yet, so that it can be locked.
 CREATE OR REPLACE FUNCTION lock_paths(paths text[], to_change boolean[])
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -159,15 +159,11 @@ BEGIN
         FROM entry WHERE entry.path = name_path AND entry.manifest IS NOT NULL FOR UPDATE;
         IF FOUND THEN
             outcome := 'present';
-            IF may_replace THEN
-                outcome := 'replaced';
-                UPDATE entry
-                SET manifest = new_manifest, digest = new_digest, size = new_size,
-                    chunk_size = new_chunk_size, media_type = new_media_type,
-                    created = coalesce(new_created, entry.created), modified = new_modified
-                WHERE entry.path = name_path;
+            IF NOT may_replace THEN
+                RETURN;
             END IF;
-            RETURN;
+            outcome := 'replaced';
+            EXIT;
         END IF;
         outcome := 'absent';
         IF NOT may_create THEN
@@ -201,13 +197,14 @@ BEGIN
         END IF;
         -- Rows of folders that do not exist any more.
         DELETE FROM entry WHERE entry.path >= below_start AND entry.path < below_stop;
-        UPDATE entry
-        SET manifest = new_manifest, digest = new_digest, size = new_size,
-            chunk_size = new_chunk_size, media_type = new_media_type,
-            created = coalesce(new_created, new_modified), modified = new_modified, made = false
-        WHERE entry.path = name_path;
-        RETURN;
+        EXIT;
     END LOOP;
+    UPDATE entry
+    SET manifest = new_manifest, digest = new_digest, size = new_size,
+        chunk_size = new_chunk_size, media_type = new_media_type, modified = new_modified,
+        created = coalesce(
+            new_created, CASE WHEN outcome = 'replaced' THEN entry.created END, new_modified)
+    WHERE entry.path = name_path;
 END
 $$;
 
