@@ -66,7 +66,7 @@ class StoreMachine(RuleBasedStateMachine):
             put(self.store, name, content, appended=appended),
         )
 
-    @rule(drawn=st.lists(edits_of(contents), min_size=1, max_size=6))
+    @rule(drawn=st.lists(edits_of(contents), min_size=1, max_size=4))
     def apply(self, drawn: list[Drawn]) -> None:
         async def apply() -> list[bool]:
             edits = [self.edit_of(one) for one in drawn]

@@ -65,6 +65,34 @@ async def test_lists_in_opposite_orders_do_not_deadlock(
     assert await deadlocks(rows) == before
 
 
+async def test_of_lists_with_the_same_uploads_one_is_made(
+    stores: list[PostgresStore], rows: Rows, random_bytes: RandomBytes
+) -> None:
+    before = await deadlocks(rows)
+    for turn in range(5):
+        content = random_bytes(CHUNK_SIZE + 5)
+        ids = [await begin(stores[0], content=content, whole=True) for _ in range(3)]
+
+        def puts(order: list[str], folder: str, digest: Digest) -> list[Put]:
+            return [
+                Put(FileName(f"{folder}/{upload_id}"), Uploaded(upload_id, digest, later()), "")
+                for upload_id in order
+            ]
+
+        digest = Digest.of(content)
+        results = await asyncio.gather(
+            stores[0].names.apply(puts(ids, f"{turn}/one", digest)),
+            stores[1].names.apply(puts(ids[::-1], f"{turn}/other", digest)),
+            return_exceptions=True,
+        )
+        [error] = [result for result in results if isinstance(result, BaseException)]
+        assert isinstance(error, NotFound)
+        assert error.edit == 0
+        assert len(await names(stores[0], f"{turn}/")) == 3
+    assert await stores[0].uploads.unfinished() == NOTHING
+    assert await deadlocks(rows) == before
+
+
 async def test_lists_of_all_kinds_are_made_whole_or_not_at_all(
     stores: list[PostgresStore], rows: Rows
 ) -> None:
