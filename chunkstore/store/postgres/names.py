@@ -135,17 +135,16 @@ class ApplyEdits:
     async def run(self, db: Connection, chunks: PreparedChunks) -> list[Applied]:
         """Return what each came to; store what is missing of `chunks`.
 
-        All lock in the same order: uploads, chunks, names.
+        Chunks are locked first, then uploads, then names, as by one edit alone.
         """
-        if len(self.tails) > 1:
-            for upload_id in sorted(self.tails):
-                await db.fetchval(QUERIES["lock_upload"], upload_id)
         # A small file's chunks are stored with its manifest, in one round trip.
         together = len(self.edits) == 1 and not self.tails and chunks.small
         stored = {} if together else await manifests.put_chunks(db, chunks.missing)
         missing = chunks.missing if together else ()
         progress = _Progress(stored)
         if len(self.edits) > 1:
+            for upload_id in sorted(self.tails):
+                await db.fetchval(QUERIES["lock_upload"], upload_id)
             await tree.lock(db, *(name for edit in self.edits for name in names_in(edit)))
         applied = []
         for place, edit in enumerate(self.edits):

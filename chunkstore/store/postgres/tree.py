@@ -6,7 +6,8 @@ its row (FOR UPDATE). By then all who were adding names below it have ended, the
 what they added, and nobody else begins to until the transaction ends.
 
 All rows are locked in order of their paths, so that transactions do not wait for each other in a
-circle; those below a folder after it, in any order, since nobody else locks several of them then.
+circle. Those below a folder are locked after it, in any order: whoever locks several of them has
+locked the folder first.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def _folders_of(name: Name) -> list[str]:
 async def lock(db: Connection, *names: Name) -> None:
     """Lock what has these names, or nothing yet, and keep the folders that they lie in.
 
-    Each edit locks its own; several that are made together lock all before, for the order's sake.
+    Each edit locks its own names; of several made together, all names are locked in order first.
     """
     to_change = {path_of(name) for name in names if name != ROOT}
     paths = sorted(to_change.union(*map(_folders_of, names)))
