@@ -19,10 +19,10 @@ from chunkstore.http.answers.documents import Problem, problem_document
 from chunkstore.http.answers.headers import add_answer_headers
 from chunkstore.http.message.fields import check_fields
 from chunkstore.http.message.problems import check_expectation, problem_middleware
-from chunkstore.http.message.request import ROOM_RETURNS, SERVICE, TASKS, raw_remainder
+from chunkstore.http.message.request import ROOM_RETURNS, SERVICE, TASKS, UPLOADS, raw_remainder
 from chunkstore.http.native import forms, status
 from chunkstore.http.page.render import set_up_templates
-from chunkstore.http.resumable.dialects import UPLOADS, add_request_headers
+from chunkstore.http.resumable.dialects import add_request_headers
 from chunkstore.http.routes import ANY_PATH, add_routes
 from chunkstore.http.runtime.exchange import LIMITS
 from chunkstore.http.security.cors import (

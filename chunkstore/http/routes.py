@@ -26,10 +26,10 @@ from chunkstore.http.dispatch import (
 from chunkstore.http.message.bodies import defer_continue
 from chunkstore.http.message.problems import MethodNotPossible
 from chunkstore.http.message.request import FOLDERS, redirect_to_folder
-from chunkstore.http.native import files, folders, forms, lists, status
+from chunkstore.http.message.upload_urls import UPLOAD_RESOURCE, UPLOADS_RESOURCE
+from chunkstore.http.native import batch, files, folders, forms, lists, status
 from chunkstore.http.page.render import static_handler
 from chunkstore.http.resumable import ietf, tus
-from chunkstore.http.resumable.dialects import UPLOAD_RESOURCE, UPLOADS_RESOURCE
 
 # (?s:) because a name is refused for its line break, not lost on the way.
 FILE_PATH: Final = "/files/{name:(?s:.*[^/])}"
@@ -80,6 +80,7 @@ def add_routes(app: web.Application) -> None:
     app[FOLDERS] = add(FOLDER_PATH, FOLDER, name="folder")
     add("/files", _read_only(_redirect_to_root))
     add("/", _read_only(lists.get))
+    add("/batch", {"POST": batch.post})
     add("/health/live", _read_only(status.live))
     add("/health/ready", _read_only(status.ready))
     add("/stats", _read_only(status.stats))

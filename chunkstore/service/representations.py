@@ -8,7 +8,7 @@ from typing import Any
 
 from chunkstore.core.periodic import Ended, Periodic
 from chunkstore.store.contract.reports import ScrubReport, Stats
-from chunkstore.store.contract.values import Committed, File, Listing
+from chunkstore.store.contract.values import Applied, Committed, File, Listing
 
 Json = dict[str, Any]
 
@@ -32,6 +32,12 @@ def committed_to_json(committed: Committed) -> Json:
         "new_chunks": committed.new_chunks,
         "new_size": committed.new_size,
     }
+
+
+def applied_to_json(applied: Applied) -> Json:
+    """Return what an edit of a batch came to."""
+    members = committed_to_json(applied) if isinstance(applied, Committed) else {}
+    return {**members, "replaced": applied.replaced}
 
 
 def listing_to_json(listing: Listing) -> Json:

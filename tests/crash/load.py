@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -17,7 +17,7 @@ from http import HTTPStatus
 import aiohttp
 
 from chunkstore.core.digest import Digest
-from tests.crash.operations import Copy, Files, Get, Move, Operation, Put
+from tests.crash.operations import Batch, Copy, Files, Get, Move, Operation, Put
 from tests.process import ServerProcess
 
 _PIECE_SIZE = 16 * 1024
@@ -112,6 +112,8 @@ class Client:
     async def _send(
         self, session: aiohttp.ClientSession, operation: Operation, tick: Callable[[], None]
     ) -> Answer:
+        if isinstance(operation, Batch):
+            return await self._send_batch(session, operation, tick)
         headers = {}
         body = None
         if isinstance(operation, Put):
@@ -120,10 +122,33 @@ class Client:
         if isinstance(operation, Copy | Move):
             headers["Destination"] = f"/files/{self.folder}/{operation.target}"
         path = f"files/{self.folder}/{operation.name}"
-        async with session.request(operation.method, path, headers=headers, data=body) as response:
+        return await _ask(session, operation.method, path, headers, body)
+
+    async def _send_batch(
+        self, session: aiohttp.ClientSession, batch: Batch, tick: Callable[[], None]
+    ) -> Answer:
+        headers = {
+            "Tus-Resumable": "1.0.0",
+            "Upload-Concat": "partial",
+            "Upload-Length": str(len(batch.content)),
+            "Content-Type": "application/offset+octet-stream",
+            "Content-Length": str(len(batch.content)),
+        }
+        async with session.post(
+            "uploads", headers=headers, data=_pieces(batch.content, tick)
+        ) as response:
             if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 await require_problem(response)
-            return Answer(response.status, await response.read())
+                return Answer(response.status, b"")
+            assert response.status == HTTPStatus.CREATED, await response.text()
+            upload = response.headers["Location"]
+        name, target = f"{self.folder}/{batch.name}", f"{self.folder}/{batch.target}"
+        edits = (
+            {"edit": "put", "name": name, "upload": upload},
+            {"edit": "copy", "source": name, "target": target},
+        )
+        body = "".join(json.dumps(edit) + "\n" for edit in edits)
+        return await _ask(session, "POST", "batch", {"Content-Type": "application/jsonl"}, body)
 
     async def verify(self, session: aiohttp.ClientSession) -> None:
         """Check that the folder holds what was acknowledged, byte for byte, and nothing else.
@@ -138,6 +163,19 @@ class Client:
             expected = " or ".join(_described(files) for files in possible)
             raise AssertionError(f"{self.folder}/ holds {_described(found)}, not {expected}")
         self.files, self.doubt = found, None
+
+
+async def _ask(
+    session: aiohttp.ClientSession,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: str | AsyncIterator[bytes] | None,
+) -> Answer:
+    async with session.request(method, path, headers=headers, data=body) as response:
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            await require_problem(response)
+        return Answer(response.status, await response.read())
 
 
 async def read_folder(session: aiohttp.ClientSession, folder: str) -> Files:

@@ -100,7 +100,23 @@ class Move:
         return Delete(self.name).applied(Copy(self.name, self.target).applied(files))
 
 
-Operation = Get | Put | Delete | Copy | Move
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Make an upload the file `name`, and copy it to `target`, both in one transaction."""
+
+    method: ClassVar[str] = "POST"
+    name: str
+    target: str
+    content: bytes
+
+    def status(self, files: Mapping[str, bytes]) -> HTTPStatus:
+        return HTTPStatus.OK
+
+    def applied(self, files: Files) -> Files:
+        return {**files, self.name: self.content, self.target: self.content}
+
+
+Operation = Get | Put | Delete | Copy | Move | Batch
 
 
 def schedule(seed: str) -> Iterator[Operation]:
@@ -113,9 +129,11 @@ def schedule(seed: str) -> Iterator[Operation]:
     makers = (_new, _known, _sharing)
     while True:
         name, target = rng.sample(NAMES, 2)
-        kind = rng.choices((Put, Delete, Copy, Move, Get), (9, 3, 1, 1, 2))[0]
+        kind = rng.choices((Put, Delete, Copy, Move, Get, Batch), (9, 3, 1, 1, 2, 2))[0]
         if kind is Put:
             yield Put(name, rng.choice(makers)(rng, pool))
+        elif kind is Batch:
+            yield Batch(name, target, rng.choice(makers)(rng, pool))
         elif kind is Copy or kind is Move:
             yield kind(name, target)
         else:

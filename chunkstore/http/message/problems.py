@@ -140,7 +140,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     except InvalidMessage as error:
         return error.to_response()
     except errors.ChunkstoreError as error:
-        response = _respond_to_domain_error(request, error)
+        response = error_response(request, error)
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
@@ -199,13 +199,18 @@ def problem_response(
     return response
 
 
-def _respond_to_domain_error(request: web.Request, error: errors.ChunkstoreError) -> web.Response:
+def error_response(
+    request: web.Request,
+    error: errors.ChunkstoreError,
+    members: Mapping[str, int] | None = None,
+) -> web.Response:
+    """Return the answer that tells of an error; `members` are what it has more than its type."""
     problem = next((PROBLEMS[kind] for kind in PROBLEMS if isinstance(error, kind)), _INTERNAL)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         if not isinstance(error, _NOT_LOGGED):
             _log(request, problem, error)
         _abort_if_begun(request)
-    members = {}
+    members = members or {}
     if isinstance(error, errors.OffsetMismatch):
         members = {"expected-offset": error.expected, "provided-offset": error.provided}
     response = problem_response(request, problem, _detail(request, error), members)

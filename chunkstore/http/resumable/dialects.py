@@ -13,16 +13,14 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 
 from chunkstore.core.conditional import format_etag
-from chunkstore.core.errors import InvalidRequest, NotFound, TooLarge
-from chunkstore.http.message.request import path_of, raw_remainder
+from chunkstore.core.errors import InvalidRequest, TooLarge
+from chunkstore.http.message.request import UPLOADS, path_of, raw_remainder
+from chunkstore.http.message.upload_urls import parse_upload_id
 from chunkstore.service.resumable.uploads import Uploads
 from chunkstore.store.contract.uploads import ResumableUpload
 
 T = TypeVar("T")
 
-UPLOADS: Final = web.AppKey("uploads", Uploads)
-UPLOADS_RESOURCE: Final = "uploads"
-UPLOAD_RESOURCE: Final = "upload"
 TUS_PATCH: Final = "application/offset+octet-stream"
 PARTIAL_UPLOAD: Final = "application/partial-upload"
 
@@ -30,8 +28,6 @@ _ANSWER_HEADERS: Final = web.RequestKey("answer_headers", dict[str, str])
 
 _NUMBER: Final = re.compile("[0-9]{1,30}", re.ASCII)
 _MOST: Final = 2**63 - 1
-# As `secrets.token_urlsafe` makes them.
-_UPLOAD_ID: Final = re.compile(r"[\w-]{1,128}", re.ASCII)
 # How often a long request checks that its client is still connected.
 _CHECK_SECONDS: Final = 0.5
 
@@ -48,28 +44,6 @@ def upload_id_of(request: web.Request) -> str:
         NotFound: it is not an id of uploads.
     """
     return parse_upload_id(raw_remainder(request))
-
-
-def parse_upload_id(text: str) -> str:
-    """Return the id of an upload, which may or may not exist.
-
-    Raises:
-        NotFound: it is not an id of uploads.
-    """
-    if not _UPLOAD_ID.fullmatch(text):
-        raise NotFound("There is no such upload.")
-    return text
-
-
-def upload_path(app: web.Application, upload_id: str) -> str:
-    """Return the URL path of an upload."""
-    return uploads_root(app) + upload_id
-
-
-def uploads_root(app: web.Application) -> str:
-    """Return the path under which all uploads lie, wherever `app` is mounted."""
-    canonical: str = app.router.named_resources()[UPLOAD_RESOURCE].canonical
-    return canonical.partition("{")[0]
 
 
 async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:

@@ -29,13 +29,13 @@ from chunkstore.http.message.file_upload import committed_response, read_file_up
 from chunkstore.http.message.headers import essence_of, parse_digests
 from chunkstore.http.message.problems import UnsupportedMedia
 from chunkstore.http.message.request import client_of
+from chunkstore.http.message.upload_urls import upload_path
 from chunkstore.http.resumable.dialects import (
     PARTIAL_UPLOAD,
     TUS_PATCH,
     file_headers,
     set_answer_headers,
     upload_id_of,
-    upload_path,
     uploads_of,
     while_connected,
 )

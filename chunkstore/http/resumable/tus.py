@@ -11,7 +11,6 @@ from base64 import b64decode
 from collections.abc import AsyncIterable
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -24,16 +23,14 @@ from chunkstore.http.message.bodies import read_body, require_identity_coding, r
 from chunkstore.http.message.headers import essence_of, parse_media_type
 from chunkstore.http.message.problems import ChecksumMismatch, UnknownTusVersion, UnsupportedMedia
 from chunkstore.http.message.request import client_of, conditions_of
+from chunkstore.http.message.upload_urls import parse_upload_url, upload_path
 from chunkstore.http.resumable.dialects import (
     TUS_PATCH,
     file_headers,
     parse_size,
-    parse_upload_id,
     set_answer_headers,
     upload_id_of,
-    upload_path,
     uploads_of,
-    uploads_root,
     while_connected,
 )
 from chunkstore.service.resumable.append import Ending, UploadRequest
@@ -248,16 +245,10 @@ def _spec_of(request: web.Request) -> UploadSpec:
 
 def _parts_of(request: web.Request, concat: str) -> list[str]:
     """Return the ids of the partial uploads that Upload-Concat lists, as URLs or paths."""
-    root = uploads_root(request.app)
-    try:
-        paths = [urlsplit(url).path for url in concat.removeprefix(_FINAL).split()]
-    except ValueError as error:
-        raise InvalidRequest("Upload-Concat lists something that is not a URL.") from error
-    if not concat.startswith(_FINAL) or not paths:
+    urls = concat.removeprefix(_FINAL).split()
+    if not concat.startswith(_FINAL) or not urls:
         raise InvalidRequest("Upload-Concat is `partial`, or `final;` and the URLs of the parts.")
-    if not all(path.startswith(root) for path in paths):
-        raise InvalidRequest(f"A URL in Upload-Concat is not under {root}.")
-    parts = [parse_upload_id(path.removeprefix(root)) for path in paths]
+    parts = [parse_upload_url(request.app, url) for url in urls]
     if len(parts) > _MAX_PARTS:
         raise InvalidRequest(f"An upload can have {_MAX_PARTS} parts at most.")
     if len(set(parts)) < len(parts):

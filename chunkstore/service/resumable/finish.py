@@ -90,6 +90,26 @@ class UploadFinisher:
         )
         return all(part.whole for part in found)
 
+    async def get_whole(self, upload: ResumableUpload) -> tuple[ResumableUpload, Uploaded]:
+        """As `Uploads.get_whole`."""
+        if upload.failure is not None:
+            raise upload.failure.to_error()
+        if upload.complete:
+            raise NotFound("The upload is a file already.")
+        if not upload.whole:
+            raise NameConflict("The upload is not whole: bytes of it are missing.")
+        if await self._store.awaiting(upload.id):
+            raise NameConflict("The upload is part of another one, which needs it.")
+        digest = upload.known_digest
+        if digest is None:
+            try:
+                digest = await self._digest(upload)
+            except FATAL as error:
+                await self._store.fail(upload.id, Failure.of(error))
+                raise
+            await self._store.note_digest(upload.id, digest)
+        return upload, Uploaded(upload.id, digest, self._appender.limits.expiry())
+
     async def close(self) -> None:
         """Stop; what is not finished can be later."""
         tasks: set[asyncio.Task[Any]] = {*(run.task for run in self._runs.values()), *self._later}

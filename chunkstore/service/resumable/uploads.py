@@ -32,6 +32,7 @@ from chunkstore.service.resumable.append import UploadAppender, UploadLimits, Up
 from chunkstore.service.resumable.finish import UploadFinisher
 from chunkstore.service.resumable.leases import Lease, Leases
 from chunkstore.service.service import Service
+from chunkstore.store.contract.edits import Uploaded
 from chunkstore.store.contract.uploads import (
     Bounds,
     Failure,
@@ -173,6 +174,16 @@ class Uploads:
             lease.settle()
             await self._acquire(upload_id)
             await self.service.store.uploads.delete(upload_id)
+
+    async def get_whole(self, upload_id: str) -> tuple[ResumableUpload, Uploaded]:
+        """Return an upload that is whole and no file yet, and its content for a `Put`.
+
+        Raises:
+            NotFound: there is no such upload, or it was put; UploadExpired: there was.
+            NameConflict: it is not whole, or another upload that is not complete is made of it.
+            One of `FATAL`: its content is not what it should be.
+        """
+        return await self._finisher.get_whole(await self._get(upload_id))
 
     async def finish(self, upload_id: str) -> Committed | None:
         """As `UploadFinisher.finish`."""

@@ -1,0 +1,79 @@
+"""`POST /batch`: several edits of names in one transaction, all of them or none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import web
+
+from chunkstore.core.errors import ChunkstoreError, NameConflict, NotFound, TooLarge
+from chunkstore.core.media_types import guess_media_type
+from chunkstore.http.message.bodies import read_body, require_identity_coding
+from chunkstore.http.message.headers import essence_of
+from chunkstore.http.message.problems import UnsupportedMedia, error_response
+from chunkstore.http.message.request import UPLOADS, service_of
+from chunkstore.http.message.upload_urls import parse_upload_url
+from chunkstore.http.native.edit_lines import PutUpload, RequestedEdit, parse_edits, placed
+from chunkstore.service.representations import applied_to_json
+from chunkstore.service.service import Service
+from chunkstore.store.contract.edits import Edit, Put
+from chunkstore.store.contract.values import Applied
+
+JSON_LINES: Final = "application/jsonl"
+_MEDIA_TYPES: Final = (JSON_LINES, "application/x-ndjson")
+_MAX_SIZE: Final = 1024 * 1024
+
+
+async def post(request: web.Request) -> web.Response:
+    """Make the edits of the body; answer with a line for each, or with the first that failed."""
+    require_identity_coding(request)
+    if essence_of(request) not in _MEDIA_TYPES:
+        raise UnsupportedMedia(f"A batch is sent as {JSON_LINES}, an edit on each line.")
+    service = service_of(request)
+    with await service.upload_memory.reserve(_MAX_SIZE, _MAX_SIZE):
+        body = await _read(request)
+        try:
+            applied = await _apply(request, service, parse_edits(body))
+        except ChunkstoreError as error:
+            if error.edit is None:
+                raise
+            return error_response(request, _of_batch(error), {"edit": error.edit})
+    lines = [json.dumps(applied_to_json(one)) + "\n" for one in applied]
+    return web.Response(text="".join(lines), content_type=JSON_LINES)
+
+
+async def _read(request: web.Request) -> bytes:
+    body = bytearray()
+    async for piece in read_body(request):
+        body += piece
+        if len(body) > _MAX_SIZE:
+            raise TooLarge(f"A batch can have {_MAX_SIZE} bytes.")
+    return bytes(body)
+
+
+async def _apply(
+    request: web.Request, service: Service, requested: Sequence[RequestedEdit]
+) -> Sequence[Applied]:
+    edits = []
+    for place, one in enumerate(requested):
+        with placed(place):
+            edits.append(await _to_edit(request, one) if isinstance(one, PutUpload) else one)
+    return await service.store.names.apply(edits)
+
+
+async def _to_edit(request: web.Request, put: PutUpload) -> Edit:
+    upload_id = parse_upload_url(request.app, put.upload)
+    upload, content = await request.app[UPLOADS].get_whole(upload_id)
+    media_type = put.media_type or upload.spec.media_type or guess_media_type(put.name)
+    return Put(put.name, content, media_type, put.conditions)
+
+
+def _of_batch(error: ChunkstoreError) -> ChunkstoreError:
+    """Return the error as one of a batch: what does not exist is another thing than its URL."""
+    if not isinstance(error, NotFound):
+        return error
+    conflict = NameConflict(str(error))
+    conflict.edit = error.edit
+    return conflict
