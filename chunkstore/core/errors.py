@@ -73,6 +73,10 @@ class UploadExpired(NotFound):
     """The upload has expired; begin it anew."""
 
 
+class PartGone(NotFound):
+    """A part does not exist any more, or has become a file by itself; upload the parts anew."""
+
+
 class UploadCompleted(ChunkstoreError):
     """The upload is complete; nothing can be added to it."""
 

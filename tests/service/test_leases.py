@@ -38,7 +38,7 @@ async def test_leases_are_exclusive_and_wait_for_all_older_ones(
     begun: dict[str, list[int]] = {"a": [], "b": []}
     outcomes: dict[int, str] = {}
 
-    async def hold(number: int, name: str, work: int, keep: int, *, settles: bool) -> None:
+    async def hold(number: int, name: str, work: int, keep: int, *, whole: bool) -> None:
         older = list(begun[name])
         begun[name].append(number)
         try:
@@ -49,16 +49,16 @@ async def test_leases_are_exclusive_and_wait_for_all_older_ones(
                 holding[name] = number
                 try:
                     await run_to_quiet(work)
-                    if settles:
-                        lease.settle()
+                    if whole:
+                        lease.make_irrevocable()
                     else:
                         await asyncio.Event().wait()
                 finally:
                     # As an upload is kept: whoever cancels, it goes on.
-                    policy = asyncio.create_task(run_to_quiet(keep))
-                    while not policy.done():
+                    keeping = asyncio.create_task(run_to_quiet(keep))
+                    while not keeping.done():
                         try:
-                            await asyncio.shield(policy)
+                            await asyncio.shield(keeping)
                         except asyncio.CancelledError:
                             continue
                     del holding[name]
@@ -69,9 +69,9 @@ async def test_leases_are_exclusive_and_wait_for_all_older_ones(
             ended.append(number)
 
     tasks = []
-    for number, (name, late, work, keep, settles, leaves) in enumerate(requests):
+    for number, (name, late, work, keep, whole, leaves) in enumerate(requests):
         await run_to_quiet(late)
-        tasks.append(asyncio.create_task(hold(number, name, work, keep, settles=settles)))
+        tasks.append(asyncio.create_task(hold(number, name, work, keep, whole=whole)))
         if leaves:
             asyncio.get_running_loop().call_later(0, tasks[-1].cancel)
     await run_to_quiet(400)
@@ -94,7 +94,7 @@ async def test_what_has_all_come_is_not_stopped() -> None:
     async def older() -> str:
         async with leases.queue("a") as lease:
             await lease.take()
-            lease.settle()
+            lease.make_irrevocable()
             settled.set()
             await go_on.wait()
         return "kept"
@@ -117,7 +117,7 @@ async def test_who_only_queues_takes_it_from_nobody() -> None:
         async with leases.queue("a"):
             await run_to_quiet(5)
     async with leases.queue("a") as older, leases.queue("a") as newer:
-        older.settle()
+        older.make_irrevocable()
         taking = asyncio.create_task(newer.take())
         await run_to_quiet(5)
         assert not taking.done()

@@ -26,13 +26,14 @@ from chunkstore.service.memory import MemoryBudget
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import Uploads
 from chunkstore.service.service import Service
+from chunkstore.store.contract.resumable import UploadKind, UploadSpec
 from chunkstore.store.contract.store import Store
-from chunkstore.store.contract.uploads import NOTHING, UploadKind, UploadSpec
+from chunkstore.store.contract.uploads import NOTHING
 from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.store.conformance import get, name_of, put
 from tests.store.edits import delete, get_file
 from tests.store.rows import Rows
-from tests.store.upload_conformance import later
+from tests.store.upload_conformance import later, note_digest, unfinished
 
 MIB = 1024 * 1024
 
@@ -99,7 +100,7 @@ def cut(content: bytes, bounds: Sequence[int]) -> Iterator[bytes]:
 async def test_a_third_request_waits_for_the_first_as_well(
     store: Store, random_bytes: RandomBytes, waiting: int
 ) -> None:
-    # Large, so that policy it takes the first one's time in a thread.
+    # Large, so that to keep it takes the first one time in a thread.
     content = random_bytes(3 * MIB + 17)
     uploads = uploads_of(store)
     upload = await uploads.create(spec(), None)
@@ -244,7 +245,7 @@ async def test_conditions_are_judged_before_the_content_is_read(
     await rows.lose_bytes(blake3(content[:CHUNK_SIZE]).digest())
     with pytest.raises(PreconditionFailed):
         await uploads.acquire_and_get(upload_id)
-    assert await store.uploads.unfinished() == NOTHING
+    assert await unfinished(rows) == NOTHING
     await delete(store, name_of("a"))
     for one in (uploads, uploads_of(store)):
         for call in (
@@ -286,7 +287,7 @@ async def test_a_content_of_another_digest(
     upload_id = await whole(uploads, content, spec(sha256=b"\0" * 32))
     with pytest.raises(ContentMismatch):
         await uploads.finish(upload_id)
-    assert await store.uploads.unfinished() == NOTHING
+    assert await unfinished(rows) == NOTHING
     # It is not read again.
     await rows.lose_bytes(blake3(content[:CHUNK_SIZE]).digest())
     with pytest.raises(ContentMismatch):
@@ -296,7 +297,7 @@ async def test_a_content_of_another_digest(
 async def test_a_content_is_read_once(store: Store, rows: Rows, random_bytes: RandomBytes) -> None:
     content = random_bytes(3 * CHUNK_SIZE + 5)
     uploads, upload_id = await forgotten(store, content, spec())
-    await store.uploads.note_digest(upload_id, Digest.of(content))
+    await note_digest(store, upload_id, content)
     await rows.lose_bytes(blake3(content[:CHUNK_SIZE]).digest())
     assert (await uploads.acquire_and_get(upload_id)).complete
     assert (await get_file(store, name_of("a"))).manifest.digest == Digest.of(content)

@@ -34,7 +34,7 @@ from chunkstore.store.contract.values import Committed
 from tests.conftest import RandomBytes
 from tests.store.conformance import CHUNK_SIZE, Suite, etag, get, names, put, whole_put
 from tests.store.rows import Rows
-from tests.store.upload_conformance import begin, later
+from tests.store.upload_conformance import begin, later, unfinished
 
 FAILURES: list[tuple[Edit, type[ChunkstoreError]]] = [
     (Delete(FileName("none")), NotFound),
@@ -227,15 +227,15 @@ class EditConformance(Suite):
             return Put(FileName(name), upload, "text/plain")
 
         received = whole_put(store, "r", content + b"end")
-        before = await store.uploads.unfinished()
+        before = await unfinished(rows)
         failing = [uploaded(0, "x"), received, uploaded(1, "y"), uploaded(0, "z")]
         with pytest.raises(NotFound) as caught:
             await store.names.apply(failing)
         assert caught.value.edit == 3
-        assert await store.uploads.unfinished() == before != NOTHING
+        assert await unfinished(rows) == before != NOTHING
         assert await files(store) == {}
         await store.names.apply(failing[:3])
-        assert await store.uploads.unfinished() == Unfinished(0, 0, 0)
+        assert await unfinished(rows) == Unfinished(0, 0, 0)
         assert await files(store) == {"x": content, "r": content + b"end", "y": content}
         assert await rows.broken() == []
 

@@ -132,6 +132,17 @@ class Rows(ABC):
         assert isinstance(count, int)
         return count
 
+    async def unfinished_sum(self) -> tuple[int, int, int]:
+        """Return what the store keeps as the sum of all unfinished uploads.
+
+        These are their bytes, how many are empty, and how many are concatenations.
+        """
+        [(size, empty, concatenations)] = await self.fetch(
+            "SELECT coalesce(sum(size), 0), coalesce(sum(empty), 0),"
+            " coalesce(sum(concatenations), 0) FROM unfinished"
+        )
+        return int(size), int(empty), int(concatenations)
+
     async def unused(self) -> list[str]:
         """Describe what a collection would have removed, were there no uploads."""
         return [what for what, sql in self.unused_rows.items() if await self.fetch(sql)]

@@ -26,19 +26,28 @@ from chunkstore.core.errors import (
 from chunkstore.core.names import FileName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.edits import Put, Uploaded
-from chunkstore.store.contract.store import Store
-from chunkstore.store.contract.uploads import (
+from chunkstore.store.contract.resumable import (
     FATAL,
-    NOTHING,
-    Bounds,
-    ChunkBatch,
     Failure,
-    Progress,
     ResumableUpload,
-    Unfinished,
     UploadKind,
     UploadSpec,
+    UploadState,
 )
+from chunkstore.store.contract.store import Store
+from chunkstore.store.contract.upload_state import (
+    Acquire,
+    Append,
+    AppendLast,
+    Delete,
+    Event,
+    Fail,
+    Join,
+    NoteDigest,
+    Progress,
+    Renew,
+)
+from chunkstore.store.contract.uploads import NOTHING, Bounds, Unfinished
 from chunkstore.store.contract.values import Committed
 from tests.conftest import RandomBytes
 from tests.store.conformance import CHUNK_SIZE, Reopen, Suite, cut, etag, get, name_of, put
@@ -57,6 +66,7 @@ OLD_UPLOADS = [
     ("concatenation", 10, 10, False, None),
     ("file", 5000, 9000, False, bytes(32)),
 ]
+UNFINISHED = (UploadState.OPEN, UploadState.WHOLE)
 OLD_UNFINISHED = Unfinished(4096 + 9000 + 4096, 1, 1)
 MOVES = [
     "file", "part", "concatenation", "append", "end", "ahead", "join", "complete", "fail", "delete",
@@ -75,8 +85,43 @@ def sum_of(uploads: Sequence[UploadRow]) -> Unfinished:
     )
 
 
+async def unfinished(rows: Rows) -> Unfinished:
+    """Return what the store keeps as the sum of all."""
+    return Unfinished(*await rows.unfinished_sum())
+
+
 def later(seconds: float = 3600) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+async def apply(store: Store, upload_id: str, event: Event) -> ResumableUpload:
+    """Let an event happen; what is told of the upload then is what is found."""
+    told = await store.uploads.apply(upload_id, event)
+    assert told == await store.uploads.get(upload_id)
+    return told
+
+
+async def acquire(store: Store, upload_id: str, *, joining: bool = False) -> ResumableUpload:
+    return await apply(store, upload_id, Acquire(joining))
+
+
+async def join(store: Store, upload_id: str, part_id: str, epoch: int) -> ResumableUpload:
+    offset = (await store.uploads.get(upload_id)).offset
+    return await apply(store, upload_id, Join(part_id, epoch, offset, later()))
+
+
+async def note_digest(store: Store, upload_id: str, content: bytes) -> None:
+    await apply(store, upload_id, NoteDigest(Digest.of(content)))
+
+
+async def fail(store: Store, upload_id: str, failure: Failure) -> None:
+    await apply(store, upload_id, Fail(failure))
+
+
+async def delete(store: Store, upload_id: str) -> None:
+    before = await store.uploads.get(upload_id)
+    assert await store.uploads.apply(upload_id, Delete()) == before
+    assert await store.uploads.find(upload_id) is None
 
 
 async def add(
@@ -88,17 +133,17 @@ async def add(
     max_unfinished: int | None = None,
 ) -> ResumableUpload:
     """Append and confirm bytes under a lease of their own."""
-    upload = await store.uploads.acquire(upload_id, joining=True)
+    upload = await acquire(store, upload_id, joining=True)
     assert upload.chunks is not None
     rest = upload.tail + content
     kept = len(rest) - len(rest) % CHUNK_SIZE
     offset = upload.offset + len(content)
-    progress = Progress(offset, rest[kept:], offset if whole else None, whole, later())
-    append = ChunkBatch(
+    progress = Progress(offset, rest[kept:], offset if whole else None, later())
+    kind = AppendLast if whole else Append
+    append = kind(
         upload.epoch, upload.chunks.chunk_count, cut(rest[:kept]), progress, max_unfinished
     )
-    await store.uploads.append(upload_id, append)
-    return await store.uploads.get(upload_id)
+    return await apply(store, upload_id, append)
 
 
 async def begin(
@@ -147,17 +192,57 @@ class UploadConformance(Suite):
 
     async def test_what_is_not_there(self, store: Store) -> None:
         assert await store.uploads.find("none") is None
-        append = ChunkBatch(0, 0, [], None)
+        events: list[Event] = [
+            Acquire(),
+            Append(0, 0, [], None),
+            Join("none", 0, 0, later()),
+            Renew(0, later()),
+            NoteDigest(Digest.of(b"")),
+            Fail(Failure("too-large", "")),
+            Delete(),
+        ]
         for failing in (
             store.uploads.get("none"),
-            store.uploads.acquire("none"),
-            store.uploads.append("none", append),
-            store.uploads.join("none", "none", 0, later()),
             complete(store, "none", b""),
-            store.uploads.delete("none"),
+            *(store.uploads.apply("none", event) for event in events),
         ):
             with pytest.raises(NotFound):
                 await failing
+
+    @pytest.mark.parametrize("upload_id", ["", "\0", "a\0", "\ud800", "é", "'--", "a" * 100_000])
+    async def test_ids_that_no_upload_can_have(self, store: Store, upload_id: str) -> None:
+        assert await store.uploads.find(upload_id) is None
+        assert list(await store.uploads.awaiting(upload_id)) == []
+        concatenation = await begin(store, self._concatenation([await begin(store, PART)]))
+        epoch = (await acquire(store, concatenation, joining=True)).epoch
+        for failing in (
+            store.uploads.apply(upload_id, Acquire()),
+            store.uploads.apply(concatenation, Join(upload_id, epoch, 0, later())),
+            begin(store, self._concatenation([upload_id])),
+            store.names.apply(
+                [Put(name_of("a"), Uploaded(upload_id, Digest.of(b""), later()), "a/b")]
+            ),
+        ):
+            with pytest.raises(NotFound):
+                await failing
+
+    @pytest.mark.parametrize("epoch", [-(2**70), -1, 0, 2, 2**63, 2**70])
+    async def test_epochs_that_are_no_lease(self, store: Store, rows: Rows, epoch: int) -> None:
+        part = await begin(store, PART, b"x" * CHUNK_SIZE, whole=True)
+        upload_id = await begin(store, self._concatenation([part]))
+        assert (await acquire(store, upload_id, joining=True)).epoch == 1
+        before = await rows.uploads()
+        progress = Progress(CHUNK_SIZE, b"", None, later())
+        events: list[Event] = [
+            Append(epoch, 0, cut(b"x" * CHUNK_SIZE), progress),
+            AppendLast(epoch, 0, cut(b"x" * CHUNK_SIZE), progress),
+            Join(part, epoch, 0, later()),
+        ]
+        for event in events:
+            with pytest.raises(UploadSuperseded):
+                await store.uploads.apply(upload_id, event)
+        await apply(store, upload_id, Renew(epoch, later(7200)))
+        assert await rows.uploads() == before
 
     @pytest.mark.parametrize("step", [1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 10_000])
     async def test_bytes_come_step_by_step_through_restarts(
@@ -192,7 +277,7 @@ class UploadConformance(Suite):
         assert await rows.places(row.manifest) == [(0, chunk), (1, chunk)]
         assert await rows.broken() == []
         assert await rows.count("chunk") == 1
-        await store.uploads.delete(upload_id)
+        await delete(store, upload_id)
         assert await rows.count("upload") == await rows.count("manifest") == 0
 
     async def test_known_chunks_are_not_stored_again(self, store: Store, rows: Rows) -> None:
@@ -206,27 +291,29 @@ class UploadConformance(Suite):
 
     async def test_the_newer_lease_wins(self, store: Store, rows: Rows) -> None:
         upload_id = await begin(store, FILE, b"12")
-        older = await store.uploads.acquire(upload_id)
-        newer = await store.uploads.acquire(upload_id)
+        older = await acquire(store, upload_id)
+        newer = await acquire(store, upload_id)
         assert newer.epoch > older.epoch
         chunks = cut(b"y" * CHUNK_SIZE)
-        progress = Progress(CHUNK_SIZE, b"", None, whole=False, expires=later())
+        progress = Progress(CHUNK_SIZE, b"", None, later())
         with pytest.raises(UploadSuperseded):
-            await store.uploads.append(upload_id, ChunkBatch(older.epoch, 0, chunks, progress))
+            await store.uploads.apply(upload_id, Append(older.epoch, 0, chunks, progress))
         assert (await store.uploads.get(upload_id)).offset == 2
         assert await rows.count("manifest_chunk") == 0
-        await store.uploads.append(upload_id, ChunkBatch(newer.epoch, 0, chunks, progress))
+        await apply(store, upload_id, Append(newer.epoch, 0, chunks, progress))
         assert (await store.uploads.get(upload_id)).offset == CHUNK_SIZE
 
     async def test_of_many_leases_at_once_one_goes_on(self, store: Store) -> None:
         upload_id = await begin(store)
 
-        leases = await asyncio.gather(*(store.uploads.acquire(upload_id) for _ in range(20)))
+        leases = await asyncio.gather(
+            *(store.uploads.apply(upload_id, Acquire()) for _ in range(20))
+        )
 
         async def append(lease: ResumableUpload) -> int:
-            progress = Progress(CHUNK_SIZE, b"", None, whole=False, expires=later())
+            progress = Progress(CHUNK_SIZE, b"", None, later())
             chunks = cut(bytes([lease.epoch]) * CHUNK_SIZE)
-            await store.uploads.append(upload_id, ChunkBatch(lease.epoch, 0, chunks, progress))
+            await store.uploads.apply(upload_id, Append(lease.epoch, 0, chunks, progress))
             return lease.epoch
 
         results = await asyncio.gather(*map(append, leases), return_exceptions=True)
@@ -241,12 +328,12 @@ class UploadConformance(Suite):
         self, store: Store, rows: Rows
     ) -> None:
         upload_id = await begin(store, FILE, b"x" * CHUNK_SIZE + b"tail")
-        upload = await store.uploads.acquire(upload_id)
+        upload = await acquire(store, upload_id)
         chunks = cut(b"tail" * (2 * CHUNK_SIZE // 4))
-        await store.uploads.append(upload_id, ChunkBatch(upload.epoch, 1, chunks, None))
+        await apply(store, upload_id, Append(upload.epoch, 1, chunks, None))
         [row] = await rows.uploads()
         assert (row.received, row.extent) == (CHUNK_SIZE + 4, 3 * CHUNK_SIZE)
-        upload = await store.uploads.acquire(upload_id)
+        upload = await acquire(store, upload_id)
         assert (upload.offset, upload.tail) == (CHUNK_SIZE + 4, b"tail")
         [row] = await rows.uploads()
         assert row.extent == CHUNK_SIZE + 4
@@ -261,19 +348,19 @@ class UploadConformance(Suite):
         await add(store, upload_id, b"3" * (CHUNK_SIZE - 2), max_unfinished=limit)
         before = await rows.uploads()
         epoch = (await store.uploads.get(upload_id)).epoch
-        progress = Progress(3 * CHUNK_SIZE, b"", None, whole=False, expires=later())
+        progress = Progress(3 * CHUNK_SIZE, b"", None, later())
         chunks = cut(b"z" * (2 * CHUNK_SIZE))
         with pytest.raises(TooMuchUnfinished):
-            await store.uploads.append(upload_id, ChunkBatch(epoch, 1, chunks, progress, limit))
+            await store.uploads.apply(upload_id, Append(epoch, 1, chunks, progress, limit))
         assert await rows.uploads() == before
         assert await rows.count("chunk") == await rows.count("manifest_chunk") == 1
 
     async def test_a_whole_upload_takes_nothing_more(self, store: Store) -> None:
         upload_id = await begin(store, FILE, b"12", whole=True)
-        upload = await store.uploads.acquire(upload_id)
+        upload = await acquire(store, upload_id)
         assert upload.whole
         with pytest.raises(UploadSuperseded):
-            await store.uploads.append(upload_id, ChunkBatch(upload.epoch, 0, [], None))
+            await store.uploads.apply(upload_id, Append(upload.epoch, 0, [], None))
 
     async def test_only_a_whole_upload_is_completed_and_once(self, store: Store) -> None:
         upload_id = await begin(store, FILE, b"12")
@@ -308,45 +395,45 @@ class UploadConformance(Suite):
     async def test_the_last_append_can_be_made_again(self, store: Store, rows: Rows) -> None:
         # As it is when the answer to a COMMIT was lost.
         upload_id = await begin(store)
-        upload = await store.uploads.acquire(upload_id)
+        upload = await acquire(store, upload_id)
         content = b"x" * CHUNK_SIZE + b"tail"
-        progress = Progress(len(content), b"tail", len(content), whole=True, expires=later())
-        last = ChunkBatch(upload.epoch, 0, cut(content[:CHUNK_SIZE]), progress)
-        await store.uploads.append(upload_id, last)
+        progress = Progress(len(content), b"tail", len(content), later())
+        last = AppendLast(upload.epoch, 0, cut(content[:CHUNK_SIZE]), progress)
+        await apply(store, upload_id, last)
         before = await rows.uploads()
-        await store.uploads.append(upload_id, last)
+        await apply(store, upload_id, last)
         assert await rows.uploads() == before
         committed = await complete(store, upload_id, content)
         assert committed.new_size == len(content)
         # Another may have completed it meanwhile.
-        await store.uploads.append(upload_id, last)
+        await apply(store, upload_id, last)
         for epoch in (upload.epoch - 1, upload.epoch + 1):
             with pytest.raises(UploadSuperseded):
-                await store.uploads.append(upload_id, replace(last, epoch=epoch))
+                await store.uploads.apply(upload_id, replace(last, epoch=epoch))
         assert await get(store, "a") == content
 
     async def test_a_lease_is_renewed_by_its_holder(self, store: Store) -> None:
         upload_id = await begin(store)
-        upload = await store.uploads.acquire(upload_id)
-        await store.uploads.renew(upload_id, upload.epoch - 1, later(7200))
+        upload = await acquire(store, upload_id)
+        await apply(store, upload_id, Renew(upload.epoch - 1, later(7200)))
         assert (await store.uploads.get(upload_id)).expires == upload.expires
-        await store.uploads.renew(upload_id, upload.epoch, later(7200))
+        await apply(store, upload_id, Renew(upload.epoch, later(7200)))
         renewed = (await store.uploads.get(upload_id)).expires
         assert renewed > upload.expires
-        await store.uploads.renew(upload_id, upload.epoch, later(60))
+        await apply(store, upload_id, Renew(upload.epoch, later(60)))
         assert (await store.uploads.get(upload_id)).expires == renewed
 
     async def test_a_digest_that_is_known_is_kept(self, reopen: Reopen, rows: Rows) -> None:
         store = await reopen()
         upload_id = await begin(store, FILE, b"12")
-        await store.uploads.note_digest(upload_id, Digest.of(b"12"))
+        await note_digest(store, upload_id, b"12")
         assert (await store.uploads.get(upload_id)).known_digest is None
         await add(store, upload_id, b"", whole=True)
-        await store.uploads.note_digest(upload_id, Digest.of(b"12"))
+        await note_digest(store, upload_id, b"12")
         store = await reopen()
         assert (await store.uploads.get(upload_id)).known_digest == Digest.of(b"12")
         await complete(store, upload_id, b"12")
-        await store.uploads.note_digest(upload_id, Digest.of(b"other"))
+        await note_digest(store, upload_id, b"other")
         assert (await rows.uploads())[0].known_digest == Digest.of(b"12").raw
 
     @pytest.mark.parametrize("whole", [True, False])
@@ -358,26 +445,25 @@ class UploadConformance(Suite):
         content = b"x" * CHUNK_SIZE + b"tail"
         upload_id = await begin(store, FILE, content, whole=whole)
         epoch = (await store.uploads.get(upload_id)).epoch
-        await store.uploads.fail(upload_id, Failure.of(error))
-        await store.uploads.fail(upload_id, Failure("too-large", "another"))
+        await fail(store, upload_id, Failure.of(error))
+        await fail(store, upload_id, Failure("too-large", "another"))
         store = await reopen()
         failed = await store.uploads.get(upload_id)
         assert failed.failure is not None
         told = failed.failure.to_error()
         assert (type(told), str(told)) == (type(error), str(error))
         assert (failed.offset, failed.tail) == (len(content), b"")
-        assert await store.uploads.acquire(upload_id) == failed
-        progress = Progress(9, b"", 9, whole=True, expires=later())
+        assert await acquire(store, upload_id) == failed
+        progress = Progress(9, b"", 9, later())
         with pytest.raises(UploadSuperseded):
-            await store.uploads.append(upload_id, ChunkBatch(epoch, 0, [], progress))
+            await store.uploads.apply(upload_id, AppendLast(epoch, 0, [], progress))
         with pytest.raises(NotFound):
             await complete(store, upload_id, content)
-        assert await store.uploads.unfinished() == NOTHING
+        assert await unfinished(rows) == NOTHING
         await collect_all(store.maintenance, 0)
         await collect_all(store.maintenance, 0)
         assert await rows.count("chunk") == await rows.count("manifest_chunk") == 0
-        await store.uploads.fail("none", Failure.of(error))
-        await store.uploads.delete(upload_id)
+        await delete(store, upload_id)
         assert await rows.count("upload") == await rows.count("manifest") == 0
 
     async def test_nobody_takes_a_concatenation_from_who_joins_its_parts(
@@ -385,9 +471,9 @@ class UploadConformance(Suite):
     ) -> None:
         part = await begin(store, PART, b"x" * CHUNK_SIZE, whole=True)
         upload_id = await begin(store, self._concatenation([part]))
-        joining = await store.uploads.acquire(upload_id, joining=True)
-        assert await store.uploads.acquire(upload_id) == joining
-        await store.uploads.join(upload_id, part, joining.epoch, later())
+        joining = await acquire(store, upload_id, joining=True)
+        assert await acquire(store, upload_id) == joining
+        await join(store, upload_id, part, joining.epoch)
 
     # Expiry, bounds, collection
 
@@ -457,12 +543,12 @@ class UploadConformance(Suite):
         self, store: Store, rows: Rows, moves: list[tuple[str, int]]
     ) -> None:
         for row in await rows.uploads():
-            await store.uploads.delete(row.id)
+            await delete(store, row.id)
         for move, which in moves:
             ids = [row.id for row in sorted(await rows.uploads(), key=lambda row: row.created)]
             with suppress(ChunkstoreError):
                 await self._move(store, rows, move, ids, which)
-            assert await store.uploads.unfinished() == sum_of(await rows.uploads())
+            assert await unfinished(rows) == sum_of(await rows.uploads())
 
     async def _move(
         self, store: Store, rows: Rows, move: str, ids: Sequence[str], which: int
@@ -474,26 +560,23 @@ class UploadConformance(Suite):
                 await begin(store, FILE if move == "file" else PART, content)
             case "concatenation":
                 await begin(store, self._concatenation([one]))
-            case "append" | "end" if not (await store.uploads.get(one)).ended:
+            case "append" | "end" if (await store.uploads.get(one)).state in UNFINISHED:
                 await add(store, one, content, whole=move == "end", max_unfinished=9 * CHUNK_SIZE)
             case "ahead":
-                upload = await store.uploads.acquire(one)
-                chunks = cut(content)
-                await store.uploads.append(
-                    one, ChunkBatch(upload.epoch, upload.offset, chunks, None)
-                )
+                upload = await acquire(store, one)
+                await apply(store, one, Append(upload.epoch, upload.offset, cut(content), None))
             case "join":
-                lease = await store.uploads.acquire(one, joining=True)
+                lease = await acquire(store, one, joining=True)
                 for part in lease.spec.parts:
                     if (await store.uploads.get(part)).whole and lease.offset == 0:
-                        await store.uploads.join(one, part, lease.epoch, later())
+                        await join(store, one, part, lease.epoch)
                         await add(store, one, b"", whole=True)
             case "complete":
                 await complete(store, one, content)
             case "fail":
-                await store.uploads.fail(one, Failure("too-large", ""))
+                await fail(store, one, Failure("too-large", ""))
             case "delete":
-                await store.uploads.delete(one)
+                await delete(store, one)
             case "expire":
                 await rows.expire_uploads(one)
                 await collect_all(store.maintenance, 0)
@@ -501,7 +584,7 @@ class UploadConformance(Suite):
     async def test_deleting_leaves_the_file(self, store: Store, rows: Rows) -> None:
         upload_id = await begin(store, FILE, b"12", whole=True)
         await complete(store, upload_id, b"12")
-        await store.uploads.delete(upload_id)
+        await delete(store, upload_id)
         assert await get(store, "a") == b"12"
         assert await rows.count("upload") == 0
 
@@ -512,10 +595,10 @@ class UploadConformance(Suite):
         parts = [await begin(store, PART, content, whole=True) for content in contents]
         upload_id = await begin(store, self._concatenation(parts))
         chunks = await rows.count("chunk")
-        lease = await store.uploads.acquire(upload_id, joining=True)
+        lease = await acquire(store, upload_id, joining=True)
         for part in parts:
             assert list(await store.uploads.awaiting(part)) == [upload_id]
-            await store.uploads.join(upload_id, part, lease.epoch, later())
+            await join(store, upload_id, part, lease.epoch)
         assert await rows.count("chunk") == chunks
         await add(store, upload_id, b"", whole=True)
         await complete(store, upload_id, b"".join(contents))
@@ -528,10 +611,10 @@ class UploadConformance(Suite):
     async def test_joining_is_fenced_too(self, store: Store) -> None:
         part = await begin(store, PART, b"x" * CHUNK_SIZE, whole=True)
         upload_id = await begin(store, self._concatenation([part]))
-        older = await store.uploads.acquire(upload_id, joining=True)
-        await store.uploads.acquire(upload_id, joining=True)
+        older = await acquire(store, upload_id, joining=True)
+        await acquire(store, upload_id, joining=True)
         with pytest.raises(UploadSuperseded):
-            await store.uploads.join(upload_id, part, older.epoch, later())
+            await join(store, upload_id, part, older.epoch)
 
     async def test_a_part_must_be_one(self, store: Store) -> None:
         with pytest.raises(NotFound):

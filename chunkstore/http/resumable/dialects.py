@@ -17,7 +17,7 @@ from chunkstore.core.errors import InvalidRequest, TooLarge
 from chunkstore.http.message.request import UPLOADS, path_of, raw_remainder
 from chunkstore.http.message.upload_urls import parse_upload_id
 from chunkstore.service.resumable.uploads import Uploads
-from chunkstore.store.contract.uploads import ResumableUpload
+from chunkstore.store.contract.resumable import ResumableUpload
 
 T = TypeVar("T")
 

@@ -42,7 +42,7 @@ from chunkstore.http.resumable.dialects import (
 from chunkstore.http.runtime.exchange import send_interim
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import Uploads
-from chunkstore.store.contract.uploads import ResumableUpload, UploadKind, UploadSpec
+from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
 
 # The draft's own text names 8 still; clients of draft 12 name 9. Nothing breaks between the two.
 _VERSIONS: Final = frozenset({5, 6, 7, 8, 9})

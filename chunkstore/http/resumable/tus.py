@@ -36,7 +36,7 @@ from chunkstore.http.resumable.dialects import (
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.finish import nothing
 from chunkstore.service.resumable.uploads import Uploads
-from chunkstore.store.contract.uploads import ResumableUpload, UploadKind, UploadSpec
+from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
 
 VERSION: Final = "1.0.0"
 EXTENSIONS: Final = (

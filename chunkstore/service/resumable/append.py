@@ -1,4 +1,4 @@
-"""Adding the bytes of one request to an upload that outlives it."""
+"""Appending the bytes of one request to an upload that outlives it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from collections import OrderedDict
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.digest import ContentCheck, ContentHasher
 from chunkstore.core.errors import ChunkstoreError, InconsistentLength, LengthExceeded, TooLarge
+from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.ingest import Intake
 from chunkstore.service.memory import Account
 from chunkstore.service.service import Service
 from chunkstore.store.contract.contents import PreparedBatch
-from chunkstore.store.contract.uploads import ChunkBatch, Progress, ResumableUpload
+from chunkstore.store.contract.resumable import ResumableUpload
+from chunkstore.store.contract.upload_state import Append, AppendLast, Progress
 
 # A hasher takes about 2 KiB.
 _KEPT_HASHERS: Final = 1000
 
 _logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 OnProgress = Callable[[int], Awaitable[None]]
 
 
@@ -47,7 +50,7 @@ class UploadLimits:
         return datetime.now(UTC) + timedelta(seconds=seconds)
 
     def check_size(self, size: int | None) -> None:
-        """Refuse a content of `size` bytes, None if that is not known, if it is too large.
+        """Refuse content of `size` bytes, None if that is not known, if it is too large.
 
         Raises:
             TooLarge: it is.
@@ -86,7 +89,7 @@ class UploadRequest:
 
 
 class Hashers:
-    """Hashers of contents whose next bytes may come to this process, the latest ones."""
+    """Hashers of uploads whose next bytes may come to this process, the latest ones."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, tuple[int, ContentHasher]] = OrderedDict()
@@ -105,21 +108,21 @@ class Hashers:
 
 
 class UploadAppender:
-    """How bytes are added to the uploads of one service."""
+    """Appends bytes to the uploads of one service."""
 
     def __init__(self, service: Service, limits: UploadLimits) -> None:
         self.service = service
         self.limits = limits
         self.hashers = Hashers()
 
-    async def add(
+    async def append(
         self,
         upload: ResumableUpload,
         request: UploadRequest,
         pieces: AsyncIterable[bytes],
         memory: Account | None = None,
-    ) -> None:
-        """Add all pieces under the epoch of `upload`, as far as its lease lasts.
+    ) -> ResumableUpload:
+        """Append all pieces under the epoch of `upload`; return the upload as it is then.
 
         If they break off, those that have come are kept, unless all were to be checked together.
         Batches are reserved on the account `memory`, or on that of the request's client.
@@ -128,39 +131,41 @@ class UploadAppender:
             LengthExceeded, TooLarge: more bytes come than there may be.
             InconsistentLength: fewer come than there should be.
             ContentMismatch: a check failed; nothing is kept.
-            UploadSuperseded, NotFound, StoreError: as `UploadStore.append`.
+            UploadSuperseded, NotFound, StoreError: as `Uploads.apply` in the store.
         """
         if memory is None:
             memory = self.service.on_behalf_of(request.client).upload_memory
-        appender = _RequestAppender(self, upload, request, memory)
+        receiver = _BodyReceiver(self, upload, request, memory)
         try:
             async for piece in pieces:
-                await appender.take(piece)
+                await receiver.take(piece)
         except BaseException:
-            await _to_its_end(appender.keep())
+            await _run_to_end(receiver.keep())
             raise
-        await _to_its_end(appender.confirm(body_ended=True))
+        return await _run_to_end(receiver.confirm(body_ended=True))
 
 
-class _RequestAppender:
-    """The bytes of one request on their way."""
+class _BodyReceiver:
+    """Takes the bytes of one request and appends them to its upload, batch by batch."""
 
     def __init__(
         self,
-        means: UploadAppender,
+        appender: UploadAppender,
         upload: ResumableUpload,
         request: UploadRequest,
         memory: Account,
     ) -> None:
         assert upload.chunks is not None
-        self._means = means
+        self._uploads = appender.service.store.uploads
+        self._limits = appender.limits
+        self._hashers = appender.hashers
         self._upload = upload
         self._request = request
         self._chunk_size = upload.chunks.chunk_size
         self._count = upload.chunks.chunk_count
         self._length = upload.length if request.length is None else request.length
         self._reached = request.offset
-        self._hasher = means.hashers.take(upload)
+        self._hasher = self._hashers.take(upload)
         self._intake = Intake(
             self,
             memory,
@@ -175,20 +180,20 @@ class _RequestAppender:
         self._reached += len(piece)
         if self._length is not None and self._reached > self._length:
             raise LengthExceeded(f"The upload's length is {self._length}; more bytes came.")
-        self._means.limits.check_size(self._reached)
+        self._limits.check_size(self._reached)
         await self._intake.take(piece)
 
-    async def prepare(self, chunks: Sequence[Chunk]) -> AppendBatch:
+    async def prepare(self, chunks: Sequence[Chunk]) -> PreparedBatch:
         """Return what stores a batch from the intake."""
-        return AppendBatch(self, chunks)
+        return _ReceivedBatch(self, chunks)
 
     async def store(self, chunks: Sequence[Chunk]) -> None:
         """Store a batch; what is to be checked is not confirmed by that."""
-        if self._request.checks:
-            await self._store(chunks, None)
-        else:
+        progress = None
+        if not self._request.checks:
             offset = (self._count + len(chunks)) * self._chunk_size
-            await self._store(chunks, self._progress(offset, b"", whole=False))
+            progress = self._progress(offset, b"", whole=False)
+        await self._append(Append, chunks, progress)
 
     async def keep(self) -> None:
         """Confirm what has come of a body that broke off."""
@@ -200,23 +205,25 @@ class _RequestAppender:
         except ChunkstoreError as error:
             _logger.info("What had come of an upload was not kept: %s", error)
 
-    async def confirm(self, *, body_ended: bool) -> None:
-        """Store and confirm all that has come."""
+    async def confirm(self, *, body_ended: bool) -> ResumableUpload:
+        """Store and confirm all that has come; return the upload as it is then."""
         try:
             chunks, tail = await self._intake.settle()
             for check in self._request.checks:
                 check.verify()
             offset = (self._count + len(chunks)) * self._chunk_size + len(tail)
-            whole = self._ends(offset, body_ended=body_ended)
-            await self._store(chunks, self._progress(offset, tail, whole=whole))
+            whole = self._is_whole(offset, body_ended=body_ended)
+            progress = self._progress(offset, tail, whole=whole)
+            upload = await self._append(AppendLast if whole else Append, chunks, progress)
         finally:
             self._intake.close()
         if self._hasher is not None:
-            self._means.hashers.keep(self._upload.id, offset - len(tail), self._hasher)
+            self._hashers.keep(self._upload.id, offset - len(tail), self._hasher)
         if body_ended and self._request.ending is Ending.WITH_BODY and not whole:
             raise InconsistentLength(f"The upload's length is {self._length}; fewer bytes came.")
+        return upload
 
-    def _ends(self, offset: int, *, body_ended: bool) -> bool:
+    def _is_whole(self, offset: int, *, body_ended: bool) -> bool:
         match self._request.ending:
             case Ending.AT_LENGTH:
                 return offset == self._length
@@ -228,41 +235,43 @@ class _RequestAppender:
     def _progress(self, offset: int, tail: bytes, *, whole: bool) -> Progress:
         length = offset if whole else self._length
         advances = whole or offset > self._upload.offset
-        expires = self._means.limits.expiry() if advances else self._upload.expires
-        return Progress(offset, tail, length, whole, expires)
+        expires = self._limits.expiry() if advances else self._upload.expires
+        return Progress(offset, tail, length, expires)
 
-    async def _store(self, chunks: Sequence[Chunk], progress: Progress | None) -> None:
-        append = ChunkBatch(
+    async def _append(
+        self, kind: type[Append], chunks: Sequence[Chunk], progress: Progress | None
+    ) -> ResumableUpload:
+        append = kind(
             epoch=self._upload.epoch,
             first=self._count,
             chunks=chunks,
             progress=progress,
-            max_unfinished=self._means.limits.max_unfinished,
+            max_unfinished=self._limits.max_unfinished,
         )
-        await self._means.service.store.uploads.append(self._upload.id, append)
+        upload = await self._uploads.apply(self._upload.id, append)
         self._count += len(chunks)
         if progress is not None and self._request.on_progress is not None:
             await self._request.on_progress(progress.offset)
+        return upload
 
 
 @dataclass(frozen=True, slots=True)
-class AppendBatch(PreparedBatch):
+class _ReceivedBatch(PreparedBatch):
     """Chunks of one request, to be stored behind those before."""
 
-    appender: _RequestAppender
+    receiver: _BodyReceiver
     chunks: Sequence[Chunk]
 
     async def store(self) -> None:
-        await self.appender.store(self.chunks)
+        await self.receiver.store(self.chunks)
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Wait for `work`, which goes on to its end also if the caller is cancelled."""
+async def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` comes to, which goes on to its end also if the caller is cancelled."""
     task = asyncio.create_task(work)
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()
+        retrieve_exception(task)
         raise

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from chunkstore.core.digest import ContentCheck, ContentHasher, Digest
@@ -18,10 +18,12 @@ from chunkstore.core.errors import (
     StoreError,
     UploadSuperseded,
 )
+from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.memory import MemoryBudget, Use
 from chunkstore.service.resumable.append import Ending, UploadAppender, UploadRequest
 from chunkstore.store.contract.edits import Put, Uploaded
-from chunkstore.store.contract.uploads import FATAL, Failure, ResumableUpload, UploadKind
+from chunkstore.store.contract.resumable import FATAL, Failure, ResumableUpload, UploadKind
+from chunkstore.store.contract.upload_state import Acquire, Fail, Join, NoteDigest, require_part
 from chunkstore.store.contract.values import Committed
 
 # What a concatenation cuts anew in one step, and the memory it has meanwhile. Between steps it
@@ -36,24 +38,24 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Run:
+class _Finishing:
     """One upload that is being finished: how many wait for it, and whether it outlasts them."""
 
     task: asyncio.Task[Committed | None]
     waiting: int = 0
-    lasting: bool = True
-    given_up: bool = False
+    outlasts: bool = True
+    cancelled: bool = False
 
 
 class UploadFinisher:
     """Finishes each upload once, however many wait for it."""
 
-    def __init__(self, appending: UploadAppender) -> None:
-        self._appender = appending
-        self.service = appending.service
-        self._store = appending.service.store.uploads
-        self._runs: dict[str, _Run] = {}
-        self._later: set[asyncio.Task[None]] = set()
+    def __init__(self, appender: UploadAppender) -> None:
+        self._appender = appender
+        self.service = appender.service
+        self._store = appender.service.store.uploads
+        self._running: dict[str, _Finishing] = {}
+        self._background: set[asyncio.Task[None]] = set()
 
     async def finish(self, upload_id: str) -> Committed | None:
         """Make a whole upload the file it is for; None for a part, or if not all has come.
@@ -65,26 +67,26 @@ class UploadFinisher:
             One of FATAL: it can never become that file.
             NameConflict: it cannot while there are other names in its way.
         """
-        run = self._runs.get(upload_id)
-        if run is None or run.given_up:
-            run = self._start(upload_id, run)
-        run.waiting += 1
+        finishing = self._running.get(upload_id)
+        if finishing is None or finishing.cancelled:
+            finishing = self._start(upload_id, finishing)
+        finishing.waiting += 1
         try:
-            return await asyncio.shield(run.task)
+            return await asyncio.shield(finishing.task)
         finally:
-            run.waiting -= 1
-            if not run.waiting and not run.lasting:
-                run.given_up = True
-                run.task.cancel()
+            finishing.waiting -= 1
+            if not finishing.waiting and not finishing.outlasts:
+                finishing.cancelled = True
+                finishing.task.cancel()
 
     async def can_concatenate(self, parts: Sequence[str]) -> bool:
         """Whether all parts are whole.
 
         Raises:
-            NotFound: there is one that does not exist.
-            TooLarge: they are too much together, as far as is known. One of FATAL: one has failed.
+            PartGone, NotFound, one of FATAL: what `require_part` says of one.
+            TooLarge: they are too much together, as far as is known.
         """
-        found = [await self._get(part) for part in parts]
+        found = [await self._get_part(part) for part in parts]
         self._appender.limits.check_size(
             sum(part.offset if part.length is None else part.length for part in found)
         )
@@ -92,8 +94,7 @@ class UploadFinisher:
 
     async def get_whole(self, upload: ResumableUpload) -> tuple[ResumableUpload, Uploaded]:
         """As `Uploads.get_whole`."""
-        if upload.failure is not None:
-            raise upload.failure.to_error()
+        upload.require_not_failed()
         if upload.complete:
             raise NotFound("The upload is a file already.")
         if not upload.whole:
@@ -105,62 +106,73 @@ class UploadFinisher:
             try:
                 digest = await self._digest(upload)
             except FATAL as error:
-                await self._store.fail(upload.id, Failure.of(error))
+                await self._store.apply(upload.id, Fail(Failure.of(error)))
                 raise
-            await self._store.note_digest(upload.id, digest)
+            await self._store.apply(upload.id, NoteDigest(digest))
         return upload, Uploaded(upload.id, digest, self._appender.limits.expiry())
 
     async def close(self) -> None:
         """Stop; what is not finished can be later."""
-        tasks: set[asyncio.Task[Any]] = {*(run.task for run in self._runs.values()), *self._later}
+        running = (finishing.task for finishing in self._running.values())
+        tasks: set[asyncio.Task[Any]] = {*running, *self._background}
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    def _start(self, upload_id: str, before: _Run | None) -> _Run:
+    def _start(self, upload_id: str, before: _Finishing | None) -> _Finishing:
         async def finish() -> Committed | None:
             if before is not None:
                 await asyncio.wait({before.task})
-            return await self._finish(upload_id, run)
+            return await self._finish(upload_id, finishing)
 
-        run = self._runs[upload_id] = _Run(asyncio.create_task(finish()))
-        run.task.add_done_callback(lambda _: self._forget(upload_id, run))
-        return run
+        finishing = self._running[upload_id] = _Finishing(asyncio.create_task(finish()))
+        finishing.task.add_done_callback(lambda _: self._forget(upload_id, finishing))
+        # Perhaps nobody waits for it any more.
+        finishing.task.add_done_callback(retrieve_exception)
+        return finishing
 
-    def _forget(self, upload_id: str, run: _Run) -> None:
-        if self._runs.get(upload_id) is run:
-            del self._runs[upload_id]
-        if not run.task.cancelled():
-            # Perhaps nobody waits for it any more; asyncio warns of errors nobody looked at.
-            run.task.exception()
+    def _forget(self, upload_id: str, finishing: _Finishing) -> None:
+        if self._running.get(upload_id) is finishing:
+            del self._running[upload_id]
 
-    async def _finish(self, upload_id: str, run: _Run) -> Committed | None:
+    async def _finish(self, upload_id: str, finishing: _Finishing) -> Committed | None:
         upload = await self._get(upload_id)
-        if upload.complete:
-            return None
         if upload.spec.kind is UploadKind.PART:
             if upload.whole:
-                self._finish_later(await self._store.awaiting(upload_id))
+                self._finish_in_background(await self._store.awaiting(upload_id))
             return None
-        run.lasting = upload.spec.kind is not UploadKind.CONCATENATION
+        finishing.outlasts = upload.spec.kind is not UploadKind.CONCATENATION
         try:
             return await self._make_file(upload)
         except FATAL as error:
-            try:
-                await self._store.fail(upload_id, Failure.of(error))
-                if (await self._store.get(upload_id)).complete:
-                    return None  # Another process was faster, and is why it failed here.
-            except StoreError as another:
-                _logger.warning("That an upload failed was not noted: %s", another)
+            if await self._fail(upload_id, error):
+                return None
+            raise
+        except NotFound:
+            if (await self._store.get(upload_id)).complete:
+                return None  # Another process was faster.
             raise
 
+    async def _fail(self, upload_id: str, error: ChunkstoreError) -> bool:
+        """Note why an upload can never become its file.
+
+        Return whether it is complete, for another process was faster and is why it failed here.
+        """
+        try:
+            return (await self._store.apply(upload_id, Fail(Failure.of(error)))).complete
+        except StoreError as another:
+            _logger.warning("That an upload failed was not noted: %s", another)
+            return False
+
     async def _make_file(self, upload: ResumableUpload) -> Committed | None:
+        if upload.complete:
+            return None
         if upload.spec.kind is UploadKind.CONCATENATION and not upload.whole:
-            parts = [await self._get(part) for part in upload.spec.parts]
+            parts = [await self._get_part(part) for part in upload.spec.parts]
             if not all(part.whole for part in parts):
                 return None
-            await self._refuse_early(upload)
+            await self._check_target(upload)
             try:
                 upload = await self._concatenate(upload, parts)
             except UploadSuperseded:
@@ -170,16 +182,19 @@ class UploadFinisher:
     async def _get(self, upload_id: str) -> ResumableUpload:
         """Return an upload that has not failed."""
         upload = await self._store.get(upload_id)
-        if upload.failure is not None:
-            raise upload.failure.to_error()
+        upload.require_not_failed()
         return upload
 
-    async def _refuse_early(self, upload: ResumableUpload) -> None:
-        """Judge before a content is read what is judged again when it becomes a file."""
+    async def _get_part(self, part_id: str) -> ResumableUpload:
+        """Return a part that a concatenation can have; raise as `require_part`."""
+        return require_part(await self._store.find(part_id))
+
+    async def _check_target(self, upload: ResumableUpload) -> None:
+        """Judge before content is read what is judged again when it becomes a file."""
         assert upload.spec.target is not None
         await self.service.store.names.check_put(upload.spec.target, upload.spec.conditions)
 
-    async def _complete(self, upload: ResumableUpload) -> Committed | None:
+    async def _complete(self, upload: ResumableUpload) -> Committed:
         digest = upload.known_digest
         if digest is None:
             digest = await self._digest(upload)
@@ -189,20 +204,16 @@ class UploadFinisher:
         put = Put(spec.target, content, spec.media_type, spec.conditions)
         try:
             [committed] = await self.service.store.names.apply([put])
-        except NotFound:
-            if (await self._store.get(upload.id)).complete:
-                return None  # Another process was faster.
-            raise
         except (StoreError, NameConflict):
             # It may be tried again.
             if upload.known_digest is None:
-                with suppress(StoreError):
-                    await self._store.note_digest(upload.id, digest)
+                with suppress(StoreError, NotFound):
+                    await self._store.apply(upload.id, NoteDigest(digest))
             raise
         return committed
 
-    def _finish_later(self, upload_ids: Sequence[str]) -> None:
-        """Finish uploads behind each other, which nobody may be waiting for."""
+    def _finish_in_background(self, upload_ids: Sequence[str]) -> None:
+        """Finish uploads one after the other, which nobody may be waiting for."""
 
         async def finish() -> None:
             for upload_id in upload_ids:
@@ -212,8 +223,8 @@ class UploadFinisher:
                     _logger.info("An upload was not finished: %s", error)
 
         task = asyncio.create_task(finish())
-        task.add_done_callback(self._later.discard)
-        self._later.add(task)
+        task.add_done_callback(self._background.discard)
+        self._background.add(task)
 
     async def _digest(self, upload: ResumableUpload) -> Digest:
         """Return the content's digest, by reading it unless that is spared; verify its checks."""
@@ -221,9 +232,9 @@ class UploadFinisher:
         hasher = self._appender.hashers.take(upload)
         reads = hasher is None or bool(checks)
         if hasher is None or checks:
-            await self._refuse_early(upload)
+            await self._check_target(upload)
             hasher = ContentHasher()
-            async with aclosing(self._stored(upload)) as windows:
+            async with aclosing(self._read(upload)) as windows:
                 async for window in windows:
                     await asyncio.to_thread(_update, window, hasher, checks)
         _update(upload.tail, hasher, checks)
@@ -231,20 +242,21 @@ class UploadFinisher:
             check.verify()
         digest = hasher.digest()
         if reads:
-            await self._store.note_digest(upload.id, digest)
+            await self._store.apply(upload.id, NoteDigest(digest))
         return digest
 
-    async def _stored(self, upload: ResumableUpload) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of the whole chunks of an upload."""
+    async def _read(self, upload: ResumableUpload, start: int = 0) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of the whole chunks of an upload, from `start` on."""
         assert upload.chunks is not None
         chunks = upload.chunks
         try:
-            async with aclosing(self.service.reader.stream(chunks, 0, chunks.size)) as windows:
+            async with aclosing(self.service.reader.stream(chunks, start, chunks.size)) as windows:
                 async for window in windows:
                     yield window
         except StoreDamaged:
-            if await self._store.find(upload.id) is None:
-                raise NotFound("The upload was ended meanwhile.") from None
+            current = (await self._get(upload.id)).chunks
+            if current is None or current.id != chunks.id:
+                raise NotFound("The upload has ended meanwhile.") from None
             raise
 
     async def _concatenate(
@@ -253,58 +265,68 @@ class UploadFinisher:
         """Append the parts, as far as that was not done before."""
         length = sum(part.offset for part in parts)
         self._appender.limits.check_size(length)
-        upload = await self._store.acquire(upload.id, joining=True)
-        epoch, start = upload.epoch, 0
+        upload = await self._store.apply(upload.id, Acquire(joining=True))
+        start = 0
         for part in parts:
             while upload.offset < start + part.offset:
-                await self._add_some(upload, part, upload.offset - start)
-                # Under the lease that this began with, also if another has taken it.
-                upload = replace(await self._get(upload.id), epoch=epoch)
+                upload = await self._append_some(upload, part, upload.offset - start)
             start += part.offset
         request = UploadRequest(upload.offset, Ending.AT_LENGTH, length=length)
-        await self._appender.add(upload, request, nothing())
-        return await self._get(upload.id)
+        return await self._appender.append(upload, request, nothing())
 
-    async def _add_some(self, upload: ResumableUpload, part: ResumableUpload, start: int) -> None:
+    async def _append_some(
+        self, upload: ResumableUpload, part: ResumableUpload, start: int
+    ) -> ResumableUpload:
         """Append a part from byte `start` on: its chunk list as it is, where the chunks fit."""
         assert upload.chunks is not None
         assert part.chunks is not None
         fits = start == 0 and not upload.tail
         if fits and upload.chunks.chunk_size == part.chunks.chunk_size:
-            await self._join(upload, part)
-            return
+            return await self._join(upload, part)
         stop = min(part.offset, start + _STEP_SIZE)
         chunk_size = part.chunks.chunk_size
         with await self.service.upload_memory.reserve(2 * chunk_size, _STEP_MEMORY) as reservation:
             window = max(chunk_size, reservation.size // 4 // chunk_size * chunk_size)
             budget = MemoryBudget(max(chunk_size, reservation.size - window))
             request = UploadRequest(upload.offset, Ending.LATER)
-            async with aclosing(self._windows(part, start, stop, window)) as windows:
-                await self._appender.add(upload, request, windows, budget.account(Use.UPLOAD))
+            async with aclosing(self._read_part(part, start, stop, window)) as windows:
+                account = budget.account(Use.UPLOAD)
+                return await self._appender.append(upload, request, windows, account)
 
-    async def _join(self, upload: ResumableUpload, part: ResumableUpload) -> None:
-        assert part.chunks is not None
+    async def _join(self, upload: ResumableUpload, part: ResumableUpload) -> ResumableUpload:
         hasher = self._appender.hashers.take(upload)
         expires = self._appender.limits.expiry()
-        await self._store.join(upload.id, part.id, upload.epoch, expires)
+        join = Join(part.id, upload.epoch, upload.offset, expires)
+        joined = await self._store.apply(upload.id, join)
         if hasher is not None:
-            async with aclosing(self._stored(part)) as windows:
+            assert joined.chunks is not None
+            # By the list that it was copied to: the part may go.
+            async with aclosing(self._read(joined, upload.offset)) as windows:
                 async for window in windows:
                     await asyncio.to_thread(hasher.update, window)
-            self._appender.hashers.keep(upload.id, upload.offset + part.chunks.size, hasher)
+            self._appender.hashers.keep(upload.id, joined.chunks.size, hasher)
+        return joined
 
-    async def _windows(
+    async def _read_part(
         self, part: ResumableUpload, start: int, stop: int, size: int
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes `start` to `stop` of a part, `size` or less at a time."""
+        """Yield the bytes `start` to `stop` of a part, `size` or less at a time.
+
+        Raises:
+            PartGone: it has gone meanwhile, or has become a file by itself.
+        """
         assert part.chunks is not None
         chunks = part.chunks
         end = min(stop, chunks.size)
         while start < end:
             last = start + size
-            window = await self.service.store.contents.read(
-                chunks, start, min(end, last - last % chunks.chunk_size)
-            )
+            try:
+                window = await self.service.store.contents.read(
+                    chunks, start, min(end, last - last % chunks.chunk_size)
+                )
+            except StoreDamaged:
+                await self._get_part(part.id)
+                raise
             start += len(window)
             yield window
         if stop > chunks.size:

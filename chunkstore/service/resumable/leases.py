@@ -17,17 +17,17 @@ from chunkstore.core.errors import UploadSuperseded
 
 
 class Lease:
-    """One request's place in the queue for an upload, behind `older` ones."""
+    """One request's place in the queue for an upload, behind the `older` leases."""
 
     def __init__(self, older: Sequence[Lease]) -> None:
         self._older = older
         self._timeout = asyncio.timeout(None)
-        self._settled = False
+        self._irrevocable = False
         self.ended = asyncio.Event()
 
     def revoke(self) -> None:
         """Make the request stop where it is, unless it is about to end anyway."""
-        if not (self._settled or self.ended.is_set() or self._timeout.expired()):
+        if not (self._irrevocable or self.ended.is_set() or self._timeout.expired()):
             self._timeout.reschedule(asyncio.get_running_loop().time())
 
     async def take(self) -> None:
@@ -37,9 +37,9 @@ class Lease:
         for one in self._older:
             await one.ended.wait()
 
-    def settle(self) -> None:
-        """Go on to the end from here, which no client can delay: whoever is newer waits."""
-        self._settled = True
+    def make_irrevocable(self) -> None:
+        """Keep the upload to the end, which no client can delay from here: who is newer waits."""
+        self._irrevocable = True
         if not self._timeout.expired():
             self._timeout.reschedule(None)
 

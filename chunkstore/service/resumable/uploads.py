@@ -1,6 +1,6 @@
 """Uploads that outlive their request: who holds one, the bytes that come, and how they end.
 
-The state is the store's (`chunkstore.store.contract.uploads`). Here is what one process adds:
+The state is the store's (`chunkstore.store.contract.upload_state`). Here is what one process adds:
 requests hold an upload by leases (`leases`), so that a newer one makes older ones stop and keep
 what they have before it begins; what has come is confirmed batch by batch, and to the last byte
 when the connection breaks; and a whole upload is finished once, however many requests wait for
@@ -21,11 +21,9 @@ from typing import Final
 
 from chunkstore.core.errors import (
     ChunkstoreError,
-    Forbidden,
     InconsistentLength,
     LengthExceeded,
     OffsetMismatch,
-    UploadCompleted,
     UploadExpired,
 )
 from chunkstore.service.resumable.append import UploadAppender, UploadLimits, UploadRequest
@@ -33,13 +31,14 @@ from chunkstore.service.resumable.finish import UploadFinisher
 from chunkstore.service.resumable.leases import Lease, Leases
 from chunkstore.service.service import Service
 from chunkstore.store.contract.edits import Uploaded
-from chunkstore.store.contract.uploads import (
-    Bounds,
+from chunkstore.store.contract.resumable import (
     Failure,
     ResumableUpload,
     UploadKind,
     UploadSpec,
 )
+from chunkstore.store.contract.upload_state import Acquire, Delete, Fail, Renew
+from chunkstore.store.contract.uploads import Bounds
 from chunkstore.store.contract.values import Committed
 
 DEFAULT_EXPIRY_SECONDS: Final = 24 * 3600.0
@@ -80,6 +79,7 @@ class Uploads:
             max_unfinished,
         )
         self._bounds = Bounds(max_unfinished, max_empty, _MAX_CONCATENATIONS)
+        self._store = service.store.uploads
         self._appender = UploadAppender(service, self.limits)
         self._finisher = UploadFinisher(self._appender)
         self._leases = Leases()
@@ -91,15 +91,14 @@ class Uploads:
             TooLarge: `length`, or that of all parts, is more than there may be.
             TooMuchUnfinished: the unfinished ones have all the room there is for them.
             PreconditionFailed, NameConflict: it could not be completed even now.
-            NotFound: a part does not exist.
+            PartGone, NotFound, one of FATAL: what `require_part` says of a part.
         """
         self.limits.check_size(length)
-        store = self.service.store
         if spec.target is not None:
-            await store.names.check_put(spec.target, spec.conditions)
+            await self.service.store.names.check_put(spec.target, spec.conditions)
         waits = not await self._finisher.can_concatenate(spec.parts)
         expires = self.limits.expiry(empty=not waits)
-        return await store.uploads.create(spec, length, expires, self._bounds)
+        return await self._store.create(spec, length, expires, self._bounds)
 
     async def append(
         self, upload_id: str, request: UploadRequest, pieces: AsyncIterable[bytes]
@@ -123,16 +122,16 @@ class Uploads:
                 await lease.take()
                 upload = await self._acquire(upload_id)
             try:
-                self._refuse(upload, request)
-                if not upload.whole:
-                    async with self._renewing(upload):
-                        body = _settling(pieces, lease)
-                        await self._appender.add(upload, request, body)
+                self._check_request(upload, request)
+                if upload.whole:
+                    return upload
+                async with self._renewing(upload):
+                    body = _then_irrevocable(pieces, lease)
+                    return await self._appender.append(upload, request, body)
             except InconsistentLength as error:
                 if request.voids and upload.can_grow():
-                    await self.service.store.uploads.fail(upload_id, Failure.of(error))
+                    await self._store.apply(upload_id, Fail(Failure.of(error)))
                 raise
-        return await self.service.store.uploads.get(upload_id)
 
     async def acquire_and_get(self, upload_id: str) -> ResumableUpload:
         """Return an upload at an offset that holds: requests that append to it are ended.
@@ -148,20 +147,19 @@ class Uploads:
             upload = await self._get(upload_id)
             if upload.can_grow():
                 await lease.take()
-                lease.settle()
+                lease.make_irrevocable()
                 upload = await self._acquire(upload_id)
-        if upload.failure is not None:
-            raise upload.failure.to_error()
+        upload.require_not_failed()
         if upload.complete:
             return upload
         if upload.whole or upload.spec.kind is UploadKind.CONCATENATION:
             await self.finish(upload_id)
-            return await self.service.store.uploads.get(upload_id)
+            return await self._store.get(upload_id)
         return upload
 
     async def find(self, upload_id: str) -> ResumableUpload | None:
         """Return an upload as it is at the moment, None if there is none."""
-        return await self.service.store.uploads.find(upload_id)
+        return await self._store.find(upload_id)
 
     async def delete(self, upload_id: str) -> None:
         """End an upload for good; a file that it became stays.
@@ -171,9 +169,9 @@ class Uploads:
         """
         async with self._leases.queue(upload_id) as lease:
             await lease.take()
-            lease.settle()
+            lease.make_irrevocable()
             await self._acquire(upload_id)
-            await self.service.store.uploads.delete(upload_id)
+            await self._store.apply(upload_id, Delete())
 
     async def get_whole(self, upload_id: str) -> tuple[ResumableUpload, Uploaded]:
         """Return an upload that is whole and no file yet, and its content for a `Put`.
@@ -194,10 +192,10 @@ class Uploads:
         await self._finisher.close()
 
     async def _get(self, upload_id: str) -> ResumableUpload:
-        return _not_expired(await self.service.store.uploads.get(upload_id))
+        return _not_expired(await self._store.get(upload_id))
 
     async def _acquire(self, upload_id: str) -> ResumableUpload:
-        return _not_expired(await self.service.store.uploads.acquire(upload_id))
+        return _not_expired(await self._store.apply(upload_id, Acquire()))
 
     @asynccontextmanager
     async def _renewing(self, upload: ResumableUpload) -> AsyncIterator[None]:
@@ -213,17 +211,12 @@ class Uploads:
             await asyncio.sleep(self.limits.empty_expiry_seconds / _RENEWALS)
             expires = self.limits.expiry(empty=True)
             try:
-                await self.service.store.uploads.renew(upload.id, upload.epoch, expires)
+                await self._store.apply(upload.id, Renew(upload.epoch, expires))
             except ChunkstoreError as error:
                 _logger.info("An upload's lease was not renewed: %s", error)
 
-    def _refuse(self, upload: ResumableUpload, request: UploadRequest) -> None:
-        if upload.failure is not None:
-            raise upload.failure.to_error()
-        if upload.spec.kind is UploadKind.CONCATENATION:
-            raise Forbidden("The bytes of this upload come from its parts.")
-        if upload.complete:
-            raise UploadCompleted
+    def _check_request(self, upload: ResumableUpload, request: UploadRequest) -> None:
+        upload.require_appendable()
         if request.offset != upload.offset:
             raise OffsetMismatch(upload.offset, request.offset)
         if None not in (upload.length, request.length) and upload.length != request.length:
@@ -241,8 +234,8 @@ def _not_expired(upload: ResumableUpload) -> ResumableUpload:
     return upload
 
 
-async def _settling(pieces: AsyncIterable[bytes], lease: Lease) -> AsyncIterator[bytes]:
-    """Yield the pieces; once all have come, they are kept whoever wants the upload."""
+async def _then_irrevocable(pieces: AsyncIterable[bytes], lease: Lease) -> AsyncIterator[bytes]:
+    """Yield the pieces; once all have come they are kept, whoever wants the upload."""
     async for piece in pieces:
         yield piece
-    lease.settle()
+    lease.make_irrevocable()

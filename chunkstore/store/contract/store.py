@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from chunkstore.store.contract.contents import Contents
 from chunkstore.store.contract.maintenance import Backups, Maintenance
 from chunkstore.store.contract.names import Names
-from chunkstore.store.contract.uploads import UploadStore
+from chunkstore.store.contract.uploads import Uploads
 
 
 class Store(ABC):
@@ -38,7 +38,7 @@ class Store(ABC):
 
     @property
     @abstractmethod
-    def uploads(self) -> UploadStore:
+    def uploads(self) -> Uploads:
         """The uploads that outlive their request."""
 
     @property

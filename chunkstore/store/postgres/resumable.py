@@ -10,50 +10,41 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final, Literal
 
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.compression import Compression
-from chunkstore.core.digest import Digest
-from chunkstore.core.errors import NotFound, UploadSuperseded
-from chunkstore.core.manifest import ChunkList, Manifest
+from chunkstore.core.errors import NotFound
+from chunkstore.core.manifest import Manifest
 from chunkstore.store.contract.edits import Uploaded
-from chunkstore.store.contract.uploads import (
-    NOTHING,
-    UNBOUNDED,
-    Bounds,
-    ChunkBatch,
-    Failure,
-    Progress,
-    ResumableUpload,
-    Unfinished,
-    UploadKind,
-    UploadSpec,
-    UploadStore,
-    counted,
+from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
+from chunkstore.store.contract.upload_state import (
+    Acquire,
+    Append,
+    Complete,
+    Delete,
+    Event,
+    Fail,
+    Join,
+    require_part,
 )
+from chunkstore.store.contract.uploads import NOTHING, UNBOUNDED, Bounds, Unfinished, Uploads
 from chunkstore.store.postgres import manifests, unfinished
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.manifests import PreparedChunks, relying_on
 from chunkstore.store.postgres.presence import clock
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.shared.chunks import NewBytes, OpenManifest
-from chunkstore.store.shared.records import (
-    format_failure,
-    parse_failure,
-    spec_columns,
-    to_spec,
-)
-from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
+from chunkstore.store.shared.times import now_microseconds
+from chunkstore.store.shared.upload_rows import StoredUpload, UploadRow, can_exist
 
-# Of an upload's id: as many as a digest has, far beyond guessing.
-_ID_BYTES: Final = 32
 _MANIFEST_ID_BITS: Final = 63
-# The place of an upload's kind in its row.
-_KIND: Final = 1
+_NO_CHUNKS: Final = PreparedChunks((), ())
+
+Lock = Literal["", "FOR UPDATE", "FOR SHARE"]
 
 
 def new_manifest_id() -> int:
@@ -61,7 +52,7 @@ def new_manifest_id() -> int:
     return secrets.randbits(_MANIFEST_ID_BITS)
 
 
-class PostgresUploads(UploadStore):
+class PostgresUploads(Uploads):
     """The uploads of a PostgreSQL store."""
 
     def __init__(self, database: Database, compression: Compression, chunk_size: int) -> None:
@@ -76,151 +67,231 @@ class PostgresUploads(UploadStore):
         expires: datetime,
         bounds: Bounds = UNBOUNDED,
     ) -> ResumableUpload:
-        new = _New(
-            secrets.token_urlsafe(_ID_BYTES),
-            new_manifest_id(),
-            self._chunk_size,
-            length,
-            to_microseconds(expires),
+        new = StoredUpload.begin(
+            spec, length, expires, manifest=new_manifest_id(), chunk_size=self._chunk_size
         )
-        return await self._database.write_once(partial(_create, new=new, spec=spec, bounds=bounds))
+        return await self._database.write_once(CreateUpload(new, bounds).run)
 
     async def find(self, upload_id: str) -> ResumableUpload | None:
         found = await self._database.read(partial(_find, upload_id=upload_id))
         return None if found is None else found.upload
 
-    async def acquire(self, upload_id: str, *, joining: bool = False) -> ResumableUpload:
-        return await self._database.write(partial(_acquire, upload_id=upload_id, joining=joining))
+    async def apply(self, upload_id: str, event: Event) -> ResumableUpload:
+        async def append(chunks: PreparedChunks) -> ResumableUpload:
+            return await self._database.write(ApplyEvent(upload_id, event, chunks).run)
 
-    async def append(self, upload_id: str, batch: ChunkBatch) -> None:
-        async def write(chunks: PreparedChunks) -> None:
-            await self._database.write(
-                partial(_append, upload_id=upload_id, batch=batch, chunks=chunks)
-            )
-
-        await relying_on(self._database, self._compression, batch.chunks, write)
-
-    async def renew(self, upload_id: str, epoch: int, expires: datetime) -> None:
-        row = (upload_id, epoch, to_microseconds(expires))
-        await self._database.write(lambda db: db.execute(QUERIES["renew_upload"], *row))
-
-    async def join(self, upload_id: str, part_id: str, epoch: int, expires: datetime) -> None:
-        await self._database.write_once(
-            partial(_join, upload_id=upload_id, part_id=part_id, epoch=epoch, expires=expires)
-        )
-
-    async def note_digest(self, upload_id: str, digest: Digest) -> None:
-        await self._database.write(
-            lambda db: db.execute(QUERIES["note_digest"], upload_id, digest.raw)
-        )
-
-    async def fail(self, upload_id: str, failure: Failure) -> None:
-        await self._database.write(partial(_fail, upload_id=upload_id, failure=failure))
-
-    async def unfinished(self) -> Unfinished:
-        return await self._database.read(unfinished.get)
+        match event:
+            case Append():
+                return await relying_on(self._database, self._compression, event.chunks, append)
+            case Join() | Delete():
+                return await self._database.write_once(ApplyEvent(upload_id, event).run)
+            case _:
+                return await self._database.write(ApplyEvent(upload_id, event).run)
 
     async def awaiting(self, part_id: str) -> Sequence[str]:
         return await self._database.read(partial(_awaiting, part_id=part_id))
 
-    async def delete(self, upload_id: str) -> None:
-        await self._database.write_once(partial(_delete, upload_id=upload_id))
+
+@dataclass(frozen=True, slots=True)
+class CreateUpload:
+    """The job that begins an upload."""
+
+    new: StoredUpload
+    bounds: Bounds
+
+    async def run(self, db: Connection) -> ResumableUpload:
+        """Return it."""
+        upload, manifest = self.new.upload, self.new.open_manifest()
+        self.bounds.check_new(upload.spec.kind, manifest.chunk_size, await unfinished.get(db))
+        for part_id in upload.spec.parts:
+            part = await _find(db, part_id)
+            require_part(None if part is None else part.upload)
+        await _add_manifest(db, manifest)
+        await _add(db, self.new.to_row())
+        await db.executemany(
+            QUERIES["add_upload_part"],
+            [(upload.id, seq, part_id) for seq, part_id in enumerate(upload.spec.parts)],
+        )
+        await unfinished.add(db, NOTHING, self.new.counted)
+        return upload
 
 
 @dataclass(frozen=True, slots=True)
-class _New:
-    """What an upload begins with; `expires` is in microseconds."""
+class ApplyEvent:
+    """The job that lets an event happen to an upload; `chunks` are those of an `Append`."""
 
-    id: str
-    manifest: int
-    chunk_size: int
-    length: int | None
-    expires: int
+    upload_id: str
+    event: Event
+    chunks: PreparedChunks = _NO_CHUNKS
+
+    async def run(self, db: Connection) -> ResumableUpload:
+        """Return the upload as it is then, or as it was before it was deleted."""
+        before = await _get(db, self.upload_id)
+        part = None
+        match self.event:
+            case Delete():
+                return await _delete(db, before)
+            case Join(part_id):
+                part = await _find(db, part_id, "FOR SHARE")
+                after = before.after(self.event, part)
+            case _:
+                after = before.after(self.event)
+        if after is not before:
+            after = await self._change_chunks(db, before, after, part)
+            await _save(db, after)
+            await unfinished.add(db, before.counted, after.counted)
+        return after.upload
+
+    async def _change_chunks(
+        self,
+        db: Connection,
+        before: StoredUpload,
+        after: StoredUpload,
+        part: StoredUpload | None,
+    ) -> StoredUpload:
+        """Make an upload's chunk list what it is after the event; return the upload with it."""
+        match self.event:
+            case Acquire():
+                await _remove_unconfirmed(db, before.open_manifest())
+            case Append() as append:
+                after.check_growth(before, append, await unfinished.get(db))
+                manifest = before.open_manifest(append.first)
+                new = await manifests.append(db, manifest, None, self.chunks)
+                return replace(after, new=after.new + new)
+            case Join():
+                assert part is not None
+                await _copy_list(db, before.open_manifest(), part.open_manifest())
+            case Fail():
+                assert after.upload.chunks is not None
+                empty = replace(after.upload.chunks, id=new_manifest_id())
+                after = replace(after, upload=replace(after.upload, chunks=empty))
+                await _add_manifest(db, after.open_manifest())
+                given_up = [before.open_manifest().id]
+                await db.execute(QUERIES["condemn_manifests"], given_up, await clock(db))
+        return after
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """An upload, its manifest so far, and what of it was not known before."""
-
-    upload: ResumableUpload
-    manifest: int | None
-    chunk_size: int
-    appended: NewBytes
-    extent: int
-    counted: Unfinished
-
-    def open_manifest(self, count: int | None = None) -> OpenManifest:
-        """Return the chunk list with `count` places, or with those that are confirmed."""
-        assert self.manifest is not None
-        if count is None:
-            count = self.upload.offset // self.chunk_size
-        return OpenManifest(self.manifest, self.chunk_size, count)
+async def find_tail(db: Connection, upload_id: str) -> Chunk | None:
+    """Return what will be the last chunk of a whole upload, None if it is there already."""
+    stored = await _find(db, upload_id)
+    return Chunk.of(stored.upload.tail) if stored is not None and stored.upload.tail else None
 
 
-async def _find(db: Connection, upload_id: str) -> _Found | None:
-    if "\0" in upload_id:
-        # Which PostgreSQL takes for no text at all.
-        return None
-    row = await db.fetchrow(QUERIES["find_upload"], upload_id)
+async def complete(
+    db: Connection, content: Uploaded, last: Sequence[bytes]
+) -> tuple[Manifest, NewBytes, Unfinished]:
+    """Seal a whole upload, which is complete by that; chunks `last` are in the store by now.
+
+    Returns its manifest, what was new of it before, and by what the sum of the unfinished is less.
+
+    Raises:
+        NotFound: there is no such upload, it is not whole, or it is complete already.
+        StoreUnavailable: it was given up meanwhile.
+    """
+    before = await _get(db, content.upload_id)
+    after = before.after(Complete(content.digest, content.expires))
+    open_manifest = before.open_manifest()
+    if last:
+        await manifests.append(db, open_manifest, None, PreparedChunks(last, ()))
+    else:
+        await manifests.require_open(db, open_manifest.id)
+    manifest = await manifests.seal(db, open_manifest, content.digest, before.upload.offset)
+    await _save(db, after)
+    finished = before.counted
+    if before.upload.spec.parts:
+        finished = finished.plus(await _use_parts(db, before.upload.spec.parts))
+    return manifest, before.new, finished
+
+
+async def find_expired(db: Connection) -> list[tuple[str, int | None]]:
+    """Return the uploads that have expired, and their manifests."""
+    rows = await db.fetch(QUERIES["expired_uploads"], now_microseconds())
+    return [(row["id"], row["manifest"]) for row in rows]
+
+
+async def expire(db: Connection, upload_id: str) -> None:
+    """Forget an upload if it has expired, and condemn its manifest."""
+    row = await db.fetchrow(QUERIES["delete_expired_upload"], upload_id, now_microseconds())
     if row is None:
+        return
+    if row["manifest"] is not None:
+        await db.execute(QUERIES["condemn_manifests"], [row["manifest"]], await clock(db))
+    if row["unfinished"]:
+        counted = Unfinished.of(UploadKind(row["kind"]), row["extent"], row["received"])
+        await unfinished.add(db, counted, NOTHING)
+
+
+async def _find(db: Connection, upload_id: str, lock: Lock = "") -> StoredUpload | None:
+    if not can_exist(upload_id):
         return None
+    columns = await db.fetchrow(QUERIES["find_upload"].format(lock=lock), upload_id)
+    if columns is None:
+        return None
+    row = UploadRow(**columns)
     parts = []
-    if row[_KIND] == UploadKind.CONCATENATION:
+    if row.kind == UploadKind.CONCATENATION:
         parts = [part for (part,) in await db.fetch(QUERIES["upload_parts"], upload_id)]
-    return _to_found(row, parts)
+    return StoredUpload.of(row, parts)
 
 
-async def _lock(db: Connection, upload_id: str) -> _Found:
-    if "\0" not in upload_id:
-        await db.fetchval(QUERIES["lock_upload"], upload_id)
-    found = await _find(db, upload_id)
-    if found is None:
+async def _get(db: Connection, upload_id: str) -> StoredUpload:
+    """Return an upload, and keep others from changing it until the transaction ends."""
+    stored = await _find(db, upload_id, "FOR UPDATE")
+    if stored is None:
         raise NotFound("There is no such upload.")
-    return found
+    return stored
 
 
-def _require_lease(upload: ResumableUpload, epoch: int) -> None:
-    """Refuse to append unless the lease with this epoch is the newest."""
-    if upload.epoch != epoch or upload.whole or upload.failure is not None:
-        raise UploadSuperseded
-
-
-async def _create(db: Connection, new: _New, spec: UploadSpec, bounds: Bounds) -> ResumableUpload:
-    bounds.check_new(spec.kind, new.chunk_size, await unfinished.get(db))
-    for part in spec.parts:
-        found = await _find(db, part)
-        if found is None or found.upload.spec.kind is not UploadKind.PART:
-            raise NotFound("What is to be concatenated is not a partial upload.")
-    now = now_microseconds()
-    await db.execute(QUERIES["add_manifest"], new.manifest, new.chunk_size, None, now)
+async def _add(db: Connection, row: UploadRow) -> None:
     await db.execute(
         QUERIES["add_upload"],
-        new.id,
-        new.manifest,
-        new.chunk_size,
-        new.length,
-        now,
-        new.expires,
-        *spec_columns(spec).values(),
+        row.id,
+        row.manifest,
+        row.chunk_size,
+        row.extent,
+        row.length,
+        row.created,
+        row.expires,
+        row.kind,
+        row.target,
+        row.media_type,
+        row.conditions,
+        row.checks,
+        row.metadata,
     )
-    await db.executemany(
-        QUERIES["add_upload_part"],
-        [(new.id, seq, part) for seq, part in enumerate(spec.parts)],
-    )
-    created = await _lock(db, new.id)
-    await unfinished.add(db, NOTHING, created.counted)
-    return created.upload
 
 
-async def _acquire(db: Connection, upload_id: str, joining: bool) -> ResumableUpload:
-    found = await _lock(db, upload_id)
-    if not found.upload.can_grow(joining=joining):
-        return found.upload
-    await db.execute(QUERIES["acquire_upload"], upload_id)
-    await _remove_unconfirmed(db, found.open_manifest())
-    acquired = await _lock(db, upload_id)
-    await unfinished.add(db, found.counted, acquired.counted)
-    return acquired.upload
+async def _save(db: Connection, stored: StoredUpload) -> None:
+    row = stored.to_row()
+    await db.execute(
+        QUERIES["save_upload"],
+        row.id,
+        row.manifest,
+        row.epoch,
+        row.received,
+        row.extent,
+        row.length,
+        row.whole,
+        row.digest,
+        row.expires,
+        row.new_chunks,
+        row.new_size,
+        row.tail,
+        row.known_digest,
+        row.failure,
+    )
+
+
+async def _delete(db: Connection, stored: StoredUpload) -> ResumableUpload:
+    await db.execute(QUERIES["delete_upload"], stored.upload.id)
+    if stored.upload.chunks is not None:
+        await manifests.forget(db, stored.upload.chunks.id)
+    await unfinished.add(db, stored.counted, NOTHING)
+    return stored.upload
+
+
+async def _add_manifest(db: Connection, empty: OpenManifest) -> None:
+    await db.execute(QUERIES["add_manifest"], empty.id, empty.chunk_size, None, now_microseconds())
 
 
 async def _remove_unconfirmed(db: Connection, confirmed: OpenManifest) -> None:
@@ -232,170 +303,25 @@ async def _remove_unconfirmed(db: Connection, confirmed: OpenManifest) -> None:
         await db.execute(QUERIES["delete_some_references"], confirmed.id, unused)
 
 
-async def _append(
-    db: Connection, upload_id: str, batch: ChunkBatch, chunks: PreparedChunks
-) -> None:
-    found = await _lock(db, upload_id)
-    if batch.repeats(found.upload):
-        return
-    _require_lease(found.upload, batch.epoch)
-    extent = max(found.chunk_size, (batch.first + len(batch.chunks)) * found.chunk_size)
-    if batch.progress is not None:
-        extent = max(extent, batch.progress.offset)
-    if found.upload.spec.kind is not UploadKind.CONCATENATION and extent > found.extent:
-        Bounds(batch.max_unfinished).check_growth(extent - found.extent, await unfinished.get(db))
-    appended = await manifests.append(db, found.open_manifest(batch.first), None, chunks)
-    await db.execute(
-        QUERIES["extend_upload"], upload_id, extent, appended.new_chunks, appended.new_size
-    )
-    received = found.upload.offset
-    if batch.progress is not None:
-        await _confirm(db, upload_id, batch.progress)
-        received = max(received, batch.progress.offset)
-    await unfinished.add(db, found.counted, counted(found.upload.spec.kind, extent, received))
-
-
-async def _confirm(db: Connection, upload_id: str, progress: Progress) -> None:
-    await db.execute(
-        QUERIES["confirm_upload"],
-        upload_id,
-        progress.offset,
-        progress.tail,
-        progress.length,
-        progress.whole,
-        to_microseconds(progress.expires),
-    )
-
-
-async def _join(
-    db: Connection, upload_id: str, part_id: str, epoch: int, expires: datetime
-) -> None:
-    found = await _lock(db, upload_id)
-    _require_lease(found.upload, epoch)
-    await db.fetchval(QUERIES["keep_upload"], part_id)
-    part = await _find(db, part_id)
-    if part is None:
-        raise NotFound("There is no such upload.")
-    target, source, offset = found.open_manifest(), part.open_manifest(), found.upload.offset
-    assert part.upload.whole
-    assert found.chunk_size == part.chunk_size
-    assert offset % found.chunk_size == 0
+async def _copy_list(db: Connection, target: OpenManifest, source: OpenManifest) -> None:
+    """Append all of one chunk list to another."""
     await manifests.require_open(db, target.id)
     await db.execute(QUERIES["copy_references"], target.id, source.id)
     await db.execute(QUERIES["copy_places"], target.id, target.count, source.id, source.count)
-    await _confirm(
-        db,
-        upload_id,
-        Progress(offset + part.upload.offset, part.upload.tail, None, whole=False, expires=expires),
-    )
+
+
+async def _use_parts(db: Connection, parts: Sequence[str]) -> Unfinished:
+    """Note that a file was made of parts; return what they counted for until now."""
+    finished = NOTHING
+    for row in await db.fetch(QUERIES["use_parts"], list(parts)):
+        part = Unfinished.of(UploadKind(row["kind"]), row["extent"], row["received"])
+        finished = finished.plus(part)
+    return finished
 
 
 async def _awaiting(db: Connection, part_id: str) -> list[str]:
+    if not can_exist(part_id):
+        return []
     rows = await db.fetch(QUERIES["parents_of_part"], part_id)
     parents = [upload for (upload,) in rows]
     return [upload for (upload,) in await db.fetch(QUERIES["unfinished_uploads"], parents)]
-
-
-async def find_tail(db: Connection, upload_id: str) -> Chunk | None:
-    """Return what will be the last chunk of a whole upload, None if it is there already."""
-    found = await _find(db, upload_id)
-    return Chunk.of(found.upload.tail) if found is not None and found.upload.tail else None
-
-
-async def complete(
-    db: Connection, content: Uploaded, last: Sequence[bytes]
-) -> tuple[Manifest, NewBytes, Unfinished]:
-    """Seal a whole upload, which is complete by that; chunks `last` are in the store by now.
-
-    Returns its manifest, what was new of it before, and by what the sum of the unfinished is less.
-
-    Raises:
-        NotFound: there is no such upload, or it is complete already.
-        StoreUnavailable: it was given up meanwhile.
-    """
-    found = await _lock(db, content.upload_id)
-    upload = found.upload
-    if upload.ended or not upload.whole:
-        raise NotFound("There is no such upload to complete.")
-    open_manifest = found.open_manifest()
-    if last:
-        await manifests.append(db, open_manifest, None, PreparedChunks(last, ()))
-    else:
-        await manifests.require_open(db, open_manifest.id)
-    manifest = await manifests.seal(db, open_manifest, content.digest, upload.offset)
-    expires = to_microseconds(content.expires)
-    await db.execute(QUERIES["complete_upload"], upload.id, content.digest.raw, expires)
-    finished = found.counted
-    for kind, extent, received in await db.fetch(QUERIES["use_parts"], list(upload.spec.parts)):
-        finished = finished.plus(counted(UploadKind(kind), extent, received))
-    return manifest, found.appended, finished
-
-
-async def _delete(db: Connection, upload_id: str) -> None:
-    found = await _lock(db, upload_id)
-    await db.execute(QUERIES["delete_upload"], upload_id)
-    if found.manifest is not None:
-        await manifests.forget(db, found.manifest)
-    await unfinished.add(db, found.counted, NOTHING)
-
-
-async def _fail(db: Connection, upload_id: str, failure: Failure) -> None:
-    await db.fetchval(QUERIES["lock_upload"], upload_id)
-    found = await _find(db, upload_id)
-    if found is None or found.upload.ended:
-        return
-    assert found.manifest is not None
-    empty = new_manifest_id()
-    await db.execute(QUERIES["add_manifest"], empty, found.chunk_size, None, now_microseconds())
-    await db.execute(QUERIES["fail_upload"], upload_id, format_failure(failure), empty)
-    await db.execute(QUERIES["condemn_manifests"], [found.manifest], await clock(db))
-    await unfinished.add(db, found.counted, NOTHING)
-
-
-async def find_expired(db: Connection) -> list[tuple[str, int | None]]:
-    """Return the uploads that have expired, and their manifests."""
-    rows = await db.fetch(QUERIES["expired_uploads"], now_microseconds())
-    return [(upload, manifest) for upload, manifest in rows]
-
-
-async def expire(db: Connection, upload_id: str) -> None:
-    """Forget an upload if it has expired, and condemn its manifest."""
-    row = await db.fetchrow(QUERIES["delete_expired_upload"], upload_id, now_microseconds())
-    if row is None:
-        return
-    manifest, kind, extent, received, used, digest, failure = row
-    if manifest is not None:
-        await db.execute(QUERIES["condemn_manifests"], [manifest], await clock(db))
-    if digest is None and failure is None and not used:
-        await unfinished.add(db, counted(UploadKind(kind), extent, received), NOTHING)
-
-
-def _to_found(row: Sequence[Any], parts: Sequence[str]) -> _Found:
-    upload_id, *spec = row[:7]
-    received, length, whole, epoch, created, expires, tail, manifest, chunk_size = row[7:16]
-    digest, known_digest, failure, new_chunks, new_size, extent, used = row[16:]
-    tail_start = received - len(tail) if failure is None else 0
-    upload = ResumableUpload(
-        id=upload_id,
-        spec=to_spec(spec, parts),
-        offset=received,
-        length=length,
-        whole=whole,
-        epoch=epoch,
-        created=to_datetime(created),
-        expires=to_datetime(expires),
-        tail=tail,
-        chunks=None if manifest is None else ChunkList(manifest, tail_start, chunk_size),
-        digest=None if digest is None else Digest(digest),
-        known_digest=None if known_digest is None else Digest(known_digest),
-        failure=None if failure is None else parse_failure(failure),
-    )
-    counts = not used and not upload.ended
-    return _Found(
-        upload,
-        manifest,
-        chunk_size,
-        NewBytes(new_chunks, new_size),
-        extent,
-        counted(upload.spec.kind, extent, received) if counts else NOTHING,
-    )

@@ -16,7 +16,7 @@ async def get(db: Connection) -> Unfinished:
     """Return the sum."""
     row = await db.fetchrow(QUERIES["unfinished"])
     assert row is not None
-    return Unfinished(*row)
+    return Unfinished(row["size"], row["empty"], row["concatenations"])
 
 
 async def add(db: Connection, before: Unfinished, after: Unfinished) -> None:

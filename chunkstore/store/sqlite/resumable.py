@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from chunkstore.core.chunking import Chunk
-from chunkstore.core.digest import Digest
-from chunkstore.core.errors import NotFound, UploadSuperseded
-from chunkstore.core.manifest import ChunkList, Manifest
+from chunkstore.core.errors import NotFound
+from chunkstore.core.manifest import Manifest
 from chunkstore.store.contract.edits import Uploaded
-from chunkstore.store.contract.uploads import (
-    UNBOUNDED,
-    Bounds,
-    ChunkBatch,
-    Failure,
-    Progress,
-    ResumableUpload,
-    Unfinished,
-    UploadKind,
-    UploadSpec,
-    UploadStore,
+from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
+from chunkstore.store.contract.upload_state import (
+    Acquire,
+    Append,
+    Complete,
+    Delete,
+    Event,
+    Fail,
+    Join,
+    require_part,
 )
-from chunkstore.store.shared.chunks import Encodings, NewBytes, OpenManifest
+from chunkstore.store.contract.uploads import UNBOUNDED, Bounds, Unfinished, Uploads
+from chunkstore.store.shared.chunks import Encodings, NewBytes
 from chunkstore.store.shared.queries import load_queries
-from chunkstore.store.shared.records import (
-    format_failure,
-    parse_failure,
-    spec_columns,
-    to_spec,
-)
-from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
+from chunkstore.store.shared.times import now_microseconds
+from chunkstore.store.shared.upload_rows import StoredUpload, UploadRow, can_exist
 from chunkstore.store.sqlite import manifests, rows
 from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE
@@ -44,17 +37,13 @@ from chunkstore.store.sqlite.manifests import StoragePolicy
 from chunkstore.store.sqlite.schema import PACKAGE
 
 QUERIES: Final = load_queries(PACKAGE, "uploads.sql")
-# Of an upload's id: as many as a digest has, far beyond guessing.
-_ID_BYTES: Final = 32
 # Bytes that a place of a chunk list takes, with that in the index by chunk.
 _PLACE_SIZE: Final = 32
 # That takes some 20 ms.
 _PLACES_A_STEP: Final = 4096
-# The place of an upload's kind in its row.
-_KIND: Final = 1
 
 
-class SQLiteUploads(UploadStore):
+class SQLiteUploads(Uploads):
     """The uploads of an SQLite store; `manifest_ids` yields ids that no manifest has.
 
     `encode` tells how chunks are to be kept, before the transaction that puts them there.
@@ -83,16 +72,15 @@ class SQLiteUploads(UploadStore):
         expires: datetime,
         bounds: Bounds = UNBOUNDED,
     ) -> ResumableUpload:
-        row = {
-            "id": secrets.token_urlsafe(_ID_BYTES),
-            "manifest": next(self._manifest_ids),
-            "chunk_size": self._chunk_size,
-            "length": length,
-            "expires": to_microseconds(expires),
-            **spec_columns(spec),
-        }
+        new = StoredUpload.begin(
+            spec,
+            length,
+            expires,
+            manifest=next(self._manifest_ids),
+            chunk_size=self._chunk_size,
+        )
         return await self._writer.run(
-            partial(_create, row=row, kind=spec.kind, parts=spec.parts, bounds=bounds),
+            CreateUpload(new, bounds).run,
             size=EDIT_SIZE + len(spec.metadata) + FURTHER_EDIT_SIZE * len(spec.parts),
         )
 
@@ -100,227 +88,145 @@ class SQLiteUploads(UploadStore):
         found = await self._readers.run(partial(_find, upload_id=upload_id))
         return None if found is None else found.upload
 
-    async def acquire(self, upload_id: str, *, joining: bool = False) -> ResumableUpload:
-        return await self._writer.run(partial(_acquire, upload_id=upload_id, joining=joining))
+    async def apply(self, upload_id: str, event: Event) -> ResumableUpload:
+        encodings: Encodings = {}
+        size = 0
+        match event:
+            case Append(chunks=chunks, progress=progress):
+                encodings, size = await self._encode(chunks)
+                size += EDIT_SIZE + (0 if progress is None else len(progress.tail))
+            case Join():
+                await self._copy_places(upload_id, event)
+                size = EDIT_SIZE
+        job = ApplyEvent(upload_id, event, self._policy, encodings, next(self._manifest_ids))
+        return await self._writer.run(job.run, size=size)
 
-    async def append(self, upload_id: str, batch: ChunkBatch) -> None:
-        encodings, size = await self._encode(batch.chunks)
-        await self._writer.run(
-            partial(
-                _append,
-                upload_id=upload_id,
-                batch=batch,
-                policy=self._policy,
-                encodings=encodings,
-            ),
-            size=size + _tail_size(batch) + EDIT_SIZE,
-        )
+    async def _copy_places(self, upload_id: str, join: Join) -> None:
+        """Copy a part's chunk list, in steps, because all others who write wait for each.
 
-    async def renew(self, upload_id: str, epoch: int, expires: datetime) -> None:
-        row = {"id": upload_id, "epoch": epoch, "expires": to_microseconds(expires)}
-        await self._writer.run(lambda db: db.execute(QUERIES["renew_upload"], row))
-
-    async def join(self, upload_id: str, part_id: str, epoch: int, expires: datetime) -> None:
-        chunks = (await self.get(part_id)).chunks
-        places = 0 if chunks is None else chunks.chunk_count
-        # In steps, because all others who write wait for each; what the last one has not confirmed
-        # goes with the next lease.
+        What is not confirmed then goes with the next lease.
+        """
+        part = await self.find(join.part_id)
+        places = 0 if part is None or part.chunks is None else part.chunks.chunk_count
         for first in range(0, places, _PLACES_A_STEP):
             await self._writer.run(
-                partial(_join_some, upload_id=upload_id, part_id=part_id, epoch=epoch, first=first),
+                CopyPlaces(upload_id, join, first).run,
                 size=EDIT_SIZE + _PLACES_A_STEP * _PLACE_SIZE,
                 durable=False,
             )
-        await self._writer.run(
-            partial(_join, upload_id=upload_id, part_id=part_id, epoch=epoch, expires=expires),
-            size=EDIT_SIZE,
-        )
-
-    async def note_digest(self, upload_id: str, digest: Digest) -> None:
-        row = {"id": upload_id, "digest": digest.raw}
-        await self._writer.run(lambda db: db.execute(QUERIES["note_digest"], row))
-
-    async def fail(self, upload_id: str, failure: Failure) -> None:
-        empty = next(self._manifest_ids)
-        await self._writer.run(partial(_fail, upload_id=upload_id, failure=failure, empty=empty))
-
-    async def unfinished(self) -> Unfinished:
-        return await self._readers.run(_unfinished)
 
     async def awaiting(self, part_id: str) -> Sequence[str]:
         return await self._readers.run(partial(_awaiting, part_id=part_id))
 
-    async def delete(self, upload_id: str) -> None:
-        await self._writer.run(partial(_delete, upload_id=upload_id))
+
+@dataclass(frozen=True, slots=True)
+class CreateUpload:
+    """The job that begins an upload."""
+
+    new: StoredUpload
+    bounds: Bounds
+
+    def run(self, db: sqlite3.Connection) -> ResumableUpload:
+        """Return it."""
+        upload, manifest = self.new.upload, self.new.open_manifest()
+        self.bounds.check_new(upload.spec.kind, manifest.chunk_size, _unfinished(db))
+        for part_id in upload.spec.parts:
+            part = _find(db, part_id)
+            require_part(None if part is None else part.upload)
+        _add_manifest(db, manifest.id, manifest.chunk_size)
+        db.execute(QUERIES["add_upload"], asdict(self.new.to_row()))
+        db.executemany(
+            QUERIES["add_upload_part"],
+            [
+                {"upload": upload.id, "seq": seq, "part": part_id}
+                for seq, part_id in enumerate(upload.spec.parts)
+            ],
+        )
+        return upload
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """An upload, its manifest so far, and what of it was not known before."""
+class ApplyEvent:
+    """The job that lets an event happen to an upload.
 
-    upload: ResumableUpload
-    manifest: int
-    chunk_size: int
-    appended: NewBytes
-    extent: int
+    `encodings` tell how chunks are to be kept, `spare_manifest` is an id that no manifest has.
+    """
 
-    def open_manifest(self, count: int | None = None) -> OpenManifest:
-        """Return the chunk list with `count` places, or with those that are confirmed."""
-        if count is None:
-            count = self.upload.offset // self.chunk_size
-        return OpenManifest(self.manifest, self.chunk_size, count)
+    upload_id: str
+    event: Event
+    policy: StoragePolicy
+    encodings: Encodings
+    spare_manifest: int
 
+    def run(self, db: sqlite3.Connection) -> ResumableUpload:
+        """Return the upload as it is then, or as it was before it was deleted."""
+        before = _get(db, self.upload_id)
+        match self.event:
+            case Delete():
+                _delete(db, before.upload)
+                return before.upload
+            case Join(part_id):
+                after = before.after(self.event, _find(db, part_id))
+            case _:
+                after = before.after(self.event)
+        if after is not before:
+            after = self._change_chunks(db, before, after)
+            _save(db, after)
+            if isinstance(self.event, Fail):
+                manifests.forget(db, before.open_manifest().id)
+        return after.upload
 
-def _tail_size(batch: ChunkBatch) -> int:
-    return 0 if batch.progress is None else len(batch.progress.tail)
-
-
-def _find(db: sqlite3.Connection, upload_id: str) -> _Row | None:
-    row = db.execute(QUERIES["find_upload"], {"id": upload_id}).fetchone()
-    if row is None:
-        return None
-    parts = []
-    if row[_KIND] == UploadKind.CONCATENATION:
-        parts = [part for (part,) in db.execute(QUERIES["upload_parts"], {"id": upload_id})]
-    return _to_row(row, parts)
-
-
-def _get(db: sqlite3.Connection, upload_id: str) -> _Row:
-    row = _find(db, upload_id)
-    if row is None:
-        raise NotFound("There is no such upload.")
-    return row
-
-
-def _require_lease(upload: ResumableUpload, epoch: int) -> None:
-    """Refuse to append unless the lease with this epoch is the newest."""
-    if upload.epoch != epoch or upload.whole or upload.failure is not None:
-        raise UploadSuperseded
-
-
-def _create(
-    db: sqlite3.Connection,
-    row: dict[str, Any],
-    kind: UploadKind,
-    parts: Sequence[str],
-    bounds: Bounds,
-) -> ResumableUpload:
-    now = now_microseconds()
-    bounds.check_new(kind, row["chunk_size"], _unfinished(db))
-    for part in parts:
-        if _get(db, part).upload.spec.kind is not UploadKind.PART:
-            raise NotFound("What is to be concatenated is not a partial upload.")
-    db.execute(
-        rows.QUERIES["add_manifest"],
-        {"id": row["manifest"], "chunk_size": row["chunk_size"], "now": now},
-    )
-    db.execute(QUERIES["add_upload"], {**row, "now": now})
-    db.executemany(
-        QUERIES["add_upload_part"],
-        [{"upload": row["id"], "seq": seq, "part": part} for seq, part in enumerate(parts)],
-    )
-    return _get(db, row["id"]).upload
+    def _change_chunks(
+        self, db: sqlite3.Connection, before: StoredUpload, after: StoredUpload
+    ) -> StoredUpload:
+        """Make an upload's chunk list what it is after the event; return the upload with it."""
+        match self.event:
+            case Acquire():
+                confirmed = before.open_manifest()
+                shortened = {"id": confirmed.id, "first": confirmed.count}
+                db.execute(rows.QUERIES["shorten_manifest"], shortened)
+            case Append() as append:
+                after.check_growth(before, append, _unfinished(db))
+                new = manifests.append(
+                    db,
+                    self.policy,
+                    before.open_manifest(append.first),
+                    append.chunks,
+                    self.encodings,
+                )
+                return replace(after, new=after.new + new)
+            case Fail():
+                assert after.upload.chunks is not None
+                empty = replace(after.upload.chunks, id=self.spare_manifest)
+                _add_manifest(db, empty.id, empty.chunk_size)
+                return replace(after, upload=replace(after.upload, chunks=empty))
+        return after
 
 
-def _acquire(db: sqlite3.Connection, upload_id: str, joining: bool) -> ResumableUpload:
-    row = _get(db, upload_id)
-    if not row.upload.can_grow(joining=joining):
-        return row.upload
-    db.execute(QUERIES["acquire_upload"], {"id": upload_id, "least": row.chunk_size})
-    confirmed = row.open_manifest()
-    db.execute(rows.QUERIES["shorten_manifest"], {"id": confirmed.id, "first": confirmed.count})
-    return _get(db, upload_id).upload
+@dataclass(frozen=True, slots=True)
+class CopyPlaces:
+    """The job that copies places of a part's chunk list, some from `first` on, before a `Join`."""
 
+    upload_id: str
+    join: Join
+    first: int
 
-def _append(
-    db: sqlite3.Connection,
-    upload_id: str,
-    batch: ChunkBatch,
-    policy: StoragePolicy,
-    encodings: Encodings,
-) -> None:
-    row = _get(db, upload_id)
-    if batch.repeats(row.upload):
-        return
-    _require_lease(row.upload, batch.epoch)
-    extent = max(row.chunk_size, (batch.first + len(batch.chunks)) * row.chunk_size)
-    if batch.progress is not None:
-        extent = max(extent, batch.progress.offset)
-    if row.upload.spec.kind is not UploadKind.CONCATENATION and extent > row.extent:
-        Bounds(batch.max_unfinished).check_growth(extent - row.extent, _unfinished(db))
-    manifest = row.open_manifest(batch.first)
-    appended = manifests.append(db, policy, manifest, batch.chunks, encodings)
-    db.execute(
-        QUERIES["extend_upload"],
-        {
-            "id": upload_id,
-            "extent": extent,
-            "new_chunks": appended.new_chunks,
-            "new_size": appended.new_size,
-        },
-    )
-    if batch.progress is not None:
-        _confirm(db, upload_id, batch.progress)
-
-
-def _confirm(db: sqlite3.Connection, upload_id: str, progress: Progress) -> None:
-    db.execute(
-        QUERIES["confirm_upload"],
-        {
-            "id": upload_id,
-            "received": progress.offset,
-            "tail": progress.tail,
-            "length": progress.length,
-            "whole": int(progress.whole),
-            "expires": to_microseconds(progress.expires),
-        },
-    )
-
-
-def _unfinished(db: sqlite3.Connection) -> Unfinished:
-    return Unfinished(*db.execute(QUERIES["unfinished"]).fetchone())
-
-
-def _join_some(
-    db: sqlite3.Connection, upload_id: str, part_id: str, epoch: int, first: int
-) -> None:
-    """Copy some places of a part's list, from its place `first` on."""
-    row, part = _get_joining(db, upload_id, part_id, epoch)
-    db.execute(
-        QUERIES["copy_chunk_list"],
-        {
-            "manifest": row.manifest,
-            "length": row.upload.offset // row.chunk_size,
-            "source": part.manifest,
-            "first": first,
-            "stop": min(first + _PLACES_A_STEP, part.open_manifest().count),
-        },
-    )
-
-
-def _join(
-    db: sqlite3.Connection, upload_id: str, part_id: str, epoch: int, expires: datetime
-) -> None:
-    """Confirm a part whose list was copied."""
-    row, part = _get_joining(db, upload_id, part_id, epoch)
-    offset = row.upload.offset + part.upload.offset
-    tail = part.upload.tail
-    _confirm(db, upload_id, Progress(offset, tail, None, whole=False, expires=expires))
-
-
-def _get_joining(
-    db: sqlite3.Connection, upload_id: str, part_id: str, epoch: int
-) -> tuple[_Row, _Row]:
-    row, part = _get(db, upload_id), _get(db, part_id)
-    _require_lease(row.upload, epoch)
-    assert part.upload.whole
-    assert row.chunk_size == part.chunk_size
-    assert row.upload.offset % row.chunk_size == 0
-    return row, part
-
-
-def _awaiting(db: sqlite3.Connection, part_id: str) -> list[str]:
-    return [row[0] for row in db.execute(QUERIES["uploads_awaiting"], {"part": part_id})]
+    def run(self, db: sqlite3.Connection) -> None:
+        """Refuse what the join itself would be refused for."""
+        stored, part = _get(db, self.upload_id), _find(db, self.join.part_id)
+        stored.after(self.join, part)
+        assert part is not None
+        source, target = part.open_manifest(), stored.open_manifest()
+        db.execute(
+            QUERIES["copy_chunk_list"],
+            {
+                "manifest": target.id,
+                "length": target.count,
+                "source": source.id,
+                "first": self.first,
+                "stop": min(self.first + _PLACES_A_STEP, source.count),
+            },
+        )
 
 
 def complete(
@@ -329,47 +235,18 @@ def complete(
     """Seal a whole upload, which is complete by that; return its manifest and what was new.
 
     Raises:
-        NotFound: there is no such upload, or it is complete already.
+        NotFound: there is no such upload, it is not whole, or it is complete already.
     """
-    row = _get(db, content.upload_id)
-    upload = row.upload
-    if upload.ended or not upload.whole:
-        raise NotFound("There is no such upload to complete.")
+    before = _get(db, content.upload_id)
     # First, because the manifest may be given up for that of the same content.
-    db.execute(
-        QUERIES["complete_upload"],
-        {
-            "id": upload.id,
-            "digest": content.digest.raw,
-            "expires": to_microseconds(content.expires),
-        },
-    )
-    db.execute(QUERIES["use_parts"], {"id": upload.id})
+    _save(db, before.after(Complete(content.digest, content.expires)))
+    db.execute(QUERIES["use_parts"], {"id": content.upload_id})
+    upload = before.upload
     last = [Chunk.of(upload.tail)] if upload.tail else []
-    manifest, appended = manifests.seal(
-        db, policy, row.open_manifest(), last, {}, content.digest, upload.offset
+    manifest, new = manifests.seal(
+        db, policy, before.open_manifest(), last, {}, content.digest, upload.offset
     )
-    return manifest, row.appended + appended
-
-
-def _fail(db: sqlite3.Connection, upload_id: str, failure: Failure, empty: int) -> None:
-    row = _find(db, upload_id)
-    if row is None or row.upload.ended:
-        return
-    manifest = {"id": empty, "chunk_size": row.chunk_size, "now": now_microseconds()}
-    db.execute(rows.QUERIES["add_manifest"], manifest)
-    db.execute(
-        QUERIES["fail_upload"],
-        {"id": upload_id, "failure": format_failure(failure), "manifest": empty},
-    )
-    manifests.forget(db, row.manifest)
-
-
-def _delete(db: sqlite3.Connection, upload_id: str) -> None:
-    row = _get(db, upload_id)
-    db.execute(QUERIES["delete_upload"], {"id": upload_id})
-    if not row.upload.complete:
-        manifests.forget(db, row.manifest)
+    return manifest, before.new + new
 
 
 def find_expired(db: sqlite3.Connection, now: int) -> list[tuple[str, int | None]]:
@@ -377,31 +254,56 @@ def find_expired(db: sqlite3.Connection, now: int) -> list[tuple[str, int | None
     return db.execute(QUERIES["expired_uploads"], {"now": now}).fetchall()
 
 
-def expire(db: sqlite3.Connection, upload_id: str, now: int) -> int | None:
-    """Forget an upload if it has expired; return the manifest it leaves, None if none."""
-    removed = db.execute(QUERIES["delete_expired_upload"], {"id": upload_id, "now": now}).fetchall()
-    return removed[0][0] if removed else None
+def expire(db: sqlite3.Connection, upload_id: str, now: int) -> None:
+    """Forget an upload if it has expired; the manifest that it leaves is as good as condemned."""
+    db.execute(QUERIES["delete_expired_upload"], {"id": upload_id, "now": now})
 
 
-def _to_row(row: Sequence[Any], parts: Sequence[str]) -> _Row:
-    upload_id, *spec = row[:7]
-    received, length, whole, epoch, created, expires, tail, manifest, chunk_size = row[7:16]
-    digest, known_digest, failure, new_chunks, new_size, extent = row[16:]
-    tail_start = received - len(tail) if failure is None else 0
-    upload = ResumableUpload(
-        id=upload_id,
-        spec=to_spec(spec, parts),
-        offset=received,
-        length=length,
-        whole=bool(whole),
-        epoch=epoch,
-        created=to_datetime(created),
-        expires=to_datetime(expires),
-        tail=tail,
-        chunks=None if manifest is None else ChunkList(manifest, tail_start, chunk_size),
-        digest=None if digest is None else Digest(digest),
-        known_digest=None if known_digest is None else Digest(known_digest),
-        failure=None if failure is None else parse_failure(failure),
+def _find(db: sqlite3.Connection, upload_id: str) -> StoredUpload | None:
+    if not can_exist(upload_id):
+        return None
+    cursor = db.execute(QUERIES["find_upload"], {"id": upload_id})
+    cursor.row_factory = sqlite3.Row
+    columns = cursor.fetchone()
+    if columns is None:
+        return None
+    row = UploadRow(**columns)
+    parts = []
+    if row.kind == UploadKind.CONCATENATION:
+        parts = [part for (part,) in db.execute(QUERIES["upload_parts"], {"id": upload_id})]
+    return StoredUpload.of(row, parts)
+
+
+def _get(db: sqlite3.Connection, upload_id: str) -> StoredUpload:
+    stored = _find(db, upload_id)
+    if stored is None:
+        raise NotFound("There is no such upload.")
+    return stored
+
+
+def _save(db: sqlite3.Connection, stored: StoredUpload) -> None:
+    db.execute(QUERIES["save_upload"], asdict(stored.to_row()))
+
+
+def _delete(db: sqlite3.Connection, upload: ResumableUpload) -> None:
+    db.execute(QUERIES["delete_upload"], {"id": upload.id})
+    if upload.chunks is not None:
+        manifests.forget(db, upload.chunks.id)
+
+
+def _add_manifest(db: sqlite3.Connection, manifest_id: int, chunk_size: int) -> None:
+    db.execute(
+        rows.QUERIES["add_manifest"],
+        {"id": manifest_id, "chunk_size": chunk_size, "now": now_microseconds()},
     )
-    appended = NewBytes(new_chunks, new_size)
-    return _Row(upload, manifest or 0, chunk_size or 0, appended, extent)
+
+
+def _unfinished(db: sqlite3.Connection) -> Unfinished:
+    size, empty, concatenations = db.execute(QUERIES["unfinished"]).fetchone()
+    return Unfinished(size, empty, concatenations)
+
+
+def _awaiting(db: sqlite3.Connection, part_id: str) -> list[str]:
+    if not can_exist(part_id):
+        return []
+    return [upload for (upload,) in db.execute(QUERIES["uploads_awaiting"], {"part": part_id})]

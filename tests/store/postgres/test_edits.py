@@ -25,7 +25,7 @@ from tests.store.conformance import get, names, put, whole_put
 from tests.store.edit_conformance import files
 from tests.store.postgres.test_sharing import broken, deadlocks
 from tests.store.rows import Rows
-from tests.store.upload_conformance import begin, later
+from tests.store.upload_conformance import begin, later, unfinished
 
 pytestmark = on_postgres
 
@@ -89,7 +89,7 @@ async def test_of_lists_with_the_same_uploads_one_is_made(
         assert isinstance(error, NotFound)
         assert error.edit == 0
         assert len(await names(stores[0], f"{turn}/")) == 3
-    assert await stores[0].uploads.unfinished() == NOTHING
+    assert await unfinished(rows) == NOTHING
     assert await deadlocks(rows) == before
 
 
@@ -198,5 +198,5 @@ async def test_a_list_that_has_to_be_made_again_comes_to_the_same(
     assert failures == 2
     assert getattr(received, "new_chunks", None) == 3
     assert await files(store) == {"u": content, "r": b"new" * CHUNK_SIZE}
-    assert await store.uploads.unfinished() == NOTHING
+    assert await unfinished(rows) == NOTHING
     assert await broken(rows) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from tests.backends import Backend
 from tests.conftest import CHUNK_SIZE, on_postgres
 from tests.postgres import Cluster
 from tests.store.conformance import get, put
+from tests.store.postgres.rows import PostgresRows
 from tests.store.rows import Rows
-from tests.store.upload_conformance import OLD_UNFINISHED, OLD_UPLOADS
+from tests.store.upload_conformance import OLD_UNFINISHED, OLD_UPLOADS, unfinished
 
 
 async def test_many_servers_start_on_an_empty_database(postgres: Cluster) -> None:
@@ -114,9 +116,10 @@ async def test_a_migration_sums_up_what_is_unfinished(postgres: Cluster) -> None
             database="unfinished",
         )
     store = await PostgresStore.open(url)
-    assert await store.uploads.unfinished() == OLD_UNFINISHED
-    await collect_all(store.maintenance, 0)
-    assert await store.uploads.unfinished() == NOTHING
+    with closing(PostgresRows(url)) as rows:
+        assert await unfinished(rows) == OLD_UNFINISHED
+        await collect_all(store.maintenance, 0)
+        assert await unfinished(rows) == NOTHING
     await store.close()
 
 

@@ -11,7 +11,6 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,7 +32,9 @@ from chunkstore.core.errors import (
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.reports import Collected
-from chunkstore.store.contract.uploads import NOTHING, UploadKind, UploadSpec
+from chunkstore.store.contract.resumable import UploadKind, UploadSpec
+from chunkstore.store.contract.upload_state import Join
+from chunkstore.store.contract.uploads import NOTHING
 from chunkstore.store.open import open_store
 from chunkstore.store.sqlite import collecting, resumable, schema
 from chunkstore.store.sqlite.engine.connection import Connection, Job, ReaderPool, connect_reader
@@ -43,14 +44,18 @@ from tests.conftest import on_sqlite
 from tests.store.conformance import CHUNK_SIZE, StoreConformance, get, names, put
 from tests.store.edit_conformance import EditConformance
 from tests.store.edits import copy, delete, get_file, make_folder, move
+from tests.store.sqlite.rows import SQLiteRows
 from tests.store.upload_conformance import (
     OLD_UNFINISHED,
     OLD_UPLOADS,
     UploadConformance,
+    acquire,
     add,
     begin,
     complete,
+    join,
     later,
+    unfinished,
 )
 
 T = TypeVar("T")
@@ -273,9 +278,9 @@ async def test_a_migration_sums_up_what_is_unfinished(path: Path) -> None:
             )
         db.commit()
     async with opened(path) as store:
-        assert await store.uploads.unfinished() == OLD_UNFINISHED
+        assert await unfinished(SQLiteRows(path)) == OLD_UNFINISHED
         await collect_all(store.maintenance, 0)
-        assert await store.uploads.unfinished() == NOTHING
+        assert await unfinished(SQLiteRows(path)) == NOTHING
 
 
 async def test_every_schema_version_has_its_migration() -> None:
@@ -576,20 +581,14 @@ async def test_a_part_is_joined_in_steps_and_again_after_one(
     async with opened(path, chunk_size=CHUNK_SIZE) as store:
         part = await begin(store, UploadSpec(UploadKind.PART, None, ""), content, whole=True)
         upload_id = await begin(store, replace(spec, parts=[part]))
-        given_up = await store.uploads.acquire(upload_id, joining=True)
-        step = partial(
-            resumable._join_some,
-            upload_id=upload_id,
-            part_id=part,
-            epoch=given_up.epoch,
-            first=0,
-        )
+        given_up = await acquire(store, upload_id, joining=True)
+        step = resumable.CopyPlaces(upload_id, Join(part, given_up.epoch, 0, later()), 0).run
         await store._opened.writable.run(step)
         # What was not confirmed is removed by the next lease, and the older one goes on no more.
-        lease = await store.uploads.acquire(upload_id, joining=True)
+        lease = await acquire(store, upload_id, joining=True)
         with pytest.raises(UploadSuperseded):
             await store._opened.writable.run(step)
-        await store.uploads.join(upload_id, part, lease.epoch, later())
+        await join(store, upload_id, part, lease.epoch)
         await add(store, upload_id, b"", whole=True)
         await complete(store, upload_id, content)
         assert await get(store, "a") == content

@@ -3,7 +3,7 @@
 -- name: add_upload
 INSERT INTO upload (id, kind, manifest, extent, length, created, expires,
                     target, media_type, conditions, checks, metadata)
-VALUES (:id, :kind, :manifest, :chunk_size, :length, :now, :expires,
+VALUES (:id, :kind, :manifest, :extent, :length, :created, :expires,
         :target, :media_type, :conditions, :checks, :metadata);
 
 -- name: add_upload_part
@@ -14,44 +14,25 @@ SELECT upload.id, upload.kind, upload.target, upload.media_type, upload.conditio
        upload.checks, upload.metadata, upload.received, upload.length, upload.whole,
        upload.epoch, upload.created, upload.expires, upload.tail, upload.manifest,
        manifest.chunk_size, upload.digest, upload.known_digest, upload.failure,
-       upload.new_chunks, upload.new_size, upload.extent
+       upload.new_chunks, upload.new_size, upload.extent, upload.used
 FROM upload LEFT JOIN manifest ON manifest.id = upload.manifest
 WHERE upload.id = :id;
 
 -- name: upload_parts
 SELECT part FROM upload_part WHERE upload = :id ORDER BY seq;
 
--- name: acquire_upload
--- What was not confirmed is to be removed.
-UPDATE upload SET epoch = epoch + 1, extent = max(received, :least) WHERE id = :id;
-
--- name: renew_upload
-UPDATE upload SET expires = max(expires, :expires) WHERE id = :id AND epoch = :epoch;
-
--- name: extend_upload
--- Note what an append has put into the store.
+-- name: save_upload
+-- All that can change of an upload.
 UPDATE upload
-SET extent = :extent, new_chunks = new_chunks + :new_chunks, new_size = new_size + :new_size
-WHERE id = :id;
-
--- name: confirm_upload
--- What is confirmed never gets less.
-UPDATE upload
-SET received = max(received, :received), extent = max(extent, :received), tail = :tail,
-    length = coalesce(:length, length), whole = :whole, expires = max(expires, :expires)
+SET manifest = :manifest, epoch = :epoch, received = :received, extent = :extent,
+    length = :length, whole = :whole, digest = :digest, expires = :expires,
+    new_chunks = :new_chunks, new_size = :new_size, tail = :tail,
+    known_digest = :known_digest, failure = :failure
 WHERE id = :id;
 
 -- name: unfinished
 -- What all unfinished uploads come to.
 SELECT size, empty, concatenations FROM unfinished;
-
--- name: note_digest
-UPDATE upload SET known_digest = :digest WHERE id = :id AND whole AND digest IS NULL;
-
--- name: fail_upload
--- Its bytes are given up, and an empty manifest takes the place of the one it has.
-UPDATE upload SET failure = :failure, manifest = :manifest, tail = x'', extent = 0
-WHERE id = :id;
 
 -- name: copy_chunk_list
 -- Append the places `:first` to `:stop` of one chunk list to another, whose place `:length` is where
@@ -64,10 +45,6 @@ WHERE manifest = :source AND seq >= :first AND seq < :stop;
 SELECT DISTINCT upload.id FROM upload_part JOIN upload ON upload.id = upload_part.upload
 WHERE upload_part.part = :part AND upload.digest IS NULL;
 
--- name: complete_upload
-UPDATE upload SET digest = :digest, manifest = NULL, tail = x'', expires = :expires
-WHERE id = :id;
-
 -- name: use_parts
 UPDATE upload SET used = 1 WHERE id IN (SELECT part FROM upload_part WHERE upload = :id);
 
@@ -79,4 +56,4 @@ SELECT id, manifest FROM upload WHERE expires <= :now ORDER BY expires;
 
 -- name: delete_expired_upload
 -- It may have got more time, or be gone, since it was found.
-DELETE FROM upload WHERE id = :id AND expires <= :now RETURNING manifest;
+DELETE FROM upload WHERE id = :id AND expires <= :now;
