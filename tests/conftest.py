@@ -32,6 +32,7 @@ pytest.register_assert_rewrite(
     "tests.store.edit_conformance",
     "tests.store.model",
     "tests.store.upload_conformance",
+    "tests.store.part_conformance",
     "tests.crash.load",
     "tests.crash.inspection",
 )

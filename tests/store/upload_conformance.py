@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chunkstore.core.chunking import Chunk
-from chunkstore.core.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions, parse_http_date
+from chunkstore.core.conditional import CREATE_ONLY, Conditions, parse_http_date
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import (
     ChunkstoreError,
@@ -163,6 +163,10 @@ async def complete(store: Store, upload_id: str, content: bytes) -> Committed:
     return committed
 
 
+def concatenation(parts: Sequence[str]) -> UploadSpec:
+    return UploadSpec(UploadKind.CONCATENATION, name_of("a"), "text/plain", parts=parts)
+
+
 class UploadConformance(Suite):
     """What every backend must pass."""
 
@@ -213,12 +217,12 @@ class UploadConformance(Suite):
     async def test_ids_that_no_upload_can_have(self, store: Store, upload_id: str) -> None:
         assert await store.uploads.find(upload_id) is None
         assert list(await store.uploads.awaiting(upload_id)) == []
-        concatenation = await begin(store, self._concatenation([await begin(store, PART)]))
-        epoch = (await acquire(store, concatenation, joining=True)).epoch
+        final = await begin(store, concatenation([await begin(store, PART)]))
+        epoch = (await acquire(store, final, joining=True)).epoch
         for failing in (
             store.uploads.apply(upload_id, Acquire()),
-            store.uploads.apply(concatenation, Join(upload_id, epoch, 0, later())),
-            begin(store, self._concatenation([upload_id])),
+            store.uploads.apply(final, Join(upload_id, epoch, 0, later())),
+            begin(store, concatenation([upload_id])),
             store.names.apply(
                 [Put(name_of("a"), Uploaded(upload_id, Digest.of(b""), later()), "a/b")]
             ),
@@ -229,7 +233,7 @@ class UploadConformance(Suite):
     @pytest.mark.parametrize("epoch", [-(2**70), -1, 0, 2, 2**63, 2**70])
     async def test_epochs_that_are_no_lease(self, store: Store, rows: Rows, epoch: int) -> None:
         part = await begin(store, PART, b"x" * CHUNK_SIZE, whole=True)
-        upload_id = await begin(store, self._concatenation([part]))
+        upload_id = await begin(store, concatenation([part]))
         assert (await acquire(store, upload_id, joining=True)).epoch == 1
         before = await rows.uploads()
         progress = Progress(CHUNK_SIZE, b"", None, later())
@@ -470,7 +474,7 @@ class UploadConformance(Suite):
         self, store: Store
     ) -> None:
         part = await begin(store, PART, b"x" * CHUNK_SIZE, whole=True)
-        upload_id = await begin(store, self._concatenation([part]))
+        upload_id = await begin(store, concatenation([part]))
         joining = await acquire(store, upload_id, joining=True)
         assert await acquire(store, upload_id) == joining
         await join(store, upload_id, part, joining.epoch)
@@ -531,9 +535,9 @@ class UploadConformance(Suite):
         for spec in (FILE, PART):
             with pytest.raises(TooMuchUnfinished):
                 await store.uploads.create(spec, None, later(), bounds)
-        await store.uploads.create(self._concatenation([part.id]), None, later(), bounds)
+        await store.uploads.create(concatenation([part.id]), None, later(), bounds)
         with pytest.raises(TooMuchUnfinished):
-            await store.uploads.create(self._concatenation([part.id]), None, later(), bounds)
+            await store.uploads.create(concatenation([part.id]), None, later(), bounds)
         await add(store, first.id, b"1")
         await store.uploads.create(FILE, None, later(), bounds)
 
@@ -559,7 +563,7 @@ class UploadConformance(Suite):
             case "file" | "part":
                 await begin(store, FILE if move == "file" else PART, content)
             case "concatenation":
-                await begin(store, self._concatenation([one]))
+                await begin(store, concatenation([one]))
             case "append" | "end" if (await store.uploads.get(one)).state in UNFINISHED:
                 await add(store, one, content, whole=move == "end", max_unfinished=9 * CHUNK_SIZE)
             case "ahead":
@@ -587,46 +591,6 @@ class UploadConformance(Suite):
         await delete(store, upload_id)
         assert await get(store, "a") == b"12"
         assert await rows.count("upload") == 0
-
-    # Concatenation
-
-    async def test_parts_are_joined_without_their_bytes(self, store: Store, rows: Rows) -> None:
-        contents = [b"1" * CHUNK_SIZE, b"2" * (2 * CHUNK_SIZE), b"3" * CHUNK_SIZE + b"tail"]
-        parts = [await begin(store, PART, content, whole=True) for content in contents]
-        upload_id = await begin(store, self._concatenation(parts))
-        chunks = await rows.count("chunk")
-        lease = await acquire(store, upload_id, joining=True)
-        for part in parts:
-            assert list(await store.uploads.awaiting(part)) == [upload_id]
-            await join(store, upload_id, part, lease.epoch)
-        assert await rows.count("chunk") == chunks
-        await add(store, upload_id, b"", whole=True)
-        await complete(store, upload_id, b"".join(contents))
-        assert await get(store, "a") == b"".join(contents)
-        assert list(await store.uploads.awaiting(parts[0])) == []
-        # They count no more, and last until they expire.
-        await store.uploads.create(FILE, None, later(), Bounds(CHUNK_SIZE))
-        assert (await store.uploads.get(parts[2])).tail == b"tail"
-
-    async def test_joining_is_fenced_too(self, store: Store) -> None:
-        part = await begin(store, PART, b"x" * CHUNK_SIZE, whole=True)
-        upload_id = await begin(store, self._concatenation([part]))
-        older = await acquire(store, upload_id, joining=True)
-        await acquire(store, upload_id, joining=True)
-        with pytest.raises(UploadSuperseded):
-            await join(store, upload_id, part, older.epoch)
-
-    async def test_a_part_must_be_one(self, store: Store) -> None:
-        with pytest.raises(NotFound):
-            await begin(store, self._concatenation([await begin(store)]))
-        with pytest.raises(NotFound):
-            await begin(store, self._concatenation(["none"]))
-
-    @staticmethod
-    def _concatenation(parts: Sequence[str]) -> UploadSpec:
-        return UploadSpec(
-            UploadKind.CONCATENATION, name_of("a"), "text/plain", UNCONDITIONAL, parts=parts
-        )
 
     async def test_an_upload_can_be_read_before_it_is_complete(self, store: Store) -> None:
         content = bytes(range(256)) * 40

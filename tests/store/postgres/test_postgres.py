@@ -5,11 +5,12 @@ from __future__ import annotations
 from tests.conftest import on_postgres
 from tests.store.conformance import StoreConformance
 from tests.store.edit_conformance import EditConformance
+from tests.store.part_conformance import PartConformance
 from tests.store.upload_conformance import UploadConformance
 
 
 @on_postgres
-class TestPostgres(StoreConformance, EditConformance, UploadConformance):
+class TestPostgres(StoreConformance, EditConformance, UploadConformance, PartConformance):
     """The conformance suites."""
 
     shares_manifests = False

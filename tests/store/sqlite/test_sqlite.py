@@ -44,6 +44,7 @@ from tests.conftest import on_sqlite
 from tests.store.conformance import CHUNK_SIZE, StoreConformance, get, names, put
 from tests.store.edit_conformance import EditConformance
 from tests.store.edits import copy, delete, get_file, make_folder, move
+from tests.store.part_conformance import PartConformance
 from tests.store.sqlite.rows import SQLiteRows
 from tests.store.upload_conformance import (
     OLD_UNFINISHED,
@@ -67,7 +68,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @on_sqlite
-class TestSQLite(StoreConformance, EditConformance, UploadConformance):
+class TestSQLite(StoreConformance, EditConformance, UploadConformance, PartConformance):
     """The conformance suites."""
 
     shares_manifests = True
