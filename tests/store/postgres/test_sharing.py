@@ -25,6 +25,9 @@ from chunkstore.core.errors import (
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.reports import Collected
+from chunkstore.store.contract.resumable import UploadKind, UploadSpec
+from chunkstore.store.contract.uploads import Unfinished
+from chunkstore.store.postgres import unfinished
 from chunkstore.store.postgres.connection import Connection, Database, _Receipt
 from chunkstore.store.postgres.store import PostgresStore
 from tests.backends import Backend
@@ -32,6 +35,7 @@ from tests.conftest import RandomBytes, on_postgres
 from tests.store.conformance import CHUNK_SIZE, cut, get, name_of, names, put
 from tests.store.edits import copy, delete, make_folder, move
 from tests.store.rows import Rows
+from tests.store.upload_conformance import begin, complete
 
 pytestmark = on_postgres
 
@@ -373,6 +377,32 @@ async def test_a_write_whose_answer_is_lost_takes_effect_once(
         assert lost[0] >= 2
     assert sorted(await names(store)) == ["b", "e"]
     assert await get(store, "e") == b"z" * (9 * CHUNK_SIZE)
+    assert await broken(rows) == {}
+
+
+async def test_edits_that_failed_at_their_end_are_made_anew_from_their_beginning(
+    open_store: OpenStore, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_store()
+    content = b"x" * CHUNK_SIZE + b"tail"
+    spec = UploadSpec(UploadKind.FILE, name_of("a"), "text/plain")
+    upload_id = await begin(store, spec, content, whole=True)
+    add, failures = unfinished.add, [0]
+
+    async def fail_once(db: Connection, before: Unfinished, after: Unfinished) -> None:
+        failures[0] += 1
+        if failures[0] == 1:
+            raise asyncpg.ConnectionDoesNotExistError("the connection was lost")
+        await add(db, before, after)
+
+    monkeypatch.setattr(unfinished, "add", fail_once)
+    assert (await complete(store, upload_id, content)).new_size == len(content)
+    failures[0] = 0
+    assert (await put(store, "b", b"y" * (40 * CHUNK_SIZE))).new_chunks == 1
+    assert failures[0] == 2
+    assert await get(store, "a") == content
+    assert await get(store, "b") == b"y" * (40 * CHUNK_SIZE)
+    assert await rows.unfinished_sum() == (0, 0, 0)
     assert await broken(rows) == {}
 
 
