@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import NotFound, PartGone, TooLarge
+from chunkstore.core.names import FileName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import Uploads
@@ -172,6 +174,32 @@ async def test_another_process_that_sees_a_part_gone_ends_who_still_joins(
         assert isinstance(second.exception(), PartGone)
         assert isinstance(first.exception(), PartGone)
         assert await store.names.find(name_of("a")) is None
+    assert await unfinished(rows) == sum_of(await rows.uploads())
+
+
+@pytest.mark.parametrize("failed", [True, False])
+async def test_another_process_is_faster_than_who_has_seen_all_parts(
+    store: Store, rows: Rows, monkeypatch: pytest.MonkeyPatch, failed: bool
+) -> None:
+    one, other = uploads_of(store), uploads_of(store)
+    final = await concatenation(one, [b"x" * 5, b"y" * CHUNK_SIZE])
+    names, check_put = store.names, store.names.check_put
+
+    async def be_overtaken(name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
+        monkeypatch.setattr(names, "check_put", check_put)
+        if failed:
+            await store.uploads.apply(final, Fail(Failure("too-large", "why")))
+        else:
+            await other.finish(final)
+        await check_put(name, conditions)
+
+    monkeypatch.setattr(names, "check_put", be_overtaken)
+    if failed:
+        with pytest.raises(TooLarge, match="why"):
+            await one.finish(final)
+    else:
+        assert await one.finish(final) is None
+        assert await get(store, "a") == b"x" * 5 + b"y" * CHUNK_SIZE
     assert await unfinished(rows) == sum_of(await rows.uploads())
 
 

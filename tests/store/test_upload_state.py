@@ -34,7 +34,6 @@ from chunkstore.store.contract.resumable import (
 from chunkstore.store.contract.upload_state import (
     TRANSITIONS,
     Acquire,
-    Advance,
     Append,
     AppendLast,
     Complete,
@@ -43,6 +42,7 @@ from chunkstore.store.contract.upload_state import (
     NoteDigest,
     Progress,
     Renew,
+    Transition,
     advance,
     require_part,
 )
@@ -95,7 +95,7 @@ def part_of(size: int, state: UploadState = WHOLE) -> ResumableUpload:
 # What comes of each event in each state: the state that it leads to, None where nothing happens,
 # or the error.
 Outcome = UploadState | type[ChunkstoreError] | None
-EVENTS: Final[Mapping[str, Advance]] = {
+EVENTS: Final[Mapping[str, Transition]] = {
     "acquire": Acquire(joining=True),
     "append": Append(1, 1, [Chunk.of(b"5678")], Progress(8, b"", None, START)),
     "ahead": Append(1, 1, [Chunk.of(b"5678")], None),
@@ -240,7 +240,7 @@ class UploadMachine(RuleBasedStateMachine):
         self.content = b""
         self.places = 0
 
-    def happen(self, event: Advance, part: ResumableUpload | None = None) -> bool:
+    def happen(self, event: Transition, part: ResumableUpload | None = None) -> bool:
         """Let an event happen; return whether it changed anything."""
         before = self.upload
         try:

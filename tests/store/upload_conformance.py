@@ -346,6 +346,32 @@ class UploadConformance(Suite):
         await complete(store, upload_id, b"x" * CHUNK_SIZE + b"tail")
         assert await get(store, "a") == b"x" * CHUNK_SIZE + b"tail"
 
+    async def test_a_lease_whose_holder_died_is_taken_over(
+        self, reopen: Reopen, rows: Rows
+    ) -> None:
+        content = b"x" * CHUNK_SIZE + b"tail"
+        store = await reopen()
+        upload_id = await begin(store, FILE, content)
+        for ahead in (0, 2):
+            # Killed between what it acquired and what it would have appended, or confirmed.
+            died = await acquire(store, upload_id)
+            chunks = cut(b"y" * (ahead * CHUNK_SIZE))
+            await apply(store, upload_id, Append(died.epoch, 1, chunks, None))
+            store = await reopen()
+            await collect_all(store.maintenance, 0)
+            assert await store.uploads.get(upload_id) == died
+        newer = await acquire(store, upload_id)
+        assert newer == replace(died, epoch=died.epoch + 1)
+        assert newer.chunks is not None
+        assert len(await rows.places(newer.chunks.id)) == 1
+        progress = Progress(2 * CHUNK_SIZE, b"", None, later())
+        late = Append(died.epoch, 1, cut(b"y" * CHUNK_SIZE), progress)
+        with pytest.raises(UploadSuperseded):
+            await store.uploads.apply(upload_id, late)
+        await add(store, upload_id, b"", whole=True)
+        await complete(store, upload_id, content)
+        assert await get(store, "a") == content
+
     async def test_an_append_that_fails_changes_nothing(self, store: Store, rows: Rows) -> None:
         upload_id = await begin(store, FILE, b"12")
         limit = 2 * CHUNK_SIZE

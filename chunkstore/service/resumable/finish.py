@@ -22,7 +22,13 @@ from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.memory import MemoryBudget, Use
 from chunkstore.service.resumable.append import Ending, UploadAppender, UploadRequest
 from chunkstore.store.contract.edits import Put, Uploaded
-from chunkstore.store.contract.resumable import FATAL, Failure, ResumableUpload, UploadKind
+from chunkstore.store.contract.resumable import (
+    FATAL,
+    Failure,
+    ResumableUpload,
+    UploadKind,
+    UploadState,
+)
 from chunkstore.store.contract.upload_state import Acquire, Fail, Join, NoteDigest, require_part
 from chunkstore.store.contract.values import Committed
 
@@ -166,9 +172,7 @@ class UploadFinisher:
             return False
 
     async def _make_file(self, upload: ResumableUpload) -> Committed | None:
-        if upload.complete:
-            return None
-        if upload.spec.kind is UploadKind.CONCATENATION and not upload.whole:
+        if upload.can_grow(joining=True) and upload.spec.kind is UploadKind.CONCATENATION:
             parts = [await self._get_part(part) for part in upload.spec.parts]
             if not all(part.whole for part in parts):
                 return None
@@ -177,7 +181,7 @@ class UploadFinisher:
                 upload = await self._concatenate(upload, parts)
             except UploadSuperseded:
                 return await self._follow(upload.id)
-        return await self._complete(upload) if upload.whole else None
+        return await self._complete(upload) if upload.state is UploadState.WHOLE else None
 
     async def _get(self, upload_id: str) -> ResumableUpload:
         """Return an upload that has not failed."""
@@ -266,6 +270,9 @@ class UploadFinisher:
         length = sum(part.offset for part in parts)
         self._appender.limits.check_size(length)
         upload = await self._store.apply(upload.id, Acquire(joining=True))
+        upload.require_not_failed()
+        if not upload.can_grow(joining=True):
+            return upload  # Another process was faster.
         start = 0
         for part in parts:
             while upload.offset < start + part.offset:

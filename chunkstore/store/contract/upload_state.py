@@ -137,11 +137,11 @@ class Delete:
 
 
 Event: TypeAlias = Acquire | Append | Join | Renew | NoteDigest | Fail | Delete
-Advance: TypeAlias = Acquire | Append | Join | Renew | NoteDigest | Fail | Complete
+Transition: TypeAlias = Acquire | Append | Join | Renew | NoteDigest | Fail | Complete
 
-# Which events change something in which state, and what it is then. Of those that change nothing
-# `_pass_by` says which are refused.
-TRANSITIONS: Final[Mapping[UploadState, Mapping[type[Advance], UploadState]]] = {
+# Which events change something in which state, and the state then. Of those that change nothing
+# `_leave_or_refuse` says which are refused.
+TRANSITIONS: Final[Mapping[UploadState, Mapping[type[Transition], UploadState]]] = {
     UploadState.OPEN: {
         Acquire: UploadState.OPEN,
         Append: UploadState.OPEN,
@@ -162,7 +162,7 @@ TRANSITIONS: Final[Mapping[UploadState, Mapping[type[Advance], UploadState]]] = 
 
 
 def advance(
-    upload: ResumableUpload, event: Advance, part: ResumableUpload | None = None
+    upload: ResumableUpload, event: Transition, part: ResumableUpload | None = None
 ) -> ResumableUpload:
     """Return the upload as an event leaves it: the very same one if that changes nothing.
 
@@ -176,7 +176,7 @@ def advance(
     """
     state = TRANSITIONS[upload.state].get(type(event))
     if state is None:
-        return _pass_by(upload, event)
+        return _leave_or_refuse(upload, event)
     match event:
         case Acquire(joining):
             if not upload.can_grow(joining=joining):
@@ -193,12 +193,12 @@ def advance(
         case NoteDigest(digest):
             return replace(upload, known_digest=digest)
         case Fail(failure):
-            return replace(upload, failure=failure, tail=b"", chunks=_shortened(upload, 0))
+            return replace(upload, failure=failure, tail=b"", chunks=_list_of(upload, 0))
         case Complete(digest, expires):
             return replace(upload, digest=digest, expires=expires, tail=b"", chunks=None)
 
 
-def _pass_by(upload: ResumableUpload, event: Advance) -> ResumableUpload:
+def _leave_or_refuse(upload: ResumableUpload, event: Transition) -> ResumableUpload:
     """Return an upload in whose state an event changes nothing, or refuse the event."""
     match event:
         case Acquire() | Renew() | NoteDigest() | Fail():
@@ -231,7 +231,7 @@ def _append(upload: ResumableUpload, event: Append, *, whole: bool) -> Resumable
         whole=whole,
         expires=max(upload.expires, progress.expires),
         tail=progress.tail,
-        chunks=_shortened(upload, size),
+        chunks=_list_of(upload, size),
     )
 
 
@@ -248,7 +248,7 @@ def _join(upload: ResumableUpload, event: Join, part: ResumableUpload) -> Resuma
         offset=upload.offset + part.offset,
         expires=max(upload.expires, event.expires),
         tail=part.tail,
-        chunks=_shortened(upload, upload.offset + part.chunks.size),
+        chunks=_list_of(upload, upload.offset + part.chunks.size),
     )
 
 
@@ -281,6 +281,7 @@ def _require_lease(upload: ResumableUpload, epoch: int, in_place: bool) -> None:
         raise UploadSuperseded
 
 
-def _shortened(upload: ResumableUpload, size: int) -> ChunkList:
+def _list_of(upload: ResumableUpload, size: int) -> ChunkList:
+    """Return the upload's chunk list as it is with so many bytes."""
     assert upload.chunks is not None
     return replace(upload.chunks, size=size)

@@ -8,7 +8,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from chunkstore.core.conditional import Conditions
 from chunkstore.core.digest import Digest
@@ -23,10 +23,10 @@ from chunkstore.store.contract.resumable import (
 )
 from chunkstore.store.contract.upload_state import (
     Acquire,
-    Advance,
     Append,
     Fail,
     Join,
+    Transition,
     advance,
 )
 from chunkstore.store.contract.uploads import NOTHING, Bounds, Unfinished
@@ -74,6 +74,10 @@ class UploadRow:
     new_size: int
     extent: int
     used: bool
+
+    def to_columns(self) -> dict[str, Any]:
+        """Return the columns by their names."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     def to_upload(self, parts: Sequence[str]) -> ResumableUpload:
         """Return the upload that has this row and is made of these parts."""
@@ -204,14 +208,14 @@ class StoredUpload:
             chunks.id, chunks.chunk_size, chunks.chunk_count if count is None else count
         )
 
-    def after(self, event: Advance, part: StoredUpload | None = None) -> StoredUpload:
+    def after(self, event: Transition, part: StoredUpload | None = None) -> StoredUpload:
         """Return it as `advance` says: the very same one if the event changes nothing."""
         upload = advance(self.upload, event, None if part is None else part.upload)
         if upload is self.upload:
             return self
         return replace(self, upload=upload, extent=self._extent_after(event, upload))
 
-    def _extent_after(self, event: Advance, upload: ResumableUpload) -> int:
+    def _extent_after(self, event: Transition, upload: ResumableUpload) -> int:
         match event:
             case Acquire():
                 return max(upload.offset, self.open_manifest().chunk_size)

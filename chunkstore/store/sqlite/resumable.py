@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -134,7 +134,7 @@ class CreateUpload:
             part = _find(db, part_id)
             require_part(None if part is None else part.upload)
         _add_manifest(db, manifest.id, manifest.chunk_size)
-        db.execute(QUERIES["add_upload"], asdict(self.new.to_row()))
+        db.execute(QUERIES["add_upload"], self.new.to_row().to_columns())
         db.executemany(
             QUERIES["add_upload_part"],
             [
@@ -282,7 +282,7 @@ def _get(db: sqlite3.Connection, upload_id: str) -> StoredUpload:
 
 
 def _save(db: sqlite3.Connection, stored: StoredUpload) -> None:
-    db.execute(QUERIES["save_upload"], asdict(stored.to_row()))
+    db.execute(QUERIES["save_upload"], stored.to_row().to_columns())
 
 
 def _delete(db: sqlite3.Connection, upload: ResumableUpload) -> None:
