@@ -227,3 +227,14 @@ async def test_a_part_is_finished_by_none_but_what_it_belongs_to(store: Store) -
     assert (await uploads.acquire_and_get(part)).state is UploadState.COMPLETE
     with pytest.raises(NotFound):
         await become_a_file(store, part, b"x" * 5)
+
+
+@on_each_backend
+async def test_a_part_that_no_hasher_of_this_process_has_seen_can_be_read_for_its_digest(
+    store: Store,
+) -> None:
+    content = b"x" * CHUNK_SIZE + b"tail"
+    part = await whole(uploads_of(store), content, PART)
+    finisher = uploads_of(store)._finisher
+    assert await finisher._digest(await store.uploads.get(part)) == Digest.of(content)
+    assert (await store.uploads.get(part)).known_digest == Digest.of(content)

@@ -194,9 +194,9 @@ class UploadFinisher:
         return require_part(await self._store.find(part_id))
 
     async def _check_target(self, upload: ResumableUpload) -> None:
-        """Judge before content is read what is judged again when it becomes a file."""
-        assert upload.spec.target is not None
-        await self.service.store.names.check_put(upload.spec.target, upload.spec.conditions)
+        """Judge before content is read what is judged again when it becomes its file."""
+        if upload.spec.target is not None:
+            await self.service.store.names.check_put(upload.spec.target, upload.spec.conditions)
 
     async def _complete(self, upload: ResumableUpload) -> Committed:
         digest = upload.known_digest

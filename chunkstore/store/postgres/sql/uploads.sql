@@ -50,9 +50,9 @@ ON CONFLICT (slot) DO UPDATE SET
     concatenations = unfinished.concatenations + excluded.concatenations;
 
 -- name: copy_references
--- manifest, the one whose references are copied.
+-- manifest, the one whose references are copied: in the order in which chunks are locked.
 INSERT INTO chunk_ref (digest, manifest)
-SELECT digest, $1::bigint FROM chunk_ref WHERE manifest = $2
+SELECT digest, $1::bigint FROM chunk_ref WHERE manifest = $2 ORDER BY digest
 ON CONFLICT (digest, manifest) DO NOTHING;
 
 -- name: copy_places
