@@ -42,7 +42,7 @@ from chunkstore.service.memory import DEFAULT_MEMORY, MemoryBudget
 from chunkstore.service.resumable.uploads import (
     DEFAULT_EXPIRY_SECONDS,
     DEFAULT_MAX_UNFINISHED,
-    Uploads,
+    ResumableUploads,
 )
 from chunkstore.service.service import Service
 from chunkstore.store.contract.store import Store
@@ -88,7 +88,7 @@ def create_app(
     app[status.FIGURES] = status.Figures(store.maintenance, limits.stats_seconds)
     app[ROOM_RETURNS] = room_returns
     app[TASKS] = [*tasks, *store.maintenance.tasks]
-    app[UPLOADS] = Uploads(
+    app[UPLOADS] = ResumableUploads(
         app[SERVICE], expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished
     )
     app.on_cleanup.append(_stop_uploads)

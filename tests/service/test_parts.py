@@ -13,7 +13,7 @@ from chunkstore.core.errors import NotFound, PartGone, TooLarge
 from chunkstore.core.names import FileName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.service.resumable.append import Ending, UploadRequest
-from chunkstore.service.resumable.uploads import Uploads
+from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.store.contract.edits import Put, Uploaded
 from chunkstore.store.contract.resumable import Failure, UploadKind, UploadSpec, UploadState
 from chunkstore.store.contract.store import Store
@@ -35,7 +35,7 @@ from tests.store.upload_conformance import later, sum_of, unfinished
 
 MIB = 1024 * 1024
 
-Go = Callable[[Uploads, Rows, str], Awaitable[None]]
+Go = Callable[[ResumableUploads, Rows, str], Awaitable[None]]
 
 
 async def become_a_file(store: Store, part: str, content: bytes) -> None:
@@ -43,20 +43,20 @@ async def become_a_file(store: Store, part: str, content: bytes) -> None:
     await store.names.apply([Put(name_of("own"), uploaded, "text/plain")])
 
 
-async def be_put(uploads: Uploads, rows: Rows, part: str) -> None:
+async def be_put(uploads: ResumableUploads, rows: Rows, part: str) -> None:
     await become_a_file(uploads.service.store, part, b"x" * 5)
 
 
-async def be_deleted(uploads: Uploads, rows: Rows, part: str) -> None:
+async def be_deleted(uploads: ResumableUploads, rows: Rows, part: str) -> None:
     await uploads.delete(part)
 
 
-async def expire(uploads: Uploads, rows: Rows, part: str) -> None:
+async def expire(uploads: ResumableUploads, rows: Rows, part: str) -> None:
     await rows.expire_uploads(part)
     await collect_all(uploads.service.store.maintenance, 0)
 
 
-async def final_of(uploads: Uploads, *parts: str) -> str:
+async def final_of(uploads: ResumableUploads, *parts: str) -> str:
     spec = UploadSpec(UploadKind.CONCATENATION, name_of("a"), "text/plain", parts=parts)
     return (await uploads.create(spec, None)).id
 

@@ -24,7 +24,7 @@ from chunkstore.core.errors import (
 from chunkstore.core.names import FolderName
 from chunkstore.service.memory import MemoryBudget
 from chunkstore.service.resumable.append import Ending, UploadRequest
-from chunkstore.service.resumable.uploads import Uploads
+from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.service.service import Service
 from chunkstore.store.contract.resumable import UploadKind, UploadSpec
 from chunkstore.store.contract.store import Store
@@ -42,8 +42,8 @@ def spec(name: str = "a", conditions: Conditions = UNCONDITIONAL, **checks: byte
     return UploadSpec(UploadKind.FILE, name_of(name), "text/plain", conditions, checks)
 
 
-def uploads_of(store: Store, *, memory: int = 8 * MIB, **options: Any) -> Uploads:  # noqa: ANN401 - those of Uploads
-    return Uploads(Service(store, MemoryBudget(memory)), **options)
+def uploads_of(store: Store, *, memory: int = 8 * MIB, **options: Any) -> ResumableUploads:  # noqa: ANN401 - those of ResumableUploads
+    return ResumableUploads(Service(store, MemoryBudget(memory)), **options)
 
 
 async def pieces_of(content: bytes) -> AsyncIterator[bytes]:
@@ -65,7 +65,7 @@ class Hanging:
         await asyncio.Event().wait()
 
 
-async def whole(uploads: Uploads, content: bytes, spec: UploadSpec) -> str:
+async def whole(uploads: ResumableUploads, content: bytes, spec: UploadSpec) -> str:
     """Have all bytes of an upload come, and do not finish it."""
     upload = await uploads.create(spec, len(content))
     await uploads.append(upload.id, UploadRequest(0, Ending.AT_LENGTH), pieces_of(content))
@@ -75,7 +75,7 @@ async def whole(uploads: Uploads, content: bytes, spec: UploadSpec) -> str:
 PART = UploadSpec(UploadKind.PART, None, "")
 
 
-async def concatenation(uploads: Uploads, parts: Sequence[bytes]) -> str:
+async def concatenation(uploads: ResumableUploads, parts: Sequence[bytes]) -> str:
     ids = [await whole(uploads, part, PART) for part in parts]
     final = UploadSpec(UploadKind.CONCATENATION, name_of("a"), "text/plain", parts=ids)
     return (await uploads.create(final, None)).id
@@ -230,7 +230,7 @@ async def test_parts_that_are_too_much_together_are_refused(store: Store, rows: 
 # What can never become its file
 
 
-async def forgotten(store: Store, content: bytes, spec: UploadSpec) -> tuple[Uploads, str]:
+async def forgotten(store: Store, content: bytes, spec: UploadSpec) -> tuple[ResumableUploads, str]:
     """Have all bytes come to a process that dies; return what another one has of it."""
     return uploads_of(store), await whole(uploads_of(store), content, spec)
 

@@ -23,7 +23,7 @@ from chunkstore.core.names import (
 )
 from chunkstore.core.periodic import Periodic
 from chunkstore.http.runtime.exchange import absolute_target
-from chunkstore.service.resumable.uploads import Uploads
+from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.service.service import Service
 from chunkstore.store.contract.store import Store
 
@@ -31,7 +31,7 @@ SERVICE: Final = web.AppKey("service", Service)
 TASKS: Final[web.AppKey[Sequence[Periodic]]] = web.AppKey("tasks")
 # When there may be room again in a full store, as a sentence for people.
 ROOM_RETURNS: Final = web.AppKey("room_returns", str)
-UPLOADS: Final = web.AppKey("uploads", Uploads)
+UPLOADS: Final = web.AppKey("uploads", ResumableUploads)
 FOLDERS: Final = web.AppKey("folders", web.Resource)
 _DEFAULT_PORTS: Final = (80, 443)
 _REMAINDER: Final = web.RequestKey("remainder", str)

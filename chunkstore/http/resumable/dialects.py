@@ -16,7 +16,7 @@ from chunkstore.core.conditional import format_etag
 from chunkstore.core.errors import InvalidRequest, TooLarge
 from chunkstore.http.message.request import UPLOADS, path_of, raw_remainder
 from chunkstore.http.message.upload_urls import parse_upload_id
-from chunkstore.service.resumable.uploads import Uploads
+from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.store.contract.resumable import ResumableUpload
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ _MOST: Final = 2**63 - 1
 _CHECK_SECONDS: Final = 0.5
 
 
-def uploads_of(request: web.Request) -> Uploads:
+def uploads_of(request: web.Request) -> ResumableUploads:
     """Return the application's resumable uploads."""
     return request.app[UPLOADS]
 

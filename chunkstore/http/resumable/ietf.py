@@ -41,7 +41,7 @@ from chunkstore.http.resumable.dialects import (
 )
 from chunkstore.http.runtime.exchange import send_interim
 from chunkstore.service.resumable.append import Ending, UploadRequest
-from chunkstore.service.resumable.uploads import Uploads
+from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
 
 # The draft's own text names 8 still; clients of draft 12 name 9. Nothing breaks between the two.
@@ -63,7 +63,7 @@ def is_wanted(request: web.Request) -> bool:
     return complete is False or (complete is True and _version_of(request) is not None)
 
 
-def options_headers(uploads: Uploads) -> dict[str, str]:
+def options_headers(uploads: ResumableUploads) -> dict[str, str]:
     """Return the header fields of OPTIONS that advertise resumable uploads (§4.1.4)."""
     return {
         "Accept-Patch": f"{PARTIAL_UPLOAD}, {TUS_PATCH}",
@@ -241,7 +241,7 @@ def _limit_headers(request: web.Request, upload: ResumableUpload | None) -> dict
     return {"Upload-Limit": _format_limits(uploads, seconds, _version_of(request))}
 
 
-def _format_limits(uploads: Uploads, seconds: float, version: int | None) -> str:
+def _format_limits(uploads: ResumableUploads, seconds: float, version: int | None) -> str:
     """Return the value of Upload-Limit (§4.1.4) for uploads that expire in `seconds`."""
     members = [f"{_MAX_AGE.get(version or 0, 'max-age')}={int(seconds)}"]
     if uploads.limits.max_size is not None:

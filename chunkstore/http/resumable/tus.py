@@ -35,7 +35,7 @@ from chunkstore.http.resumable.dialects import (
 )
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.finish import nothing
-from chunkstore.service.resumable.uploads import Uploads
+from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
 
 VERSION: Final = "1.0.0"
@@ -49,7 +49,7 @@ _PARTIAL: Final = "partial"
 _MAX_PARTS: Final = 1000
 
 
-def options_headers(uploads: Uploads) -> dict[str, str]:
+def options_headers(uploads: ResumableUploads) -> dict[str, str]:
     """Return the header fields of OPTIONS that advertise tus."""
     limit = uploads.limits.max_size
     return {

@@ -99,7 +99,7 @@ class UploadFinisher:
         return all(part.whole for part in found)
 
     async def get_whole(self, upload: ResumableUpload) -> tuple[ResumableUpload, Uploaded]:
-        """As `Uploads.get_whole`."""
+        """As `ResumableUploads.get_whole`."""
         upload.require_not_failed()
         if upload.complete:
             raise NotFound("The upload is a file already.")

@@ -53,7 +53,7 @@ _RENEWALS: Final = 3
 _logger = logging.getLogger(__name__)
 
 
-class Uploads:
+class ResumableUploads:
     """The uploads of one service's store that outlive their request.
 
     They last `expiry_seconds` from the last progress on, and `empty_expiry_seconds` until there is
