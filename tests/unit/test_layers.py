@@ -56,7 +56,7 @@ FEWER_FRAMEWORKS: Final[Mapping[str, frozenset[str]]] = {
 MORE_FRAMEWORKS: Final[Mapping[str, frozenset[str]]] = {"core.periodic": frozenset({"asyncio"})}
 # All that the SQLite engine may know of the rest of the program.
 ENGINE: Final = "store.sqlite.engine"
-KNOWN_TO_ENGINE: Final = frozenset({"core.errors", "core.units"})
+KNOWN_TO_ENGINE: Final = frozenset({"core.errors"})
 
 
 def find_modules() -> dict[str, Path]:

@@ -1,38 +1,38 @@
 """Backup: making another store a copy of this one, in steps, while this one is served.
 
-The copy is logical, not page by page: chunks that the destination lacks, by digest, then all that
-refers to them. So a second backup copies what is new only, one that was interrupted goes on, and
-every chunk is checked on its way. The destination's writing connection does it, with the source
-attached read-only. Each of its transactions sees the source at one moment and is short, so the
-source's log is not kept from being emptied; the last one, which makes names, manifests and chunk
-lists those of one moment, makes sure that it has all chunks for them or changes nothing.
+The copy is logical, not page by page: first the chunks that the destination lacks, by digest, then
+all rows that refer to them. So a later backup copies only what is new, an interrupted one
+continues, and every chunk is checked on its way. The destination's writing connection does it, with
+the source attached read-only. Each of its transactions sees a snapshot of the source and is short,
+so that the log of the source can be emptied. The last one copies names, manifests and chunk lists
+of one snapshot; it makes sure that all their chunks are there, or changes nothing.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import Forbidden
-from chunkstore.core.names import FileName
 from chunkstore.store.contract.reports import Copied, Damage
-from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
-from chunkstore.store.shared.queries import load_queries
+from chunkstore.store.shared.chunks import DamagedChunk
 from chunkstore.store.sqlite.engine.connection import Job, reader_uri
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.engine.writer import Writer
+from chunkstore.store.sqlite.manifests import check_row
 from chunkstore.store.sqlite.promotion import forbid_promotion
-from chunkstore.store.sqlite.rows import QUERIES
-from chunkstore.store.sqlite.schema import PACKAGE
+from chunkstore.store.sqlite.rows import execute, fetch_value
+from chunkstore.store.sqlite.scrubbing import find_names
 
-_BACKUP: Final = load_queries(PACKAGE, "backup.sql")
 _STEP_SIZE: Final = 4 * 1024 * 1024
 _SPAN: Final = 10_000
-_SYNCHRONISE: Final = (
+# In this order; `last` is the parameter of one of them.
+_REFERENCES: Final = (
     "delete_unlike_files",
     "delete_unlike_folders",
     "copy_manifests",
@@ -49,14 +49,18 @@ async def copy_store(
 ) -> AsyncGenerator[Copied, None]:
     """Make the destination a copy of the database at `source`.
 
-    `relate`, `claim` or `succeed`, records what the two are to each other, or refuses.
+    `relate`, which is `claim` or `succeed`, records how the two are related, or refuses.
     """
     await destination.run_alone(partial(_attach, source=source))
     await destination.run(relate, size=EDIT_SIZE)
     while True:
-        async for copied in _copy_chunks(destination):
+        after, last = 0, await destination.run(partial(fetch_value, query="last_source_chunk"))
+        while after < last:
+            after, copied = await destination.run(
+                CopyChunks(after, last).run, size=_STEP_SIZE, durable=False
+            )
             yield copied
-        if await destination.run(_synchronise, size=EDIT_SIZE):
+        if await destination.run(_copy_references, size=EDIT_SIZE):
             return
 
 
@@ -69,84 +73,72 @@ def claim(db: sqlite3.Connection) -> None:
     """Record whose backup the destination is.
 
     Raises:
-        Forbidden: the destination holds files and is not a backup of this source.
+        Forbidden: the destination has files and is not a backup of this source.
     """
-    [(source_id,)] = db.execute(_BACKUP["source_id"]).fetchall()
-    row = db.execute(QUERIES["find_setting"], {"name": "backup_of"}).fetchone()
-    if row is not None and row[0] == source_id:
+    source_id = fetch_value(db, "source_setting", name="id")
+    backup_of = fetch_value(db, "find_setting", name="backup_of")
+    if backup_of == source_id:
         return
-    if row is not None or db.execute(_BACKUP["any_name"]).fetchone():
+    if backup_of is not None or fetch_value(db, "any_name"):
         raise Forbidden(
             "The destination is a store of its own, not a backup of this one; choose another."
         )
-    db.execute(QUERIES["put_setting"], {"name": "backup_of", "value": source_id})
+    execute(db, "put_setting", name="backup_of", value=source_id)
 
 
 def succeed(db: sqlite3.Connection) -> None:
     """Have the destination take the place of the store that the source is a backup of.
 
-    So the next backup goes on where the last one was. A source that is nobody's backup leaves the
-    destination a store of its own.
+    So the next backup of it continues with the backups of that store. A source that is nobody's
+    backup leaves the destination a store of its own.
     """
-    row = db.execute(_BACKUP["source_backup_of"]).fetchone()
-    if row is not None:
-        db.execute(QUERIES["put_setting"], {"name": "id", "value": row[0]})
+    backup_of = fetch_value(db, "source_setting", name="backup_of")
+    if backup_of is not None:
+        execute(db, "put_setting", name="id", value=backup_of)
 
 
-async def _copy_chunks(destination: Writer) -> AsyncGenerator[Copied, None]:
-    after, last = 0, await destination.run(_last_chunk)
-    while after < last:
-        after, copied = await destination.run(
-            partial(_copy_some, after=after, last=last), size=_STEP_SIZE, durable=False
-        )
-        yield copied
+@dataclass(frozen=True, slots=True)
+class CopyChunks:
+    """The job that copies some MiB of missing chunks, of ids after `after` up to `last`."""
 
+    after: int
+    last: int
 
-def _last_chunk(db: sqlite3.Connection) -> int:
-    return int(db.execute(_BACKUP["last_source_chunk"]).fetchone()[0])
-
-
-def _copy_some(db: sqlite3.Connection, after: int, last: int) -> tuple[int, Copied]:
-    """Copy some MiB of missing chunks; return the id up to which all are there."""
-    stop = min(after + _SPAN, last)
-    chunks = size = 0
-    damage = []
-    missing = db.execute(_BACKUP["missing_chunks"], {"after": after, "stop": stop}).fetchall()
-    for chunk_id, stored_size in missing:
-        damage += _copy_chunk(db, chunk_id)
-        chunks += 1
-        size += stored_size
-        if size >= _STEP_SIZE:
-            stop = chunk_id
-            break
-    return stop, Copied(chunks, size, stop / last, damage)
+    def run(self, db: sqlite3.Connection) -> tuple[int, Copied]:
+        """Return the id up to which all are copied, and what this step copied."""
+        stop = min(self.after + _SPAN, self.last)
+        chunks = size = 0
+        damage: list[Damage] = []
+        for row in execute(db, "missing_chunks", after=self.after, stop=stop).fetchall():
+            damage += _copy_chunk(db, row["id"])
+            chunks += 1
+            size += row["stored_size"]
+            if size >= _STEP_SIZE:
+                stop = row["id"]
+                break
+        return stop, Copied(chunks, size, stop / self.last, damage)
 
 
 def _copy_chunk(db: sqlite3.Connection, chunk_id: int) -> list[Damage]:
-    """Copy one chunk, also if it is damaged, which is noted then, to be repaired by an upload."""
-    columns = ("digest", "size", "codec", "bytes", "stored_size", "created")
-    row: dict[str, Any] = dict(
-        zip(columns, db.execute(_BACKUP["source_chunk"], {"id": chunk_id}).fetchone(), strict=True)
-    )
+    """Copy a chunk; a damaged one is marked, so that an upload repairs it."""
+    row = execute(db, "source_chunk", id=chunk_id).fetchone()
     damage = []
     try:
-        check_chunk(row["digest"], row["size"], row["codec"], row["bytes"])
+        check_row(row)
     except DamagedChunk:
-        files = db.execute(_BACKUP["source_files_with_chunk"], {"chunk": chunk_id}).fetchall()
-        names = [FileName(name) for (name,) in files]
-        damage.append(Damage("chunk", Digest(row["digest"]), names))
-    row["damaged"] = len(damage)
-    row["bytes"] = row["bytes"] or b""
-    [(new_id,)] = db.execute(_BACKUP["put_copied_chunk"], row).fetchall()
-    db.execute(QUERIES["put_chunk_data"], {"id": new_id, "bytes": row["bytes"]})
+        files = find_names(db, "source_files_with_chunk", chunk_id)
+        damage.append(Damage("chunk", Digest(row["digest"]), files))
+    copy: dict[str, Any] = {**row, "damaged": len(damage), "bytes": row["bytes"] or b""}
+    copy["id"] = fetch_value(db, "put_copied_chunk", **copy)
+    execute(db, "put_chunk_data", **copy)
     return damage
 
 
-def _synchronise(db: sqlite3.Connection) -> bool:
-    """Take over what refers to chunks, if they are all there; return whether they were."""
-    if db.execute(_BACKUP["lacking_chunk"]).fetchone():
+def _copy_references(db: sqlite3.Connection) -> bool:
+    """Copy all rows that refer to chunks, if all chunks are there; return whether they are."""
+    if fetch_value(db, "lacking_chunk"):
         return False
-    last = {"last": db.execute(QUERIES["last_manifest"]).fetchone()[0]}
-    for query in _SYNCHRONISE:
-        db.execute(_BACKUP[query], last)
+    last = fetch_value(db, "last_manifest")
+    for query in _REFERENCES:
+        execute(db, query, last=last)
     return True

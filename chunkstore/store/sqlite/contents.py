@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
@@ -28,83 +29,71 @@ from chunkstore.store.shared.pins import Pins
 from chunkstore.store.sqlite import manifests
 from chunkstore.store.sqlite.engine.connection import ReaderPool
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
-from chunkstore.store.sqlite.engine.writer import Writer
-from chunkstore.store.sqlite.manifests import StoragePolicy
-from chunkstore.store.sqlite.opening import Opened
+from chunkstore.store.sqlite.manifests import (
+    EncodeMissing,
+    MarkChunks,
+    OpenFile,
+    ReadChunks,
+    StoragePolicy,
+)
+from chunkstore.store.sqlite.opening import OpenDatabase
 
-# Less is compressed within its transaction, which takes less time than a reader's thread would.
+# Less is encoded within its transaction, which takes less time than handing it to a reader's
+# thread.
 _ENCODED_BY_WRITER: Final = 64 * 1024
 
 
 class SQLiteContents(Contents):
-    """The content of files in the database that is `opened`; `manifest_ids` yields new ids."""
+    """The content of files in an open database; `manifest_ids` yields new ids."""
 
-    def __init__(self, opened: Opened, pins: Pins, manifest_ids: itertools.count[int]) -> None:
-        self._opened = opened
+    def __init__(
+        self, database: OpenDatabase, pins: Pins, manifest_ids: itertools.count[int]
+    ) -> None:
+        self._database = database
         self._pins = pins
         self._manifest_ids = manifest_ids
         self._running: WeakSet[SQLiteUpload] = WeakSet()
 
     @property
     def chunk_size(self) -> int:
-        return self._opened.state.chunk_size
+        return self._database.state.chunk_size
 
     def begin(self) -> SQLiteUpload:
-        upload = SQLiteUpload(
-            self._opened.readers,
-            self._opened.writable,
-            self._opened.policy,
-            next(self._manifest_ids),
-            self.chunk_size,
-        )
+        upload = SQLiteUpload(self._database, next(self._manifest_ids))
         self._running.add(upload)
         return upload
 
-    def in_the_making(self) -> Sequence[int]:
-        """Return the ids of manifests that uploads of this process have begun."""
+    def open_manifests(self) -> Sequence[int]:
+        """Return the ids of the manifests that uploads of this process have begun."""
         return [upload.manifest.id for upload in self._running if upload.begun]
 
     def open(self, name: FileName, *, inline: int = 0) -> AbstractAsyncContextManager[File | None]:
-        find = partial(manifests.find_file, name=name, inline=inline)
-        return self._pins.opened(partial(self._opened.lookups.run, find))
+        return self._pins.opened(partial(self._database.lookups.run, OpenFile(name, inline).run))
 
     async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
         try:
-            return await self._opened.readers.run(
-                partial(manifests.read, chunks=chunks, start=start, stop=stop)
-            )
+            return await self._database.readers.run(ReadChunks(chunks, start, stop).run)
         except DamagedChunk as error:
             await self._mark(error.digest)
             raise
 
     async def _mark(self, digest: Digest) -> None:
-        """Note that a chunk is damaged, so that the next upload that brings it stores it anew."""
-        writer = self._opened.writer
-        if writer is None or await self._opened.lookups.run(
-            partial(manifests.is_marked, digest=digest)
-        ):
+        """Mark a chunk as damaged, so that the next upload that brings it stores it anew."""
+        writer = self._database.writer
+        marked = partial(manifests.is_marked, digest=digest)
+        if writer is None or await self._database.lookups.run(marked):
             return
-        # What a crash forgets, or a full disk refuses, is noted by the next who reads it.
+        # If a crash undoes the mark, or a full disk prevents it, the next reader sets it.
         with suppress(StoreError):
-            await writer.run(partial(manifests.mark, digest=digest, damaged=True), durable=False)
+            await writer.run(MarkChunks(damaged=[digest]).run, durable=False)
 
 
 class SQLiteUpload(Upload):
-    """An upload to an SQLite store."""
+    """An upload to an open database, whose manifest has this id."""
 
-    def __init__(
-        self,
-        readers: ReaderPool,
-        writer: Writer,
-        policy: StoragePolicy,
-        manifest_id: int,
-        chunk_size: int,
-    ) -> None:
-        self._readers = readers
-        self._writer = writer
-        self._policy = policy
+    def __init__(self, database: OpenDatabase, manifest_id: int) -> None:
+        self._database = database
         self._id = manifest_id
-        self._chunk_size = chunk_size
         self._count = 0
         self._begun = False
         self.ended = False
@@ -113,25 +102,18 @@ class SQLiteUpload(Upload):
     @property
     def manifest(self) -> OpenManifest:
         """The chunk list so far."""
-        return OpenManifest(self._id, self._chunk_size, self._count)
+        return OpenManifest(self._id, self._database.state.chunk_size, self._count)
 
     async def prepare(self, chunks: Sequence[Chunk]) -> EncodedBatch:
-        encodings, size = await encode(self._readers, self._policy, chunks)
-        return EncodedBatch(self, chunks, encodings, size)
+        policy = self._database.policy
+        encodings, size = await encode(self._database.readers, policy, chunks)
+        return EncodedBatch(self, chunks, policy, encodings, size)
 
     async def store(self, batch: EncodedBatch) -> None:
-        """Store a batch behind those before."""
+        """Store a batch after those before it."""
         self._begun = True
-        self.appended += await self._writer.run(
-            partial(
-                manifests.append,
-                policy=self._policy,
-                manifest=self.manifest,
-                chunks=batch.chunks,
-                encodings=batch.encodings,
-            ),
-            size=batch.size + EDIT_SIZE,
-            durable=False,
+        self.appended += await self._database.writable.run(
+            batch.run, size=batch.size + EDIT_SIZE, durable=False
         )
         self._count += len(batch.chunks)
 
@@ -142,7 +124,7 @@ class SQLiteUpload(Upload):
     async def abort(self) -> None:
         if self._begun:
             self._begun = False
-            await self._writer.run(partial(manifests.forget, manifest_id=self._id))
+            await self._database.writable.run(partial(manifests.forget, manifest_id=self._id))
 
     def committed(self) -> None:
         """Note that the manifest is a file's now."""
@@ -152,19 +134,25 @@ class SQLiteUpload(Upload):
 
 @dataclass(frozen=True, slots=True)
 class EncodedBatch(PreparedBatch):
-    """Chunks of `upload`, those that are missing encoded; they take about `size` bytes."""
+    """Chunks of `upload`, the missing ones encoded; they take about `size` bytes."""
 
     upload: SQLiteUpload
     chunks: Sequence[Chunk]
+    policy: StoragePolicy
     encodings: Encodings
     size: int
 
     async def store(self) -> None:
         await self.upload.store(self)
 
+    def run(self, db: sqlite3.Connection) -> NewBytes:
+        """Append the chunks to the upload's manifest; return how many of them are new."""
+        manifest = self.upload.manifest
+        return manifests.append(db, self.policy, manifest, self.chunks, self.encodings)
+
 
 def own_upload(upload: Upload) -> SQLiteUpload:
-    """Return an upload as one of this kind of store."""
+    """Return an upload that was begun by a store of this kind."""
     if not isinstance(upload, SQLiteUpload):
         raise TypeError("the upload was begun by another store")
     return upload
@@ -173,12 +161,12 @@ def own_upload(upload: Upload) -> SQLiteUpload:
 async def encode(
     readers: ReaderPool, policy: StoragePolicy, chunks: Sequence[Chunk]
 ) -> tuple[Encodings, int]:
-    """Encode what is missing of a large batch ahead, so that it keeps no other writer waiting.
+    """Encode the missing chunks of a large batch in advance, so that no other writer waits for it.
 
-    Return it, and about how many bytes the transaction will write.
+    Return them, and about how many bytes the transaction will write.
     """
     size = size_of(chunks)
     if size <= _ENCODED_BY_WRITER:
         return {}, size
-    encodings = await readers.run(partial(manifests.encode_missing, policy=policy, chunks=chunks))
+    encodings = await readers.run(EncodeMissing(chunks, policy).run)
     return encodings, sum(len(encoded.content) for encoded in encodings.values())

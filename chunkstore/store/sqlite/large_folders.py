@@ -1,17 +1,16 @@
-"""Folders with many names in them, copied, moved and removed in steps.
+"""Folders with many names, copied, moved and deleted in steps.
 
-One transaction for all their names would hold up everybody else who writes, for seconds. So each
-change is a row in `folder_change` and many short transactions, and still takes effect at once for
-all who look:
+One transaction for all names would hold up all other writers for seconds. So each change is a row
+in `folder_change` and many short transactions, and still takes effect for all readers at once:
 
-- **Removed**: one transaction hides the folder; then its names are removed.
-- **Copied**: one transaction hides the target; names are added there; one transaction shows them.
-- **Moved**: as copied, but the last transaction also hides the source, which is removed then.
+- **Delete**: one transaction hides the folder; then its names are deleted.
+- **Copy**: one transaction hides the target; names are added there; one transaction shows them.
+- **Move**: as a copy, but the last transaction also hides the source, which is deleted then.
 
-Nobody changes a name in a folder whose row is there, or the copy would not be one. If the process
-dies, the next one takes the rows away: what is hidden is removed, what is not stays as it is. So a
-copy that did not come to its end is gone, and a removal that had begun is complete. A target that
-is replaced is removed before the copy begins, as RFC 4918 §9.8.4 has it.
+No name can change in a folder that has such a row, or the copy would not be one. After a crash the
+next process removes the rows: hidden folders are deleted, others stay as they are. So an
+interrupted copy is undone, and an interrupted deletion is completed. A target that is replaced is
+deleted before the copy begins, as RFC 4918 §9.8.4 has it.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Collection, Coroutine
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -37,30 +37,32 @@ from chunkstore.store.contract.edits import (
 from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE, DiskReserve
 from chunkstore.store.sqlite.engine.writer import Writer
-from chunkstore.store.sqlite.rows import QUERIES
+from chunkstore.store.sqlite.rows import execute, fetch_value
 from chunkstore.store.sqlite.tree import (
+    NameRange,
     below,
+    copy_names,
+    delete_names,
     folder_changes,
     load,
-    longest_name_below,
+    longest_name,
     make_folder,
-    skipping,
 )
 
 T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 
-# Others wait for each step, and it for them.
+# Other writers wait for each step, and it waits for them.
 _NAMES_A_STEP: Final = 256
 _STEP_SIZE: Final = EDIT_SIZE + _NAMES_A_STEP * FURTHER_EDIT_SIZE
-# In the table of names, and in its index by content, with the rest of the row.
-_TIMES_A_NAME: Final = 2
+# A name is stored in its table and in the index by manifest, with the rest of the row.
+_COPIES_OF_A_NAME: Final = 2
 _REST_OF_A_ROW: Final = 128
 
 
 class LargeFolders:
-    """Changes of large folders in one database. They go on when their caller is cancelled."""
+    """Changes of large folders in one database. They go on if their caller is cancelled."""
 
     def __init__(self, readers: Runner, writer: Writer, reserve: DiskReserve) -> None:
         self._readers = readers
@@ -77,37 +79,35 @@ class LargeFolders:
         """
         match edit:
             case Delete():
-                await self._begin(self._delete(edit), edit)
+                await self._shielded(self._delete(edit), edit)
                 return False
             case Copy(with_members=False):
-                # What is large is the folder that gives way.
-                folder = Delete(edit.target)
-                await self._begin(self._delete(folder), folder)
-                await self._writer.run(
-                    partial(make_folder, name=FolderName(edit.target)), size=EDIT_SIZE
-                )
+                # The large folder is the one that is replaced.
+                replaced = Delete(edit.target)
+                await self._shielded(self._delete(replaced), replaced)
+                make = partial(make_folder, name=FolderName(edit.target))
+                await self._writer.run(make, size=EDIT_SIZE)
                 return True
             case Copy() | Move():
-                return await self._begin(self._transfer(edit), edit)
+                return await self._shielded(self._transfer(edit), edit)
             case _:
                 raise TypeError(f"no large folder is changed by {edit}")
 
-    async def _begin(self, work: Coroutine[Any, Any, T], edit: Edit) -> T:
+    async def _shielded(self, work: Coroutine[Any, Any, T], edit: Edit) -> T:
         return await asyncio.shield(self._start(work, *map(FolderName, names_in(edit))))
 
     async def recover(self) -> None:
-        """End what a process that died had begun, or what failed; removing goes on afterwards."""
-        active = frozenset(self._active)
-        for name in await self._writer.run(partial(_abandoned, active=active)):
+        """End the changes of a crashed process, or failed ones; deletion goes on afterwards."""
+        for name in await self._writer.run(partial(_end_abandoned, active=frozenset(self._active))):
             self._start(self._recover(name), name)
 
     async def finish_recovery(self) -> None:
-        """Wait until no name is left of what `recover` found."""
+        """Wait until the folders that `recover` found are deleted."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def close(self) -> None:
-        """Stop between two steps; the next process goes on."""
+        """Stop between two steps; the next process continues."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -118,9 +118,9 @@ class LargeFolders:
             self._tasks.discard(task)
             self._active.difference_update(mine)
             if not task.cancelled():
-                task.exception()  # asyncio warns of an error that nobody looks at.
+                task.exception()  # Otherwise asyncio warns if nobody waits for the task.
 
-        # Two that ask for the same begin one after the other, and the second is refused.
+        # Of two equal requests the second is refused, once the first has begun.
         mine = {name for name in names if name not in self._active}
         self._active |= mine
         task = asyncio.create_task(work)
@@ -132,7 +132,7 @@ class LargeFolders:
         try:
             await self._remove(name)
         except ChunkstoreError as error:
-            _logger.warning("The folder %r is not removed yet: %s", name, error)
+            _logger.warning("The folder %r is not deleted yet: %s", name, error)
 
     async def _delete(self, edit: Delete) -> None:
         await self._writer.run(partial(_hide, edit=edit))
@@ -140,27 +140,25 @@ class LargeFolders:
 
     async def _transfer(self, edit: Copy | Move) -> bool:
         source, target = FolderName(edit.source), FolderName(edit.target)
-        keep_source = isinstance(edit, Copy)
         replaced = await self._writer.run(partial(_begin_transfer, edit=edit), size=EDIT_SIZE)
         hidden = False
         try:
-            await self._require_room(source, target)
+            await self._require_space(source, target)
             await self._writer.run(partial(_put_change, name=target, hidden=True), size=EDIT_SIZE)
             hidden = True
             await self._empty(target)
-            await self._copy(source, target, keep_times=not keep_source)
+            await self._copy(source, target, keep_times=isinstance(edit, Move))
         except ChunkstoreError:
             await self._settle(source)
             await (self._remove(target) if hidden else self._settle(target))
             raise
-        end = partial(_end_transfer, source=source, target=target, keep_source=keep_source)
-        await self._writer.run(end)
-        if not keep_source:
+        await self._writer.run(partial(_end_transfer, edit=edit))
+        if isinstance(edit, Move):
             await self._remove(source)
         return replaced
 
-    async def _require_room(self, source: FolderName, target: FolderName) -> None:
-        """Refuse a copy before anything of the target is removed for it."""
+    async def _require_space(self, source: FolderName, target: FolderName) -> None:
+        """Refuse a copy before anything of the target is deleted for it."""
         size = await self._readers.run(partial(_measure, source=source, target=target))
         reason = await asyncio.to_thread(self._reserve.why_full, size)
         if reason is not None:
@@ -172,24 +170,51 @@ class LargeFolders:
     async def _copy(self, source: FolderName, target: FolderName, *, keep_times: bool) -> None:
         start: str | None = source
         while start is not None:
-            step = partial(
-                _copy_some, source=source, start=start, target=target, keep_times=keep_times
-            )
-            start = await self._writer.run(step, size=_STEP_SIZE, durable=False)
+            step = CopyNames(source, target, start, keep_times)
+            start = await self._writer.run(step.run, size=_STEP_SIZE, durable=False)
 
     async def _remove(self, name: FolderName) -> None:
-        """Remove all names of a hidden folder, and what says that it is hidden."""
+        """Delete all names of a hidden folder, then its row in `folder_change`."""
         await self._empty(name)
         await self._writer.run(partial(_settle_emptied, name=name))
 
     async def _empty(self, name: FolderName) -> None:
-        step = partial(_remove_some, name=name)
+        step = partial(_delete_some, folder=name)
         while await self._writer.run(step, log_size=_STEP_SIZE, durable=False):
             pass
 
 
-def _abandoned(db: sqlite3.Connection, active: Collection[str]) -> list[FolderName]:
-    """Return the hidden folders that nobody works on; of others that are not, all is as it was."""
+@dataclass(frozen=True, slots=True)
+class CopyNames:
+    """The job that copies the first names of `source` from `start` on."""
+
+    source: FolderName
+    target: FolderName
+    start: str
+    keep_times: bool
+
+    def run(self, db: sqlite3.Connection) -> str | None:
+        """Return where to continue, None at the end."""
+        step = _next_step(db, NameRange(start=self.start, stop=below(self.source)["stop"]))
+        if step is None:
+            return None
+        copy_names(db, step, self.source, self.target, keep_times=self.keep_times)
+        return str(step["stop"])
+
+
+def _delete_some(db: sqlite3.Connection, folder: FolderName) -> bool:
+    """Delete the first names of a hidden folder; return whether there were any.
+
+    A backup to this store may have brought a folder of this name meanwhile, which is visible.
+    """
+    step = _next_step(db, below(folder)) if fetch_value(db, "is_hidden", prefix=folder) else None
+    if step is not None:
+        delete_names(db, step)
+    return step is not None
+
+
+def _end_abandoned(db: sqlite3.Connection, active: Collection[str]) -> list[FolderName]:
+    """End changes of folders that are not `active`; return the hidden ones, which are to go."""
     changes = [change for change in folder_changes(db) if change.prefix not in active]
     for change in changes:
         if not change.hidden:
@@ -203,77 +228,45 @@ def _hide(db: sqlite3.Connection, edit: Delete) -> None:
 
 
 def _begin_transfer(db: sqlite3.Connection, edit: Copy | Move) -> bool:
-    """Keep both folders from changing; return whether one will be replaced."""
+    """Keep both folders from changing; return whether the edit replaces one."""
     replaced = judge(edit, load(db, edit))
     _put_change(db, FolderName(edit.source), hidden=False)
     _put_change(db, FolderName(edit.target), hidden=False)
     return replaced
 
 
+def _end_transfer(db: sqlite3.Connection, edit: Copy | Move) -> None:
+    """Show the target, and hide the source of a move."""
+    _settle(db, FolderName(edit.target))
+    if isinstance(edit, Copy):
+        _settle(db, FolderName(edit.source))
+    else:
+        _put_change(db, FolderName(edit.source), hidden=True)
+
+
 def _measure(db: sqlite3.Connection, source: FolderName, target: FolderName) -> int:
     """Return about how many bytes a copy takes, all names of which are short enough."""
-    judge_length(source, target, longest_name_below(db, source))
-    count, size = db.execute(QUERIES["measure_names"], below(source)).fetchone()
-    size += count * (len(target.encode()) - len(source.encode()) + _REST_OF_A_ROW)
-    return _TIMES_A_NAME * int(size)
-
-
-def _end_transfer(
-    db: sqlite3.Connection, source: FolderName, target: FolderName, *, keep_source: bool
-) -> None:
-    _settle(db, target)
-    if keep_source:
-        _settle(db, source)
-    else:
-        _put_change(db, source, hidden=True)
+    judge_length(source, target, longest_name(db, source))
+    row = execute(db, "measure_names", **below(source)).fetchone()
+    longer = len(target.encode()) - len(source.encode())
+    return _COPIES_OF_A_NAME * int(row["size"] + row["count"] * (longer + _REST_OF_A_ROW))
 
 
 def _put_change(db: sqlite3.Connection, name: FolderName, *, hidden: bool) -> None:
-    db.execute(QUERIES["put_folder_change"], {**below(name), "hidden": int(hidden)})
+    execute(db, "put_folder_change", **below(name), hidden=int(hidden))
 
 
 def _settle(db: sqlite3.Connection, name: FolderName) -> None:
-    db.execute(QUERIES["delete_folder_change"], {"start": name})
+    execute(db, "delete_folder_change", prefix=name)
 
 
 def _settle_emptied(db: sqlite3.Connection, name: FolderName) -> None:
-    if _stop_of_step(db, below(name)) is None:
+    if _next_step(db, below(name)) is None:
         _settle(db, name)
 
 
-def _copy_some(
-    db: sqlite3.Connection, source: FolderName, start: str, target: FolderName, *, keep_times: bool
-) -> str | None:
-    """Copy the first names from `start` on; return where to go on, None at the end."""
-    bounds = {**below(source), "start": start}
-    stop = _stop_of_step(db, bounds)
-    if stop is not None:
-        change = {**bounds, "stop": stop, "target": target, **skipping(source)}
-        suffix = "_with_times" if keep_times else ""
-        db.execute(QUERIES[f"copy_files_below{suffix}"], change)
-        db.execute(QUERIES[f"copy_folders_below{suffix}"], change)
-    return stop
-
-
-def _remove_some(db: sqlite3.Connection, name: FolderName) -> bool:
-    """Remove the first names of a hidden folder; return whether there were any.
-
-    A backup to this store may have brought a folder of this name meanwhile, which is not hidden.
-    """
-    bounds = below(name)
-    if not db.execute(QUERIES["is_hidden"], bounds).fetchone()[0]:
-        return False
-    stop = _stop_of_step(db, bounds)
-    if stop is None:
-        return False
-    db.execute(QUERIES["delete_files_below"], {**bounds, "stop": stop})
-    db.execute(QUERIES["delete_folders_below"], {**bounds, "stop": stop})
-    return True
-
-
-def _stop_of_step(db: sqlite3.Connection, bounds: dict[str, Any]) -> str | None:
-    """Return where the first names in a range end that are as many as one step takes."""
-    step = {**bounds, "count": _NAMES_A_STEP}
-    last = db.execute(QUERIES["last_of_first_names"], step).fetchone()[0]
-    # No name has a NUL in it, so this is the least text behind the last one.
-    return None if last is None else f"{last}\0"
+def _next_step(db: sqlite3.Connection, names: NameRange) -> NameRange | None:
+    """Return the range of as many of the first names as one step takes, None if there is none."""
+    last = fetch_value(db, "last_of_first_names", **names, count=_NAMES_A_STEP)
+    # No name contains NUL, so this is the least text after the last name.
+    return None if last is None else NameRange(start=names["start"], stop=f"{last}\0")

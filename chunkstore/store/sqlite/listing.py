@@ -1,86 +1,87 @@
 """The job that lists names, one page at a time.
 
-Names come in order from the index. A name that rolls up to a folder makes the scan jump behind
-all names of that folder, so that a page costs what it shows, however much lies in its folders.
+Names come in order from the index. After a name that rolls up to a folder, the scan skips all names
+of that folder, so that a page costs what it shows, however much lies in its folders.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
 from chunkstore.core.names import FolderName, prefix_stop
 from chunkstore.store.contract.values import File, Listing
 from chunkstore.store.shared.rollup import folder_of
-from chunkstore.store.sqlite.rows import QUERIES, to_file
+from chunkstore.store.sqlite.engine.connection import snapshot
+from chunkstore.store.sqlite.rows import execute, to_file
 from chunkstore.store.sqlite.tree import (
-    BEHIND_ALL_NAMES,
+    AFTER_ALL_NAMES,
     Bound,
-    FolderChange,
+    NameRange,
     below,
     folder_changes,
-    one_view,
     visible_ranges,
 )
 
 
-def list_names(
-    db: sqlite3.Connection, prefix: str, delimiter: str, after: str | None, limit: int
-) -> Listing:
-    """Return at most `limit` entries behind `after`."""
-    files: list[File] = []
-    folders: list[FolderName] = []
-    last: str | None = None
-    with one_view(db):
-        for entry in _entries(db, prefix, delimiter, after):
-            if len(files) + len(folders) == limit:
-                return Listing(files, folders, last)
-            if isinstance(entry, File):
-                files.append(entry)
-                last = entry.name
-            else:
-                folders.append(entry)
-                last = entry
-    return Listing(files, folders, None)
+@dataclass(frozen=True, slots=True)
+class ListNames:
+    """The job that lists at most `limit` entries after `after`, as `Names.list` does."""
+
+    prefix: str
+    delimiter: str
+    after: str | None
+    limit: int
+
+    def run(self, db: sqlite3.Connection) -> Listing:
+        """Return the page."""
+        files: list[File] = []
+        folders: list[FolderName] = []
+        last: str | None = None
+        with snapshot(db):
+            for entry in self._entries(db):
+                if len(files) + len(folders) == self.limit:
+                    return Listing(files, folders, last)
+                if isinstance(entry, File):
+                    files.append(entry)
+                    last = entry.name
+                else:
+                    folders.append(entry)
+                    last = entry
+        return Listing(files, folders, None)
+
+    def _entries(self, db: sqlite3.Connection) -> Iterator[File | FolderName]:
+        start: Bound | None = self._start()
+        changes = folder_changes(db)
+        while start is not None:
+            start = yield from self._entries_to_folder(
+                db, visible_ranges(start, below(self.prefix)["stop"], changes)
+            )
+
+    def _entries_to_folder(
+        self, db: sqlite3.Connection, ranges: Iterator[NameRange]
+    ) -> Generator[File | FolderName, None, Bound | None]:
+        """Yield entries up to the first folder; return where to continue, None at the end."""
+        for names in ranges:
+            for row in execute(db, "list_names", **names):
+                folder = folder_of(row["name"], self.prefix, self.delimiter)
+                if folder is not None:
+                    yield folder
+                    return _after_folder(folder)
+                if row["manifest"] is not None:
+                    yield to_file(row)
+        return None
+
+    def _start(self) -> Bound:
+        if self.after is None or self.after < self.prefix:
+            return self.prefix
+        folder = folder_of(self.after, self.prefix, self.delimiter)
+        if folder is not None:
+            return _after_folder(folder)
+        # No name contains NUL, so this is the least text after `after`.
+        return self.after + "\0"
 
 
-def _entries(
-    db: sqlite3.Connection, prefix: str, delimiter: str, after: str | None
-) -> Iterator[File | FolderName]:
-    start: Bound | None = _start_behind(prefix, delimiter, after)
-    changes = folder_changes(db)
-    while start is not None:
-        start = yield from _entries_to_folder(db, prefix, delimiter, start, changes)
-
-
-def _entries_to_folder(
-    db: sqlite3.Connection,
-    prefix: str,
-    delimiter: str,
-    start: Bound,
-    changes: Sequence[FolderChange],
-) -> Generator[File | FolderName, None, Bound | None]:
-    """Yield entries up to the first folder; return where to go on behind it, None at the end."""
-    for bounds in visible_ranges(start, below(prefix)["stop"], changes):
-        for row in db.execute(QUERIES["list_names"], bounds):
-            folder = folder_of(row[0], prefix, delimiter)
-            if folder is not None:
-                yield folder
-                return _behind_all(folder)
-            if row[1] is not None:
-                yield to_file(row)
-    return None
-
-
-def _start_behind(prefix: str, delimiter: str, after: str | None) -> Bound:
-    if after is None or after < prefix:
-        return prefix
-    folder = folder_of(after, prefix, delimiter)
-    if folder is not None:
-        return _behind_all(folder)
-    # No name has a NUL in it, so this is the least text behind `after`.
-    return after + "\0"
-
-
-def _behind_all(folder: FolderName) -> Bound:
-    return prefix_stop(folder) or BEHIND_ALL_NAMES
+def _after_folder(folder: FolderName) -> Bound:
+    return prefix_stop(folder) or AFTER_ALL_NAMES

@@ -1,4 +1,4 @@
-"""What keeps an SQLite store whole, and what it tells of itself."""
+"""Collection, scrubs, health and figures of an SQLite store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chunkstore.store.shared.pins import Pins
 from chunkstore.store.sqlite import collecting, schema, scrubbing
 from chunkstore.store.sqlite.contents import SQLiteContents
 from chunkstore.store.sqlite.large_folders import LargeFolders
-from chunkstore.store.sqlite.opening import Opened
+from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.settings import (
     count,
     database_size,
@@ -27,45 +27,45 @@ from chunkstore.store.sqlite.settings import (
 
 
 class SQLiteMaintenance(Maintenance):
-    """Of the database that is `opened`."""
+    """The maintenance of an open database."""
 
     def __init__(
         self,
-        opened: Opened,
+        database: OpenDatabase,
         contents: SQLiteContents,
         pins: Pins,
         large_folders: LargeFolders | None,
     ) -> None:
-        self._opened = opened
+        self._database = database
         self._contents = contents
         self._pins = pins
         self._large_folders = large_folders
 
     def collect(self, grace_seconds: float, *, dry_run: bool = False) -> AsyncIterator[Collected]:
         if dry_run:
-            return collecting.find_unused(self._opened.readers, grace_seconds)
+            return collecting.find_unused(self._database.readers, grace_seconds)
         return self._collect(grace_seconds)
 
     async def _collect(self, grace_seconds: float) -> AsyncIterator[Collected]:
-        writer = self._opened.writable
+        writer = self._database.writable
         if self._large_folders is not None:
             await self._large_folders.recover()
         steps = collecting.collect(
-            self._opened.readers, writer, self._pins, self._contents.in_the_making, grace_seconds
+            self._database.readers, writer, self._pins, self._contents.open_manifests, grace_seconds
         )
         async for collected in steps:
             yield collected
 
     def scrub(self) -> AsyncIterator[Scrubbed]:
-        return scrubbing.scrub(self._opened.readers, self._opened.writer)
+        return scrubbing.scrub(self._database.readers, self._database.writer)
 
     async def put_scrub_report(self, report: ScrubReport) -> None:
-        await self._opened.writable.run(partial(put_scrub_report, report=report))
+        await self._database.writable.run(partial(put_scrub_report, report=report))
 
     async def health(self) -> Health:
         faults = await self._find_faults()
         try:
-            report = await self._opened.readers.run(find_scrub_report)
+            report = await self._database.readers.run(find_scrub_report)
         except StoreError:
             # What is known to be wrong tells more than that this, too, cannot be read.
             faults = faults or await self._find_faults()
@@ -75,16 +75,16 @@ class SQLiteMaintenance(Maintenance):
         return Health(faults, await self._why_full(), report)
 
     async def _find_faults(self) -> list[str]:
-        return list(await asyncio.to_thread(self._opened.watch.faults))
+        return list(await asyncio.to_thread(self._database.monitor.faults))
 
     async def _why_full(self) -> str | None:
-        reserve = self._opened.reserve
+        reserve = self._database.reserve
         if reserve is None:
             return None
         return await asyncio.to_thread(reserve.why_full, self._contents.chunk_size)
 
     async def stats(self) -> Stats:
-        readers = self._opened.readers
+        readers = self._database.readers
         files, chunks = await readers.run(count)
         return Stats(
             files=files.files,
@@ -95,7 +95,7 @@ class SQLiteMaintenance(Maintenance):
             unique_size=chunks.size,
             stored_size=chunks.stored_size,
             reclaimable=await collecting.find_reclaimable(readers),
-            database_size=await asyncio.to_thread(database_size, self._opened.path),
+            database_size=await asyncio.to_thread(database_size, self._database.path),
             chunk_size=self._contents.chunk_size,
             scrub=await readers.run(find_scrub_report),
             versions={

@@ -26,27 +26,28 @@ from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
 from chunkstore.store.shared.chunks import Encodings
 from chunkstore.store.shared.times import Times
-from chunkstore.store.sqlite import listing, manifests, resumable, tree
+from chunkstore.store.sqlite import manifests, resumable, tree
 from chunkstore.store.sqlite.contents import encode, own_upload
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE
 from chunkstore.store.sqlite.large_folders import LargeFolders
+from chunkstore.store.sqlite.listing import ListNames
 from chunkstore.store.sqlite.manifests import StoragePolicy
-from chunkstore.store.sqlite.opening import Opened
+from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.tree import MAX_NAMES, ManyNames
 
 
 class SQLiteNames(Names):
-    """Files and folders of the database that is `opened`."""
+    """The files and folders of an open database."""
 
-    def __init__(self, opened: Opened, large_folders: LargeFolders | None) -> None:
-        self._opened = opened
+    def __init__(self, database: OpenDatabase, large_folders: LargeFolders | None) -> None:
+        self._database = database
         self._large_folders = large_folders
 
     async def _find(self, name: Name) -> File | Folder | None:
-        return await self._opened.lookups.run(partial(tree.find, name=name))
+        return await self._database.lookups.run(partial(tree.find, name=name))
 
     async def check_put(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
-        present = await self._opened.lookups.run(partial(tree.load_target, name=name))
+        present = await self._database.lookups.run(partial(tree.load_target, name=name))
         judge_put(name, conditions, present)
 
     async def list(
@@ -57,22 +58,18 @@ class SQLiteNames(Names):
         after: str | None = None,
         limit: int = 1000,
     ) -> Listing:
-        return await self._opened.readers.run(
-            partial(
-                listing.list_names, prefix=prefix, delimiter=delimiter, after=after, limit=limit
-            )
-        )
+        return await self._database.readers.run(ListNames(prefix, delimiter, after, limit).run)
 
     async def _apply(self, edits: Sequence[Edit]) -> Sequence[Applied]:
-        writer, policy = self._opened.writable, self._opened.policy
+        writer, policy = self._database.writable, self._database.policy
         received = [edit.content for edit in _puts(edits) if isinstance(edit.content, Received)]
         uploads = [own_upload(content.upload) for content in received]
         last = [chunk for content in received for chunk in content.last]
-        encodings, size = await encode(self._opened.readers, policy, last)
+        encodings, size = await encode(self._database.readers, policy, last)
         try:
             applied = await writer.run(
                 ApplyEdits(edits, policy, encodings).run,
-                size=size + _size_of(edits, self._opened.state.chunk_size),
+                size=size + _size_of(edits, self._database.state.chunk_size),
             )
         except ManyNames as error:
             if len(edits) > 1 or self._large_folders is None:
@@ -87,14 +84,14 @@ class SQLiteNames(Names):
 
 @dataclass(frozen=True, slots=True)
 class ApplyEdits:
-    """The job that makes edits, all or none."""
+    """The job that makes edits, all or none; missing chunks are stored by `policy`."""
 
     edits: Sequence[Edit]
     policy: StoragePolicy
     encodings: Encodings
 
     def run(self, db: sqlite3.Connection) -> list[Applied]:
-        """Return what each came to."""
+        """Return the outcome of each; an error's `edit` is the place of the one that failed."""
         applied: list[Applied] = []
         uploads = set()
         for place, edit in enumerate(self.edits):
@@ -151,7 +148,7 @@ def _puts(edits: Sequence[Edit]) -> list[Put]:
 
 
 def _size_of(edits: Sequence[Edit], chunk_size: int) -> int:
-    """Return about how many bytes edits add, but for chunks; what only deletes adds nothing."""
+    """Return about how many bytes edits add, without chunks; deletions add none."""
     sizes = [_size_of_edit(edit, chunk_size) for edit in edits if not isinstance(edit, Delete)]
     return EDIT_SIZE + sum(sizes) if sizes else 0
 

@@ -1,4 +1,4 @@
-"""Opening a database, and closing what was opened, the last first."""
+"""Opening a database, and closing what was opened, in reverse order."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from chunkstore.store.sqlite.engine.disk_space import DiskReserve
 from chunkstore.store.sqlite.engine.lock import acquire_lock
 from chunkstore.store.sqlite.engine.lookups import Lookups
 from chunkstore.store.sqlite.engine.writer import Writer
+from chunkstore.store.sqlite.log_owner import LogOwner
 from chunkstore.store.sqlite.manifests import StoragePolicy
-from chunkstore.store.sqlite.owner import LogOwner
-from chunkstore.store.sqlite.settings import State, inspect, recover
-from chunkstore.store.sqlite.watch import Watch
+from chunkstore.store.sqlite.monitor import DatabaseMonitor
+from chunkstore.store.sqlite.settings import State, check_and_read_state, recover
 
 _READERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """The parts of a store over the database at `path`; the last four only where it is written."""
+class OpenDatabase:
+    """An open database at `path`; the last four fields are None if it is open for reading only."""
 
     path: Path
     readers: ReaderPool
     lookups: Lookups
-    watch: Watch
+    monitor: DatabaseMonitor
     policy: StoragePolicy
     state: State
     writer: Writer | None = None
@@ -54,37 +54,37 @@ class Opened:
         return self.writer
 
     async def close(self, *, keep_reserve: bool) -> None:
-        """Finish what runs, make it durable and let go of the database."""
+        """End running jobs, make their changes durable and close the database."""
         async with AsyncExitStack() as last_first:
             if self.lock is not None:
                 last_first.push_async_callback(asyncio.to_thread, self.lock.release)
             if self.reserve is not None:
                 last_first.push_async_callback(
-                    asyncio.to_thread, self.reserve.close, keep_reserve=keep_reserve
+                    asyncio.to_thread, self.reserve.close, keep=keep_reserve
                 )
             if self.owner is not None:
-                last_first.push_async_callback(asyncio.to_thread, self.owner.forget)
-            last_first.push_async_callback(asyncio.to_thread, self.watch.end)
+                last_first.push_async_callback(asyncio.to_thread, self.owner.end_session)
+            last_first.push_async_callback(asyncio.to_thread, self.monitor.end)
             if self.writer is not None:
-                # After the readers: the connection that closes last may checkpoint.
+                # After the readers, because the connection that closes last may checkpoint.
                 last_first.push_async_callback(self.writer.close)
             last_first.push_async_callback(self.readers.close)
             last_first.push_async_callback(self.lookups.close)
 
 
-async def open_to_read(path: Path, policy: StoragePolicy) -> Opened:
+async def open_to_read(path: Path, policy: StoragePolicy) -> OpenDatabase:
     """Open the database at `path`, which exists, as `SQLiteStore.open` does to be read only."""
     await asyncio.to_thread(LogOwner(path).check_to_read)
-    watch = Watch(path)
-    readers, lookups = await _open_readers(path, 1, watch)
+    monitor = DatabaseMonitor(path)
+    readers, lookups = await _open_readers(path, 1, monitor)
     try:
-        state = await readers.run(inspect)
+        state = await readers.run(check_and_read_state)
     except BaseException:
         await lookups.close()
         await readers.close()
         raise
-    return Opened(
-        path=path, readers=readers, lookups=lookups, watch=watch, policy=policy, state=state
+    return OpenDatabase(
+        path=path, readers=readers, lookups=lookups, monitor=monitor, policy=policy, state=state
     )
 
 
@@ -94,9 +94,9 @@ async def open_to_write(
     reserve: DiskReserve,
     policy: StoragePolicy,
     chunk_size: int | None,
-) -> Opened:
-    """Open the database at `path` as `SQLiteStore.open` does; `write_by` makes its writer."""
-    # Before the lock, which would stay beside what is no store.
+) -> OpenDatabase:
+    """Open the database at `path` as `SQLiteStore.open` does; `write_by` returns its writer."""
+    # Before the lock file is created, which would stay beside a file that is no store.
     await asyncio.to_thread(schema.recognise, path)
     lock = await asyncio.to_thread(acquire_lock, path)
     absent = await asyncio.to_thread(_absent_files, path)
@@ -105,7 +105,7 @@ async def open_to_write(
         await asyncio.to_thread(owner.check)
         return await _open_locked(path, write_by, lock, owner, reserve, policy, chunk_size)
     except BaseException as error:
-        await asyncio.to_thread(owner.forget)
+        await asyncio.to_thread(owner.end_session)
         await asyncio.to_thread(_remove_created, path, absent)
         await asyncio.to_thread(lock.release)
         if isinstance(error, OSError):
@@ -121,7 +121,7 @@ async def _open_locked(
     reserve: DiskReserve,
     policy: StoragePolicy,
     chunk_size: int | None,
-) -> Opened:
+) -> OpenDatabase:
     await asyncio.to_thread(reserve.prepare_to_open)
     try:
         connection = await Connection.open(partial(connect_writer, path))
@@ -129,50 +129,52 @@ async def _open_locked(
         raise
     except StoreError as error:
         raise StoreUnusable("The database cannot be opened or created.") from error
-    watch = Watch(path)
+    monitor = DatabaseMonitor(path)
     try:
         await connection.run(schema.prepare)
         state = await connection.run(partial(recover, chunk_size=chunk_size))
-        await connection.run(owner.take)
-        await connection.run(watch.begin)
-        readers, lookups = await _open_readers(path, _READERS, watch)
+        await connection.run(owner.begin_session)
+        await connection.run(monitor.begin)
+        readers, lookups = await _open_readers(path, _READERS, monitor)
     except BaseException:
         await connection.close()
-        await asyncio.to_thread(watch.end)
+        await asyncio.to_thread(monitor.end)
         raise
-    return Opened(
+    return OpenDatabase(
         path=path,
         readers=readers,
         lookups=lookups,
-        watch=watch,
+        monitor=monitor,
         policy=policy,
         state=state,
-        writer=write_by(connection, watch=watch.after_transaction),
+        writer=write_by(connection, check=monitor.after_transaction),
         owner=owner,
         reserve=reserve,
         lock=lock,
     )
 
 
-async def _open_readers(path: Path, count: int, watch: Watch) -> tuple[ReaderPool, Lookups]:
-    readers = await ReaderPool.open(path, count, watch.note)
+async def _open_readers(
+    path: Path, count: int, monitor: DatabaseMonitor
+) -> tuple[ReaderPool, Lookups]:
+    readers = await ReaderPool.open(path, count, monitor.explain)
     try:
-        return readers, await Lookups.open(path, watch.note)
+        return readers, await Lookups.open(path, monitor.explain)
     except BaseException:
         await readers.close()
         raise
 
 
 def _absent_files(path: Path) -> list[Path]:
-    """Return those files of the database that do not exist, the database itself first."""
+    """Return the files of the database that do not exist, first the database itself."""
     files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-reserve")]
     return [file for file in files if not file.exists()]
 
 
 def _remove_created(path: Path, absent: Sequence[Path]) -> None:
-    """Remove what a start that failed has created, if that is all there is of the database.
+    """Remove the files that a failed opening has created, if it has created the database.
 
-    The lock must be held.
+    The caller has the lock.
     """
     if path in absent:
         for file in absent:

@@ -1,9 +1,8 @@
-"""A backup in which a name is changed becomes a store of its own.
+"""Promotion: a backup in which a name is changed becomes a store of its own.
 
-Or the next backup to it would undo that change. Triggers see to it, so that it is in the change's
-own transaction, whatever makes the change. They are of the writing connection of a store that is a
-backup: in any other store they do not exist, and the backup itself, which changes names too,
-removes them from its connection.
+Otherwise the next backup to it would undo that change. Triggers promote it in the transaction of
+the change, whatever makes the change. They exist only on the writing connection of a store that is
+a backup. A backup to the store, which changes names too, drops them on its own connection.
 """
 
 from __future__ import annotations
@@ -13,42 +12,52 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from chunkstore.store.shared.queries import load_script
-from chunkstore.store.sqlite.rows import QUERIES
+from chunkstore.store.shared.queries import load_queries
+from chunkstore.store.sqlite.rows import fetch_value
 from chunkstore.store.sqlite.schema import PACKAGE
 
-_CREATE_TRIGGERS: Final = load_script(PACKAGE, "promotion.sql")
-_TRIGGERS: Final = tuple(
-    f"promote_by_{change}_{what}"
-    for change in ("new", "changed", "deleted")
-    for what in ("file", "folder", "folder_change")
-)
+_TEMPLATES: Final = load_queries(PACKAGE, "promotion.sql")
+# The statement that creates each trigger, by its name.
+_TRIGGERS: Final = {
+    **{
+        f"promote_on_{event}_{table}": _TEMPLATES["changed_name"].format(
+            event=event, table=table, row=row
+        )
+        for table in ("file", "folder")
+        for event, row in (("insert", "NEW"), ("update", "NEW"), ("delete", "OLD"))
+    },
+    **{
+        f"promote_on_{event}_folder_change": _TEMPLATES["hidden_folder"].format(event=event)
+        for event in ("insert", "update")
+    },
+}
 
 _logger = logging.getLogger(__name__)
 
 
 class Promotion:
-    """Watches over the names of the store at `path`, if it is a backup."""
+    """Promotes the store at `path` at the first change of a name, if it is a backup."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._changed = False
+        self._name_changed = False
 
-    def prepare(self, db: sqlite3.Connection) -> None:
-        """Have the first change of a name, made by `db`, make the store nobody's backup."""
+    def create_triggers(self, db: sqlite3.Connection) -> None:
+        """Have the first change that `db` makes to a name promote the store."""
         if _is_backup(db):
-            db.create_function("note_name_change", 0, self._note)
-            db.executescript(_CREATE_TRIGGERS)
+            db.create_function("note_name_change", 0, self._note_name_change)
+            for statement in _TRIGGERS.values():
+                db.execute(statement)
 
-    def _note(self) -> None:
-        self._changed = True
+    def _note_name_change(self) -> None:
+        self._name_changed = True
 
-    def settle(self, db: sqlite3.Connection) -> None:
-        """Log what the transaction came to that has just ended."""
-        if not self._changed:
+    def after_transaction(self, db: sqlite3.Connection) -> None:
+        """Log it if the transaction that has just ended promoted the store."""
+        if not self._name_changed:
             return
-        self._changed = False
-        # It may have been rolled back.
+        self._name_changed = False
+        # The change may have been rolled back.
         if not _is_backup(db):
             forbid_promotion(db)
             _logger.warning(
@@ -59,10 +68,10 @@ class Promotion:
 
 
 def forbid_promotion(db: sqlite3.Connection) -> None:
-    """Let what `db` changes in the names make no difference."""
+    """Drop the triggers, so that changes that `db` makes to names promote nothing."""
     for trigger in _TRIGGERS:
         db.execute(f"DROP TRIGGER IF EXISTS temp.{trigger}")
 
 
 def _is_backup(db: sqlite3.Connection) -> bool:
-    return db.execute(QUERIES["find_setting"], {"name": "backup_of"}).fetchone() is not None
+    return fetch_value(db, "find_setting", name="backup_of") is not None

@@ -1,14 +1,14 @@
 """Restore: putting the content of a backup in the place of a database.
 
-It is copied to a database beside, as a backup is made, so all of it is checked on its way. Then the
-two change places, in this order, so that a crash at any moment leaves either the old database with
-its log, or the new one without:
+The backup is copied to a database beside, as a backup is made, so all of it is checked on its way.
+Then the two change places, in an order in which a crash at any moment leaves either the old
+database with its log, or the new one without:
 
-1. The old database gets a second name for each of its files, by which it is kept; if a crash comes
-   before the third step, the next opening takes these away again.
-2. The log is said to be nothing to the new database (`owner`).
-3. The new database is renamed to where the old one is. From here on it is the store.
-4. The old log is removed; if a crash comes before, the next opening does that.
+1. The old database gets a second name for each of its files, by which it is kept. After a crash
+   before the third step, the next start removes these names.
+2. The owner file names the new database as the successor (`log_owner`).
+3. The new database is renamed to the old one's name, and from then on it is the store.
+4. The old log is removed; after a crash before that, the next start removes it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from pathlib import Path
 from chunkstore.core.errors import Forbidden, StoreError, StoreMissing, StoreUnusable
 from chunkstore.store.contract.reports import Copied
 from chunkstore.store.sqlite.engine.lock import acquire_lock
-from chunkstore.store.sqlite.owner import KEPT, LogOwner, find_opening, sync_folder
+from chunkstore.store.sqlite.log_owner import KEPT, LogOwner, find_session, sync_file
 from chunkstore.store.sqlite.schema import check_access
 from chunkstore.store.sqlite.store import SQLiteStore
 
-# What can lie beside a database.
+# The files that can lie beside a database.
 _LOG_FILES = ("-wal", "-owner")
 _FILES = (*_LOG_FILES, "-shm", "-journal", "-owner-new", "-reserve", "-lock")
 
@@ -62,7 +62,7 @@ class Restoration:
             await store.close(keep_reserve=False)
 
     async def finish(self) -> Path | None:
-        """Put what was copied in place; return where the database is that was there, if one was.
+        """Put the copy in place; return the new path of the database that was there, if one was.
 
         Raises:
             StoreError: the file system does not allow it.
@@ -71,34 +71,34 @@ class Restoration:
         try:
             return await asyncio.shield(finishing)
         except asyncio.CancelledError:
-            # The lock must not be let go of in between.
+            # The lock must not be released in between.
             await asyncio.wait([finishing])
             raise
         except OSError as error:
             raise StoreError(f"The backup cannot be put in place: {error}.") from error
 
     def _finish(self) -> Path | None:
-        opening = find_opening(self.draft)
-        assert opening is not None
+        session = find_session(self.draft)
+        assert session is not None
         if LogOwner(self.draft).log.exists():
             raise StoreError("Another program reads what was copied; end it and try again.")
-        _sync(self.draft)
+        sync_file(self.draft)
         kept = None
         owner = LogOwner(self.path)
         if self.path.exists():
             _give_owner_of(self.path, self.draft)
             kept = self._keep()
-            owner.name_successor(opening)
+            owner.name_successor(session)
         else:
-            # Without its database it is worth nothing.
+            # A log without its database is worthless.
             owner.remove_log()
         self.draft.replace(self.path)
-        sync_folder(self.path.parent)
+        sync_file(self.path.parent)
         owner.remove_log()
         return kept
 
     def _keep(self) -> Path:
-        """Give the old database another name beside its own, the log first; return it."""
+        """Give the old database a second name, its log first; return it."""
         now = datetime.now(UTC)
         for number in count(1):
             kept = self.path.with_name(
@@ -110,15 +110,15 @@ class Restoration:
             with suppress(FileNotFoundError):
                 os.link(f"{self.path}{ending}", f"{kept}{ending}")
         os.link(self.path, kept)
-        sync_folder(self.path.parent)
+        sync_file(self.path.parent)
         return kept
 
 
 @asynccontextmanager
 async def restoring(path: Path, backup: Path) -> AsyncIterator[Restoration]:
-    """Begin to put a backup in the place of the database at `path`; nothing else may write there.
+    """Begin to put a backup in the place of the database at `path`, which is locked meanwhile.
 
-    Unless it was finished, leaving the context leaves all as it was.
+    Leaving the context before the restore is finished leaves all as it was.
 
     Raises:
         StoreInUse: a process has the database open.
@@ -143,7 +143,7 @@ async def restoring(path: Path, backup: Path) -> AsyncIterator[Restoration]:
 
 
 def _check_backup(backup: Path) -> None:
-    # Before the lock, which would stay beside a store that was not there.
+    # Before the lock file is created, which would stay where there is no store.
     try:
         check_access(backup, os.R_OK)
         _require_file(backup)
@@ -163,7 +163,7 @@ def _check(path: Path, backup: Path) -> None:
         raise StoreUnusable("It is not a file.")
     if path.exists() and backup.samefile(path):
         raise Forbidden("The backup is the store itself.")
-    # Better now than when all has been copied.
+    # Now rather than when all has been copied.
     probe = Path(f"{path}-restoring-owner-new")
     probe.unlink(missing_ok=True)
     try:
@@ -181,16 +181,8 @@ def _remove(database: Path) -> None:
         Path(f"{database}{ending}").unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _give_owner_of(model: Path, path: Path) -> None:
-    """Let those use the file at `path` who may use that at `model`."""
+    """Give the file at `path` the owner and the mode of the one at `model`."""
     wanted = model.stat()
     with suppress(PermissionError):
         os.chown(path, wanted.st_uid, wanted.st_gid)

@@ -1,8 +1,8 @@
-"""How rows become values, and the queries by name."""
+"""The queries by name, and how rows become values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
 from typing import Any, Final
 
 from chunkstore.core.digest import Digest
@@ -13,22 +13,27 @@ from chunkstore.store.shared.queries import load_queries
 from chunkstore.store.shared.times import to_datetime
 from chunkstore.store.sqlite.schema import PACKAGE
 
-QUERIES: Final = load_queries(PACKAGE)
+QUERIES: Final = load_queries(PACKAGE) | load_queries(PACKAGE, "backup.sql")
 
 
-# The columns of a file, in rows that have one, and the place of its size among them.
-FILE_COLUMNS: Final = 8
-SIZE_COLUMN: Final = 3
+def execute(db: sqlite3.Connection, query: str, **parameters: Any) -> sqlite3.Cursor:  # noqa: ANN401 - whatever SQLite stores
+    """Execute the query of this name."""
+    return db.execute(QUERIES[query], parameters)
 
 
-def to_file(row: Sequence[Any], content: bytes | None = None) -> File:
-    """Return the file in a row of `find_file` or `list_names`, `content` being the whole of it."""
-    name, manifest_id, digest, size, chunk_size, media_type, created, modified = row
+def fetch_value(db: sqlite3.Connection, query: str, **parameters: Any) -> Any:  # noqa: ANN401 - whatever SQLite stores
+    """Return the only column of the first row of a query, None if it has no row."""
+    row = db.execute(QUERIES[query], parameters).fetchone()
+    return None if row is None else row[0]
+
+
+def to_file(row: sqlite3.Row, content: bytes | None = None) -> File:
+    """Return the file in a row that has the columns of `find_file`; `content` is all of it."""
     return File(
-        FileName(name),
-        Manifest(manifest_id, size, chunk_size, Digest(digest)),
-        media_type,
-        to_datetime(created),
-        to_datetime(modified),
+        FileName(row["name"]),
+        Manifest(row["manifest"], row["size"], row["chunk_size"], Digest(row["digest"])),
+        row["media_type"],
+        to_datetime(row["created"]),
+        to_datetime(row["modified"]),
         content,
     )

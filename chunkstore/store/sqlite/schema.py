@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 PACKAGE: Final = "chunkstore.store.sqlite"
 APPLICATION_ID: Final = 0x43686E6B  # "Chnk", in the database's header
 SCHEMA_VERSION: Final = 3
-# From a version to the next: the statements that lead there.
+# For each version, the statements that migrate it to the next one.
 MIGRATIONS: Final[Mapping[int, str]] = {
     version: load_script(PACKAGE, f"migration-{version}.sql")
     for version in range(1, SCHEMA_VERSION)
@@ -31,7 +31,7 @@ def check(db: sqlite3.Connection) -> int:
 
     Raises:
         NotAStore: it belongs to another program.
-        NewerSchema: it is newer than this program.
+        NewerSchema: a newer program has written it.
     """
     application_id = _pragma(db, "application_id")
     version = _pragma(db, "user_version")
@@ -48,9 +48,9 @@ def check(db: sqlite3.Connection) -> int:
 
 
 def check_access(path: Path, mode: int) -> None:
-    """Look whether this process may use the database at `path`, if there is one.
+    """Check that this process may access the database at `path`, if there is one.
 
-    `mode`: os.R_OK, or os.R_OK | os.W_OK.
+    `mode` is os.R_OK or os.R_OK | os.W_OK.
 
     Raises:
         StoreUnusable: it may not.
@@ -70,9 +70,9 @@ def check_access(path: Path, mode: int) -> None:
 
 
 def recognise(path: Path) -> None:
-    """Look at the database at `path` without leaving anything beside it, if there is one.
+    """Check the database at `path`, if there is one, without leaving a file beside it.
 
-    One with a log is not looked at: only together with that does it tell what it is.
+    One with a log is not checked, because it cannot be read without that.
 
     Raises:
         NotAStore, NewerSchema: as `check`.
@@ -93,7 +93,7 @@ def prepare(
     target: int = SCHEMA_VERSION,
     migrations: Mapping[int, str] = MIGRATIONS,
 ) -> None:
-    """Bring the database to schema `target` in one transaction, and into WAL mode.
+    """Migrate the database to schema `target` in one transaction, and switch it to WAL mode.
 
     Raises:
         NotAStore, NewerSchema: as `check`.

@@ -1,30 +1,30 @@
-"""Scrub: reading all chunks again, and the chunk lists, to find damage before a download does."""
+"""Scrub: reading all chunks and chunk lists again, to find damage before a download does."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from chunkstore.core.digest import Digest
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.reports import Damage, Scrubbed
-from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
+from chunkstore.store.shared.chunks import DamagedChunk
 from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.engine.writer import Writer
-from chunkstore.store.sqlite.manifests import mark
-from chunkstore.store.sqlite.rows import QUERIES
+from chunkstore.store.sqlite.manifests import MarkChunks, check_row
+from chunkstore.store.sqlite.rows import execute, fetch_value
 
 _STEP_SIZE: Final = 4 * 1024 * 1024
-_CONTENTS_A_STEP: Final = 100
+_MANIFESTS_A_STEP: Final = 100
 
 
 @dataclass(slots=True)
 class _Step:
-    """Chunks checked, up to the one with the id `last`; `size` is theirs as stored."""
+    """The chunks checked, up to the one with the id `last`; `size` is theirs as stored."""
 
     last: int
     chunks: int = 0
@@ -35,73 +35,61 @@ class _Step:
 
 
 async def scrub(readers: Runner, writer: Writer | None) -> AsyncIterator[Scrubbed]:
-    """Check everything in short steps; without `writer`, damage is told of and not noted."""
-    async for step in _check_chunks(readers):
+    """Check everything in short steps; without `writer`, damage is reported but not marked."""
+    step = await readers.run(partial(_check_chunks, after=0))
+    while step.chunks:
         if writer is not None and (step.newly_damaged or step.whole_again):
-            await writer.run(partial(_note, step=step))
+            await writer.run(MarkChunks(step.newly_damaged, step.whole_again).run)
         yield Scrubbed(chunks=step.chunks, size=step.size, damage=tuple(step.damage))
-    async for broken in find_broken_contents(readers):
+        step = await readers.run(partial(_check_chunks, after=step.last))
+    async for broken in find_broken_manifests(readers):
         yield Scrubbed(damage=tuple(broken))
 
 
-async def _check_chunks(readers: Runner) -> AsyncIterator[_Step]:
-    step = _Step(last=0)
-    while True:
-        step = await readers.run(partial(_check_some, after=step.last))
-        if not step.chunks:
-            return
-        yield step
-
-
-def _check_some(db: sqlite3.Connection, after: int) -> _Step:
+def _check_chunks(db: sqlite3.Connection, after: int) -> _Step:
     step = _Step(last=after)
-    # Closed early, it must not keep its view of the database.
-    with closing(db.execute(QUERIES["chunks_to_scrub"], {"after": after})) as rows:
-        for step.last, stored_size, marked, *kept in rows:
+    # Closed early, the cursor must not keep its view of the database.
+    with closing(execute(db, "chunks_to_scrub", after=after)) as rows:
+        for row in rows:
+            step.last = row["id"]
             step.chunks += 1
-            step.size += stored_size
-            _check_one(db, step, kept, marked)
+            step.size += row["stored_size"]
+            _check_chunk(db, step, row)
             if step.size >= _STEP_SIZE:
                 break
     return step
 
 
-def _check_one(db: sqlite3.Connection, step: _Step, kept: Sequence[Any], marked: int) -> None:
+def _check_chunk(db: sqlite3.Connection, step: _Step, row: sqlite3.Row) -> None:
     try:
-        check_chunk(*kept)
+        check_row(row)
     except DamagedChunk as error:
-        files = _names(db, "files_with_chunk", {"chunk": step.last})
+        files = find_names(db, "files_with_chunk", row["id"])
         step.damage.append(Damage("chunk", error.digest, files))
-        if not marked:
+        if not row["damaged"]:
             step.newly_damaged.append(error.digest)
     else:
-        if marked:
-            step.whole_again.append(Digest(kept[0]))
+        if row["damaged"]:
+            step.whole_again.append(Digest(row["digest"]))
 
 
-def _note(db: sqlite3.Connection, step: _Step) -> None:
-    for digest in step.newly_damaged:
-        mark(db, digest, damaged=True)
-    for digest in step.whole_again:
-        mark(db, digest, damaged=False)
-
-
-async def find_broken_contents(readers: Runner) -> AsyncIterator[list[Damage]]:
-    """Yield contents whose chunk lists do not add up."""
-    last = await readers.run(lambda db: db.execute(QUERIES["last_manifest"]).fetchone()[0])
-    for after in range(0, last, _CONTENTS_A_STEP):
-        broken = await readers.run(partial(_broken_contents, after=after))
-        if broken:
+async def find_broken_manifests(readers: Runner) -> AsyncIterator[list[Damage]]:
+    """Yield the content whose chunk list is not as long as it should be."""
+    last = await readers.run(partial(fetch_value, query="last_manifest"))
+    for after in range(0, last, _MANIFESTS_A_STEP):
+        if broken := await readers.run(partial(_broken_manifests, after=after)):
             yield broken
 
 
-def _broken_contents(db: sqlite3.Connection, after: int) -> list[Damage]:
-    span = {"after": after, "last": after + _CONTENTS_A_STEP}
+def _broken_manifests(db: sqlite3.Connection, after: int) -> list[Damage]:
+    last = after + _MANIFESTS_A_STEP
+    rows = execute(db, "broken_manifests", after=after, last=last).fetchall()
     return [
-        Damage("content", Digest(digest), _names(db, "files_of_manifest", {"manifest": manifest}))
-        for manifest, digest in db.execute(QUERIES["broken_contents"], span).fetchall()
+        Damage("content", Digest(row["digest"]), find_names(db, "files_of_manifest", row["id"]))
+        for row in rows
     ]
 
 
-def _names(db: sqlite3.Connection, query: str, parameters: dict[str, int]) -> list[FileName]:
-    return [FileName(name) for (name,) in db.execute(QUERIES[query], parameters).fetchall()]
+def find_names(db: sqlite3.Connection, query: str, row_id: int) -> list[FileName]:
+    """Return the files that a chunk or a manifest belongs to."""
+    return [FileName(row["name"]) for row in execute(db, query, id=row_id)]

@@ -1,4 +1,4 @@
-"""Jobs on the database as a whole: what it is set up for, what a crash left, what it holds."""
+"""Jobs on the database as a whole: its settings, recovery after a crash, and its counts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from chunkstore.core.errors import DatabaseReplaced, StoreUnusable
 from chunkstore.store.contract.reports import ScrubReport
 from chunkstore.store.shared.records import format_report, parse_report
 from chunkstore.store.sqlite import schema
-from chunkstore.store.sqlite.rows import QUERIES
+from chunkstore.store.sqlite.engine.connection import snapshot
+from chunkstore.store.sqlite.rows import execute, fetch_value
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How a store goes on: with chunks of this size in bytes, and manifests behind this id."""
+    """The chunk size of new content in bytes, and the greatest id of a manifest."""
 
     chunk_size: int
     last_manifest: int
@@ -26,7 +27,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class FileCount:
-    """How many names and different contents there are; `logical_size` is the names' in bytes."""
+    """How many names and how many different manifests there are; `logical_size` sums the names'."""
 
     files: int
     logical_size: int
@@ -44,14 +45,13 @@ class ChunkCount:
 
 
 def read_state(db: sqlite3.Connection) -> State:
-    """Return the state as it is recorded."""
-    row = db.execute(QUERIES["find_setting"], {"name": "chunk_size"}).fetchone()
-    last_manifest = db.execute(QUERIES["last_manifest"]).fetchone()[0]
-    return State(DEFAULT_CHUNK_SIZE if row is None else row[0], last_manifest)
+    """Return the recorded state."""
+    chunk_size = fetch_value(db, "find_setting", name="chunk_size")
+    return State(chunk_size or DEFAULT_CHUNK_SIZE, fetch_value(db, "last_manifest"))
 
 
-def inspect(db: sqlite3.Connection) -> State:
-    """Return the state of a database that is only to be read.
+def check_and_read_state(db: sqlite3.Connection) -> State:
+    """Return the state of a database that is opened for reading only.
 
     Raises:
         NotAStore, NewerSchema, StoreUnusable: its schema is not the current one.
@@ -67,41 +67,38 @@ def inspect(db: sqlite3.Connection) -> State:
 
 
 def recover(db: sqlite3.Connection, chunk_size: int | None) -> State:
-    """Forget the uploads of a process that died; record `chunk_size` unless it is None.
+    """Forget the uploads of a crashed process; record `chunk_size` unless it is None.
 
-    A store that has no id gets one, by which its backups know it.
+    A store without an id gets one, by which its backups know it.
     """
-    db.execute(QUERIES["delete_open_manifests"])
-    db.execute(QUERIES["add_setting"], {"name": "id", "value": secrets.token_hex(16)})
-    wanted = chunk_size or read_state(db).chunk_size
-    db.execute(QUERIES["put_setting"], {"name": "chunk_size", "value": wanted})
+    execute(db, "delete_open_manifests")
+    execute(db, "add_setting", name="id", value=secrets.token_hex(16))
+    size = chunk_size or read_state(db).chunk_size
+    execute(db, "put_setting", name="chunk_size", value=size)
     return read_state(db)
 
 
 def put_scrub_report(db: sqlite3.Connection, report: ScrubReport) -> None:
-    """Keep the report of the last scrub."""
-    db.execute(QUERIES["put_setting"], {"name": "scrub", "value": format_report(report)})
+    """Record the report of the last scrub."""
+    execute(db, "put_setting", name="scrub", value=format_report(report))
 
 
 def find_scrub_report(db: sqlite3.Connection) -> ScrubReport | None:
-    """Return the report of the last scrub."""
-    row = db.execute(QUERIES["find_setting"], {"name": "scrub"}).fetchone()
-    return None if row is None else parse_report(row[0])
+    """Return the report of the last scrub, None if there is none."""
+    report = fetch_value(db, "find_setting", name="scrub")
+    return None if report is None else parse_report(report)
 
 
 def count(db: sqlite3.Connection) -> tuple[FileCount, ChunkCount]:
-    """Count in one consistent view, so that the two belong together."""
-    db.execute("BEGIN")
-    try:
-        files = FileCount(*db.execute(QUERIES["count_files"]).fetchone())
-        chunks = ChunkCount(*db.execute(QUERIES["count_chunks"]).fetchone())
-    finally:
-        db.execute("COMMIT")
+    """Count files and chunks of one snapshot."""
+    with snapshot(db):
+        files = FileCount(**execute(db, "count_files").fetchone())
+        chunks = ChunkCount(**execute(db, "count_chunks").fetchone())
     return files, chunks
 
 
 def database_size(path: Path) -> int:
-    """Return the bytes that the database and its log take on disk.
+    """Return the size of the database and its log on disk, in bytes.
 
     Raises:
         DatabaseReplaced: the database is gone.

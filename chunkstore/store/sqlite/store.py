@@ -23,6 +23,7 @@ from chunkstore.core.errors import (
     StoreUnavailable,
     StoreUnusable,
 )
+from chunkstore.core.units import format_size
 from chunkstore.store.contract.maintenance import Backups
 from chunkstore.store.contract.reports import Copied
 from chunkstore.store.contract.store import Store
@@ -36,7 +37,7 @@ from chunkstore.store.sqlite.large_folders import LargeFolders
 from chunkstore.store.sqlite.maintenance import SQLiteMaintenance
 from chunkstore.store.sqlite.manifests import StoragePolicy
 from chunkstore.store.sqlite.names import SQLiteNames
-from chunkstore.store.sqlite.opening import Opened, open_to_read, open_to_write
+from chunkstore.store.sqlite.opening import OpenDatabase, open_to_read, open_to_write
 from chunkstore.store.sqlite.resumable import SQLiteUploads
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
@@ -45,16 +46,16 @@ _OLDEST_SQLITE: Final = (3, 37, 0)
 class SQLiteStore(Store):
     """The store contract over one SQLite database. Open it with `open`."""
 
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
+    def __init__(self, database: OpenDatabase) -> None:
+        self._database = database
         self._large_folders = None
-        if opened.writer is not None and opened.reserve is not None:
-            self._large_folders = LargeFolders(opened.readers, opened.writer, opened.reserve)
-        self._manifest_ids = itertools.count(opened.state.last_manifest + 1)
+        if database.writer is not None and database.reserve is not None:
+            self._large_folders = LargeFolders(database.readers, database.writer, database.reserve)
+        self._manifest_ids = itertools.count(database.state.last_manifest + 1)
         pins = Pins()
-        self._names = SQLiteNames(opened, self._large_folders)
-        self._contents = SQLiteContents(opened, pins, self._manifest_ids)
-        self._maintenance = SQLiteMaintenance(opened, self._contents, pins, self._large_folders)
+        self._names = SQLiteNames(database, self._large_folders)
+        self._contents = SQLiteContents(database, pins, self._manifest_ids)
+        self._maintenance = SQLiteMaintenance(database, self._contents, pins, self._large_folders)
 
     @classmethod
     async def open(
@@ -70,26 +71,25 @@ class SQLiteStore(Store):
         create: bool = True,
         recover: bool = False,
     ) -> SQLiteStore:
-        """Open the database at `path`; without `create`, or to be read only, it must exist.
+        """Open the database at `path`, which must exist if not `create` or if `read_only`.
 
-        `chunk_size` becomes the store's for new contents; None keeps the one it has. New chunks
-        are kept by `compression`; what adds anything is refused where it would leave the file
-        system less than `min_free` bytes. The write-ahead log grows to little more than
-        `log_bound` bytes, and to `log_full` if another program's reader keeps it from being
-        emptied.
+        `chunk_size` is set for new content; None keeps the one that the store has. New chunks are
+        encoded by `compression`. What would leave the file system fewer than `min_free` bytes is
+        refused. The write-ahead log grows to little more than `log_bound` bytes, or to `log_full`
+        if a reader of another program keeps it from being emptied.
 
-        What a process that died had begun is ended in the background; with `recover` it has
-        ended by then.
+        What a crashed process has left is ended in the background, or before this returns with
+        `recover`.
 
         Raises:
-            StoreUnusable: it cannot be opened; a subclass says more where more is known.
+            StoreUnusable: the database cannot be opened; a subclass says more where more is known.
             ValueError: `chunk_size` is not a possible one.
         """
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise StoreUnusable(f"SQLite {sqlite3.sqlite_version} is too old; 3.37 is needed.")
         if chunk_size is not None:
             check_chunk_size(chunk_size)
-        # Another name for the same file must lead to the same lock.
+        # Another name of the same file must lead to the same lock.
         path = await asyncio.to_thread(path.resolve)
         mode = os.R_OK if read_only else os.R_OK | os.W_OK
         await asyncio.to_thread(schema.check_access, path, mode)
@@ -99,7 +99,11 @@ class SQLiteStore(Store):
         try:
             if read_only:
                 return cls(await open_to_read(path, policy))
-            reserve = DiskReserve(path, min_free=min_free)
+            too_little = (
+                f"The disk would have less than the {format_size(min_free)} left that"
+                " --min-free keeps free."
+            )
+            reserve = DiskReserve(path, min_free=min_free, too_little=too_little)
             write_by = partial(Writer, reserve=reserve, log_bound=log_bound, log_full=log_full)
             store = cls(await open_to_write(path, write_by, reserve, policy, chunk_size))
             try:
@@ -128,14 +132,14 @@ class SQLiteStore(Store):
 
     @property
     def uploads(self) -> SQLiteUploads:
-        opened = self._opened
+        database = self._database
         return SQLiteUploads(
-            opened.readers,
-            opened.writable,
-            opened.policy,
-            partial(encode, opened.readers, opened.policy),
+            database.readers,
+            database.writable,
+            database.policy,
+            partial(encode, database.readers, database.policy),
             self._manifest_ids,
-            opened.state.chunk_size,
+            database.state.chunk_size,
         )
 
     @property
@@ -144,23 +148,23 @@ class SQLiteStore(Store):
 
     @property
     def backups(self) -> SQLiteBackups:
-        return SQLiteBackups(self._opened)
+        return SQLiteBackups(self._database)
 
     async def restore(self, backup: Path) -> AsyncIterator[Copied]:
-        """Fill this store, an empty one, from a backup; yield what each step came to.
+        """Copy a backup to this store, which is empty; yield what each step copied.
 
-        It takes the place of the store that was backed up: later backups of it go on with those.
-        All that is stored is checked on its way; what is damaged comes along and is told of.
+        This store takes the place of the one that was backed up, so that later backups continue
+        with its backups. Everything is checked on its way; damage is copied and reported.
         """
-        async with aclosing(copy_store(backup, self._opened.writable, succeed)) as steps:
+        async with aclosing(copy_store(backup, self._database.writable, succeed)) as steps:
             async for copied in steps:
                 yield copied
-        async for broken in scrubbing.find_broken_contents(self._opened.readers):
+        async for broken in scrubbing.find_broken_manifests(self._database.readers):
             yield Copied(0, 0, 1.0, broken)
 
     async def fill(self, source: Path) -> AsyncGenerator[Copied, None]:
-        """Make this store a backup of the one at `source`; yield what each step came to."""
-        async with aclosing(copy_store(source, self._opened.writable, claim)) as steps:
+        """Make this store a backup of the one at `source`; yield what each step copied."""
+        async with aclosing(copy_store(source, self._database.writable, claim)) as steps:
             async for copied in steps:
                 yield copied
         async for _ in self._maintenance.collect(0):
@@ -174,31 +178,31 @@ class SQLiteStore(Store):
 
     async def close(self, *, keep_reserve: bool = True) -> None:
         async with AsyncExitStack() as last_first:
-            last_first.push_async_callback(self._opened.close, keep_reserve=keep_reserve)
+            last_first.push_async_callback(self._database.close, keep_reserve=keep_reserve)
             if self._large_folders is not None:
                 last_first.push_async_callback(self._large_folders.close)
 
 
 class SQLiteBackups(Backups):
-    """Backups of the database that is `opened`, each a database of its own."""
+    """Makes backups of an open database, each a database of its own."""
 
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
+    def __init__(self, database: OpenDatabase) -> None:
+        self._database = database
 
     async def make(self, destination: str) -> AsyncIterator[Copied]:
         if "://" in destination:
             raise StoreError(
                 "A backup is an SQLite database; `chunkstore copy` fills one of PostgreSQL."
             )
-        if await asyncio.to_thread(Path(destination).resolve) == self._opened.path:
+        if await asyncio.to_thread(Path(destination).resolve) == self._database.path:
             raise Forbidden("The backup is the store itself.")
-        chunk_size = self._opened.state.chunk_size
+        chunk_size = self._database.state.chunk_size
         try:
             target = await SQLiteStore.open(Path(destination), chunk_size=chunk_size)
         except StoreUnusable as error:
             raise StoreError(f"{destination} cannot be opened: {error}") from error
         try:
-            async with aclosing(target.fill(self._opened.path)) as steps:
+            async with aclosing(target.fill(self._database.path)) as steps:
                 async for copied in steps:
                     yield copied
         except StoreFull as error:

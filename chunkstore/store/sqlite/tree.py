@@ -1,17 +1,16 @@
 """Jobs on names: what an edit finds, and what it writes once it was judged.
 
 Each edit is one transaction, which holds up all others that write. So a folder with more than
-`MAX_NAMES` names in it is refused here by `ManyNames`, and goes in steps (`large_folders`). Names
-under a folder that does cannot change meanwhile, and some of them are hidden.
+`MAX_NAMES` names is refused here by `ManyNames` and changed in steps (`large_folders`). Meanwhile
+no name under that folder can change, and some of them are hidden.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypedDict
 
 from chunkstore.core.errors import ChunkstoreError, StoreUnavailable
 from chunkstore.core.manifest import Manifest
@@ -31,45 +30,53 @@ from chunkstore.store.contract.edits import (
 )
 from chunkstore.store.contract.values import File, Folder
 from chunkstore.store.shared.times import Times, now_microseconds, to_datetime, to_microseconds
-from chunkstore.store.sqlite.rows import QUERIES, to_file
+from chunkstore.store.sqlite.engine.connection import snapshot
+from chunkstore.store.sqlite.rows import execute, fetch_value, to_file
 
-# SQLite orders every BLOB behind every TEXT.
-BEHIND_ALL_NAMES: Final = b""
-# A thousand of the longest take about 30 ms.
+# SQLite orders every BLOB after every TEXT.
+AFTER_ALL_NAMES: Final = b""
+# A thousand of the longest names take about 30 ms.
 MAX_NAMES: Final = 1000
 
 Bound: TypeAlias = str | bytes
 
 
 class ManyNames(ChunkstoreError):
-    """The folder has more names in it than one transaction should touch."""
+    """The folder has more names in it than one transaction should change."""
+
+
+class NameRange(TypedDict):
+    """A half-open range of names, as queries take it."""
+
+    start: Bound
+    stop: Bound
+
+
+def below(prefix: str) -> NameRange:
+    """Return the range of the names that begin with `prefix`."""
+    return NameRange(start=prefix, stop=prefix_stop(prefix) or AFTER_ALL_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
 class FolderChange:
-    """A folder that is being changed in steps: its names, and whether nobody sees them."""
+    """A folder that is being changed in steps: the range of its names, and whether it is hidden."""
 
     prefix: str
     stop: Bound
     hidden: bool
 
 
-def below(prefix: str) -> dict[str, Bound]:
-    """Return the half-open range of the names that begin with `prefix`."""
-    return {"start": prefix, "stop": prefix_stop(prefix) or BEHIND_ALL_NAMES}
-
-
 def folder_changes(db: sqlite3.Connection) -> list[FolderChange]:
     """Return the folders that are being changed in steps, in order; mostly there is none."""
     return [
-        FolderChange(prefix, stop, bool(hidden))
-        for prefix, stop, hidden in db.execute(QUERIES["folder_changes"])
+        FolderChange(row["prefix"], row["stop"], bool(row["hidden"]))
+        for row in execute(db, "folder_changes")
     ]
 
 
 def visible_ranges(
     start: Bound, stop: Bound, changes: Sequence[FolderChange]
-) -> Iterator[dict[str, Bound]]:
+) -> Iterator[NameRange]:
     """Yield the parts of a range of names that are not hidden, in order."""
     for change in changes:
         if not change.hidden or not _is_before(start, change.stop):
@@ -77,10 +84,10 @@ def visible_ranges(
         if not _is_before(change.prefix, stop):
             break
         if _is_before(start, change.prefix):
-            yield {"start": start, "stop": change.prefix}
+            yield NameRange(start=start, stop=change.prefix)
         start = change.stop
     if _is_before(start, stop):
-        yield {"start": start, "stop": stop}
+        yield NameRange(start=start, stop=stop)
 
 
 def _is_before(one: Bound, other: Bound) -> bool:
@@ -88,23 +95,8 @@ def _is_before(one: Bound, other: Bound) -> bool:
     return (isinstance(one, bytes), one) < (isinstance(other, bytes), other)
 
 
-@contextmanager
-def one_view(db: sqlite3.Connection) -> Iterator[None]:
-    """Have all statements of the context see the database at the same moment."""
-    if db.in_transaction:
-        yield
-        return
-    db.execute("BEGIN")
-    try:
-        yield
-    finally:
-        # An I/O error has rolled the transaction back already.
-        if db.in_transaction:
-            db.execute("COMMIT")
-
-
-def require_settled(db: sqlite3.Connection, *names: FileName | FolderName) -> None:
-    """Refuse to touch names that lie in a folder, or hold one, that is being changed in steps.
+def require_settled(db: sqlite3.Connection, *names: Name) -> None:
+    """Refuse names that lie in a folder, or contain one, that is being changed in steps.
 
     Raises:
         StoreUnavailable: one does.
@@ -118,20 +110,19 @@ def require_settled(db: sqlite3.Connection, *names: FileName | FolderName) -> No
                 )
 
 
-def require_few_names(db: sqlite3.Connection, *folders: FolderName) -> None:
-    """Refuse folders with too many names in them for one transaction.
+def require_few_names(db: sqlite3.Connection, folder: FolderName) -> None:
+    """Refuse a folder with too many names for one transaction.
 
     Raises:
-        ManyNames: one of them has more.
+        ManyNames: it has more.
     """
-    for folder in folders:
-        if db.execute(QUERIES["has_names"], {**below(folder), "count": MAX_NAMES}).fetchone()[0]:
-            raise ManyNames
+    if fetch_value(db, "has_names", **below(folder), count=MAX_NAMES):
+        raise ManyNames
 
 
 def find_file(db: sqlite3.Connection, name: str) -> File | None:
     """Return the file, None if there is none."""
-    row = db.execute(QUERIES["find_file"], {"name": name}).fetchone()
+    row = execute(db, "find_file", name=name).fetchone()
     return None if row is None else to_file(row)
 
 
@@ -144,19 +135,19 @@ def find(db: sqlite3.Connection, name: Name) -> File | Folder | None:
 
 
 def folder_exists(db: sqlite3.Connection, name: FolderName) -> bool:
-    """Whether the folder was made or a name lies under it."""
+    """Whether the folder was made or a name lies in it."""
     if name == ROOT:
         return True
-    with one_view(db):
+    with snapshot(db):
         ranges = visible_ranges(**below(name), changes=folder_changes(db))
-        return any(db.execute(QUERIES["folder_exists"], each).fetchone()[0] for each in ranges)
+        return any(fetch_value(db, "folder_exists", **each) for each in ranges)
 
 
 def load(db: sqlite3.Connection, edit: Edit) -> Present:
-    """Return what there is for an edit to be judged by.
+    """Return what an edit is judged by.
 
     Raises:
-        StoreUnavailable: a folder that it is about is being changed in steps.
+        StoreUnavailable: a folder that the edit is about is being changed in steps.
     """
     require_settled(db, *names_in(edit))
     match edit:
@@ -174,7 +165,7 @@ def load(db: sqlite3.Connection, edit: Edit) -> Present:
 
 
 def load_target(db: sqlite3.Connection, name: Name) -> Present:
-    """Return what has a name at which something is to be put, and what is in its way above."""
+    """Return what has the name at which something is to be put, and what blocks it above."""
     current = find(db, name)
     if current is not None:
         return Present(target=current)
@@ -196,68 +187,92 @@ def put_file(
     current: File | None,
     times: Times,
 ) -> File:
-    """Point a name, which has been `current`, at a manifest."""
+    """Point a name at a manifest; `current` is the file that it replaces."""
     modified = now_microseconds() if times.modified is None else times.modified
     created = times.created
     if created is None:
         created = modified if current is None else to_microseconds(current.created)
-    row = {"name": name, "manifest": manifest.id, "media_type": media_type}
-    db.execute(QUERIES["put_file"], {**row, "created": created, "modified": modified})
+    execute(
+        db,
+        "put_file",
+        name=name,
+        manifest=manifest.id,
+        media_type=media_type,
+        created=created,
+        modified=modified,
+    )
     return File(name, manifest, media_type, to_datetime(created), to_datetime(modified))
 
 
 def delete(db: sqlite3.Connection, name: Name) -> None:
-    """Remove a file, or a folder and every name under it.
+    """Delete a file, or a folder with all names in it.
 
     Raises:
         ManyNames: the folder has too many.
     """
     if not is_folder_name(name):
-        db.execute(QUERIES["delete_file"], {"name": name})
+        execute(db, "delete_file", name=name)
         return
     folder = FolderName(name)
     require_few_names(db, folder)
-    _delete_below(db, folder)
+    delete_names(db, below(folder))
+
+
+def delete_names(db: sqlite3.Connection, names: NameRange) -> None:
+    """Delete all files and folders in a range."""
+    execute(db, "delete_files", **names)
+    execute(db, "delete_folders", **names)
 
 
 def transfer(db: sqlite3.Connection, edit: Copy | Move) -> None:
-    """Copy or move a file or a folder, in place of what has the target's name.
+    """Copy or move a file or a folder, and replace what has the target's name.
 
     Raises:
         ManyNames: a folder has too many names. InvalidName: a name would become too long.
     """
     delete(db, edit.target)
     if not is_folder_name(edit.source):
+        query = "copy_file" if isinstance(edit, Copy) else "move_file"
         names = {"source": edit.source, "target": edit.target, "now": now_microseconds()}
-        db.execute(QUERIES["copy_file" if isinstance(edit, Copy) else "move_file"], names)
+        execute(db, query, **names)
         return
     source, target = FolderName(edit.source), FolderName(edit.target)
     if isinstance(edit, Copy) and not edit.with_members:
         make_folder(db, target)
         return
     require_few_names(db, source)
-    judge_length(source, target, longest_name_below(db, source))
-    verb = "copy" if isinstance(edit, Copy) else "move"
-    change = {**below(source), "target": target, **skipping(source)}
-    db.execute(QUERIES[f"{verb}_files_below"], change)
-    db.execute(QUERIES[f"{verb}_folders_below"], change)
+    judge_length(source, target, longest_name(db, source))
+    if isinstance(edit, Copy):
+        copy_names(db, below(source), source, target, keep_times=False)
+        return
+    for query in ("move_files", "move_folders"):
+        execute(db, query, **below(source), **_prefixes(source, target))
+
+
+def copy_names(
+    db: sqlite3.Connection,
+    names: NameRange,
+    source: FolderName,
+    target: FolderName,
+    *,
+    keep_times: bool,
+) -> None:
+    """Copy all files and folders in a range of names from one folder to another."""
+    now = None if keep_times else now_microseconds()
+    for query in ("copy_files", "copy_folders"):
+        execute(db, query, **names, **_prefixes(source, target), now=now)
 
 
 def make_folder(db: sqlite3.Connection, name: FolderName) -> None:
     """Make an empty folder."""
-    db.execute(QUERIES["make_folder"], {"name": name, "now": now_microseconds()})
+    execute(db, "make_folder", name=name, now=now_microseconds())
 
 
-def skipping(source: FolderName) -> dict[str, int]:
-    """Return where names go on behind the prefix `source`, counted from 1, and the time."""
-    return {"skip": len(source) + 1, "now": now_microseconds()}
+def longest_name(db: sqlite3.Connection, folder: FolderName) -> int:
+    """Return the bytes of the longest name in a folder that exists."""
+    return int(fetch_value(db, "longest_name", **below(folder)))
 
 
-def longest_name_below(db: sqlite3.Connection, folder: FolderName) -> int:
-    """Return the bytes of the longest name of a folder that exists."""
-    return int(db.execute(QUERIES["longest_name_below"], below(folder)).fetchone()[0])
-
-
-def _delete_below(db: sqlite3.Connection, name: FolderName) -> None:
-    db.execute(QUERIES["delete_files_below"], below(name))
-    db.execute(QUERIES["delete_folders_below"], below(name))
+def _prefixes(source: FolderName, target: FolderName) -> dict[str, Any]:
+    """Return the new prefix of names, and where they continue after the old one, from 1."""
+    return {"target": target, "skip": len(source) + 1}

@@ -17,7 +17,7 @@ from chunkstore.store.sqlite.store import SQLiteStore
 from tests.process import clean_environment
 from tests.store.conformance import put
 from tests.store.sqlite.test_backup import back_up, files_in
-from tests.store.sqlite.test_owner import crash_image
+from tests.store.sqlite.test_log_owner import crash_image
 
 OLD, NEW = ["backed-up", "logged"], ["backed-up"]
 _END = 9

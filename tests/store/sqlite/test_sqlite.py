@@ -325,7 +325,7 @@ async def test_a_full_database_refuses_writes_and_goes_on_reading(
     large = random_bytes(100 * CHUNK_SIZE)
     async with opened(path, chunk_size=CHUNK_SIZE) as store:
         await put(store, "old", b"old")
-        connection = store._opened.writable._connection
+        connection = store._database.writable._connection
         [(pages,)] = await connection.run(lambda db: db.execute("PRAGMA page_count").fetchall())
         await connection.run(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 4}"))
         refused, small = await asyncio.gather(
@@ -433,9 +433,9 @@ async def test_a_file_found_just_before_it_is_collected_can_be_read(path: Path) 
     content = bytes(range(256)) * 100
     async with opened(path, chunk_size=CHUNK_SIZE) as store:
         await put(store, "a", content)
-        await store._opened.lookups.close()
+        await store._database.lookups.close()
         lookups = PausedLookups(await Connection.open(lambda: connect_reader(path)))
-        object.__setattr__(store._opened, "lookups", lookups)
+        object.__setattr__(store._database, "lookups", lookups)
         deleted = asyncio.Event()
 
         async def collect() -> Collected:
@@ -468,8 +468,8 @@ async def test_a_file_found_just_before_it_is_collected_can_be_read(path: Path) 
 async def test_a_condemned_content_is_gone_after_a_restart(path: Path) -> None:
     async with opened(path) as store:
         await put(store, "a", b"x")
-        await store._opened.writable.run(lambda db: db.execute("DELETE FROM file"))
-        await store._opened.writable.run(lambda db: collecting._condemn(db, 1))
+        await store._database.writable.run(lambda db: db.execute("DELETE FROM file"))
+        await store._database.writable.run(lambda db: collecting._condemn(db, 1))
     async with opened(path) as store:
         assert await collect_all(store.maintenance, 0) == Collected(chunks=1, size=1)
 
@@ -547,7 +547,8 @@ async def test_a_reader_that_still_runs_is_not_given_away(path: Path) -> None:
         await left
     async with asyncio.timeout(30):
         for _ in range(2):
-            assert await readers.run(lambda db: db.execute("SELECT 1").fetchone()) == (1,)
+            [one] = await readers.run(lambda db: db.execute("SELECT 1").fetchone())
+            assert one == 1
     go_on.set()
     await readers.close()
 
@@ -555,7 +556,7 @@ async def test_a_reader_that_still_runs_is_not_given_away(path: Path) -> None:
 async def test_damage_is_noted_once(path: Path) -> None:
     async with opened(path, chunk_size=CHUNK_SIZE) as store:
         await put(store, "a", b"whole")
-        await store._opened.writable.run(
+        await store._database.writable.run(
             lambda db: db.execute("UPDATE chunk_data SET bytes = x'00'")
         )
 
@@ -584,11 +585,11 @@ async def test_a_part_is_joined_in_steps_and_again_after_one(
         upload_id = await begin(store, replace(spec, parts=[part]))
         given_up = await acquire(store, upload_id, joining=True)
         step = resumable.CopyPlaces(upload_id, Join(part, given_up.epoch, 0, later()), 0).run
-        await store._opened.writable.run(step)
+        await store._database.writable.run(step)
         # What was not confirmed is removed by the next lease, and the older one goes on no more.
         lease = await acquire(store, upload_id, joining=True)
         with pytest.raises(UploadSuperseded):
-            await store._opened.writable.run(step)
+            await store._database.writable.run(step)
         await join(store, upload_id, part, lease.epoch)
         await add(store, upload_id, b"", whole=True)
         await complete(store, upload_id, content)

@@ -1,9 +1,10 @@
 """Connections to the database, each on a thread of its own, and what their errors mean.
 
-Each call of aiosqlite costs a hop to its thread and back, longer than most queries take. So work
-is not sent there statement by statement: a **job** is a plain function of the `sqlite3`
-connection, and runs there whole. aiosqlite offers this only as the protected method that its own
-methods are made of, which the subclass here makes public; it also sets the thread's `daemon` flag.
+Each call of aiosqlite costs a hop to its thread and back, which takes longer than most queries. So
+statements are not sent one by one: a **job** is a function of the `sqlite3` connection and runs on
+its thread as a whole. A job with several arguments is a frozen dataclass, whose method `run` is
+that function. aiosqlite offers this only as the protected method that its own methods call; the
+subclass here makes it public, and sets the thread's `daemon` flag.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from chunkstore.core.errors import (
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
-OnError = Callable[[StoreError], None]
+# Returns the error to raise for one that a job ended in.
+Explain = Callable[[StoreError], StoreError]
 
-# A reader of a WAL database waits for nobody but for a crashed process's log to be recovered.
+# A reader of a WAL database waits only while the log of a crashed process is recovered.
 BUSY_TIMEOUT_SECONDS: Final = 5.0
 _READER_CACHE_KIB: Final = 2 * 1024
 _WRITER_CACHE_KIB: Final = 16 * 1024
@@ -54,24 +56,22 @@ _ERRORS: Final[dict[int, type[StoreError]]] = {
 
 
 class SyncFailed(StoreUnavailable):
-    """The disk did not keep what was written, which is to be written again; try later."""
+    """The disk failed to sync what was written; it will be written again, so try later."""
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn the errors of `sqlite3` into those of the store contract."""
+    """Turn errors of `sqlite3` into those of the store contract."""
     try:
-        yield
+        with translated_failed_syncs():
+            yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0)
-        if code in _FAILED_SYNCS:
-            raise SyncFailed from error
-        raise _ERRORS.get(code & _PRIMARY_CODE, StoreError)() from error
+        raise _ERRORS.get(primary_code(error), StoreError)() from error
 
 
 @contextmanager
 def translated_failed_syncs() -> Iterator[None]:
-    """Turn the error of a sync that failed into `SyncFailed`, and leave others as they are."""
+    """Turn the error of a failed sync into `SyncFailed`, and leave others as they are."""
     try:
         yield
     except sqlite3.Error as error:
@@ -80,65 +80,87 @@ def translated_failed_syncs() -> Iterator[None]:
         raise
 
 
+def primary_code(error: sqlite3.Error) -> int:
+    """Return the primary result code of an error, 0 if the error is not one of SQLite's own."""
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+
+
+@contextmanager
+def snapshot(db: sqlite3.Connection) -> Iterator[None]:
+    """Have all reads of the context see the database at one moment."""
+    if db.in_transaction:
+        yield
+        return
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        # An I/O error has rolled the transaction back already.
+        if db.in_transaction:
+            db.execute("COMMIT")
+
+
 class Connection(aiosqlite.Connection):
     """A connection that runs jobs on its thread, one after the other."""
 
     @classmethod
     async def open(cls, connector: Callable[[], sqlite3.Connection]) -> Connection:
-        """Open a connection; `connector` makes it and runs on the new thread."""
+        """Open a connection; `connector` runs on the new thread."""
         connection = cls(connector, iter_chunk_size=64)
-        # A store that nobody closed must not keep its process from ending.
+        # Otherwise a store that was not closed would keep its process from ending.
         connection._thread.daemon = True
         with translated_errors():
             await connection
         return connection
 
     async def run(self, job: Job[T]) -> T:
-        """Run `job` and return its result. A job goes on when the caller is cancelled."""
+        """Run `job` and return its result. The job continues if the caller is cancelled."""
         with translated_errors():
             result: T = await self._execute(job, self._conn)  # type: ignore[no-untyped-call]
         return result
 
     def break_off(self) -> None:
-        """Interrupt the statement that runs, if one does; its job fails. Waits for nothing."""
+        """Interrupt the running statement, if any, so that its job fails. Does not wait."""
         self._conn.interrupt()
 
 
 class Runner(Protocol):
-    """What jobs that only read are given to."""
+    """Runs jobs that only read."""
 
     async def run(self, job: Job[T]) -> T:
         """Run `job` and return its result."""
 
 
 class ReaderPool:
-    """A few connections that only read, each used by one job at a time."""
+    """A few read-only connections, each of which runs one job at a time.
 
-    def __init__(self, connections: list[Connection], on_error: OnError) -> None:
+    `explain` returns the error to raise for each one that a job ended in.
+    """
+
+    def __init__(self, connections: list[Connection], explain: Explain) -> None:
         self._connections = connections
-        self._on_error = on_error
+        self._explain = explain
         self._idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
         self._returning: set[asyncio.Task[None]] = set()
         for connection in connections:
             self._idle.put_nowait(connection)
 
     @classmethod
-    async def open(cls, path: Path, count: int, on_error: OnError = lambda _: None) -> ReaderPool:
-        """Open `count` connections to the database at `path`, which exists.
-
-        `on_error` is told of each error that a job ends in.
-        """
+    async def open(
+        cls, path: Path, count: int, explain: Explain = lambda error: error
+    ) -> ReaderPool:
+        """Open `count` connections to the database at `path`, which exists."""
         connections: list[Connection] = []
         try:
             for _ in range(count):
                 connections.append(await Connection.open(lambda: connect_reader(path)))  # noqa: PERF401 - those opened are closed if one fails
         except BaseException:
-            await cls(connections, on_error).close()
+            await cls(connections, explain).close()
             raise
-        return cls(connections, on_error)
+        return cls(connections, explain)
 
     async def run(self, job: Job[T]) -> T:
-        """Run `job` on the first connection that is free. It goes on if the caller is cancelled."""
+        """Run `job` on the first idle connection. It continues if the caller is cancelled."""
         connection = await self._idle.get()
         try:
             result = await connection.run(job)
@@ -150,18 +172,18 @@ class ReaderPool:
         except BaseException as error:
             self._idle.put_nowait(connection)
             if isinstance(error, StoreError):
-                self._on_error(error)
+                raise await asyncio.to_thread(self._explain, error) from error
             raise
         self._idle.put_nowait(connection)
         return result
 
     async def _return(self, connection: Connection) -> None:
-        """Offer a connection again once the job is done that it was left with."""
+        """Return a connection to the pool once its running job has ended."""
         await connection.run(lambda _: None)
         self._idle.put_nowait(connection)
 
     async def close(self) -> None:
-        """Close all connections, once the jobs given to them are done."""
+        """Close all connections, once their jobs have ended."""
         if self._returning:
             await asyncio.wait(self._returning)
         async with AsyncExitStack() as stack:
@@ -170,52 +192,51 @@ class ReaderPool:
 
 
 def reader_uri(path: Path) -> str:
-    """Return how SQLite is told to open the database at `path` so that nothing can be written.
+    """Return the URI by which SQLite opens the database at `path` read-only.
 
-    On a file system that is mounted read-only a database can only be read as one that nobody
-    changes; otherwise SQLite shares an index of the log with others, which is a file.
+    On a read-only file system it must be opened as immutable, because SQLite could not create the
+    shared index of the log (`-shm`) there.
     """
     immutable = os.statvfs(path.parent).f_flag & os.ST_RDONLY
     return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """Open a connection that cannot write, not even a checkpoint."""
+    """Open a connection that cannot write, nor checkpoint."""
+    db = _connect(reader_uri(path), _READER_CACHE_KIB)
+    db.execute("PRAGMA query_only = ON")
+    return db
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """Open the one connection that writes. The database has not been checked yet.
+
+    `synchronous=FULL` makes a commit in WAL mode survive a power loss. The writer checkpoints when
+    nobody waits for it, so SQLite does not by itself. Debian's SQLite would overwrite deleted
+    content with zeros, and so write as much to delete a chunk as to store it.
+    """
+    db = _connect(f"{path.absolute().as_uri()}?mode=rwc", _WRITER_CACHE_KIB)
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA wal_autocheckpoint = 0")
+    db.execute("PRAGMA secure_delete = OFF").fetchall()
+    return db
+
+
+def _connect(uri: str, cache_kib: int) -> sqlite3.Connection:
     db = sqlite3.connect(
-        reader_uri(path),
+        uri,
         uri=True,
         timeout=BUSY_TIMEOUT_SECONDS,
         isolation_level=None,
         cached_statements=_CACHED_STATEMENTS,
     )
-    db.execute("PRAGMA query_only = ON")
-    db.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
-    return db
-
-
-def connect_writer(path: Path) -> sqlite3.Connection:
-    """Open the one connection that writes; what it finds has not been looked at yet.
-
-    `synchronous=FULL` is what lets a commit in WAL mode outlive a loss of power. Checkpoints are
-    left to the writer, which makes them when nobody waits for it. Debian's SQLite would overwrite
-    what is deleted with zeros, and so write as much to remove a chunk as to store it.
-    """
-    db = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rwc",
-        uri=True,  # also for what is attached to it
-        timeout=BUSY_TIMEOUT_SECONDS,
-        isolation_level=None,
-        cached_statements=_CACHED_STATEMENTS,
-    )
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA wal_autocheckpoint = 0")
-    db.execute("PRAGMA secure_delete = OFF").fetchall()
-    db.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
+    db.row_factory = sqlite3.Row
+    db.execute(f"PRAGMA cache_size = -{cache_kib}")
     return db
 
 
 def prepare_new_database(db: sqlite3.Connection) -> None:
-    """Set what cannot be changed once there is a table."""
+    """Set what cannot be changed once the database has a table."""
     db.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
     db.execute("PRAGMA auto_vacuum = INCREMENTAL")

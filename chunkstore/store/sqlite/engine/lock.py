@@ -9,13 +9,13 @@ from filelock import FileLock, Timeout
 
 from chunkstore.core.errors import StoreInUse, StoreUnusable
 
-# A reader may look for a moment whether the lock is held.
+# A reader holds the lock for a moment to see whether it is taken.
 _WAIT_SECONDS: Final = 0.2
 _POLL_SECONDS: Final = 0.02
 
 
 def acquire_lock(path: Path) -> FileLock:
-    """Take the lock beside the database at `path`. It goes with the process, however that ends.
+    """Take the lock beside the database at `path`. It ends with the process, however that ends.
 
     Raises:
         StoreInUse: another process has it.
@@ -28,7 +28,7 @@ def acquire_lock(path: Path) -> FileLock:
         lock.acquire(poll_interval=_POLL_SECONDS)
     except Timeout as error:
         if not Path(lock.lock_file).exists():
-            # A file system as /proc, in which it could not be created.
+            # On a file system like /proc it could not be created.
             raise StoreUnusable("Its folder cannot be written to.") from error
         raise StoreInUse from error
     except OSError as error:

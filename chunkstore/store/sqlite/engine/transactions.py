@@ -1,10 +1,10 @@
-"""Jobs that share one transaction, and what becomes of each.
+"""Group commit: jobs that share one transaction, and the outcome of each.
 
-If one of them refuses its request, all are run again, each in a savepoint of its own, so that it
-takes nothing with it: savepoints cost more writes than small files do, and refusals are rare. If
-the transaction fails as a whole, each is tried alone, so that one too many for the disk fails
-by itself; one that frees something is then given the reserve (`room`). After a sync that failed
-nothing more is tried: the next one would tell of no error.
+If a job refuses its request, all run again, each in a savepoint of its own, so that the refusal
+undoes nothing else: savepoints cost more writes than small files do, and refusals are rare. If the
+transaction fails as a whole, each job is tried alone, so that one too many for the disk fails
+alone; one that frees something then gets the reserve (`disk_space`). After a failed sync nothing
+more is tried, because the next sync would report no error.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A job that changes the database, and adds about `size` bytes to it: 0 if it frees some.
+    """A job that changes the database and adds about `size` bytes to it, 0 if it frees some.
 
-    Unless it is `durable`, it need not be synced before a later one is.
+    Unless it is `durable`, it is synced with a later one that is.
     """
 
     job: Job[Any]
@@ -35,13 +35,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a job came to that has no result, and has changed nothing."""
+    """The outcome of a job that failed and changed nothing."""
 
     error: Exception
 
 
 def transact(changes: Sequence[Change], reserve: DiskReserve, db: sqlite3.Connection) -> list[Any]:
-    """Return what each of some changes came to: the result of its job, or a `Failure`."""
+    """Return the outcome of each change: the result of its job, or a `Failure`."""
     try:
         with translated_errors():
             return _transact(changes, reserve, db)
@@ -65,7 +65,7 @@ def _transact_each(
 
 
 def failed_sync(outcomes: Sequence[Any]) -> Failure | None:
-    """Return what a change came to that could not be synced."""
+    """Return the first failure of a sync among outcomes, None if there is none."""
     failures = (one for one in outcomes if isinstance(one, Failure))
     return next((one for one in failures if isinstance(one.error, SyncFailed)), None)
 
@@ -73,9 +73,9 @@ def failed_sync(outcomes: Sequence[Any]) -> Failure | None:
 def _free_anyway(
     change: Change, error: Exception, reserve: DiskReserve, db: sqlite3.Connection
 ) -> list[Any]:
-    """Give what would free something on a full disk the room that is kept for it."""
+    """Run a change again with some of the reserve if it would free something on a full disk."""
     try:
-        if change.size or not isinstance(error, StoreFull) or not reserve.give_up_reserve(db):
+        if change.size or not isinstance(error, StoreFull) or not reserve.release(db):
             return [Failure(error)]
     except SyncFailed as failed:
         return [Failure(failed)]
@@ -83,9 +83,9 @@ def _free_anyway(
 
 
 def _transact(changes: Sequence[Change], reserve: DiskReserve, db: sqlite3.Connection) -> list[Any]:
-    reserve.make(db, sum(change.size for change in changes))
+    reserve.prepare(db, sum(change.size for change in changes))
     durable = any(change.durable for change in changes)
-    # In WAL mode NORMAL leaves out the sync of a commit and no other.
+    # In WAL mode NORMAL omits the sync of commits and no other.
     db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     try:
         return _commit(lambda: [change.job(db) for change in changes], db)

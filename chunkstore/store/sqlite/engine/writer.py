@@ -1,23 +1,23 @@
 """The one connection that writes: group commit and checkpoints.
 
-SQLite lets one connection write at a time, and a sync to disk is what a commit costs. So jobs
-queue here, and those that wait together share one transaction and one sync (`transactions`). They
-are taken from the queue by the connection's thread when it begins a **round**, not before, and the
-next round is asked for while one runs: so the thread goes from one to the next without waiting
-for the event loop, and each takes all that has come meanwhile.
+SQLite lets one connection write at a time, and the cost of a commit is its sync to disk. So jobs
+queue here, and those that wait together share one transaction and one sync (`transactions`). The
+connection's thread takes them from the queue when it begins a **round**, not before, and the next
+round is requested while one runs: the thread goes from one to the next without waiting for the
+event loop, and each takes all jobs that have come meanwhile.
 
-A commit in WAL mode writes to the log only; a checkpoint carries the log into the database. It is
-made here as well, when the log has grown to its bound, and never inside a commit. Writes wait for
-it, so the bound is small: some milliseconds for each MiB. When the writer has been idle for a
-moment it is made too, and given up if a write comes. No other connection ever commits or
-checkpoints: two that do at the same moment can corrupt the database before SQLite 3.51.3.
+A commit in WAL mode writes to the log only; a checkpoint copies the log into the database. It runs
+here as well, never inside a commit, when the log has grown to its bound. Writes wait for it, some
+milliseconds for each MiB, so the bound is small. It also runs when the writer has been idle for a
+moment, and is interrupted if a write comes. No other connection ever commits or checkpoints: two
+that do so at the same moment can corrupt the database before SQLite 3.51.3.
 
-A checkpoint lets the log begin anew once no reader needs it. This program's own readers need it for
-milliseconds; another program's may hold it for as long as it likes. When the log has grown to
-`LOG_FULL` on that account, content is refused until that reader is gone.
+After a checkpoint the log restarts from its beginning once no reader uses it. Readers of this
+program use it for milliseconds; one of another program may for any time. When the log has grown to
+`LOG_FULL` because of that, content is refused until that reader is gone.
 
-After a sync that failed nothing is written, and so nothing acknowledged, before the log has been
-written and synced again (`flushing`), a checkpoint has carried all of it and that was synced.
+After a failed sync nothing is written, and so nothing acknowledged, until the log has been written
+and synced again (`log_rewriter`), and a checkpoint has copied all of it and was synced.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from chunkstore.core.errors import StoreError, StoreUnavailable
 from chunkstore.store.sqlite.engine.connection import Connection, Job, SyncFailed, translated_errors
 from chunkstore.store.sqlite.engine.disk_space import DiskReserve
-from chunkstore.store.sqlite.engine.early_sync import Flusher, Rewriter
+from chunkstore.store.sqlite.engine.early_sync import Flusher
+from chunkstore.store.sqlite.engine.log_rewriter import LogRewriter
 from chunkstore.store.sqlite.engine.transactions import Change, Failure, failed_sync, transact
 
 T = TypeVar("T")
@@ -43,14 +44,16 @@ _BATCH_JOBS: Final = 256
 _BATCH_SIZE: Final = 8 * 1024 * 1024
 _LOG_SIZE_OF_A_JOB: Final = 64 * 1024
 LOG_BOUND: Final = 16 * 1024 * 1024
-# Seconds of content, so that what only counts or lists for another program refuses nothing, and
-# no more than can be carried in seconds once it is gone.
+# As much as is written in seconds, so that a short query of another program refuses nothing, and no
+# more than a checkpoint copies in seconds afterwards.
 LOG_FULL: Final = 1280 * 1024 * 1024
-# In bounds: how often a checkpoint that a reader was in the way of is tried again.
+# By how much of the bound the log grows before a checkpoint that a reader stopped is tried again.
 _RETRY: Final = 1 / 4
 _IDLE_SECONDS: Final = 1.0
-# One that runs, and one behind it.
+# One that runs and one that is requested.
 _ROUNDS: Final = 2
+
+Check = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
 
 _LOG_FULL: Final = (
     "Another program reads the database and keeps its log from being emptied; try again later."
@@ -61,6 +64,8 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
+    """A change in the queue: by how much the log grows, and the future of its outcome."""
+
     change: Change
     log_size: int
     result: asyncio.Future[Any]
@@ -68,7 +73,7 @@ class _Waiting:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What a round came to, and how many bytes of it are not synced."""
+    """The outcomes of a round, and how many bytes of it are not synced."""
 
     outcomes: Sequence[tuple[_Waiting, Any]]
     unsynced: int = 0
@@ -76,7 +81,10 @@ class _Done:
 
 @dataclass(slots=True)
 class _Log:
-    """About how many bytes the write-ahead log has, and what follows from that."""
+    """The approximate size of the write-ahead log in bytes, and when to checkpoint.
+
+    `bound` is the size at which it is checkpointed, `most` the one at which content is refused.
+    """
 
     bound: int
     most: int
@@ -87,33 +95,33 @@ class _Log:
         self.emptied()
 
     def emptied(self) -> None:
-        """Note that it begins anew."""
+        """Note that the log restarts from its beginning."""
         self.size = 0
         self.checkpoint_at = self.bound
 
     def stayed(self, size: int) -> None:
-        """Note that a reader was in the way of a checkpoint, or that it failed."""
+        """Note that a checkpoint failed, or that a reader was in its way."""
         self.size = size
         self.checkpoint_at = size + self.bound * _RETRY
 
     @property
     def due(self) -> bool:
-        """Whether to try a checkpoint now."""
+        """Whether a checkpoint is due."""
         return self.size >= self.checkpoint_at or self.full
 
     @property
     def full(self) -> bool:
-        """Whether it must not grow by contents."""
+        """Whether the log must not grow by content."""
         return self.size >= self.most
 
 
 class Writer:
     """Runs jobs that change the database, in the order in which they come.
 
-    A job may be run a second time after the first was rolled back, so it keeps no state. Once the
-    log has `log_bound` bytes it is carried into the database; it never has many more than
-    `log_full`. `watch` is called after each transaction, on the thread, with what its jobs came
-    to; if it raises an error, that is it.
+    A job may run again after a rollback, so it keeps no state. The log is checkpointed once it has
+    `log_bound` bytes, and never has many more than `log_full`. `check` is called after each
+    transaction, on the writer's thread, with the outcomes of its jobs, and returns those to report;
+    an error that it raises becomes the outcome of each.
     """
 
     def __init__(
@@ -121,25 +129,27 @@ class Writer:
         connection: Connection,
         reserve: DiskReserve,
         *,
-        watch: Callable[[sqlite3.Connection, Sequence[object]], None] = lambda *_: None,
+        check: Check = lambda _, outcomes: outcomes,
         log_bound: int = LOG_BOUND,
         log_full: int = LOG_FULL,
     ) -> None:
         self._connection = connection
         self._reserve = reserve
-        self._watch = watch
+        self._check = check
         # Filled by the event loop, emptied by the thread; `_log` is the thread's in a round.
         self._queue: deque[_Waiting] = deque()
         self._log = _Log(log_bound, log_full)
-        # Whether a round that has not begun yet will take what waits.
-        self._asked = False
+        # True from when a round is requested until it begins.
+        self._requested = False
         self._rounds: set[asyncio.Task[None]] = set()
         self._flusher = Flusher(reserve.log)
-        self._rewriter = Rewriter(reserve.log)
-        # Whether a sync has failed, and not all has been written again since.
+        self._rewriter = LogRewriter(reserve.log)
+        # True after a failed sync, until all has been written again.
         self._in_doubt = False
+        # True while `check` fails: a checkpoint could damage a database that was put in its place.
+        self._check_failed = False
         self._idle_timer: asyncio.TimerHandle | None = None
-        # Whether the only round is a checkpoint that nobody waits for.
+        # True while the only round is a checkpoint that nobody waits for.
         self._idle = False
 
     async def run(
@@ -150,14 +160,14 @@ class Writer:
         log_size: int = _LOG_SIZE_OF_A_JOB,
         durable: bool = True,
     ) -> T:
-        """Run `job` and return its result once that is durable.
+        """Run `job` and return its result once it is durable.
 
-        It adds about `size` bytes to what is stored, 0 if it frees some; the log grows by about as
-        many, or by `log_size` if that is more. What need not be durable at once is when a later job
-        is which must. A caller that is cancelled before its job's turn withdraws it.
+        The job adds about `size` bytes to what is stored, 0 if it frees some; the log grows by as
+        many, or by `log_size` if that is more. One that is not `durable` becomes so with a later
+        one that is. A caller that is cancelled before its job's round withdraws it.
 
         Raises:
-            StoreUnavailable: it would write content while the log is full.
+            StoreUnavailable: the job would write content while the log is full.
         """
         result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(Change(job, size, durable), log_size, result))
@@ -165,11 +175,11 @@ class Writer:
         return await result
 
     async def run_alone(self, job: Job[T]) -> T:
-        """Run a job that changes the connection and cannot be in a transaction; none must wait."""
+        """Run a job that cannot be in a transaction, as ATTACH; no other may be waiting."""
         return await self._connection.run(job)
 
     async def close(self) -> None:
-        """Run what waits, checkpoint and close the connection."""
+        """Run the jobs that wait, checkpoint and close the connection."""
         while self._rounds:
             await asyncio.wait(self._rounds)
         self._cancel_idle_timer()
@@ -183,11 +193,11 @@ class Writer:
     def _wake(self) -> None:
         self._cancel_idle_timer()
         if self._idle:
-            # No transaction has been given to the connection yet, so none is broken off.
+            # No transaction has been given to the connection yet, so none is interrupted.
             self._idle = False
             self._connection.break_off()
-        if not self._asked and len(self._rounds) < _ROUNDS:
-            self._asked = True
+        if not self._requested and len(self._rounds) < _ROUNDS:
+            self._requested = True
             self._rounds.add(asyncio.create_task(self._run_round()))
 
     async def _run_round(self) -> None:
@@ -195,7 +205,7 @@ class Writer:
             done = await self._connection.run(self._take_round)
         except Exception as error:
             # The connection is closed, and nothing was taken.
-            self._asked = False
+            self._requested = False
             done = _Done([(waiting, Failure(error)) for waiting in self._queue])
             self._queue.clear()
         for waiting, outcome in done.outcomes:
@@ -215,10 +225,10 @@ class Writer:
             self._idle_timer = loop.call_later(_IDLE_SECONDS, self._start_idle_checkpoint)
 
     def _take_round(self, db: sqlite3.Connection) -> _Done:
-        """Run what waits in one transaction. Runs on the thread."""
-        self._asked = False
+        """Run the jobs that wait in one transaction. Runs on the writer's thread."""
+        self._requested = False
         if self._in_doubt or self._flusher.failed:
-            self._write_anew(db)
+            self._rewrite(db)
         elif self._log.due:
             self._checkpoint("RESTART", db)
         batch, refused = self._take_batch()
@@ -234,28 +244,30 @@ class Writer:
         return _Done([*refused, *zip(batch, outcomes, strict=True)], unsynced=0 if synced else size)
 
     def _transact(self, changes: Sequence[Change], db: sqlite3.Connection) -> list[Any]:
-        """Return what the changes came to; whatever fails, all who wait are told."""
+        """Return the outcomes of changes, whatever fails."""
         try:
             outcomes = transact(changes, self._reserve, db)
             if failed_sync(outcomes) is not None:
                 self._begin_doubt()
-            return self._watched(outcomes, db)
+            return self._checked(outcomes, db)
         except Exception as error:
-            _logger.exception("A transaction failed in a way that was not foreseen.")
+            _logger.exception("A transaction failed unexpectedly.")
             failed = StoreError(f"The store failed ({type(error).__name__}); its log says why.")
             return [Failure(failed)] * len(changes)
 
-    def _watched(self, outcomes: list[Any], db: sqlite3.Connection) -> list[Any]:
-        """Return what the jobs may be told that they came to."""
+    def _checked(self, outcomes: list[Any], db: sqlite3.Connection) -> list[Any]:
+        """Return the outcomes to report, which are failures if `check` raises one."""
+        self._check_failed = True
         try:
             with translated_errors():
-                self._watch(db, outcomes)
+                checked = self._check(db, outcomes)
         except StoreError as error:
             return [Failure(error)] * len(outcomes)
-        return outcomes
+        self._check_failed = False
+        return list(checked)
 
     def _take_batch(self) -> tuple[list[_Waiting], list[tuple[_Waiting, Failure]]]:
-        """Take what goes into one transaction, and what cannot."""
+        """Take the changes of one transaction, and those that are refused."""
         batch: list[_Waiting] = []
         refused: list[tuple[_Waiting, Failure]] = []
         size = 0
@@ -283,11 +295,13 @@ class Writer:
             self._idle = False
             self._leave_round()
 
-    def _checkpoint(self, mode: str, db: sqlite3.Connection) -> bool:
-        """Carry the log into the database as far as readers allow; failing is not fatal.
+    def _checkpoint(self, mode: Literal["RESTART", "TRUNCATE"], db: sqlite3.Connection) -> bool:
+        """Checkpoint as far as readers allow; a failure is not fatal.
 
-        Return whether the log begins anew.
+        Return whether the log restarts from its beginning.
         """
+        if self._check_failed and not self._in_doubt:
+            return False
         try:
             size = self._reserve.checkpoint(db, mode)
         except SyncFailed:
@@ -305,7 +319,7 @@ class Writer:
 
     def _empty_log(self, db: sqlite3.Connection) -> None:
         if self._in_doubt or self._flusher.failed:
-            self._write_anew(db)
+            self._rewrite(db)
         else:
             self._checkpoint("TRUNCATE", db)
 
@@ -314,12 +328,12 @@ class Writer:
             _logger.error("A sync failed: nothing is acknowledged before all is written again.")
         self._in_doubt = True
 
-    def _write_anew(self, db: sqlite3.Connection) -> None:
-        """Bring to the disk what a failed sync has left, and let the log begin anew."""
+    def _rewrite(self, db: sqlite3.Connection) -> None:
+        """Write again what a failed sync may have lost, and restart the log."""
         self._begin_doubt()
         self._flusher.failed = False
         try:
-            self._rewriter.write_anew()
+            self._rewriter.rewrite()
         except OSError as error:
             _logger.debug("The log cannot be written again yet: %s", error)
             return
@@ -335,7 +349,7 @@ class Writer:
 
 def _settle(result: asyncio.Future[Any], outcome: Any) -> None:  # noqa: ANN401 - jobs return what they like
     if result.done():
-        # Who asked was cancelled.
+        # The caller was cancelled.
         return
     if isinstance(outcome, Failure):
         result.set_exception(outcome.error)

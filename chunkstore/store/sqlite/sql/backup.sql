@@ -1,10 +1,7 @@
 -- The queries of a backup: `source` is the database that is copied, attached read-only.
 
--- name: source_id
-SELECT value FROM source.setting WHERE name = 'id';
-
--- name: source_backup_of
-SELECT value FROM source.setting WHERE name = 'backup_of';
+-- name: source_setting
+SELECT value FROM source.setting WHERE name = :name;
 
 -- name: any_name
 SELECT 1 FROM file UNION ALL SELECT 1 FROM folder LIMIT 1;
@@ -13,8 +10,8 @@ SELECT 1 FROM file UNION ALL SELECT 1 FROM folder LIMIT 1;
 SELECT coalesce(max(id), 0) FROM source.chunk;
 
 -- name: missing_chunks
--- Chunks that a file of the source needs and that are not here, or whole there and damaged here.
--- Others would be collected here at once, and copied again the next time.
+-- Chunks that a file of the source needs and that are missing here, or damaged here and whole there.
+-- Others would be collected here at once, and copied again by the next backup.
 SELECT id, stored_size FROM source.chunk AS theirs
 WHERE id > :after AND id <= :stop
   AND NOT EXISTS (
@@ -34,7 +31,7 @@ WHERE chunk.id = :id;
 -- name: source_files_with_chunk
 SELECT DISTINCT file.name
 FROM source.manifest_chunk JOIN source.file ON file.manifest = manifest_chunk.manifest
-WHERE manifest_chunk.chunk = :chunk
+WHERE manifest_chunk.chunk = :id
   AND NOT EXISTS (SELECT 1 FROM source.folder_change
                   WHERE hidden = 1 AND file.name >= prefix AND file.name < stop)
 ORDER BY file.name;
@@ -47,7 +44,7 @@ ON CONFLICT (digest) DO UPDATE SET
 RETURNING id;
 
 -- name: lacking_chunk
--- A chunk that a file of the source needs and that is not here.
+-- A chunk that a file of the source needs and that is missing here.
 SELECT 1 FROM source.chunk AS theirs
 WHERE NOT EXISTS (SELECT 1 FROM main.chunk AS ours WHERE ours.digest = theirs.digest)
   AND EXISTS (
@@ -72,7 +69,7 @@ DELETE FROM main.folder
 WHERE NOT EXISTS (SELECT 1 FROM source.folder AS theirs WHERE theirs.name = main.folder.name);
 
 -- name: copy_manifests
--- Behind `:last`, so that their chunk lists can be told from those there are.
+-- With ids after `:last`, by which copy_manifest_chunks finds them.
 INSERT INTO main.manifest (digest, size, chunk_size, created)
 SELECT digest, size, chunk_size, created FROM source.manifest AS theirs
 WHERE digest IS NOT NULL
@@ -96,7 +93,7 @@ WHERE ours.id > :last;
 DELETE FROM main.folder_change;
 
 -- name: copy_folder_changes
--- A folder that is being changed is so in the copy, whose opening ends that as after a crash.
+-- The copy has changes of large folders as a crash leaves them, and the next start ends them.
 INSERT INTO main.folder_change (prefix, stop, hidden)
 SELECT prefix, stop, hidden FROM source.folder_change;
 

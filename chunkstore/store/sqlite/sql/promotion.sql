@@ -1,71 +1,21 @@
--- What makes a backup whose names are changed a store of its own, in the same transaction.
--- TEMP: of the connection that writes, and for as long as it is open.
--- A large folder is changed by hiding it; what becomes of its names while it is hidden is the rest
--- of that, or of what was under way in the store when it was backed up.
+-- Templates of the triggers that make a backup whose names are changed a store of its own, in the
+-- same transaction. TEMP: they belong to the connection that writes, and end with it.
 
-CREATE TEMP TRIGGER promote_by_new_file AFTER INSERT ON main.file
+-- name: changed_name
+-- A hidden folder is excepted: its names change as the rest of a change that has hidden it, or that
+-- the store had not completed when it was backed up.
+CREATE TEMP TRIGGER promote_on_{event}_{table} AFTER {event} ON main.{table}
 WHEN NOT EXISTS (
     SELECT 1 FROM folder_change
-    WHERE hidden = 1 AND new.name >= prefix AND new.name < stop)
+    WHERE hidden = 1 AND {row}.name >= prefix AND {row}.name < stop)
 BEGIN
     DELETE FROM setting WHERE name = 'backup_of';
     SELECT note_name_change();
 END;
 
-CREATE TEMP TRIGGER promote_by_changed_file AFTER UPDATE ON main.file
-WHEN NOT EXISTS (
-    SELECT 1 FROM folder_change
-    WHERE hidden = 1 AND new.name >= prefix AND new.name < stop)
-BEGIN
-    DELETE FROM setting WHERE name = 'backup_of';
-    SELECT note_name_change();
-END;
-
-CREATE TEMP TRIGGER promote_by_deleted_file AFTER DELETE ON main.file
-WHEN NOT EXISTS (
-    SELECT 1 FROM folder_change
-    WHERE hidden = 1 AND old.name >= prefix AND old.name < stop)
-BEGIN
-    DELETE FROM setting WHERE name = 'backup_of';
-    SELECT note_name_change();
-END;
-
-CREATE TEMP TRIGGER promote_by_new_folder AFTER INSERT ON main.folder
-WHEN NOT EXISTS (
-    SELECT 1 FROM folder_change
-    WHERE hidden = 1 AND new.name >= prefix AND new.name < stop)
-BEGIN
-    DELETE FROM setting WHERE name = 'backup_of';
-    SELECT note_name_change();
-END;
-
-CREATE TEMP TRIGGER promote_by_changed_folder AFTER UPDATE ON main.folder
-WHEN NOT EXISTS (
-    SELECT 1 FROM folder_change
-    WHERE hidden = 1 AND new.name >= prefix AND new.name < stop)
-BEGIN
-    DELETE FROM setting WHERE name = 'backup_of';
-    SELECT note_name_change();
-END;
-
-CREATE TEMP TRIGGER promote_by_deleted_folder AFTER DELETE ON main.folder
-WHEN NOT EXISTS (
-    SELECT 1 FROM folder_change
-    WHERE hidden = 1 AND old.name >= prefix AND old.name < stop)
-BEGIN
-    DELETE FROM setting WHERE name = 'backup_of';
-    SELECT note_name_change();
-END;
-
-CREATE TEMP TRIGGER promote_by_new_folder_change AFTER INSERT ON main.folder_change
-WHEN new.hidden = 1
-BEGIN
-    DELETE FROM setting WHERE name = 'backup_of';
-    SELECT note_name_change();
-END;
-
-CREATE TEMP TRIGGER promote_by_changed_folder_change AFTER UPDATE ON main.folder_change
-WHEN new.hidden = 1
+-- name: hidden_folder
+CREATE TEMP TRIGGER promote_on_{event}_folder_change AFTER {event} ON main.folder_change
+WHEN NEW.hidden = 1
 BEGIN
     DELETE FROM setting WHERE name = 'backup_of';
     SELECT note_name_change();

@@ -1,19 +1,19 @@
-"""Whose the write-ahead log beside a database is.
+"""The owner of a write-ahead log: which database it belongs to.
 
-SQLite replays a log beside a database without asking whether the two belong together. Where a
-killed server has left its log and somebody puts a backup in the place of the database, the log
-undoes parts of the backup, or wrecks it (sqlite.org/howtocorrupt.html, 1.4). Neither of the two
-files says anything about the other.
+SQLite replays a log beside a database without checking that the two belong together. If a killed
+server has left its log, and somebody puts a backup in the place of the database, the log undoes
+parts of the backup, or corrupts it (sqlite.org/howtocorrupt.html, 1.4). Neither file identifies the
+other.
 
-So each opening for writing gives itself a random id, the **opening**. It is carried into the
-database itself, past the log, before anything else is; and it is remembered in a file beside the
-database, with its device and inode. When a log is found, the opening that the database has without
-its log must be the one that is remembered. That holds wherever the files are copied to together; an
-inode alone would be another after a copy, and may be the same after `rm` and `cp`. It decides only
-where the database cannot be read without its log, as in the middle of a checkpoint.
+So each session, from an opening for writing to its end, has a random id. It is written to the
+database itself, past the log, before anything else; and to a file beside the database, the
+**owner file**, with the database's device and inode. When a log is found, the id that the database
+has without its log must be the one in the owner file. This holds if the files are copied together;
+an inode alone would differ in a copy, and may be the same after `rm` and `cp`. The inode decides
+only where the database cannot be read without its log, as in the middle of a checkpoint.
 
-Where nothing is remembered, the log is of a version that did not, and is believed. The file is
-there only while there is a log.
+A log without an owner file is of an older version of this program, and is accepted. The owner file
+exists only while there is a log. On disk the session is called `opening`.
 """
 
 from __future__ import annotations
@@ -30,16 +30,15 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from chunkstore.core.errors import ForeignLog, StoreUnusable
-from chunkstore.store.sqlite.engine.connection import translated_errors
-from chunkstore.store.sqlite.engine.disk_space import checkpoint
-from chunkstore.store.sqlite.rows import QUERIES
+from chunkstore.store.sqlite.engine.checkpoint import checkpoint
+from chunkstore.store.sqlite.engine.connection import primary_code, translated_errors
+from chunkstore.store.sqlite.rows import execute, fetch_value
 
-# What follows its name where a restore keeps the database that was there.
+# A restore appends this to the name of the database that it replaces and keeps.
 KEPT: Final = "-before-"
 
 _LOG_HEADER_SIZE: Final = 32
 _UNREADABLE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_PRIMARY_CODE: Final = 0xFF
 
 _Verdict: TypeAlias = Literal["own", "replaced", "foreign"]
 
@@ -48,10 +47,10 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What is remembered: that the log is of the database that has one of these openings.
+    """The owner file: the log belongs to the database that has the id of one of these sessions.
 
-    None is the opening of a database that never had one. To the database whose opening is
-    `successor` the log is nothing: it was put in the place of the log's own.
+    None stands for a database that never had an id. The database with the id `successor` was put in
+    the place of the log's own, so the log does not belong to it and is to be removed.
     """
 
     device: int
@@ -61,31 +60,31 @@ class _Record:
 
 
 class LogOwner:
-    """What is remembered of the log beside the database at `path`. Its methods block."""
+    """The owner of the log beside the database at `path`. Its methods block."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.log = path.with_name(f"{path.name}-wal")
         self._index = path.with_name(f"{path.name}-shm")
-        self.memory = path.with_name(f"{path.name}-owner")
+        self.file = path.with_name(f"{path.name}-owner")
         self._draft = path.with_name(f"{path.name}-owner-new")
         self._lock = path.with_name(f"{path.name}-lock")
         self._had_log = False
         self._known: tuple[str | None, ...] = ()
 
     def check(self) -> None:
-        """Make sure, before the database is opened for writing, that the log there is its own.
+        """Check, before the database is opened for writing, that the log belongs to it.
 
-        Who calls has the lock. What an interrupted restore left to be removed is removed.
+        The caller has the lock. What an interrupted restore has left is removed.
 
         Raises:
-            ForeignLog: it is of another database; nothing was changed.
+            ForeignLog: the log belongs to another database; nothing was changed.
         """
         self._remove_second_names()
         self._had_log = self._has_log()
         record = self._read() if self._had_log else None
         if record is None:
-            self.memory.unlink(missing_ok=True)
+            self.file.unlink(missing_ok=True)
             return
         match self._judge(record):
             case "own":
@@ -97,16 +96,16 @@ class LogOwner:
                 raise ForeignLog(self._describe())
 
     def check_to_read(self) -> None:
-        """Make sure of the same before the database is opened to be read, changing nothing.
+        """Check the same before the database is opened for reading, and change nothing.
 
         Raises:
-            ForeignLog: the log is of another database.
+            ForeignLog: the log belongs to another database.
             StoreUnusable: a restore has not been completed.
         """
         record = self._read() if self._has_log() else None
         if record is None or (self._is_served() and self._is_same_file(record)):
             return
-        # A server that starts remembers its own opening before the database has it.
+        # A server that starts writes its id to the owner file before the database has it.
         now = self._read() or record
         match self._judge(replace(record, openings=record.openings + now.openings)):
             case "replaced":
@@ -114,56 +113,56 @@ class LogOwner:
             case "foreign":
                 raise ForeignLog(self._describe())
 
-    def take(self, db: sqlite3.Connection) -> None:
-        """Give the database a new opening, and remember it. Runs on the writing connection.
+    def begin_session(self, db: sqlite3.Connection) -> None:
+        """Begin a session: write a new id. Runs on the writing connection.
 
-        While the log cannot be emptied, because another program reads or the disk is full, both
-        hold, this opening and the one before.
+        While the log cannot be emptied, because another program reads or the disk is full, the
+        owner file has this id and the one before.
         """
-        opening = secrets.token_hex(16)
-        row = db.execute(QUERIES["find_setting"], {"name": "opening"}).fetchone()
-        known = self._known if self._had_log else (None if row is None else row[0],)
+        session = secrets.token_hex(16)
+        before = (fetch_value(db, "find_setting", name="opening"),)
+        known = self._known if self._had_log else before
         try:
             if self._had_log and known:
-                self._remember(*known, opening)
-            db.execute(QUERIES["put_setting"], {"name": "opening", "value": opening})
+                self._remember(*known, session)
+            execute(db, "put_setting", name="opening", value=session)
             if _empty_log(db):
-                self._remember(opening)
+                self._remember(session)
             elif known:
-                self._remember(*known, opening)
+                self._remember(*known, session)
         except OSError as error:
-            # What was remembered, if anything, is true still.
+            # The owner file, if there is one, is still correct.
             _logger.warning("Whose log %s is cannot be remembered: %s", self.log, error)
 
-    def forget(self) -> None:
-        """Forget, after the database was closed, unless a log has stayed."""
+    def end_session(self) -> None:
+        """Remove the owner file, after the database was closed, unless a log is left."""
         try:
             if not self._has_log():
-                self.memory.unlink(missing_ok=True)
+                self.file.unlink(missing_ok=True)
         except OSError as error:
-            # It is looked at only where there is a log.
-            _logger.warning("%s was left as it is: %s", self.memory, error)
+            # The file matters only beside a log.
+            _logger.warning("%s was left as it is: %s", self.file, error)
 
-    def name_successor(self, opening: str) -> None:
-        """Note that the log is nothing to the database with this opening, which is about to come.
+    def name_successor(self, session: str) -> None:
+        """Name the session of the database that is about to replace the one here.
 
-        A crash before it has come leaves the log valid, one behind leaves it to be removed.
+        After a crash before that the log is replayed, after a crash behind it the log is removed.
         """
         if self._has_log():
-            record = self._read() or _Record(*self._place(), openings=self._own_openings())
-            self._write(replace(record, successor=opening))
+            record = self._read() or _Record(*self._file_id(), openings=self._own_sessions())
+            self._write(replace(record, successor=session))
 
     def remove_log(self) -> None:
-        """Remove the log, and what goes with it."""
+        """Remove the log, its index and the owner file."""
         self.log.unlink(missing_ok=True)
         self._index.unlink(missing_ok=True)
-        sync_folder(self._path.parent)
-        self.memory.unlink(missing_ok=True)
+        sync_file(self._path.parent)
+        self.file.unlink(missing_ok=True)
 
     def _remove_second_names(self) -> None:
-        """Remove the names that an interrupted restore would have kept the database by.
+        """Remove the second names that an interrupted restore gave to the database.
 
-        Nobody may open a database by two names, for it would have two logs (howtocorrupt, 2.4).
+        A database that is opened by two names has two logs (howtocorrupt.html, 2.4).
         """
         if not self._path.exists() or self._path.stat().st_nlink == 1:
             return
@@ -178,9 +177,9 @@ class LogOwner:
         except FileNotFoundError:
             return False
 
-    def _own_openings(self) -> tuple[str | None, ...]:
+    def _own_sessions(self) -> tuple[str | None, ...]:
         try:
-            return (find_opening(self._path),)
+            return (find_session(self._path),)
         except sqlite3.Error:
             return ()
 
@@ -188,19 +187,19 @@ class LogOwner:
         if not self._path.exists():
             return "foreign"
         try:
-            opening = find_opening(self._path)
+            session = find_session(self._path)
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+            code = primary_code(error)
             if code in _UNREADABLE:
                 return "own" if self._path.stat().st_ino == record.inode else "foreign"
             if code == sqlite3.SQLITE_ERROR:
-                # It has no such table.
+                # The table of settings is missing.
                 return "foreign"
             with translated_errors():
                 raise
-        if opening is not None and opening == record.successor:
+        if session is not None and session == record.successor:
             return "replaced"
-        return "own" if opening in record.openings else "foreign"
+        return "own" if session in record.openings else "foreign"
 
     def _is_served(self) -> bool:
         """Whether a process has the lock."""
@@ -217,25 +216,25 @@ class LogOwner:
         return False
 
     def _is_same_file(self, record: _Record) -> bool:
-        return self._path.exists() and self._place() == (record.device, record.inode)
+        return self._path.exists() and self._file_id() == (record.device, record.inode)
 
-    def _place(self) -> tuple[int, int]:
+    def _file_id(self) -> tuple[int, int]:
         found = self._path.stat()
         return found.st_dev, found.st_ino
 
-    def _remember(self, *openings: str | None) -> None:
-        self._write(_Record(*self._place(), openings=openings))
+    def _remember(self, *sessions: str | None) -> None:
+        self._write(_Record(*self._file_id(), openings=sessions))
 
     def _read(self) -> _Record | None:
         try:
-            fields = json.loads(self.memory.read_bytes())
+            fields = json.loads(self.file.read_bytes())
             return _Record(**{**fields, "openings": tuple(fields["openings"])})
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreUnusable(f"{self.memory}: {error.strerror}.") from error
+            raise StoreUnusable(f"{self.file}: {error.strerror}.") from error
         except (ValueError, TypeError, KeyError):
-            _logger.warning("%s is not what chunkstore writes, and is not regarded.", self.memory)
+            _logger.warning("%s is not what chunkstore writes, and is not regarded.", self.file)
             return None
 
     def _write(self, record: _Record) -> None:
@@ -243,8 +242,8 @@ class LogOwner:
             json.dump(asdict(record), draft)
             draft.flush()
             os.fsync(draft.fileno())
-        self._draft.replace(self.memory)
-        sync_folder(self._path.parent)
+        self._draft.replace(self.file)
+        sync_file(self._path.parent)
 
     def _describe(self) -> str:
         name = self._path.name
@@ -261,29 +260,29 @@ class LogOwner:
 
 
 def _empty_log(db: sqlite3.Connection) -> bool:
-    """Carry the log into the database; return whether that could be done."""
+    """Checkpoint; return whether the log is empty now."""
     try:
         return checkpoint(db, "TRUNCATE") == 0
     except sqlite3.OperationalError:
         return False
 
 
-def find_opening(path: Path) -> str | None:
-    """Return the opening that the database at `path` has without its log, None if it has none.
+def find_session(path: Path) -> str | None:
+    """Return the id that the database at `path` has without its log, None if it has none.
 
     Raises:
-        sqlite3.Error: it cannot be read without it.
+        sqlite3.Error: the database cannot be read without its log.
     """
-    # Immutable, because that is what has SQLite leave the log alone.
+    # SQLite does not replay the log of a database that is opened as immutable.
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     with closing(sqlite3.connect(uri, uri=True)) as db:
-        row = db.execute(QUERIES["find_setting"], {"name": "opening"}).fetchone()
-    return None if row is None else str(row[0])
+        session = fetch_value(db, "find_setting", name="opening")
+    return None if session is None else str(session)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make durable which files there are in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_file(path: Path) -> None:
+    """Sync a file to disk, or a folder, which makes durable what files it has."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

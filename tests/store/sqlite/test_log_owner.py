@@ -115,10 +115,10 @@ async def test_a_database_that_cannot_be_read_without_its_log_is_known_by_its_in
 ) -> None:
     # So that the log has the page that is torn.
     report_page = b"x" * 100
-    await store._opened.writable.run(
+    await store._database.writable.run(
         lambda db: db.execute("INSERT INTO setting VALUES ('x', ?)", (report_page,))
     )
-    [(page,)] = await store._opened.readers.run(
+    [(page,)] = await store._database.readers.run(
         lambda db: db.execute(
             "SELECT rootpage FROM sqlite_schema WHERE name = 'setting'"
         ).fetchall()

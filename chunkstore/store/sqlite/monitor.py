@@ -1,0 +1,211 @@
+"""Monitoring an open database: damage, and changes to its files by other programs.
+
+A file that is deleted or replaced continues to exist for the process that has it open. SQLite would
+write to it and sync it, and all of that would be lost with the process. So after each transaction,
+before anybody is told its outcome:
+
+- The paths of the database and its log must still lead to the files that were opened.
+- The database must still contain the id of this session (`log_owner`): `cp` writes another database
+  into the same file.
+- The log must have its header and all frames that its shared index (`-shm`) lists: one that another
+  program has truncated does not.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from chunkstore.core.errors import (
+    DatabaseDamaged,
+    DatabaseReplaced,
+    NotAStore,
+    StoreError,
+    StoreUnavailable,
+)
+from chunkstore.store.sqlite.engine.connection import SyncFailed
+from chunkstore.store.sqlite.engine.transactions import Failure
+from chunkstore.store.sqlite.promotion import Promotion
+from chunkstore.store.sqlite.rows import fetch_value
+
+# The first byte of an interior page of an index, as tables WITHOUT ROWID are.
+_INTERIOR_PAGE: Final = b"\x02"
+# Of the log and of its shared index, in native byte order but for the salts, which both contain:
+# https://www.sqlite.org/fileformat2.html#the_write_ahead_log, https://www.sqlite.org/walformat.html
+_LOG_HEADER_SIZE: Final = 32
+_LOG_SALTS: Final = slice(16, 24)
+_FRAME_HEADER_SIZE: Final = 24
+_INDEX_HEADER_SIZE: Final = 48
+_PAGE_SIZE: Final = slice(14, 16)
+_LAST_FRAME: Final = slice(16, 20)
+_INDEX_SALTS: Final = slice(32, 40)
+# The errors that another program's change to the files can show itself in.
+_SYMPTOMS: Final = (DatabaseDamaged, NotAStore, StoreUnavailable)
+
+_logger = logging.getLogger(__name__)
+
+_FileId = tuple[int, int]
+
+
+class DatabaseMonitor:
+    """Monitors the database at `path`; its files only once `begin` was called."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._promotion = Promotion(path)
+        self._files: dict[str, _FileId | None] = {}
+        self._session: _SessionId | None = None
+        self._log: _Log | None = None
+        self._replaced = False
+        self._damaged = False
+
+    def begin(self, db: sqlite3.Connection) -> None:
+        """Remember the files that are open, once there is a log. Runs on the writing connection."""
+        self._promotion.create_triggers(db)
+        files = (str(self._path), f"{self._path}-wal")
+        self._files = {file: _file_id(file) for file in files}
+        self._log = _Log(self._path)
+        self._session = _SessionId.of(self._path, db)
+
+    def end(self) -> None:
+        """Close the files that are kept open, once the database is closed."""
+        for kept in (self._session, self._log):
+            if kept is not None:
+                kept.close()
+
+    def after_transaction(self, db: sqlite3.Connection, outcomes: Sequence[Any]) -> list[Any]:
+        """Return the outcomes of a transaction to report. Runs on the writing connection.
+
+        Raises:
+            DatabaseReplaced: the transaction was written to files that nobody will find again.
+        """
+        self._promotion.after_transaction(db)
+        if self._is_replaced():
+            raise DatabaseReplaced
+        return [
+            Failure(self.explain(outcome.error))
+            if isinstance(outcome, Failure) and isinstance(outcome.error, StoreError)
+            else outcome
+            for outcome in outcomes
+        ]
+
+    def explain(self, error: StoreError) -> StoreError:
+        """Return the error to raise for one that a job ended in; remember damage."""
+        if not isinstance(error, _SYMPTOMS) or isinstance(error, SyncFailed):
+            return error
+        if self._is_replaced():
+            return DatabaseReplaced()
+        if isinstance(error, StoreUnavailable):
+            return error
+        self._damaged = True
+        # Once it was opened, a file that is no database is a damaged one.
+        return DatabaseDamaged() if self._files else error
+
+    def faults(self) -> list[str]:
+        """Return what keeps the store from its promises, as sentences."""
+        errors = [DatabaseReplaced()] if self._is_replaced() else []
+        return [str(error) for error in [*errors, *([DatabaseDamaged()] if self._damaged else [])]]
+
+    def _is_replaced(self) -> bool:
+        """Return whether a file is another one, gone or truncated; log it when that changes."""
+        replaced = (
+            any(_file_id(file) != opened for file, opened in self._files.items())
+            or (self._session is not None and not self._session.is_there())
+            or (self._log is not None and self._log.is_truncated())
+        )
+        if replaced and not self._replaced:
+            _logger.error(
+                "%s or its log was deleted or replaced while it is open: nothing is stored any"
+                " more. Put it back, or stop the server and restore a backup; before it stops,"
+                " what it has can be downloaded.",
+                self._path,
+            )
+        elif self._replaced and not replaced:
+            _logger.info("%s is there again.", self._path)
+        self._replaced = replaced
+        return replaced
+
+
+class _SessionId:
+    """The id of this session in the file of the database, which another one does not contain.
+
+    The file stays open for as long as the database: closing it would release SQLite's locks.
+    """
+
+    def __init__(self, path: Path, page_size: int, page: int, session: str) -> None:
+        self._file = os.open(path, os.O_RDONLY)
+        self._size = page_size
+        self._start = page_size * (page - 1)
+        self._id = session.encode()
+        self._seen = False
+
+    @classmethod
+    def of(cls, path: Path, db: sqlite3.Connection) -> _SessionId | None:
+        """Return the id in a database, None if it has none."""
+        session = fetch_value(db, "find_setting", name="opening")
+        if session is None:
+            return None
+        [(page_size,)] = db.execute("PRAGMA page_size").fetchall()
+        return cls(path, page_size, fetch_value(db, "setting_page"), session)
+
+    def is_there(self) -> bool:
+        """Whether the file contains the id, as far as can be told."""
+        try:
+            page = os.pread(self._file, self._size, self._start)
+        except OSError:
+            return True
+        if self._id in page:
+            self._seen = True
+            return True
+        # It may be in the log only, or in another page if the table has more than one.
+        return not self._seen or page[:1] == _INTERIOR_PAGE
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+class _Log:
+    """The log of the database at `path`, and the shared index that says what is in it.
+
+    Both stay open for as long as the database: closing the index would release SQLite's locks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._log = os.open(f"{path}-wal", os.O_RDONLY)
+        self._index = os.open(f"{path}-shm", os.O_RDONLY)
+
+    def is_truncated(self) -> bool:
+        """Whether the log lacks its header or a frame that the index has."""
+        header = self._header()
+        frames = int.from_bytes(header[_LAST_FRAME], sys.byteorder)
+        if not frames:
+            return False
+        page_size = int.from_bytes(header[_PAGE_SIZE], sys.byteorder)
+        size = _LOG_HEADER_SIZE + frames * (_FRAME_HEADER_SIZE + page_size)
+        salts = os.pread(self._log, _LOG_HEADER_SIZE, 0)[_LOG_SALTS]
+        if salts == header[_INDEX_SALTS] and os.fstat(self._log).st_size >= size:
+            return False
+        # Unless the log was restarted in between.
+        return header == self._header()
+
+    def close(self) -> None:
+        """Close both files."""
+        os.close(self._log)
+        os.close(self._index)
+
+    def _header(self) -> bytes:
+        return os.pread(self._index, _INDEX_HEADER_SIZE, 0)
+
+
+def _file_id(file: str) -> _FileId | None:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
