@@ -7,8 +7,8 @@ before anybody is told its outcome:
 - The paths of the database and its log must still lead to the files that were opened.
 - The database must still contain the id of this session (`log_owner`): `cp` writes another database
   into the same file.
-- The log must have its header and all frames that its shared index (`-shm`) lists: one that another
-  program has truncated does not.
+- The log must have the last frame that its shared index (`-shm`) lists; one that another program
+  has truncated does not.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _INTERIOR_PAGE: Final = b"\x02"
 # Of the log and of its shared index, in native byte order but for the salts, which both contain:
 # https://www.sqlite.org/fileformat2.html#the_write_ahead_log, https://www.sqlite.org/walformat.html
 _LOG_HEADER_SIZE: Final = 32
-_LOG_SALTS: Final = slice(16, 24)
 _FRAME_HEADER_SIZE: Final = 24
+_FRAME_SALTS: Final = slice(8, 16)
 _INDEX_HEADER_SIZE: Final = 48
-_PAGE_SIZE: Final = slice(14, 16)
-_LAST_FRAME: Final = slice(16, 20)
+_INDEX_PAGE_SIZE: Final = slice(14, 16)
+_INDEX_LAST_FRAME: Final = slice(16, 20)
 _INDEX_SALTS: Final = slice(32, 40)
 # The errors that another program's change to the files can show itself in.
 _SYMPTOMS: Final = (DatabaseDamaged, NotAStore, StoreUnavailable)
@@ -179,25 +179,37 @@ class _Log:
     def __init__(self, path: Path) -> None:
         self._log = os.open(f"{path}-wal", os.O_RDONLY)
         self._index = os.open(f"{path}-shm", os.O_RDONLY)
+        # The salts of the log and its last frame when it was found whole. They change when the log
+        # restarts.
+        self._salts = b""
+        self._last_frame = 0
 
     def is_truncated(self) -> bool:
-        """Whether the log lacks its header or a frame that the index has."""
+        """Whether the log lacks the last frame of its index, or the last one that it had.
+
+        The second, because a transaction that was written behind a hole hides the first.
+        """
         header = self._header()
-        frames = int.from_bytes(header[_LAST_FRAME], sys.byteorder)
-        if not frames:
+        salts = header[_INDEX_SALTS]
+        last = int.from_bytes(header[_INDEX_LAST_FRAME], sys.byteorder)
+        page_size = int.from_bytes(header[_INDEX_PAGE_SIZE], sys.byteorder)
+        known = self._last_frame if salts == self._salts else last
+        if all(self._has(frame, page_size, salts) for frame in {known, last} if frame):
+            self._salts, self._last_frame = salts, last
             return False
-        page_size = int.from_bytes(header[_PAGE_SIZE], sys.byteorder)
-        size = _LOG_HEADER_SIZE + frames * (_FRAME_HEADER_SIZE + page_size)
-        salts = os.pread(self._log, _LOG_HEADER_SIZE, 0)[_LOG_SALTS]
-        if salts == header[_INDEX_SALTS] and os.fstat(self._log).st_size >= size:
-            return False
-        # Unless the log was restarted in between.
+        # Unless the log restarted in between.
         return header == self._header()
 
     def close(self) -> None:
         """Close both files."""
         os.close(self._log)
         os.close(self._index)
+
+    def _has(self, frame: int, page_size: int, salts: bytes) -> bool:
+        stop = _LOG_HEADER_SIZE + frame * (_FRAME_HEADER_SIZE + page_size)
+        start = stop - page_size - _FRAME_HEADER_SIZE
+        header = os.pread(self._log, _FRAME_HEADER_SIZE, start)
+        return header[_FRAME_SALTS] == salts and os.fstat(self._log).st_size >= stop
 
     def _header(self) -> bytes:
         return os.pread(self._index, _INDEX_HEADER_SIZE, 0)

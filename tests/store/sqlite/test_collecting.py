@@ -207,3 +207,20 @@ async def test_an_upload_that_nobody_ended_is_collected_and_one_that_runs_is_not
         )
         await put(store, "b", b"other")
         assert await collect_all(store.maintenance, 0) == Collected()
+
+
+async def test_what_a_clock_that_was_ahead_has_stamped_is_collected(tmp_path: Path) -> None:
+    hour, path = 3_600_000_000, tmp_path / "store.db"
+    async with opened(path) as store:
+        for name in ("ahead", "now"):
+            await put(store, name, name.encode())
+            await delete(store, FileName(name))
+        with closing(sqlite3.connect(path)) as db, db:
+            for table in ("chunk", "manifest"):
+                db.execute(f"UPDATE {table} SET created = created + ? WHERE size = 5", (2 * hour,))
+        ahead = Collected(manifests=1, chunks=1, size=5)
+        dry_run = [step async for step in store.maintenance.collect(3600, dry_run=True)]
+        assert sum(dry_run, Collected()) == ahead
+        assert await collect_all(store.maintenance, 3600) == ahead
+        assert await collect_all(store.maintenance, 3600) == Collected()
+        assert await collect_all(store.maintenance, 0) == Collected(1, 1, 3)

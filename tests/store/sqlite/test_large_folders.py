@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
@@ -24,12 +25,15 @@ from chunkstore.core.errors import (
 )
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.store.sqlite.engine.connection import Job
+from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.store import SQLiteStore
 from chunkstore.store.sqlite.tree import MAX_NAMES, FolderChange, visible_ranges
 from tests.process import run_command
 from tests.store.conformance import get, names, put, scrub
 from tests.store.edits import copy, delete, folder_exists, get_file, make_folder, move
 
+T = TypeVar("T")
 COUNT = 3 * MAX_NAMES + 7
 SOURCE, TARGET = FolderName("d/"), FolderName("t/")
 
@@ -215,18 +219,53 @@ async def test_names_cannot_change_under_a_folder_that_is_changed(
     assert await get(store, first) == b"content"
 
 
-@pytest.mark.parametrize("verb", ["copy", "move"])
-async def test_a_transfer_that_did_not_end_is_undone(path: Path, verb: str) -> None:
+class Steps:
+    """The steps of changes: after the first one, the others wait until they may go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.paused = asyncio.Event()
+        self.go_on = asyncio.Event()
+        run = Writer.run
+
+        async def run_paused(writer: Writer, job: Job[T], **options: Any) -> T:  # noqa: ANN401
+            is_step = not options.get("durable", True)
+            if is_step and self.paused.is_set():
+                await self.go_on.wait()
+            result = await run(writer, job, **options)
+            # One that found nothing to do is none.
+            if is_step and result:
+                self.paused.set()
+            return result
+
+        monkeypatch.setattr(Writer, "run", run_paused)
+
+
+@pytest.fixture
+async def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
+    return Steps(monkeypatch)
+
+
+async def interrupt(
+    path: Path, steps: Steps, change: Callable[[SQLiteStore], Awaitable[object]]
+) -> None:
+    """Close the store at `path` after the first step of a change; later ones go to their end."""
     async with opened(path) as store:
         await put(store, "seed", b"content")
         plant(path, SOURCE)
-        before = rows(path, SOURCE)
-        transfer = partial(copy if verb == "copy" else move, store)
-        transferring = asyncio.create_task(transfer(SOURCE, TARGET))
-        await until(lambda: bool(rows(path, TARGET)))
+        changing = asyncio.ensure_future(change(store))
+        await steps.paused.wait()
     with pytest.raises(asyncio.CancelledError):
-        await transferring
-    assert 0 < len(rows(path, TARGET)) < len(before)
+        await changing
+    steps.go_on.set()
+
+
+@pytest.mark.parametrize("transfer", [copy, move])
+async def test_a_transfer_that_did_not_end_is_undone(
+    path: Path, steps: Steps, transfer: Callable[..., Awaitable[bool]]
+) -> None:
+    await interrupt(path, steps, lambda store: transfer(store, SOURCE, TARGET))
+    before = rows(path, SOURCE)
+    assert 0 < len(rows(path, TARGET)) < len(before) == COUNT + 1
     async with opened(path) as store:
         assert await visible(store, TARGET) == 0
         assert not await folder_exists(store, TARGET)
@@ -236,15 +275,9 @@ async def test_a_transfer_that_did_not_end_is_undone(path: Path, verb: str) -> N
     assert rows(path, TARGET) == []
 
 
-async def test_a_removal_that_did_not_end_goes_on(path: Path) -> None:
-    async with opened(path) as store:
-        await put(store, "seed", b"content")
-        plant(path, SOURCE)
-        removing = asyncio.create_task(delete(store, SOURCE))
-        await until(lambda: bool(changes(path)))
-    with pytest.raises(asyncio.CancelledError):
-        await removing
-    assert rows(path, SOURCE)
+async def test_a_removal_that_did_not_end_goes_on(path: Path, steps: Steps) -> None:
+    await interrupt(path, steps, lambda store: delete(store, SOURCE))
+    assert 0 < len(rows(path, SOURCE)) <= COUNT
     async with opened(path) as store:
         assert await visible(store, SOURCE) == 0
         with pytest.raises(NotFound):
@@ -255,14 +288,10 @@ async def test_a_removal_that_did_not_end_goes_on(path: Path) -> None:
         assert await visible(store, SOURCE) == 1
 
 
-async def test_a_command_meets_nothing_that_a_process_left(path: Path, tmp_path: Path) -> None:
-    async with opened(path) as store:
-        await put(store, "seed", b"content")
-        plant(path, SOURCE)
-        removing = asyncio.create_task(delete(store, SOURCE))
-        await until(lambda: bool(changes(path)))
-    with pytest.raises(asyncio.CancelledError):
-        await removing
+async def test_a_command_meets_nothing_that_a_process_left(
+    path: Path, steps: Steps, tmp_path: Path
+) -> None:
+    await interrupt(path, steps, lambda store: delete(store, SOURCE))
     assert rows(path, SOURCE)
     (tmp_path / "tree/d").mkdir(parents=True)
     (tmp_path / "tree/d/new").write_bytes(b"new")
@@ -272,12 +301,16 @@ async def test_a_command_meets_nothing_that_a_process_left(path: Path, tmp_path:
     assert [name for name, *_ in rows(path, SOURCE)] == ["new"]
 
 
-async def test_a_caller_that_goes_away_ends_nothing(store: SQLiteStore, path: Path) -> None:
+async def test_a_caller_that_goes_away_ends_nothing(
+    store: SQLiteStore, path: Path, steps: Steps
+) -> None:
     moving = asyncio.create_task(move(store, SOURCE, TARGET))
-    await until(lambda: bool(rows(path, TARGET)))
+    await steps.paused.wait()
     moving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await moving
+    assert 0 < len(rows(path, TARGET)) < COUNT
+    steps.go_on.set()
     await until(lambda: not changes(path))
     assert await visible(store, TARGET) == COUNT
     assert await visible(store, SOURCE) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from chunkstore.store.sqlite.engine.connection import BUSY_TIMEOUT_SECONDS, translated_failed_syncs
 
@@ -11,8 +11,10 @@ from chunkstore.store.sqlite.engine.connection import BUSY_TIMEOUT_SECONDS, tran
 _READER_WAIT_MILLISECONDS: Final = 50
 _FRAME_HEADER_SIZE: Final = 24
 
+Mode: TypeAlias = Literal["RESTART", "TRUNCATE"]
 
-def checkpoint(db: sqlite3.Connection, mode: Literal["RESTART", "TRUNCATE"]) -> int:
+
+def checkpoint(db: sqlite3.Connection, mode: Mode) -> int:
     """Copy the log into the database as far as readers allow; an attached one is left alone.
 
     The first pass is PASSIVE and waits for nobody. Then little is left, and `mode` waits a moment

@@ -20,10 +20,10 @@ import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from chunkstore.core.errors import StoreFull
-from chunkstore.store.sqlite.engine.checkpoint import checkpoint
+from chunkstore.store.sqlite.engine.checkpoint import Mode, checkpoint
 from chunkstore.store.sqlite.engine.reserve_file import STEP, ReserveFile
 
 # For transactions that free something: the largest of them free pages or delete names, a few MiB.
@@ -84,7 +84,7 @@ class DiskReserve:
         if not self._suffices(size) and size:
             raise StoreFull(_FULL)
 
-    def checkpoint(self, db: sqlite3.Connection, mode: Literal["RESTART", "TRUNCATE"]) -> int:
+    def checkpoint(self, db: sqlite3.Connection, mode: Mode) -> int:
         """Checkpoint as the function does, on a full disk with the log's share of the reserve."""
         try:
             return checkpoint(db, mode)

@@ -28,9 +28,10 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from chunkstore.core.errors import StoreError, StoreUnavailable
+from chunkstore.store.sqlite.engine.checkpoint import Mode
 from chunkstore.store.sqlite.engine.connection import Connection, Job, SyncFailed, translated_errors
 from chunkstore.store.sqlite.engine.disk_space import DiskReserve
 from chunkstore.store.sqlite.engine.early_sync import Flusher
@@ -295,7 +296,7 @@ class Writer:
             self._idle = False
             self._leave_round()
 
-    def _checkpoint(self, mode: Literal["RESTART", "TRUNCATE"], db: sqlite3.Connection) -> bool:
+    def _checkpoint(self, mode: Mode, db: sqlite3.Connection) -> bool:
         """Checkpoint as far as readers allow; a failure is not fatal.
 
         Return whether the log restarts from its beginning.
