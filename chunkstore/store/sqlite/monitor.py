@@ -185,34 +185,29 @@ class _Log:
         self._last_frame = 0
 
     def is_truncated(self) -> bool:
-        """Whether the log lacks the last frame of its index, or the last one that it had.
+        """Whether the log lacks the last frame that it had when it was found whole.
 
-        The second, because a transaction that was written behind a hole hides the first.
+        That is the last one of all, unless a transaction has been written since, maybe behind a
+        hole.
         """
-        header = self._header()
-        salts = header[_INDEX_SALTS]
-        last = int.from_bytes(header[_INDEX_LAST_FRAME], sys.byteorder)
-        page_size = int.from_bytes(header[_INDEX_PAGE_SIZE], sys.byteorder)
-        known = self._last_frame if salts == self._salts else last
-        if all(self._has(frame, page_size, salts) for frame in {known, last} if frame):
-            self._salts, self._last_frame = salts, last
-            return False
-        # Unless the log restarted in between.
-        return header == self._header()
+        index = os.pread(self._index, _INDEX_HEADER_SIZE, 0)
+        salts = index[_INDEX_SALTS]
+        last = int.from_bytes(index[_INDEX_LAST_FRAME], sys.byteorder)
+        frame = self._last_frame if salts == self._salts else last
+        if frame:
+            size = _FRAME_HEADER_SIZE + int.from_bytes(index[_INDEX_PAGE_SIZE], sys.byteorder)
+            start = _LOG_HEADER_SIZE + (frame - 1) * size
+            header = os.pread(self._log, _FRAME_HEADER_SIZE, start)
+            if header[_FRAME_SALTS] != salts or os.fstat(self._log).st_size < start + size:
+                # Unless the log restarted in between.
+                return index == os.pread(self._index, _INDEX_HEADER_SIZE, 0)
+        self._salts, self._last_frame = salts, last
+        return False
 
     def close(self) -> None:
         """Close both files."""
         os.close(self._log)
         os.close(self._index)
-
-    def _has(self, frame: int, page_size: int, salts: bytes) -> bool:
-        stop = _LOG_HEADER_SIZE + frame * (_FRAME_HEADER_SIZE + page_size)
-        start = stop - page_size - _FRAME_HEADER_SIZE
-        header = os.pread(self._log, _FRAME_HEADER_SIZE, start)
-        return header[_FRAME_SALTS] == salts and os.fstat(self._log).st_size >= stop
-
-    def _header(self) -> bytes:
-        return os.pread(self._index, _INDEX_HEADER_SIZE, 0)
 
 
 def _file_id(file: str) -> _FileId | None:

@@ -63,9 +63,9 @@ class SyncFailed(StoreUnavailable):
 def translated_errors() -> Iterator[None]:
     """Turn errors of `sqlite3` into those of the store contract."""
     try:
-        with translated_failed_syncs():
-            yield
+        yield
     except sqlite3.Error as error:
+        _raise_if_sync_failed(error)
         raise _ERRORS.get(primary_code(error), StoreError)() from error
 
 
@@ -75,9 +75,13 @@ def translated_failed_syncs() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) in _FAILED_SYNCS:
-            raise SyncFailed from error
+        _raise_if_sync_failed(error)
         raise
+
+
+def _raise_if_sync_failed(error: sqlite3.Error) -> None:
+    if getattr(error, "sqlite_errorcode", 0) in _FAILED_SYNCS:
+        raise SyncFailed from error
 
 
 def primary_code(error: sqlite3.Error) -> int:

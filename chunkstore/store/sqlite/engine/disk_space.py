@@ -62,7 +62,7 @@ class DiskReserve:
     def why_full(self, size: int = 0) -> str | None:
         """Return why `size` bytes, in any number of steps, cannot be added; None if they can."""
         free = self._free()
-        if self._min_free and free - size - self._growth(0) < self._min_free:
+        if self._min_free and free - size - self._growth(0, self._wanted(0)) < self._min_free:
             return self._too_little
         return _FULL if self._released or free <= size else None
 
@@ -72,17 +72,15 @@ class DiskReserve:
         Raises:
             StoreFull: the disk has too little space for it.
         """
-        if size and self._undershoots(size):
-            if self._log_size():
-                self._empty_log(db)
-            if self._undershoots(size):
-                raise StoreFull(self._too_little)
-        if self._suffices(size):
+        if self._reserve(size) is None:
             return
-        self._empty_log(db)
+        # A checkpoint may find no space itself if others have filled the disk; deletions may.
+        with suppress(sqlite3.OperationalError):
+            self.checkpoint(db, "TRUNCATE")
         self.file.shrink(self._wanted(size))
-        if not self._suffices(size) and size:
-            raise StoreFull(_FULL)
+        reason = self._reserve(size)
+        if size and reason is not None:
+            raise StoreFull(reason)
 
     def checkpoint(self, db: sqlite3.Connection, mode: Mode) -> int:
         """Checkpoint as the function does, on a full disk with the log's share of the reserve."""
@@ -130,32 +128,28 @@ class DiskReserve:
         except OSError as error:
             _logger.warning("The reserve of the store was left as it is: %s", error)
 
-    def _empty_log(self, db: sqlite3.Connection) -> None:
-        # A checkpoint may find no space itself if others have filled the disk; deletions may.
-        with suppress(sqlite3.OperationalError):
-            self.checkpoint(db, "TRUNCATE")
-
-    def _suffices(self, size: int) -> bool:
-        wanted = self._wanted(size)
+    def _reserve(self, size: int) -> str | None:
+        """Have as large a reserve as `size` bytes more need; return why not, None if it is."""
+        wanted, free, before = self._wanted(size), self._free(), self.file.size
+        if size and self._min_free and free - self._growth(size, wanted) < self._min_free:
+            return self._too_little
         if self._released:
             # Twice, or each deletion on a disk that stays full would allocate and release it again.
-            self._released = self._free() + self.file.size < 2 * wanted
-        return not self._released and self.file.resize(wanted) and self._free() >= size
+            self._released = free + before < 2 * wanted
+        if self._released or not self.file.resize(wanted):
+            return _FULL
+        return None if free - (self.file.size - before) >= size else _FULL
 
     def _wanted(self, size: int) -> int:
         return self._log_size() + size + _LEAST
 
-    def _undershoots(self, size: int) -> bool:
-        return self._min_free > 0 and self._free() - self._growth(size) < self._min_free
-
-    def _growth(self, size: int) -> int:
+    def _growth(self, size: int, wanted: int) -> int:
         """Return by how much the files may grow until `size` bytes more are in the database.
 
         They are written to the log, a checkpoint writes all of the log to the database, and the
-        reserve grows with the log.
+        reserve grows to `wanted` bytes, in steps.
         """
-        wanted = self._wanted(size)
-        return size + (wanted - _LEAST) + max(0, wanted - self.file.size)
+        return size + (wanted - _LEAST) + max(0, wanted + STEP - self.file.size)
 
     def _free(self) -> int:
         figures = os.statvfs(self._folder)
