@@ -1,6 +1,6 @@
-"""Chunks between their rows and those who need their bytes, the same for every store.
+"""Checking and joining the chunks that a store has read, the same for every store.
 
-`check_chunk` is the gate: no byte leaves a store but through it.
+`check_chunk` is the gate: no byte leaves a store without passing it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class DamagedChunk(StoreDamaged):
     """What is stored is damaged and was not sent; put the same content again to repair it."""
 
     def __init__(self, digest: Digest) -> None:
-        """`digest` is what the chunk should have."""
+        """`digest` is the one that the chunk should have."""
         super().__init__()
         self.digest = digest
 
 
 @dataclass(frozen=True, slots=True)
 class OpenManifest:
-    """An upload's chunk list so far: `count` chunks are in the store, under `id`."""
+    """The manifest of an upload: `count` chunks are in the store so far, under `id`."""
 
     id: int
     chunk_size: int
@@ -38,7 +38,7 @@ class OpenManifest:
 
 @dataclass(frozen=True, slots=True)
 class NewBytes:
-    """What appending came to: how much of it was not known before; sizes in bytes."""
+    """How much of what was appended is new to the store; sizes in bytes."""
 
     new_chunks: int = 0
     new_size: int = 0
@@ -48,28 +48,28 @@ class NewBytes:
 
 
 def size_of(chunks: Sequence[Chunk]) -> int:
-    """Return how many bytes the chunks have together."""
+    """Return the size of the chunks together, in bytes."""
     return sum(len(chunk.content) for chunk in chunks)
 
 
-def check_chunk(digest: bytes, size: int, codec: int, kept: bytes | None) -> bytes:
-    """Return the bytes of a chunk from what is kept of it, None if that is lost.
+def check_chunk(digest: bytes, size: int, codec: int, stored: bytes | None) -> bytes:
+    """Return the bytes of a chunk from its stored bytes, which are None if they are lost.
 
     Raises:
-        DamagedChunk: they are not what the digest says.
+        DamagedChunk: the bytes do not have the digest.
     """
     try:
-        content = b"" if kept is None else decode(codec, kept, size)
+        content = b"" if stored is None else decode(codec, stored, size)
     except ValueError as error:
         raise DamagedChunk(Digest(digest)) from error
-    # A chunk is never empty, so what is lost does not fit either.
+    # No chunk is empty, so lost bytes do not have the digest either.
     if Digest.of(content).raw != digest:
         raise DamagedChunk(Digest(digest))
     return content
 
 
 def join_slices(slices: Sequence[Slice], contents: Sequence[bytes]) -> bytes:
-    """Return the slices of the chunks with these contents, one after the other."""
+    """Return the slices of chunks, whose bytes are `contents`, one after the other."""
     parts = []
     for part, content in zip(slices, contents, strict=True):
         whole = part.start == 0 and part.stop == len(content)

@@ -1,4 +1,4 @@
-"""Which contents the downloads of this process are in the middle of."""
+"""Pins: the manifests that the downloads of this process read, which are not collected."""
 
 from __future__ import annotations
 
@@ -12,59 +12,59 @@ from chunkstore.store.contract.values import File
 
 
 class Pins:
-    """Manifests in use by downloads, and look-ups that may be about to use one."""
+    """Manifests that are pinned, and lookups that may be about to pin one."""
 
     def __init__(self) -> None:
-        self._held: Counter[int] = Counter()
+        self._pinned: Counter[int] = Counter()
         self._lookups: dict[Pin, asyncio.Future[None] | None] = {}
 
     def opened(
         self, find: Callable[[], Awaitable[File | None]]
     ) -> AbstractAsyncContextManager[File | None]:
-        """Return what `find` finds, and hold its manifest until the context ends."""
+        """Return a context that gives the file that `find` returns, and pins its manifest."""
         return Pin(self, find)
 
-    def begin(self, hold: Pin) -> None:
-        """Note that a file is about to be looked up."""
-        self._lookups[hold] = None
+    def begin(self, pin: Pin) -> None:
+        """Note that a lookup begins."""
+        self._lookups[pin] = None
 
-    def end(self, hold: Pin, manifest_id: int | None) -> None:
-        """Note what the look-up found; that is held."""
+    def end(self, pin: Pin, manifest_id: int | None) -> None:
+        """Note that the lookup has ended, and pin the manifest that it found."""
         if manifest_id is not None:
-            self._held[manifest_id] += 1
-        waited = self._lookups.pop(hold)
+            self._pinned[manifest_id] += 1
+        waited = self._lookups.pop(pin)
         if waited is not None:
             waited.set_result(None)
 
     def release(self, manifest_id: int) -> None:
-        """Give up one hold of a manifest."""
-        self._held[manifest_id] -= 1
-        if not self._held[manifest_id]:
-            del self._held[manifest_id]
+        """Remove one pin of a manifest."""
+        self._pinned[manifest_id] -= 1
+        if not self._pinned[manifest_id]:
+            del self._pinned[manifest_id]
 
     def held(self) -> Collection[int]:
-        """Return the ids of the manifests that are held now."""
-        return self._held.keys()
+        """Return the ids of the manifests that are pinned now."""
+        return self._pinned.keys()
 
     async def wait_for_lookups(self) -> None:
-        """Wait until all look-ups that have begun by now have ended."""
+        """Wait until all lookups that have begun by now have ended."""
         loop = asyncio.get_running_loop()
-        # A future only for those that are waited for: each request of a file is a look-up.
-        for hold, waited in self._lookups.items():
+        # Only here do they get a future, because every request for a file is a lookup.
+        for pin, waited in self._lookups.items():
             if waited is None:
-                self._lookups[hold] = loop.create_future()
+                self._lookups[pin] = loop.create_future()
         ends = [waited for waited in self._lookups.values() if waited is not None]
         if ends:
             await asyncio.wait(ends)
 
 
 class Pin(AbstractAsyncContextManager[File | None]):
-    """The context in which one file is looked up and its content held."""
+    """The context in which one file is looked up and its manifest pinned."""
 
     __slots__ = ("_find", "_manifest_id", "_pins")
 
-    def __init__(self, holds: Pins, find: Callable[[], Awaitable[File | None]]) -> None:
-        self._pins = holds
+    def __init__(self, pins: Pins, find: Callable[[], Awaitable[File | None]]) -> None:
+        self._pins = pins
         self._find = find
         self._manifest_id: int | None = None
 

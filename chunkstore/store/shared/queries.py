@@ -1,6 +1,6 @@
-"""Reading `.sql` files in which each query is named and described.
+"""Loading `.sql` files in which each query is named and described.
 
-A query begins with a line `-- name: query_name`; comment lines behind it describe it.
+A query begins with a line `-- name: query_name`; the comment lines after it describe it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _COMMENT_LINE: Final = re.compile(r"^--.*\n", re.MULTILINE)
 
 
 def load_script(package: str, filename: str) -> str:
-    """Return the text of an SQL file that lies in the folder `sql` of `package`."""
+    """Return the text of an SQL file in the folder `sql` of `package`."""
     return files(package).joinpath("sql", filename).read_text(encoding="utf-8")
 
 
 def load_queries(package: str, filename: str = "queries.sql") -> dict[str, str]:
-    """Return the queries of an SQL file that lies in the folder `sql` of `package`, by name."""
+    """Return the queries of an SQL file in the folder `sql` of `package`, by name."""
     _, *parts = _NAME_LINE.split(load_script(package, filename))
     texts = (_COMMENT_LINE.sub("", text).strip().removesuffix(";") for text in parts[1::2])
     return dict(zip(parts[::2], texts, strict=True))

@@ -1,4 +1,4 @@
-"""How a list of names in order rolls up to folders, the same for every store."""
+"""Rolling up names to folders in a list, the same for every store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from chunkstore.core.names import FolderName
 
 
 def folder_of(name: str, prefix: str, delimiter: str) -> FolderName | None:
-    """Return what the name rolls up to, None if it stands for itself."""
+    """Return the folder that the name rolls up to, None if it is listed itself."""
     if not delimiter or not name.startswith(prefix):
         return None
     place = name.find(delimiter, len(prefix))

@@ -78,7 +78,7 @@ class SQLiteContents(Contents):
             raise
 
     async def _mark(self, digest: Digest) -> None:
-        """Mark a chunk as damaged, so that the next upload that brings it stores it anew."""
+        """Mark a chunk as damaged, so that the next upload of it stores it again."""
         writer = self._database.writer
         marked = partial(manifests.is_marked, digest=digest)
         if writer is None or await self._database.lookups.run(marked):

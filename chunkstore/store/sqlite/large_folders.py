@@ -1,6 +1,6 @@
 """Folders with many names, copied, moved and deleted in steps.
 
-One transaction for all names would hold up all other writers for seconds. So each change is a row
+Other writers would wait for seconds for one transaction of all names. So each change is a row
 in `folder_change` and many short transactions, and still takes effect for all readers at once:
 
 - **Delete**: one transaction hides the folder; then its names are deleted.

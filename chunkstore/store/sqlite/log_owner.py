@@ -146,7 +146,7 @@ class LogOwner:
     def name_successor(self, session: str) -> None:
         """Name the session of the database that is about to replace the one here.
 
-        After a crash before that the log is replayed, after a crash behind it the log is removed.
+        After a crash before that, the log is replayed; after a later one, it is removed.
         """
         if self._has_log():
             record = self._read() or _Record(*self._file_id(), openings=self._own_sessions())

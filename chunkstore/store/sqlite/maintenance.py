@@ -67,7 +67,7 @@ class SQLiteMaintenance(Maintenance):
         try:
             report = await self._database.readers.run(find_scrub_report)
         except StoreError:
-            # What is known to be wrong tells more than that this, too, cannot be read.
+            # Known faults say more than that the report, too, cannot be read.
             faults = faults or await self._find_faults()
             if not faults:
                 raise
@@ -85,15 +85,8 @@ class SQLiteMaintenance(Maintenance):
 
     async def stats(self) -> Stats:
         readers = self._database.readers
-        files, chunks = await readers.run(count)
         return Stats(
-            files=files.files,
-            contents=files.contents,
-            chunks=chunks.chunks,
-            damaged=chunks.damaged,
-            logical_size=files.logical_size,
-            unique_size=chunks.size,
-            stored_size=chunks.stored_size,
+            **await readers.run(count),
             reclaimable=await collecting.find_reclaimable(readers),
             database_size=await asyncio.to_thread(database_size, self._database.path),
             chunk_size=self._contents.chunk_size,

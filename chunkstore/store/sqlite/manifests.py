@@ -114,7 +114,7 @@ def _find_chunk(db: sqlite3.Connection, chunk: Chunk) -> sqlite3.Row | None:
 
 
 def _put_chunk(db: sqlite3.Connection, chunk: Chunk, encoded: Encoded, chunk_id: int | None) -> int:
-    """Store a missing chunk, or the one with `chunk_id`, which is damaged, anew; return its id."""
+    """Store a missing chunk, or again the damaged one with `chunk_id`; return its id."""
     stored_size, codec = len(encoded.content), encoded.codec
     if chunk_id is not None:
         execute(db, "repair_chunk", id=chunk_id, stored_size=stored_size, codec=codec)

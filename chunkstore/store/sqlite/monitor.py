@@ -73,10 +73,10 @@ class DatabaseMonitor:
         self._session = _SessionId.of(self._path, db)
 
     def end(self) -> None:
-        """Close the files that are kept open, once the database is closed."""
-        for kept in (self._session, self._log):
-            if kept is not None:
-                kept.close()
+        """Close the monitored files, once the database is closed."""
+        for monitored in (self._session, self._log):
+            if monitored is not None:
+                monitored.close()
 
     def after_transaction(self, db: sqlite3.Connection, outcomes: Sequence[Any]) -> list[Any]:
         """Return the outcomes of a transaction to report. Runs on the writing connection.
@@ -187,8 +187,8 @@ class _Log:
     def is_truncated(self) -> bool:
         """Whether the log lacks the last frame that it had when it was found whole.
 
-        That is the last one of all, unless a transaction has been written since, maybe behind a
-        hole.
+        That is the last one of all, unless a transaction has been written since, which may hide
+        that the frames before it are missing.
         """
         index = os.pread(self._index, _INDEX_HEADER_SIZE, 0)
         salts = index[_INDEX_SALTS]

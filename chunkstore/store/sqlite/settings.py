@@ -25,25 +25,6 @@ class State:
     last_manifest: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileCount:
-    """How many names and how many different manifests there are; `logical_size` sums the names'."""
-
-    files: int
-    logical_size: int
-    contents: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkCount:
-    """How many chunks there are, their bytes, these as stored, and how many are damaged."""
-
-    chunks: int
-    size: int
-    stored_size: int
-    damaged: int
-
-
 def read_state(db: sqlite3.Connection) -> State:
     """Return the recorded state."""
     chunk_size = fetch_value(db, "find_setting", name="chunk_size")
@@ -89,12 +70,13 @@ def find_scrub_report(db: sqlite3.Connection) -> ScrubReport | None:
     return None if report is None else parse_report(report)
 
 
-def count(db: sqlite3.Connection) -> tuple[FileCount, ChunkCount]:
-    """Count files and chunks of one snapshot."""
+def count(db: sqlite3.Connection) -> dict[str, int]:
+    """Return the figures of `Stats` that are counted, by name, of one snapshot."""
     with snapshot(db):
-        files = FileCount(**execute(db, "count_files").fetchone())
-        chunks = ChunkCount(**execute(db, "count_chunks").fetchone())
-    return files, chunks
+        return {
+            **execute(db, "count_files").fetchone(),
+            **execute(db, "count_chunks").fetchone(),
+        }
 
 
 def database_size(path: Path) -> int:

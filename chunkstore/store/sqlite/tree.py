@@ -1,6 +1,6 @@
 """Jobs on names: what an edit finds, and what it writes once it was judged.
 
-Each edit is one transaction, which holds up all others that write. So a folder with more than
+Each edit is one transaction, for which all other writers wait. So a folder with more than
 `MAX_NAMES` names is refused here by `ManyNames` and changed in steps (`large_folders`). Meanwhile
 no name under that folder can change, and some of them are hidden.
 """

@@ -1,4 +1,4 @@
-"""A file that holds disk space ready."""
+"""A file that reserves disk space."""
 
 from __future__ import annotations
 

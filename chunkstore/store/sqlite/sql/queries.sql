@@ -222,7 +222,7 @@ WHERE NOT EXISTS (SELECT 1 FROM folder_change
                   WHERE hidden = 1 AND file.name >= prefix AND file.name < stop);
 
 -- name: count_chunks
-SELECT count(*) AS chunks, coalesce(sum(size), 0) AS size,
+SELECT count(*) AS chunks, coalesce(sum(size), 0) AS unique_size,
        coalesce(sum(stored_size), 0) AS stored_size, coalesce(sum(damaged), 0) AS damaged
 FROM chunk;
 

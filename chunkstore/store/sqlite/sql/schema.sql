@@ -1,17 +1,17 @@
 -- The schema, version 3. Times are microseconds since 1970 in UTC, sizes are bytes.
--- References are foreign keys and nothing counts them: what can be derived is not stored.
+-- References are foreign keys and are not counted: what can be derived is not stored.
 
--- How the store is set up: its random `id`, `chunk_size` of new contents, `backup_of`, the id of the
--- store that it is a backup of, until a name is changed in it; `scrub`, the last report, as JSON; and
--- `opening`, a random id of the last time it was opened for writing.
+-- The settings: `id`, random; `chunk_size` of new content; `backup_of`, the id of the store that this
+-- one is a backup of, until a name is changed in it; `scrub`, the report of the last scrub, as JSON;
+-- and `opening`, the random id of the last session of writing.
 CREATE TABLE setting (
     name TEXT PRIMARY KEY,
     value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- What is known of each chunk; a small row, so that counting and collecting read little.
--- `size` is that of the chunk, `stored_size` that of its bytes as `codec` (0: as they are) keeps
--- them. `damaged` is 1 once its bytes were found not to fit the digest, until they come again.
+-- `size` is that of the chunk, `stored_size` that of its bytes as encoded by `codec` (0: as they
+-- are). `damaged` is 1 from when its bytes were found not to have the digest until they come again.
 CREATE TABLE chunk (
     id INTEGER PRIMARY KEY,
     digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),
@@ -22,13 +22,14 @@ CREATE TABLE chunk (
     created INTEGER NOT NULL
 ) STRICT;
 
--- The bytes of each chunk. A rowid table: WITHOUT ROWID keeps large rows badly.
+-- The bytes of each chunk. A rowid table, because WITHOUT ROWID tables are slow with large rows.
 CREATE TABLE chunk_data (
     id INTEGER PRIMARY KEY REFERENCES chunk (id) ON DELETE CASCADE,
     bytes BLOB NOT NULL
 ) STRICT;
 
--- One row a content. `digest` and `size` are unknown (NULL) while the upload runs.
+-- The manifest of each file content. `digest` and `size` are NULL while it is open: its upload runs,
+-- or it is condemned.
 CREATE TABLE manifest (
     id INTEGER PRIMARY KEY,
     digest BLOB CHECK (length(digest) = 32),
@@ -39,7 +40,7 @@ CREATE TABLE manifest (
     CHECK ((digest IS NULL) = (size IS NULL))
 ) STRICT;
 
--- The chunks of a content, in order.
+-- The chunks of a manifest, in order.
 CREATE TABLE manifest_chunk (
     manifest INTEGER NOT NULL REFERENCES manifest (id) ON DELETE CASCADE,
     seq INTEGER NOT NULL,
@@ -58,7 +59,7 @@ CREATE TABLE file (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX file_by_manifest ON file (manifest);
 
--- Folders that were made, which exist also when empty; `name` ends in a slash.
+-- Folders that were made, which exist also if empty; `name` ends in a slash.
 CREATE TABLE folder (
     name TEXT PRIMARY KEY CHECK (name LIKE '%_/'),
     created INTEGER NOT NULL
