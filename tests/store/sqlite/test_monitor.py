@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chunkstore.core.errors import DatabaseDamaged, DatabaseReplaced
+from chunkstore.core.errors import DatabaseDamaged, DatabaseReplaced, StoreDamaged
 from chunkstore.core.names import FileName
 from chunkstore.store.sqlite.engine.checkpoint import Mode, checkpoint
 from chunkstore.store.sqlite.store import SQLiteStore
@@ -93,6 +93,16 @@ async def test_a_read_of_a_replaced_database_fails_as_a_write_does(
     (tmp_path / "aside").rename(path)
     assert await faults(store) == []
     assert await store.names.find(A) is not None
+
+
+async def test_an_error_that_nothing_explains_is_raised_as_it_is(store: SQLiteStore) -> None:
+    def fail(_: sqlite3.Connection) -> None:
+        raise StoreDamaged
+
+    for reading in (store._database.readers, store._database.lookups):
+        with pytest.raises(StoreDamaged) as raised:
+            await reading.run(fail)
+        assert raised.value.__cause__ is None
 
 
 def overwrite_header(path: Path) -> None:

@@ -176,7 +176,9 @@ class ReaderPool:
         except BaseException as error:
             self._idle.put_nowait(connection)
             if isinstance(error, StoreError):
-                raise await asyncio.to_thread(self._explain, error) from error
+                explained = await asyncio.to_thread(self._explain, error)
+                if explained is not error:
+                    raise explained from error
             raise
         self._idle.put_nowait(connection)
         return result

@@ -49,7 +49,10 @@ class Lookups:
         try:
             return await done
         except StoreError as error:
-            raise await asyncio.to_thread(self._explain, error) from error
+            explained = await asyncio.to_thread(self._explain, error)
+            if explained is not error:
+                raise explained from error
+            raise
 
     async def _run_all(self) -> None:
         while self._waiting:
