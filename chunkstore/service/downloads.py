@@ -1,7 +1,7 @@
-"""The way that bytes travel out of the store: in windows, the next one read ahead.
+"""Downloads: read file content in windows, the next one ahead.
 
-Windows begin small and grow while each is taken fast; only then is one read ahead, while the one
-before is sent. So a slow client holds little memory.
+Windows start small and grow while the client takes each one fast; only then is the next one read
+while one is sent. So a slow client holds little memory.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from chunkstore.store.contract.contents import Contents
 
 WINDOW_SIZE: Final = 2 * 1024 * 1024
 _FIRST_WINDOW_SIZE: Final = 256 * 1024
-# Bytes a second from which on a client is worth reading ahead for. Two windows ahead brought
-# nothing with two processors.
+# Bytes per second above which reading ahead pays. Two windows ahead are no faster than one.
 _FAST_RATE: Final = 2 * 1024 * 1024
-# What the kernels of both sides may take at once of a client that reads nothing.
-_TAKEN_BY_KERNELS: Final = 512 * 1024
+# What the kernels of both sides may buffer for a client that reads nothing.
+_KERNEL_BUFFERS: Final = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The bytes of a content from `start` on, under a reservation of at least so many."""
+    """Bytes of file content from `start` on, under a reservation of at least their number."""
 
     start: int
     content: bytes
@@ -36,37 +35,37 @@ class Window:
 
     @property
     def stop(self) -> int:
-        """Where the next window begins."""
+        """The offset at which the next window begins."""
         return self.start + len(self.content)
 
 
 @dataclass(frozen=True, slots=True)
 class _Ahead:
-    """A window that is being read."""
+    """A window that is being read ahead."""
 
     reservation: Reservation
     reading: asyncio.Task[bytes]
 
     def drop(self) -> None:
-        """Give the memory back, once nothing is read into it any more."""
+        """Cancel the read; release the memory once nothing is read into it any more."""
         self.reading.cancel()
         self.reading.add_done_callback(self._release)
 
     def _release(self, reading: asyncio.Task[bytes]) -> None:
         self.reservation.release()
         if not reading.cancelled():
-            reading.exception()  # asyncio warns of an error that nobody looks at.
+            reading.exception()  # asyncio warns of exceptions that nobody retrieves.
 
 
 class ContentReader:
-    """Reads contents of one store, on one account of a memory budget."""
+    """Reads file content from one store, into memory reserved on one account of the budget."""
 
     def __init__(self, contents: Contents, memory: Account) -> None:
         self._contents = contents
         self._memory = memory
 
     async def stream(self, chunks: ChunkList, start: int, stop: int) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of `windows`, for who needs nothing else of them."""
+        """Yield the bytes of `windows`, for callers that need nothing else of them."""
         async with aclosing(self.windows(chunks, start, stop)) as windows:
             async for window in windows:
                 yield window.content
@@ -74,18 +73,19 @@ class ContentReader:
     async def windows(
         self, chunks: ChunkList, start: int, stop: int
     ) -> AsyncGenerator[Window, None]:
-        """Yield the bytes `start` to `stop` of a content, every chunk checked.
+        """Yield the bytes `start` to `stop` of the content, every chunk checked.
 
-        A window's memory counts until the next one is asked for, or the generator is closed.
+        A window's memory stays reserved until the next one is asked for, or the generator closed.
 
         Raises:
-            StoreDamaged: a chunk is not what it should be; no byte of its window is yielded.
+            StoreDamaged: a chunk is damaged or missing; no byte of its window is yielded.
         """
         ahead: _Ahead | None = None
         held: Reservation | None = None
         loop = asyncio.get_running_loop()
         size = _FIRST_WINDOW_SIZE
-        believed = start + _TAKEN_BY_KERNELS
+        # Up to here the kernels may have taken the bytes, and not the client.
+        buffered_stop = start + _KERNEL_BUFFERS
         try:
             while start < stop:
                 if ahead is not None:
@@ -101,9 +101,9 @@ class ContentReader:
                     ahead = self._read_ahead(chunks, start, stop, size)
                 taken, began = len(content), loop.time()
                 yield window
-                # Its bytes go before the next one is waited for.
+                # The bytes are freed before the next window is waited for.
                 del window, content
-                taken_fast = taken >= _FAST_RATE * (loop.time() - began) and start > believed
+                taken_fast = taken >= _FAST_RATE * (loop.time() - began) and start > buffered_stop
                 size = min(2 * size, WINDOW_SIZE) if taken_fast else _FIRST_WINDOW_SIZE
         finally:
             if held is not None:
@@ -120,15 +120,15 @@ class ContentReader:
         *,
         instead_of: Reservation | None = None,
     ) -> tuple[bytes, Reservation]:
-        """Return the bytes from `start` on that one window has, and the reservation of them.
+        """Return the bytes of one window that begins at `start`, and their reservation.
 
-        It has about `size` bytes, less where memory is scarce, but what one chunk has. The
-        reservation `instead_of` is released.
+        They are about `size` bytes; fewer where memory is scarce, but at least those of one chunk.
+        The reservation `instead_of` is released.
 
         Raises:
-            StoreDamaged: a chunk is not what it should be.
+            StoreDamaged: a chunk is damaged or missing.
         """
-        least, most = _wish(chunks, start, stop, size)
+        least, most = _least_and_most(chunks, start, stop, size)
         reservation = await self._memory.reserve(least, most, instead_of=instead_of)
         try:
             window_stop = _window_stop(chunks, start, stop, reservation)
@@ -138,10 +138,10 @@ class ContentReader:
             raise
 
     def _read_ahead(self, chunks: ChunkList, start: int, stop: int, size: int) -> _Ahead | None:
-        """Begin to read the window at `start`, if there is one and memory to spare."""
+        """Begin to read the window at `start`, if there is one and memory is free."""
         if start == stop:
             return None
-        reservation = self._memory.try_reserve(*_wish(chunks, start, stop, size))
+        reservation = self._memory.try_reserve(*_least_and_most(chunks, start, stop, size))
         if reservation is None:
             return None
         window_stop = _window_stop(chunks, start, stop, reservation)
@@ -150,9 +150,9 @@ class ContentReader:
 
 
 def spans(chunks: ChunkList, ranges: Sequence[ByteRange]) -> Iterator[ByteRange]:
-    """Yield what to stream for ascending, disjoint ranges, so that no chunk is read twice.
+    """Yield the spans to stream for ascending, disjoint ranges, so that no chunk is read twice.
 
-    Ranges of which one ends in the chunk that the next begins in are one span.
+    Ranges are joined where one ends in the chunk in which the next one begins.
     """
     start, stop = ranges[0].start, ranges[0].stop
     for bounds in ranges[1:]:
@@ -163,13 +163,13 @@ def spans(chunks: ChunkList, ranges: Sequence[ByteRange]) -> Iterator[ByteRange]
     yield ByteRange(start, stop)
 
 
-def _wish(chunks: ChunkList, start: int, stop: int, size: int) -> tuple[int, int]:
-    """Return the least and the most memory for a window of `size` bytes."""
+def _least_and_most(chunks: ChunkList, start: int, stop: int, size: int) -> tuple[int, int]:
+    """Return the least and the most bytes to reserve for a window of `size` bytes."""
     return min(chunks.chunk_size, stop - start), min(size, stop - start)
 
 
 def _window_stop(chunks: ChunkList, start: int, stop: int, reservation: Reservation) -> int:
-    """Return where a window ends: where a chunk or all does, so that no chunk is read twice."""
+    """Return where a window ends: with a chunk or the range, so that no chunk is read twice."""
     if reservation.size >= stop - start:
         return stop
     last = start + max(reservation.size, chunks.chunk_size)

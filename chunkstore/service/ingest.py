@@ -1,9 +1,8 @@
-"""The way that bytes travel into the store; how they come out of it is in `windows`.
+"""Ingest: split incoming bytes into chunks and store them in batches.
 
-An upload's pieces are cut into chunks and collect in a batch; a full batch is hashed off the
-event loop, and appended to the store while the next ones fill and are hashed. What is left at the
-end goes into the commit, so that a small content takes one transaction. Batches and windows are
-reserved from one memory budget.
+Pieces are cut into chunks, which collect in a batch. A full batch is hashed off the event loop
+and stored while the next ones fill and are hashed. The last chunks travel with the `Put`, so that
+a small file takes one transaction. Batches are reserved from the memory budget.
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ from chunkstore.store.contract.contents import Contents, PreparedBatch
 from chunkstore.store.contract.edits import Put, Received
 
 BATCH_SIZE: Final = 4 * 1024 * 1024
-# Batches of one upload that are full: one is hashed while the other is stored.
+# Full batches of one upload: one is hashed while the other is stored.
 _IN_FLIGHT: Final = 2
-# Below this, hashing takes less time than handing it to a thread.
+# Up to this size, hashing takes less time than handing it to a thread.
 _HASHED_INLINE: Final = 128 * 1024
 
 
 class ChunkSink(Protocol):
-    """Takes the chunks of one content, in order, a batch at a time."""
+    """Takes the chunks of one file content, in order, a batch at a time."""
 
     async def prepare(self, chunks: Sequence[Chunk]) -> PreparedBatch:
-        """Return what stores them behind those before, which may not be stored yet."""
+        """Prepare the next batch; the batches before it may not be stored yet."""
 
 
 class Intake:
-    """Cuts the bytes of one content into chunks and gives them to a sink, batch by batch.
+    """Cuts the bytes of one file content into chunks and gives them to a sink in batches.
 
-    `tail` are bytes that came earlier and fill no chunk yet: they go into the first chunk, and
-    `checks` are not about them. `hasher` has seen all whole chunks before; None hashes nothing.
+    `tail` are bytes that came earlier and fill no chunk yet: they begin the first chunk, and
+    `checks` do not cover them. `hasher` has seen all whole chunks before; None hashes nothing.
     """
 
     def __init__(
@@ -72,14 +71,14 @@ class Intake:
         self._failed = False
 
     async def take(self, piece: bytes) -> None:
-        """Take the next bytes; give a batch to the sink when one is full.
+        """Take the next bytes; hand a batch to the sink when it is full.
 
-        No more of a piece is taken than there is memory for, so what it holds is what it reserved.
-        An empty piece stands for a client that makes the server wait.
+        A piece is taken in parts, each once memory is reserved for it. An empty piece says that the
+        client makes the server wait: memory that others want is given back.
 
         Raises:
             StoreError: the sink failed; nothing more can be taken.
-            Crowded: the memory is wanted for those who have less.
+            Crowded: a client that holds less than this one still waits for memory.
         """
         view = memoryview(piece)
         if not view:
@@ -92,37 +91,37 @@ class Intake:
             room = self._capacity - len(self._batch) * self._chunk_size - self._chunker.pending
             self._batch += self._chunker.feed(view[:room])
             if len(view) >= room:
-                await self._appended(_IN_FLIGHT - 1)
+                await self._wait_for_batches(_IN_FLIGHT - 1)
                 self._hand_over(self._reservation)
                 self._reservation = None
             view = view[room:]
 
     @property
     def _capacity(self) -> int:
-        """Bytes of whole chunks that the reservation is for, one at least."""
+        """Bytes of whole chunks that the reservation covers, one chunk at least."""
         reserved = 0 if self._reservation is None else self._reservation.size
         return max(1, reserved // self._chunk_size) * self._chunk_size
 
     def _hand_over(self, reservation: Reservation) -> None:
-        """Give the batch away, and its memory with it."""
+        """Start to store the batch, which takes its reservation along."""
         batch, self._batch = self._batch, []
         task = asyncio.create_task(self._append(batch))
-        # Not by a context in the task: it may be cancelled before it begins.
+        # Not by a context within the task, which may be cancelled before it starts.
         task.add_done_callback(partial(_release, reservation))
         self._in_flight.append(task)
 
     async def _give_back(self) -> None:
-        """If others want it, hold no more than has come: whole chunks go, though few, to the sink.
+        """Reserve no more than has come, if others want memory: whole chunks are stored early.
 
-        What remains, less than a chunk, is no longer counted while more is waited for later.
+        What remains, less than a chunk, is not reserved while `take` waits for more later.
 
         Raises:
-            Crowded: somebody still waits whose client holds less than that of this upload.
+            Crowded: a client that holds less than this one still waits for memory.
         """
         if self._reservation is None or not self._reservation.wanted:
             return
         if self._batch:
-            await self._appended(_IN_FLIGHT - 1)
+            await self._wait_for_batches(_IN_FLIGHT - 1)
             self._hand_over(self._reservation.split(len(self._batch) * self._chunk_size))
         pending = self._reservation.split(self._chunker.pending)
         self._reservation.release()
@@ -131,8 +130,8 @@ class Intake:
             raise Crowded
 
     async def settle(self) -> tuple[list[Chunk], bytes]:
-        """Wait for the sink; return the chunks it was not given yet, and the bytes behind them."""
-        await self._appended(0)
+        """Wait until all batches are stored; return the chunks and bytes that remain."""
+        await self._wait_for_batches(0)
         batch, self._batch = self._batch, []
         chunks = await self._hash(batch)
         tail = b"".join(self._chunker.finish())
@@ -140,13 +139,13 @@ class Intake:
         return chunks, tail
 
     def release(self) -> None:
-        """Hold no memory any more."""
+        """Give the reservation back."""
         if self._reservation is not None:
             self._reservation.release()
             self._reservation = None
 
     def close(self) -> bool:
-        """Stop what runs, and return whether anything did."""
+        """Cancel what is under way; return whether anything was."""
         for task in self._in_flight:
             task.cancel()
             task.add_done_callback(_retrieve)
@@ -154,7 +153,7 @@ class Intake:
         return bool(self._in_flight)
 
     async def _append(self, batch: list[bytes]) -> None:
-        """Hash a batch while the one before is stored; each lock keeps them in their order."""
+        """Hash a batch while the one before is stored; each lock keeps their order."""
         try:
             async with self._hashing:
                 chunks = await self._hash(batch)
@@ -164,14 +163,14 @@ class Intake:
                 if not self._failed:
                     await prepared.store()
         except BaseException:
-            # There must be no gap: none behind it is stored, and who asked for this one is told.
+            # No gap: later batches are not stored, and whoever waits for this one gets the error.
             self._failed = True
             raise
 
-    async def _appended(self, most: int) -> None:
-        """Wait until at most so many batches are not stored yet.
+    async def _wait_for_batches(self, most: int) -> None:
+        """Wait until at most `most` batches are in flight.
 
-        A caller that is cancelled meanwhile can still settle, or close.
+        A caller that is cancelled meanwhile can still settle or close.
         """
         while len(self._in_flight) > most:
             await asyncio.shield(self._in_flight[0])
@@ -199,7 +198,7 @@ class Intake:
 
 
 class Receiver:
-    """Takes the bytes of one content and stores its chunks."""
+    """Receives the bytes of one file content and stores its chunks."""
 
     def __init__(
         self,
@@ -220,10 +219,10 @@ class Receiver:
         self._last: list[Chunk] = []
 
     async def receive(self, pieces: AsyncIterable[bytes]) -> None:
-        """Take all pieces and make sure that they are what the sender meant.
+        """Take all pieces and verify the checks.
 
         Raises:
-            TooLarge: they are more than `max_size` bytes.
+            TooLarge: they have more than `max_size` bytes.
             ContentMismatch: a check failed.
             StoreError: the store failed.
         """
@@ -240,7 +239,7 @@ class Receiver:
             check.verify()
 
     async def flush(self) -> None:
-        """Append what a commit would, and hold no memory until then."""
+        """Store all chunks now, so that no memory is reserved until the `Put`."""
         await self.upload.append(self._last)
         self._last = []
         self._intake.release()
@@ -254,14 +253,14 @@ class Receiver:
         created: datetime | None = None,
         modified: datetime | None = None,
     ) -> Put:
-        """Return the edit that makes the content received the file `name`; see `Put`."""
+        """Return the edit that makes what was received the content of `name`; see `Put`."""
         content = Received(self.upload, self._last, self._hasher.digest(), self.size)
         return Put(name, content, media_type, conditions, created, modified)
 
     async def close(self) -> None:
-        """Forget what was not committed, also if the caller is cancelled once more meanwhile."""
+        """Forget what was not committed, even if the caller is cancelled again meanwhile."""
         if self._intake.close() or self.upload.begun:
-            # The store runs what it is asked for in order, so this comes behind the last batch.
+            # The store runs jobs in order, so this one comes after the last batch.
             await asyncio.shield(self.upload.abort())
 
 
@@ -269,6 +268,7 @@ def _release(reservation: Reservation, _: asyncio.Task[None]) -> None:
     reservation.release()
 
 
-def _retrieve(task: asyncio.Task[Any]) -> bool:
-    """Return whether a task has a result; asyncio warns of an error that nobody looks at."""
-    return not task.cancelled() and task.exception() is None
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Look at a task's exception; asyncio warns of those that nobody retrieves."""
+    if not task.cancelled():
+        task.exception()

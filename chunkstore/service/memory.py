@@ -1,17 +1,17 @@
 """One budget of memory for all requests of the process.
 
-Bytes of contents are in memory only under a reservation: a batch of an upload from the time it is
-filled until it is committed, a window of a download from the time it is read until it is sent.
-When many want some, each gets less, down to the least it can work with; then they wait, and the
-network makes the clients wait. Nobody takes all of it from the others:
+File content is in memory only under a reservation: a batch of an upload from when it begins to fill
+until it is stored, a window of a download from when it is read until it is sent. When many want
+memory, each gets less, down to the least it can work with; then they wait, and TCP makes their
+clients wait. Nobody takes all of it from the others:
 
-- Uploads together have at most three quarters of it, and so have downloads: a quarter is always
-  there for the other use, and half goes to whichever wants it.
-- Of those who wait for the same use, one whose client holds the least is served first, and of
-  several such the one that came first. Where all have one client, as behind a proxy, that is the
-  order of coming; and a client that is alone has all there is.
-- Who holds bytes for a client that makes no progress asks whether they are `wanted`, and if so
-  gives back what it can read or receive again.
+- Uploads together hold at most three quarters, and so do downloads: one quarter is always there
+  for the other use.
+- Of those that wait for the same use, the one whose client holds the least is served first, and
+  of several such the one that came first. Where all have one client, as behind a proxy, that is
+  first come, first served; a client that is alone can have everything.
+- Whoever holds bytes for a client that makes no progress asks whether they are `wanted`, and if
+  so gives back what can be read or received again.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from types import TracebackType
 from typing import Final
 
 DEFAULT_MEMORY: Final = 64 * 1024 * 1024
-# No reservation takes more than this part of what is free, so that some remains for the next.
+# No reservation takes more than this fraction of what is free, so that some is left for the next.
 _SHARE: Final = 8
-# This part of the budget no use may take from the other.
+# The fraction of the budget that neither use may take from the other.
 _KEPT_FOR_THE_OTHER: Final = 4
 
 
 class Use(enum.Enum):
-    """What memory is for."""
+    """What memory is reserved for."""
 
     UPLOAD = enum.auto()
     DOWNLOAD = enum.auto()
@@ -47,16 +47,16 @@ class Reservation:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody waits whom it would help if this were released."""
+        """Whether somebody waits who would get on if this were released."""
         return self._account.budget._is_wanted(self._account.use)
 
     @property
     def wanted_by_a_poorer(self) -> bool:
-        """Whether somebody waits for the same use whose client holds less than the one of this."""
+        """Whether somebody waits for the same use whose client holds less than this one's."""
         return self._account.budget._has_poorer_waiter(self._account)
 
     def split(self, size: int) -> Reservation:
-        """Return a reservation of `size` bytes of this one, or of all, which it no longer has."""
+        """Move `size` bytes, or all there are, to a reservation of their own, and return that."""
         size = min(size, self.size)
         self.size -= size
         return Reservation(self._account, size)
@@ -92,13 +92,14 @@ class Account:
         """Wait for `least` bytes and return a reservation of them, or of up to `most`.
 
         A caller that waits for others while it holds a reservation must be able to go on without
-        a second one. `instead_of` is released, once this request stands among those who wait: so
-        that nobody richer comes between. What asks for more than there is at all gets all there is.
+        a second one. `instead_of` is released once this request has its place among those that
+        wait, so that no client that holds more comes between. Who asks for more than the whole
+        budget gets the whole budget.
         """
         return await self.budget._reserve(self, least, most, instead_of)
 
     def try_reserve(self, least: int, most: int) -> Reservation | None:
-        """Return a reservation as `reserve` does, None if it would have to be waited for."""
+        """Return a reservation as `reserve` does, None if it would have to wait."""
         return self.budget._try_reserve(self, least, most)
 
 
@@ -112,7 +113,7 @@ class _Waiter:
 
 
 class MemoryBudget:
-    """`limit` bytes to be shared by all who ask."""
+    """`limit` bytes, shared by all requests of a process."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -120,7 +121,7 @@ class MemoryBudget:
         self._part = limit - limit // _KEPT_FOR_THE_OTHER
         self._held: Counter[Use] = Counter()
         self._held_by: Counter[Account] = Counter()
-        # By use, then by whose they are, those of each in the order of coming.
+        # By use, then by account, then in order of arrival.
         self._waiting: dict[Use, dict[Account, dict[int, _Waiter]]] = {use: {} for use in Use}
         self._numbers = count()
         self._next: list[_Waiter] = []
@@ -131,7 +132,7 @@ class MemoryBudget:
         return self._free
 
     def account(self, use: Use, client: str = "") -> Account:
-        """Return what reserves memory for a use, on behalf of a client."""
+        """Return the account that reserves memory for a use, on behalf of a client."""
         return Account(self, use, client)
 
     async def _reserve(
@@ -158,7 +159,7 @@ class MemoryBudget:
             else:
                 self._forget(waiter)
                 if waiter in self._next:
-                    # One that gives up may have stood before others that fit.
+                    # One that gives up may have been ahead of others that fit.
                     self._serve_waiters()
             raise
 
@@ -181,7 +182,7 @@ class MemoryBudget:
         return least <= self._free and not self._exceeds_part(use, least)
 
     def _exceeds_part(self, use: Use, least: int) -> bool:
-        """Whether the use has to wait for itself. One alone may take more than a part."""
+        """Whether the use has to wait for itself. A single reservation may exceed its part."""
         return 0 < self._held[use] > self._part - least
 
     def _take(self, account: Account, least: int, most: int) -> Reservation:
@@ -202,7 +203,7 @@ class MemoryBudget:
             self._serve_waiters()
 
     def _serve_waiters(self) -> None:
-        """Serve those whose turn it is, as long as they fit; none overtakes one that does not."""
+        """Serve those whose turn it is while they fit; none overtakes one that does not fit."""
         while True:
             self._next = [self._poorest(waiting) for waiting in self._waiting.values() if waiting]
             for waiter in sorted(self._next, key=lambda waiter: waiter.number):
@@ -219,14 +220,14 @@ class MemoryBudget:
                 return
 
     def _poorest(self, waiting: dict[Account, dict[int, _Waiter]]) -> _Waiter:
-        """Return whose turn it is: the first of those whose client holds the least."""
+        """Return the first of those whose client holds the least."""
         return min(
             (next(iter(waiters.values())) for waiters in waiting.values()),
             key=lambda waiter: (self._held_by[waiter.account], waiter.number),
         )
 
     def _forget(self, waiter: _Waiter) -> None:
-        """Take one out of those who wait, if that was not done before."""
+        """Remove a waiter, unless it is gone already."""
         waiting = self._waiting[waiter.account.use]
         waiters = waiting.get(waiter.account, {})
         waiters.pop(waiter.number, None)

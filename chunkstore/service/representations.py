@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 def file_to_json(file: File) -> Json:
-    """Return what a list tells of a file."""
+    """Return a file as lists show it."""
     return {
         "name": file.name,
         "size": file.manifest.size,
@@ -25,7 +25,7 @@ def file_to_json(file: File) -> Json:
 
 
 def committed_to_json(committed: Committed) -> Json:
-    """Return what an upload came to: the file, and how much of it was not known before."""
+    """Return the result of a `Put`: the file, and how much of its content was new."""
     return {
         **file_to_json(committed.file),
         "chunks": committed.file.manifest.chunk_count,
@@ -41,7 +41,7 @@ def applied_to_json(applied: Applied) -> Json:
 
 
 def listing_to_json(listing: Listing) -> Json:
-    """Return one page of a list."""
+    """Return one page of a listing."""
     return {
         "files": [file_to_json(file) for file in listing.files],
         "folders": list(listing.folders),
@@ -76,7 +76,7 @@ def _reclaimable_size(stats: Stats) -> int | None:
 
 
 def scrub_to_json(report: ScrubReport | None) -> Json | None:
-    """Return what the last scrub came to, None if there was none."""
+    """Return the report of the last scrub, None if there was none."""
     if report is None:
         return None
     return {
@@ -89,11 +89,11 @@ def scrub_to_json(report: ScrubReport | None) -> Json | None:
 
 
 def tasks_to_json(tasks: Sequence[Periodic]) -> Json:
-    """Return when each background task ran last and how that ended, by the tasks' names."""
-    return {task.name: _describe_ended(task.last) for task in tasks}
+    """Return when each background task last ended and how, by the task's name."""
+    return {task.name: _ended_to_json(task.last) for task in tasks}
 
 
-def _describe_ended(last: Ended | None) -> Json:
+def _ended_to_json(last: Ended | None) -> Json:
     if last is None:
         return {"last": None, "ended": None}
     ended = "ok" if last.error is None else f"failed: {last.error}"

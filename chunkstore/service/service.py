@@ -13,10 +13,10 @@ from chunkstore.store.contract.store import Store
 
 
 class Service:
-    """Contents in and out of one store, within one memory budget, on behalf of one client.
+    """File content in and out of one store, within one memory budget, on behalf of one client.
 
-    `client` is its address, "" for the server itself; `max_file_size` is in bytes, and None sets
-    no bound.
+    `client` is its address, "" for the server itself; `max_file_size` is in bytes, None for no
+    bound.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class Service:
         self.upload_memory = budget.account(Use.UPLOAD, client)
 
     def on_behalf_of(self, client: str) -> Service:
-        """Return the same service, with memory on the account of a client."""
+        """Return the same service with its memory on the account of `client`."""
         return Service(self.store, self.budget, max_file_size=self.max_file_size, client=client)
 
     @asynccontextmanager
     async def receiving(self, checks: Sequence[ContentCheck] = ()) -> AsyncIterator[Receiver]:
-        """Offer a receiver; what it has not seen committed when the context ends is forgotten."""
+        """Yield a receiver; what is not committed when the context ends is forgotten."""
         receiver = Receiver(
             self.store.contents, self.upload_memory, max_size=self.max_file_size, checks=checks
         )

@@ -1,4 +1,4 @@
-"""Collecting again and again, in the background of a server."""
+"""Collection: run it once to its end, or periodically in a server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _logger = logging.getLogger(__name__)
 async def collect_all(
     maintenance: Maintenance, grace_seconds: float, *, dry_run: bool = False
 ) -> Collected:
-    """Run one collection to its end and return what it came to."""
+    """Run one collection to its end and return the sum of what it removed."""
     total = Collected()
     async for removed in maintenance.collect(grace_seconds, dry_run=dry_run):
         total += removed
@@ -25,7 +25,7 @@ async def collect_all(
 
 
 def collecting(maintenance: Maintenance, every_seconds: float, grace_seconds: float) -> Periodic:
-    """Return what collects every so many seconds, the first time when these have passed."""
+    """Return the task that collects every `every_seconds`, first after as long."""
 
     async def collect() -> None:
         removed = await collect_all(maintenance, grace_seconds)
@@ -36,7 +36,7 @@ def collecting(maintenance: Maintenance, every_seconds: float, grace_seconds: fl
 
 
 def format_collected(collected: Collected) -> str:
-    """Return what a collection came to as a person reads it."""
+    """Return the result of a collection as text for people."""
     contents = format_count(collected.manifests, "content")
     chunks = format_count(collected.chunks, "chunk")
     return f"{contents}, {chunks}, {format_size(collected.size)}"

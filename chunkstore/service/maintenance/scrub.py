@@ -1,4 +1,4 @@
-"""Scrubbing: once to its end, or again and again in the background of a server."""
+"""Scrub: check the whole store once, or periodically in a server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chunkstore.core.units import format_count, format_size
 from chunkstore.store.contract.maintenance import Maintenance
 from chunkstore.store.contract.reports import Damage, Scrubbed, ScrubReport
 
-# One that failed is not to wait for a month.
+# A scrub that failed is tried again sooner than it would be due.
 _RETRY_SECONDS: Final = 3600.0
 
 _logger = logging.getLogger(__name__)
@@ -23,9 +23,9 @@ _logger = logging.getLogger(__name__)
 async def scrub_all(
     maintenance: Maintenance, on_step: Callable[[Scrubbed], object], *, rate: int | None = None
 ) -> ScrubReport:
-    """Scrub the whole store, at no more than `rate` bytes a second unless that is None.
+    """Scrub the whole store, at no more than `rate` bytes per second unless that is None.
 
-    `on_step` is told of each step.
+    `on_step` is called with each step.
     """
     started = datetime.now(UTC)
     chunks = size = damaged = 0
@@ -40,7 +40,7 @@ async def scrub_all(
 
 
 def scrubbing(maintenance: Maintenance, every_seconds: float, rate: int) -> Periodic:
-    """Return what scrubs whenever the last time is so many seconds ago."""
+    """Return the task that scrubs once the last scrub is `every_seconds` ago."""
 
     async def scrub() -> None:
         report = await scrub_all(maintenance, _log_damage, rate=rate)
@@ -65,12 +65,12 @@ def _log_damage(step: Scrubbed) -> None:
 
 
 def format_damage(damage: Damage) -> str:
-    """Return what is damaged, and all files that it touches, as a person reads it."""
+    """Return what is damaged and which files that affects, as text for people."""
     files = ", ".join(map(repr, damage.files)) or "no file"
     return f"{damage.kind} {damage.digest} is damaged; it is part of {files}"
 
 
 def format_report(report: ScrubReport) -> str:
-    """Return what a scrub came to as a person reads it."""
+    """Return the result of a scrub as text for people."""
     found = f"{report.damaged:,} damaged" if report.damaged else "all whole"
     return f"{format_count(report.chunks, 'chunk')}, {format_size(report.size)}, {found}"

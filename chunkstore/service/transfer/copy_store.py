@@ -1,4 +1,4 @@
-"""Copying all files of one store to another, of whichever kinds."""
+"""Copy: all files of one store to another, whatever databases they are in."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from chunkstore.service.transfer.walk import walk
 from chunkstore.store.contract.edits import MakeFolder
 from chunkstore.store.contract.values import File
 
-# At once, so that small files share what each costs.
+# So many at once, so that small files share transactions and round trips.
 _WORKERS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class CopiedFile:
-    """A file that is in both stores now; `new_chunks` and `new_size` were not in the second."""
+    """A file that is in both stores now; `new_chunks` and `new_size` were new to the target."""
 
     file: File
     new_chunks: int
@@ -42,13 +42,13 @@ async def copy_files(
     on_file: Callable[[CopiedFile], object],
     on_failure: Callable[[NotCopied], object],
 ) -> None:
-    """Put all files and folders of `source` into `target`; tell `on_file` of each file.
+    """Put all files and folders of `source` into `target`; call `on_file` with each file.
 
-    Files keep their media types and times. What `target` has by the same name with the same content
-    is left as it is and not read, so a copy that was interrupted goes on; another content is
-    replaced. Only chunks that it lacks are sent to it. The two do not share a memory budget.
+    Files keep their media types and times. A file that `target` has with the same content is left
+    as it is and not read, so an interrupted copy goes on; one with other content is replaced. Only
+    chunks that `target` lacks are sent to it. The two do not share a memory budget.
 
-    `on_failure` is told of each file that is damaged in `source`, and of each name that cannot be
+    `on_failure` is called with each file that is damaged in `source`, and each name that cannot be
     in `target` because a file has a folder's name there, or the other way round; all others are
     copied.
 
@@ -66,7 +66,7 @@ async def copy_files(
 
 
 class _Copying:
-    """One copy of all files, which several workers share."""
+    """One copy, which several workers share."""
 
     def __init__(
         self,
@@ -79,14 +79,14 @@ class _Copying:
         self._source = source
         self._target = target
         self._entries = entries
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._on_file = on_file
         self._on_failure = on_failure
 
     async def copy_some(self) -> None:
-        """Copy what no other worker does, until there is nothing left."""
+        """Copy entries that no other worker has taken until none is left."""
         while True:
-            async with self._turn:
+            async with self._lock:
                 entry = await anext(self._entries, None)
             if entry is None:
                 return
@@ -106,7 +106,7 @@ class _Copying:
 
 
 async def _copy_file(source: Service, target: Service, listed: File) -> CopiedFile | None:
-    """Copy a file as it is by now; return None if it is gone."""
+    """Copy a file as it is now; return None if it is gone."""
     async with source.store.contents.open(listed.name) as file:
         if file is None:
             return None
@@ -116,7 +116,7 @@ async def _copy_file(source: Service, target: Service, listed: File) -> CopiedFi
         try:
             return await _copy_content(source, target, file)
         except StoreDamaged as error:
-            # A server beside this process may have replaced the file and collected the content.
+            # A server beside this process may have replaced the file and collected its old content.
             now = await source.store.names.find(file.name)
             if now is not None and now.manifest == file.manifest:
                 raise StoreDamaged("It is damaged; put the same content again there.") from error
@@ -141,7 +141,7 @@ async def _copy_content(source: Service, target: Service, file: File) -> CopiedF
 
 
 async def _copy_folder(source: Service, target: Service, folder: FolderName) -> None:
-    """Make a folder that is empty; any other comes with what lies in it."""
+    """Make the folder if it is empty; any other comes with what lies in it."""
     page = await source.store.names.list(folder, delimiter="/", limit=1)
     if not page.files and not page.folders:
         for each in (*ancestors(folder), folder):

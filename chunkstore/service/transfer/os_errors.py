@@ -1,4 +1,4 @@
-"""Errors of the file system as errors that name the file."""
+"""Turn errors of the file system into errors that name the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chunkstore.core.errors import LocalFileError
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Turn an OSError into one that says which path it is about.
+    """Turn an `OSError` into one that names `path`.
 
     Raises:
         LocalFileError: the file system failed.

@@ -1,4 +1,4 @@
-"""Going through all names of a store."""
+"""Walk all names of a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of file content: how it comes into a store, and how it is read.
+"""The contract of file content: how it gets into a store, and how it is read.
 
 The obligations of `chunkstore.store.contract.store` hold here too.
 """
@@ -16,58 +16,58 @@ from chunkstore.store.contract.values import File
 
 
 class PreparedBatch(ABC):
-    """Chunks of one upload that are prepared as far as can be before those ahead are stored."""
+    """A batch of one upload, prepared while the batches before it may not be stored yet."""
 
     @abstractmethod
     async def store(self) -> None:
-        """Store what is missing of them behind those before. To be called once."""
+        """Append the chunks; store those that are missing. Called once, in the order of batches."""
 
 
 class Upload(ABC):
-    """A manifest in the making: it is fed chunks in order, then given to `Put`.
+    """A manifest in the making: chunks are appended in order, then a `Put` takes it.
 
     Nothing of it is visible before that. An upload whose process dies is forgotten.
     """
 
     async def append(self, chunks: Sequence[Chunk]) -> None:
-        """Add the next chunks; store those that are missing.
+        """Append the next chunks; store those that are missing.
 
-        A chunk that is relied on, stored now or long ago, is referenced in the same transaction,
-        so that no collection can take it away between the two. All chunks but the last of an
-        upload have the store's chunk size. At most one call at a time runs on one upload; each
-        call is one short transaction, so callers keep batches to a few MiB.
+        Each chunk, whether new or known, is referenced in the transaction that relies on it, so
+        that no collection can remove it in between. All chunks of an upload but the last have the
+        store's chunk size. At most one call at a time runs on one upload; each call is one short
+        transaction, so callers keep batches to a few MiB.
         """
         batch = await self.prepare(chunks)
         await batch.store()
 
     @abstractmethod
     async def prepare(self, chunks: Sequence[Chunk]) -> PreparedBatch:
-        """Do of `append` what changes nothing; return what does the rest.
+        """Do the part of `append` that changes nothing; return what does the rest.
 
-        The chunks before need not be added yet; when the rest is done, they are.
+        Earlier batches need not be stored yet; they are before `store` is called on this one.
         """
 
     @property
     @abstractmethod
     def begun(self) -> bool:
-        """Whether there is something in the store that nobody needs if no `Put` comes."""
+        """Whether the store holds something that nobody needs if no `Put` comes."""
 
     @abstractmethod
     async def abort(self) -> None:
-        """Forget the upload. Harmless when it was put or aborted before."""
+        """Forget the upload. Harmless after a `Put` or an abort."""
 
 
 class Contents(ABC):
-    """The content of files.
+    """File content: uploads of one request, and reading.
 
-    To seal a manifest is no method: it is part of `Put`, because a list that no name points at
-    would cost each upload a second transaction.
+    There is no method that seals a manifest: `Put` does, because sealing without a name would cost
+    each upload a second transaction.
     """
 
     @property
     @abstractmethod
     def chunk_size(self) -> int:
-        """The size in bytes of the chunks of new content."""
+        """The chunk size of new content, in bytes."""
 
     @abstractmethod
     def begin(self) -> Upload:
@@ -75,21 +75,21 @@ class Contents(ABC):
 
     @abstractmethod
     def open(self, name: FileName, *, inline: int = 0) -> AbstractAsyncContextManager[File | None]:
-        """Pin the file's content for the time of a context; None if there is no such file.
+        """Pin the file's content within a context, which yields None if there is no such file.
 
-        Content of at most `inline` bytes may come along, checked. Until the context ends the
-        content is not collected, whatever becomes of the name. This holds no connection,
-        transaction or lock.
+        Content of at most `inline` bytes may come along, checked. Until the context ends, the
+        content is not collected, whatever becomes of the name. A pin is no connection, transaction
+        or lock.
         """
 
     @abstractmethod
     async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
         """Return the bytes `start` to `stop` of a chunk list, every chunk's digest checked.
 
-        Callers keep the range to a few MiB; it is read in one consistent view. The list is the
-        manifest of a file that is open, or that of an upload that is not complete; any other
-        may have been collected.
+        Callers keep the range to a few MiB, which is read in one consistent view. The list is the
+        manifest of a file that is open, or that of an upload that is not complete; any other may
+        have been collected.
 
         Raises:
-            StoreDamaged: a chunk is missing or is not what its digest says.
+            StoreDamaged: a chunk is missing or does not match its digest.
         """

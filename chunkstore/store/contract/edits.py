@@ -1,7 +1,7 @@
-"""Edits: changes of names, and the rules by which they are allowed, the same for every store.
+"""Edits: the changes of names, and the rules for them, the same for every store.
 
-A store loads what is there (`Present`), locks it, has the edit judged, and writes. So no rule of
-names, and no message about one, is in a store.
+A store loads and locks what is there (`Present`), calls `judge`, and writes. So no backend has a
+rule about names, or a message about one.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Name: TypeAlias = FileName | FolderName
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """File content that one request brought.
+    """File content that came in one request.
 
-    `last` are the chunks that have not been appended yet, so that little content takes one
-    transaction; `digest` and `size` are those of the whole content.
+    `last` are chunks that have not been appended yet, so that a small file takes one transaction;
+    `digest` and `size` are those of the whole content.
     """
 
     upload: Upload
@@ -44,9 +44,9 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """The content of a resumable upload that is whole, by its id, and its digest.
+    """The content of a whole resumable upload, by the upload's id, and its digest.
 
-    With the edit the upload is complete. It stays known until `expires`, as do the parts of a
+    The edit completes the upload, which stays known until `expires`, as do the parts of a
     concatenation.
     """
 
@@ -57,10 +57,10 @@ class Uploaded:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Point a name at content, in place of what it points at.
+    """Create or replace a file: point its name at content.
 
-    `created` and `modified` are the times that the file gets; None stands for now, or for the time
-    of creation that it has.
+    `created` and `modified` are the times that the file gets. `modified` None is now; `created`
+    None is that of the file replaced, or else `modified`.
     """
 
     name: FileName
@@ -73,7 +73,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove a file, or a folder with all names under it."""
+    """Delete a file, or a folder with all names under it."""
 
     name: Name
     conditions: Conditions = UNCONDITIONAL
@@ -81,11 +81,11 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Give file content a second name; or copy a folder with all names under it.
+    """Give file content a second name, or copy a folder with all names under it.
 
     Both names are files or both are folders. `conditions` are judged against the source,
-    `target_conditions` against what has the target's name. A folder that is replaced is gone with
-    all that was in it (RFC 4918 §9.8.4). Without `with_members` an empty folder comes of a folder.
+    `target_conditions` against what has the target's name. A folder that is replaced goes with all
+    that is in it (RFC 4918 §9.8.4). Without `with_members` the copy of a folder is empty.
     """
 
     source: Name
@@ -98,10 +98,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Give a file another name, or a folder with all names under it; as `Copy` in all else.
-
-    Times are kept.
-    """
+    """Rename a file, or a folder with all names under it. Times are kept; else as `Copy`."""
 
     source: Name
     target: Name
@@ -122,11 +119,11 @@ Edit: TypeAlias = Put | Delete | Copy | Move | MakeFolder
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """What is there when an edit is judged.
+    """What exists when an edit is judged.
 
-    `source` is what is deleted, copied or moved. `target` has the name at which something is put,
-    be it a file or a folder. `blocking` is the path of a file that has the name of a folder which
-    the target lies in. `parent_exists` says whether the folder of a folder that is made exists.
+    `source` is what is deleted, copied or moved. `target` is the file or folder that has the name
+    to be written. `blocking` is the path of a file where the target needs a folder.
+    `parent_exists` says whether the folder in which one is made exists.
     """
 
     source: File | Folder | None = None
@@ -136,12 +133,12 @@ class Present:
 
 
 def is_folder_name(name: Name) -> bool:
-    """Whether a name is a folder's by its form."""
+    """Whether a name has the form of a folder's."""
     return name == ROOT or name.endswith("/")
 
 
 def names_in(edit: Edit) -> Sequence[Name]:
-    """Return the names that an edit is about."""
+    """Return the names that an edit reads or writes."""
     match edit:
         case Put() | Delete() | MakeFolder():
             return (edit.name,)
@@ -153,11 +150,11 @@ def judge(edit: Edit, present: Present) -> bool:
     """Return whether the edit replaces something, given what is there.
 
     Raises:
-        NotFound: there is nothing to delete, copy or move, or no folder to make another in.
+        NotFound: there is nothing to delete, copy or move, or no folder to make one in.
         PreconditionFailed: a condition does not hold.
-        NameConflict: a folder has the name of the file, or a file that of a folder.
-        AlreadyExists: something has the name already that must not be replaced.
-        Forbidden: it cannot be done whatever is there.
+        NameConflict: the file's name is a folder's, or a folder's name is a file's.
+        AlreadyExists: the name is taken, and must not be replaced.
+        Forbidden: it is not allowed whatever exists.
     """
     match edit:
         case Put():
@@ -183,7 +180,7 @@ def judge_put(name: FileName, conditions: Conditions, present: Present) -> bool:
 
 
 def judge_source(edit: Delete | Copy | Move, source: File | Folder | None) -> None:
-    """Judge what an edit begins with, before anything else is looked at; raise as `judge` does."""
+    """Judge the source of an edit, before the target is looked at; raise as `judge` does."""
     name = edit.name if isinstance(edit, Delete) else edit.source
     if source is None:
         kind = "folder" if is_folder_name(name) else "file"
@@ -196,10 +193,10 @@ def judge_source(edit: Delete | Copy | Move, source: File | Folder | None) -> No
 
 
 def judge_length(source: FolderName, target: FolderName, longest: int) -> None:
-    """Judge whether names can move from one folder to another; `longest` has so many bytes.
+    """Refuse names that would be too long in the target; the longest source has `longest` bytes.
 
     Raises:
-        InvalidName: one would become too long.
+        InvalidName: at least one would be.
     """
     if longest + len(target.encode()) - len(source.encode()) > MAX_NAME_SIZE:
         raise InvalidName(f"A name under {target!r} would have more than {MAX_NAME_SIZE} bytes.")
@@ -228,7 +225,7 @@ def _judge_making(name: FolderName, present: Present) -> None:
 
 
 def _require_free(name: Name, present: Present) -> None:
-    """Refuse a name that has no row of its own kind, where it would be in another's way."""
+    """Refuse a name of which nothing of its own kind exists, if something else is in the way."""
     if present.blocking is not None:
         raise NameConflict(f"{present.blocking!r} is a file, so it holds no files.")
     if isinstance(present.target, Folder) and not is_folder_name(name):

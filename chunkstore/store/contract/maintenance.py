@@ -1,4 +1,4 @@
-"""The contract of what keeps a store whole: collection, scrubs, and what it tells of itself.
+"""The contract of maintenance: collection, scrubs, health and statistics.
 
 The obligations of `chunkstore.store.contract.store` hold here too.
 """
@@ -20,34 +20,34 @@ from chunkstore.store.contract.reports import (
 
 
 class Maintenance(ABC):
-    """What is done to a store, and told of it, beside its files."""
+    """What operators and background tasks do with a store."""
 
     @property
     def tasks(self) -> Sequence[Periodic]:
-        """What the store repeats in the background of itself, to be told of."""
+        """The store's own background tasks, so that their state can be shown."""
         return ()
 
     @abstractmethod
     def collect(self, grace_seconds: float, *, dry_run: bool = False) -> AsyncIterator[Collected]:
         """Remove what no file and no upload needs; yield what each short transaction removed.
 
-        Uploads that have expired are removed first. What is younger than `grace_seconds` stays: a
-        manifest without a file, a chunk without a manifest. The space goes back to where the
-        database got it. Any number of collections and other calls may run meanwhile. `dry_run`
-        removes nothing and yields what would be.
+        Expired uploads are removed first. Manifests without a file and chunks without a manifest
+        stay while they are younger than `grace_seconds`. Freed space is returned to the file system
+        where the database can. Any number of collections and other calls may run meanwhile. A
+        `dry_run` removes nothing and yields what would be removed.
         """
 
     @abstractmethod
     def scrub(self) -> AsyncIterator[Scrubbed]:
-        """Check all chunks and chunk lists again; yield what each step of a few MiB found.
+        """Check all chunks and chunk lists; yield what each step of a few MiB found.
 
-        A chunk found damaged is noted, so that the next upload that brings it stores it anew; a
-        store opened for reading only tells of it and no more. Other calls may run meanwhile.
+        A damaged chunk is marked, so that the next upload that brings it stores it anew; a store
+        opened read-only reports it without a mark. Other calls may run meanwhile.
         """
 
     @abstractmethod
     async def put_scrub_report(self, report: ScrubReport) -> None:
-        """Keep the report in place of the last one."""
+        """Store the report in place of the last one."""
 
     @abstractmethod
     async def stats(self) -> Stats:
@@ -55,25 +55,25 @@ class Maintenance(ABC):
 
     @abstractmethod
     async def health(self) -> Health:
-        """Return whether the store can keep its promises, in a second at most.
+        """Return whether the store can keep its promises, within a second.
 
         Raises:
-            StoreUnavailable: there was no answer by then.
+            StoreUnavailable: the database did not answer by then.
         """
 
 
 class Backups(ABC):
-    """What a store has that makes copies of itself; others have means of their own."""
+    """The capability of a store to make backups itself; other databases have their own tools."""
 
     @abstractmethod
     def make(self, destination: str) -> AsyncIterator[Copied]:
         """Make `destination` a store with the files of this one, as they are at one moment.
 
         Only chunks that it lacks are copied, in steps of a few MiB, each checked; a damaged one is
-        copied and told of. What it had besides is removed. Other calls may run meanwhile. One that
-        is interrupted leaves the files of the backup before, and the next goes on.
+        copied and reported. Other files in it are removed. Other calls may run meanwhile. An
+        interrupted backup leaves the files of the one before, and the next backup continues.
 
         Raises:
             StoreError: the destination cannot be opened.
-            Forbidden: it is a store of its own, not a backup of this one.
+            Forbidden: the destination is a store of its own, not a backup of this one.
         """

@@ -16,7 +16,7 @@ from chunkstore.store.contract.values import Applied, Committed, File, Folder, L
 
 
 class Names(ABC):
-    """The names of a store."""
+    """The files and folders of a store, by name."""
 
     @overload
     async def find(self, name: FileName) -> File | None: ...
@@ -30,7 +30,7 @@ class Names(ABC):
 
     @abstractmethod
     async def check_put(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
-        """Raise what a `Put` of this name would now; so that no content is sent for nothing."""
+        """Raise what a `Put` of this name would raise now, before content is sent for nothing."""
 
     @abstractmethod
     async def list(
@@ -43,9 +43,9 @@ class Names(ABC):
     ) -> Listing:
         """Return the files whose names begin with `prefix`, in order, at most `limit` entries.
 
-        Names that have `delimiter` after the prefix are rolled up to the first one, and appear
-        once, as a folder. The page begins behind `after`: a name or a folder that a listing
-        returned, or any text. Costs grow with the page, not with the store.
+        Names with `delimiter` after the prefix are rolled up to its first occurrence and appear
+        once, as a folder. The page begins after `after`: the `next` of a listing, or any text. The
+        cost grows with the page, not with the store.
         """
 
     @overload
@@ -55,15 +55,15 @@ class Names(ABC):
     async def apply(self, edits: Sequence[Edit]) -> Sequence[Applied]: ...
 
     async def apply(self, edits: Sequence[Edit]) -> Sequence[Applied]:
-        """Make all edits in their order, or none: each sees what those before have left.
+        """Make all edits in order, or none; each sees the result of those before it.
 
-        Return what each came to, a `Committed` for each `Put`.
+        Return the result of each, a `Committed` for each `Put`.
 
         Raises:
-            What `judge` raises, and InvalidName where a name under a folder would become too long;
-            the error's `edit` is the place of the edit that failed.
-            NotFound: an upload that is to be put does not exist, is not whole or was put before.
-            TooManyNames: a folder has more names in it than can be changed beside other edits.
+            What `judge` raises, and InvalidName where a name under a folder would be too long;
+            the error's `edit` is the index of the edit that failed.
+            NotFound: an upload to be put does not exist, is not whole, or is complete already.
+            TooManyNames: a folder has too many names to be changed together with other edits.
         """
         return await self._apply(edits)
 

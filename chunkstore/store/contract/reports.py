@@ -1,4 +1,4 @@
-"""What a store tells of itself: what it holds, and what came of looking after it."""
+"""Results of maintenance: what a store holds, and what collections, scrubs and backups did."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A chunk whose bytes are not what they were, or a content whose chunk list is not whole.
+    """A chunk that does not match its digest, or file content whose chunk list is incomplete.
 
-    `files` are all names that it touches.
+    `files` are the names of all files that are affected.
     """
 
     kind: Literal["chunk", "content"]
@@ -48,7 +48,7 @@ class Scrubbed:
 
 @dataclass(frozen=True, slots=True)
 class ScrubReport:
-    """What a whole scrub came to; `size` is in bytes, `damaged` counts what was found so."""
+    """The result of a whole scrub; `size` is in bytes, `damaged` the number of `Damage`s."""
 
     started: datetime
     finished: datetime
@@ -59,10 +59,10 @@ class ScrubReport:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether a store keeps its promises, as far as is known, also of the past of this process.
+    """Whether a store can keep its promises, as far as this process has seen since its start.
 
-    `faults` are sentences, none where all is well; `full` says why new content would be refused
-    for want of room, None if it would not; `scrub` is the report of the last one.
+    `faults` are sentences, none if all is well; `full` says why new content would be refused for
+    lack of space, None if it would not; `scrub` is the last report.
     """
 
     faults: Sequence[str]
@@ -74,7 +74,7 @@ class Health:
 class Copied:
     """What one step of a backup copied; `size` is that of the chunks as stored.
 
-    `part`, from 0 to 1, is how much of the source has been gone through.
+    `part`, from 0 to 1, is the part of the source that is done.
     """
 
     chunks: int
@@ -87,8 +87,8 @@ class Copied:
 class Reclaimable:
     """What collections will give back, in bytes.
 
-    `size` is that of the chunks that neither a file nor an upload needs, `stored_size` that of
-    these as they are kept, `free_size` what the database has free within itself.
+    `size` is that of the chunks that neither a file nor an upload needs, `stored_size` that of the
+    same chunks as stored, `free_size` what is free within the database.
     """
 
     size: int
@@ -100,11 +100,12 @@ class Reclaimable:
 class Stats:
     """What a store holds.
 
-    `logical_size` is the sum of all files' sizes, `unique_size` that of all chunks, `stored_size`
-    that of these as they are kept, compressed where that pays, all in bytes; `reclaimable` is what
-    of that, and besides, comes back by itself, None where that is not known; `damaged` counts
-    chunks found damaged and not repaired yet; `database_size` is what the database takes on disk;
-    `scrub` is the last report; `versions` names the software and formats in use.
+    `files`, `contents` (different ones), `chunks` and `damaged` (chunks marked so) are numbers.
+    Sizes are in bytes: `logical_size` is the sum of all files, `unique_size` that of all chunks,
+    `stored_size` that of the chunks as stored, compressed where it pays, `database_size` what the
+    database takes on disk, `chunk_size` that of new content. `reclaimable` is what collections will
+    give back, None where that is not known; `scrub` is the last report; `versions` names the
+    software and formats in use.
     """
 
     files: int
@@ -122,12 +123,12 @@ class Stats:
 
     @property
     def ratio(self) -> float | None:
-        """Bytes given for each byte kept for them; None where that is not known."""
+        """Bytes of files per byte stored for them; None where that is not known."""
         return _saving(self.logical_size, self._needed_stored_size)
 
     @property
     def deduplication(self) -> float | None:
-        """The part of `ratio` that is due to policy equal chunks once."""
+        """The part of `ratio` that is due to storing equal chunks once."""
         return _saving(self.logical_size, self._needed_size)
 
     @property
@@ -145,9 +146,8 @@ class Stats:
 
 
 def _saving(given: int, kept: int) -> float | None:
-    """Return given / kept.
+    """Return given / kept, None if more is kept than given.
 
-    None if there is more kept than given: then unfinished uploads are among it, or what waits to be
-    collected and is not known.
+    That is so where unfinished uploads are included, or garbage whose amount is not known.
     """
     return given / kept if 0 < kept <= given else None

@@ -1,15 +1,15 @@
-"""The store contract: what every backend owes to those who call it.
+"""The store contract: what every backend owes its callers.
 
 Obligations common to all methods:
 
 - **Durable.** When a method that changes something returns, the change has been synced to disk.
-  Only what an `Upload` has appended may still be on its way until its `Put` returns.
-- **Atomic.** Each call takes effect whole or not at all, also when it is cancelled, and no other
+  Only what an `Upload` has appended may be unsynced until its `Put` returns.
+- **Atomic.** Each call takes effect as a whole or not at all, even when cancelled, and no other
   call sees half of it. A cancelled call may have taken effect.
-- **Nothing is held while a caller waits.** No connection, transaction or lock outlives a call, so
-  a caller may take any time between two of them.
-- **Errors.** Failures are `ChunkstoreError`s; those of a driver never pass. `StoreFull` changes
-  nothing and leaves reading possible; after `StoreUnavailable` the call may be made again.
+- **Nothing is held between calls.** No connection, transaction or lock outlives a call, so a
+  caller may take any time between two of them.
+- **Errors.** Failures are `ChunkstoreError`s; no driver's error passes. `StoreFull` changes
+  nothing and leaves reading possible; after `StoreUnavailable` the call may be repeated.
 - **Names** are canonical (`chunkstore.core.names`); sizes are bytes; times are aware and in UTC.
 """
 
@@ -24,7 +24,7 @@ from chunkstore.store.contract.uploads import Uploads
 
 
 class Store(ABC):
-    """A database of chunks, manifests and names, by its parts: callers take the narrowest."""
+    """A database of chunks, manifests and names, in four parts: callers take the narrowest."""
 
     @property
     @abstractmethod
@@ -34,23 +34,23 @@ class Store(ABC):
     @property
     @abstractmethod
     def contents(self) -> Contents:
-        """The content of files."""
+        """File content."""
 
     @property
     @abstractmethod
     def uploads(self) -> Uploads:
-        """The uploads that outlive their request."""
+        """Resumable uploads."""
 
     @property
     @abstractmethod
     def maintenance(self) -> Maintenance:
-        """Collection, scrubs, and what the store tells of itself."""
+        """Collection, scrubs, health and statistics."""
 
     @property
     def backups(self) -> Backups | None:
-        """What makes backups of the store, None where the database has its own means."""
+        """The capability to make backups, None where the database has its own tools."""
         return None
 
     @abstractmethod
     async def close(self) -> None:
-        """Finish what runs, make it durable and let go of the database."""
+        """Finish what is running, make it durable and close the database."""

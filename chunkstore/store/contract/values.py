@@ -1,4 +1,4 @@
-"""What a store answers with: files, folders, pages of them, and what an edit came to."""
+"""Values that a store returns: files, folders, pages of them, and results of edits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chunkstore.core.names import FileName, FolderName
 class File:
     """A name that points at file content.
 
-    `content` is the whole of it where it came along, else None.
+    `content` is all of that where it came along with a look-up, else None.
     """
 
     name: FileName
@@ -27,22 +27,22 @@ class File:
 
     @property
     def validators(self) -> Validators:
-        """What conditional requests are judged by."""
+        """What conditional requests are evaluated against."""
         return Validators(str(self.manifest.digest), self.modified)
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A prefix of names: it was made, or something lies in it."""
+    """A prefix of names that was made, or in which something lies."""
 
     name: FolderName
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One page of a folder: what lies in it, each part in order of its UTF-8 bytes.
+    """One page of a listing: files and folders, each in order of their UTF-8 bytes.
 
-    `next` is the cursor at which the next page begins, None on the last one.
+    `next` is where the next page continues, None on the last one.
     """
 
     files: Sequence[File]
@@ -52,14 +52,14 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What an edit came to: whether it replaced a file or a folder."""
+    """The result of an edit: whether it replaced a file or a folder."""
 
     replaced: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Committed(Applied):
-    """What a `Put` came to; `new_chunks` and `new_size` count what was not known before."""
+    """The result of a `Put`; `new_chunks` and `new_size` count what was new to the store."""
 
     file: File
     new_chunks: int
