@@ -1,9 +1,11 @@
-"""No column of a file is lost where its row is copied: to another name, or to a backup."""
+"""No column of a file is lost where its row is written or copied: to another name, or a backup."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Final
 
 import pytest
@@ -12,48 +14,73 @@ from chunkstore.store.shared.queries import load_queries, load_script
 
 _SQLITE: Final = "chunkstore.store.sqlite"
 _POSTGRES: Final = "chunkstore.store.postgres"
-# What PostgreSQL computes by itself, and what a file does not have.
+_KEYS: Final = {"name", "path"}
+# What PostgreSQL computes by itself, and what only folders have.
 _NOT_OF_FILES: Final = {"name", "made"}
-_COMPARED_OTHERWISE: Final = {"name", "manifest"}
 
 
-def columns_of(package: str, table: str) -> list[str]:
-    script = load_script(package, "schema.sql")
-    [body] = re.findall(rf"^CREATE TABLE {table} \(\n(.*?)\n\)", script, re.MULTILINE | re.DOTALL)
-    columns = re.findall(r"(?:^|,)\s*([a-z_]+) (?:[A-Z]+|[a-z]+)\b", body, re.MULTILINE)
-    assert len(columns) > 4
-    return columns
+def sqlite_columns() -> set[str]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(load_script(_SQLITE, "schema.sql"))
+        return {row[1] for row in db.execute("PRAGMA table_info(file)")}
 
 
-def insertions(queries: Mapping[str, str], table: str) -> Iterator[tuple[str, set[str]]]:
-    """Yield each query that inserts rows with a manifest, which are files, and their columns."""
-    for name, query in queries.items():
-        inserted = re.findall(rf"INSERT INTO (?:main\.)?{table}\s*\(([^)]*)\)", query)
-        for columns in inserted:
-            found = {column.strip() for column in columns.split(",")}
-            if "manifest" in found:
-                yield name, found
+def postgres_columns() -> set[str]:
+    script = load_script(_POSTGRES, "schema.sql")
+    [body] = re.findall(r"^CREATE TABLE entry \(\n(.*?)^\);", script, re.MULTILINE | re.DOTALL)
+    return set(re.findall(r"^    ([a-z_]+) [a-z]", body, re.MULTILINE)) - _NOT_OF_FILES
+
+
+def columns_written(query: str) -> Iterator[set[str]]:
+    """Yield the columns that each statement of a query gives a row of a file, but for the key.
+
+    A file is what has a manifest; what sets none moves the row, and so all of it.
+    """
+    for columns in re.findall(r"INSERT INTO (?:main\.)?(?:file|entry)\s*\(([^)]*)\)", query):
+        yield {column.strip() for column in columns.split(",")}
+    for clauses in re.findall(
+        r"UPDATE(?: file| entry)?\s+SET\s(.*?)(?:;|\sWHERE\s|$)", query, re.DOTALL
+    ):
+        yield set(re.findall(r"(?:^|,)\s*([a-z_]+) =", clauses))
+
+
+def queries_that_lose(package: str, script: str, columns: set[str]) -> dict[str, set[str]]:
+    lost: dict[str, set[str]] = {}
+    count = 0
+    for name, query in load_queries(package, script).items():
+        for written in columns_written(query):
+            if "manifest" in written:
+                count += 1
+                missing = columns - _KEYS - written
+                lost[name] = lost.get(name, set()) | missing
+    assert count, "no query writes files"
+    return {name: missing for name, missing in lost.items() if missing}
 
 
 @pytest.mark.parametrize("script", ["queries.sql", "backup.sql"])
 def test_sqlite_writes_and_copies_whole_rows(script: str) -> None:
-    columns = set(columns_of(_SQLITE, "file"))
-    found = list(insertions(load_queries(_SQLITE, script), "file"))
-    assert found
-    for name, inserted in found:
-        assert inserted == columns, name
-
-
-def test_a_backup_replaces_a_file_of_which_any_column_differs() -> None:
-    query = load_queries(_SQLITE, "backup.sql")["delete_unlike_files"]
-    for column in set(columns_of(_SQLITE, "file")) - _COMPARED_OTHERWISE:
-        assert re.search(rf"theirs\.{column} (=|IS) main\.file\.{column}\b", query), column
+    assert queries_that_lose(_SQLITE, script, sqlite_columns()) == {}
 
 
 @pytest.mark.parametrize("script", ["queries.sql", "functions.sql"])
 def test_postgresql_writes_and_copies_whole_rows(script: str) -> None:
-    columns = set(columns_of(_POSTGRES, "entry")) - _NOT_OF_FILES
-    found = list(insertions(load_queries(_POSTGRES, script), "entry"))
-    assert found
-    for name, inserted in found:
-        assert inserted - _NOT_OF_FILES == columns, name
+    assert queries_that_lose(_POSTGRES, script, postgres_columns()) == {}
+
+
+def test_a_query_that_loses_a_column_is_named() -> None:
+    for package, script, columns, expected in (
+        (_SQLITE, "queries.sql", sqlite_columns(), {"put_file", "copy_file", "copy_files_below"}),
+        (_SQLITE, "backup.sql", sqlite_columns(), {"copy_source_files"}),
+        (_POSTGRES, "queries.sql", postgres_columns(), {"copy_below"}),
+        (_POSTGRES, "functions.sql", postgres_columns(), {"put_file"}),
+    ):
+        lost = queries_that_lose(package, script, columns | {"note"})
+        assert expected <= lost.keys()
+        assert all(missing == {"note"} for missing in lost.values())
+
+
+def test_a_backup_replaces_a_file_of_which_any_column_differs() -> None:
+    query = load_queries(_SQLITE, "backup.sql")["delete_unlike_files"]
+    # Names and manifests are what the rows are joined by.
+    compared = set(re.findall(r"theirs\.([a-z_]+) (?:=|IS) main\.file\.\1\b", query)) | {"manifest"}
+    assert compared == sqlite_columns()
