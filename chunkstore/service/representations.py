@@ -1,4 +1,4 @@
-"""Files, lists and figures as JSON."""
+"""JSON of files, listings and statistics, for every protocol and the command line."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where contents and names are kept: the contract and its implementations."""
+"""Stores of file content and names: the contract and its implementations."""
