@@ -126,7 +126,7 @@ class Intake:
         pending = self._reservation.split(self._chunker.pending)
         self._reservation.release()
         self._reservation = pending
-        if pending.size and pending.wanted_by_a_poorer:
+        if pending.size and pending.wanted_by_smaller_holder:
             raise Crowded
 
     async def settle(self) -> tuple[list[Chunk], bytes]:
@@ -229,7 +229,7 @@ class Receiver:
         async for piece in pieces:
             self.size += len(piece)
             if self._max_size is not None and self.size > self._max_size:
-                raise TooLarge(f"The content has more than {self._max_size} bytes.")
+                raise TooLarge(f"This server accepts files of at most {self._max_size} bytes.")
             await self._intake.take(piece)
         self._last, tail = await self._intake.settle()
         if tail:

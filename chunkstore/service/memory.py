@@ -28,7 +28,7 @@ DEFAULT_MEMORY: Final = 64 * 1024 * 1024
 # No reservation takes more than this fraction of what is free, so that some is left for the next.
 _SHARE: Final = 8
 # The fraction of the budget that neither use may take from the other.
-_KEPT_FOR_THE_OTHER: Final = 4
+_KEPT_FOR_OTHER_USE: Final = 4
 
 
 class Use(enum.Enum):
@@ -51,9 +51,9 @@ class Reservation:
         return self._account.budget._is_wanted(self._account.use)
 
     @property
-    def wanted_by_a_poorer(self) -> bool:
+    def wanted_by_smaller_holder(self) -> bool:
         """Whether somebody waits for the same use whose client holds less than this one's."""
-        return self._account.budget._has_poorer_waiter(self._account)
+        return self._account.budget._has_smaller_holder_waiting(self._account)
 
     def split(self, size: int) -> Reservation:
         """Move `size` bytes, or all there are, to a reservation of their own, and return that."""
@@ -118,7 +118,7 @@ class MemoryBudget:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._free = limit
-        self._part = limit - limit // _KEPT_FOR_THE_OTHER
+        self._use_limit = limit - limit // _KEPT_FOR_OTHER_USE
         self._held: Counter[Use] = Counter()
         self._held_by: Counter[Account] = Counter()
         # By use, then by account, then in order of arrival.
@@ -170,23 +170,23 @@ class MemoryBudget:
 
     def _is_wanted(self, use: Use) -> bool:
         return any(
-            waiting and (other is use or self._held[other] < self._part)
+            waiting and (other is use or self._held[other] < self._use_limit)
             for other, waiting in self._waiting.items()
         )
 
-    def _has_poorer_waiter(self, account: Account) -> bool:
+    def _has_smaller_holder_waiting(self, account: Account) -> bool:
         waiting = self._waiting[account.use]
         return any(self._held_by[other] < self._held_by[account] for other in waiting)
 
     def _fits(self, use: Use, least: int) -> bool:
-        return least <= self._free and not self._exceeds_part(use, least)
+        return least <= self._free and not self._exceeds_use_limit(use, least)
 
-    def _exceeds_part(self, use: Use, least: int) -> bool:
-        """Whether the use has to wait for itself. A single reservation may exceed its part."""
-        return 0 < self._held[use] > self._part - least
+    def _exceeds_use_limit(self, use: Use, least: int) -> bool:
+        """Whether the use has to wait for itself. A single reservation may exceed the limit."""
+        return 0 < self._held[use] > self._use_limit - least
 
     def _take(self, account: Account, least: int, most: int) -> Reservation:
-        room = min(self._free, self._part - self._held[account.use])
+        room = min(self._free, self._use_limit - self._held[account.use])
         size = max(least, min(most, room // _SHARE))
         self._free -= size
         self._held[account.use] += size
@@ -205,10 +205,12 @@ class MemoryBudget:
     def _serve_waiters(self) -> None:
         """Serve those whose turn it is while they fit; none overtakes one that does not fit."""
         while True:
-            self._next = [self._poorest(waiting) for waiting in self._waiting.values() if waiting]
+            self._next = [
+                self._smallest_holder(waiting) for waiting in self._waiting.values() if waiting
+            ]
             for waiter in sorted(self._next, key=lambda waiter: waiter.number):
                 account, least = waiter.account, waiter.least
-                if self._exceeds_part(account.use, least):
+                if self._exceeds_use_limit(account.use, least):
                     continue
                 if least > self._free:
                     return
@@ -219,7 +221,7 @@ class MemoryBudget:
             else:
                 return
 
-    def _poorest(self, waiting: dict[Account, dict[int, _Waiter]]) -> _Waiter:
+    def _smallest_holder(self, waiting: dict[Account, dict[int, _Waiter]]) -> _Waiter:
         """Return the first of those whose client holds the least."""
         return min(
             (next(iter(waiters.values())) for waiters in waiting.values()),

@@ -145,7 +145,7 @@ async def test_the_client_that_holds_the_least_is_served_first() -> None:
     await let_others_run()
     assert not modest.done()
     assert held[0].wanted
-    assert held[0].wanted_by_a_poorer
+    assert held[0].wanted_by_smaller_holder
     held[0].release()
     await let_others_run()
     assert modest.done()
