@@ -22,6 +22,7 @@ _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CODE: Final = tuple(sorted(set(re.findall(r"`([^`\n]+)`", _FENCE.sub("", _DOCUMENT)))))
 _LINKS: Final = tuple(sorted(set(re.findall(r"\]\(([^)\s]+)\)", _DOCUMENT))))
 _SUFFIXES: Final = ("", ".py", ".sql", ".js")
+_FILES: Final = frozenset({".py", ".sql", ".md", ".js"})
 _IDENTIFIER: Final = re.compile(r"\*?[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\*?")
 _FOLDERS: Final = ("chunkstore", "tests", "docs")
 # More are more than one person keeps in mind, and a backend has to write each of them.
@@ -95,7 +96,7 @@ def _exists(text: str) -> bool:
     if text.startswith("--"):
         return text in _options()
     text = text.replace("NAME_", "*_")
-    if "/" in text or PurePosixPath(text).suffix in {".py", ".sql", ".md", ".js"}:
+    if " " not in text and ("/" in text or PurePosixPath(text).suffix in _FILES):
         return _is_path(text)
     if _IDENTIFIER.fullmatch(text) and text[0].isupper() and not text.isupper():
         return text in _names() or text in _texts()
