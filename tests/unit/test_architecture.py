@@ -151,7 +151,6 @@ def test_the_layers_are_drawn_as_they_are() -> None:
     assert edges == list(pairwise(reversed(list(LAYERS))))
 
 
-@pytest.mark.xfail(reason="uploads have a method for each transition", strict=False)
 def test_the_contract_is_narrow() -> None:
     interfaces = [
         get_type_hints(getattr(Store, part).fget)["return"]
