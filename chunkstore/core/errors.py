@@ -21,9 +21,12 @@ class ChunkstoreError(Exception):
 
 def describe_causes(error: BaseException) -> str:
     """Return an error and its chain of causes on one line, for the log."""
-    texts = []
+    texts: list[str] = []
+    seen: set[int] = set()
     cause: BaseException | None = error
-    while cause is not None:
+    # One that was raised from itself has no end.
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
         texts.append(" ".join(f"{type(cause).__name__}: {cause}".split()))
         cause = cause.__cause__
     return ", from ".join(texts)

@@ -55,10 +55,17 @@ async def status_of(client: Client, path: str) -> int:
 
 
 async def names(client: Client) -> list[str]:
-    """Return the names of all files."""
-    async with client.get("/files/", params={"delimiter": ""}) as response:
-        assert response.status == 200
-        return [file["name"] for file in (await response.json())["files"]]
+    """Return the names of all files, of however many pages."""
+    found: list[str] = []
+    after: dict[str, str] = {}
+    while True:
+        async with client.get("/files/", params={"delimiter": "", **after}) as response:
+            assert response.status == 200
+            page = await response.json()
+        found += [file["name"] for file in page["files"]]
+        if page["next"] is None:
+            return found
+        after = {"after": page["next"]}
 
 
 async def stats(client: Client) -> Json:

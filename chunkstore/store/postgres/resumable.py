@@ -17,7 +17,8 @@ from typing import Final, Literal
 
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.compression import Compression
-from chunkstore.core.errors import NotFound
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import NotFound, StoreUnavailable
 from chunkstore.core.manifest import Manifest
 from chunkstore.store.contract.edits import Uploaded
 from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
@@ -186,10 +187,13 @@ async def complete(
 
     Raises:
         NotFound: there is no such upload, it is not whole, or it is complete already.
-        StoreUnavailable: it was given up meanwhile.
+        StoreUnavailable: it was given up meanwhile, or has become whole since its tail was read.
     """
     before = await _get(db, content.upload_id)
     after = before.after(Complete(content.digest, content.expires))
+    tail = before.upload.tail
+    if list(last) != ([Digest.of(tail).raw] if tail else []):
+        raise StoreUnavailable("The upload has just become whole; try again.")
     open_manifest = before.open_manifest()
     if last:
         await manifests.append(db, open_manifest, None, PreparedChunks(last, ()))

@@ -224,6 +224,9 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     db = _connect(f"{path.absolute().as_uri()}?mode=rwc", _WRITER_CACHE_KIB)
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA synchronous = FULL")
+    # These mean something on macOS only, where a plain sync stays in the drive's cache.
+    db.execute("PRAGMA fullfsync = ON")
+    db.execute("PRAGMA checkpoint_fullfsync = ON")
     db.execute("PRAGMA wal_autocheckpoint = 0")
     db.execute("PRAGMA secure_delete = OFF").fetchall()
     return db

@@ -13,6 +13,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from chunkstore.store.sqlite.engine.syncing import sync_data
+
 _STEP_SIZE: Final = 8 * 1024 * 1024
 
 _logger = logging.getLogger(__name__)
@@ -59,6 +61,6 @@ class Flusher:
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fdatasync(descriptor)
+        sync_data(descriptor)
     finally:
         os.close(descriptor)

@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from chunkstore.store.sqlite.engine.syncing import sync_data
+
 _STEP_SIZE: Final = 8 * 1024 * 1024
 _LOG_HEADER_SIZE: Final = 32
 _FRAME_HEADER_SIZE: Final = 24
@@ -40,11 +42,11 @@ class LogRewriter:
             self._database = os.open(self._log.with_name(name), os.O_RDWR)
         with self._log.open("r+b", buffering=0) as log:
             _write_over(log.fileno(), 0, os.fstat(log.fileno()).st_size)
-            os.fdatasync(log.fileno())
+            sync_data(log.fileno())
             page_size, pages = _pages_in(log.fileno())
         for page in pages:
             _write_over(self._database, (page - 1) * page_size, page_size)
-        os.fdatasync(self._database)
+        sync_data(self._database)
 
     def close(self) -> None:
         """Close the database file, once no connection to it is open."""
