@@ -14,6 +14,7 @@ from typing import Final
 
 from chunkstore.core.manifest import ChunkList
 from chunkstore.core.ranges import ByteRange
+from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.memory import Account, Reservation
 from chunkstore.store.contract.contents import Contents
 
@@ -53,8 +54,7 @@ class _Ahead:
 
     def _release(self, reading: asyncio.Task[bytes]) -> None:
         self.reservation.release()
-        if not reading.cancelled():
-            reading.exception()  # asyncio warns of exceptions that nobody retrieves.
+        retrieve_exception(reading)
 
 
 class ContentReader:

@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import AsyncIterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from chunkstore.core.chunking import Chunk, Chunker
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.digest import ContentCheck, ContentHasher
 from chunkstore.core.errors import Crowded, TooLarge
 from chunkstore.core.names import FileName
+from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.memory import Account, Reservation
 from chunkstore.store.contract.contents import Contents, PreparedBatch
 from chunkstore.store.contract.edits import Put, Received
@@ -148,7 +149,7 @@ class Intake:
         """Cancel what is under way; return whether anything was."""
         for task in self._in_flight:
             task.cancel()
-            task.add_done_callback(_retrieve)
+            task.add_done_callback(retrieve_exception)
         self.release()
         return bool(self._in_flight)
 
@@ -266,9 +267,3 @@ class Receiver:
 
 def _release(reservation: Reservation, _: asyncio.Task[None]) -> None:
     reservation.release()
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Look at a task's exception; asyncio warns of those that nobody retrieves."""
-    if not task.cancelled():
-        task.exception()

@@ -10,6 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
+from chunkstore.core.tasks import retrieve_exception
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.request import TASKS, store_of
 from chunkstore.service.representations import Json, scrub_to_json, stats_to_json, tasks_to_json
@@ -55,8 +56,8 @@ class Figures:
 
     def _end(self, counting: asyncio.Task[tuple[float, Stats]]) -> None:
         self._counting = None
-        if not counting.cancelled():
-            counting.exception()  # Else asyncio would warn where no client waits for it any more.
+        # Perhaps no client waits for it any more.
+        retrieve_exception(counting)
 
 
 FIGURES: Final = web.AppKey("figures", Figures)

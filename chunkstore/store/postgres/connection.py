@@ -36,6 +36,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeAlias, Type
 import asyncpg
 
 from chunkstore.core.errors import StoreAway, StoreUnusable
+from chunkstore.core.tasks import retrieve_exception
 from chunkstore.store.postgres.failures import (
     AWAY,
     PASSING,
@@ -243,7 +244,7 @@ class Database:
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        task.add_done_callback(_retrieve)
+        task.add_done_callback(retrieve_exception)
         return task
 
     async def close(self) -> None:
@@ -377,9 +378,3 @@ def _notice_silence(connection: Any) -> None:  # noqa: ANN401 - asyncpg has no t
 
 async def _leave_as_it_is(connection: Connection) -> None:
     """Spare the round trip that would reset a session: no job changes its own."""
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Retrieve an error that no caller waits for any more, of which asyncio would warn."""
-    if not task.cancelled():
-        task.exception()

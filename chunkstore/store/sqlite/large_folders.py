@@ -25,6 +25,7 @@ from typing import Any, Final, TypeVar
 
 from chunkstore.core.errors import ChunkstoreError, StoreFull
 from chunkstore.core.names import FolderName
+from chunkstore.core.tasks import retrieve_exception
 from chunkstore.store.contract.edits import (
     Copy,
     Delete,
@@ -117,8 +118,7 @@ class LargeFolders:
         def ended(task: asyncio.Task[T]) -> None:
             self._tasks.discard(task)
             self._active.difference_update(mine)
-            if not task.cancelled():
-                task.exception()  # Otherwise asyncio warns if nobody waits for the task.
+            retrieve_exception(task)
 
         # Of two equal requests the second is refused, once the first has begun.
         mine = {name for name in names if name not in self._active}
