@@ -65,6 +65,8 @@ async def collect(
         pass
     async for span in _spans(readers, "unused_manifests", "last_manifest", **age):
         unpinned = [row["id"] for row in span if row["id"] not in pins.held()]
+        if unpinned:
+            await writer.run(_record_last_manifest, durable=False)
         async for _ in _in_steps(writer, _condemn, unpinned):
             pass
     # In this order: a later upload is not among them, and no later lookup finds one of them.
@@ -179,6 +181,10 @@ def _age(grace_seconds: float) -> dict[str, int]:
 def _expire(db: sqlite3.Connection, upload: str, now: int) -> None:
     """Forget an upload that has expired; its manifest is as good as condemned then."""
     resumable.expire(db, upload, now)
+
+
+def _record_last_manifest(db: sqlite3.Connection) -> None:
+    execute(db, "record_last_manifest")
 
 
 def _condemn(db: sqlite3.Connection, manifest: int) -> None:

@@ -19,7 +19,7 @@ from chunkstore.store.sqlite.rows import execute, fetch_value
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The chunk size of new content in bytes, and the greatest id of a manifest."""
+    """The chunk size of new content in bytes, and the greatest id that a manifest has had."""
 
     chunk_size: int
     last_manifest: int
@@ -28,7 +28,9 @@ class State:
 def read_state(db: sqlite3.Connection) -> State:
     """Return the recorded state."""
     chunk_size = fetch_value(db, "find_setting", name="chunk_size")
-    return State(chunk_size or DEFAULT_CHUNK_SIZE, fetch_value(db, "last_manifest"))
+    recorded = fetch_value(db, "find_setting", name="last_manifest")
+    last_manifest = max(recorded or 0, fetch_value(db, "last_manifest"))
+    return State(chunk_size or DEFAULT_CHUNK_SIZE, last_manifest)
 
 
 def check_and_read_state(db: sqlite3.Connection) -> State:
@@ -50,8 +52,10 @@ def check_and_read_state(db: sqlite3.Connection) -> State:
 def recover(db: sqlite3.Connection, chunk_size: int | None) -> State:
     """Forget the uploads of a crashed process; record `chunk_size` unless it is None.
 
-    A store without an id gets one, by which its backups know it.
+    A store without an id gets one, by which its backups know it. No id of a manifest is given
+    again: another process, as one that exports, may still read by it.
     """
+    execute(db, "record_last_manifest")
     execute(db, "delete_open_manifests")
     execute(db, "add_setting", name="id", value=secrets.token_hex(16))
     size = chunk_size or read_state(db).chunk_size

@@ -14,6 +14,7 @@ import pytest
 
 from chunkstore.core.compression import NO_COMPRESSION
 from chunkstore.core.digest import Digest
+from chunkstore.core.errors import StoreDamaged
 from chunkstore.core.names import FileName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.reports import Collected
@@ -23,7 +24,8 @@ from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.conftest import CHUNK_SIZE
 from tests.store.conformance import cut, put
-from tests.store.edits import delete, put_of
+from tests.store.edits import delete, get_file, put_of
+from tests.store.sqlite.test_log_owner import crash_image
 
 T = TypeVar("T")
 MANY = 3_000
@@ -127,10 +129,10 @@ async def test_a_step_ends_when_its_time_is_over(
     async with opened(planted) as store:
         steps = store.maintenance.collect(0)
         assert await anext(aiter(steps)) == Collected(manifests=1)
-        # Those that condemn, then the first that removes a content, with its place.
+        # One records the greatest id, others condemn, and the first removes a list with its place.
         changes = [changed for changed in jobs.changes if changed]
-        assert len(changes) == MANY + 1
-        assert changes[:-1] == [1] * MANY
+        assert len(changes) == 1 + MANY + 1
+        assert changes[:-1] == [1] * (1 + MANY)
 
 
 async def test_what_is_interrupted_is_found_again(planted: Path, jobs: Jobs) -> None:
@@ -224,3 +226,22 @@ async def test_what_a_clock_that_was_ahead_has_stamped_is_collected(tmp_path: Pa
         assert await collect_all(store.maintenance, 3600) == ahead
         assert await collect_all(store.maintenance, 3600) == Collected()
         assert await collect_all(store.maintenance, 0) == Collected(1, 1, 3)
+
+
+@pytest.mark.parametrize("clean", [True, False], ids=["closed", "crashed"])
+async def test_no_id_of_a_list_is_given_again(tmp_path: Path, clean: bool) -> None:
+    """What another process reads by an id is never the content of another file."""
+    path = tmp_path / "store.db"
+    async with opened(path) as store:
+        await put(store, "kept", b"kept")
+        await put(store, "a", b"content")
+        old = await get_file(store, FileName("a"))
+        await delete(store, old.name)
+        await collect_all(store.maintenance, 0)
+        if not clean:
+            path = crash_image(path, tmp_path / "image")
+    async with opened(path) as store:
+        await put(store, "b", b"another")
+        assert (await get_file(store, FileName("b"))).manifest.id > old.manifest.id
+        with pytest.raises(StoreDamaged):
+            await store.contents.read(old.manifest, 0, 7)

@@ -34,8 +34,14 @@ ON CONFLICT (id) DO UPDATE SET bytes = excluded.bytes;
 -- Mark a chunk as damaged, or as whole again.
 UPDATE chunk SET damaged = :damaged WHERE digest = :digest;
 
+-- name: record_last_manifest
+-- Record the greatest id that any manifest has had. To be done before one is removed.
+INSERT INTO setting (name, value) SELECT 'last_manifest', coalesce(max(id), 0) FROM manifest
+WHERE true
+ON CONFLICT (name) DO UPDATE SET value = max(setting.value, excluded.value);
+
 -- name: last_manifest
--- The greatest id; new uploads take greater ones.
+-- The greatest id.
 SELECT coalesce(max(id), 0) FROM manifest;
 
 -- name: add_manifest
