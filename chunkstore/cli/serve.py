@@ -284,7 +284,11 @@ def serve_command(**options: Any) -> None:  # noqa: ANN401 - click gives them by
 
     def announce(url: str) -> None:
         if not hosts.is_loopback_only:
-            _logger.info("Answering for %s; --allow-host adds others.", hosts.format_hosts())
+            _logger.warning(
+                "Answering for %s; --allow-host adds others. Whoever reaches the port can read,"
+                " replace and delete every file.",
+                hosts.format_hosts(),
+            )
         click.echo(f"Serving {redact_password(config.db)} at {url}")
 
     if config.workers == 1:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from chunkstore.core.errors import ChunkstoreError, StoreInUse, StoreMissing, StoreUnusable
 from chunkstore.store.contract.store import Store
-from chunkstore.store.open import open_store, redact_password
+from chunkstore.store.open import is_shared, open_store, redact_password
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -39,6 +40,18 @@ async def opened(
         yield store
     finally:
         await store.close()
+
+
+def is_missing(db: str) -> bool:
+    """Whether the store is a file that does not exist yet."""
+    return not is_shared(db) and not Path(db).exists()
+
+
+def is_same_store(one: str, other: str) -> bool:
+    """Whether two locations are the same, or lead to the same file."""
+    if is_shared(one) or is_shared(other):
+        return one == other
+    return Path(one).resolve() == Path(other).resolve()
 
 
 @asynccontextmanager

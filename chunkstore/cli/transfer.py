@@ -12,7 +12,14 @@ import click
 
 from chunkstore.cli.options import LOCATION, PATH, Parsed, db_option
 from chunkstore.cli.program import SETTINGS, Command, Option
-from chunkstore.cli.stores import opened, opened_source, progress, reporting_failures
+from chunkstore.cli.stores import (
+    is_missing,
+    is_same_store,
+    opened,
+    opened_source,
+    progress,
+    reporting_failures,
+)
 from chunkstore.core.errors import InvalidName, InvalidRequest
 from chunkstore.core.names import ROOT, FolderName, parse_folder_name
 from chunkstore.core.units import format_count, format_size
@@ -86,6 +93,8 @@ def copy_command(source: str, destination: str) -> None:
     the same name; its other files stay. A file that is damaged, or whose name is a folder's in
     DESTINATION, is left out and named, and the exit status is 1.
     """
+    if is_same_store(source, destination):
+        raise click.UsageError("SOURCE and DESTINATION are the same store.")
     copied, failed = run(_copy(source, destination), destination)
     new = f"{format_count(copied.new_chunks, 'new chunk')}, {format_size(copied.new_size)}"
     click.echo(f"Copied {copied}: {new}.")
@@ -207,7 +216,10 @@ async def _import(
         raise InvalidRequest("Nothing was imported; --skip leaves these out.")
     total = _Transferred()
     with reporting_failures() as failures:
+        is_new = await asyncio.to_thread(is_missing, db)
         async with opened(db, in_use=_SERVER_TAKES_FILES) as store:
+            if is_new:
+                click.echo(f"{db} is a new store, made now.", err=True)
             with progress("Importing", tree.size) as bar:
 
                 def show(committed: Committed) -> None:

@@ -169,3 +169,19 @@ def test_a_copy_blames_the_store_that_cannot_be_opened(tmp_path: Path) -> None:
     assert run_command(tmp_path, "init", "--db", "a.db").returncode == 0
     line = fails_with_one_line(run_command(tmp_path, "copy", "a.db", "none/b.db"))
     assert "cannot open none/b.db: " in line
+
+
+def test_a_copy_onto_itself_is_refused(tmp_path: Path) -> None:
+    assert run_command(tmp_path, "init", "--db", "a.db").returncode == 0
+    (tmp_path / "b.db").symlink_to("a.db")
+    for other in ("a.db", "./a.db", "b.db"):
+        shown = run_command(tmp_path, "copy", "a.db", other)
+        assert shown.returncode == 2
+        assert "are the same store" in shown.stderr
+
+
+def test_an_import_says_that_it_makes_a_store(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/a").write_bytes(b"content")
+    assert "new store" in run_command(tmp_path, "import", "--db", "s.db", "tree").stderr
+    assert run_command(tmp_path, "import", "--db", "s.db", "tree").stderr == ""

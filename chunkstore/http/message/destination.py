@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 from yarl import URL
 
-from chunkstore.core.errors import InvalidRequest
+from chunkstore.core.errors import InvalidName, InvalidRequest
 from chunkstore.core.names import (
     FileName,
     FolderName,
@@ -28,7 +28,10 @@ def file_destination_of(request: web.Request) -> FileName:
     Raises:
         InvalidRequest: it is missing or cannot be a file's.
     """
-    return parse_file_name(_destination_name(request))
+    name = _destination_name(request)
+    if name.endswith("/"):
+        raise InvalidName("Destination is the new name of the file itself, so it ends in no slash.")
+    return parse_file_name(name)
 
 
 def folder_destination_of(request: web.Request) -> FolderName:

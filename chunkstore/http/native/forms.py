@@ -27,7 +27,9 @@ from chunkstore.service.service import Service
 from chunkstore.store.contract.edits import Delete, Put
 from chunkstore.store.contract.values import Committed
 
-MAX_PARTS: Final = 1000
+MAX_FILES: Final = 1000
+# Fields beside the files: `overwrite`, `_charset_`, inputs that were left empty.
+_MAX_FIELDS: Final = 1000
 _PART_MEMORY: Final = 8 * 1024
 _MAX_FIELD_SIZE: Final = 8 * 1024
 # Of one part. RFC 7578 has three header fields, one of which holds a file name.
@@ -60,7 +62,7 @@ class PartCount:
     """
 
     def __init__(self, memory: int) -> None:
-        self.most = max(MAX_PARTS, memory // 4 // _PART_MEMORY)
+        self.most = max(MAX_FILES, memory // 4 // _PART_MEMORY)
         self._count = 0
 
     @contextmanager
@@ -119,6 +121,8 @@ async def _receive_files(
             head = _read_head(part)
             field, filename = _parse_disposition(head["Content-Disposition"])
             if filename:
+                if len(puts) == MAX_FILES:
+                    raise TooLarge(f"A form can have {MAX_FILES} files.")
                 name = parse_file_name(folder + filename)
                 media_type = parse_media_type(head.get("Content-Type"), name)
                 if media_type.lower().startswith("multipart/mixed"):
@@ -151,7 +155,7 @@ async def _events(request: web.Request) -> AsyncGenerator[MultipartSegment | byt
         _boundary_of(request),
         max_header_size=_MAX_HEADER_SIZE,
         max_header_count=_MAX_HEADERS,
-        max_segment_count=MAX_PARTS,
+        max_segment_count=MAX_FILES + _MAX_FIELDS,
     )
     unused = 0
     try:
@@ -165,8 +169,8 @@ async def _events(request: web.Request) -> AsyncGenerator[MultipartSegment | byt
         parser.close()
     except ParserLimitReached as error:
         raise TooLarge(
-            f"A form can have {MAX_PARTS} parts, each with {_MAX_HEADERS} header fields of"
-            f" {_MAX_HEADER_SIZE} bytes."
+            f"A form can have {MAX_FILES + _MAX_FIELDS} parts, each with {_MAX_HEADERS} header"
+            f" fields of {_MAX_HEADER_SIZE} bytes."
         ) from error
     except MultipartError as error:
         raise InvalidRequest("The form is malformed.") from error
@@ -247,7 +251,7 @@ async def _delete(request: web.Request, folder: FolderName) -> web.Response:
         fields = parse_qs(
             (await _read_limited(read_body(request))).decode(),
             errors="strict",
-            max_num_fields=MAX_PARTS,
+            max_num_fields=_MAX_FIELDS,
         )
     except ValueError as error:
         raise InvalidRequest("The form is malformed.") from error

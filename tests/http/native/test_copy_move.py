@@ -365,3 +365,12 @@ async def test_file_cannot_go_where_only_a_folder_can(
     await put(shared, name)
     assert (await send(shared, method, name, f"Destination: /files/{name}-b/")).status == 400
     assert (await send(shared, method, f"{name}-c", f"Destination: /files/{name}-b")).status == 404
+
+
+@on_shared_server
+async def test_a_file_has_no_slash_behind_its_new_name(shared: Client, name: str) -> None:
+    await put(shared, f"{name}/a")
+    for method in ("COPY", "MOVE"):
+        headers = {"Destination": f"/files/{name}/new/"}
+        async with shared.request(method, f"/files/{name}/a", headers=headers) as answer:
+            assert "no slash" in (await problem(answer, 400))["detail"]

@@ -6,6 +6,7 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
+from chunkstore.http.native.forms import PARTS
 from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.http import raw
 from tests.http.conftest import Serve
@@ -456,11 +457,22 @@ async def test_form_that_is_cut_stores_nothing(
     assert await names(client) == []
 
 
+async def test_largest_number_of_files(client: Client) -> None:
+    many = b"".join(file(f"{number}", b"") for number in range(1000))
+    answer = await post(client, "a/", OVERWRITE + many + END)
+    assert answer.status == 201
+    assert len(answer.json()["files"]) == 1000
+    answer = await post(client, "b/", OVERWRITE + many + file("one more") + END)
+    assert answer.status == 413
+    assert answer.json()["detail"] == "A form can have 1000 files."
+    assert len(await names(client)) == 1000
+
+
 async def test_largest_number_of_parts(client: Client) -> None:
     filler = part('name="x"', b"")
-    answer = await post(client, "", filler * 999 + file("a") + END)
+    answer = await post(client, "", filler * 1999 + file("a") + END)
     assert answer.status == 201
-    answer = await post(client, "", filler * 1000 + file("b") + END)
+    answer = await post(client, "", filler * 2000 + file("b") + END)
     assert answer.status == 413
     assert answer.json()["type"].endswith(":too-large")
     assert await names(client) == ["a"]
@@ -473,10 +485,11 @@ async def test_files_that_wait_for_the_end_of_their_form_are_bounded(serve: Serv
         length = f"Content-Length: {len(many) + 1}"
         await connection.send(raw.request("POST", "/files/", TYPE, length, body=many))
 
-        async def others_are_refused() -> bool:
-            return (await post(client, "a/", file("a") + END)).status == 503
+        async def all_wait() -> bool:
+            assert client.app is not None
+            return bool(client.app[PARTS]._count == 1000)
 
-        await wait_until(others_are_refused)
+        await wait_until(all_wait)
         answer = await post(client, "b/", file("a") + END)
         assert answer.headers["Retry-After"]
         assert answer.json()["type"] == "urn:chunkstore:problem:busy"
