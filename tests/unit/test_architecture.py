@@ -52,11 +52,13 @@ def _is_path(text: str) -> bool:
 
 @cache
 def _names() -> frozenset[str]:
-    """Return what is defined in the program: `name`, `Class.name`, modules, tables, columns."""
+    """Return what the program defines: `name`, `Class.name`, modules, tables, columns, queries."""
     names: set[str] = set()
     for path in (_ROOT / "chunkstore").rglob("*.py"):
         names.add(path.stem)
         names.update(_names_in(ast.parse(path.read_text(encoding="utf-8"))))
+    for path in (_ROOT / "chunkstore").rglob("*.sql"):
+        names.update(re.findall(r"^-- name: (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE))
     for path in (_ROOT / "chunkstore").rglob("*schema.sql"):
         script = path.read_text(encoding="utf-8")
         names.update(re.findall(r"^CREATE TABLE (\w+)", script, re.MULTILINE))
