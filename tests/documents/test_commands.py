@@ -33,7 +33,9 @@ NOT_RUN: Final = {
     "pipx install chunkstore-*.whl": "installs all packages anew, from the network",
     "sudo python3 -m venv /opt/chunkstore": "needs root",
     "sudo /opt/chunkstore/bin/pip install chunkstore-*.whl": "needs root and the network",
-    "sudo /opt/chunkstore/bin/pip install --upgrade chunkstore-*.whl": "likewise",
+    "sudo /opt/chunkstore/bin/pip install --force-reinstall --no-deps chunkstore-*.whl": (
+        "needs root; test_programs.py runs it in an environment of its own"
+    ),
     "sudo ln -s /opt/chunkstore/bin/chunkstore /usr/local/bin/chunkstore": "needs root",
     "sudo useradd --system chunkstore": "needs root",
     'printf "alice:$(openssl passwd -apr1)\\n" | sudo tee -a /etc/nginx/chunkstore.users': (

@@ -35,9 +35,9 @@ def asking(folder: Path, configuration: str) -> Iterator[Ask]:
 
 
 def _status(substitutions: Mapping[str, str], path: str, *options: str) -> int:
-    curl = [require_program("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code}", *options]
-    url = substitutions[f"https://{HOST}"].split()
-    command = [*curl, *url[:-1], url[-1] + path]
+    *resolve, url = substitutions[f"https://{HOST}"].split()
+    curl = [require_program("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code}", *resolve]
+    command = [*curl, *(option.replace(f"https://{HOST}", url) for option in options), url + path]
     shown = subprocess.run(command, input=b"b", capture_output=True, check=True)
     return int(shown.stdout)
 
@@ -65,6 +65,19 @@ def test_everybody_may_read_and_users_may_write(tmp_path: Path) -> None:
         assert ask("/files/b") == 404
         for status, write in WRITES:
             assert ask(*write, *_LOGIN) == status
+
+
+def test_a_destination_has_the_port_that_people_use(tmp_path: Path) -> None:
+    # nginx listens on another port than 443.
+    passed_on = "Host $http_host;"
+    for folder, host, status in (("full", passed_on, 201), ("bare", "Host $host;", 502)):
+        home = tmp_path / folder
+        home.mkdir()
+        configuration = file_block(CONFIGURATION)
+        assert configuration.count(passed_on) == 1
+        with asking(home, configuration.replace(passed_on, host)) as ask:
+            destination = f"Destination: https://{HOST}/files/b"
+            assert ask("/files/a", "-X", "COPY", "-H", destination, *_LOGIN) == status
 
 
 def only_users() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.metadata import version
 
 from tests.documents.blocks import ROOT, section_of
 from tests.documents.shell import Shell
@@ -76,13 +77,17 @@ def test_deleted_files_give_their_space_back(machine: Shell) -> None:
 
 def test_the_upgrade_can_be_taken_back(machine: Shell) -> None:
     found = [command for command in commands("Upgrade") if "pip install" not in command]
-    start, back_up, *rest = found
+    start, back_up, stop, start_again, health, stats, usual = found
     machine.run(start)
     machine.run(f"printf a | curl -T - http://127.0.0.1:{machine.port}/files/a")
     assert "Copied 1 new chunk" in machine.run(back_up)
-    for command in rest:
+    for command in (stop, start_again, health):
         machine.run(command)
-    machine.stop()
+    versions = json.loads(machine.run(stats))["versions"]
+    assert versions["chunkstore"] == version("chunkstore")
+    assert "schema" in versions
+    machine.run(usual)
+    machine.run(stop)
     [restore] = [one for one in commands("Backup and restore") if "restore --db /var" in one]
     machine.run(restore.replace("/mnt/backup/files.db", "/mnt/backup/before.db"))
     machine.run(start)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import venv
 import zipfile
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from tests.documents.blocks import ROOT, file_block
+import pytest
+
+from tests.documents.blocks import ROOT, file_block, section_of
 from tests.documents.nginx import free_port
 from tests.process import clean_environment
 
@@ -46,12 +49,40 @@ def wait_for_answer(process: subprocess.Popen[bytes], url: str) -> None:
     raise AssertionError("the program ended")
 
 
-def test_the_wheel_has_all_that_serves(tmp_path: Path) -> None:
-    # From a checkout, without the network.
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a wheel that was made from the checkout, without the network."""
+    folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
-    command += ["--no-build-isolation", "-w", str(tmp_path), str(ROOT)]
+    command += ["--no-build-isolation", "-w", str(folder), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
-    [wheel] = tmp_path.glob("chunkstore-*.whl")
+    [wheel] = folder.glob("chunkstore-*.whl")
+    return wheel
+
+
+def test_an_upgrade_installs_a_wheel_of_the_same_version(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv")
+    pip = f"{sys.executable} -m pip --python {tmp_path}/venv/bin/python"
+    found = section_of("docs/operations.md: Upgrade").commands
+    installs = [command for command in found if "pip install" in command]
+    assert len(installs) == 2
+    # Its packages would come from the network.
+    environment = {**clean_environment(), "PIP_NO_INDEX": "yes", "PIP_NO_DEPS": "yes"}
+
+    def upgrade() -> None:
+        for command in installs:
+            line = command.replace("sudo /opt/chunkstore/bin/pip", pip)
+            subprocess.run(line, shell=True, check=True, cwd=wheel.parent, env=environment)
+
+    upgrade()
+    [program] = (tmp_path / "venv").rglob("chunkstore/__init__.py")
+    now = program.read_bytes()
+    program.write_bytes(b"# The old one, of the same number.")
+    upgrade()
+    assert program.read_bytes() == now
+
+
+def test_the_wheel_has_all_that_serves(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         shipped = set(archive.namelist())
         archive.extractall(tmp_path / "installed")
