@@ -163,6 +163,8 @@ def _make_files(folder: Path) -> None:
     for name in (
         "model.bin",
         "build/program",
+        "build/index.html",
+        'build/a "b\\c, d;e.txt',
         "build/lib/plain.so",
         "build/lib/part one.so",
         "build/lib/zwölf.so",

@@ -8,7 +8,7 @@ import time
 import venv
 import zipfile
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -30,6 +30,9 @@ def test_the_server_in_an_application_of_your_own(tmp_path: Path) -> None:
             assert response.status == 201
         with urlopen(url) as response:
             assert response.read() == b"a"
+        elsewhere = Request(url, headers={"Host": "evil.example"})
+        with pytest.raises(HTTPError, match="421"):
+            urlopen(elsewhere)
     finally:
         process.terminate()
         process.wait(60)
