@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
 
-from chunkstore.core.errors import ChunkstoreError, NameConflict, NotFound, TooLarge
+from chunkstore.core.conditional import CONDITION_FIELDS
+from chunkstore.core.digest import ContentCheck
+from chunkstore.core.errors import (
+    ChunkstoreError,
+    Crowded,
+    InvalidRequest,
+    NameConflict,
+    NotFound,
+    TooLarge,
+)
 from chunkstore.core.media_types import guess_media_type
 from chunkstore.http.message.bodies import read_body, require_identity_coding
-from chunkstore.http.message.headers import essence_of
+from chunkstore.http.message.headers import essence_of, parse_digests
 from chunkstore.http.message.problems import UnsupportedMedia, error_response
 from chunkstore.http.message.request import UPLOADS, service_of
 from chunkstore.http.message.upload_urls import parse_upload_url
@@ -24,6 +34,8 @@ from chunkstore.store.contract.values import Applied
 JSON_LINES: Final = "application/jsonl"
 _MEDIA_TYPES: Final = (JSON_LINES, "application/x-ndjson")
 _MAX_SIZE: Final = 1024 * 1024
+# What a body is given at first, and whenever it has more.
+_STEP_SIZE: Final = 16 * 1024
 
 
 async def post(request: web.Request) -> web.Response:
@@ -31,26 +43,56 @@ async def post(request: web.Request) -> web.Response:
     require_identity_coding(request)
     if essence_of(request) not in _MEDIA_TYPES:
         raise UnsupportedMedia(f"A batch is sent as {JSON_LINES}, an edit on each line.")
+    if any(field in request.headers for field in CONDITION_FIELDS):
+        raise InvalidRequest("Conditions of a batch are members of its edits.")
     service = service_of(request)
-    with await service.upload_memory.reserve(_MAX_SIZE, _MAX_SIZE):
-        body = await _read(request)
-        try:
-            applied = await _apply(request, service, parse_edits(body))
-        except ChunkstoreError as error:
-            if error.edit is None:
-                raise
-            return error_response(request, _of_batch(error), {"edit": error.edit})
+    try:
+        applied = await _apply(request, service, await _read_edits(request, service))
+    except ChunkstoreError as error:
+        if error.edit is None:
+            raise
+        return error_response(request, _of_batch(error), {"edit": error.edit})
     lines = [json.dumps(applied_to_json(one)) + "\n" for one in applied]
     return web.Response(text="".join(lines), content_type=JSON_LINES)
 
 
-async def _read(request: web.Request) -> bytes:
+async def _read_edits(request: web.Request, service: Service) -> Sequence[RequestedEdit]:
+    """Read the body, whose bytes are reserved until they are parsed.
+
+    Nothing is reserved after that: what is put may have to be read, which waits for memory.
+    """
+    digests = parse_digests(request.headers.getall("Content-Digest", []))
+    checks = [ContentCheck(*digest) for digest in digests.items()]
+    _check_size(request.content_length or 0)
     body = bytearray()
-    async for piece in read_body(request):
-        body += piece
-        if len(body) > _MAX_SIZE:
-            raise TooLarge(f"A batch can have {_MAX_SIZE} bytes.")
-    return bytes(body)
+    with await service.upload_memory.reserve(_STEP_SIZE, _STEP_SIZE) as first:
+        reserved = first
+        try:
+            async for piece in read_body(request):
+                body += piece
+                _check_size(len(body))
+                # An empty piece stands for a client that makes the server wait.
+                if not piece and reserved.wanted:
+                    raise Crowded
+                if len(body) > reserved.size:
+                    size = len(body) + _STEP_SIZE
+                    reserved = await service.upload_memory.reserve(size, size, instead_of=reserved)
+            # Elsewhere, because a line can hold much to parse.
+            return await asyncio.to_thread(_parse, bytes(body), checks)
+        finally:
+            reserved.release()
+
+
+def _parse(body: bytes, checks: Sequence[ContentCheck]) -> Sequence[RequestedEdit]:
+    for check in checks:
+        check.update(body)
+        check.verify()
+    return parse_edits(body)
+
+
+def _check_size(size: int) -> None:
+    if size > _MAX_SIZE:
+        raise TooLarge(f"A batch can have {_MAX_SIZE} bytes.")
 
 
 async def _apply(

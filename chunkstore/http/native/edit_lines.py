@@ -21,7 +21,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from chunkstore.core.conditional import CONDITION_FIELDS, UNCONDITIONAL, Conditions
+from chunkstore.core.conditional import (
+    CONDITION_FIELDS,
+    Conditions,
+    parse_entity_tags,
+    parse_http_date,
+)
 from chunkstore.core.errors import ChunkstoreError, InvalidRequest, TooLarge
 from chunkstore.core.names import FileName, FolderName, parse_file_name, parse_folder_name
 from chunkstore.http.message.headers import parse_media_type
@@ -30,6 +35,9 @@ from chunkstore.store.contract.edits import Copy, Delete, MakeFolder, Move, Name
 MAX_EDITS: Final = 1000
 # Each may touch a thousand names, all in one transaction.
 MAX_FOLDER_EDITS: Final = 10
+_MAX_CONDITION_SIZE: Final = 8 * 1024
+# What an error repeats of a line.
+_MAX_ECHO: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,7 @@ def _touches_members(edit: RequestedEdit) -> bool:
 
 def _parse_object(line: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(line, object_pairs_hook=_unique)
+        value = json.loads(line.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("A line of a batch is a JSON object, in UTF-8.") from error
     if not isinstance(value, dict):
@@ -119,7 +127,7 @@ class _Line:
         edit = self._edit(self._text("edit"))
         unknown = self.members.keys() - self._taken
         if unknown:
-            raise InvalidRequest(f"This edit has no member {min(unknown)!r}.")
+            raise InvalidRequest(f"This edit has no member {min(unknown)[:_MAX_ECHO]!r}.")
         return edit
 
     def _edit(self, kind: str) -> RequestedEdit:
@@ -160,18 +168,18 @@ class _Line:
 
     def _with_members(self) -> bool:
         depth = self._take("depth", "infinity")
-        if depth not in (0, "0", "infinity") or isinstance(depth, bool):
+        if depth != "infinity" and (type(depth) is not int or depth != 0):
             raise InvalidRequest("`depth` is 0 or infinity.")
         return bool(depth == "infinity")
 
     def _conditions(self, member: str) -> Conditions:
-        fields = self._take(member, None)
-        if fields is None:
-            return UNCONDITIONAL
+        fields = self._take(member, {})
         if not isinstance(fields, dict) or not fields.keys() <= set(CONDITION_FIELDS):
             raise InvalidRequest(f"`{member}` has members of {', '.join(CONDITION_FIELDS)}.")
-        if not all(isinstance(value, str) for value in fields.values()):
-            raise InvalidRequest(f"`{member}` has texts as values, as header fields have.")
+        for name, value in fields.items():
+            if not isinstance(value, str):
+                raise InvalidRequest(f"`{member}` has texts as values, as header fields have.")
+            _check_condition(name, value)
         return Conditions.from_headers(lambda name: [fields[name]] if name in fields else [])
 
     def _text(self, member: str) -> str:
@@ -183,6 +191,19 @@ class _Line:
     def _take(self, member: str, default: object) -> Any:  # noqa: ANN401 - whatever JSON has
         self._taken.add(member)
         return self.members.get(member, default)
+
+
+def _check_condition(name: str, value: str) -> None:
+    """Refuse what would be ignored in a header field, or match nothing: here it is a mistake."""
+    if len(value) > _MAX_CONDITION_SIZE:
+        raise InvalidRequest(f"{name} can have {_MAX_CONDITION_SIZE} characters.")
+    if name in ("If-Match", "If-None-Match"):
+        tags = parse_entity_tags(name, [value])
+        understood = tags is not None and (tags.any or bool(tags.tags))
+    else:
+        understood = parse_http_date([value]) is not None
+    if not understood:
+        raise InvalidRequest(f"{name} is {value[:_MAX_ECHO]!r}, which is not what it can be.")
 
 
 def _parse_name(text: str) -> Name:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from chunkstore.core.digest import ContentCheck, ContentHasher, Digest
@@ -16,6 +17,7 @@ from chunkstore.core.errors import (
     NotFound,
     StoreDamaged,
     StoreError,
+    UploadExpired,
     UploadSuperseded,
 )
 from chunkstore.core.tasks import retrieve_exception
@@ -90,9 +92,12 @@ class UploadFinisher:
 
         Raises:
             PartGone, NotFound, one of FATAL: what `require_part` says of one.
+            UploadExpired: one has expired.
             TooLarge: they are too much together, as far as is known.
         """
         found = [await self._get_part(part) for part in parts]
+        if any(part.expires <= datetime.now(UTC) for part in found):
+            raise UploadExpired
         self._appender.limits.check_size(
             sum(part.offset if part.length is None else part.length for part in found)
         )
@@ -105,8 +110,7 @@ class UploadFinisher:
             raise NotFound("The upload is a file already.")
         if not upload.whole:
             raise NameConflict("The upload is not whole: bytes of it are missing.")
-        if await self._store.awaiting(upload.id):
-            raise NameConflict("The upload is part of another one, which needs it.")
+        await self._require_not_awaited(upload)
         digest = upload.known_digest
         if digest is None:
             try:
@@ -115,7 +119,13 @@ class UploadFinisher:
                 await self._store.apply(upload.id, Fail(Failure.of(error)))
                 raise
             await self._store.apply(upload.id, NoteDigest(digest))
+            # To read it can have taken long.
+            await self._require_not_awaited(upload)
         return upload, Uploaded(upload.id, digest, self._appender.limits.expiry())
+
+    async def _require_not_awaited(self, upload: ResumableUpload) -> None:
+        if await self._store.awaiting(upload.id):
+            raise NameConflict("The upload is part of another one, which needs it.")
 
     async def close(self) -> None:
         """Stop; what is not finished can be later."""

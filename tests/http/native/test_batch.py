@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
+from hashlib import sha256
 from io import BytesIO
 
 import pytest
@@ -213,6 +215,22 @@ async def test_what_is_no_whole_upload_is_not_put(shared: Client, name: str) -> 
         (b'{"edit": "delete", "name": "\\ud800"}', "Unicode"),
         (b'{"edit": "delete", "name": "a", "conditions": {"If-Range": "x"}}', "If-Match"),
         (b'{"edit": "delete", "name": "a", "conditions": {"If-Match": 1}}', "texts"),
+        (b'{"edit": "delete", "name": "a", "conditions": {"If-Match": "x"}}', "If-Match is 'x'"),
+        (b'{"edit": "delete", "name": "a", "conditions": {"If-None-Match": ""}}', "If-None-Match"),
+        (
+            b'{"edit": "delete", "name": "a", "conditions":'
+            b' {"If-Unmodified-Since": "2020-01-01T00:00:00Z"}}',
+            "If-Unmodified-Since is",
+        ),
+        (
+            b'{"edit": "delete", "name": "a", "conditions": {"If-Match": "' + b"x" * 9000 + b'"}}',
+            "8192 characters",
+        ),
+        (b'{"edit": "delete", "name": "a", "conditions": null}', "If-Match"),
+        (b'{"edit": "delete", "name": "a", "' + b"x" * 9000 + b'": 1}', "'" + "x" * 64 + "'"),
+        (b'{"edit": "copy", "source": "a/", "target": "b/", "depth": 0.0}', "`depth`"),
+        ('\ufeff{"edit": "delete", "name": "a"}'.encode(), "JSON object"),
+        ('{"edit": "delete", "name": "a"}'.encode("utf-16"), "JSON object"),
         (b'{"edit": "delete", "name": "a", "conditions": []}', "If-Match"),
         (b'{"edit": "copy", "source": "a/", "target": "b"}', "both"),
         (b'{"edit": "copy", "source": "a/", "target": "b/", "depth": 1}', "`depth`"),
@@ -246,6 +264,9 @@ async def test_what_is_no_batch_is_refused(shared: Client, name: str) -> None:
     assert await status(body, **{"Content-Type": "application/json"}) == 415
     assert await status(body, **{"Content-Encoding": "gzip"}) == 415
     assert await status(body, **{"Sec-Fetch-Site": "cross-site"}) == 403
+    assert await status(body, **{"If-Match": "*"}) == 400
+    digest = b64encode(sha256(b"other").digest()).decode()
+    assert await status(body, **{"Content-Digest": f"sha-256=:{digest}:"}) == 400
     assert await status(b"\n" * (1024 * 1024 + 1)) == 413
     assert await status(lines(*[delete(f"{name}/a")] * (MAX_EDITS + 1))) == 413
     assert await status(lines(*[delete(f"{name}/d/")] * (MAX_FOLDER_EDITS + 1))) == 413

@@ -16,9 +16,10 @@ import pytest
 
 from chunkstore.core.manifest import ChunkList
 from chunkstore.store.contract.store import Store
-from tests.conftest import RandomBytes
+from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.http import raw
-from tests.http.conftest import Address, ServeLimited
+from tests.http.conftest import Address, Serve, ServeLimited
+from tests.http.native.test_batch import apply, delete, put_of, upload
 from tests.http.runtime.test_slow_clients import memory_is_back, stalled_download
 from tests.http.steps import MIB, put, read, wait_until
 from tests.process import ServerProcess, served
@@ -152,3 +153,24 @@ async def test_uploads_of_one_address_that_stop_make_room_for_another(
         assert (await other.receive()).status == 201
         writer.transport.abort()
     await memory_is_back(server)
+
+
+async def test_batches_that_never_come_keep_nobody_from_uploading(limited: ServeLimited) -> None:
+    server = await limited(memory=MIB, idle_seconds=0, stall_seconds=0.01)
+    head = ("Content-Type: application/jsonl", f"Content-Length: {MIB}")
+    async with AsyncExitStack() as waiting:
+        for _ in range(100):
+            connection = await waiting.enter_async_context(raw.connect(server.client))
+            await connection.send(raw.request("POST", "/batch", *head, body=b'{"edit": '))
+        await put(server.client, "a", bytes(4 * CHUNK_SIZE))
+        [told] = await apply(server.client, delete("a"))
+        assert told == {"replaced": False}
+
+
+async def test_what_is_put_is_read_within_the_least_memory(serve: Serve) -> None:
+    content = bytes(range(256)) * 2800
+    url = await upload(await serve(), content)
+    # Another process, which has not seen the bytes, and has memory for one chunk at a time.
+    client = await serve(memory=CHUNK_SIZE)
+    await apply(client, put_of("a", url))
+    assert await read(client, "a") == content
