@@ -7,10 +7,12 @@ in `folder_change` and many short transactions, and still takes effect for all r
 - **Copy**: one transaction hides the target; names are added there; one transaction shows them.
 - **Move**: as a copy, but the last transaction also hides the source, which is deleted then.
 
-No name can change in a folder that has such a row, or the copy would not be one. After a crash the
-next process removes the rows: hidden folders are deleted, others stay as they are. So an
-interrupted copy is undone, and an interrupted deletion is completed. A target that is replaced is
-deleted before the copy begins, as RFC 4918 §9.8.4 has it.
+The first transaction judges the edit, and no name can change in a folder that has such a row: so
+what was judged stays true until the last transaction. After a crash the next process removes the
+rows: hidden folders are deleted, others stay as they are. So an interrupted copy is undone, and an
+interrupted deletion is completed. A target that is replaced is deleted before the copy begins, as
+RFC 4918 §9.8.4 has it, so for that long, and after a crash, there is neither the old one nor the
+new one.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -70,7 +73,8 @@ class LargeFolders:
         self._writer = writer
         self._reserve = reserve
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._active: set[FolderName] = set()
+        # How many changes of each folder have begun, of which all but one will be refused.
+        self._active: Counter[FolderName] = Counter()
 
     async def apply(self, edit: Edit) -> bool:
         """Make an edit of one large folder; return whether it replaced another.
@@ -82,13 +86,6 @@ class LargeFolders:
             case Delete():
                 await self._shielded(self._delete(edit), edit)
                 return False
-            case Copy(with_members=False):
-                # The large folder is the one that is replaced.
-                replaced = Delete(edit.target)
-                await self._shielded(self._delete(replaced), replaced)
-                make = partial(make_folder, name=FolderName(edit.target))
-                await self._writer.run(make, size=EDIT_SIZE)
-                return True
             case Copy() | Move():
                 return await self._shielded(self._transfer(edit), edit)
             case _:
@@ -99,8 +96,11 @@ class LargeFolders:
 
     async def recover(self) -> None:
         """End the changes of a crashed process, or failed ones; deletion goes on afterwards."""
-        for name in await self._writer.run(partial(_end_abandoned, active=frozenset(self._active))):
-            self._start(self._recover(name), name)
+        active = frozenset(self._active)
+        for name in await self._writer.run(partial(_end_abandoned, active=active)):
+            # Another call may have found it at the same moment.
+            if name not in self._active:
+                self._start(self._recover(name), name)
 
     async def finish_recovery(self) -> None:
         """Wait until the folders that `recover` found are deleted."""
@@ -117,12 +117,12 @@ class LargeFolders:
     def _start(self, work: Coroutine[Any, Any, T], *names: FolderName) -> asyncio.Task[T]:
         def ended(task: asyncio.Task[T]) -> None:
             self._tasks.discard(task)
-            self._active.difference_update(mine)
+            self._active.subtract(names)
+            # Those of which no change is left.
+            self._active = +self._active
             retrieve_exception(task)
 
-        # Of two equal requests the second is refused, once the first has begun.
-        mine = {name for name in names if name not in self._active}
-        self._active |= mine
+        self._active.update(names)
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(ended)
@@ -143,11 +143,11 @@ class LargeFolders:
         replaced = await self._writer.run(partial(_begin_transfer, edit=edit), size=EDIT_SIZE)
         hidden = False
         try:
-            await self._require_space(source, target)
+            await self._require_space(edit)
             await self._writer.run(partial(_put_change, name=target, hidden=True), size=EDIT_SIZE)
             hidden = True
             await self._empty(target)
-            await self._copy(source, target, keep_times=isinstance(edit, Move))
+            await self._fill(edit)
         except ChunkstoreError:
             await self._settle(source)
             await (self._remove(target) if hidden else self._settle(target))
@@ -157,9 +157,9 @@ class LargeFolders:
             await self._remove(source)
         return replaced
 
-    async def _require_space(self, source: FolderName, target: FolderName) -> None:
+    async def _require_space(self, edit: Copy | Move) -> None:
         """Refuse a copy before anything of the target is deleted for it."""
-        size = await self._readers.run(partial(_measure, source=source, target=target))
+        size = await self._readers.run(partial(_measure, edit=edit))
         reason = await asyncio.to_thread(self._reserve.why_full, size)
         if reason is not None:
             raise StoreFull(reason)
@@ -167,10 +167,15 @@ class LargeFolders:
     async def _settle(self, name: FolderName) -> None:
         await self._writer.run(partial(_settle, name=name))
 
-    async def _copy(self, source: FolderName, target: FolderName, *, keep_times: bool) -> None:
+    async def _fill(self, edit: Copy | Move) -> None:
+        """Write what comes to the target, which is hidden and empty."""
+        source, target = FolderName(edit.source), FolderName(edit.target)
+        if _is_empty_copy(edit):
+            await self._writer.run(partial(make_folder, name=target), size=EDIT_SIZE)
+            return
         start: str | None = source
         while start is not None:
-            step = CopyNames(source, target, start, keep_times)
+            step = CopyNames(source, target, start, keep_times=isinstance(edit, Move))
             start = await self._writer.run(step.run, size=_STEP_SIZE, durable=False)
 
     async def _remove(self, name: FolderName) -> None:
@@ -244,8 +249,16 @@ def _end_transfer(db: sqlite3.Connection, edit: Copy | Move) -> None:
         _put_change(db, FolderName(edit.source), hidden=True)
 
 
-def _measure(db: sqlite3.Connection, source: FolderName, target: FolderName) -> int:
+def _is_empty_copy(edit: Copy | Move) -> bool:
+    """Whether only the target is large: a copy without members replaces it."""
+    return isinstance(edit, Copy) and not edit.with_members
+
+
+def _measure(db: sqlite3.Connection, edit: Copy | Move) -> int:
     """Return about how many bytes a copy takes, all names of which are short enough."""
+    if _is_empty_copy(edit):
+        return EDIT_SIZE
+    source, target = FolderName(edit.source), FolderName(edit.target)
     judge_length(source, target, longest_name(db, source))
     row = execute(db, "measure_names", **below(source)).fetchone()
     longer = len(target.encode()) - len(source.encode())
@@ -261,7 +274,7 @@ def _settle(db: sqlite3.Connection, name: FolderName) -> None:
 
 
 def _settle_emptied(db: sqlite3.Connection, name: FolderName) -> None:
-    if _next_step(db, below(name)) is None:
+    if fetch_value(db, "is_hidden", prefix=name) and _next_step(db, below(name)) is None:
         _settle(db, name)
 
 

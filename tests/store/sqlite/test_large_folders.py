@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,16 +16,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chunkstore.core.conditional import Conditions, EntityTags
 from chunkstore.core.errors import (
     AlreadyExists,
     Forbidden,
     InvalidName,
+    NameConflict,
     NotFound,
+    PreconditionFailed,
     StoreError,
     StoreUnavailable,
 )
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.store.contract.edits import Copy
 from chunkstore.store.sqlite.engine.connection import Job
 from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.store import SQLiteStore
@@ -238,6 +243,97 @@ class Steps:
             return result
 
         monkeypatch.setattr(Writer, "run", run_paused)
+
+
+COPY_EMPTY = partial(copy, with_members=False)
+NEVER = Conditions(if_match=EntityTags())
+
+
+@pytest.mark.parametrize("transfer", [copy, move, COPY_EMPTY])
+async def test_no_other_edit_comes_between_two_steps(
+    store: SQLiteStore,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    transfer: Callable[..., Awaitable[bool]],
+) -> None:
+    """Each other edit of either folder is refused from the first step to the last."""
+    plant(path, "t/old")
+    others: list[Callable[[], Awaitable[object]]] = [
+        lambda: put(store, "t", b"a file of the folder's name"),
+        lambda: put(store, "t/new", b"new"),
+        lambda: put(store, "d", b"a file of the source's name"),
+        lambda: delete(store, SOURCE),
+        lambda: make_folder(store, TARGET),
+    ]
+    accepted: list[int] = []
+    run = Writer.run
+
+    async def run_between_others(writer: Writer, job: Job[T], **options: Any) -> T:  # noqa: ANN401
+        own = asyncio.current_task() in others_own
+        if own or ("t/",) not in await asyncio.to_thread(changes, path):
+            return await run(writer, job, **options)
+        for place, other in enumerate(others):
+            attempt = asyncio.ensure_future(other())
+            others_own.add(attempt)
+            try:
+                await attempt
+            except StoreUnavailable:
+                continue
+            accepted.append(place)
+        return await run(writer, job, **options)
+
+    others_own: set[asyncio.Future[Any]] = set()
+    monkeypatch.setattr(Writer, "run", run_between_others)
+    assert await transfer(store, SOURCE, TARGET)
+    assert accepted == []
+    assert len(others_own) > len(others)
+    monkeypatch.undo()
+    assert await folder_exists(store, TARGET)
+    with pytest.raises(NameConflict):
+        await put(store, "t", b"a file")
+
+
+async def test_a_file_never_gets_the_name_of_a_folder_that_is_replaced(
+    store: SQLiteStore, path: Path
+) -> None:
+    await put(store, "few/a", b"a")
+
+    async def put_until_judged() -> bool:
+        while True:
+            try:
+                await put(store, "d", b"a file of the folder's name")
+            except StoreUnavailable:
+                continue
+            except NameConflict:
+                if copying.done():
+                    return False
+                continue
+            return True
+
+    copying = asyncio.create_task(copy(store, FolderName("few/"), SOURCE, with_members=False))
+    stored = await asyncio.gather(*(put_until_judged() for _ in range(4)))
+    assert await copying
+    assert not any(stored)
+    assert [row[0] for row in rows(path, "d/")] == [""]
+
+
+async def test_a_change_that_runs_is_not_taken_for_one_left_behind(
+    store: SQLiteStore, path: Path, steps: Steps
+) -> None:
+    """Also not once an equal request, made at the same moment, was refused."""
+    assert store._large_folders is not None
+    apply = store._large_folders.apply
+    edit = Copy(SOURCE, TARGET)
+    refused = asyncio.create_task(apply(replace(edit, conditions=NEVER)))
+    copying = asyncio.create_task(apply(edit))
+    with pytest.raises(PreconditionFailed):
+        await refused
+    await steps.paused.wait()
+    collecting = asyncio.create_task(collect_all(store.maintenance, 0))
+    steps.go_on.set()
+    await collecting
+    await copying
+    assert await visible(store, TARGET) == COUNT
 
 
 @pytest.fixture
