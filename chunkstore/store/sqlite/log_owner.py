@@ -79,8 +79,10 @@ class LogOwner:
 
         Raises:
             ForeignLog: the log belongs to another database; nothing was changed.
+            StoreUnusable: the database has a second name, by which it may be open.
         """
         self._remove_second_names()
+        self._require_one_name()
         self._had_log = self._has_log()
         record = self._read() if self._had_log else None
         if record is None:
@@ -160,16 +162,24 @@ class LogOwner:
         self.file.unlink(missing_ok=True)
 
     def _remove_second_names(self) -> None:
-        """Remove the second names that an interrupted restore gave to the database.
-
-        A database that is opened by two names has two logs (howtocorrupt.html, 2.4).
-        """
+        """Remove the second names that an interrupted restore gave to the database."""
         if not self._path.exists() or self._path.stat().st_nlink == 1:
             return
         for name in list(self._path.parent.glob(f"{self._path.name}{KEPT}*")):
             if name.exists() and name.samefile(self._path):
                 for ending in ("", "-wal", "-owner"):
                     Path(f"{name}{ending}").unlink(missing_ok=True)
+
+    def _require_one_name(self) -> None:
+        """Refuse a database with hard links: opened by two names, it has two locks and two logs.
+
+        https://www.sqlite.org/howtocorrupt.html, 2.4
+        """
+        if self._path.exists() and (names := self._path.stat().st_nlink) > 1:
+            raise StoreUnusable(
+                f"It has {names} names (hard links), and each would have a log of its own: remove"
+                " the others, or serve a copy."
+            )
 
     def _has_log(self) -> bool:
         try:

@@ -218,3 +218,22 @@ async def test_a_file_beside_it_that_cannot_be_removed_does_not_keep_a_store_ope
     assert "was left as it is" in message
     beside.rmdir()
     assert await names_in(path) == ["a"]
+
+
+async def test_a_database_with_two_names_is_not_written(path: Path, tmp_path: Path) -> None:
+    """Each name would have a lock and a log of its own."""
+    other = tmp_path / "other.db"
+    store = await SQLiteStore.open(path)
+    try:
+        other.hardlink_to(path)
+        with pytest.raises(StoreUnusable, match=r"2 names \(hard links\)"):
+            await SQLiteStore.open(other)
+        assert not other.with_name("other.db-wal").exists()
+        await put(store, "acknowledged", b"x")
+    finally:
+        await store.close()
+    with pytest.raises(StoreUnusable, match="hard links"):
+        await SQLiteStore.open(path)
+    assert await names_in(path, read_only=True) == ["acknowledged"]
+    other.unlink()
+    assert await names_in(path) == ["acknowledged"]
