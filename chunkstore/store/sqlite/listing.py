@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from chunkstore.core.names import FolderName, prefix_stop
 from chunkstore.store.contract.values import File, Listing
 from chunkstore.store.shared.rollup import folder_of
-from chunkstore.store.sqlite.engine.connection import snapshot
+from chunkstore.store.sqlite.engine.connection import snapshot, understood_rows
 from chunkstore.store.sqlite.rows import execute, to_file
 from chunkstore.store.sqlite.tree import (
     AFTER_ALL_NAMES,
@@ -39,7 +39,7 @@ class ListNames:
         files: list[File] = []
         folders: list[FolderName] = []
         last: str | None = None
-        with snapshot(db):
+        with understood_rows(), snapshot(db):
             for entry in self._entries(db):
                 if len(files) + len(folders) == self.limit:
                     return Listing(files, folders, last)

@@ -22,6 +22,7 @@ from chunkstore.store.shared.chunks import (
     join_slices,
 )
 from chunkstore.store.shared.times import now_microseconds
+from chunkstore.store.sqlite.engine.connection import understood_rows
 from chunkstore.store.sqlite.rows import QUERIES, execute, fetch_value, to_file
 
 _PLACES_FORGOTTEN: Final = 1024
@@ -231,7 +232,8 @@ def check_row(row: sqlite3.Row) -> bytes:
     Raises:
         DamagedChunk: they are not what the digest says.
     """
-    return check_chunk(row["digest"], row["size"], row["codec"], row["bytes"])
+    with understood_rows():
+        return check_chunk(row["digest"], row["size"], row["codec"], row["bytes"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,8 @@ class OpenFile:
     def run(self, db: sqlite3.Connection) -> File | None:
         """Return the file, None if there is none."""
         row = execute(db, "find_file_with_chunk", name=self.name, inline=self.inline).fetchone()
-        return None if row is None else to_file(row, _whole(row))
+        with understood_rows():
+            return None if row is None else to_file(row, _whole(row))
 
 
 def _whole(row: sqlite3.Row) -> bytes | None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from filelock import FileLock
 
-from chunkstore.core.errors import StoreError, StoreUnusable
+from chunkstore.core.errors import DatabaseDamaged, StoreError, StoreUnusable
 from chunkstore.store.sqlite import schema
 from chunkstore.store.sqlite.engine.connection import Connection, ReaderPool, connect_writer
 from chunkstore.store.sqlite.engine.disk_space import DiskReserve
@@ -125,7 +125,7 @@ async def _open_locked(
     await asyncio.to_thread(reserve.prepare_to_open)
     try:
         connection = await Connection.open(partial(connect_writer, path))
-    except StoreUnusable:
+    except (StoreUnusable, DatabaseDamaged):
         raise
     except StoreError as error:
         raise StoreUnusable("The database cannot be opened or created.") from error

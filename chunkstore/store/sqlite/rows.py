@@ -6,6 +6,7 @@ import sqlite3
 from typing import Any, Final
 
 from chunkstore.core.digest import Digest
+from chunkstore.core.errors import DatabaseDamaged
 from chunkstore.core.manifest import Manifest
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.values import File
@@ -28,12 +29,20 @@ def fetch_value(db: sqlite3.Connection, query: str, **parameters: Any) -> Any:  
 
 
 def to_file(row: sqlite3.Row, content: bytes | None = None) -> File:
-    """Return the file in a row that has the columns of `find_file`; `content` is all of it."""
-    return File(
-        FileName(row["name"]),
-        Manifest(row["manifest"], row["size"], row["chunk_size"], Digest(row["digest"])),
-        row["media_type"],
-        to_datetime(row["created"]),
-        to_datetime(row["modified"]),
-        content,
-    )
+    """Return the file in a row that has the columns of `find_file`; `content` is all of it.
+
+    Raises:
+        DatabaseDamaged: the row has what no file has.
+    """
+    try:
+        return File(
+            FileName(row["name"]),
+            Manifest(row["manifest"], row["size"], row["chunk_size"], Digest(row["digest"])),
+            row["media_type"],
+            to_datetime(row["created"]),
+            to_datetime(row["modified"]),
+            content,
+        )
+    # As `understood_rows` does, which would take longer than the rest.
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DatabaseDamaged from error

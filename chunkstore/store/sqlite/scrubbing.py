@@ -13,7 +13,7 @@ from chunkstore.core.digest import Digest
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.reports import Damage, Scrubbed
 from chunkstore.store.shared.chunks import DamagedChunk
-from chunkstore.store.sqlite.engine.connection import Runner
+from chunkstore.store.sqlite.engine.connection import Runner, understood_rows
 from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.manifests import MarkChunks, check_row
 from chunkstore.store.sqlite.rows import execute, fetch_value
@@ -49,7 +49,7 @@ async def scrub(readers: Runner, writer: Writer | None) -> AsyncIterator[Scrubbe
 def _check_chunks(db: sqlite3.Connection, after: int) -> _Step:
     step = _Step(last=after)
     # Closed early, the cursor must not keep its view of the database.
-    with closing(execute(db, "chunks_to_scrub", after=after)) as rows:
+    with understood_rows(), closing(execute(db, "chunks_to_scrub", after=after)) as rows:
         for row in rows:
             step.last = row["id"]
             step.chunks += 1
@@ -84,10 +84,11 @@ async def find_broken_manifests(readers: Runner) -> AsyncIterator[list[Damage]]:
 def _broken_manifests(db: sqlite3.Connection, after: int) -> list[Damage]:
     last = after + _MANIFESTS_A_STEP
     rows = execute(db, "broken_manifests", after=after, last=last).fetchall()
-    return [
-        Damage("content", Digest(row["digest"]), find_names(db, "files_of_manifest", row["id"]))
-        for row in rows
-    ]
+    with understood_rows():
+        return [
+            Damage("content", Digest(row["digest"]), find_names(db, "files_of_manifest", row["id"]))
+            for row in rows
+        ]
 
 
 def find_names(db: sqlite3.Connection, query: str, row_id: int) -> list[FileName]:

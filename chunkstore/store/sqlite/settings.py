@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from chunkstore.core.chunking import DEFAULT_CHUNK_SIZE
+from chunkstore.core.chunking import DEFAULT_CHUNK_SIZE, check_chunk_size
 from chunkstore.core.errors import DatabaseReplaced, StoreUnusable
 from chunkstore.store.contract.reports import ScrubReport
 from chunkstore.store.shared.records import format_report, parse_report
 from chunkstore.store.sqlite import schema
-from chunkstore.store.sqlite.engine.connection import snapshot
+from chunkstore.store.sqlite.engine.connection import snapshot, understood_rows
 from chunkstore.store.sqlite.rows import execute, fetch_value
 
 
@@ -29,8 +29,9 @@ def read_state(db: sqlite3.Connection) -> State:
     """Return the recorded state."""
     chunk_size = fetch_value(db, "find_setting", name="chunk_size")
     recorded = fetch_value(db, "find_setting", name="last_manifest")
-    last_manifest = max(recorded or 0, fetch_value(db, "last_manifest"))
-    return State(chunk_size or DEFAULT_CHUNK_SIZE, last_manifest)
+    with understood_rows():
+        last_manifest = max(recorded or 0, fetch_value(db, "last_manifest"))
+        return State(check_chunk_size(chunk_size or DEFAULT_CHUNK_SIZE), last_manifest)
 
 
 def check_and_read_state(db: sqlite3.Connection) -> State:
@@ -71,7 +72,8 @@ def put_scrub_report(db: sqlite3.Connection, report: ScrubReport) -> None:
 def find_scrub_report(db: sqlite3.Connection) -> ScrubReport | None:
     """Return the report of the last scrub, None if there is none."""
     report = fetch_value(db, "find_setting", name="scrub")
-    return None if report is None else parse_report(report)
+    with understood_rows():
+        return None if report is None else parse_report(report)
 
 
 def count(db: sqlite3.Connection) -> dict[str, int]:

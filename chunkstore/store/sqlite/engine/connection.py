@@ -44,6 +44,8 @@ _FAILED_SYNCS: Final = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSY
 _ERRORS: Final[dict[int, type[StoreError]]] = {
     sqlite3.SQLITE_FULL: StoreFull,
     sqlite3.SQLITE_CORRUPT: DatabaseDamaged,
+    # A query does not fit the schema, though both are this program's.
+    sqlite3.SQLITE_ERROR: DatabaseDamaged,
     sqlite3.SQLITE_NOTADB: NotAStore,
     sqlite3.SQLITE_BUSY: StoreUnavailable,
     sqlite3.SQLITE_LOCKED: StoreUnavailable,
@@ -64,9 +66,32 @@ def translated_errors() -> Iterator[None]:
     """Turn errors of `sqlite3` into those of the store contract."""
     try:
         yield
+    except UnicodeDecodeError as error:
+        # SQLite's message about a damaged schema quotes it.
+        raise DatabaseDamaged from error
     except sqlite3.Error as error:
         _raise_if_sync_failed(error)
-        raise _ERRORS.get(primary_code(error), StoreError)() from error
+        raise _kind_of(error)() from error
+
+
+def _kind_of(error: sqlite3.Error) -> type[StoreError]:
+    if str(error).startswith("Could not decode to UTF-8"):
+        # This one is of the module `sqlite3` and has no code.
+        return DatabaseDamaged
+    return _ERRORS.get(primary_code(error), StoreError)
+
+
+@contextmanager
+def understood_rows() -> Iterator[None]:
+    """Take values that this program never writes for damage of the database.
+
+    Raises:
+        DatabaseDamaged: a value has a type, a length or a range that it cannot have.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DatabaseDamaged from error
 
 
 @contextmanager
@@ -113,8 +138,13 @@ class Connection(aiosqlite.Connection):
         connection = cls(connector, iter_chunk_size=64)
         # Otherwise a store that was not closed would keep its process from ending.
         connection._thread.daemon = True
-        with translated_errors():
-            await connection
+        try:
+            with translated_errors():
+                await connection
+        except BaseException:
+            # Its last call would come to an event loop that may be closed by then.
+            await asyncio.to_thread(connection._thread.join)
+            raise
         return connection
 
     async def run(self, job: Job[T]) -> T:
@@ -241,7 +271,11 @@ def _connect(uri: str, cache_kib: int) -> sqlite3.Connection:
         cached_statements=_CACHED_STATEMENTS,
     )
     db.row_factory = sqlite3.Row
-    db.execute(f"PRAGMA cache_size = -{cache_kib}")
+    try:
+        db.execute(f"PRAGMA cache_size = -{cache_kib}")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

@@ -1,0 +1,106 @@
+"""A damaged database is told of as one, wherever the damage is."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from chunkstore.core.errors import DatabaseDamaged, NotFound, StoreError, StoreUnusable
+from chunkstore.core.names import FileName
+from chunkstore.store.sqlite.store import SQLiteStore
+from tests.store.conformance import get, put, scrub
+from tests.store.edits import delete
+
+PAGE = 8192
+DAMAGED = str(DatabaseDamaged())
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    """Return the path of a closed store of 300 files."""
+    path = tmp_path / "s.db"
+    store = await SQLiteStore.open(path)
+    for number in range(300):
+        await put(store, f"f{number:03}", b"content %d" % (number % 5))
+    await store.close()
+    return path
+
+
+async def use(path: Path, *, read_only: bool) -> None:
+    store = await SQLiteStore.open(path, read_only=read_only)
+    try:
+        await store.names.list(delimiter="/")
+        await get(store, "f001")
+        await store.maintenance.stats()
+        await scrub(store)
+        if not read_only:
+            await put(store, "new", b"new")
+            await delete(store, FileName("new"))
+    finally:
+        await store.close()
+
+
+def root_of(path: Path, table: str) -> int:
+    """Return the place of the first page of a table in the file."""
+    query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+    with closing(sqlite3.connect(path)) as db:
+        [(page,)] = db.execute(query, (table,)).fetchall()
+    return (int(page) - 1) * PAGE
+
+
+def used_bytes(path: Path) -> list[int]:
+    """Return the places of all bytes but zeros in the first page and those of names."""
+    raw = path.read_bytes()
+    starts = [0, *(root_of(path, table) for table in ("setting", "manifest", "file"))]
+    return [place for start in starts for place in range(start, start + PAGE) if raw[place]]
+
+
+async def test_any_flipped_bit_ends_in_an_error_of_the_store(path: Path, tmp_path: Path) -> None:
+    chance = random.Random(5)
+    whole = path.read_bytes()
+    for number, place in enumerate(chance.sample(used_bytes(path), 150)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << chance.randrange(8)
+        image = tmp_path / f"{number}.db"
+        image.write_bytes(damaged)
+        told = []
+        for read_only in (True, False):
+            try:
+                await use(image, read_only=read_only)
+            except (StoreError, NotFound) as error:
+                told.append(str(error))
+        assert "The database cannot be opened or created." not in told, place
+
+
+@pytest.mark.parametrize("damage", [b"CREATE TABL\xc5", b"CREATE TABLe\xff", b"DREATE TABLE"])
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_a_damaged_schema_is_told_of(path: Path, damage: bytes, *, read_only: bool) -> None:
+    whole = path.read_bytes()
+    place = whole.rindex(b"CREATE TABLE", 0, PAGE)
+    path.write_bytes(whole[:place] + damage + whole[place + len(damage) :])
+    with pytest.raises(StoreUnusable, match="is damaged"):
+        await SQLiteStore.open(path, read_only=read_only)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE file SET name = CAST(x'66ff' AS TEXT) WHERE name = 'f000'",
+        "UPDATE file SET created = 1 << 62 WHERE name = 'f000'",
+    ],
+    ids=["a name that is no text", "a time that is none"],
+)
+async def test_rows_that_no_program_wrote_are_damage(path: Path, change: str) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(change)
+    store = await SQLiteStore.open(path)
+    try:
+        with pytest.raises(DatabaseDamaged):
+            await store.names.list()
+        assert list((await store.maintenance.health()).faults) == [DAMAGED]
+    finally:
+        await store.close()
