@@ -47,6 +47,15 @@ _INDEX_SALTS: Final = slice(32, 40)
 # The errors that another program's change to the files can show itself in.
 _SYMPTOMS: Final = (DatabaseDamaged, NotAStore, StoreUnavailable)
 
+_MOVED: Final = (
+    "was deleted or replaced while it is open: nothing is stored any more. Put it back, or stop the"
+    " server and restore a backup; before it stops, what it has can be downloaded."
+)
+_OVERWRITTEN: Final = (
+    "was overwritten or truncated while it is open: nothing is stored any more, and what it had can"
+    " hardly be read. Stop the server and restore a backup."
+)
+
 _logger = logging.getLogger(__name__)
 
 _FileId = tuple[int, int]
@@ -113,18 +122,13 @@ class DatabaseMonitor:
 
     def _is_replaced(self) -> bool:
         """Return whether a file is another one, gone or truncated; log it when that changes."""
-        replaced = (
-            any(_file_id(file) != opened for file, opened in self._files.items())
-            or (self._session is not None and not self._session.is_there())
-            or (self._log is not None and self._log.is_truncated())
+        overwritten = (self._session is not None and not self._session.is_there()) or (
+            self._log is not None and self._log.is_truncated()
         )
+        moved = any(_file_id(file) != opened for file, opened in self._files.items())
+        replaced = overwritten or moved
         if replaced and not self._replaced:
-            _logger.error(
-                "%s or its log was deleted or replaced while it is open: nothing is stored any"
-                " more. Put it back, or stop the server and restore a backup; before it stops,"
-                " what it has can be downloaded.",
-                self._path,
-            )
+            _logger.error("%s or its log %s", self._path, _OVERWRITTEN if overwritten else _MOVED)
         elif self._replaced and not replaced:
             _logger.info("%s is there again.", self._path)
         self._replaced = replaced

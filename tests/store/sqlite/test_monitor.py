@@ -125,3 +125,35 @@ async def test_an_open_file_that_is_no_database_any_more_is_a_damaged_one(path: 
         assert await faults(opened) == [str(DatabaseDamaged())]
     finally:
         await opened.close()
+
+
+async def test_what_the_log_says_of_a_database_that_is_gone_is_true(
+    store: SQLiteStore, path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.rename(tmp_path / "aside")
+    assert await faults(store)
+    assert "what it has can be downloaded" in caplog.text
+    assert await get(store, "a") == b"x" * 100_000
+    (tmp_path / "aside").rename(path)
+
+
+async def test_nobody_is_promised_what_was_in_a_truncated_log(
+    store: SQLiteStore, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.truncate(log_of(path), 0)
+    assert await faults(store)
+    assert "truncated" in caplog.text
+    assert "downloaded" not in caplog.text
+    with pytest.raises(DatabaseReplaced):
+        await get(store, "a")
+
+
+async def test_a_checkpoint_that_goes_on_failing_is_told_of_once(
+    store: SQLiteStore, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = store._database.writable
+    os.truncate(log_of(path), 0)
+    for _ in range(3):
+        await writer.run_alone(writer._empty_log)
+    told = [record for record in caplog.records if "checkpoint failed" in record.message]
+    assert len([record for record in told if record.levelname == "WARNING"]) == 1

@@ -147,6 +147,7 @@ class Writer:
         self._rewriter = LogRewriter(reserve.log)
         # True after a failed sync, until all has been written again.
         self._in_doubt = False
+        self._checkpoint_failed = False
         # True while `check` fails: a checkpoint could damage a database that was put in its place.
         self._check_failed = False
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -309,9 +310,13 @@ class Writer:
             self._begin_doubt()
         except sqlite3.Error as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-                _logger.warning("The checkpoint failed; it will be tried again.", exc_info=True)
+                # Once: an idle writer tries again each second.
+                level = logging.DEBUG if self._checkpoint_failed else logging.WARNING
+                _logger.log(level, "The checkpoint failed; it will be tried again.", exc_info=True)
+                self._checkpoint_failed = True
                 self._log.stayed(self._log.size)
         else:
+            self._checkpoint_failed = False
             if not size:
                 self._log.emptied()
                 return True
