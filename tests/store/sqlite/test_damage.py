@@ -16,6 +16,7 @@ from tests.store.conformance import get, put, scrub
 from tests.store.edits import delete
 
 PAGE = 8192
+INTERIOR_PAGES = (2, 5)
 DAMAGED = str(DatabaseDamaged())
 
 
@@ -101,6 +102,28 @@ async def test_rows_that_no_program_wrote_are_damage(path: Path, change: str) ->
     try:
         with pytest.raises(DatabaseDamaged):
             await store.names.list()
+        assert list((await store.maintenance.health()).faults) == [DAMAGED]
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("table", ["file", "manifest"])
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_a_scrub_finds_that_names_are_missing(
+    path: Path, table: str, *, read_only: bool
+) -> None:
+    """Half of the cells of a page are gone, of which no other page knows."""
+    raw = bytearray(path.read_bytes())
+    page = root_of(path, table)
+    if raw[page] in INTERIOR_PAGES:
+        page = (int.from_bytes(raw[page + 8 : page + 12], "big") - 1) * PAGE
+    cells = int.from_bytes(raw[page + 3 : page + 5], "big")
+    raw[page + 3 : page + 5] = (cells // 2).to_bytes(2, "big")
+    path.write_bytes(raw)
+    store = await SQLiteStore.open(path, read_only=read_only)
+    try:
+        with pytest.raises(DatabaseDamaged):
+            await scrub(store)
         assert list((await store.maintenance.health()).faults) == [DAMAGED]
     finally:
         await store.close()
