@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypedDict
 
-from chunkstore.core.errors import ChunkstoreError, StoreUnavailable
+from chunkstore.core.errors import ChunkstoreError, DatabaseDamaged, StoreUnavailable
 from chunkstore.core.manifest import Manifest
 from chunkstore.core.names import ROOT, FileName, FolderName, ancestors, parent, prefix_stop
 from chunkstore.store.contract.edits import (
@@ -67,11 +67,19 @@ class FolderChange:
 
 
 def folder_changes(db: sqlite3.Connection) -> list[FolderChange]:
-    """Return the folders that are being changed in steps, in order; mostly there is none."""
-    return [
+    """Return the folders that are being changed in steps, in order; mostly there is none.
+
+    Raises:
+        DatabaseDamaged: a row has no names.
+    """
+    changes = [
         FolderChange(row["prefix"], row["stop"], bool(row["hidden"]))
         for row in execute(db, "folder_changes")
     ]
+    for change in changes:
+        if not isinstance(change.prefix, str) or not isinstance(change.stop, str | bytes):
+            raise DatabaseDamaged
+    return changes
 
 
 def visible_ranges(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chunkstore.core.errors import DatabaseDamaged, NotFound, StoreError, StoreUnusable
-from chunkstore.core.names import FileName
+from chunkstore.core.names import FileName, FolderName
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.store.conformance import get, put, scrub
 from tests.store.edits import delete
@@ -125,5 +125,23 @@ async def test_a_scrub_finds_that_names_are_missing(
         with pytest.raises(DatabaseDamaged):
             await scrub(store)
         assert list((await store.maintenance.health()).faults) == [DAMAGED]
+    finally:
+        await store.close()
+
+
+async def test_a_table_in_the_place_of_another_is_damage(path: Path) -> None:
+    """As when the number of its page changes in the schema."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(
+            "UPDATE sqlite_master SET rootpage ="
+            " (SELECT rootpage FROM sqlite_master WHERE name = 'manifest_chunk')"
+            " WHERE name = 'folder_change'"
+        )
+    store = await SQLiteStore.open(path, read_only=True)
+    try:
+        for using in (store.names.list(), store.names.find(FolderName("d/"))):
+            with pytest.raises(DatabaseDamaged):
+                await using
     finally:
         await store.close()
