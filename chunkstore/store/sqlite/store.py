@@ -31,6 +31,7 @@ from chunkstore.store.shared.pins import Pins
 from chunkstore.store.sqlite import schema, scrubbing
 from chunkstore.store.sqlite.backup import claim, copy_store, succeed
 from chunkstore.store.sqlite.contents import SQLiteContents, encode
+from chunkstore.store.sqlite.engine.connection import lacks_table
 from chunkstore.store.sqlite.engine.disk_space import DiskReserve
 from chunkstore.store.sqlite.engine.writer import LOG_BOUND, LOG_FULL, Writer
 from chunkstore.store.sqlite.large_folders import LargeFolders
@@ -120,6 +121,10 @@ class SQLiteStore(Store):
                 "SQLite needs a file beside it, and its folder cannot be written to: be the user"
                 " that the server runs as, or copy it to another folder."
             ) from error
+        except StoreError as error:
+            if lacks_table(error):
+                raise StoreUnusable(str(DatabaseDamaged())) from error
+            raise
         return store
 
     @property

@@ -145,3 +145,11 @@ async def test_a_table_in_the_place_of_another_is_damage(path: Path) -> None:
                 await using
     finally:
         await store.close()
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_a_table_of_another_name_is_damage(path: Path, *, read_only: bool) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("ALTER TABLE setting RENAME TO sEttinh")
+    with pytest.raises(StoreUnusable, match="is damaged"):
+        await SQLiteStore.open(path, read_only=read_only)

@@ -44,8 +44,6 @@ _FAILED_SYNCS: Final = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSY
 _ERRORS: Final[dict[int, type[StoreError]]] = {
     sqlite3.SQLITE_FULL: StoreFull,
     sqlite3.SQLITE_CORRUPT: DatabaseDamaged,
-    # A query does not fit the schema, though both are this program's.
-    sqlite3.SQLITE_ERROR: DatabaseDamaged,
     sqlite3.SQLITE_NOTADB: NotAStore,
     sqlite3.SQLITE_BUSY: StoreUnavailable,
     sqlite3.SQLITE_LOCKED: StoreUnavailable,
@@ -79,6 +77,12 @@ def _kind_of(error: sqlite3.Error) -> type[StoreError]:
         # This one is of the module `sqlite3` and has no code.
         return DatabaseDamaged
     return _ERRORS.get(primary_code(error), StoreError)
+
+
+def lacks_table(error: StoreError) -> bool:
+    """Whether a query did not fit the schema of the database, though both are this program's."""
+    cause = error.__cause__
+    return isinstance(cause, sqlite3.Error) and primary_code(cause) == sqlite3.SQLITE_ERROR
 
 
 @contextmanager
