@@ -150,12 +150,20 @@ class _SessionId:
 
     @classmethod
     def of(cls, path: Path, db: sqlite3.Connection) -> _SessionId | None:
-        """Return the id in a database, None if it has none."""
+        """Return the id in a database, None if it has none.
+
+        Raises:
+            DatabaseDamaged: nobody knows where.
+        """
         session = fetch_value(db, "find_setting", name="opening")
         if session is None:
             return None
         [(page_size,)] = db.execute("PRAGMA page_size").fetchall()
-        return cls(path, page_size, fetch_value(db, "setting_page"), session)
+        page = fetch_value(db, "setting_page")
+        if page is None:
+            # The schema has the table by a name that differs in case.
+            raise DatabaseDamaged
+        return cls(path, page_size, page, session)
 
     def is_there(self) -> bool:
         """Whether the file contains the id, as far as can be told."""

@@ -153,3 +153,11 @@ async def test_a_table_of_another_name_is_damage(path: Path, *, read_only: bool)
         db.execute("ALTER TABLE setting RENAME TO sEttinh")
     with pytest.raises(StoreUnusable, match="is damaged"):
         await SQLiteStore.open(path, read_only=read_only)
+
+
+async def test_a_table_whose_name_differs_in_case_is_damage(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_master SET name = 'Setting' WHERE name = 'setting'")
+    with pytest.raises(StoreUnusable, match="is damaged"):
+        await SQLiteStore.open(path)
