@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,18 @@ _COMMANDS = {
 }
 
 
+@pytest.fixture
+def _interrupts_are_not_ignored() -> Iterator[None]:
+    """Let processes that are started have SIGINT's default, also where these tests ignore it.
+
+    A shell has what it runs in the background ignore it, and so would all that this starts.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interrupts_are_not_ignored")
 @pytest.mark.parametrize("command", _COMMANDS)
 def test_an_interrupted_command_ends_with_one_line(tmp_path: Path, command: str) -> None:
     (tmp_path / "tree").mkdir()
