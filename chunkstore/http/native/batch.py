@@ -65,22 +65,21 @@ async def _read_edits(request: web.Request, service: Service) -> Sequence[Reques
     checks = [ContentCheck(*digest) for digest in digests.items()]
     _check_size(request.content_length or 0)
     body = bytearray()
-    with await service.upload_memory.reserve(_STEP_SIZE, _STEP_SIZE) as first:
-        reserved = first
-        try:
-            async for piece in read_body(request):
-                body += piece
-                _check_size(len(body))
-                # An empty piece stands for a client that makes the server wait.
-                if not piece and reserved.wanted:
-                    raise Crowded
-                if len(body) > reserved.size:
-                    size = len(body) + _STEP_SIZE
-                    reserved = await service.upload_memory.reserve(size, size, instead_of=reserved)
-            # Elsewhere, because a line can hold much to parse.
-            return await asyncio.to_thread(_parse, bytes(body), checks)
-        finally:
-            reserved.release()
+    reserved = await service.upload_memory.reserve(_STEP_SIZE, _STEP_SIZE)
+    try:
+        async for piece in read_body(request):
+            body += piece
+            _check_size(len(body))
+            # An empty piece stands for a client that makes the server wait.
+            if not piece and reserved.wanted:
+                raise Crowded
+            if len(body) > reserved.size:
+                size = len(body) + _STEP_SIZE
+                reserved = await service.upload_memory.reserve(size, size, instead_of=reserved)
+        # Elsewhere, because a line can hold much to parse.
+        return await asyncio.to_thread(_parse, bytes(body), checks)
+    finally:
+        reserved.release()
 
 
 def _parse(body: bytes, checks: Sequence[ContentCheck]) -> Sequence[RequestedEdit]:

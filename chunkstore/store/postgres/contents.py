@@ -11,7 +11,7 @@ from chunkstore.core.chunking import Chunk
 from chunkstore.core.compression import Compression
 from chunkstore.core.manifest import ChunkList
 from chunkstore.core.names import FileName
-from chunkstore.store.contract.contents import Contents, PreparedBatch, Upload
+from chunkstore.store.contract.contents import Contents, PreparedBatch
 from chunkstore.store.contract.edits import Received
 from chunkstore.store.contract.values import File
 from chunkstore.store.postgres import manifests
@@ -20,7 +20,8 @@ from chunkstore.store.postgres.manifests import relying_on
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.reading import Reader, find_with_content
 from chunkstore.store.postgres.resumable import new_manifest_id
-from chunkstore.store.shared.chunks import DamagedChunk, NewBytes, OpenManifest
+from chunkstore.store.shared.chunks import DamagedChunk
+from chunkstore.store.shared.request_upload import RequestUpload
 
 
 class PostgresContents(Contents):
@@ -58,7 +59,7 @@ class PostgresContents(Contents):
             raise
 
 
-class PostgresUpload(Upload):
+class PostgresUpload(RequestUpload):
     """An upload to a PostgreSQL store, through `server`."""
 
     def __init__(
@@ -69,22 +70,12 @@ class PostgresUpload(Upload):
         chunk_size: int,
         server: str,
     ) -> None:
+        super().__init__(manifest_id, chunk_size)
         self._database = database
         self._compression = compression
-        self._id = manifest_id
-        self._chunk_size = chunk_size
         self._server = server
-        self._count = 0
-        self._begun = False
-        self.ended = False
-        self.appended = NewBytes()
         # A call whose caller was cancelled goes on, and the next one waits for it.
         self.lock = asyncio.Lock()
-
-    @property
-    def manifest(self) -> OpenManifest:
-        """The chunk list so far."""
-        return OpenManifest(self._id, self._chunk_size, self._count)
 
     async def prepare(self, chunks: Sequence[Chunk]) -> PlainBatch:
         return PlainBatch(self, chunks)
@@ -108,10 +99,6 @@ class PostgresUpload(Upload):
             )
             self._count += len(chunks)
 
-    @property
-    def begun(self) -> bool:
-        return self._begun
-
     async def abort(self) -> None:
         if self._begun:
             await self._database.run_to_end(self._abort())
@@ -121,11 +108,6 @@ class PostgresUpload(Upload):
             if self._begun:
                 await self._database.write(manifests.forget, self._id)
                 self._begun = False
-
-    def committed(self) -> None:
-        """Note that the manifest is a file's now."""
-        self._begun = False
-        self.ended = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Final
 
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
-from chunkstore.core.errors import ChunkstoreError, NotFound
+from chunkstore.core.errors import ChunkstoreError
 from chunkstore.core.names import ROOT, FileName
 from chunkstore.store.contract.edits import (
     Copy,
@@ -30,12 +30,13 @@ from chunkstore.store.contract.uploads import NOTHING, Unfinished
 from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
 from chunkstore.store.postgres import listing, manifests, resumable, tree, unfinished
 from chunkstore.store.postgres.connection import Connection
-from chunkstore.store.postgres.contents import PostgresUpload, own_upload
+from chunkstore.store.postgres.contents import own_upload
 from chunkstore.store.postgres.manifests import NewChunk, PreparedChunks, relying_on
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.postgres.tree import Target
 from chunkstore.store.shared.chunks import NewBytes
+from chunkstore.store.shared.request_upload import RequestUpload
 from chunkstore.store.shared.times import Times, now_microseconds
 
 # With more edits a transaction may take long.
@@ -113,7 +114,7 @@ class _Progress:
     """
 
     uncounted: dict[bytes, int]
-    put: set[PostgresUpload] = field(default_factory=set)
+    put: set[RequestUpload] = field(default_factory=set)
     finished: Unfinished = NOTHING
 
     def count_new(self, digests: Sequence[bytes]) -> NewBytes:
@@ -175,9 +176,7 @@ class ApplyEdits:
         content = edit.content
         if isinstance(content, Received):
             upload = own_upload(content)
-            if upload.ended or upload in progress.put:
-                raise NotFound("The upload was put before.")
-            progress.put.add(upload)
+            upload.require_put_once(progress.put)
             digests = [chunk.digest.raw for chunk in content.last]
             manifest, stored = await manifests.add_whole(
                 db, upload.manifest, missing, digests, content.digest, content.size

@@ -22,10 +22,10 @@ from chunkstore.store.shared.chunks import (
     DamagedChunk,
     Encodings,
     NewBytes,
-    OpenManifest,
     size_of,
 )
 from chunkstore.store.shared.pins import Pins
+from chunkstore.store.shared.request_upload import RequestUpload
 from chunkstore.store.sqlite import manifests
 from chunkstore.store.sqlite.engine.connection import ReaderPool
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
@@ -88,21 +88,12 @@ class SQLiteContents(Contents):
             await writer.run(MarkChunks(damaged=[digest]).run, durable=False)
 
 
-class SQLiteUpload(Upload):
+class SQLiteUpload(RequestUpload):
     """An upload to an open database, whose manifest has this id."""
 
     def __init__(self, database: OpenDatabase, manifest_id: int) -> None:
+        super().__init__(manifest_id, database.state.chunk_size)
         self._database = database
-        self._id = manifest_id
-        self._count = 0
-        self._begun = False
-        self.ended = False
-        self.appended = NewBytes()
-
-    @property
-    def manifest(self) -> OpenManifest:
-        """The chunk list so far."""
-        return OpenManifest(self._id, self._database.state.chunk_size, self._count)
 
     async def prepare(self, chunks: Sequence[Chunk]) -> EncodedBatch:
         policy = self._database.policy
@@ -117,19 +108,10 @@ class SQLiteUpload(Upload):
         )
         self._count += len(batch.chunks)
 
-    @property
-    def begun(self) -> bool:
-        return self._begun
-
     async def abort(self) -> None:
         if self._begun:
             self._begun = False
             await self._database.writable.run(partial(manifests.forget, manifest_id=self._id))
-
-    def committed(self) -> None:
-        """Note that the manifest is a file's now."""
-        self._begun = False
-        self.ended = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
-from chunkstore.core.errors import ChunkstoreError, NotFound, TooManyNames
+from chunkstore.core.errors import ChunkstoreError, TooManyNames
 from chunkstore.core.names import ROOT, FileName
 from chunkstore.store.contract.edits import (
     Copy,
@@ -25,6 +25,7 @@ from chunkstore.store.contract.edits import (
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
 from chunkstore.store.shared.chunks import Encodings
+from chunkstore.store.shared.request_upload import RequestUpload
 from chunkstore.store.shared.times import Times
 from chunkstore.store.sqlite import manifests, resumable, tree
 from chunkstore.store.sqlite.contents import encode, own_upload
@@ -93,14 +94,11 @@ class ApplyEdits:
     def run(self, db: sqlite3.Connection) -> list[Applied]:
         """Return the outcome of each; an error's `edit` is the place of the one that failed."""
         applied: list[Applied] = []
-        uploads = set()
+        put: set[RequestUpload] = set()
         for place, edit in enumerate(self.edits):
             try:
                 if isinstance(edit, Put) and isinstance(edit.content, Received):
-                    upload = own_upload(edit.content.upload)
-                    if upload.ended or upload in uploads:
-                        raise NotFound("The upload was put before.")
-                    uploads.add(upload)
+                    own_upload(edit.content.upload).require_put_once(put)
                 applied.append(self._apply(db, edit))
             except ChunkstoreError as error:
                 error.edit = place

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -30,10 +30,10 @@ from chunkstore.store.shared.queries import load_queries
 from chunkstore.store.shared.times import now_microseconds
 from chunkstore.store.shared.upload_rows import StoredUpload, UploadRow, can_exist
 from chunkstore.store.sqlite import manifests, rows
-from chunkstore.store.sqlite.engine.connection import Runner
+from chunkstore.store.sqlite.contents import encode
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE
-from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.manifests import StoragePolicy
+from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.schema import PACKAGE
 
 QUERIES: Final = load_queries(PACKAGE, "uploads.sql")
@@ -44,26 +44,11 @@ _PLACES_A_STEP: Final = 4096
 
 
 class SQLiteUploads(Uploads):
-    """The uploads of an SQLite store; `manifest_ids` yields ids that no manifest has.
+    """The resumable uploads of an open database; `manifest_ids` yields new ids."""
 
-    `encode` tells how chunks are to be kept, before the transaction that puts them there.
-    """
-
-    def __init__(
-        self,
-        readers: Runner,
-        writer: Writer,
-        policy: StoragePolicy,
-        encode: Callable[[Sequence[Chunk]], Awaitable[tuple[Encodings, int]]],
-        manifest_ids: Iterator[int],
-        chunk_size: int,
-    ) -> None:
-        self._readers = readers
-        self._writer = writer
-        self._policy = policy
-        self._encode = encode
+    def __init__(self, database: OpenDatabase, manifest_ids: Iterator[int]) -> None:
+        self._database = database
         self._manifest_ids = manifest_ids
-        self._chunk_size = chunk_size
 
     async def create(
         self,
@@ -77,15 +62,15 @@ class SQLiteUploads(Uploads):
             length,
             expires,
             manifest=next(self._manifest_ids),
-            chunk_size=self._chunk_size,
+            chunk_size=self._database.state.chunk_size,
         )
-        return await self._writer.run(
+        return await self._database.writable.run(
             CreateUpload(new, bounds).run,
             size=EDIT_SIZE + len(spec.metadata) + FURTHER_EDIT_SIZE * len(spec.parts),
         )
 
     async def find(self, upload_id: str) -> ResumableUpload | None:
-        found = await self._readers.run(partial(_find, upload_id=upload_id))
+        found = await self._database.readers.run(partial(_find, upload_id=upload_id))
         return None if found is None else found.upload
 
     async def apply(self, upload_id: str, event: Event) -> ResumableUpload:
@@ -93,13 +78,16 @@ class SQLiteUploads(Uploads):
         size = 0
         match event:
             case Append(chunks=chunks, progress=progress):
-                encodings, size = await self._encode(chunks)
+                encodings, size = await encode(
+                    self._database.readers, self._database.policy, chunks
+                )
                 size += EDIT_SIZE + (0 if progress is None else len(progress.tail))
             case Join():
                 await self._copy_places(upload_id, event)
                 size = EDIT_SIZE
-        job = ApplyEvent(upload_id, event, self._policy, encodings, next(self._manifest_ids))
-        return await self._writer.run(job.run, size=size)
+        policy, manifest = self._database.policy, next(self._manifest_ids)
+        job = ApplyEvent(upload_id, event, policy, encodings, manifest)
+        return await self._database.writable.run(job.run, size=size)
 
     async def _copy_places(self, upload_id: str, join: Join) -> None:
         """Copy a part's chunk list, in steps, because all others who write wait for each.
@@ -109,14 +97,14 @@ class SQLiteUploads(Uploads):
         part = await self.find(join.part_id)
         places = 0 if part is None or part.chunks is None else part.chunks.chunk_count
         for first in range(0, places, _PLACES_A_STEP):
-            await self._writer.run(
+            await self._database.writable.run(
                 CopyPlaces(upload_id, join, first).run,
                 size=EDIT_SIZE + _PLACES_A_STEP * _PLACE_SIZE,
                 durable=False,
             )
 
     async def awaiting(self, part_id: str) -> Sequence[str]:
-        return await self._readers.run(partial(_awaiting, part_id=part_id))
+        return await self._database.readers.run(partial(_awaiting, part_id=part_id))
 
 
 @dataclass(frozen=True, slots=True)

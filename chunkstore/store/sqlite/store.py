@@ -7,7 +7,7 @@ import itertools
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -30,7 +30,7 @@ from chunkstore.store.contract.store import Store
 from chunkstore.store.shared.pins import Pins
 from chunkstore.store.sqlite import schema, scrubbing
 from chunkstore.store.sqlite.backup import claim, copy_store, succeed
-from chunkstore.store.sqlite.contents import SQLiteContents, encode
+from chunkstore.store.sqlite.contents import SQLiteContents
 from chunkstore.store.sqlite.engine.connection import lacks_table
 from chunkstore.store.sqlite.engine.disk_space import DiskReserve
 from chunkstore.store.sqlite.engine.writer import LOG_BOUND, LOG_FULL, Writer
@@ -52,10 +52,11 @@ class SQLiteStore(Store):
         self._large_folders = None
         if database.writer is not None and database.reserve is not None:
             self._large_folders = LargeFolders(database.readers, database.writer, database.reserve)
-        self._manifest_ids = itertools.count(database.state.last_manifest + 1)
+        manifest_ids = itertools.count(database.state.last_manifest + 1)
         pins = Pins()
         self._names = SQLiteNames(database, self._large_folders)
-        self._contents = SQLiteContents(database, pins, self._manifest_ids)
+        self._contents = SQLiteContents(database, pins, manifest_ids)
+        self._uploads = SQLiteUploads(database, manifest_ids)
         self._maintenance = SQLiteMaintenance(database, self._contents, pins, self._large_folders)
 
     @classmethod
@@ -97,7 +98,7 @@ class SQLiteStore(Store):
         if (read_only or not create) and not await asyncio.to_thread(path.is_file):
             raise StoreMissing
         policy = StoragePolicy(compression)
-        try:
+        async with _unusable_if_not_opened(path):
             if read_only:
                 return cls(await open_to_read(path, policy))
             too_little = (
@@ -112,19 +113,6 @@ class SQLiteStore(Store):
             except BaseException:
                 await store.close()
                 raise
-        except DatabaseDamaged as error:
-            raise StoreUnusable(str(error)) from error
-        except StoreUnavailable as error:
-            if await asyncio.to_thread(os.access, path.parent, os.W_OK):
-                raise
-            raise StoreUnusable(
-                "SQLite needs a file beside it, and its folder cannot be written to: be the user"
-                " that the server runs as, or copy it to another folder."
-            ) from error
-        except StoreError as error:
-            if lacks_table(error):
-                raise StoreUnusable(str(DatabaseDamaged())) from error
-            raise
         return store
 
     @property
@@ -137,15 +125,7 @@ class SQLiteStore(Store):
 
     @property
     def uploads(self) -> SQLiteUploads:
-        database = self._database
-        return SQLiteUploads(
-            database.readers,
-            database.writable,
-            database.policy,
-            partial(encode, database.readers, database.policy),
-            self._manifest_ids,
-            database.state.chunk_size,
-        )
+        return self._uploads
 
     @property
     def maintenance(self) -> SQLiteMaintenance:
@@ -186,6 +166,30 @@ class SQLiteStore(Store):
             last_first.push_async_callback(self._database.close, keep_reserve=keep_reserve)
             if self._large_folders is not None:
                 last_first.push_async_callback(self._large_folders.close)
+
+
+@asynccontextmanager
+async def _unusable_if_not_opened(path: Path) -> AsyncIterator[None]:
+    """Tell of what fails in the context why the database at `path` cannot be opened.
+
+    Raises:
+        StoreUnusable: in place of what is no matter of waiting.
+    """
+    try:
+        yield
+    except DatabaseDamaged as error:
+        raise StoreUnusable(str(error)) from error
+    except StoreUnavailable as error:
+        if await asyncio.to_thread(os.access, path.parent, os.W_OK):
+            raise
+        raise StoreUnusable(
+            "SQLite needs a file beside it, and its folder cannot be written to: be the user"
+            " that the server runs as, or copy it to another folder."
+        ) from error
+    except StoreError as error:
+        if lacks_table(error):
+            raise StoreUnusable(str(DatabaseDamaged())) from error
+        raise
 
 
 class SQLiteBackups(Backups):

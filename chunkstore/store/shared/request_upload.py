@@ -1,0 +1,43 @@
+"""How far the upload of one request has come, whichever database has its chunks."""
+
+from __future__ import annotations
+
+from chunkstore.core.errors import NotFound
+from chunkstore.store.contract.contents import Upload
+from chunkstore.store.shared.chunks import NewBytes, OpenManifest
+
+
+class RequestUpload(Upload):
+    """An upload whose chunk list has the id `manifest_id`; `appended` counts what was new of it."""
+
+    def __init__(self, manifest_id: int, chunk_size: int) -> None:
+        self.appended = NewBytes()
+        self._id = manifest_id
+        self._chunk_size = chunk_size
+        self._count = 0
+        self._begun = False
+        self._committed = False
+
+    @property
+    def manifest(self) -> OpenManifest:
+        """The chunk list so far."""
+        return OpenManifest(self._id, self._chunk_size, self._count)
+
+    @property
+    def begun(self) -> bool:
+        return self._begun
+
+    def require_put_once(self, put: set[RequestUpload]) -> None:
+        """Add it to those that were `put` by the same edits.
+
+        Raises:
+            NotFound: it was put by them, or by others before.
+        """
+        if self._committed or self in put:
+            raise NotFound("The upload was put before.")
+        put.add(self)
+
+    def committed(self) -> None:
+        """Note that the manifest is a file's now."""
+        self._begun = False
+        self._committed = True
