@@ -11,9 +11,11 @@ import select
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from benchmarks.load import check, connect
+from benchmarks.machine import sync_file
 
 _BUFFER_SIZE: Final = 256 * 1024
 _HEAD_END: Final = b"\r\n\r\n"
@@ -23,14 +25,24 @@ _STALL_SECONDS: Final = 120
 
 
 class Client:
-    """One connection, and the requests that go over it. `size` is that of each answer's body."""
+    """One connection, and the requests that go over it. `size` is that of each answer's body.
 
-    def __init__(self, port: int, requests: Iterator[bytes], size: int | None) -> None:
+    With each answer one of `files` is synced, and the time of that is part of the answer's.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        requests: Iterator[bytes],
+        size: int | None,
+        files: Iterator[Path] | None = None,
+    ) -> None:
         self.latencies: list[float] = []
         self.socket = connect(port)
         self._port = port
         self._requests = requests
         self._size = size
+        self._files = files
         self._received = b""
         self._sent_at = 0.0
 
@@ -61,6 +73,8 @@ class Client:
         expected = _length(received[:end]) if self._size is None else self._size
         if length < expected and piece:
             return False
+        if self._files is not None:
+            sync_file(next(self._files))
         self.latencies.append(time.perf_counter() - self._sent_at)
         if self._size is not None and length != self._size:
             raise RuntimeError(f"{length} bytes came of {self._size}")
@@ -80,10 +94,15 @@ def _length(head: bytes) -> float:
 
 
 def open_clients(
-    port: int, requests: Sequence[bytes], count: int, size: int | None
+    port: int, requests: Sequence[bytes], count: int, size: int | None, files: Sequence[Path] = ()
 ) -> list[Client]:
-    """Connect `count` clients, and deal the requests to them."""
-    return [Client(port, iter(requests[index::count]), size) for index in range(count)]
+    """Connect `count` clients, and deal to them the requests, and the files to be synced."""
+    return [
+        Client(
+            port, iter(requests[index::count]), size, iter(files[index::count]) if files else None
+        )
+        for index in range(count)
+    ]
 
 
 def run(clients: Sequence[Client]) -> list[float]:

@@ -45,6 +45,10 @@ class Dialect:
         path = self.file.format(name=name)
         return _head("GET", path, None, keep_alive=keep_alive, extra=extra)
 
+    def delete(self, name: str, *, keep_alive: bool = True) -> bytes:
+        """Return the request that deletes a file."""
+        return _head("DELETE", self.file.format(name=name), None, keep_alive=keep_alive)
+
     def list(self, folder: str, limit: int, cursor: str | None = None) -> bytes:
         """Return the request for a list, whole, or of `limit` names that follow `cursor`."""
         path = self.listing.format(folder=folder, limit=limit)

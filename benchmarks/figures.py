@@ -14,11 +14,15 @@ from benchmarks.meters import Usage
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """What a figure is of. A ratio is made so that more is better, whichever way the figure is."""
+    """What a figure is of. A ratio is made so that more is better, whichever way the figure is.
+
+    `mark` is how much was stored then, of a figure that is taken again and again.
+    """
 
     name: str
     decimals: int = 0
     more_is_better: bool = False
+    mark: float | None = None
 
 
 DURABLE: Final = Quantity("MB/s until durable", 1, more_is_better=True)
@@ -27,9 +31,11 @@ RATE: Final = Quantity("MB/s", 1, more_is_better=True)
 REQUESTS: Final = Quantity("requests/s", 0, more_is_better=True)
 REQUESTS_DURABLE: Final = Quantity("requests/s until durable", 0, more_is_better=True)
 REQUESTS_ANSWERED: Final = Quantity("requests/s until answered", 0, more_is_better=True)
+REQUESTS_EACH: Final = Quantity("requests/s, each durable", 0, more_is_better=True)
 MEDIAN: Final = Quantity("50th percentile, ms", 2)
 P95: Final = Quantity("95th percentile, ms", 2)
 P99: Final = Quantity("99th percentile, ms", 2)
+LONGEST: Final = Quantity("longest, ms", 1)
 SECONDS: Final = Quantity("seconds", 2)
 PROCESSOR: Final = Quantity("processor s/GB", 2)
 PROCESSOR_REQUEST: Final = Quantity("processor ms/request", 2)
@@ -37,6 +43,7 @@ GENERATOR: Final = Quantity("generator's ms/request", 2)
 MEMORY: Final = Quantity("peak memory, MiB", 1)
 WRITTEN: Final = Quantity("written/given", 2)
 KEPT: Final = Quantity("kept/given", 2)
+CHANGE: Final = Quantity("second half/first half", 2, more_is_better=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +76,8 @@ class Spread:
         """Return the spread of some values."""
         return cls(statistics.median(values), min(values), max(values))
 
-    def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+    def __format__(self, form: str) -> str:
+        return f"{self.median:{form}} ({self.low:{form}} to {self.high:{form}})"
 
 
 class Results:
@@ -101,10 +108,10 @@ class Results:
         """Return the values of all repetitions."""
         return list(self._values.get((work, quantity, subject), {}).values())
 
-    def median(self, work: Work, quantity: Quantity, subject: str) -> float | None:
-        """Return the median, or None if there is no figure."""
+    def spread(self, work: Work, quantity: Quantity, subject: str) -> Spread | None:
+        """Return the median, the least and the most, or None if there is no figure."""
         values = self.values(work, quantity, subject)
-        return statistics.median(values) if values else None
+        return Spread.of(values) if values else None
 
     def ratio(self, work: Work, quantity: Quantity, subject: str, other: str) -> Spread | None:
         """Return how many times better than `other` a subject is, repetition by repetition."""

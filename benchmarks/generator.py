@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count, takewhile
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Final, Protocol
+from random import Random
+from typing import Final, Protocol, TypeVar
 
 from benchmarks import clients, load
 from benchmarks.dialects import Dialect
@@ -31,12 +33,14 @@ from benchmarks.subjects import Running, Unavailable, running
 _TICK_SECONDS: Final = 0.1
 _WARM_TICKS: Final = 20
 _TRIES: Final = 3
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Job(Protocol):
+class Job(Protocol[T_co]):
     """Something that a process prepares, and does when it is told to."""
 
-    def prepare(self) -> Callable[[Connection], object]:
+    def prepare(self) -> Callable[[Connection], T_co]:
         """Make all ready; return what is to be done, which may listen to its parent."""
 
 
@@ -51,7 +55,10 @@ class Burst:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Puts, of `size` random bytes, or gets of files of that size, by `clients` at once."""
+    """Puts, of `size` random bytes, gets of files of that size, or deletes, by `clients` at once.
+
+    With a `folder` each client syncs the file in it that was put before it sends the next one.
+    """
 
     port: int
     dialect: Dialect
@@ -59,13 +66,15 @@ class Requests:
     names: Sequence[str]
     size: int
     clients: int
+    folder: Path | None = None
 
     def prepare(self) -> Callable[[Connection], Burst]:
         """Connect; return what sends the requests."""
-        make = self._put if self.method == "PUT" else self.dialect.get
-        requests = [make(name) for name in self.names]
-        size = None if self.method == "PUT" else self.size
-        ready = clients.open_clients(self.port, requests, self.clients, size)
+        makers = {"PUT": self._put, "GET": self.dialect.get, "DELETE": self.dialect.delete}
+        requests = [makers[self.method](name) for name in self.names]
+        size = self.size if self.method == "GET" else None
+        files = [self.folder / name for name in self.names] if self.folder else []
+        ready = clients.open_clients(self.port, requests, self.clients, size, files)
         return lambda _: _timed(ready)
 
     def _put(self, name: str) -> bytes:
@@ -110,7 +119,54 @@ class SlowDownloads:
             if parent.poll(_TICK_SECONDS):
                 parent.recv()
                 readers.close()
+                if not readers.taken:
+                    raise RuntimeError("the slow downloads got nothing")
                 return readers.taken
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Seconds that each put and each get took."""
+
+    puts: Sequence[float]
+    gets: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class SmallRequests:
+    """One client that puts new files of `size` bytes, and one that gets any of them, until told.
+
+    Each sends its next request when it has its answer.
+    """
+
+    port: int
+    dialect: Dialect
+    size: int
+    folder: str = "beside"
+
+    def prepare(self) -> Callable[[Connection], Waits]:
+        """Put a first file, so that there is one to get."""
+        clients.run([clients.Client(self.port, iter([self._put(0)]), None)])
+        return self._run
+
+    def _run(self, parent: Connection) -> Waits:
+        def goes_on(number: int) -> bool:
+            return number == 1 or not parent.poll()
+
+        random = Random()
+        put = clients.Client(self.port, map(self._put, takewhile(goes_on, count(1))), None)
+        numbers = (random.randint(0, len(put.latencies)) for _ in takewhile(goes_on, count(1)))
+        get = clients.Client(self.port, map(self._get, numbers), self.size)
+        clients.run([put, get])
+        parent.recv()
+        return Waits(put.latencies, get.latencies)
+
+    def _put(self, number: int) -> bytes:
+        before, after = self.dialect.put(f"{self.folder}-{number}", self.size)
+        return before + os.urandom(self.size) + after
+
+    def _get(self, number: int) -> bytes:
+        return self.dialect.get(f"{self.folder}-{number}")
 
 
 def _work(parent: Connection) -> None:
@@ -118,7 +174,7 @@ def _work(parent: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
-            job: Job = parent.recv()
+            job: Job[object] = parent.recv()
         except (EOFError, ConnectionError):
             return
         try:
@@ -131,13 +187,17 @@ def _work(parent: Connection) -> None:
 
 
 class Generator:
-    """Processes that wait for jobs."""
+    """Processes that wait for jobs: `size`, and more where a job keeps one waiting."""
 
-    def __init__(self, count: int) -> None:
-        context = get_context("spawn")
+    def __init__(self, size: int) -> None:
+        self.size = size
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
-        for _ in range(count):
+        self._grow(size)
+
+    def _grow(self, size: int) -> None:
+        context = get_context("spawn")
+        while len(self._pipes) < size:
             mine, its = context.Pipe()
             process = context.Process(target=_work, args=(its,), daemon=True)
             process.start()
@@ -153,9 +213,14 @@ class Generator:
             process.join()
 
     def burst(self, requests: Requests) -> Burst:
-        """Send requests from as many processes as there are, or as there are clients."""
-        pipes = self._pipes[: requests.clients]
-        self._prepare(pipes, [requests.share(index, len(pipes)) for index in range(len(pipes))])
+        """Send requests from as many processes as there are, or as there are clients.
+
+        Files are synced by a process for each client, since it waits for each.
+        """
+        size = requests.clients if requests.folder else min(self.size, requests.clients)
+        self._grow(size)
+        pipes = self._pipes[:size]
+        self._prepare(pipes, [requests.share(index, size) for index in range(size)])
         begun = time.perf_counter()
         for pipe in pipes:
             pipe.send(None)
@@ -165,20 +230,18 @@ class Generator:
         return Burst(latencies, taken, sum(share.processor_seconds for share in shares))
 
     @contextmanager
-    def slow(self, downloads: SlowDownloads) -> Iterator[None]:
-        """Keep slow downloads going for the time of a context."""
-        pipes = self._pipes[:1]
-        self._prepare(pipes, [downloads])
-        pipes[0].send(None)
+    def beside(self, job: Job[T]) -> Iterator[list[T]]:
+        """Have one process at a job until the context ends; then its answer is in the list."""
+        pipe, answers = self._pipes[0], list[T]()
+        self._prepare([pipe], [job])
+        pipe.send(None)
         try:
-            yield
+            yield answers
         finally:
-            pipes[0].send(None)
-            taken = _answer(pipes[0])
-        if not taken:
-            raise RuntimeError("the slow downloads got nothing")
+            pipe.send(None)
+            answers.append(_answer(pipe))
 
-    def _prepare(self, pipes: Sequence[Connection], jobs: Sequence[Job]) -> None:
+    def _prepare(self, pipes: Sequence[Connection], jobs: Sequence[Job[object]]) -> None:
         for pipe, job in zip(pipes, jobs, strict=True):
             pipe.send(job)
         for pipe in pipes:
@@ -193,9 +256,9 @@ def _answer(pipe: Connection):  # type: ignore[no-untyped-def]  # noqa: ANN202 -
 
 
 @contextmanager
-def generating(count: int) -> Iterator[Generator]:
-    """Have `count` processes for the time of a context."""
-    generator = Generator(count)
+def generating(size: int) -> Iterator[Generator]:
+    """Have `size` processes for the time of a context."""
+    generator = Generator(size)
     try:
         yield generator
     finally:
@@ -246,12 +309,12 @@ def _processor_seconds() -> float:
 
 def _compare_small(server: Running, names: Sequence[str]) -> Iterator[str]:
     work = "GET of 4 KiB, 16 clients"
-    for count in (1, 2, 4):
-        with generating(count) as generator:
+    for size in (1, 2, 4):
+        with generating(size) as generator:
             job = Requests(server.port, server.subject.dialect, "GET", names, 4096, 16)
             burst = min((generator.burst(job) for _ in range(_TRIES)), key=lambda one: one.seconds)
         rate, processor = len(names) / burst.seconds, burst.processor_seconds * 1000 / len(names)
-        yield _row(work, f"this generator, processes: {count}", f"{rate:,.0f}/s", processor)
+        yield _row(work, f"this generator, processes: {size}", f"{rate:,.0f}/s", processor)
     if shutil.which("wrk"):
         url = f"http://127.0.0.1:{server.port}/{names[0]}"
         before = _processor_seconds()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from benchmarks import dialects
 from benchmarks.dialects import CHUNKSTORE, Dialect
@@ -16,6 +16,7 @@ _BUFFER_SIZE: Final = 1024 * 1024
 _TIMEOUT_SECONDS: Final = 600
 _HEAD_END: Final = b"\r\n\r\n"
 _HEAD_SIZE: Final = 64 * 1024
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +146,10 @@ def put_form(port: int, folder: str, contents: Sequence[tuple[str, bytes]]) -> N
             answer.read()
 
 
-def batches(names: Sequence[str], size: int = 1000) -> Iterator[Sequence[str]]:
-    """Cut names into runs that fit one form."""
-    for start in range(0, len(names), size):
-        yield names[start : start + size]
+def batches(items: Sequence[T], size: int = 1000) -> Iterator[Sequence[T]]:
+    """Cut a sequence into runs, of as many as fit one form."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def check(answer: bytes) -> None:

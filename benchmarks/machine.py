@@ -36,6 +36,16 @@ def sync(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    """Return when a file is on the disk, and its name in its folder."""
+    for place in (path, path.parent):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def write_random(path: Path, size: int) -> None:
     """Write an incompressible file of `size` bytes, through to the disk."""
     with path.open("wb") as file:

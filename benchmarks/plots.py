@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from benchmarks.figures import Results
+    from benchmarks.figures import Results, Work
     from benchmarks.space import Kept
 
 _PACKAGE: Final = "matplotlib"
@@ -89,10 +89,34 @@ def clients_panels(results: Results) -> list[Panel]:
 def _by_clients(results: Results, works: Sequence[Any], subject: str) -> list[tuple[float, float]]:
     points = []
     for work in works:
-        median = results.median(work, results.quantities(work)[0], subject)
-        if median is not None:
-            points.append((float(work.key.partition("-")[2]), median))
+        spread = results.spread(work, results.quantities(work)[0], subject)
+        if spread is not None:
+            points.append((float(work.key.partition("-")[2]), spread.median))
     return points
+
+
+def growth_panels(results: Results) -> list[Panel]:
+    """Return what each work comes to as a store grows by bytes, and by names."""
+    panels = []
+    for unit, axis in (("bytes", "GB stored"), ("names", "names stored")):
+        works = [work for work in results.works() if work.key.startswith(f"growth-{unit}-")]
+        curves = [
+            Curve(f"{work.title.partition(', growing')[0]}, {subject}", points)
+            for work in works
+            for subject in results.subjects(work)
+            if (points := _by_marks(results, work, subject))
+        ]
+        if curves:
+            panels.append(Panel(f"By {unit}", axis, "MB/s, or requests/s", curves, "y"))
+    return panels
+
+
+def _by_marks(results: Results, work: Work, subject: str) -> list[tuple[float, float]]:
+    return [
+        (quantity.mark, spread.median)
+        for quantity in results.quantities(work)
+        if quantity.mark is not None and (spread := results.spread(work, quantity, subject))
+    ]
 
 
 def saving_panels(rows: Sequence[Kept]) -> list[Panel]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +14,11 @@ from benchmarks.space import Kept
 from benchmarks.subjects import REFERENCE, Subject
 from benchmarks.targets import outcomes
 from chunkstore.core.units import format_size
+
+
+def note(text: str) -> None:
+    """Tell how far a run is, beside what it prints."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def describe_subjects(subjects: Mapping[Subject, str]) -> Iterator[str]:
@@ -24,27 +31,31 @@ def describe_subjects(subjects: Mapping[Subject, str]) -> Iterator[str]:
 
 
 def tables(results: Results) -> Iterator[str]:
-    """Yield a table for each work: medians, and chunkstore's ratio to each of the others."""
+    """Yield a table for each work: medians, and chunkstore's ratio to each of the others.
+
+    Of the first quantity also the least and the most.
+    """
     for work in results.works():
         quantities = results.quantities(work)
         yield f"\n### {work.title}\n"
-        first = quantities[0]
+        first, subjects = quantities[0], results.subjects(work)
         head = ["server", *(quantity.name for quantity in quantities)]
-        if REFERENCE in results.subjects(work):
+        if len(subjects) > 1 and REFERENCE in subjects:
             head.append(f"{REFERENCE} is better by ({first.name})")
         yield _row(head)
         yield _row(["---"] * len(head))
-        for subject in results.subjects(work):
+        for subject in subjects:
             yield _row(_cells(results, work, quantities, subject)[: len(head)])
 
 
 def _cells(results: Results, work: Work, quantities: Sequence[Quantity], subject: str) -> list[str]:
     cells = [subject]
     for quantity in quantities:
-        median = results.median(work, quantity, subject)
-        cells.append("" if median is None else f"{median:,.{quantity.decimals}f}")
+        spread, form = results.spread(work, quantity, subject), f",.{quantity.decimals}f"
+        shown = spread if quantity is quantities[0] or spread is None else spread.median
+        cells.append("" if shown is None else format(shown, form))
     ratio = results.ratio(work, quantities[0], REFERENCE, subject)
-    return [*cells, "" if ratio is None or subject == REFERENCE else str(ratio)]
+    return [*cells, "" if ratio is None or subject == REFERENCE else f"{ratio:.2f}"]
 
 
 def space_table(rows: Sequence[Kept]) -> Iterator[str]:
@@ -62,11 +73,15 @@ def space_table(rows: Sequence[Kept]) -> Iterator[str]:
 
 
 def target_lines(results: Results) -> Iterator[str]:
-    """Yield what came of each target, by name."""
+    """Yield a table of what came of each target."""
     yield "\n### Targets\n"
-    yield "Ratios: how many times better chunkstore is, repetition by repetition.\n"
+    yield "Against another: how many times better, repetition by repetition.\n"
+    yield "| work | against | reach | median (least to most) | |"
+    yield "| --- | --- | --- | --- | --- |"
     for outcome in outcomes(results):
-        yield f"- {outcome}"
+        came_to = f"{outcome.spread:,.2f}" if outcome.spread else outcome.reason
+        met = {True: "met", False: "MISSED", None: "not measured"}[outcome.met]
+        yield _row([outcome.name, outcome.against, outcome.reach, came_to, met])
 
 
 def _row(cells: Sequence[str]) -> str:

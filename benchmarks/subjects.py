@@ -16,12 +16,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from benchmarks import load
 from benchmarks.dialects import CHUNKSTORE, Dialect
+from benchmarks.machine import sync_file
 from chunkstore import __version__
 
 REFERENCE: Final = "chunkstore"
@@ -33,21 +34,23 @@ _SETTINGS: Final = "CHUNKSTORE_"
 
 
 class Unavailable(Exception):
-    """A program is not installed; the message names the package that has it."""
+    """A subject cannot be had; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
     """A server, and how to ask it.
 
-    `command`, `prepare`, `configuration` and the values of `environment` may mention `{port}`,
-    `{folder}` (where it keeps its files), `{scratch}` (for its configuration and its log) and
-    `{name}` (which no other folder has).
-    `prepare` is a command that is run once before the first start in a folder. `durable` says that
+    `command`, `prepare`, `discard`, `configuration` and the values of `environment` may mention
+    `{port}`, `{folder}` (where it keeps its files), `{scratch}` (for its configuration and its log)
+    and `{name}` (which no other folder has).
+    `prepare` is a command that is run once before the first start in a folder, `discard` one that
+    is run when the folder is not needed any more. `durable` says that
     its answer to an upload means that it is on the disk; the others are timed until a sync after
     their last answer. `plain_files` says that the files in its folder are what it serves, so that
     they can be put there without it. `settles` says that it works on after its last answer, and
-    that figures of what it used wait for that. No more than `most_clients` ask it at once.
+    that figures of what it used wait for that. No more than `most_clients` ask it at once. It is
+    there for `works` only, or for all if these are none.
     """
 
     name: str
@@ -59,10 +62,12 @@ class Subject:
     configuration: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     prepare: Sequence[str] = ()
+    discard: Sequence[str] = ()
     durable: bool = False
     plain_files: bool = True
     settles: bool = False
     most_clients: int | None = None
+    works: Sequence[str] = ()
 
     def find_version(self) -> str:
         """Return the version that is installed, or raise Unavailable."""
@@ -84,13 +89,24 @@ class Running:
     pid: int
     started: float
 
+    def upload(self, name: str, source: Path) -> None:
+        """Put the file at `source`; return when it is answered."""
+        load.upload(self.port, name, source, self.subject.dialect)
 
-def chunkstore(
-    name: str = REFERENCE,
-    options: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
-    prepare: Sequence[str] = (),
-) -> Subject:
+    def upload_durably(self, name: str, source: Path) -> None:
+        """Put a file; return when it is on the disk, if need be by a sync of the file it became."""
+        self.upload(name, source)
+        if not self.subject.durable:
+            sync_file(self.folder / name)
+
+    def download(
+        self, name: str, size: int, take: Callable[[memoryview], object] | None = None
+    ) -> None:
+        """Get a file of `size` bytes, and give them to `take` or throw them away."""
+        load.download(self.port, name, size, take, self.subject.dialect)
+
+
+def chunkstore(name: str = REFERENCE, options: Sequence[str] = ()) -> Subject:
     """Return chunkstore with more options of `chunkstore serve`, and no log, as no peer has one."""
     options = ("--no-access-log", *options)
     return Subject(
@@ -100,12 +116,15 @@ def chunkstore(
         version=lambda: __version__,
         dialect=CHUNKSTORE,
         settings=" ".join(options),
-        environment=environment or {},
-        prepare=prepare,
         durable=True,
         plain_files=False,
         settles=True,
     )
+
+
+def with_options(subject: Subject, options: Sequence[str]) -> Subject:
+    """Return a subject whose command has more options."""
+    return replace(subject, command=(*subject.command, *options))
 
 
 def output_of(*command: str) -> str:
@@ -134,10 +153,9 @@ def running(subject: Subject, folder: Path, known: str = "") -> Iterator[Running
 
     It has started when it answers: for the file `known` with success, or else for anything.
     """
-    files, scratch = folder / "files", folder / "scratch"
     port = _free_port()
-    name = hashlib.sha256(bytes(files)).hexdigest()[:_NAME_DIGITS]
-    fill = {"port": str(port), "folder": str(files), "scratch": str(scratch), "name": name}
+    fill = _fill(folder, port)
+    files, scratch = Path(fill["folder"]), Path(fill["scratch"])
     if not scratch.exists():
         _prepare(subject, files, scratch, fill)
     if subject.configuration:
@@ -160,12 +178,32 @@ def running(subject: Subject, folder: Path, known: str = "") -> Iterator[Running
         _stop(process)
 
 
+def discard(subject: Subject, folder: Path) -> None:
+    """Remove what a subject that served `folder` has elsewhere."""
+    if subject.discard:
+        _run(subject, subject.discard, folder, _fill(folder))
+
+
+def _fill(folder: Path, port: int = 0) -> dict[str, str]:
+    """Return what stands for the names in the templates of a subject."""
+    files = folder / "files"
+    return {
+        "port": str(port),
+        "folder": str(files),
+        "scratch": str(folder / "scratch"),
+        "name": hashlib.sha256(bytes(files)).hexdigest()[:_NAME_DIGITS],
+    }
+
+
+def _run(subject: Subject, command: Sequence[str], folder: Path, fill: Mapping[str, str]) -> None:
+    subprocess.run(_command(command, fill), cwd=folder, env=_environment(subject, fill), check=True)
+
+
 def _prepare(subject: Subject, files: Path, scratch: Path, fill: Mapping[str, str]) -> None:
     files.mkdir(parents=True, exist_ok=True)
     scratch.mkdir()
     if subject.prepare:
-        environment = _environment(subject, fill)
-        subprocess.run(_command(subject.prepare, fill), cwd=files, env=environment, check=True)
+        _run(subject, subject.prepare, files, fill)
 
 
 def _command(template: Sequence[str], fill: Mapping[str, str]) -> list[str]:

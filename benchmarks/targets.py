@@ -1,4 +1,4 @@
-"""What chunkstore is to reach, as ratios to its peers in one run, and what it came to."""
+"""What chunkstore is to reach, by itself or against others in one run, and what it came to."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.figures import (
+    CHANGE,
     DURABLE,
+    LONGEST,
     MEDIAN,
     MEMORY,
     RATE,
     REQUESTS,
     REQUESTS_DURABLE,
+    REQUESTS_EACH,
     WRITTEN,
     Quantity,
     Results,
@@ -24,97 +27,110 @@ from benchmarks.subjects import REFERENCE
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A ratio to a peer in a work, by its key: at least `least`, `reach` to strive for."""
+    """What a subject is to reach in works, by their keys; without any, in all.
 
-    work: str
-    quantity: Quantity
-    peer: str
-    least: float
-    reach: float
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A figure of chunkstore's own that is to be `most` at most, in any of the `works`."""
+    With a peer it is how many times better the subject is, without one the figure itself. Of what
+    is to be `reach` at least the median of the repetitions counts, of what is to be so much at most
+    the worst of them; of several works the worst one.
+    """
 
     name: str
     works: Sequence[str]
     quantity: Quantity
-    most: float
     reach: float
-    unit: str = ""
+    peer: str = ""
+    note: str = ""
+    subject: str = REFERENCE
+
+    @property
+    def more_is_better(self) -> bool:
+        """Whether `reach` is the least, not the most."""
+        return bool(self.peer) or self.quantity.more_is_better
+
+    def counting(self, spread: Spread) -> float:
+        """Return what counts of the repetitions."""
+        return spread.median if self.more_is_better else spread.high
+
+    def is_met(self, spread: Spread) -> bool:
+        """Whether what was measured reaches it."""
+        value = self.counting(spread)
+        return value >= self.reach if self.more_is_better else value <= self.reach
 
 
-TARGETS: Final = (
-    Target("download", RATE, "nginx", 0.7, 1.0, "every byte verified, against sendfile"),
-    Target("download", RATE, "copyparty", 1.0, 1.3, "every byte verified"),
-    Target("download", RATE, "rclone", 1.0, 1.3, "every byte verified"),
-    Target("upload-new", DURABLE, "nginx", 0.6, 1.0, "until durable, against PUT + sync"),
-    Target("upload-known", DURABLE, "nginx", 2.5, 4.0, "until durable, against PUT + sync"),
-    Target("get-16", REQUESTS, "copyparty", 4.0, 8.0),
-    Target("put-16", REQUESTS_DURABLE, "copyparty", 3.0, 6.0, "until durable, against + sync"),
-    Target("first-byte", MEDIAN, "nginx", 0.5, 1.0, "medians"),
+_SUSTAINED: Final = ("new-in-a-row", "new-at-once")
+_SYNC: Final = "PUT + sync"
+_EACH: Final = "each file synced after its answer"
+_ONE: Final = "one sync at the end"
+_GROWTH: Final = (
+    *(f"growth-bytes-{key}" for key in ("new", "known", "download", "ranges")),
+    *(f"growth-names-{key}" for key in ("form", "delete", "put", "get")),
 )
-BOUNDS: Final = (
-    Bound(
-        "peak anonymous memory",
-        ("download", "upload-new", "upload-known", "get-16", "put-16"),
-        MEMORY,
-        150,
-        100,
-        " MiB",
+TARGETS: Final = (
+    Target("large new files in a row", _SUSTAINED[:1], DURABLE, 1.0, "nginx", _EACH),
+    Target("large new files at once", _SUSTAINED[1:], DURABLE, 1.0, "nginx", _EACH),
+    Target("known content", ("upload-known",), DURABLE, 2.3, "nginx", _SYNC),
+    Target("next version, 2 % changed", ("upload-version",), DURABLE, 3.0, "nginx", _SYNC),
+    Target("written/given, new", _SUSTAINED, WRITTEN, 1.06),
+    Target("longest PUT of 4 KiB beside uploads, ms", ("beside-put",), LONGEST, 100),
+    Target("longest GET of 4 KiB beside uploads, ms", ("beside-get",), LONGEST, 60),
+    Target("download, every byte verified", ("download",), RATE, 0.55, "nginx", "sendfile"),
+    Target("download, every byte verified", ("download",), RATE, 1.0, "copyparty"),
+    Target("download, every byte verified", ("download",), RATE, 1.0, "rclone"),
+    Target("GET of hot 4 KiB, 16 clients", ("hot-16",), REQUESTS, 4.0, "copyparty"),
+    *(
+        Target("PUT of 4 KiB, 16 clients", ("put-16",), REQUESTS_EACH, 3.0, peer, _EACH)
+        for peer in ("nginx", "copyparty", "rclone")
     ),
-    Bound("bytes written per byte given, new data", ("upload-new",), WRITTEN, 2.2, 2.05),
+    *(
+        Target("PUT of 4 KiB, 16 clients", ("put-16",), REQUESTS_DURABLE, 1.5, peer, _ONE)
+        for peer in ("copyparty", "rclone")
+    ),
+    Target("first byte of a range", ("first-byte",), MEDIAN, 0.5, "nginx"),
+    Target("peak anonymous memory, MiB", (), MEMORY, 130),
+    Target("growth, second half against first half", _GROWTH, CHANGE, 0.9),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A target by name, and what came of it: a spread, or why there is none."""
+    """A target, and what came of it: a spread, or why there is none."""
 
     name: str
-    target: str
+    against: str
+    reach: str
     spread: Spread | None
     met: bool | None
     reason: str = ""
 
-    def __str__(self) -> str:
-        if self.spread is None:
-            return f"{self.name}: not measured ({self.reason}), target {self.target}"
-        return (
-            f"{self.name}: {self.spread}, target {self.target}, {'met' if self.met else 'MISSED'}"
-        )
-
 
 def outcomes(results: Results) -> Iterator[Outcome]:
     """Yield what came of each target."""
-    works = {work.key: work for work in results.works()}
-    for target in TARGETS:
-        yield _judge(target, works.get(target.work), results)
-    for bound in BOUNDS:
-        yield _judge_bound(bound, [works[key] for key in bound.works if key in works], results)
+    return (judge(target, results) for target in TARGETS)
 
 
-def _judge(target: Target, work: Work | None, results: Results) -> Outcome:
-    note = f" ({target.note})" if target.note else ""
-    told = f"{target.least} at least, {target.reach} to reach for"
-    if work is None:
-        reason = "the work was not done"
-        return Outcome(f"{target.work} against {target.peer}{note}", told, None, None, reason)
-    name = f"{work.title}, against {target.peer}{note}"
-    spread = results.ratio(work, target.quantity, REFERENCE, target.peer)
-    if spread is None:
-        reason = results.skipped.get((target.peer, ""), f"{target.peer} has no figure")
-        return Outcome(name, told, None, None, reason)
-    return Outcome(name, told, spread, spread.median >= target.least)
+def judge(target: Target, results: Results) -> Outcome:
+    """Return what came of a target."""
+    works = [work for work in results.works() if work.key in target.works or not target.works]
+    against = f"{target.peer}: {target.note}" if target.note else target.peer
+    reach = f"{'≥' if target.more_is_better else '≤'} {target.reach:g}"
+    spreads = {work: spread for work in works if (spread := _spread(target, work, results))}
+    if not spreads:
+        return Outcome(target.name, against, reach, None, None, _reason(target, works, results))
+    least_or_most = min if target.more_is_better else max
+    worst = least_or_most(spreads, key=lambda work: target.counting(spreads[work]))
+    name = target.name if len(target.works) == 1 else f"{target.name}; worst: {worst.title}"
+    return Outcome(name, against, reach, spreads[worst], target.is_met(spreads[worst]))
 
 
-def _judge_bound(bound: Bound, works: Sequence[Work], results: Results) -> Outcome:
-    told = f"{bound.most}{bound.unit} at most, {bound.reach}{bound.unit} to reach for"
-    measured = {work: results.values(work, bound.quantity, REFERENCE) for work in works}
-    worst = max(measured, key=lambda work: max(measured[work], default=0), default=None)
-    if worst is None or not measured[worst]:
-        return Outcome(bound.name, told, None, None, "the works were not done")
-    spread = Spread.of(measured[worst])
-    return Outcome(f"{bound.name}, in {worst.title}", told, spread, spread.high <= bound.most)
+def _spread(target: Target, work: Work, results: Results) -> Spread | None:
+    if target.peer:
+        return results.ratio(work, target.quantity, target.subject, target.peer)
+    return results.spread(work, target.quantity, target.subject)
+
+
+def _reason(target: Target, works: Sequence[Work], results: Results) -> str:
+    """Return why there is nothing to judge by."""
+    if not works:
+        return "the work was not done"
+    missing = (results.skipped.get((name, "")) for name in (target.subject, target.peer))
+    return next(filter(None, missing), "not among the subjects, or it failed")

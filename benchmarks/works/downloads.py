@@ -29,8 +29,7 @@ def measure(stage: Stage, server: Running) -> Iterator[Figure]:
 def _whole(stage: Stage, server: Running, work: Work) -> Iterator[Figure]:
     size = stage.sizes.large
     with metered(server.pid) as usage:
-        get = partial(load.download, server.port, LARGE, size, None, server.subject.dialect)
-        taken = seconds(get)
+        taken = seconds(partial(server.download, LARGE, size))
     yield Figure(work, RATE, size / MB / taken)
     yield from used(work, usage, size)
 
@@ -54,15 +53,14 @@ def measure_beside_slow(stage: Stage, server: Running) -> Iterator[Figure]:
     sizes = stage.sizes
     title = f"download of {format_size(sizes.large)} beside {sizes.slow} slow ones"
     work = Work("beside-slow", f"{title} of {format_size(sizes.slow_rate)} a second")
-    dialect = server.subject.dialect
-    slow = SlowDownloads(server.port, dialect, LARGE, sizes.slow, sizes.slow_rate)
+    slow = SlowDownloads(server.port, server.subject.dialect, LARGE, sizes.slow, sizes.slow_rate)
     with (
-        stage.generator.slow(slow) if sizes.slow else nullcontext(),
+        stage.generator.beside(slow) if sizes.slow else nullcontext(),
         metered(server.pid) as usage,
         suppress(TimeoutError),
     ):
         taken = _Taken(sizes.slow_seconds)
-        load.download(server.port, LARGE, sizes.large, taken.take, dialect)
+        server.download(LARGE, sizes.large, taken.take)
     yield Figure(work, RATE, taken.size / MB / taken.seconds())
     yield Figure(work, MEMORY, usage.peak_memory / 1024**2)
 
@@ -85,5 +83,7 @@ class _Taken:
         return self._ended - self._begun
 
 
-DOWNLOAD: Final = Task("download", "download of one large file", measure, (LARGE,))
-SLOW: Final = Task("slow", "one fast download beside slow ones", measure_beside_slow, (LARGE,))
+DOWNLOAD: Final = Task("download", "download of one large file", measure, (LARGE,), large_files=3)
+SLOW: Final = Task(
+    "slow", "one fast download beside slow ones", measure_beside_slow, (LARGE,), large_files=3
+)

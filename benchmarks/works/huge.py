@@ -37,6 +37,6 @@ FIRST_BYTE: Final = Task(
     "first byte of a range in a huge file",
     measure_first_byte,
     (HUGE,),
-    refuse_without_ranges,
+    refuses=refuse_without_ranges,
 )
 START: Final = Task("start", "start with a huge store", measure_start, (HUGE,))

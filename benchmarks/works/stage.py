@@ -16,7 +16,7 @@ from benchmarks import load
 from benchmarks.figures import Figure
 from benchmarks.generator import Generator
 from benchmarks.machine import KIB, write_random
-from benchmarks.subjects import Running, Subject, running
+from benchmarks.subjects import Running, Subject, discard, running, with_options
 
 SMALL_SIZE: Final = 4 * KIB
 RANGE_SIZE: Final = 64 * KIB
@@ -32,17 +32,19 @@ _SEED: Final = 20260101
 class Sizes:
     """How much of everything. Sizes are bytes, `slow_rate` bytes a second."""
 
-    large: int = 1024**3
-    huge: int = 10 * 1024**3
+    large: int
+    huge: int
+    ranges: int
+    first_bytes: int
+    clients: Sequence[int]
+    small_files: int
+    slow: int
+    slow_seconds: float
+    names: Sequence[int]
+    grown: int
+    grown_names: int
     changed: float = 0.02
-    ranges: int = 1000
-    first_bytes: int = 200
-    clients: Sequence[int] = (1, 16, 64)
-    small_files: int = 5000
-    slow: int = 64
     slow_rate: int = 64 * KIB
-    slow_seconds: float = 30
-    names: Sequence[int] = (100_000,)
     lists: int = 20
 
 
@@ -66,6 +68,14 @@ class Stage:
         if not path.exists():
             write_random(path, self.sizes.huge if name == HUGE else self.sizes.large)
         return path
+
+    def news(self, count: int, size: int) -> list[Path]:
+        """Return files of `size` random bytes, to be sent as new ones; made once."""
+        paths = [self.folder / f"source-new-{size}-{number}" for number in range(count)]
+        for path in paths:
+            if not path.exists():
+                write_random(path, size)
+        return paths
 
     def version(self) -> Path:
         """Return the next version of LARGE: pieces of 256 KiB, anywhere in it, are others."""
@@ -96,15 +106,21 @@ class Stage:
         return self.folder / f"planted-{subject.name.replace(' ', '_').replace('/', '_')}"
 
     @contextmanager
-    def serving(self, subject: Subject, plants: Sequence[str]) -> Iterator[Running]:
+    def serving(
+        self, subject: Subject, plants: Sequence[str], options: Sequence[str] = ()
+    ) -> Iterator[Running]:
         """Serve what was planted, or without plants a fresh folder."""
         if plants:
             files = [plant for plant in plants if plant != NAMES]
             with running(subject, self.planted(subject), files[0] if files else "") as server:
                 yield server
-        else:
-            with self.fresh() as folder, running(subject, folder) as server:
-                yield server
+            return
+        with self.fresh() as folder:
+            try:
+                with running(with_options(subject, options), folder) as server:
+                    yield server
+            finally:
+                discard(subject, folder)
 
     def plant(self, subject: Subject, plants: Iterable[str]) -> None:
         """Put LARGE, HUGE or NAMES (many tiny files in folders) into a subject's folder."""
@@ -130,7 +146,7 @@ class Stage:
 
     def _send(self, server: Running, plant: str) -> None:
         if plant != NAMES:
-            load.upload(server.port, plant, self.source(plant), server.subject.dialect)
+            server.upload(plant, self.source(plant))
             return
         for count in self.sizes.names:
             for batch in load.batches(_numbered(count)):
@@ -152,14 +168,17 @@ class Task:
     """Works that are done together; `about` says for people what they are.
 
     `measure` has a running server do them once. `plants` is what its folder has in it before; a
-    task without any begins with a folder that has nothing in it but what other such tasks put
-    there before. `refuses` returns why a subject cannot do them, or nothing.
+    task without any has a fresh folder, and a server of its own with more `options`. So many
+    `large_files` lie on the disk for it, sent and kept. `refuses` returns why a subject cannot do
+    them, or nothing.
     """
 
     name: str
     about: str
     measure: Callable[[Stage, Running], Iterator[Figure]]
     plants: Sequence[str] = ()
+    options: Sequence[str] = ()
+    large_files: int = 0
     refuses: Callable[[Subject], str] = lambda _subject: ""
 
 
