@@ -205,6 +205,11 @@ class Generator:
             self._processes.append(process)
             self._pipes.append(mine)
 
+    @property
+    def pids(self) -> list[int]:
+        """The ids of the processes."""
+        return [process.pid for process in self._processes if process.pid is not None]
+
     def close(self) -> None:
         """End the processes."""
         for pipe in self._pipes:
@@ -228,6 +233,14 @@ class Generator:
         taken = time.perf_counter() - begun
         latencies = [latency for share in shares for latency in share.latencies]
         return Burst(latencies, taken, sum(share.processor_seconds for share in shares))
+
+    def run(self, job: Job[T]) -> T:
+        """Have one process do a job."""
+        pipe = self._pipes[0]
+        self._prepare([pipe], [job])
+        pipe.send(None)
+        answer: T = _answer(pipe)
+        return answer
 
     @contextmanager
     def beside(self, job: Job[T]) -> Iterator[list[T]]:

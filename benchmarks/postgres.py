@@ -1,4 +1,4 @@
-"""chunkstore on PostgreSQL, with several numbers of workers.
+"""chunkstore on PostgreSQL, with several numbers of workers, and what asyncpg alone gets out of it.
 
 One PostgreSQL server runs on this machine for a whole run, as durable as SQLite is, and shares its
 cores with all subjects; each fresh folder is a database of its own. Figures of processor, memory
@@ -15,13 +15,15 @@ from typing import Final, NoReturn
 
 import pytest
 
+from benchmarks import raw
 from benchmarks.subjects import Subject, Unavailable, chunkstore
 from tests.postgres import DURABLE, Cluster, find_programs
 
 POSTGRES: Final = "chunkstore-postgres"
+RAW: Final = "asyncpg"
 _WORKERS: Final = {POSTGRES: 1, f"{POSTGRES}-2": 2, f"{POSTGRES}-4": 4}
-NAMES: Final = tuple(_WORKERS)
-COMPARED: Final = (POSTGRES,)
+NAMES: Final = (*_WORKERS, RAW)
+COMPARED: Final = (POSTGRES, RAW)
 _WORKS: Final = ("upload", "small", "download")
 # As an administrator would set them for such a machine.
 _SETTINGS: Final = {
@@ -55,9 +57,9 @@ def on_postgres() -> Iterator[dict[str, Subject]]:
                 prepare=(*psql, 'CREATE DATABASE "{name}"'),
                 discard=(*psql, 'DROP DATABASE "{name}" WITH (FORCE)'),
                 settles=False,
-                works=_WORKS,
+                works=subject.works or _WORKS,
             )
-            for subject in subjects
+            for subject in (*subjects, raw.subject(RAW, cluster.url, programs.version))
         }
 
 

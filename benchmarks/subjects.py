@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -45,7 +45,8 @@ class Subject:
     `{port}`, `{folder}` (where it keeps its files), `{scratch}` (for its configuration and its log)
     and `{name}` (which no other folder has).
     `prepare` is a command that is run once before the first start in a folder, `discard` one that
-    is run when the folder is not needed any more. `durable` says that
+    is run when the folder is not needed any more. `open` is given the folder and the name, and is
+    there instead of `command` where nothing is to be started. `durable` says that
     its answer to an upload means that it is on the disk; the others are timed until a sync after
     their last answer. `plain_files` says that the files in its folder are what it serves, so that
     they can be put there without it. `settles` says that it works on after its last answer, and
@@ -63,6 +64,7 @@ class Subject:
     environment: Mapping[str, str] = field(default_factory=dict)
     prepare: Sequence[str] = ()
     discard: Sequence[str] = ()
+    open: Callable[[Subject, Path, str], AbstractContextManager[Running]] | None = None
     durable: bool = False
     plain_files: bool = True
     settles: bool = False
@@ -158,6 +160,10 @@ def running(subject: Subject, folder: Path, known: str = "") -> Iterator[Running
     files, scratch = Path(fill["folder"]), Path(fill["scratch"])
     if not scratch.exists():
         _prepare(subject, files, scratch, fill)
+    if subject.open is not None:
+        with subject.open(subject, files, fill["name"]) as server:
+            yield server
+        return
     if subject.configuration:
         (scratch / "configuration").write_text(_expand(subject.configuration, fill))
     begun = time.perf_counter()

@@ -22,6 +22,7 @@ from benchmarks.figures import (
     Spread,
     Work,
 )
+from benchmarks.postgres import POSTGRES, RAW
 from benchmarks.subjects import REFERENCE
 
 
@@ -61,6 +62,7 @@ _SUSTAINED: Final = ("new-in-a-row", "new-at-once")
 _SYNC: Final = "PUT + sync"
 _EACH: Final = "each file synced after its answer"
 _ONE: Final = "one sync at the end"
+_RAW: Final = (RAW, "neither HTTP nor digests", POSTGRES)
 _GROWTH: Final = (
     *(f"growth-bytes-{key}" for key in ("new", "known", "download", "ranges")),
     *(f"growth-names-{key}" for key in ("form", "delete", "put", "get")),
@@ -87,6 +89,8 @@ TARGETS: Final = (
     ),
     Target("first byte of a range", ("first-byte",), MEDIAN, 0.5, "nginx"),
     Target("peak anonymous memory, MiB", (), MEMORY, 130),
+    Target("PostgreSQL: new file", ("upload-new",), DURABLE, 0.6, *_RAW),
+    Target("PostgreSQL: download", ("download",), RATE, 0.6, *_RAW),
     Target("growth, second half against first half", _GROWTH, CHANGE, 0.9),
 )
 

@@ -118,10 +118,11 @@ def test_a_growing_store_is_measured_at_each_mark(folder: Path) -> None:
         assert all(rate > 0 for rate in marks)
 
 
-def test_postgres_is_measured_with_more_workers_too(
-    folder: Path, postgres_programs: Programs
-) -> None:
-    subjects = "chunkstore-postgres,chunkstore-postgres-2"
+def test_postgres_is_held_against_asyncpg(folder: Path, postgres_programs: Programs) -> None:
+    subjects = "chunkstore-postgres,chunkstore-postgres-2,asyncpg"
     run = Run(folder, subjects)
-    for subject in subjects.split(","):
+    for subject in subjects.split(",")[:2]:
         assert run.works(subject) == [*UPLOADS, *SMALL, "download", "ranges"]
+    assert run.works("asyncpg") == [*UPLOADS, "download"]
+    judged = {one["name"] for one in run.told["targets"] if one["met"] is not None}
+    assert judged == {"PostgreSQL: new file", "PostgreSQL: download"}
