@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 from benchmarks.dialects import Dialect
-from benchmarks.subjects import Subject, chunkstore, output_of
+from benchmarks.subjects import Subject, Unavailable, chunkstore, output_of
 
 # A worker that is not root could not read a folder that only its owner may enter.
 _NGINX: Final = """
@@ -110,13 +113,29 @@ DUFS: Final = Subject(
 
 PEERS: Final = (NGINX, COPYPARTY, RCLONE, UPLOADSERVER, DUFS)
 
+# chunkstore as another checkout has it.
+BASELINE: Final = "baseline"
+
 # More ways to run chunkstore, by name: options of `chunkstore serve`.
 VARIANTS: Final[dict[str, tuple[str, ...]]] = {
     "chunkstore --compression none": ("--compression", "none"),
 }
 
 
-def all_subjects() -> dict[str, Subject]:
+def all_subjects(baseline: Path | None = None) -> dict[str, Subject]:
     """Return every subject by its name; chunkstore as it comes is first."""
     variants = [chunkstore(name, options) for name, options in VARIANTS.items()]
+    variants.append(as_of(baseline, chunkstore(BASELINE)))
     return {subject.name: subject for subject in (chunkstore(), *PEERS, *variants)}
+
+
+def as_of(checkout: Path | None, subject: Subject) -> Subject:
+    """Return a way to run chunkstore as the program of another checkout of it."""
+    environment = {"PYTHONPATH": str(checkout)}
+    return replace(subject, environment=environment, version=partial(_version_of, checkout))
+
+
+def _version_of(checkout: Path | None) -> str:
+    if checkout is None:
+        raise Unavailable("an earlier version is not measured: --baseline names no checkout of it")
+    return output_of("git", "-C", str(checkout), "describe", "--always", "--dirty")

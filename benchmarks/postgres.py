@@ -11,19 +11,22 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Final, NoReturn
 
 import pytest
 
 from benchmarks import raw
+from benchmarks.peers import as_of
 from benchmarks.subjects import Subject, Unavailable, chunkstore
 from tests.postgres import DURABLE, Cluster, find_programs
 
 POSTGRES: Final = "chunkstore-postgres"
+BEFORE: Final = "baseline-postgres"
 RAW: Final = "asyncpg"
-_WORKERS: Final = {POSTGRES: 1, f"{POSTGRES}-2": 2, f"{POSTGRES}-4": 4}
+_WORKERS: Final = {POSTGRES: 1, f"{POSTGRES}-2": 2, f"{POSTGRES}-4": 4, BEFORE: 1}
 NAMES: Final = (*_WORKERS, RAW)
-COMPARED: Final = (POSTGRES, RAW)
+COMPARED: Final = (POSTGRES, BEFORE, RAW)
 _WORKS: Final = ("upload", "small", "download")
 # As an administrator would set them for such a machine.
 _SETTINGS: Final = {
@@ -36,7 +39,7 @@ _SETTINGS: Final = {
 
 
 @contextmanager
-def on_postgres() -> Iterator[dict[str, Subject]]:
+def on_postgres(baseline: Path | None = None) -> Iterator[dict[str, Subject]]:
     """Return the subjects of NAMES on a new PostgreSQL server; without one they are unavailable."""
     with ExitStack() as stack:
         try:
@@ -53,7 +56,7 @@ def on_postgres() -> Iterator[dict[str, Subject]]:
         ]
         yield {
             subject.name: replace(
-                subject,
+                as_of(baseline, subject) if subject.name == BEFORE else subject,
                 prepare=(*psql, 'CREATE DATABASE "{name}"'),
                 discard=(*psql, 'DROP DATABASE "{name}" WITH (FORCE)'),
                 settles=False,

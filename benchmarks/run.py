@@ -103,6 +103,8 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
     add("--subjects", type=_subjects, metavar="NAME,…",
         default=[REFERENCE, *(peer.name for peer in PEERS), *postgres.COMPARED],
         help=", ".join([*all_subjects(), *postgres.NAMES]))  # fmt: skip
+    add("--baseline", type=Path, metavar="FOLDER",
+        help="a checkout of an earlier version, which the baselines run")  # fmt: skip
     add("--repetitions", type=int, metavar="N")
     add("--within", type=float, metavar="SECONDS",
         help="begin no further repetition that would not end by then")  # fmt: skip
@@ -160,9 +162,9 @@ def _chunk_sizes(text: str) -> tuple[int, ...]:
 def _available(options: argparse.Namespace, results: Results) -> Iterator[dict[Subject, str]]:
     """Return the subjects that can be had with their versions; say why others cannot."""
     with ExitStack() as stack:
-        known = all_subjects()
+        known = all_subjects(options.baseline)
         if not set(postgres.NAMES).isdisjoint(options.subjects):
-            known |= stack.enter_context(postgres.on_postgres())
+            known |= stack.enter_context(postgres.on_postgres(options.baseline))
         found = dict[Subject, str]()
         for name in options.subjects:
             try:

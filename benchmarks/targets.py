@@ -22,7 +22,7 @@ from benchmarks.figures import (
     Spread,
     Work,
 )
-from benchmarks.postgres import POSTGRES, RAW
+from benchmarks.postgres import BEFORE, POSTGRES, RAW
 from benchmarks.subjects import REFERENCE
 
 
@@ -63,6 +63,7 @@ _SYNC: Final = "PUT + sync"
 _EACH: Final = "each file synced after its answer"
 _ONE: Final = "one sync at the end"
 _RAW: Final = (RAW, "neither HTTP nor digests", POSTGRES)
+_BEFORE: Final = (BEFORE, "", POSTGRES)
 _GROWTH: Final = (
     *(f"growth-bytes-{key}" for key in ("new", "known", "download", "ranges")),
     *(f"growth-names-{key}" for key in ("form", "delete", "put", "get")),
@@ -91,6 +92,8 @@ TARGETS: Final = (
     Target("peak anonymous memory, MiB", (), MEMORY, 130),
     Target("PostgreSQL: new file", ("upload-new",), DURABLE, 0.6, *_RAW),
     Target("PostgreSQL: download", ("download",), RATE, 0.6, *_RAW),
+    Target("PostgreSQL: GET of 4 KiB, 16 clients", ("get-16",), REQUESTS, 2.5, *_BEFORE),
+    Target("PostgreSQL: PUT of 4 KiB, 16 clients", ("put-16",), REQUESTS_DURABLE, 2.0, *_BEFORE),
     Target("growth, second half against first half", _GROWTH, CHANGE, 0.9),
 )
 

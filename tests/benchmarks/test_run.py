@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.targets import TARGETS
 from tests.postgres import Programs
+from tests.programs import do_without
 
 ROOT = Path(__file__).parents[2]
 TINY = shlex.split(
@@ -118,10 +119,14 @@ def test_a_growing_store_is_measured_at_each_mark(folder: Path) -> None:
         assert all(rate > 0 for rate in marks)
 
 
-def test_postgres_is_held_against_asyncpg(folder: Path, postgres_programs: Programs) -> None:
-    subjects = "chunkstore-postgres,chunkstore-postgres-2,asyncpg"
-    run = Run(folder, subjects)
-    for subject in subjects.split(",")[:2]:
+def test_postgres_is_held_against_asyncpg_and_an_earlier_version(
+    folder: Path, postgres_programs: Programs
+) -> None:
+    if not (ROOT / ".git").exists():
+        do_without("this is no checkout, which could stand for an earlier version")
+    subjects = "chunkstore-postgres,chunkstore-postgres-2,baseline-postgres,asyncpg"
+    run = Run(folder, subjects, "--baseline", str(ROOT))
+    for subject in subjects.split(",")[:3]:
         assert run.works(subject) == [*UPLOADS, *SMALL, "download", "ranges"]
     assert run.works("asyncpg") == [*UPLOADS, "download"]
     judged = {one["name"] for one in run.told["targets"] if one["met"] is not None}
