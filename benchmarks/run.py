@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -27,7 +27,7 @@ from benchmarks.subjects import REFERENCE, Subject, Unavailable
 from benchmarks.turns import pair, repeat_all
 from benchmarks.works import TASKS
 from benchmarks.works.growth import GROWTH
-from benchmarks.works.stage import HUGE, Sizes, Stage
+from benchmarks.works.stage import HUGE, SENT_FILES, Sizes, Stage
 from chunkstore.core.units import format_size, parse_size
 
 MIB: Final = 1024**2
@@ -59,7 +59,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(dir=options.folder, ignore_cleanup_errors=True) as folder,
         _available(options, results) as subjects,
     ):
-        _check_space(Path(folder), options)
+        _check_space(Path(folder), options, subjects)
         machine = describe_machine()
         print(f"{machine}; generator processes: {options.processes}\n")
         _print(report.describe_subjects(subjects))
@@ -183,10 +183,12 @@ def _check_plots(folder: Path | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _check_space(folder: Path, options: argparse.Namespace) -> None:
+def _check_space(folder: Path, options: argparse.Namespace, subjects: Iterable[Subject]) -> None:
     """Refuse what the disk cannot hold, before anything is written; let a store grow to less."""
     tasks = [TASKS[name] for name in options.only if name in TASKS]
-    large = options.large * sum(task.large_files for task in tasks)
+    keeping = sum(not subject.plain_files for subject in subjects)
+    most = max((task.large_files for task in tasks), default=0)
+    large = options.large * (SENT_FILES + most + keeping) if most else 0
     huge = options.huge * 2.2 if any(HUGE in task.plants for task in tasks) else 0
     versions = options.versions * options.version_size * 3 if SPACE in options.only else 0
     needed, free = int(large + huge + versions) + 600 * MIB, free_space(folder)

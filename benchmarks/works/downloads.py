@@ -83,7 +83,7 @@ class _Taken:
         return self._ended - self._begun
 
 
-DOWNLOAD: Final = Task("download", "download of one large file", measure, (LARGE,), large_files=3)
+DOWNLOAD: Final = Task("download", "download of one large file", measure, (LARGE,), large_files=1)
 SLOW: Final = Task(
-    "slow", "one fast download beside slow ones", measure_beside_slow, (LARGE,), large_files=3
+    "slow", "one fast download beside slow ones", measure_beside_slow, (LARGE,), large_files=1
 )

@@ -24,6 +24,8 @@ PIECE_SIZE: Final = 256 * KIB
 LARGE: Final = "large"
 HUGE: Final = "huge"
 NAMES: Final = "names"
+# How many large files are made to be sent, at most: see `news` and `version`.
+SENT_FILES: Final = 7
 _TINY: Final = b"x"
 _SEED: Final = 20260101
 
@@ -63,11 +65,8 @@ class Stage:
         return cls(folder, sizes, generator, Random(_SEED))
 
     def source(self, name: str) -> Path:
-        """Return the file that is sent as LARGE or HUGE: random bytes, made once."""
-        path = self.folder / f"source-{name}"
-        if not path.exists():
-            write_random(path, self.sizes.huge if name == HUGE else self.sizes.large)
-        return path
+        """Return the file that is sent as LARGE or HUGE."""
+        return self.news(1, self.sizes.huge if name == HUGE else self.sizes.large)[0]
 
     def news(self, count: int, size: int) -> list[Path]:
         """Return files of `size` random bytes, to be sent as new ones; made once."""
@@ -168,9 +167,9 @@ class Task:
     """Works that are done together; `about` says for people what they are.
 
     `measure` has a running server do them once. `plants` is what its folder has in it before; a
-    task without any has a fresh folder, and a server of its own with more `options`. So many
-    `large_files` lie on the disk for it, sent and kept. `refuses` returns why a subject cannot do
-    them, or nothing.
+    task without any has a fresh folder, and a server of its own with more `options`. A subject
+    keeps so many `large_files` for them at most. `refuses` returns why a subject cannot do them, or
+    nothing.
     """
 
     name: str

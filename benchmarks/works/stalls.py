@@ -49,4 +49,4 @@ def _upload_all(server: Running, sources: Sequence[Path]) -> None:
         server.upload_durably(f"stalls-{number}", source)
 
 
-STALLS: Final = Task("stalls", "small requests beside large uploads", measure, large_files=9)
+STALLS: Final = Task("stalls", "small requests beside large uploads", measure, large_files=4)

@@ -86,7 +86,5 @@ def _sustain(
     yield Figure(work, KEPT, (disk_usage(server.folder) - kept) / size)
 
 
-UPLOAD: Final = Task("upload", "upload of one large file", measure, large_files=6)
-SUSTAINED: Final = Task(
-    "sustained", "new large files, sustained", measure_sustained, large_files=11
-)
+UPLOAD: Final = Task("upload", "upload of one large file", measure, large_files=3)
+SUSTAINED: Final = Task("sustained", "new large files, sustained", measure_sustained, large_files=5)
