@@ -157,11 +157,9 @@ def test_options_of_benchmarks_and_tests_exist() -> None:
 
 
 def source_of(module: str) -> str:
-    """Return the source of a benchmark, with that of the one whose options it takes over."""
-    names = ["run"] if "." not in module else [module.partition(".")[2]]
-    if names == ["databases"]:
-        names.append("run")
-    return "".join((ROOT / "benchmarks" / f"{name}.py").read_text() for name in names)
+    """Return the source of a benchmark."""
+    name = module.partition(".")[2] or "run"
+    return (ROOT / "benchmarks" / f"{name}.py").read_text()
 
 
 def test_settings_that_documents_name_exist() -> None:
