@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 
 from chunkstore.store.contract.contents import Contents
 from chunkstore.store.contract.maintenance import Backups, Maintenance
+from chunkstore.store.contract.name_changes import NameChanges
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.uploads import Uploads
 
@@ -49,6 +50,11 @@ class Store(ABC):
     @property
     def backups(self) -> Backups | None:
         """The capability to make backups, None where the database has its own tools."""
+        return None
+
+    @property
+    def name_changes(self) -> NameChanges | None:
+        """The capability to tell of changes of names, None where another process may make some."""
         return None
 
     @abstractmethod

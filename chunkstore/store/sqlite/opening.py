@@ -22,6 +22,7 @@ from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.log_owner import LogOwner
 from chunkstore.store.sqlite.manifests import StoragePolicy
 from chunkstore.store.sqlite.monitor import DatabaseMonitor
+from chunkstore.store.sqlite.name_changes import WatchedNames
 from chunkstore.store.sqlite.settings import State, check_and_read_state, recover
 
 _READERS: Final = 4
@@ -29,7 +30,7 @@ _READERS: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenDatabase:
-    """An open database at `path`; the last four fields are None if it is open for reading only."""
+    """An open database at `path`; the last five fields are None if it is open for reading only."""
 
     path: Path
     readers: ReaderPool
@@ -38,6 +39,7 @@ class OpenDatabase:
     policy: StoragePolicy
     state: State
     writer: Writer | None = None
+    watched: WatchedNames | None = None
     owner: LogOwner | None = None
     reserve: DiskReserve | None = None
     lock: FileLock | None = None
@@ -140,6 +142,7 @@ async def _open_locked(
         await connection.close()
         await asyncio.to_thread(monitor.end)
         raise
+    watched = WatchedNames()
     return OpenDatabase(
         path=path,
         readers=readers,
@@ -147,7 +150,8 @@ async def _open_locked(
         monitor=monitor,
         policy=policy,
         state=state,
-        writer=write_by(connection, check=monitor.after_transaction),
+        writer=write_by(connection, check=monitor.after_transaction, observer=watched),
+        watched=watched,
         owner=owner,
         reserve=reserve,
         lock=lock,

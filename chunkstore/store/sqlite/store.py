@@ -37,6 +37,7 @@ from chunkstore.store.sqlite.engine.writer import LOG_BOUND, LOG_FULL, Writer
 from chunkstore.store.sqlite.large_folders import LargeFolders
 from chunkstore.store.sqlite.maintenance import SQLiteMaintenance
 from chunkstore.store.sqlite.manifests import StoragePolicy
+from chunkstore.store.sqlite.name_changes import SQLiteNameChanges
 from chunkstore.store.sqlite.names import SQLiteNames
 from chunkstore.store.sqlite.opening import OpenDatabase, open_to_read, open_to_write
 from chunkstore.store.sqlite.resumable import SQLiteUploads
@@ -134,6 +135,13 @@ class SQLiteStore(Store):
     @property
     def backups(self) -> SQLiteBackups:
         return SQLiteBackups(self._database)
+
+    @property
+    def name_changes(self) -> SQLiteNameChanges | None:
+        database = self._database
+        if database.writer is None or database.watched is None:
+            return None
+        return SQLiteNameChanges(database.writer, database.watched)
 
     async def restore(self, backup: Path) -> AsyncIterator[Copied]:
         """Copy a backup to this store, which is empty; yield what each step copied.

@@ -27,7 +27,7 @@ from chunkstore.store.sqlite.engine.connection import (
 from chunkstore.store.sqlite.engine.disk_space import DiskReserve
 from chunkstore.store.sqlite.engine.early_sync import Flusher
 from chunkstore.store.sqlite.engine.log_rewriter import LogRewriter
-from chunkstore.store.sqlite.engine.transactions import Change, transact
+from chunkstore.store.sqlite.engine.transactions import Change, NoObserver, Transactions
 from chunkstore.store.sqlite.engine.writer import Writer
 
 NORMAL, FULL = 1, 2
@@ -143,7 +143,8 @@ class FailingReserve(DiskReserve):
 async def test_after_a_failed_sync_no_other_job_is_tried(writer: Writer, tmp_path: Path) -> None:
     def try_all(db: sqlite3.Connection) -> list[Any]:
         changes = [Change(add(text), 1, durable=True) for text in "abc"]
-        return transact(changes, FailingReserve(tmp_path / "writer.db"), db)
+        reserve = FailingReserve(tmp_path / "writer.db")
+        return Transactions(reserve, NoObserver()).run(changes, db)
 
     outcomes = await writer.run_alone(try_all)
     assert [type(outcome.error) for outcome in outcomes] == [SyncFailed] * 3

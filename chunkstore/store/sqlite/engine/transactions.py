@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from chunkstore.core.errors import ChunkstoreError, StoreFull
 from chunkstore.store.sqlite.engine.connection import Job, SyncFailed, translated_errors
@@ -40,72 +40,101 @@ class Failure:
     error: Exception
 
 
-def transact(changes: Sequence[Change], reserve: DiskReserve, db: sqlite3.Connection) -> list[Any]:
-    """Return the outcome of each change: the result of its job, or a `Failure`."""
-    try:
-        with translated_errors():
-            return _transact(changes, reserve, db)
-    except SyncFailed as error:
-        return [Failure(error) for _ in changes]
-    except Exception as error:
-        if len(changes) == 1:
-            return _free_anyway(changes[0], error, reserve, db)
-    return _transact_each(changes, reserve, db)
+class Observer(Protocol):
+    """Is told of every transaction, on the thread that runs it."""
+
+    def before_commit(self, db: sqlite3.Connection) -> None:
+        """Take note of what the transaction has changed, which nobody else can see yet.
+
+        An error rolls it back. It may be rolled back afterwards as well, and tried again.
+        """
+
+    def ended(self) -> None:
+        """Take note that it has been committed or rolled back."""
 
 
-def _transact_each(
-    changes: Sequence[Change], reserve: DiskReserve, db: sqlite3.Connection
-) -> list[Any]:
-    outcomes: list[Any] = []
-    for change in changes:
-        outcomes += transact([change], reserve, db)
-        if (failure := failed_sync(outcomes[-1:])) is not None:
-            return outcomes + [failure] * (len(changes) - len(outcomes))
-    return outcomes
+class NoObserver(Observer):
+    """Takes note of nothing."""
+
+    def before_commit(self, db: sqlite3.Connection) -> None:
+        pass
+
+    def ended(self) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """Runs changes in transactions of one connection, of which `observer` is told."""
+
+    reserve: DiskReserve
+    observer: Observer
+
+    def run(self, changes: Sequence[Change], db: sqlite3.Connection) -> list[Any]:
+        """Return the outcome of each change: the result of its job, or a `Failure`."""
+        try:
+            return self._run(changes, db)
+        finally:
+            self.observer.ended()
+
+    def _run(self, changes: Sequence[Change], db: sqlite3.Connection) -> list[Any]:
+        try:
+            with translated_errors():
+                return self._run_together(changes, db)
+        except SyncFailed as error:
+            return [Failure(error) for _ in changes]
+        except Exception as error:
+            if len(changes) == 1:
+                return self._free_anyway(changes[0], error, db)
+        return self._run_each(changes, db)
+
+    def _run_each(self, changes: Sequence[Change], db: sqlite3.Connection) -> list[Any]:
+        outcomes: list[Any] = []
+        for change in changes:
+            outcomes += self._run([change], db)
+            if (failure := failed_sync(outcomes[-1:])) is not None:
+                return outcomes + [failure] * (len(changes) - len(outcomes))
+        return outcomes
+
+    def _free_anyway(self, change: Change, error: Exception, db: sqlite3.Connection) -> list[Any]:
+        """Run a change again with some of the reserve if it would free something on a full disk."""
+        try:
+            if change.size or not isinstance(error, StoreFull) or not self.reserve.release(db):
+                return [Failure(error)]
+        except SyncFailed as failed:
+            return [Failure(failed)]
+        return self._run([change], db)
+
+    def _run_together(self, changes: Sequence[Change], db: sqlite3.Connection) -> list[Any]:
+        self.reserve.prepare(db, sum(change.size for change in changes))
+        durable = any(change.durable for change in changes)
+        # In WAL mode NORMAL omits the sync of commits and no other.
+        db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        try:
+            return self._commit(lambda: [change.job(db) for change in changes], db)
+        except ChunkstoreError:
+            if len(changes) == 1:
+                raise
+        return self._commit(lambda: [_attempt(change.job, db) for change in changes], db)
+
+    def _commit(self, work: Callable[[], T], db: sqlite3.Connection) -> T:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            outcome = work()
+            self.observer.before_commit(db)
+            db.execute("COMMIT")
+        except BaseException:
+            # Some errors, a full disk among them, have rolled the transaction back already.
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return outcome
 
 
 def failed_sync(outcomes: Sequence[Any]) -> Failure | None:
     """Return the first failure of a sync among outcomes, None if there is none."""
     failures = (one for one in outcomes if isinstance(one, Failure))
     return next((one for one in failures if isinstance(one.error, SyncFailed)), None)
-
-
-def _free_anyway(
-    change: Change, error: Exception, reserve: DiskReserve, db: sqlite3.Connection
-) -> list[Any]:
-    """Run a change again with some of the reserve if it would free something on a full disk."""
-    try:
-        if change.size or not isinstance(error, StoreFull) or not reserve.release(db):
-            return [Failure(error)]
-    except SyncFailed as failed:
-        return [Failure(failed)]
-    return transact([change], reserve, db)
-
-
-def _transact(changes: Sequence[Change], reserve: DiskReserve, db: sqlite3.Connection) -> list[Any]:
-    reserve.prepare(db, sum(change.size for change in changes))
-    durable = any(change.durable for change in changes)
-    # In WAL mode NORMAL omits the sync of commits and no other.
-    db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-    try:
-        return _commit(lambda: [change.job(db) for change in changes], db)
-    except ChunkstoreError:
-        if len(changes) == 1:
-            raise
-    return _commit(lambda: [_attempt(change.job, db) for change in changes], db)
-
-
-def _commit(work: Callable[[], T], db: sqlite3.Connection) -> T:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        outcome = work()
-        db.execute("COMMIT")
-    except BaseException:
-        # Some errors, a full disk among them, have rolled the transaction back already.
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-    return outcome
 
 
 def _attempt(job: Job[T], db: sqlite3.Connection) -> T | Failure:

@@ -36,7 +36,14 @@ from chunkstore.store.sqlite.engine.connection import Connection, Job, SyncFaile
 from chunkstore.store.sqlite.engine.disk_space import DiskReserve
 from chunkstore.store.sqlite.engine.early_sync import Flusher
 from chunkstore.store.sqlite.engine.log_rewriter import LogRewriter
-from chunkstore.store.sqlite.engine.transactions import Change, Failure, failed_sync, transact
+from chunkstore.store.sqlite.engine.transactions import (
+    Change,
+    Failure,
+    NoObserver,
+    Observer,
+    Transactions,
+    failed_sync,
+)
 
 T = TypeVar("T")
 
@@ -122,7 +129,7 @@ class Writer:
     A job may run again after a rollback, so it keeps no state. The log is checkpointed once it has
     `log_bound` bytes, and never has many more than `log_full`. `check` is called after each
     transaction, on the writer's thread, with the outcomes of its jobs, and returns those to report;
-    an error that it raises becomes the outcome of each.
+    an error that it raises becomes the outcome of each. `observer` is told of all transactions.
     """
 
     def __init__(
@@ -131,11 +138,13 @@ class Writer:
         reserve: DiskReserve,
         *,
         check: Check = lambda _, outcomes: outcomes,
+        observer: Observer | None = None,
         log_bound: int = LOG_BOUND,
         log_full: int = LOG_FULL,
     ) -> None:
         self._connection = connection
         self._reserve = reserve
+        self._transactions = Transactions(reserve, observer or NoObserver())
         self._check = check
         # Filled by the event loop, emptied by the thread; `_log` is the thread's in a round.
         self._queue: deque[_Waiting] = deque()
@@ -248,7 +257,7 @@ class Writer:
     def _transact(self, changes: Sequence[Change], db: sqlite3.Connection) -> list[Any]:
         """Return the outcomes of changes, whatever fails."""
         try:
-            outcomes = transact(changes, self._reserve, db)
+            outcomes = self._transactions.run(changes, db)
             if failed_sync(outcomes) is not None:
                 self._begin_doubt()
             return self._checked(outcomes, db)
