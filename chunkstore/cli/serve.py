@@ -201,6 +201,12 @@ _log_option = _options_of("Logs")
     help="Memory for file content, shared by all requests.",
 )
 @_limit_option(
+    "--hot-files/--no-hot-files",
+    default=True,
+    help="Keep small files that were asked for last in memory, in a quarter of --memory at most, as"
+    " long as that is free. With SQLite only.",
+)
+@_limit_option(
     "--tune-malloc/--no-tune-malloc",
     default=True,
     help="Let all threads share one malloc heap, which keeps freed memory (glibc only). Parallel"

@@ -5,7 +5,7 @@ Which handler answers what is in `routes`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 from http import HTTPStatus
 
@@ -20,7 +20,7 @@ from chunkstore.http.answers.headers import add_answer_headers
 from chunkstore.http.message.fields import check_fields
 from chunkstore.http.message.problems import check_expectation, problem_middleware
 from chunkstore.http.message.request import ROOM_RETURNS, SERVICE, TASKS, UPLOADS, raw_remainder
-from chunkstore.http.native import forms, status
+from chunkstore.http.native import files, forms, status
 from chunkstore.http.page.render import set_up_templates
 from chunkstore.http.resumable.dialects import add_request_headers
 from chunkstore.http.routes import ANY_PATH, add_routes
@@ -38,6 +38,7 @@ from chunkstore.http.security.gate import (
     close_after_upgrade,
     gate_middleware,
 )
+from chunkstore.service.hot_files import HotFiles
 from chunkstore.service.memory import DEFAULT_MEMORY, MemoryBudget
 from chunkstore.service.resumable.uploads import (
     DEFAULT_EXPIRY_SECONDS,
@@ -45,6 +46,7 @@ from chunkstore.service.resumable.uploads import (
     ResumableUploads,
 )
 from chunkstore.service.service import Service
+from chunkstore.store.contract.name_changes import NameChanges
 from chunkstore.store.contract.store import Store
 
 
@@ -52,6 +54,7 @@ def create_app(
     store: Store,
     *,
     memory: int = DEFAULT_MEMORY,
+    hot_files: bool = True,
     max_file_size: int | None = None,
     upload_expiry_seconds: float = DEFAULT_EXPIRY_SECONDS,
     max_unfinished: int | None = DEFAULT_MAX_UNFINISHED,
@@ -69,6 +72,7 @@ def create_app(
     Args:
         store: stays the caller's, who closes it when the application has ended.
         memory: bytes of file content that all requests together may hold.
+        hot_files: whether small files that were asked for last are kept in what of that is free.
         max_file_size: bytes.
         upload_expiry_seconds: how long a resumable upload is kept after its last progress.
         max_unfinished: bytes that all unfinished resumable uploads may have in the store.
@@ -82,7 +86,11 @@ def create_app(
     if hosts is not None:
         app[HOSTS] = hosts
     app[ORIGINS] = frozenset(cors_origins)
-    app[SERVICE] = Service(store, MemoryBudget(memory), max_file_size=max_file_size)
+    budget = MemoryBudget(memory)
+    app[SERVICE] = Service(store, budget, max_file_size=max_file_size)
+    app[files.HOT_FILES] = HotFiles(budget)
+    if hot_files and store.name_changes is not None:
+        app.cleanup_ctx.append(partial(_keeping_hot_files, changes=store.name_changes))
     app[LIMITS] = limits
     app[forms.PARTS] = forms.PartCount(memory)
     app[status.FIGURES] = status.Figures(store.maintenance, limits.stats_seconds)
@@ -122,6 +130,11 @@ async def _redirect_to_base(request: web.Request, base_path: str) -> web.Respons
 async def _refuse_outside(request: web.Request, base_path: str) -> web.Response:
     problem = Problem(HTTPStatus.NOT_FOUND, "not-found")
     return problem_document(problem, f"Nothing is here; everything is under {base_path}/.")
+
+
+async def _keeping_hot_files(app: web.Application, changes: NameChanges) -> AsyncIterator[None]:
+    async with app[files.HOT_FILES].following(changes):
+        yield
 
 
 async def _stop_uploads(app: web.Application) -> None:

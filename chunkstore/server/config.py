@@ -20,7 +20,8 @@ class ServeConfig:
     - `chunk_size` and `compression` are for what is new. Uploads are refused if they would leave
       less than `min_free` on the disk.
     - `host` and `port` are listened on by `workers` processes; all URLs begin with `base_path`.
-    - `memory` is for the file content that all requests hold. `tune_malloc`: see `malloc`.
+    - `memory` is for the file content that all requests hold, and for `hot_files` where it is free.
+      `tune_malloc`: see `malloc`.
     - Resumable uploads expire `upload_expiry_seconds` after their last progress; the unfinished
       ones have `max_unfinished` together.
     - Pages of `cors_origins` may use the server; requests may be for `allowed_hosts` (`hosts`).
@@ -42,6 +43,7 @@ class ServeConfig:
     min_free: int
     max_file_size: int | None
     memory: int
+    hot_files: bool
     tune_malloc: bool
     upload_expiry_seconds: float
     max_unfinished: int

@@ -137,6 +137,7 @@ def _application(store: Store, config: ServeConfig, tasks: Sequence[Periodic]) -
         tasks=tasks,
         room_returns=_how_space_returns(config),
         memory=config.memory,
+        hot_files=config.hot_files,
         max_file_size=config.max_file_size,
         upload_expiry_seconds=config.upload_expiry_seconds,
         max_unfinished=config.max_unfinished,

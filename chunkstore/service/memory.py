@@ -12,6 +12,9 @@ clients wait. Nobody takes all of it from the others:
   first come, first served; a client that is alone can have everything.
 - Whoever holds bytes for a client that makes no progress asks whether they are `wanted`, and if
   so gives back what can be read or received again.
+
+What nobody has reserved may have content that can be read again at any time, for as long as nobody
+reserves it (`on_taken`).
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from types import TracebackType
@@ -113,11 +117,16 @@ class _Waiter:
 
 
 class MemoryBudget:
-    """`limit` bytes, shared by all requests of a process."""
+    """`limit` bytes, shared by all requests of a process.
+
+    Each time some are reserved, the functions of `on_taken` are called with how many are free then,
+    before those bytes are used: who has content in free memory keeps no more than that.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._free = limit
+        self.on_taken: list[Callable[[int], None]] = []
         self._use_limit = limit - limit // _KEPT_FOR_OTHER_USE
         self._held: Counter[Use] = Counter()
         self._held_by: Counter[Account] = Counter()
@@ -191,6 +200,8 @@ class MemoryBudget:
         self._free -= size
         self._held[account.use] += size
         self._held_by[account] += size
+        for make_room in self.on_taken:
+            make_room(self._free)
         return Reservation(account, size)
 
     def _give_back(self, account: Account, size: int) -> None:

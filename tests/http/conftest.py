@@ -38,6 +38,7 @@ NO_DATABASE: Final = {
     "test_errors",
     "test_form",
     "test_head",
+    "test_hot_files",
     "test_memory_held",
     "test_mounted",
     "test_options",

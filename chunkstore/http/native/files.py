@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import istr
 
 from chunkstore.core.conditional import (
     UNCONDITIONAL,
@@ -36,6 +38,7 @@ from chunkstore.http.message.request import (
     store_of,
 )
 from chunkstore.http.native import folders
+from chunkstore.service.hot_files import HotFiles
 from chunkstore.store.contract.edits import Copy, Delete, Move
 from chunkstore.store.contract.values import File
 
@@ -44,36 +47,69 @@ _SENT_AT_ONCE: Final = 64 * 1024
 # Files up to this size are loaded with their row and sent with the head of the answer. They are not
 # counted in the memory budget, as the other buffers of a connection are not.
 _INLINE: Final = 16 * 1024
+# As RFC 9110 §8.8.3 spells it; aiohttp has `Etag`.
+_ETAG: Final = istr("ETag")
+
+
+class Prepared(NamedTuple):
+    """A file as it was looked up, with what answers to GET and HEAD need of it each time.
+
+    `headers` are those of an answer with content.
+    """
+
+    file: File
+    validators: Validators
+    headers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, file: File) -> Prepared:
+        """Return a file, prepared."""
+        validators = file.validators
+        headers = _validator_headers(validators)
+        headers[hdrs.ACCEPT_RANGES] = "bytes"
+        headers[hdrs.CONTENT_TYPE] = file.media_type
+        headers[hdrs.CONTENT_DISPOSITION] = format_disposition(file.name, file.media_type)
+        return cls(file, validators, headers)
+
+
+HOT_FILES: Final[web.AppKey[HotFiles[Prepared]]] = web.AppKey("hot_files")
 
 
 async def get(request: web.Request) -> web.StreamResponse:
     """Answer GET and HEAD."""
     name = file_name_of(request)
-    async with store_of(request).contents.open(name, inline=_INLINE) as file:
-        if file is None:
-            return await _redirect_to_folder_named(request, name)
-        return await _answer(request, file)
+    hot_files = request.app[HOT_FILES]
+    prepared = hot_files.find(name)
+    # A part is read from the store, which takes a file that is pinned.
+    if prepared is not None and "Range" not in request.headers:
+        return await _answer(request, prepared)
+    with hot_files.looking_up(name) as lookup:
+        async with store_of(request).contents.open(name, inline=_INLINE) as file:
+            if file is None:
+                return await _redirect_to_folder_named(request, name)
+            prepared = Prepared.of(file)
+            if file.content is not None:
+                lookup.keep(prepared, len(file.content))
+            return await _answer(request, prepared)
 
 
-async def _answer(request: web.Request, file: File) -> web.StreamResponse:
-    validators = file.validators
-    outcome = conditions_of(request).evaluate(validators)
+async def _answer(request: web.Request, prepared: Prepared) -> web.StreamResponse:
+    file = prepared.file
+    outcome = conditions_of(request).evaluate(prepared.validators)
     if outcome is Outcome.FAILED:
         raise PreconditionFailed
-    headers = _validator_headers(validators)
     if outcome is Outcome.NOT_MODIFIED:
+        headers = _validator_headers(prepared.validators)
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
-    headers["Accept-Ranges"] = "bytes"
-    headers["Content-Type"] = file.media_type
-    headers["Content-Disposition"] = format_disposition(file.name, file.media_type)
+    # An answer copies its header fields.
     if request.method == "HEAD":
         # Range is defined for GET only (RFC 9110 §14.2).
-        response = web.StreamResponse(headers=headers)
+        response = web.StreamResponse(headers=prepared.headers)
         response.content_length = file.manifest.size
         return response
     if file.content is not None and "Range" not in request.headers:
-        return web.Response(body=file.content, headers=headers)
-    return await _send(request, web.StreamResponse(headers=headers), file)
+        return web.Response(body=file.content, headers=prepared.headers)
+    return await _send(request, web.StreamResponse(headers=prepared.headers), file)
 
 
 async def _send(
@@ -103,9 +139,9 @@ async def _redirect_to_folder_named(request: web.Request, name: FileName) -> web
 
 def _validator_headers(validators: Validators) -> dict[str, str]:
     return {
-        "ETag": format_etag(validators.etag),
-        "Last-Modified": format_http_date(validators.modified),
-        "Cache-Control": "no-cache",
+        _ETAG: format_etag(validators.etag),
+        hdrs.LAST_MODIFIED: format_http_date(validators.modified),
+        hdrs.CACHE_CONTROL: "no-cache",
     }
 
 
