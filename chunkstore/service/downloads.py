@@ -152,11 +152,13 @@ class ContentReader:
 def spans(chunks: ChunkList, ranges: Sequence[ByteRange]) -> Iterator[ByteRange]:
     """Yield the spans to stream for ascending, disjoint ranges, so that no chunk is read twice.
 
-    Ranges are joined where one ends in the chunk in which the next one begins.
+    Ranges are joined where the gap between them is smaller than `chunk_size`, the most that a chunk
+    has: none reaches across a wider one, wherever chunks begin. If all have that size, none is read
+    that holds nothing of a range.
     """
     start, stop = ranges[0].start, ranges[0].stop
     for bounds in ranges[1:]:
-        if (stop - 1) // chunks.chunk_size < bounds.start // chunks.chunk_size:
+        if bounds.start - stop >= chunks.chunk_size:
             yield ByteRange(start, stop)
             start = bounds.start
         stop = bounds.stop

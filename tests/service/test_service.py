@@ -384,6 +384,21 @@ def test_spans_hold_all_ranges_and_no_chunk_is_in_two(borders: list[int], chunk_
         assert any(span.start <= one.start and one.stop <= span.stop for span in found)
 
 
+@given(
+    borders=st.lists(st.integers(0, 40), min_size=2, max_size=24, unique=True).map(sorted),
+    sizes=st.lists(st.integers(1, 9), min_size=40, max_size=40),
+)
+def test_no_chunk_is_in_two_spans_wherever_chunks_begin(
+    borders: list[int], sizes: list[int]
+) -> None:
+    ranges = [ByteRange(*pair) for pair in zip(borders[::2], borders[1::2], strict=False)]
+    # Which chunk each byte is in.
+    chunk_of = [seq for seq, size in enumerate(sizes) for _ in range(size)]
+    found = list(spans(ChunkList(1, 40, max(sizes)), ranges))
+    read = [set(chunk_of[span.start : span.stop]) for span in found]
+    assert sum(map(len, read)) == len(set().union(*read))
+
+
 def bounds_of(ranges: Iterable[ByteRange]) -> list[tuple[int, int]]:
     return [(one.start, one.stop) for one in ranges]
 
