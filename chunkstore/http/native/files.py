@@ -38,6 +38,7 @@ from chunkstore.http.message.request import (
     store_of,
 )
 from chunkstore.http.native import folders
+from chunkstore.http.runtime.exchange import FileResponse
 from chunkstore.service.hot_files import HotFiles
 from chunkstore.store.contract.edits import Copy, Delete, Move
 from chunkstore.store.contract.values import File
@@ -109,7 +110,7 @@ async def _answer(request: web.Request, prepared: Prepared) -> web.StreamRespons
         return response
     if file.content is not None and "Range" not in request.headers:
         return web.Response(body=file.content, headers=prepared.headers)
-    return await _send(request, web.StreamResponse(headers=prepared.headers), file)
+    return await _send(request, FileResponse(headers=prepared.headers), file)
 
 
 async def _send(

@@ -16,6 +16,12 @@ LIMITS: Final = web.AppKey("limits", Limits)
 _KNOWN_VERSIONS: Final = (HttpVersion10, HttpVersion11)
 
 
+class FileResponse(web.StreamResponse):
+    """An answer whose head leaves with the first bytes of its body, in one packet."""
+
+    _send_headers_immediately = False
+
+
 def bytes_received(request: web.BaseRequest) -> int:
     """Return how many bytes of the request's body have come."""
     return request.content.total_bytes

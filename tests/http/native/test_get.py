@@ -129,6 +129,17 @@ async def test_root_without_its_slash_leads_to_the_root(shared: Client, query: s
 
 
 @on_shared_server
+async def test_head_of_a_download_comes_with_its_first_bytes(shared: Client, name: str) -> None:
+    await put(shared, name, bytes(20 * 1024))
+    reader, writer = await asyncio.open_connection(shared.host, shared.port)
+    writer.write(raw.request("GET", f"/files/{name}"))
+    head, _, body = (await reader.read(64 * 1024)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert body
+    writer.transport.abort()
+
+
+@on_shared_server
 async def test_http_1_0_is_answered_with_the_content_and_the_end_of_the_connection(
     shared: Client, name: str, random_bytes: RandomBytes
 ) -> None:

@@ -41,6 +41,7 @@ PRIVATE: Final[dict[type, set[str]]] = {
         "_waiter",
     },
     aiohttp.web.Server: {"_kwargs"},
+    aiohttp.web.StreamResponse: {"_send_headers_immediately"},
 }
 # What is used that has no underscore, and that no page of aiohttp's documentation names.
 UNDOCUMENTED: Final[dict[type, set[str]]] = {
@@ -122,6 +123,9 @@ def private_names_in(tree: ast.Module, module: str) -> Iterator[str]:
             for inner in ast.walk(node):
                 match inner:
                     case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                        if is_private(name) and name in theirs:
+                            yield name
+                    case ast.Assign(targets=[ast.Name(id=name)]):
                         if is_private(name) and name in theirs:
                             yield name
                     case ast.Attribute(value=ast.Name(id="self"), attr=attr):
