@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from chunkstore.core.hosts import HostPolicy
 from chunkstore.core.names import FileName
 from chunkstore.http import create_app
+from chunkstore.http.app import mount
 from chunkstore.http.message.request import SERVICE
 from chunkstore.http.native.files import HOT_FILES, Prepared
 from chunkstore.service.hot_files import HotFiles
@@ -145,6 +146,18 @@ async def test_answers_are_hot_on_each_version_of_http(client: Client) -> None:
     async with raw.connect(client) as connection:
         await connection.send(3 * raw.request("GET", "/files/a"))
         assert [(await connection.receive()).body for _ in range(3)] == [b"content"] * 3
+
+
+async def test_an_application_that_is_mounted_keeps_them_too(store: Store) -> None:
+    app = create_app(store, limits=FRESH)
+    async with TestClient(ServedAsInProduction(mount(app, "/here/"))) as client:
+        async with client.put("/here/files/a", data=b"content") as response:
+            assert response.status == 201
+        for _ in range(2):
+            async with client.get("/here/files/a") as response:
+                assert await response.read() == b"content"
+        assert app[HOT_FILES].find("a") is not None
+    assert app[HOT_FILES].find("a") is None
 
 
 async def test_memory_for_transfers_comes_first(store: Store) -> None:
