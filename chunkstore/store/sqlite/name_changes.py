@@ -20,6 +20,9 @@ from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.schema import PACKAGE
 
 _STATEMENTS: Final = load_queries(PACKAGE, "name_changes.sql")
+# More than several edits of the largest folders note. Beyond it a file would be needed, for which a
+# full disk may have no room.
+_NOTED_IN_MEMORY_KIB: Final = 16 * 1024
 _TRIGGERS: Final = [name for name in _STATEMENTS if name.startswith("note_")]
 
 
@@ -37,6 +40,7 @@ class WatchedNames(Observer):
         if not self._watchers:
             for statement in _STATEMENTS.values():
                 db.execute(statement)
+            db.execute(f"PRAGMA temp.cache_size = -{_NOTED_IN_MEMORY_KIB}")
         self._watchers.append(watcher)
 
     def remove(self, db: sqlite3.Connection, watcher: NameWatcher) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from chunkstore.core.conditional import CREATE_ONLY
 from chunkstore.core.errors import PreconditionFailed, StoreError
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
-from chunkstore.store.contract.edits import Delete
+from chunkstore.store.contract.edits import Delete, Move
 from chunkstore.store.contract.name_changes import NameWatcher
 from chunkstore.store.sqlite.store import SQLiteStore
+from chunkstore.store.sqlite.tree import MAX_NAMES
 from tests.store.conformance import put, scrub, whole_put
 from tests.store.edits import copy, delete, make_folder, move
 from tests.store.sqlite.test_large_folders import plant
@@ -197,6 +199,23 @@ async def test_a_damaged_name_is_deleted_like_any_other(store: SQLiteStore, path
     async with store.name_changes.watched_by(names):
         await delete(store, D)
     assert names.told == [{A, "d/\ufffd"}, "|"]
+
+
+async def test_noting_long_names_needs_no_file(store: SQLiteStore, path: Path) -> None:
+    folders = [FolderName("/".join([letter * 253] * 4) + "/") for letter in "abc"]
+    plant(path, folders[0], MAX_NAMES - 1)
+    names = Names()
+    assert store.name_changes is not None
+    async with store.name_changes.watched_by(names):
+        await store.names.apply([Move(*pair) for pair in pairwise([*folders, folders[0]])])
+        descriptors = list(Path("/proc/self/fd").iterdir())
+        # The one of that folder is closed by now.
+        open_files = [str(each.readlink()) for each in descriptors if each.is_symlink()]
+    [announced, _] = names.told
+    assert isinstance(announced, set)
+    assert len(announced) == 3 * (MAX_NAMES - 1)
+    # So SQLite calls its temporary files.
+    assert [file for file in open_files if "etilqs" in file] == []
 
 
 async def test_a_store_that_is_only_read_tells_of_no_changes(
