@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +40,11 @@ class Chunk:
     def of(cls, content: bytes) -> Chunk:
         """Return the chunk that has these bytes."""
         return cls(Digest.of(content), content)
+
+
+def size_of(chunks: Sequence[Chunk]) -> int:
+    """Return the size of the chunks together, in bytes."""
+    return sum(len(chunk.content) for chunk in chunks)
 
 
 class Chunker:

@@ -1,55 +1,114 @@
-"""Manifests: which chunk holds which bytes of a file."""
+"""Manifests: which chunk holds which bytes of a file, and how a chunk list proves itself.
+
+A list is a sequence of chunks of any length. Three values tell damage from what was written:
+
+- The **list's digest** is BLAKE3 of its entries, one for each chunk, in order: the chunk's
+  digest, then its size as four bytes, big-endian. Equal lists have equal digests everywhere.
+- The **tie** of a place binds a chunk to its offset in one manifest, so that a part of a list can
+  be trusted without reading all of it.
+- The **proof** of a manifest binds its id to the content's digest and size and to its list's
+  digest. A name repeats it, so that it cannot come to point at other content.
+
+Ties and proofs are 64 bits of BLAKE3: enough for damage by chance, and nothing against somebody who
+writes to the database, who could compute them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
 from dataclasses import dataclass
+from typing import Final
+
+from blake3 import blake3
 
 from chunkstore.core.digest import Digest
 
+_ENTRY: Final = struct.Struct(">32sI")
+_TIE: Final = struct.Struct(">qqI32s")
+_PROOF: Final = struct.Struct(">q32sqIq32s")
+_CHECK_SIZE: Final = 8
 
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """The bytes `start` to `stop` (half-open) of the chunk at position `seq`."""
 
-    seq: int
-    start: int
-    stop: int
+def tie(manifest_id: int, start: int, size: int, digest: bytes) -> int:
+    """Return the tie of the chunk with this digest, of `size` bytes, at offset `start`."""
+    return _check(_TIE.pack(manifest_id, start, size, digest))
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkList:
     """A chunk list without its rows, which the store has under `id`.
 
-    All chunks have `chunk_size` bytes, except that the last holds the rest of the `size` bytes.
+    No chunk has more than `chunk_size` bytes; together they have `size`.
     """
 
     id: int
     size: int
     chunk_size: int
 
-    @property
-    def chunk_count(self) -> int:
-        """The number of chunks."""
-        return -(-self.size // self.chunk_size)
-
-    def slices(self, start: int, stop: int) -> Iterator[Slice]:
-        """Yield, in order, the parts of chunks that make up the bytes `start` to `stop`.
-
-        Raises:
-            ValueError: the range does not lie within the `size` bytes.
-        """
-        if not 0 <= start <= stop <= self.size:
-            raise ValueError(f"{start}:{stop} is not a range of {self.size} bytes")
-        while start < stop:
-            seq, offset = divmod(start, self.chunk_size)
-            length = min(self.chunk_size - offset, stop - start)
-            yield Slice(seq, offset, offset + length)
-            start += length
-
 
 @dataclass(frozen=True, slots=True)
 class Manifest(ChunkList):
-    """The chunk list of complete file content, with its digest; immutable."""
+    """The chunk list of complete file content, with its digest; immutable.
+
+    `chunk_count` chunks are in the list, whose own digest is `list_digest`.
+    """
 
     digest: Digest
+    chunk_count: int
+    list_digest: Digest
+
+    @property
+    def proof(self) -> int:
+        """What proves that all these values belong together."""
+        return _check(
+            _PROOF.pack(
+                self.id,
+                self.digest.raw,
+                self.size,
+                self.chunk_size,
+                self.chunk_count,
+                self.list_digest.raw,
+            )
+        )
+
+
+class ListHasher:
+    """Computes the digest of a chunk list whose chunks are added in order."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.chunk_count = 0
+        self._blake3 = blake3()
+
+    def add(self, digest: bytes, size: int) -> None:
+        """Add the next chunk, by its digest, of `size` bytes."""
+        self._blake3.update(_ENTRY.pack(digest, size))
+        self.size += size
+        self.chunk_count += 1
+
+    def copy(self) -> ListHasher:
+        """Return another that has the same chunks so far."""
+        copy = ListHasher()
+        copy.size, copy.chunk_count = self.size, self.chunk_count
+        copy._blake3 = self._blake3.copy()
+        return copy
+
+    def digest(self) -> Digest:
+        """Return the digest of the list so far."""
+        return Digest(self._blake3.digest())
+
+    def seal(self, manifest_id: int, chunk_size: int, digest: Digest) -> Manifest:
+        """Return the manifest that has this list; `digest` is that of the content."""
+        return Manifest(manifest_id, self.size, chunk_size, digest, self.chunk_count, self.digest())
+
+    def proves(self, manifest: Manifest) -> bool:
+        """Whether the list is the whole one of a manifest."""
+        return (self.size, self.chunk_count, self.digest()) == (
+            manifest.size,
+            manifest.chunk_count,
+            manifest.list_digest,
+        )
+
+
+def _check(packed: bytes) -> int:
+    return int.from_bytes(blake3(packed).digest(length=_CHECK_SIZE), "big", signed=True)

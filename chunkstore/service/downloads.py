@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-from chunkstore.core.manifest import ChunkList
+from chunkstore.core.manifest import ChunkList, ListHasher, Manifest
 from chunkstore.core.ranges import ByteRange
 from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.memory import Account, Reservation
@@ -66,16 +66,19 @@ class ContentReader:
 
     async def stream(self, chunks: ChunkList, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of `windows`, for callers that need nothing else of them."""
-        async with aclosing(self.windows(chunks, start, stop)) as windows:
+        all_of_it = isinstance(chunks, Manifest) and (start, stop) == (0, chunks.size)
+        whole = ListHasher() if all_of_it else None
+        async with aclosing(self.windows(chunks, start, stop, whole)) as windows:
             async for window in windows:
                 yield window.content
 
     async def windows(
-        self, chunks: ChunkList, start: int, stop: int
+        self, chunks: ChunkList, start: int, stop: int, whole: ListHasher | None = None
     ) -> AsyncGenerator[Window, None]:
         """Yield the bytes `start` to `stop` of the content, every chunk checked.
 
-        A window's memory stays reserved until the next one is asked for, or the generator closed.
+        Whoever reads all of a manifest passes `whole`, as `Contents.read` says. A window's memory
+        stays reserved until the next one is asked for, or the generator closed.
 
         Raises:
             StoreDamaged: a chunk is damaged or missing; no byte of its window is yielded.
@@ -94,11 +97,13 @@ class ContentReader:
                     content, held, ahead = await ahead.reading, ahead.reservation, None
                 else:
                     held, released = None, held
-                    content, held = await self.read(chunks, start, stop, size, instead_of=released)
+                    content, held = await self.read(
+                        chunks, start, stop, size, whole=whole, instead_of=released
+                    )
                 window = Window(start, content, held)
                 start = window.stop
                 if size > _FIRST_WINDOW_SIZE:
-                    ahead = self._read_ahead(chunks, start, stop, size)
+                    ahead = self._read_ahead(chunks, start, stop, size, whole)
                 taken, began = len(content), loop.time()
                 yield window
                 # The bytes are freed before the next window is waited for.
@@ -118,12 +123,14 @@ class ContentReader:
         stop: int,
         size: int = WINDOW_SIZE,
         *,
+        whole: ListHasher | None = None,
         instead_of: Reservation | None = None,
     ) -> tuple[bytes, Reservation]:
         """Return the bytes of one window that begins at `start`, and their reservation.
 
         They are about `size` bytes; fewer where memory is scarce, but at least those of one chunk.
-        The reservation `instead_of` is released.
+        Whoever reads all windows of a manifest passes `whole`, as `Contents.read` says. The
+        reservation `instead_of` is released.
 
         Raises:
             StoreDamaged: a chunk is damaged or missing.
@@ -131,22 +138,33 @@ class ContentReader:
         least, most = _least_and_most(chunks, start, stop, size)
         reservation = await self._memory.reserve(least, most, instead_of=instead_of)
         try:
-            window_stop = _window_stop(chunks, start, stop, reservation)
-            return await self._contents.read(chunks, start, window_stop), reservation
+            return await self._read(chunks, start, stop, reservation, whole), reservation
         except BaseException:
             reservation.release()
             raise
 
-    def _read_ahead(self, chunks: ChunkList, start: int, stop: int, size: int) -> _Ahead | None:
+    def _read_ahead(
+        self, chunks: ChunkList, start: int, stop: int, size: int, whole: ListHasher | None
+    ) -> _Ahead | None:
         """Begin to read the window at `start`, if there is one and memory is free."""
         if start == stop:
             return None
         reservation = self._memory.try_reserve(*_least_and_most(chunks, start, stop, size))
         if reservation is None:
             return None
-        window_stop = _window_stop(chunks, start, stop, reservation)
-        reading = asyncio.create_task(self._contents.read(chunks, start, window_stop))
+        reading = asyncio.create_task(self._read(chunks, start, stop, reservation, whole))
         return _Ahead(reservation, reading)
+
+    async def _read(
+        self,
+        chunks: ChunkList,
+        start: int,
+        stop: int,
+        reservation: Reservation,
+        whole: ListHasher | None,
+    ) -> bytes:
+        most = max(reservation.size, chunks.chunk_size)
+        return await self._contents.read(chunks, start, stop, most, whole)
 
 
 def spans(chunks: ChunkList, ranges: Sequence[ByteRange]) -> Iterator[ByteRange]:
@@ -167,12 +185,4 @@ def spans(chunks: ChunkList, ranges: Sequence[ByteRange]) -> Iterator[ByteRange]
 
 def _least_and_most(chunks: ChunkList, start: int, stop: int, size: int) -> tuple[int, int]:
     """Return the least and the most bytes to reserve for a window of `size` bytes."""
-    return min(chunks.chunk_size, stop - start), min(size, stop - start)
-
-
-def _window_stop(chunks: ChunkList, start: int, stop: int, reservation: Reservation) -> int:
-    """Return where a window ends: with a chunk or the range, so that no chunk is read twice."""
-    if reservation.size >= stop - start:
-        return stop
-    last = start + max(reservation.size, chunks.chunk_size)
-    return min(stop, last - last % chunks.chunk_size)
+    return min(chunks.chunk_size, stop - start), min(max(size, chunks.chunk_size), stop - start)

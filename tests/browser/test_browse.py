@@ -22,8 +22,8 @@ _PLANT = """
     WITH RECURSIVE number(value) AS (
         SELECT 1 UNION ALL SELECT value + 1 FROM number WHERE value < ?
     )
-    INSERT INTO file (name, manifest, media_type, created, modified)
-    SELECT printf('%s/%05d', ?, value), manifest, media_type, created, modified
+    INSERT INTO file (name, manifest, proof, media_type, created, modified)
+    SELECT printf('%s/%05d', ?, value), manifest, proof, media_type, created, modified
     FROM number, file WHERE name = 'many/00000'
 """
 

@@ -1,77 +1,79 @@
-"""Manifests: which slices of which chunks make up a range of a content."""
+"""Manifests: what the digest, the ties and the proof of a chunk list tell apart."""
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
+
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkstore.core.digest import Digest
-from chunkstore.core.manifest import Manifest, Slice
+from chunkstore.core.manifest import ListHasher, Manifest, tie
+
+DIGESTS = st.binary(min_size=32, max_size=32)
+CHUNKS = st.lists(st.tuples(DIGESTS, st.integers(1, 2**32 - 1)), max_size=5)
+INTEGERS = st.integers(0, 2**62)
 
 
-def manifest_of(size: int, chunk_size: int) -> Manifest:
-    return Manifest(id=1, digest=Digest(bytes(32)), size=size, chunk_size=chunk_size)
+def hasher_of(chunks: list[tuple[bytes, int]]) -> ListHasher:
+    hasher = ListHasher()
+    for digest, size in chunks:
+        hasher.add(digest, size)
+    return hasher
 
 
-@pytest.mark.parametrize("chunk_size", range(1, 9))
-def test_slices_of_chunks_join_to_every_range_of_every_small_content(chunk_size: int) -> None:
-    for size in range(25):
-        content = bytes(range(size))
-        chunks = [content[at : at + chunk_size] for at in range(0, size, chunk_size)]
-        manifest = manifest_of(size, chunk_size)
-        assert manifest.chunk_count == len(chunks)
-        for start in range(size + 1):
-            for stop in range(start, size + 1):
-                parts = [
-                    chunks[part.seq][part.start : part.stop]
-                    for part in manifest.slices(start, stop)
-                ]
-                assert b"".join(parts) == content[start:stop]
-                assert all(parts)
+@given(chunks=CHUNKS)
+def test_the_digest_of_a_list_is_that_of_its_entries(chunks: list[tuple[bytes, int]]) -> None:
+    hasher = hasher_of(chunks)
+    entries = b"".join(digest + size.to_bytes(4) for digest, size in chunks)
+    assert hasher.digest().raw == blake3(entries).digest()
+    assert (hasher.size, hasher.chunk_count) == (sum(size for _, size in chunks), len(chunks))
+
+
+@given(one=CHUNKS, other=CHUNKS)
+def test_only_the_list_that_was_sealed_proves_a_manifest(
+    one: list[tuple[bytes, int]], other: list[tuple[bytes, int]]
+) -> None:
+    sealed = hasher_of(one).seal(7, 4096, Digest.of(b""))
+    assert hasher_of(one).proves(sealed)
+    assert hasher_of(other).proves(sealed) == (one == other)
+
+
+@given(chunks=CHUNKS, digest=DIGESTS)
+def test_a_copy_of_a_hasher_goes_its_own_way(
+    chunks: list[tuple[bytes, int]], digest: bytes
+) -> None:
+    hasher = hasher_of(chunks)
+    copy = hasher.copy()
+    copy.add(digest, 5)
+    assert hasher.digest() == hasher_of(chunks).digest()
+    assert copy.digest() == hasher_of([*chunks, (digest, 5)]).digest()
 
 
 @given(
-    chunk_size=st.sampled_from([4096, 262_144, 1_048_576]),
-    bounds=st.tuples(*[st.integers(min_value=0, max_value=10**6)] * 2).map(sorted),
-    behind=st.integers(min_value=0, max_value=10**15),
+    place=st.tuples(INTEGERS, INTEGERS, st.integers(1, 2**32 - 1), DIGESTS),
+    other=st.tuples(INTEGERS, INTEGERS, st.integers(1, 2**32 - 1), DIGESTS),
+    taken=st.tuples(*[st.booleans()] * 4),
 )
-def test_slices_touch_each_chunk_once_and_leave_no_gap(
-    chunk_size: int, bounds: list[int], behind: int
+def test_a_tie_holds_for_one_place_alone(
+    place: tuple[int, int, int, bytes],
+    other: tuple[int, int, int, bytes],
+    taken: tuple[bool, bool, bool, bool],
 ) -> None:
-    start, stop = bounds
-    position = start
-    slices = list(manifest_of(stop + behind, chunk_size).slices(start, stop))
-    for part in slices:
-        assert part.seq * chunk_size + part.start == position
-        assert 0 <= part.start < part.stop <= chunk_size
-        position += part.stop - part.start
-    assert position == stop
-    assert [part.seq for part in slices] == sorted({part.seq for part in slices})
+    mixed = tuple(b if take else a for a, b, take in zip(place, other, taken, strict=True))
+    assert (tie(*mixed) == tie(*place)) == (mixed == place)  # type: ignore[arg-type] - a mixture has the same types
+    assert -(2**63) <= tie(*place) < 2**63
 
 
-def test_slices_at_the_far_end_of_a_large_content() -> None:
-    manifest = manifest_of(2**50 + 1, 4096)
-    assert manifest.chunk_count == 2**38 + 1
-    assert list(manifest.slices(2**50 - 1, 2**50 + 1)) == [
-        Slice(2**38 - 1, 4095, 4096),
-        Slice(2**38, 0, 1),
+def test_a_proof_holds_for_one_manifest_alone() -> None:
+    manifest = Manifest(1, 2, 4096, Digest(b"a" * 32), 3, Digest(b"b" * 32))
+    changed = [
+        replace(manifest, id=2),
+        replace(manifest, size=3),
+        replace(manifest, chunk_size=8192),
+        replace(manifest, digest=Digest(b"b" * 32)),
+        replace(manifest, chunk_count=4),
+        replace(manifest, list_digest=Digest(b"a" * 32)),
     ]
-
-
-@pytest.mark.parametrize(
-    ("size", "chunk_count"), [(0, 0), (1, 1), (4095, 1), (4096, 1), (4097, 2), (8192, 2)]
-)
-def test_chunk_count(size: int, chunk_count: int) -> None:
-    assert manifest_of(size, 4096).chunk_count == chunk_count
-
-
-@pytest.mark.parametrize("position", [0, 5, 10])
-def test_an_empty_range_has_no_slices(position: int) -> None:
-    assert list(manifest_of(10, 4).slices(position, position)) == []
-
-
-@pytest.mark.parametrize(("start", "stop"), [(-1, 5), (-2, -1), (5, 4), (0, 11), (11, 11), (10, 9)])
-def test_a_range_outside_of_the_content_is_refused(start: int, stop: int) -> None:
-    with pytest.raises(ValueError, match="is not a range of 10 bytes"):
-        list(manifest_of(10, 4).slices(start, stop))
+    assert len({each.proof for each in (manifest, *changed)}) == len(changed) + 1

@@ -21,16 +21,13 @@ _INCOMPLETE = """
 SELECT count(*) FROM manifest
 WHERE digest IS NULL OR size IS NOT (
     SELECT coalesce(sum(chunk.size), 0)
-    FROM manifest_chunk JOIN chunk ON chunk.id = manifest_chunk.chunk
-    WHERE manifest_chunk.manifest = manifest.id
-) OR (
-    SELECT count(*) IS NOT coalesce(max(seq) + 1, 0) FROM manifest_chunk
-    WHERE manifest_chunk.manifest = manifest.id
-)
+    FROM place JOIN chunk ON chunk.id = place.chunk
+    WHERE place.manifest = manifest.id
+) OR chunks IS NOT (SELECT count(*) FROM place WHERE place.manifest = manifest.id)
 """
 _UNUSED = """
 SELECT (SELECT count(*) FROM manifest WHERE id NOT IN (SELECT manifest FROM file))
-     + (SELECT count(*) FROM chunk WHERE id NOT IN (SELECT chunk FROM manifest_chunk))
+     + (SELECT count(*) FROM chunk WHERE id NOT IN (SELECT chunk FROM place))
      + (SELECT count(*) FROM chunk_data WHERE id NOT IN (SELECT id FROM chunk))
 """
 

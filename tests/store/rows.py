@@ -14,7 +14,9 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
-Table = Literal["chunk", "chunk_data", "manifest", "manifest_chunk", "upload"]
+from blake3 import blake3
+
+Table = Literal["chunk", "chunk_data", "manifest", "place", "upload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,10 @@ class ListDamage(StrEnum):
     NO_MIDDLE = "the middle is missing"
     NO_END = "the last place is missing"
     EMPTY = "all places are missing"
-    MISNUMBERED = "a place has another number"
-    WRONG_CHUNK = "a place has a chunk of another size"
+    MOVED = "a place is at another offset"
+    WRONG_CHUNK = "a place has another chunk"
+    WRONG_LIST = "the list's digest is another"
+    WRONG_TIE = "what ties a place to its chunk is another"
     WRONG_SIZE = "the content's size is another"
 
 
@@ -74,7 +78,7 @@ class Rows(ABC):
     chunk_key: ClassVar[str]
     """What `chunk` and `chunk_data` are joined by."""
     place_key: ClassVar[str]
-    """What `manifest_chunk` names a chunk by."""
+    """What `place` names a chunk by."""
     unused_rows: ClassVar[Mapping[str, str]]
     """What only uploads may leave, by its description: queries that find it."""
     broken_rows: ClassVar[Mapping[str, str]]
@@ -104,14 +108,14 @@ class Rows(ABC):
         return found
 
     async def places(self, manifest: int) -> list[tuple[int, bytes]]:
-        """Return the numbers of a chunk list's places and the digests there, in order."""
+        """Return the offsets of a chunk list's places and the digests there, in order."""
         rows = await self.fetch(
-            "SELECT manifest_chunk.seq, chunk.digest FROM manifest_chunk"
-            f" JOIN chunk ON chunk.{self.chunk_key} = manifest_chunk.{self.place_key}"
-            " WHERE manifest_chunk.manifest = $1 ORDER BY manifest_chunk.seq",
+            "SELECT place.start, chunk.digest FROM place"
+            f" JOIN chunk ON chunk.{self.chunk_key} = place.{self.place_key}"
+            " WHERE place.manifest = $1 ORDER BY place.start",
             manifest,
         )
-        return [(seq, digest) for seq, digest in rows]
+        return [(start, digest) for start, digest in rows]
 
     @abstractmethod
     async def manifest_of(self, name: str) -> int:
@@ -184,7 +188,7 @@ class Rows(ABC):
     async def lose_places(self, digest: bytes) -> None:
         """Remove a chunk from all lists."""
         await self.fetch(
-            f"DELETE FROM manifest_chunk WHERE {self.place_key} IN"
+            f"DELETE FROM place WHERE {self.place_key} IN"
             f" (SELECT {self.chunk_key} FROM chunk WHERE digest = $1)",
             digest,
         )
@@ -208,16 +212,20 @@ class Rows(ABC):
 
     def _list_changes(self, damage: ListDamage) -> Sequence[str]:
         key = self.place_key
+        third = "(SELECT start FROM place ORDER BY start LIMIT 1 OFFSET 2)"
+        second = "(SELECT start FROM place ORDER BY start LIMIT 1 OFFSET 1)"
         return {
-            ListDamage.NO_MIDDLE: ["DELETE FROM manifest_chunk WHERE seq = 1"],
-            ListDamage.NO_END: ["DELETE FROM manifest_chunk WHERE seq = 2"],
-            ListDamage.EMPTY: ["DELETE FROM manifest_chunk"],
-            ListDamage.MISNUMBERED: ["UPDATE manifest_chunk SET seq = 7 WHERE seq = 0"],
+            ListDamage.NO_MIDDLE: [f"DELETE FROM place WHERE start = {second}"],
+            ListDamage.NO_END: [f"DELETE FROM place WHERE start = {third}"],
+            ListDamage.EMPTY: ["DELETE FROM place"],
+            ListDamage.MOVED: ["UPDATE place SET start = 7 WHERE start = 0"],
             ListDamage.WRONG_CHUNK: [
-                f"UPDATE manifest_chunk SET {key} ="
-                f" (SELECT {key} FROM manifest_chunk WHERE seq = 2) WHERE seq = 1"
+                f"UPDATE place SET {key} = (SELECT {key} FROM place WHERE start = {third})"
+                f" WHERE start = {second}"
             ],
             ListDamage.WRONG_SIZE: ["UPDATE manifest SET size = size + 1"],
+            ListDamage.WRONG_LIST: ["UPDATE manifest SET list = digest"],
+            ListDamage.WRONG_TIE: [f"UPDATE place SET tie = tie + 1 WHERE start = {second}"],
         }[damage]
 
     @asynccontextmanager
@@ -233,3 +241,24 @@ class Rows(ABC):
     def _of_chunk(self) -> str:
         key = self.chunk_key
         return f"{key} = (SELECT {key} FROM chunk WHERE digest = $1)"
+
+
+def tie_of(manifest: int, start: int, part: bytes) -> int:
+    """Return what ties a chunk to a place, by the words of `chunkstore.core.manifest`."""
+    integers = manifest.to_bytes(8) + start.to_bytes(8) + len(part).to_bytes(4)
+    return _checksum(integers + blake3(part).digest())
+
+
+def proof_of(manifest: int, parts: Sequence[bytes], chunk_size: int) -> tuple[bytes, bytes, int]:
+    """Return the digests of a content and its list, and what proves them, likewise."""
+    content = b"".join(parts)
+    digest = blake3(content).digest()
+    listed = blake3(
+        b"".join(blake3(part).digest() + len(part).to_bytes(4) for part in parts)
+    ).digest()
+    integers = len(content).to_bytes(8) + chunk_size.to_bytes(4) + len(parts).to_bytes(8)
+    return digest, listed, _checksum(manifest.to_bytes(8) + digest + integers + listed)
+
+
+def _checksum(octets: bytes) -> int:
+    return int.from_bytes(blake3(octets).digest()[:8], signed=True)

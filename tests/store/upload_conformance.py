@@ -140,9 +140,7 @@ async def add(
     offset = upload.offset + len(content)
     progress = Progress(offset, rest[kept:], offset if whole else None, later())
     kind = AppendLast if whole else Append
-    append = kind(
-        upload.epoch, upload.chunks.chunk_count, cut(rest[:kept]), progress, max_unfinished
-    )
+    append = kind(upload.epoch, upload.chunks.size, cut(rest[:kept]), progress, max_unfinished)
     return await apply(store, upload_id, append)
 
 
@@ -278,7 +276,7 @@ class UploadConformance(Suite):
         assert (row.length, row.whole, row.digest, row.tail) == (None, False, None, b"tail")
         chunk = blake3(b"x" * CHUNK_SIZE).digest()
         assert row.manifest is not None
-        assert await rows.places(row.manifest) == [(0, chunk), (1, chunk)]
+        assert await rows.places(row.manifest) == [(0, chunk), (CHUNK_SIZE, chunk)]
         assert await rows.broken() == []
         assert await rows.count("chunk") == 1
         await delete(store, upload_id)
@@ -303,7 +301,7 @@ class UploadConformance(Suite):
         with pytest.raises(UploadSuperseded):
             await store.uploads.apply(upload_id, Append(older.epoch, 0, chunks, progress))
         assert (await store.uploads.get(upload_id)).offset == 2
-        assert await rows.count("manifest_chunk") == 0
+        assert await rows.count("place") == 0
         await apply(store, upload_id, Append(newer.epoch, 0, chunks, progress))
         assert (await store.uploads.get(upload_id)).offset == CHUNK_SIZE
 
@@ -334,14 +332,14 @@ class UploadConformance(Suite):
         upload_id = await begin(store, FILE, b"x" * CHUNK_SIZE + b"tail")
         upload = await acquire(store, upload_id)
         chunks = cut(b"tail" * (2 * CHUNK_SIZE // 4))
-        await apply(store, upload_id, Append(upload.epoch, 1, chunks, None))
+        await apply(store, upload_id, Append(upload.epoch, CHUNK_SIZE, chunks, None))
         [row] = await rows.uploads()
         assert (row.received, row.extent) == (CHUNK_SIZE + 4, 3 * CHUNK_SIZE)
         upload = await acquire(store, upload_id)
         assert (upload.offset, upload.tail) == (CHUNK_SIZE + 4, b"tail")
         [row] = await rows.uploads()
         assert row.extent == CHUNK_SIZE + 4
-        assert await rows.count("manifest_chunk") == 1
+        assert await rows.count("place") == 1
         await add(store, upload_id, b"", whole=True)
         await complete(store, upload_id, b"x" * CHUNK_SIZE + b"tail")
         assert await get(store, "a") == b"x" * CHUNK_SIZE + b"tail"
@@ -356,7 +354,7 @@ class UploadConformance(Suite):
             # Killed between what it acquired and what it would have appended, or confirmed.
             died = await acquire(store, upload_id)
             chunks = cut(b"y" * (ahead * CHUNK_SIZE))
-            await apply(store, upload_id, Append(died.epoch, 1, chunks, None))
+            await apply(store, upload_id, Append(died.epoch, CHUNK_SIZE, chunks, None))
             store = await reopen()
             await collect_all(store.maintenance, 0)
             assert await store.uploads.get(upload_id) == died
@@ -365,7 +363,7 @@ class UploadConformance(Suite):
         assert newer.chunks is not None
         assert len(await rows.places(newer.chunks.id)) == 1
         progress = Progress(2 * CHUNK_SIZE, b"", None, later())
-        late = Append(died.epoch, 1, cut(b"y" * CHUNK_SIZE), progress)
+        late = Append(died.epoch, CHUNK_SIZE, cut(b"y" * CHUNK_SIZE), progress)
         with pytest.raises(UploadSuperseded):
             await store.uploads.apply(upload_id, late)
         await add(store, upload_id, b"", whole=True)
@@ -381,9 +379,9 @@ class UploadConformance(Suite):
         progress = Progress(3 * CHUNK_SIZE, b"", None, later())
         chunks = cut(b"z" * (2 * CHUNK_SIZE))
         with pytest.raises(TooMuchUnfinished):
-            await store.uploads.apply(upload_id, Append(epoch, 1, chunks, progress, limit))
+            await store.uploads.apply(upload_id, Append(epoch, CHUNK_SIZE, chunks, progress, limit))
         assert await rows.uploads() == before
-        assert await rows.count("chunk") == await rows.count("manifest_chunk") == 1
+        assert await rows.count("chunk") == await rows.count("place") == 1
 
     async def test_a_whole_upload_takes_nothing_more(self, store: Store) -> None:
         upload_id = await begin(store, FILE, b"12", whole=True)
@@ -492,7 +490,7 @@ class UploadConformance(Suite):
         assert await unfinished(rows) == NOTHING
         await collect_all(store.maintenance, 0)
         await collect_all(store.maintenance, 0)
-        assert await rows.count("chunk") == await rows.count("manifest_chunk") == 0
+        assert await rows.count("chunk") == await rows.count("place") == 0
         await delete(store, upload_id)
         assert await rows.count("upload") == await rows.count("manifest") == 0
 

@@ -13,7 +13,7 @@ FUNCTIONS = load_queries(PACKAGE, "functions.sql")
 # By the column that says where a row lies: tables of one group have equal values in one place.
 GROUPS = (
     {"chunk": "digest", "chunk_data": "digest", "chunk_ref": "digest"},
-    {"manifest": "id", "manifest_chunk": "manifest"},
+    {"manifest": "id", "place": "manifest"},
     {"entry": "path", "vacated": "path"},
     {"upload": "id", "upload_part": "upload"},
     {"receipt": "id"},
@@ -83,7 +83,7 @@ def test_so_does_each_statement_of_a_function(name: str) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "SELECT 1 FROM manifest_chunk JOIN chunk ON chunk.digest = manifest_chunk.digest",
+        "SELECT 1 FROM place JOIN chunk ON chunk.digest = place.digest",
         "SELECT 1 FROM chunk JOIN chunk_data ON chunk.size = chunk_data.size",
         "SELECT 1 FROM entry WHERE path >= $1 FOR UPDATE",
         "SELECT 1 FROM entry WHERE path >= $1 FOR SHARE",

@@ -17,7 +17,7 @@ from typing import Final
 
 from aiohttp import web
 
-from chunkstore.core.manifest import Manifest
+from chunkstore.core.manifest import ListHasher, Manifest
 from chunkstore.core.ranges import ByteRange
 from chunkstore.http.runtime.exchange import (
     LIMITS,
@@ -66,12 +66,16 @@ class BodySender:
         """Send all parts.
 
         The first window is read before anything is sent, so that damage there is a clean error.
+        Where the parts are the whole content, its last window is sent only if the chunk list is the
+        one that was sealed.
         """
+        parts = [(part.start, part.stop) for part in self._parts]
+        whole = ListHasher() if parts == [(0, manifest.size)] else None
         while self._parts:
             ranges = [ByteRange(part.start, part.stop) for part in self._parts]
             span = next(spans(manifest, ranges))
             kept = None
-            async with aclosing(reader.windows(manifest, span.start, span.stop)) as stream:
+            async with aclosing(reader.windows(manifest, span.start, span.stop, whole)) as stream:
                 async for window in stream:
                     kept = await self._send_window(window)
                     # Its bytes go before the next one is waited for.

@@ -67,6 +67,8 @@ def _log_damage(step: Scrubbed) -> None:
 def format_damage(damage: Damage) -> str:
     """Return what is damaged and which files that affects, as text for people."""
     files = ", ".join(map(repr, damage.files)) or "no file"
+    if damage.kind == "name":
+        return f"the entry of {files} is damaged; put or delete it"
     return f"{damage.kind} {damage.digest} is damaged; it is part of {files}"
 
 

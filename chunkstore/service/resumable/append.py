@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from chunkstore.core.chunking import Chunk
+from chunkstore.core.chunking import Chunk, size_of
 from chunkstore.core.digest import ContentCheck, ContentHasher
 from chunkstore.core.errors import ChunkstoreError, InconsistentLength, LengthExceeded, TooLarge
 from chunkstore.core.tasks import retrieve_exception
@@ -161,15 +161,14 @@ class _BodyReceiver:
         self._hashers = appender.hashers
         self._upload = upload
         self._request = request
-        self._chunk_size = upload.chunks.chunk_size
-        self._count = upload.chunks.chunk_count
+        self._stored = upload.chunks.size
         self._length = upload.length if request.length is None else request.length
         self._reached = request.offset
         self._hasher = self._hashers.take(upload)
         self._intake = Intake(
             self,
             memory,
-            self._chunk_size,
+            upload.chunks.chunk_size,
             checks=request.checks,
             hasher=self._hasher,
             tail=upload.tail,
@@ -191,7 +190,7 @@ class _BodyReceiver:
         """Store a batch; what is to be checked is not confirmed by that."""
         progress = None
         if not self._request.checks:
-            offset = (self._count + len(chunks)) * self._chunk_size
+            offset = self._stored + size_of(chunks)
             progress = self._progress(offset, b"", whole=False)
         await self._append(Append, chunks, progress)
 
@@ -211,7 +210,7 @@ class _BodyReceiver:
             chunks, tail = await self._intake.settle()
             for check in self._request.checks:
                 check.verify()
-            offset = (self._count + len(chunks)) * self._chunk_size + len(tail)
+            offset = self._stored + size_of(chunks) + len(tail)
             whole = self._is_whole(offset, body_ended=body_ended)
             progress = self._progress(offset, tail, whole=whole)
             upload = await self._append(AppendLast if whole else Append, chunks, progress)
@@ -243,13 +242,13 @@ class _BodyReceiver:
     ) -> ResumableUpload:
         append = kind(
             epoch=self._upload.epoch,
-            first=self._count,
+            start=self._stored,
             chunks=chunks,
             progress=progress,
             max_unfinished=self._limits.max_unfinished,
         )
         upload = await self._uploads.apply(self._upload.id, append)
-        self._count += len(chunks)
+        self._stored += size_of(chunks)
         if progress is not None and self._request.on_progress is not None:
             await self._request.on_progress(progress.offset)
         return upload

@@ -21,7 +21,6 @@ from chunkstore.core.errors import (
     UploadSuperseded,
 )
 from chunkstore.core.tasks import retrieve_exception
-from chunkstore.service.memory import MemoryBudget, Use
 from chunkstore.service.resumable.append import Ending, UploadAppender, UploadRequest
 from chunkstore.store.contract.edits import Put, Uploaded
 from chunkstore.store.contract.resumable import (
@@ -34,10 +33,6 @@ from chunkstore.store.contract.resumable import (
 from chunkstore.store.contract.upload_state import Acquire, Fail, Join, NoteDigest, require_part
 from chunkstore.store.contract.values import Committed
 
-# What a concatenation cuts anew in one step, and the memory it has meanwhile. Between steps it
-# holds none, so that any number of them get on together.
-_STEP_SIZE: Final = 64 * 1024 * 1024
-_STEP_MEMORY: Final = 8 * 1024 * 1024
 # How long another process may take to get on with a concatenation before it is taken for gone.
 _FOLLOW_SECONDS: Final = 60.0
 _FOLLOW_PAUSE_SECONDS: Final = 0.2
@@ -285,30 +280,11 @@ class UploadFinisher:
             return upload  # Another process was faster.
         start = 0
         for part in parts:
-            while upload.offset < start + part.offset:
-                upload = await self._append_some(upload, part, upload.offset - start)
+            if upload.offset == start and part.offset:
+                upload = await self._join(upload, part)
             start += part.offset
         request = UploadRequest(upload.offset, Ending.AT_LENGTH, length=length)
         return await self._appender.append(upload, request, nothing())
-
-    async def _append_some(
-        self, upload: ResumableUpload, part: ResumableUpload, start: int
-    ) -> ResumableUpload:
-        """Append a part from byte `start` on: its chunk list as it is, where the chunks fit."""
-        assert upload.chunks is not None
-        assert part.chunks is not None
-        fits = start == 0 and not upload.tail
-        if fits and upload.chunks.chunk_size == part.chunks.chunk_size:
-            return await self._join(upload, part)
-        stop = min(part.offset, start + _STEP_SIZE)
-        chunk_size = part.chunks.chunk_size
-        with await self.service.upload_memory.reserve(2 * chunk_size, _STEP_MEMORY) as reservation:
-            window = max(chunk_size, reservation.size // 4 // chunk_size * chunk_size)
-            budget = MemoryBudget(max(chunk_size, reservation.size - window))
-            request = UploadRequest(upload.offset, Ending.LATER)
-            async with aclosing(self._read_part(part, start, stop, window)) as windows:
-                account = budget.account(Use.UPLOAD)
-                return await self._appender.append(upload, request, windows, account)
 
     async def _join(self, upload: ResumableUpload, part: ResumableUpload) -> ResumableUpload:
         hasher = self._appender.hashers.take(upload)
@@ -323,31 +299,6 @@ class UploadFinisher:
                     await asyncio.to_thread(hasher.update, window)
             self._appender.hashers.keep(upload.id, joined.chunks.size, hasher)
         return joined
-
-    async def _read_part(
-        self, part: ResumableUpload, start: int, stop: int, size: int
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes `start` to `stop` of a part, `size` or less at a time.
-
-        Raises:
-            PartGone: it has gone meanwhile, or has become a file by itself.
-        """
-        assert part.chunks is not None
-        chunks = part.chunks
-        end = min(stop, chunks.size)
-        while start < end:
-            last = start + size
-            try:
-                window = await self.service.store.contents.read(
-                    chunks, start, min(end, last - last % chunks.chunk_size)
-                )
-            except StoreDamaged:
-                await self._get_part(part.id)
-                raise
-            start += len(window)
-            yield window
-        if stop > chunks.size:
-            yield part.tail[start - chunks.size : stop - chunks.size]
 
     async def _follow(self, upload_id: str) -> Committed | None:
         """Wait for another process that has taken a concatenation over.

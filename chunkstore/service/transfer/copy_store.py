@@ -136,6 +136,8 @@ async def _copy_content(source: Service, target: Service, file: File) -> CopiedF
         async with aclosing(source.reader.stream(file.manifest, 0, file.manifest.size)) as pieces:
             await receiver.receive(pieces)
         put = receiver.put(file.name, file.media_type, created=file.created, modified=file.modified)
+        if put.content.digest != file.manifest.digest:
+            raise StoreDamaged
         [committed] = await target.store.names.apply([put])
     return CopiedFile(file, committed.new_chunks, committed.new_size)
 

@@ -244,6 +244,11 @@ def _digest_of(path: Path) -> Digest:
 
 
 async def _write(service: Service, file: File, path: Path) -> None:
+    """Write a file's content beside `path`, and give it that name once it is whole and synced.
+
+    Raises:
+        StoreDamaged: the content is not what its digest says.
+    """
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     with naming(path):
         try:
@@ -251,12 +256,20 @@ async def _write(service: Service, file: File, path: Path) -> None:
                 async with aclosing(
                     service.reader.stream(file.manifest, 0, file.manifest.size)
                 ) as pieces:
+                    hasher = ContentHasher()
                     async for piece in pieces:
-                        await asyncio.to_thread(target.write, piece)
+                        await asyncio.to_thread(_write_piece, target, hasher, piece)
+                if hasher.digest() != file.manifest.digest:
+                    raise StoreDamaged
                 await asyncio.to_thread(_sync_file, target)
             await asyncio.to_thread(_finish, part, path, file)
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)
+
+
+def _write_piece(target: BufferedWriter, hasher: ContentHasher, piece: bytes) -> None:
+    hasher.update(piece)
+    target.write(piece)
 
 
 def _sync_file(target: BufferedWriter) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 from chunkstore.core.chunking import Chunk
-from chunkstore.core.manifest import ChunkList
+from chunkstore.core.manifest import ChunkList, ListHasher
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.values import File
 
@@ -33,8 +33,8 @@ class Upload(ABC):
         """Append the next chunks; store those that are missing.
 
         Each chunk, whether new or known, is referenced in the transaction that relies on it, so
-        that no collection can remove it in between. All chunks of an upload but the last have the
-        store's chunk size. At most one call at a time runs on one upload; each call is one short
+        that no collection can remove it in between. No chunk is larger than the store's chunk
+        size. At most one call at a time runs on one upload; each call is one short
         transaction, so callers keep batches to a few MiB.
         """
         batch = await self.prepare(chunks)
@@ -83,13 +83,25 @@ class Contents(ABC):
         """
 
     @abstractmethod
-    async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
-        """Return the bytes `start` to `stop` of a chunk list, every chunk's digest checked.
+    async def read(
+        self,
+        chunks: ChunkList,
+        start: int,
+        stop: int,
+        most: int | None = None,
+        whole: ListHasher | None = None,
+    ) -> bytes:
+        """Return the bytes `start` to `stop` of a chunk list, every chunk and place checked.
 
-        Callers keep the range to a few MiB, which is read in one consistent view. The list is the
-        manifest of a file that is open, or that of an upload that is not complete; any other may
-        have been collected.
+        If they are more than `most` bytes, which is the list's chunk size at least, fewer are
+        returned, up to the end of a chunk. Callers keep them to a few MiB, which are read in one
+        consistent view. The list is the manifest of a file that is open, or that of an upload that
+        is not complete; any other may have been collected.
+
+        Whoever reads a whole list, in order, passes the same `whole` each time: then its last bytes
+        are returned only if it is the list that was sealed.
 
         Raises:
-            StoreDamaged: a chunk is missing or does not match its digest.
+            StoreDamaged: a chunk is missing or does not match its digest, or the list is not what
+                it was. The next upload of the same content repairs it.
         """

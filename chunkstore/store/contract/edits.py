@@ -20,10 +20,11 @@ from chunkstore.core.errors import (
     InvalidName,
     NameConflict,
     NotFound,
+    StoreDamaged,
 )
 from chunkstore.core.names import MAX_NAME_SIZE, ROOT, FileName, FolderName, parent
 from chunkstore.store.contract.contents import Upload
-from chunkstore.store.contract.values import File, Folder
+from chunkstore.store.contract.values import DamagedFile, File, Folder
 
 Name: TypeAlias = FileName | FolderName
 
@@ -126,8 +127,8 @@ class Present:
     `parent_exists` says whether the folder in which one is made exists.
     """
 
-    source: File | Folder | None = None
-    target: File | Folder | None = None
+    source: File | DamagedFile | Folder | None = None
+    target: File | DamagedFile | Folder | None = None
     blocking: str | None = None
     parent_exists: bool = True
 
@@ -155,6 +156,7 @@ def judge(edit: Edit, present: Present) -> bool:
         NameConflict: the file's name is a folder's, or a folder's name is a file's.
         AlreadyExists: the name is taken, and must not be replaced.
         Forbidden: it is not allowed whatever exists.
+        StoreDamaged: of the file that it depends on only the name can be read.
     """
     match edit:
         case Put():
@@ -172,20 +174,22 @@ def judge(edit: Edit, present: Present) -> bool:
 
 def judge_put(name: FileName, conditions: Conditions, present: Present) -> bool:
     """Return whether a `Put` of this name replaces a file; raise as `judge` does."""
-    current = present.target if isinstance(present.target, File) else None
-    conditions.require(None if current is None else current.validators)
+    current = present.target if isinstance(present.target, File | DamagedFile) else None
+    conditions.require(None if current is None else _validators(current, conditions))
     if current is None:
         _require_free(name, present)
     return current is not None
 
 
-def judge_source(edit: Delete | Copy | Move, source: File | Folder | None) -> None:
+def judge_source(edit: Delete | Copy | Move, source: File | DamagedFile | Folder | None) -> None:
     """Judge the source of an edit, before the target is looked at; raise as `judge` does."""
     name = edit.name if isinstance(edit, Delete) else edit.source
     if source is None:
         kind = "folder" if is_folder_name(name) else "file"
         raise NotFound(f"There is no {kind} {name!r}.")
-    edit.conditions.require(_validators(source))
+    edit.conditions.require(_validators(source, edit.conditions))
+    if isinstance(source, DamagedFile) and not isinstance(edit, Delete):
+        raise StoreDamaged
     if ROOT in names_in(edit):
         raise Forbidden("The root folder can be neither deleted nor copied nor moved.")
     if not isinstance(edit, Delete):
@@ -204,13 +208,15 @@ def judge_length(source: FolderName, target: FolderName, longest: int) -> None:
 
 def _judge_target(edit: Copy | Move, present: Present) -> bool:
     target = edit.target
-    kind = Folder if is_folder_name(target) else File
+    is_folder = is_folder_name(target)
+    kind = Folder if is_folder else File | DamagedFile
     current = present.target if isinstance(present.target, kind) else None
-    edit.target_conditions.require(None if current is None else _validators(current))
+    conditions = edit.target_conditions
+    conditions.require(None if current is None else _validators(current, conditions))
     if current is None:
         _require_free(target, present)
     elif not edit.overwrite:
-        what = "folder" if kind is Folder else "file"
+        what = "folder" if is_folder else "file"
         raise AlreadyExists(f"There is a {what} {target!r}, and the request forbids to replace it.")
     return current is not None
 
@@ -230,7 +236,7 @@ def _require_free(name: Name, present: Present) -> None:
         raise NameConflict(f"{present.blocking!r} is a file, so it holds no files.")
     if isinstance(present.target, Folder) and not is_folder_name(name):
         raise NameConflict(f"{name!r} is a folder.")
-    if isinstance(present.target, File) and is_folder_name(name):
+    if isinstance(present.target, File | DamagedFile) and is_folder_name(name):
         raise NameConflict(f"{name.removesuffix('/')!r} is a file.")
 
 
@@ -242,5 +248,12 @@ def _require_apart(source: Name, target: Name) -> None:
         raise Forbidden("The destination is the folder itself, lies in it, or holds it.")
 
 
-def _validators(there: File | Folder) -> Validators:
+def _validators(there: File | DamagedFile | Folder, conditions: Conditions) -> Validators:
+    """Return what conditions are judged by.
+
+    Raises:
+        StoreDamaged: there are conditions on a file of which nothing is known.
+    """
+    if isinstance(there, DamagedFile) and conditions != UNCONDITIONAL:
+        raise StoreDamaged
     return there.validators if isinstance(there, File) else UNTAGGED

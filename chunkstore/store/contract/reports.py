@@ -27,13 +27,14 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A chunk that does not match its digest, or file content whose chunk list is incomplete.
+    """A chunk or a chunk list that does not match its digest, or a name with other content.
 
-    `files` are the names of all files that are affected.
+    `files` are the names of all files that are affected; `digest` is that of the chunk or of the
+    content, None for a name, because nothing says what it was of.
     """
 
-    kind: Literal["chunk", "content"]
-    digest: Digest
+    kind: Literal["chunk", "content", "name"]
+    digest: Digest | None
     files: Sequence[FileName]
 
 

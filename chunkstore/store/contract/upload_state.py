@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from chunkstore.core.chunking import Chunk
+from chunkstore.core.chunking import Chunk, size_of
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import NotFound, PartGone, UploadSuperseded
 from chunkstore.core.manifest import ChunkList
@@ -67,17 +67,22 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Add the next chunks, at place `first` of the list and on, under the lease with `epoch`.
+    """Add the next chunks, from offset `start` of the list on, under the lease with `epoch`.
 
     Without `progress` they are not confirmed yet. All unfinished uploads together may have at
     most `max_unfinished` bytes in the store, None for no bound.
     """
 
     epoch: int
-    first: int
+    start: int
     chunks: Sequence[Chunk]
     progress: Progress | None
     max_unfinished: int | None = None
+
+    @property
+    def stop(self) -> int:
+        """Where the list ends then."""
+        return self.start + size_of(self.chunks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class AppendLast(Append):
 class Join:
     """Append all of a whole part at `offset`: its list of chunks is copied, no byte is.
 
-    The offset is a multiple of the chunk size, which is also the part's.
+    What the part has behind its last whole chunk becomes a chunk too, whatever its length.
     """
 
     part_id: str
@@ -214,16 +219,15 @@ def _leave_or_refuse(upload: ResumableUpload, event: Transition) -> ResumableUpl
 def _append(upload: ResumableUpload, event: Append, *, whole: bool) -> ResumableUpload:
     assert upload.chunks is not None
     progress = event.progress
-    if event.first < upload.chunks.chunk_count and _is_repeated(upload, event):
+    if event.start < upload.chunks.size and _is_repeated(upload, event):
         return upload
-    in_place = event.first >= upload.chunks.chunk_count
+    in_place = event.start >= upload.chunks.size
     if progress is None:
         assert not whole
         _require_lease(upload, event.epoch, in_place)
         return replace(upload)
     _require_lease(upload, event.epoch, in_place and progress.offset >= upload.offset)
-    size = progress.offset - len(progress.tail)
-    assert size == (event.first + len(event.chunks)) * upload.chunks.chunk_size
+    assert event.stop == progress.offset - len(progress.tail)
     return replace(
         upload,
         offset=progress.offset,
@@ -231,7 +235,7 @@ def _append(upload: ResumableUpload, event: Append, *, whole: bool) -> Resumable
         whole=whole,
         expires=max(upload.expires, progress.expires),
         tail=progress.tail,
-        chunks=_list_of(upload, size),
+        chunks=_list_of(upload, event.stop),
     )
 
 
@@ -241,14 +245,15 @@ def _join(upload: ResumableUpload, event: Join, part: ResumableUpload) -> Resuma
     _require_lease(upload, event.epoch, event.offset == upload.offset)
     if part.state is not UploadState.WHOLE:
         raise NotFound("Not all bytes of a part have come yet.")
-    assert upload.chunks.chunk_size == part.chunks.chunk_size
     assert upload.offset == upload.chunks.size
+    offset = upload.offset + part.offset
+    # Parts may have been begun with another chunk size than the store has now.
+    chunk_size = max(upload.chunks.chunk_size, part.chunks.chunk_size)
     return replace(
         upload,
-        offset=upload.offset + part.offset,
+        offset=offset,
         expires=max(upload.expires, event.expires),
-        tail=part.tail,
-        chunks=_list_of(upload, upload.offset + part.chunks.size),
+        chunks=replace(upload.chunks, size=offset, chunk_size=chunk_size),
     )
 
 

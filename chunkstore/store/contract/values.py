@@ -32,6 +32,13 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class DamagedFile:
+    """A name of which only that it is a file's can be told: it can be put again, or deleted."""
+
+    name: FileName
+
+
+@dataclass(frozen=True, slots=True)
 class Folder:
     """A prefix of names that was made, or in which something lies."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
-from chunkstore.core.chunking import Chunk
+from chunkstore.core.chunking import Chunk, size_of
 from chunkstore.core.compression import NO_COMPRESSION, Compression, Encoded
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreUnavailable
@@ -16,7 +16,8 @@ from chunkstore.core.manifest import Manifest
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.shared.chunks import NewBytes, OpenManifest, size_of
+from chunkstore.store.shared.chunks import NewBytes
+from chunkstore.store.shared.lists import OpenManifest
 from chunkstore.store.shared.times import now_microseconds
 
 T = TypeVar("T")

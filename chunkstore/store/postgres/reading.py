@@ -16,7 +16,7 @@ from chunkstore.store.postgres import tree
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.rows import QUERIES, Row
-from chunkstore.store.shared.chunks import DamagedChunk, check_chunk, join_slices
+from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
 
 # How many places of a chunk list are read at once, and how many such spans are cached.
 _SPAN: Final = 1024

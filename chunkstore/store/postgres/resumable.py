@@ -38,7 +38,8 @@ from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.manifests import PreparedChunks, relying_on
 from chunkstore.store.postgres.presence import clock
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.shared.chunks import NewBytes, OpenManifest
+from chunkstore.store.shared.chunks import NewBytes
+from chunkstore.store.shared.lists import OpenManifest
 from chunkstore.store.shared.times import now_microseconds
 from chunkstore.store.shared.upload_rows import StoredUpload, UploadRow, can_exist
 

@@ -1,19 +1,17 @@
-"""Checking and joining the chunks that a store has read, the same for every store.
+"""Checking the chunks that a store has read, the same for every store.
 
 `check_chunk` is the gate: no byte leaves a store without passing it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from chunkstore.core.chunking import Chunk
 from chunkstore.core.compression import Encoded, decode
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreDamaged
-from chunkstore.core.manifest import Slice
 
 Encodings: TypeAlias = Mapping[Digest, Encoded]
 
@@ -28,15 +26,6 @@ class DamagedChunk(StoreDamaged):
 
 
 @dataclass(frozen=True, slots=True)
-class OpenManifest:
-    """The manifest of an upload: `count` chunks are in the store so far, under `id`."""
-
-    id: int
-    chunk_size: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class NewBytes:
     """How much of what was appended is new to the store; sizes in bytes."""
 
@@ -45,11 +34,6 @@ class NewBytes:
 
     def __add__(self, other: NewBytes) -> NewBytes:
         return NewBytes(self.new_chunks + other.new_chunks, self.new_size + other.new_size)
-
-
-def size_of(chunks: Sequence[Chunk]) -> int:
-    """Return the size of the chunks together, in bytes."""
-    return sum(len(chunk.content) for chunk in chunks)
 
 
 def check_chunk(digest: bytes, size: int, codec: int, stored: bytes | None) -> bytes:
@@ -63,15 +47,6 @@ def check_chunk(digest: bytes, size: int, codec: int, stored: bytes | None) -> b
     except ValueError as error:
         raise DamagedChunk(Digest(digest)) from error
     # No chunk is empty, so lost bytes do not have the digest either.
-    if Digest.of(content).raw != digest:
+    if len(content) != size or Digest.of(content).raw != digest:
         raise DamagedChunk(Digest(digest))
     return content
-
-
-def join_slices(slices: Sequence[Slice], contents: Sequence[bytes]) -> bytes:
-    """Return the slices of chunks, whose bytes are `contents`, one after the other."""
-    parts = []
-    for part, content in zip(slices, contents, strict=True):
-        whole = part.start == 0 and part.stop == len(content)
-        parts.append(content if whole else memoryview(content)[part.start : part.stop])
-    return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from chunkstore.core.chunking import Chunk
+from chunkstore.core.digest import Digest
 from chunkstore.core.errors import NotFound
+from chunkstore.core.manifest import ListHasher, Manifest
 from chunkstore.store.contract.contents import Upload
-from chunkstore.store.shared.chunks import NewBytes, OpenManifest
+from chunkstore.store.shared.chunks import NewBytes
+from chunkstore.store.shared.lists import OpenManifest
 
 
 class RequestUpload(Upload):
@@ -14,14 +20,20 @@ class RequestUpload(Upload):
         self.appended = NewBytes()
         self._id = manifest_id
         self._chunk_size = chunk_size
-        self._count = 0
+        self._list = ListHasher()
         self._begun = False
         self._committed = False
 
     @property
     def manifest(self) -> OpenManifest:
         """The chunk list so far."""
-        return OpenManifest(self._id, self._chunk_size, self._count)
+        return OpenManifest(self._id, self._chunk_size, self._list.size)
+
+    def sealed_with(self, last: Sequence[Chunk], digest: Digest) -> Manifest:
+        """Return the manifest that it comes to with its last chunks; `digest` is the content's."""
+        whole = self._list.copy()
+        add_chunks(whole, last)
+        return whole.seal(self._id, self._chunk_size, digest)
 
     @property
     def begun(self) -> bool:
@@ -41,3 +53,9 @@ class RequestUpload(Upload):
         """Note that the manifest is a file's now."""
         self._begun = False
         self._committed = True
+
+
+def add_chunks(hasher: ListHasher, chunks: Sequence[Chunk]) -> None:
+    """Add chunks to a list."""
+    for chunk in chunks:
+        hasher.add(chunk.digest.raw, len(chunk.content))

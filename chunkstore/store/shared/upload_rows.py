@@ -30,7 +30,8 @@ from chunkstore.store.contract.upload_state import (
     advance,
 )
 from chunkstore.store.contract.uploads import NOTHING, Bounds, Unfinished
-from chunkstore.store.shared.chunks import NewBytes, OpenManifest
+from chunkstore.store.shared.chunks import NewBytes
+from chunkstore.store.shared.lists import OpenManifest
 from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
 
 # Of an upload's id: as many as a digest has, far beyond guessing.
@@ -200,13 +201,11 @@ class StoredUpload:
             return NOTHING
         return Unfinished.of(upload.spec.kind, self.extent, upload.offset)
 
-    def open_manifest(self, count: int | None = None) -> OpenManifest:
-        """Return the chunk list with `count` places, or with those that are confirmed."""
+    def open_manifest(self, size: int | None = None) -> OpenManifest:
+        """Return the chunk list with its first `size` bytes, or with those that are confirmed."""
         chunks = self.upload.chunks
         assert chunks is not None
-        return OpenManifest(
-            chunks.id, chunks.chunk_size, chunks.chunk_count if count is None else count
-        )
+        return OpenManifest(chunks.id, chunks.chunk_size, chunks.size if size is None else size)
 
     def after(self, event: Transition, part: StoredUpload | None = None) -> StoredUpload:
         """Return it as `advance` says: the very same one if the event changes nothing."""
@@ -220,9 +219,7 @@ class StoredUpload:
             case Acquire():
                 return max(upload.offset, self.open_manifest().chunk_size)
             case Append():
-                chunk_size = self.open_manifest().chunk_size
-                places = event.first + len(event.chunks)
-                return max(upload.offset, max(1, places) * chunk_size)
+                return max(upload.offset, event.stop, self.open_manifest().chunk_size)
             case Join():
                 return max(upload.offset, self.extent)
             case Fail():

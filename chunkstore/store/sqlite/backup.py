@@ -5,43 +5,49 @@ all rows that refer to them. So a later backup copies only what is new, an inter
 continues, and every chunk is checked on its way. The destination's writing connection does it, with
 the source attached read-only. Each of its transactions sees a snapshot of the source and is short,
 so that the log of the source can be emptied. The last one copies names, manifests and chunk lists
-of one snapshot; it makes sure that all their chunks are there, or changes nothing.
+of one snapshot, each list checked; it makes sure that all their chunks are there, or changes
+nothing.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import Forbidden
+from chunkstore.core.manifest import ListHasher, Manifest
+from chunkstore.core.names import FileName
 from chunkstore.store.contract.reports import Copied, Damage
 from chunkstore.store.shared.chunks import DamagedChunk
-from chunkstore.store.sqlite.engine.connection import Job, reader_uri
+from chunkstore.store.shared.lists import DamagedList, OpenManifest
+from chunkstore.store.sqlite import manifests
+from chunkstore.store.sqlite.engine.connection import Job, reader_uri, understood_rows
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.engine.writer import Writer
-from chunkstore.store.sqlite.manifests import check_row
 from chunkstore.store.sqlite.promotion import forbid_promotion
-from chunkstore.store.sqlite.rows import execute, fetch_value
+from chunkstore.store.sqlite.reading import check_row, chunks_at
+from chunkstore.store.sqlite.rows import execute, fetch_value, proved_manifest
 from chunkstore.store.sqlite.scrubbing import find_names
 
 _STEP_SIZE: Final = 4 * 1024 * 1024
 _SPAN: Final = 10_000
-# In this order; `last` is the parameter of one of them.
-_REFERENCES: Final = (
-    "delete_unlike_files",
-    "delete_unlike_folders",
-    "copy_manifests",
-    "copy_manifest_chunks",
+_MANIFESTS_A_STEP: Final = 256
+# In this order, once all manifests are there.
+_NAMES: Final = (
     "copy_source_files",
     "copy_source_folders",
     "delete_folder_changes",
     "copy_folder_changes",
 )
+
+
+class _ChunkLacking(Exception):
+    """A chunk of a list is not in the destination yet."""
 
 
 async def copy_store(
@@ -54,13 +60,23 @@ async def copy_store(
     await destination.run_alone(partial(_attach, source=source))
     await destination.run(relate, size=EDIT_SIZE)
     while True:
+        sealed = await destination.run(_lacking_manifests)
         after, last = 0, await destination.run(partial(fetch_value, query="last_source_chunk"))
         while after < last:
             after, copied = await destination.run(
                 CopyChunks(after, last).run, size=_STEP_SIZE, durable=False
             )
             yield copied
-        if await destination.run(_copy_references, size=EDIT_SIZE):
+        # Their chunks are there now. Those that are damaged are told of when all the others are.
+        for first in range(0, len(sealed), _MANIFESTS_A_STEP):
+            step = sealed[first : first + _MANIFESTS_A_STEP]
+            await destination.run(
+                partial(_copy_manifests, source_ids=step), size=_STEP_SIZE, durable=False
+            )
+        damage = await destination.run(_copy_references, size=EDIT_SIZE)
+        if damage is not None:
+            if damage:
+                yield Copied(0, 0, 1.0, damage)
             return
 
 
@@ -134,11 +150,69 @@ def _copy_chunk(db: sqlite3.Connection, chunk_id: int) -> list[Damage]:
     return damage
 
 
-def _copy_references(db: sqlite3.Connection) -> bool:
-    """Copy all rows that refer to chunks, if all chunks are there; return whether they are."""
+def _copy_references(db: sqlite3.Connection) -> list[Damage] | None:
+    """Copy all rows that refer to chunks, if all chunks are there; return what was damaged."""
     if fetch_value(db, "lacking_chunk"):
+        return None
+    execute(db, "delete_unlike_files")
+    execute(db, "delete_unlike_folders")
+    damage = _copy_manifests(db, _lacking_manifests(db))
+    for query in _NAMES:
+        execute(db, query)
+    names = execute(db, "damaged_source_names").fetchall()
+    return damage + [Damage("name", None, [FileName(row["name"])]) for row in names]
+
+
+def _lacking_manifests(db: sqlite3.Connection) -> list[int]:
+    return [row["id"] for row in execute(db, "lacking_manifests")]
+
+
+def _copy_manifests(db: sqlite3.Connection, source_ids: Sequence[int]) -> list[Damage]:
+    """Copy manifests, but for those that are gone; return the damage that was found."""
+    damage = []
+    for source_id in source_ids:
+        row = execute(db, "source_manifest", id=source_id).fetchone()
+        if row is not None:
+            damage += _copy_manifest(db, source_id, row)
+    return damage
+
+
+def _copy_manifest(db: sqlite3.Connection, source_id: int, row: sqlite3.Row) -> list[Damage]:
+    """Copy a manifest and its list; a damaged one is marked, so that an upload repairs it."""
+    execute(db, "give_up_list", list=row["list"])
+    manifest = proved_manifest(row)
+    copy_id = fetch_value(db, "next_manifest")
+    proof = 0 if manifest is None else replace(manifest, id=copy_id).proof
+    execute(db, "put_copied_manifest", **{**row, "id": copy_id, "proof": proof})
+    try:
+        if manifest is not None and _copy_list(db, manifest, copy_id):
+            return []
+    except _ChunkLacking:
+        execute(db, "delete_manifest", id=copy_id)
+        return []
+    execute(db, "mark_manifest", id=copy_id, damaged=1)
+    with understood_rows():
+        files = find_names(db, "source_files_of_manifest", source_id)
+        return [Damage("content", Digest(row["digest"]), files)]
+
+
+def _copy_list(db: sqlite3.Connection, source: Manifest, copy_id: int) -> bool:
+    """Copy the list of a manifest; return whether all of it is as it was sealed.
+
+    Raises:
+        _ChunkLacking: not all its chunks were copied, for no file needed it any more.
+    """
+    whole = ListHasher()
+    try:
+        while found := chunks_at(db, source.id, whole.size, "source_places"):
+            ids = [chunk for _, chunk in found]
+            if None in ids:
+                raise _ChunkLacking
+            chunks = [(place.digest, place.size) for place, _ in found]
+            copied = OpenManifest(copy_id, source.chunk_size, whole.size)
+            manifests.add_places(db, copied, chunks, ids)
+            for digest, size in chunks:
+                whole.add(digest, size)
+    except DamagedList:
         return False
-    last = fetch_value(db, "last_manifest")
-    for query in _REFERENCES:
-        execute(db, query, last=last)
-    return True
+    return whole.proves(source)

@@ -198,17 +198,24 @@ def _delete_chunk(db: sqlite3.Connection, chunk: sqlite3.Row) -> Collected:
 
 
 def _free_pages(db: sqlite3.Connection) -> bool:
-    """Give free pages back to the file system for a step; return whether there are more."""
+    """Give free pages back to the file system for a step; return whether there are more.
+
+    There are none for a database that was not set up to give them back.
+    """
     stop = time.monotonic() + _STEP_SECONDS
+    before = _free_pages_left(db)
     for _ in range(_ROWS_A_STEP):
         # One page each time: Python's cursors take only the first step of this statement, and one
         # page is one step.
         db.execute("PRAGMA incremental_vacuum(1)")
         if time.monotonic() >= stop:
             break
-    return bool(db.execute("PRAGMA freelist_count").fetchone()[0])
+    return 0 < _free_pages_left(db) < before
 
 
 def _free_size(db: sqlite3.Connection) -> int:
-    pages = db.execute("PRAGMA freelist_count").fetchone()[0]
-    return int(pages * db.execute("PRAGMA page_size").fetchone()[0])
+    return int(_free_pages_left(db) * db.execute("PRAGMA page_size").fetchone()[0])
+
+
+def _free_pages_left(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA freelist_count").fetchone()[0])

@@ -11,10 +11,9 @@ from functools import partial
 from typing import Final
 from weakref import WeakSet
 
-from chunkstore.core.chunking import Chunk
-from chunkstore.core.digest import Digest
+from chunkstore.core.chunking import Chunk, size_of
 from chunkstore.core.errors import StoreError
-from chunkstore.core.manifest import ChunkList
+from chunkstore.core.manifest import ChunkList, ListHasher
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.contents import Contents, PreparedBatch, Upload
 from chunkstore.store.contract.values import File
@@ -22,21 +21,20 @@ from chunkstore.store.shared.chunks import (
     DamagedChunk,
     Encodings,
     NewBytes,
-    size_of,
 )
+from chunkstore.store.shared.lists import DamagedList
 from chunkstore.store.shared.pins import Pins
-from chunkstore.store.shared.request_upload import RequestUpload
+from chunkstore.store.shared.request_upload import RequestUpload, add_chunks
 from chunkstore.store.sqlite import manifests
 from chunkstore.store.sqlite.engine.connection import ReaderPool
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.manifests import (
     EncodeMissing,
-    MarkChunks,
-    OpenFile,
-    ReadChunks,
+    Marks,
     StoragePolicy,
 )
 from chunkstore.store.sqlite.opening import OpenDatabase
+from chunkstore.store.sqlite.reading import OpenFile, ReadChunks
 
 # Less is encoded within its transaction, which takes less time than handing it to a reader's
 # thread.
@@ -70,22 +68,38 @@ class SQLiteContents(Contents):
     def open(self, name: FileName, *, inline: int = 0) -> AbstractAsyncContextManager[File | None]:
         return self._pins.opened(partial(self._database.lookups.run, OpenFile(name, inline).run))
 
-    async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
+    async def read(
+        self,
+        chunks: ChunkList,
+        start: int,
+        stop: int,
+        most: int | None = None,
+        whole: ListHasher | None = None,
+    ) -> bytes:
+        if start == stop:
+            return b""
+        job = ReadChunks(chunks, start, stop, stop - start if most is None else most)
         try:
-            return await self._database.readers.run(ReadChunks(chunks, start, stop).run)
+            read = await self._database.readers.run(job.run)
+            if whole is not None:
+                read.continue_list(chunks, whole)
         except DamagedChunk as error:
-            await self._mark(error.digest)
+            await self._mark(Marks(chunks=[error.digest]))
             raise
+        except DamagedList as error:
+            damaged = [] if error.chunk is None else [error.chunk]
+            await self._mark(Marks(damaged, [error.manifest_id]))
+            raise
+        return read.content
 
-    async def _mark(self, digest: Digest) -> None:
-        """Mark a chunk as damaged, so that the next upload of it stores it again."""
+    async def _mark(self, marks: Marks) -> None:
+        """Mark damage, so that the next upload of it stores it again."""
         writer = self._database.writer
-        marked = partial(manifests.is_marked, digest=digest)
-        if writer is None or await self._database.lookups.run(marked):
+        if writer is None or await self._database.lookups.run(marks.are_set):
             return
         # If a crash undoes the mark, or a full disk prevents it, the next reader sets it.
         with suppress(StoreError):
-            await writer.run(MarkChunks(damaged=[digest]).run, durable=False)
+            await writer.run(marks.run, durable=False)
 
 
 class SQLiteUpload(RequestUpload):
@@ -106,7 +120,7 @@ class SQLiteUpload(RequestUpload):
         self.appended += await self._database.writable.run(
             batch.run, size=batch.size + EDIT_SIZE, durable=False
         )
-        self._count += len(batch.chunks)
+        add_chunks(self._list, batch.chunks)
 
     async def abort(self) -> None:
         if self._begun:

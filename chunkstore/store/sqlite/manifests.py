@@ -1,4 +1,4 @@
-"""Jobs on chunks and manifests."""
+"""Jobs on chunks and manifests that write, and the mark of what is damaged."""
 
 from __future__ import annotations
 
@@ -10,20 +10,11 @@ from typing import Final
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.compression import Compression, Encoded
 from chunkstore.core.digest import Digest
-from chunkstore.core.errors import StoreDamaged
-from chunkstore.core.manifest import ChunkList, Manifest
-from chunkstore.core.names import FileName
-from chunkstore.store.contract.values import File
-from chunkstore.store.shared.chunks import (
-    Encodings,
-    NewBytes,
-    OpenManifest,
-    check_chunk,
-    join_slices,
-)
+from chunkstore.core.manifest import Manifest
+from chunkstore.store.shared.chunks import Encodings, NewBytes
+from chunkstore.store.shared.lists import OpenManifest
 from chunkstore.store.shared.times import now_microseconds
-from chunkstore.store.sqlite.engine.connection import understood_rows
-from chunkstore.store.sqlite.rows import QUERIES, execute, fetch_value, to_file
+from chunkstore.store.sqlite.rows import QUERIES, execute, fetch_value, proved_manifest
 
 _PLACES_FORGOTTEN: Final = 1024
 
@@ -63,7 +54,7 @@ def append(
 
     Missing chunks that are not among `encodings` are encoded here.
     """
-    if manifest.count == 0:
+    if manifest.size == 0:
         add_manifest(db, manifest.id, manifest.chunk_size)
     return _append(db, policy, manifest, chunks, encodings)
 
@@ -81,14 +72,24 @@ def _append(
     encodings: Encodings,
 ) -> NewBytes:
     ids, appended = _put_chunks(db, policy, chunks, encodings)
+    add_places(db, manifest, [(chunk.digest.raw, len(chunk.content)) for chunk in chunks], ids)
+    return appended
+
+
+def add_places(
+    db: sqlite3.Connection,
+    manifest: OpenManifest,
+    chunks: Sequence[tuple[bytes, int]],
+    ids: Sequence[int],
+) -> None:
+    """Record chunks behind the places that there are, by their digests, sizes and ids."""
     db.executemany(
-        QUERIES["add_manifest_chunk"],
+        QUERIES["add_place"],
         [
-            {"manifest": manifest.id, "seq": seq, "chunk": chunk_id}
-            for seq, chunk_id in enumerate(ids, start=manifest.count)
+            {"manifest": manifest.id, "start": place.start, "chunk": chunk_id, "tie": place.tie}
+            for chunk_id, place in zip(ids, manifest.places(chunks), strict=True)
         ],
     )
-    return appended
 
 
 def _put_chunks(
@@ -118,7 +119,14 @@ def _put_chunk(db: sqlite3.Connection, chunk: Chunk, encoded: Encoded, chunk_id:
     """Store a missing chunk, or again the damaged one with `chunk_id`; return its id."""
     stored_size, codec = len(encoded.content), encoded.codec
     if chunk_id is not None:
-        execute(db, "repair_chunk", id=chunk_id, stored_size=stored_size, codec=codec)
+        execute(
+            db,
+            "repair_chunk",
+            id=chunk_id,
+            size=len(chunk.content),
+            stored_size=stored_size,
+            codec=codec,
+        )
     else:
         chunk_id = execute(
             db,
@@ -134,56 +142,65 @@ def _put_chunk(db: sqlite3.Connection, chunk: Chunk, encoded: Encoded, chunk_id:
     return chunk_id
 
 
-def is_marked(db: sqlite3.Connection, digest: Digest) -> bool:
-    """Whether a chunk is marked as damaged, or is gone."""
-    row = execute(db, "find_chunk", digest=digest.raw).fetchone()
-    return row is None or bool(row["damaged"])
-
-
-@dataclass(frozen=True, slots=True)
-class MarkChunks:
-    """The job that marks chunks as damaged, or as whole again."""
-
-    damaged: Sequence[Digest] = ()
-    whole: Sequence[Digest] = ()
-
-    def run(self, db: sqlite3.Connection) -> None:
-        """Mark them."""
-        for digests, mark in ((self.damaged, 1), (self.whole, 0)):
-            for digest in digests:
-                execute(db, "mark_chunk", digest=digest.raw, damaged=mark)
-
-
 def seal(
     db: sqlite3.Connection,
     policy: StoragePolicy,
     manifest: OpenManifest,
     last: Sequence[Chunk],
     encodings: Encodings,
-    digest: Digest,
-    size: int,
+    sealed: Manifest,
 ) -> tuple[Manifest, NewBytes]:
-    """Append the last chunks and seal the manifest, or use the one that equal content has."""
-    whole = {
-        "id": manifest.id,
-        "digest": digest.raw,
-        "size": size,
-        "chunk_size": manifest.chunk_size,
-        "now": now_microseconds(),
-    }
-    # Neither query changes a row if another manifest has this digest.
-    query = "seal_manifest" if manifest.count else "add_whole_manifest"
-    if execute(db, query, **whole).rowcount:
+    """Append the last chunks and seal the manifest as `sealed`, or use the one of an equal list.
+
+    Damaged manifests of the same content give way to it, and their files point at it from then on.
+    """
+    given_up = execute(db, "damaged_manifests", digest=sealed.digest.raw).fetchall()
+    for damaged in given_up:
+        execute(db, "give_up_manifest", id=damaged["id"])
+    known = None
+    if not _add_whole(db, sealed):
+        found = execute(db, "find_manifest", list=sealed.list_digest.raw).fetchone()
+        known = _known(found, sealed)
+        if known is None:
+            given_up.append(found)
+            execute(db, "give_up_manifest", id=found["id"])
+            _add_whole(db, sealed)
+    if known is None:
         appended = _append(db, policy, manifest, last, encodings)
-        return Manifest(manifest.id, size, manifest.chunk_size, digest), appended
-    known = fetch_value(db, "find_manifest", digest=digest.raw, chunk_size=manifest.chunk_size)
-    # Damaged chunks are repaired.
-    _, appended = _put_chunks(db, policy, last, encodings)
-    if manifest.count:
-        forget(db, manifest.id)
     else:
-        execute(db, "delete_open_manifest", id=manifest.id)
-    return Manifest(known, size, manifest.chunk_size, digest), appended
+        # Damaged chunks are repaired.
+        _, appended = _put_chunks(db, policy, last, encodings)
+        forget(db, manifest.id)
+    used = sealed if known is None else known
+    for damaged in given_up:
+        old = {"old": damaged["id"], "old_proof": damaged["proof"]}
+        execute(db, "repoint_files", **old, manifest=used.id, proof=used.proof)
+    return used, appended
+
+
+def _add_whole(db: sqlite3.Connection, sealed: Manifest) -> bool:
+    """Add a sealed manifest, or seal an open one; return whether no equal list was there."""
+    added = execute(
+        db,
+        "add_whole_manifest",
+        id=sealed.id,
+        digest=sealed.digest.raw,
+        size=sealed.size,
+        chunk_size=sealed.chunk_size,
+        chunks=sealed.chunk_count,
+        list=sealed.list_digest.raw,
+        proof=sealed.proof,
+        now=now_microseconds(),
+    )
+    return bool(added.rowcount)
+
+
+def _known(row: sqlite3.Row, sealed: Manifest) -> Manifest | None:
+    """Return the manifest that has an equal list, None if its row is damaged."""
+    known = proved_manifest(row)
+    if known is None or (known.digest, known.list_digest) != (sealed.digest, sealed.list_digest):
+        return None
+    return known
 
 
 def forget(db: sqlite3.Connection, manifest_id: int) -> bool:
@@ -200,63 +217,25 @@ def forget(db: sqlite3.Connection, manifest_id: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadChunks:
-    """The job that reads the bytes `start` to `stop` of a chunk list."""
+class Marks:
+    """Marks of damage, on chunks by their digests and on manifests by their ids.
 
-    chunks: ChunkList
-    start: int
-    stop: int
-
-    def run(self, db: sqlite3.Connection) -> bytes:
-        """Return the bytes. This is the gate: every chunk is checked here.
-
-        Raises:
-            DamagedChunk: a chunk is not what its digest says.
-            StoreDamaged: the chunk list is not as long as it should be.
-        """
-        slices = list(self.chunks.slices(self.start, self.stop))
-        if not slices:
-            return b""
-        first, stop = slices[0].seq, slices[-1].seq + 1
-        rows = execute(
-            db, "read_chunks", manifest=self.chunks.id, first=first, stop=stop
-        ).fetchall()
-        if len(rows) != len(slices):
-            raise StoreDamaged
-        return join_slices(slices, [check_row(row) for row in rows])
-
-
-def check_row(row: sqlite3.Row) -> bytes:
-    """Return the bytes of a chunk, checked, from a row of its digest, size, codec and bytes.
-
-    Raises:
-        DamagedChunk: they are not what the digest says.
+    Those that are not `damaged` any more are whole again.
     """
-    with understood_rows():
-        return check_chunk(row["digest"], row["size"], row["codec"], row["bytes"])
 
+    chunks: Sequence[Digest] = ()
+    manifests: Sequence[int] = ()
+    damaged: bool = True
 
-@dataclass(frozen=True, slots=True)
-class OpenFile:
-    """The job that finds a file, with its content if that is one chunk of up to `inline` bytes."""
+    def run(self, db: sqlite3.Connection) -> None:
+        """Set the marks. This is a job."""
+        for digest in self.chunks:
+            execute(db, "mark_chunk", digest=digest.raw, damaged=self.damaged)
+        for manifest in self.manifests:
+            execute(db, "mark_manifest", id=manifest, damaged=self.damaged)
 
-    name: FileName
-    inline: int
-
-    def run(self, db: sqlite3.Connection) -> File | None:
-        """Return the file, None if there is none."""
-        row = execute(db, "find_file_with_chunk", name=self.name, inline=self.inline).fetchone()
-        with understood_rows():
-            return None if row is None else to_file(row, _whole(row))
-
-
-def _whole(row: sqlite3.Row) -> bytes | None:
-    digest, size = row["chunk_digest"], row["size"]
-    if digest is None:
-        return b"" if size == 0 else None
-    try:
-        content = check_chunk(digest, size, row["codec"], row["bytes"])
-    except StoreDamaged:
-        # Reading the content raises it again.
-        return None
-    return content if len(content) == size else None
+    def are_set(self, db: sqlite3.Connection) -> bool:
+        """Whether all are set, or what they are of is gone. This is a job."""
+        chunks = (fetch_value(db, "chunk_mark", digest=digest.raw) for digest in self.chunks)
+        manifests = (fetch_value(db, "manifest_mark", id=manifest) for manifest in self.manifests)
+        return all(mark in (None, self.damaged) for mark in (*chunks, *manifests))

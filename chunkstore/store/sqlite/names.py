@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.errors import ChunkstoreError, TooManyNames
+from chunkstore.core.manifest import ListHasher
 from chunkstore.core.names import ROOT, FileName
 from chunkstore.store.contract.edits import (
     Copy,
@@ -19,6 +20,7 @@ from chunkstore.store.contract.edits import (
     Name,
     Put,
     Received,
+    Uploaded,
     judge,
     judge_put,
 )
@@ -67,9 +69,10 @@ class SQLiteNames(Names):
         uploads = [own_upload(content.upload) for content in received]
         last = [chunk for content in received for chunk in content.last]
         encodings, size = await encode(self._database.readers, policy, last)
+        lists = await self._lists_of(edits)
         try:
             applied = await writer.run(
-                ApplyEdits(edits, policy, encodings).run,
+                ApplyEdits(edits, policy, encodings, lists).run,
                 size=size + _size_of(edits, self._database.state.chunk_size),
             )
         except ManyNames as error:
@@ -82,14 +85,36 @@ class SQLiteNames(Names):
             upload.committed()
         return applied
 
+    async def _lists_of(self, edits: Sequence[Edit]) -> dict[str, ListHasher]:
+        """Return the chunk lists of the resumable uploads that are put, by their ids.
+
+        They are read here, because the transaction should not take as long as that.
+        """
+        lists = {}
+        for place, edit in enumerate(edits):
+            if isinstance(edit, Put) and isinstance(edit.content, Uploaded):
+                upload_id = edit.content.upload_id
+                try:
+                    whole = await resumable.hash_whole(self._database.readers, upload_id)
+                except ChunkstoreError as error:
+                    error.edit = place
+                    raise
+                if whole is not None:
+                    lists[upload_id] = whole
+        return lists
+
 
 @dataclass(frozen=True, slots=True)
 class ApplyEdits:
-    """The job that makes edits, all or none; missing chunks are stored by `policy`."""
+    """The job that makes edits, all or none; missing chunks are stored by `policy`.
+
+    `lists` are those of the resumable uploads that are put, by the uploads' ids.
+    """
 
     edits: Sequence[Edit]
     policy: StoragePolicy
     encodings: Encodings
+    lists: Mapping[str, ListHasher]
 
     def run(self, db: sqlite3.Connection) -> list[Applied]:
         """Return the outcome of each; an error's `edit` is the place of the one that failed."""
@@ -111,7 +136,7 @@ class ApplyEdits:
         match edit:
             case Put():
                 current = present.target if isinstance(present.target, File) else None
-                return self._put(db, edit, current)
+                return self._put(db, edit, current, replaced=replaced)
             case Delete():
                 tree.delete(db, edit.name)
             case Copy() | Move():
@@ -120,7 +145,9 @@ class ApplyEdits:
                 tree.make_folder(db, edit.name)
         return Applied(replaced)
 
-    def _put(self, db: sqlite3.Connection, edit: Put, current: File | None) -> Committed:
+    def _put(
+        self, db: sqlite3.Connection, edit: Put, current: File | None, *, replaced: bool
+    ) -> Committed:
         content = edit.content
         if isinstance(content, Received):
             upload = own_upload(content.upload)
@@ -130,15 +157,15 @@ class ApplyEdits:
                 upload.manifest,
                 content.last,
                 self.encodings,
-                content.digest,
-                content.size,
+                upload.sealed_with(content.last, content.digest),
             )
             new = upload.appended + new
         else:
-            manifest, new = resumable.complete(db, content, self.policy)
+            whole = self.lists.get(content.upload_id)
+            manifest, new = resumable.complete(db, content, self.policy, whole)
         times = Times.of(edit.created, edit.modified)
         file = tree.put_file(db, edit.name, manifest, edit.media_type, current, times)
-        return Committed(current is not None, file, new.new_chunks, new.new_size)
+        return Committed(replaced, file, new.new_chunks, new.new_size)
 
 
 def _puts(edits: Sequence[Edit]) -> list[Put]:

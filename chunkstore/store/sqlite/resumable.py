@@ -9,11 +9,16 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from chunkstore.core.chunking import Chunk
+from chunkstore.core.chunking import Chunk, size_of
 from chunkstore.core.errors import NotFound
-from chunkstore.core.manifest import Manifest
+from chunkstore.core.manifest import ListHasher, Manifest
 from chunkstore.store.contract.edits import Uploaded
-from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
+from chunkstore.store.contract.resumable import (
+    ResumableUpload,
+    UploadKind,
+    UploadSpec,
+    UploadState,
+)
 from chunkstore.store.contract.upload_state import (
     Acquire,
     Append,
@@ -26,21 +31,23 @@ from chunkstore.store.contract.upload_state import (
 )
 from chunkstore.store.contract.uploads import UNBOUNDED, Bounds, Unfinished, Uploads
 from chunkstore.store.shared.chunks import Encodings, NewBytes
+from chunkstore.store.shared.lists import DamagedList
 from chunkstore.store.shared.queries import load_queries
+from chunkstore.store.shared.request_upload import add_chunks
 from chunkstore.store.shared.times import now_microseconds
 from chunkstore.store.shared.upload_rows import StoredUpload, UploadRow, can_exist
 from chunkstore.store.sqlite import manifests, rows
 from chunkstore.store.sqlite.contents import encode
+from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE
 from chunkstore.store.sqlite.manifests import StoragePolicy
 from chunkstore.store.sqlite.opening import OpenDatabase
+from chunkstore.store.sqlite.reading import PLACES_A_STEP, chunks_at, hash_list
 from chunkstore.store.sqlite.schema import PACKAGE
 
 QUERIES: Final = load_queries(PACKAGE, "uploads.sql")
 # Bytes that a place of a chunk list takes, with that in the index by chunk.
 _PLACE_SIZE: Final = 32
-# That takes some 20 ms.
-_PLACES_A_STEP: Final = 4096
 
 
 class SQLiteUploads(Uploads):
@@ -83,25 +90,27 @@ class SQLiteUploads(Uploads):
                 )
                 size += EDIT_SIZE + (0 if progress is None else len(progress.tail))
             case Join():
-                await self._copy_places(upload_id, event)
-                size = EDIT_SIZE
+                size = EDIT_SIZE + await self._copy_places(upload_id, event)
         policy, manifest = self._database.policy, next(self._manifest_ids)
         job = ApplyEvent(upload_id, event, policy, encodings, manifest)
         return await self._database.writable.run(job.run, size=size)
 
-    async def _copy_places(self, upload_id: str, join: Join) -> None:
+    async def _copy_places(self, upload_id: str, join: Join) -> int:
         """Copy a part's chunk list, in steps, because all others who write wait for each.
 
-        What is not confirmed then goes with the next lease.
+        What is not confirmed then goes with the next lease. Return the size of the part's tail.
         """
         part = await self.find(join.part_id)
-        places = 0 if part is None or part.chunks is None else part.chunks.chunk_count
-        for first in range(0, places, _PLACES_A_STEP):
-            await self._database.writable.run(
-                CopyPlaces(upload_id, join, first).run,
-                size=EDIT_SIZE + _PLACES_A_STEP * _PLACE_SIZE,
+        if part is None or part.chunks is None:
+            return 0
+        start = 0
+        while start < part.chunks.size:
+            start = await self._database.writable.run(
+                CopyPlaces(upload_id, join, start).run,
+                size=EDIT_SIZE + PLACES_A_STEP * _PLACE_SIZE,
                 durable=False,
             )
+        return len(part.tail)
 
     async def awaiting(self, part_id: str) -> Sequence[str]:
         return await self._database.readers.run(partial(_awaiting, part_id=part_id))
@@ -154,34 +163,47 @@ class ApplyEvent:
                 _delete(db, before.upload)
                 return before.upload
             case Join(part_id):
-                after = before.after(self.event, _find(db, part_id))
+                part = _find(db, part_id)
+                after = before.after(self.event, part)
             case _:
+                part = None
                 after = before.after(self.event)
         if after is not before:
-            after = self._change_chunks(db, before, after)
+            after = self._change_chunks(db, before, after, part)
             _save(db, after)
             if isinstance(self.event, Fail):
                 manifests.forget(db, before.open_manifest().id)
         return after.upload
 
     def _change_chunks(
-        self, db: sqlite3.Connection, before: StoredUpload, after: StoredUpload
+        self,
+        db: sqlite3.Connection,
+        before: StoredUpload,
+        after: StoredUpload,
+        part: StoredUpload | None,
     ) -> StoredUpload:
         """Make an upload's chunk list what it is after the event; return the upload with it."""
         match self.event:
             case Acquire():
                 confirmed = before.open_manifest()
-                shortened = {"id": confirmed.id, "first": confirmed.count}
-                db.execute(rows.QUERIES["shorten_manifest"], shortened)
+                rows.execute(db, "shorten_manifest", id=confirmed.id, start=confirmed.size)
             case Append() as append:
                 after.check_growth(before, append, _unfinished(db))
                 new = manifests.append(
                     db,
                     self.policy,
-                    before.open_manifest(append.first),
+                    before.open_manifest(append.start),
                     append.chunks,
                     self.encodings,
                 )
+                return replace(after, new=after.new + new)
+            case Join():
+                assert part is not None
+                joined = after.open_manifest()
+                rows.execute(db, "set_chunk_size", id=joined.id, chunk_size=joined.chunk_size)
+                tail = [Chunk.of(part.upload.tail)] if part.upload.tail else []
+                copied = before.open_manifest(joined.size - size_of(tail))
+                new = manifests.append(db, self.policy, copied, tail, {})
                 return replace(after, new=after.new + new)
             case Fail():
                 assert after.upload.chunks is not None
@@ -193,47 +215,69 @@ class ApplyEvent:
 
 @dataclass(frozen=True, slots=True)
 class CopyPlaces:
-    """The job that copies places of a part's chunk list, some from `first` on, before a `Join`."""
+    """The job that copies places of a part's chunk list, some from `start` on, before a `Join`."""
 
     upload_id: str
     join: Join
-    first: int
+    start: int
 
-    def run(self, db: sqlite3.Connection) -> None:
-        """Refuse what the join itself would be refused for."""
+    def run(self, db: sqlite3.Connection) -> int:
+        """Return the offset behind the last of them.
+
+        Raises:
+            DamagedList: the part's list is not as it was written.
+            What the join itself would be refused for.
+        """
         stored, part = _get(db, self.upload_id), _find(db, self.join.part_id)
         stored.after(self.join, part)
         assert part is not None
-        source, target = part.open_manifest(), stored.open_manifest()
-        db.execute(
-            QUERIES["copy_chunk_list"],
-            {
-                "manifest": target.id,
-                "length": target.count,
-                "source": source.id,
-                "first": self.first,
-                "stop": min(self.first + _PLACES_A_STEP, source.count),
-            },
-        )
+        target = stored.open_manifest(stored.upload.offset + self.start)
+        found = chunks_at(db, part.open_manifest().id, self.start)
+        if not found:
+            raise DamagedList(part.open_manifest().id)
+        ids = [chunk for _, chunk in found]
+        manifests.add_places(db, target, [(place.digest, place.size) for place, _ in found], ids)
+        return found[-1][0].stop
+
+
+async def hash_whole(readers: Runner, upload_id: str) -> ListHasher | None:
+    """Return the hasher that has seen the chunk list of a whole upload, without its tail.
+
+    None if there is no such upload, or it is not whole, or is complete already.
+
+    Raises:
+        DamagedList: the list is not as it was written.
+    """
+    stored = await readers.run(partial(_find, upload_id=upload_id))
+    if stored is None or stored.upload.state is not UploadState.WHOLE:
+        return None
+    assert stored.upload.chunks is not None
+    return await hash_list(readers, stored.upload.chunks)
 
 
 def complete(
-    db: sqlite3.Connection, content: Uploaded, policy: StoragePolicy
+    db: sqlite3.Connection, content: Uploaded, policy: StoragePolicy, whole: ListHasher | None
 ) -> tuple[Manifest, NewBytes]:
     """Seal a whole upload, which is complete by that; return its manifest and what was new.
+
+    `whole` has seen its chunk list, if it was whole before the transaction.
 
     Raises:
         NotFound: there is no such upload, it is not whole, or it is complete already.
     """
     before = _get(db, content.upload_id)
+    after = before.after(Complete(content.digest, content.expires))
+    if whole is None:
+        raise NotFound("There is no such upload to complete.")
     # First, because the manifest may be given up for that of the same content.
-    _save(db, before.after(Complete(content.digest, content.expires)))
+    _save(db, after)
     db.execute(QUERIES["use_parts"], {"id": content.upload_id})
-    upload = before.upload
-    last = [Chunk.of(upload.tail)] if upload.tail else []
-    manifest, new = manifests.seal(
-        db, policy, before.open_manifest(), last, {}, content.digest, upload.offset
-    )
+    last = [Chunk.of(before.upload.tail)] if before.upload.tail else []
+    whole = whole.copy()
+    add_chunks(whole, last)
+    opened = before.open_manifest()
+    sealed = whole.seal(opened.id, opened.chunk_size, content.digest)
+    manifest, new = manifests.seal(db, policy, opened, last, {}, sealed)
     return manifest, before.new + new
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from typing import Any, Final
 
 from chunkstore.core.digest import Digest
-from chunkstore.core.errors import DatabaseDamaged
+from chunkstore.core.errors import StoreDamaged
 from chunkstore.core.manifest import Manifest
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.values import File
@@ -28,21 +29,48 @@ def fetch_value(db: sqlite3.Connection, query: str, **parameters: Any) -> Any:  
     return None if row is None else row[0]
 
 
+def to_manifest(row: sqlite3.Row, manifest_id: int) -> Manifest:
+    """Return the manifest in a row that has its columns.
+
+    Raises:
+        TypeError, ValueError: the row has what no sealed manifest has.
+    """
+    return Manifest(
+        manifest_id,
+        row["size"],
+        row["chunk_size"],
+        Digest(row["digest"]),
+        row["chunks"],
+        Digest(row["list"]),
+    )
+
+
+def proved_manifest(row: sqlite3.Row) -> Manifest | None:
+    """Return the manifest in a row that also has its id and proof, None if the row is damaged."""
+    try:
+        manifest = to_manifest(row, row["id"])
+        return manifest if manifest.proof == row["proof"] else None
+    except (TypeError, ValueError, struct.error):
+        return None
+
+
 def to_file(row: sqlite3.Row, content: bytes | None = None) -> File:
     """Return the file in a row that has the columns of `find_file`; `content` is all of it.
 
     Raises:
-        DatabaseDamaged: the row has what no file has.
+        StoreDamaged: the row has what no file has, or points at what it was not made for.
     """
     try:
-        return File(
+        file = File(
             FileName(row["name"]),
-            Manifest(row["manifest"], row["size"], row["chunk_size"], Digest(row["digest"])),
+            to_manifest(row, row["manifest"]),
             row["media_type"],
             to_datetime(row["created"]),
             to_datetime(row["modified"]),
             content,
         )
-    # As `understood_rows` does, which would take longer than the rest.
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DatabaseDamaged from error
+        if file.manifest.proof == row["proof"]:
+            return file
+    except (TypeError, ValueError, OverflowError, struct.error):
+        pass
+    raise StoreDamaged(f"The entry of {row['name']!r} is damaged; put or delete it.")

@@ -5,25 +5,28 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 from chunkstore.core.errors import NewerSchema, NotAStore, StoreUnusable
 from chunkstore.store.shared.queries import load_script
 from chunkstore.store.sqlite.engine.connection import prepare_new_database, translated_errors
+from chunkstore.store.sqlite.list_conversion import convert_lists
 
 _logger = logging.getLogger(__name__)
 
 PACKAGE: Final = "chunkstore.store.sqlite"
 APPLICATION_ID: Final = 0x43686E6B  # "Chnk", in the database's header
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 # For each version, the statements that migrate it to the next one.
 MIGRATIONS: Final[Mapping[int, str]] = {
     version: load_script(PACKAGE, f"migration-{version}.sql")
     for version in range(1, SCHEMA_VERSION)
 }
+# What goes before these statements, in transactions of its own; interrupted, it goes on.
+_PREPARATIONS: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {3: convert_lists}
 
 
 def check(db: sqlite3.Connection) -> int:
@@ -93,7 +96,7 @@ def prepare(
     target: int = SCHEMA_VERSION,
     migrations: Mapping[int, str] = MIGRATIONS,
 ) -> None:
-    """Migrate the database to schema `target` in one transaction, and switch it to WAL mode.
+    """Migrate the database to schema `target`, version by version, and switch it to WAL mode.
 
     Raises:
         NotAStore, NewerSchema: as `check`.
@@ -105,19 +108,39 @@ def prepare(
     if version == target:
         return
     if version == 0:
-        steps = [load_script(PACKAGE, "schema.sql")]
-    else:
-        steps = [migrations[step] for step in range(version, target)]
-    steps += [f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {target}"]
+        _run(db, load_script(PACKAGE, "schema.sql"), target)
+        return
+    with _relaxed(db):
+        for step in range(version, target):
+            if step in _PREPARATIONS:
+                _PREPARATIONS[step](db)
+            _run(db, migrations[step], step + 1)
+    path = db.execute("PRAGMA database_list").fetchone()[2]
+    _logger.warning("%s was migrated from schema version %d to %d.", path, version, target)
+
+
+def _run(db: sqlite3.Connection, script: str, version: int) -> None:
+    """Run a script in one transaction, after which the schema has this version."""
+    pragmas = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}"
     try:
-        db.executescript(";\n".join(["BEGIN IMMEDIATE", *steps, "COMMIT"]))
+        db.executescript(f"BEGIN IMMEDIATE;\n{script};\n{pragmas};\nCOMMIT")
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
-    if version:
-        path = db.execute("PRAGMA database_list").fetchone()[2]
-        _logger.warning("%s was migrated from schema version %d to %d.", path, version, target)
+
+
+@contextmanager
+def _relaxed(db: sqlite3.Connection) -> Iterator[None]:
+    """Allow within the context that a table takes another's place (https://sqlite.org/lang_altertable.html)."""
+    pragmas = ("PRAGMA foreign_keys = {}", "PRAGMA legacy_alter_table = {}")
+    for pragma, value in zip(pragmas, ("OFF", "ON"), strict=True):
+        db.execute(pragma.format(value))
+    try:
+        yield
+    finally:
+        for pragma, value in zip(pragmas, ("ON", "OFF"), strict=True):
+            db.execute(pragma.format(value))
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:

@@ -28,7 +28,7 @@ from chunkstore.store.contract.maintenance import Backups
 from chunkstore.store.contract.reports import Copied
 from chunkstore.store.contract.store import Store
 from chunkstore.store.shared.pins import Pins
-from chunkstore.store.sqlite import schema, scrubbing
+from chunkstore.store.sqlite import schema
 from chunkstore.store.sqlite.backup import claim, copy_store, succeed
 from chunkstore.store.sqlite.contents import SQLiteContents
 from chunkstore.store.sqlite.engine.connection import lacks_table
@@ -152,8 +152,6 @@ class SQLiteStore(Store):
         async with aclosing(copy_store(backup, self._database.writable, succeed)) as steps:
             async for copied in steps:
                 yield copied
-        async for broken in scrubbing.find_broken_manifests(self._database.readers):
-            yield Copied(0, 0, 1.0, broken)
 
     async def fill(self, source: Path) -> AsyncGenerator[Copied, None]:
         """Make this store a backup of the one at `source`; yield what each step copied."""

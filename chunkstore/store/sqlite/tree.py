@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypedDict
 
-from chunkstore.core.errors import ChunkstoreError, DatabaseDamaged, StoreUnavailable
+from chunkstore.core.errors import ChunkstoreError, DatabaseDamaged, StoreDamaged, StoreUnavailable
 from chunkstore.core.manifest import Manifest
 from chunkstore.core.names import ROOT, FileName, FolderName, ancestors, parent, prefix_stop
 from chunkstore.store.contract.edits import (
@@ -28,7 +28,7 @@ from chunkstore.store.contract.edits import (
     judge_length,
     names_in,
 )
-from chunkstore.store.contract.values import File, Folder
+from chunkstore.store.contract.values import DamagedFile, File, Folder
 from chunkstore.store.shared.times import Times, now_microseconds, to_datetime, to_microseconds
 from chunkstore.store.sqlite.engine.connection import snapshot
 from chunkstore.store.sqlite.rows import execute, fetch_value, to_file
@@ -134,10 +134,26 @@ def find_file(db: sqlite3.Connection, name: str) -> File | None:
     return None if row is None else to_file(row)
 
 
+def _find_file_to_edit(db: sqlite3.Connection, name: FileName) -> File | DamagedFile | None:
+    """Return the file as an edit is judged by it; a damaged one can be put again or deleted."""
+    try:
+        return find_file(db, name)
+    except StoreDamaged:
+        return DamagedFile(name)
+
+
 def find(db: sqlite3.Connection, name: Name) -> File | Folder | None:
     """Return the file or the folder, None if there is none."""
-    if not is_folder_name(name):
-        return find_file(db, name)
+    return _find_folder(db, name) if is_folder_name(name) else find_file(db, name)
+
+
+def _find_to_edit(db: sqlite3.Connection, name: Name) -> File | DamagedFile | Folder | None:
+    if is_folder_name(name):
+        return _find_folder(db, name)
+    return _find_file_to_edit(db, FileName(name))
+
+
+def _find_folder(db: sqlite3.Connection, name: Name) -> Folder | None:
     folder = FolderName(name)
     return Folder(folder) if folder_exists(db, folder) else None
 
@@ -162,10 +178,10 @@ def load(db: sqlite3.Connection, edit: Edit) -> Present:
         case Put():
             return load_target(db, edit.name)
         case Delete():
-            return Present(source=find(db, edit.name))
+            return Present(source=_find_to_edit(db, edit.name))
         case Copy() | Move():
             there = load_target(db, edit.target)
-            return Present(find(db, edit.source), there.target, there.blocking)
+            return Present(_find_to_edit(db, edit.source), there.target, there.blocking)
         case MakeFolder():
             there = load_target(db, edit.name)
             exists = folder_exists(db, parent(edit.name))
@@ -174,15 +190,15 @@ def load(db: sqlite3.Connection, edit: Edit) -> Present:
 
 def load_target(db: sqlite3.Connection, name: Name) -> Present:
     """Return what has the name at which something is to be put, and what blocks it above."""
-    current = find(db, name)
+    current = _find_to_edit(db, name)
     if current is not None:
         return Present(target=current)
     for folder in ancestors(name):
-        path = folder.removesuffix("/")
-        if find_file(db, path) is not None:
+        path = FileName(folder.removesuffix("/"))
+        if _find_file_to_edit(db, path) is not None:
             return Present(blocking=path)
     if is_folder_name(name):
-        return Present(target=find_file(db, name.removesuffix("/")))
+        return Present(target=_find_file_to_edit(db, FileName(name.removesuffix("/"))))
     folder = FolderName(name + "/")
     return Present(target=Folder(folder) if folder_exists(db, folder) else None)
 
@@ -205,6 +221,7 @@ def put_file(
         "put_file",
         name=name,
         manifest=manifest.id,
+        proof=manifest.proof,
         media_type=media_type,
         created=created,
         modified=modified,

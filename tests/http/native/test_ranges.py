@@ -6,6 +6,8 @@ from email import message_from_bytes
 from email.message import Message
 from random import Random
 
+from typing import Any
+
 import pytest
 import pytest_asyncio
 
@@ -165,9 +167,9 @@ async def test_ranges_of_one_chunk_read_it_once(
     reads: list[tuple[int, int]] = []
     read_chunks = store.contents.read
 
-    async def noted(chunks: ChunkList, start: int, stop: int) -> bytes:
+    async def noted(chunks: ChunkList, start: int, stop: int, *bounds: Any) -> bytes:
         reads.append((start, stop))
-        return await read_chunks(chunks, start, stop)
+        return await read_chunks(chunks, start, stop, *bounds)
 
     monkeypatch.setattr(store.contents, "read", noted)
     # The last of those in the first chunk goes on into the second; the third is not asked for.

@@ -11,7 +11,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from tests.store.rows import Rows
+from tests.store.rows import Rows, proof_of, tie_of
 
 
 class SQLiteRows(Rows):
@@ -25,7 +25,7 @@ class SQLiteRows(Rows):
             "SELECT id FROM manifest WHERE id NOT IN (SELECT manifest FROM file) OR digest IS NULL"
         ),
         "a chunk that no manifest needs": (
-            "SELECT id FROM chunk WHERE id NOT IN (SELECT chunk FROM manifest_chunk)"
+            "SELECT id FROM chunk WHERE id NOT IN (SELECT chunk FROM place)"
         ),
     }
     broken_rows = {  # noqa: RUF012 - likewise
@@ -67,21 +67,28 @@ class SQLiteRows(Rows):
         self, name: str, parts: Sequence[bytes], chunk_size: int, *, created: int, modified: int
     ) -> None:
         content = b"".join(parts)
+        digest, listed, proof = proof_of(77, parts, chunk_size)
         await self.fetch(
-            "INSERT INTO manifest (id, digest, size, chunk_size, created)"
-            " VALUES (77, $1, $2, $3, 0)",
-            *(blake3(content).digest(), len(content), chunk_size),
+            "INSERT INTO manifest (id, digest, size, chunk_size, chunks, list, proof, created)"
+            " VALUES (77, $1, $2, $3, $4, $5, $6, 0)",
+            *(digest, len(content), chunk_size, len(parts), listed, proof),
         )
-        for seq, part in enumerate(parts):
+        start = 0
+        for number, part in enumerate(parts, start=5):
             await self.fetch(
                 "INSERT INTO chunk (id, digest, size, stored_size, created)"
                 " VALUES ($1, $2, $3, $3, 0)",
-                *(seq + 5, blake3(part).digest(), len(part)),
+                *(number, blake3(part).digest(), len(part)),
             )
-            await self.fetch("INSERT INTO chunk_data VALUES ($1, $2)", seq + 5, part)
-            await self.fetch("INSERT INTO manifest_chunk VALUES (77, $1, $2)", seq, seq + 5)
+            await self.fetch("INSERT INTO chunk_data VALUES ($1, $2)", number, part)
+            await self.fetch(
+                "INSERT INTO place VALUES (77, $1, $2, $3)", start, number, tie_of(77, start, part)
+            )
+            start += len(part)
         await self.fetch(
-            "INSERT INTO file VALUES ($1, 77, 'text/plain', $2, $3)", name, created, modified
+            "INSERT INTO file (name, manifest, proof, media_type, created, modified)"
+            " VALUES ($1, 77, $2, 'text/plain', $3, $4)",
+            *(name, proof, created, modified),
         )
 
     async def forge_digest(self, digest: bytes, forged: bytes) -> None:

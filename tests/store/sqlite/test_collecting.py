@@ -38,8 +38,8 @@ PLANT = """
 """
 PLANT_REST = """
     INSERT INTO chunk_data SELECT id, randomblob(4096) FROM chunk;
-    INSERT INTO manifest SELECT id, randomblob(32), 4096, 4096, 1 FROM chunk;
-    INSERT INTO manifest_chunk SELECT id, 0, id FROM chunk;
+    INSERT INTO manifest SELECT id, randomblob(32), 4096, 4096, 1, randomblob(32), 0, 0, 1 FROM chunk;
+    INSERT INTO place SELECT id, 0, id, 0 FROM chunk;
 """
 
 
@@ -96,13 +96,13 @@ async def planted(tmp_path: Path) -> Path:
 
 def rows_left(path: Path) -> dict[str, int]:
     with closing(sqlite3.connect(path)) as db:
-        tables = ("chunk", "chunk_data", "manifest", "manifest_chunk")
+        tables = ("chunk", "chunk_data", "manifest", "place")
         return {
             table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables
         }
 
 
-NOTHING = {"chunk": 0, "chunk_data": 0, "manifest": 0, "manifest_chunk": 0}
+NOTHING = {"chunk": 0, "chunk_data": 0, "manifest": 0, "place": 0}
 
 
 async def test_many_small_contents_go_in_few_transactions_and_no_sync(
@@ -174,7 +174,7 @@ async def test_no_long_list_goes_in_one_transaction(
             "chunk": 1,
             "chunk_data": 1,
             "manifest": 1,
-            "manifest_chunk": 1000,
+            "place": 1000,
         }
         await delete(store, FileName("a"))
         await delete(store, FileName("b"))

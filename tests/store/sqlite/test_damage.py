@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from chunkstore.core.errors import DatabaseDamaged, NotFound, StoreError, StoreUnusable
+from chunkstore.core.errors import (
+    DatabaseDamaged,
+    NotFound,
+    StoreDamaged,
+    StoreError,
+    StoreUnusable,
+)
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.store.conformance import get, put, scrub
@@ -87,22 +93,44 @@ async def test_a_damaged_schema_is_told_of(path: Path, damage: bytes, *, read_on
         await SQLiteStore.open(path, read_only=read_only)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "UPDATE file SET name = CAST(x'66ff' AS TEXT) WHERE name = 'f000'",
-        "UPDATE file SET created = 1 << 62 WHERE name = 'f000'",
-    ],
-    ids=["a name that is no text", "a time that is none"],
-)
-async def test_rows_that_no_program_wrote_are_damage(path: Path, change: str) -> None:
+async def test_a_name_that_is_no_text_is_damage(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db, db:
-        db.execute(change)
+        db.execute("UPDATE file SET name = CAST(x'66ff' AS TEXT) WHERE name = 'f000'")
     store = await SQLiteStore.open(path)
     try:
         with pytest.raises(DatabaseDamaged):
             await store.names.list()
         assert list((await store.maintenance.health()).faults) == [DAMAGED]
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "created = 1 << 62",
+        "proof = proof + 1",
+        "manifest = 77",
+        "manifest = (SELECT manifest FROM file WHERE name = 'f001')",
+    ],
+)
+async def test_an_entry_that_is_damaged_is_told_of_and_can_be_put_or_deleted(
+    path: Path, change: str
+) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(f"UPDATE file SET {change} WHERE name IN ('f000', 'f002')")
+    store = await SQLiteStore.open(path)
+    try:
+        with pytest.raises(StoreDamaged, match="entry of 'f000' is damaged; put or delete it"):
+            await store.names.list()
+        for name in ("f000", "f002"):
+            with pytest.raises(StoreDamaged, match=f"entry of '{name}' is damaged"):
+                await get(store, name)
+        await put(store, "f000", b"new")
+        await delete(store, "f002")
+        assert await get(store, "f000") == b"new"
+        assert "f002" not in [file.name for file in (await store.names.list()).files]
+        assert not any(step.damage for step in await scrub(store))
     finally:
         await store.close()
 
@@ -135,7 +163,7 @@ async def test_a_table_in_the_place_of_another_is_damage(path: Path) -> None:
         db.execute("PRAGMA writable_schema = ON")
         db.execute(
             "UPDATE sqlite_master SET rootpage ="
-            " (SELECT rootpage FROM sqlite_master WHERE name = 'manifest_chunk')"
+            " (SELECT rootpage FROM sqlite_master WHERE name = 'place')"
             " WHERE name = 'folder_change'"
         )
     store = await SQLiteStore.open(path, read_only=True)

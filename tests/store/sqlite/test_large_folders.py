@@ -62,8 +62,8 @@ def plant(path: Path, folder: str, count: int = COUNT) -> None:
     with closing(sqlite3.connect(path)) as db, db:
         db.execute(
             "WITH RECURSIVE number (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number LIMIT ?)"
-            " INSERT INTO file (name, manifest, media_type, created, modified)"
-            " SELECT printf('%s%05d', ?, n), manifest, media_type, n, n + 1"
+            " INSERT INTO file (name, manifest, proof, media_type, created, modified)"
+            " SELECT printf('%s%05d', ?, n), manifest, proof, media_type, n, n + 1"
             " FROM file, number WHERE name = 'seed'",
             (count, folder),
         )

@@ -36,7 +36,7 @@ from chunkstore.store.contract.resumable import UploadKind, UploadSpec
 from chunkstore.store.contract.upload_state import Join
 from chunkstore.store.contract.uploads import NOTHING
 from chunkstore.store.open import open_store
-from chunkstore.store.sqlite import collecting, resumable, schema
+from chunkstore.store.sqlite import collecting, reading, resumable, schema
 from chunkstore.store.sqlite.engine.connection import Connection, Job, ReaderPool, connect_reader
 from chunkstore.store.sqlite.engine.lookups import Lookups
 from chunkstore.store.sqlite.store import SQLiteStore
@@ -225,24 +225,28 @@ def migrate(path: Path, target: int, migrations: Mapping[int, str]) -> None:
         schema.prepare(db, target=target, migrations=migrations)
 
 
-def test_a_migration_is_one_transaction(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    migrate(path, schema.SCHEMA_VERSION, {})
-    steps = {
-        schema.SCHEMA_VERSION: "CREATE TABLE extra (a);",
-        schema.SCHEMA_VERSION + 1: "CREATE TABLE more (a); CREATE TABLE extra (b)",
-    }
-    with pytest.raises(sqlite3.OperationalError):
-        migrate(path, schema.SCHEMA_VERSION + 2, steps)
-    assert query(path, "PRAGMA user_version") == [(schema.SCHEMA_VERSION,)]
-    assert query(path, "SELECT name FROM sqlite_master WHERE name IN ('extra', 'more')") == []
-    steps[schema.SCHEMA_VERSION + 1] = "CREATE TABLE more (a)"
-    migrate(path, schema.SCHEMA_VERSION + 2, steps)
-    assert query(path, "PRAGMA user_version") == [(schema.SCHEMA_VERSION + 2,)]
-    assert len(query(path, "SELECT name FROM sqlite_master WHERE name IN ('extra', 'more')")) == 2
-    # Neither to create a database nor to fail to migrate one is worth a line.
+def test_each_step_of_a_migration_is_one_transaction(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     current = schema.SCHEMA_VERSION
-    line = f"{path} was migrated from schema version {current} to {current + 2}."
-    assert caplog.messages == [line]
+    migrate(path, current, {})
+    steps = {
+        current: "CREATE TABLE extra (a);",
+        current + 1: "CREATE TABLE more (a); CREATE TABLE extra (b)",
+    }
+    made = "SELECT name FROM sqlite_master WHERE name IN ('extra', 'more') ORDER BY name"
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(path, current + 2, steps)
+    assert query(path, "PRAGMA user_version") == [(current + 1,)]
+    assert query(path, made) == [("extra",)]
+    steps[current + 1] = "CREATE TABLE more (a)"
+    migrate(path, current + 2, steps)
+    assert query(path, "PRAGMA user_version") == [(current + 2,)]
+    assert query(path, made) == [("extra",), ("more",)]
+    # Neither to create a database nor to fail to migrate one is worth a line.
+    assert caplog.messages == [
+        f"{path} was migrated from schema version {current + 1} to {current + 2}."
+    ]
 
 
 @pytest.mark.parametrize("version", range(1, schema.SCHEMA_VERSION))
@@ -577,7 +581,7 @@ async def test_a_part_is_joined_in_steps_and_again_after_one(
     monkeypatch: pytest.MonkeyPatch,
     places: int,
 ) -> None:
-    monkeypatch.setattr(resumable, "_PLACES_A_STEP", 2)
+    monkeypatch.setattr(reading, "PLACES_A_STEP", 2)
     content = random_bytes(places * CHUNK_SIZE) + b"tail"
     spec = UploadSpec(UploadKind.CONCATENATION, FileName("a"), "a/b", parts=[])
     async with opened(path, chunk_size=CHUNK_SIZE) as store:

@@ -18,9 +18,8 @@ WHERE id > :after AND id <= :stop
     SELECT 1 FROM main.chunk AS ours
     WHERE ours.digest = theirs.digest AND ours.damaged <= theirs.damaged)
   AND EXISTS (
-    SELECT 1 FROM source.manifest_chunk JOIN source.file
-      ON file.manifest = manifest_chunk.manifest
-    WHERE manifest_chunk.chunk = theirs.id)
+    SELECT 1 FROM source.place JOIN source.file ON file.manifest = place.manifest
+    WHERE place.chunk = theirs.id)
 ORDER BY id;
 
 -- name: source_chunk
@@ -30,8 +29,8 @@ WHERE chunk.id = :id;
 
 -- name: source_files_with_chunk
 SELECT DISTINCT file.name
-FROM source.manifest_chunk JOIN source.file ON file.manifest = manifest_chunk.manifest
-WHERE manifest_chunk.chunk = :id
+FROM source.place JOIN source.file ON file.manifest = place.manifest
+WHERE place.chunk = :id
   AND NOT EXISTS (SELECT 1 FROM source.folder_change
                   WHERE hidden = 1 AND file.name >= prefix AND file.name < stop)
 ORDER BY file.name;
@@ -48,19 +47,20 @@ RETURNING id;
 SELECT 1 FROM source.chunk AS theirs
 WHERE NOT EXISTS (SELECT 1 FROM main.chunk AS ours WHERE ours.digest = theirs.digest)
   AND EXISTS (
-    SELECT 1 FROM source.manifest_chunk JOIN source.file
-      ON file.manifest = manifest_chunk.manifest
-    WHERE manifest_chunk.chunk = theirs.id)
+    SELECT 1 FROM source.place JOIN source.file ON file.manifest = place.manifest
+    WHERE place.chunk = theirs.id)
 LIMIT 1;
 
 -- name: delete_unlike_files
 DELETE FROM main.file WHERE NOT EXISTS (
     SELECT 1
     FROM source.file AS theirs
-    JOIN source.manifest AS their_content ON their_content.id = theirs.manifest
+    JOIN source.manifest AS their_content
+      ON their_content.id = theirs.manifest AND their_content.proof = theirs.proof
     JOIN main.manifest AS ours
-      ON ours.digest = their_content.digest AND ours.chunk_size = their_content.chunk_size
-    WHERE theirs.name = main.file.name AND ours.id = main.file.manifest
+      ON ours.list = their_content.list AND ours.digest = their_content.digest
+    WHERE theirs.name = main.file.name
+      AND ours.id = main.file.manifest AND ours.proof = main.file.proof AND NOT ours.damaged
       AND theirs.media_type = main.file.media_type
       AND theirs.created = main.file.created AND theirs.modified = main.file.modified);
 
@@ -68,26 +68,56 @@ DELETE FROM main.file WHERE NOT EXISTS (
 DELETE FROM main.folder
 WHERE NOT EXISTS (SELECT 1 FROM source.folder AS theirs WHERE theirs.name = main.folder.name);
 
--- name: copy_manifests
--- With ids after `:last`, by which copy_manifest_chunks finds them.
-INSERT INTO main.manifest (digest, size, chunk_size, created)
-SELECT digest, size, chunk_size, created FROM source.manifest AS theirs
+-- name: lacking_manifests
+-- Manifests of the source's files that are missing here, or damaged.
+SELECT id FROM source.manifest AS theirs
 WHERE digest IS NOT NULL
   AND EXISTS (SELECT 1 FROM source.file WHERE file.manifest = theirs.id)
   AND NOT EXISTS (
     SELECT 1 FROM main.manifest AS ours
-    WHERE ours.digest = theirs.digest AND ours.chunk_size = theirs.chunk_size);
+    WHERE ours.list = theirs.list AND ours.digest = theirs.digest AND NOT ours.damaged)
+ORDER BY id;
 
--- name: copy_manifest_chunks
-INSERT INTO main.manifest_chunk (manifest, seq, chunk)
-SELECT ours.id, places.seq, our_chunk.id
-FROM main.manifest AS ours
-JOIN source.manifest AS theirs
-  ON theirs.digest = ours.digest AND theirs.chunk_size = ours.chunk_size
-JOIN source.manifest_chunk AS places ON places.manifest = theirs.id
-JOIN source.chunk AS their_chunk ON their_chunk.id = places.chunk
-JOIN main.chunk AS our_chunk ON our_chunk.digest = their_chunk.digest
-WHERE ours.id > :last;
+-- name: source_manifest
+SELECT id, digest, size, chunk_size, chunks, list, proof, created
+FROM source.manifest WHERE id = :id AND digest IS NOT NULL;
+
+-- name: give_up_list
+-- No file points at it any more.
+UPDATE main.manifest SET digest = NULL, size = NULL, chunks = NULL, list = NULL, proof = NULL
+WHERE list = :list;
+
+-- name: next_manifest
+SELECT 1 + max(
+    coalesce((SELECT max(id) FROM main.manifest), 0),
+    coalesce((SELECT value FROM main.setting WHERE name = 'last_manifest'), 0));
+
+-- name: put_copied_manifest
+INSERT INTO main.manifest (id, digest, size, chunk_size, chunks, list, proof, created)
+VALUES (:id, :digest, :size, :chunk_size, :chunks, :list, :proof, :created);
+
+-- name: delete_manifest
+DELETE FROM main.manifest WHERE id = :id;
+
+-- name: source_places
+-- As read_places, with the ids that the chunks have here.
+SELECT place.start, ours.id AS chunk, place.tie, theirs.digest, theirs.size
+FROM source.place
+LEFT JOIN source.chunk AS theirs ON theirs.id = place.chunk
+LEFT JOIN main.chunk AS ours ON ours.digest = theirs.digest
+WHERE place.manifest = :manifest AND place.start >= :start
+ORDER BY place.start LIMIT :count;
+
+-- name: source_files_of_manifest
+SELECT file.name FROM source.file
+WHERE file.manifest = :id
+  AND NOT EXISTS (SELECT 1 FROM source.folder_change
+                  WHERE hidden = 1 AND file.name >= prefix AND file.name < stop)
+ORDER BY file.name;
+
+-- name: damaged_source_names
+SELECT file.name FROM source.file LEFT JOIN source.manifest ON manifest.id = file.manifest
+WHERE manifest.proof IS NOT file.proof;
 
 -- name: delete_folder_changes
 DELETE FROM main.folder_change;
@@ -98,12 +128,15 @@ INSERT INTO main.folder_change (prefix, stop, hidden)
 SELECT prefix, stop, hidden FROM source.folder_change;
 
 -- name: copy_source_files
-INSERT INTO main.file (name, manifest, media_type, created, modified)
-SELECT theirs.name, ours.id, theirs.media_type, theirs.created, theirs.modified
+-- The proof of one that is damaged there fits nothing here either.
+INSERT INTO main.file (name, manifest, proof, media_type, created, modified)
+SELECT theirs.name, ours.id,
+       CASE WHEN theirs.proof = their_content.proof THEN ours.proof ELSE 0 END,
+       theirs.media_type, theirs.created, theirs.modified
 FROM source.file AS theirs
 JOIN source.manifest AS their_content ON their_content.id = theirs.manifest
 JOIN main.manifest AS ours
-  ON ours.digest = their_content.digest AND ours.chunk_size = their_content.chunk_size
+  ON ours.list = their_content.list AND ours.digest = their_content.digest
 WHERE NOT EXISTS (SELECT 1 FROM main.file AS ours WHERE ours.name = theirs.name);
 
 -- name: copy_source_folders

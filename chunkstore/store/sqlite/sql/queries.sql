@@ -24,7 +24,8 @@ VALUES (:digest, :size, :stored_size, :codec, :now);
 
 -- name: repair_chunk
 -- Note the new bytes of a damaged chunk.
-UPDATE chunk SET stored_size = :stored_size, codec = :codec, damaged = 0 WHERE id = :id;
+UPDATE chunk SET size = :size, stored_size = :stored_size, codec = :codec, damaged = 0
+WHERE id = :id;
 
 -- name: put_chunk_data
 INSERT INTO chunk_data (id, bytes) VALUES (:id, :bytes)
@@ -50,22 +51,47 @@ INSERT INTO manifest (id, chunk_size, created) VALUES (:id, :chunk_size, :now)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: add_whole_manifest
--- Add the manifest of content that comes in one piece, unless equal content has one. Its upload may
+-- Add the manifest of content that comes in one piece, unless an equal list has one. Its upload may
 -- have begun already.
-INSERT INTO manifest (id, digest, size, chunk_size, created)
-VALUES (:id, :digest, :size, :chunk_size, :now)
-ON CONFLICT (digest, chunk_size) DO NOTHING
-ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, size = excluded.size;
+INSERT INTO manifest (id, digest, size, chunk_size, chunks, list, proof, created)
+VALUES (:id, :digest, :size, :chunk_size, :chunks, :list, :proof, :now)
+ON CONFLICT (list) DO NOTHING
+ON CONFLICT (id) DO UPDATE SET
+    digest = excluded.digest, size = excluded.size, chunk_size = excluded.chunk_size,
+    chunks = excluded.chunks, list = excluded.list, proof = excluded.proof;
 
--- name: add_manifest_chunk
-INSERT INTO manifest_chunk (manifest, seq, chunk) VALUES (:manifest, :seq, :chunk);
+-- name: add_place
+INSERT INTO place (manifest, start, chunk, tie) VALUES (:manifest, :start, :chunk, :tie);
+
+-- name: set_chunk_size
+-- What is joined to an open manifest may have larger chunks.
+UPDATE manifest SET chunk_size = :chunk_size WHERE id = :id;
 
 -- name: find_manifest
-SELECT id FROM manifest WHERE digest = :digest AND chunk_size = :chunk_size;
+SELECT id, digest, size, chunk_size, chunks, list, proof FROM manifest WHERE list = :list;
 
--- name: seal_manifest
--- Seal the manifest of a complete upload, unless equal content has one. It never changes again.
-UPDATE OR IGNORE manifest SET digest = :digest, size = :size WHERE id = :id;
+-- name: damaged_manifests
+-- Those of this content.
+SELECT id, proof FROM manifest WHERE digest = :digest AND damaged;
+
+-- name: mark_manifest
+-- Mark a manifest as damaged, or as whole again.
+UPDATE manifest SET damaged = :damaged WHERE id = :id;
+
+-- name: manifest_mark
+SELECT damaged FROM manifest WHERE id = :id;
+
+-- name: chunk_mark
+SELECT damaged FROM chunk WHERE digest = :digest;
+
+-- name: repoint_files
+-- Have the files of one manifest, which had `:old_proof`, point at another.
+UPDATE file SET manifest = :manifest, proof = :proof WHERE manifest = :old AND proof = :old_proof;
+
+-- name: give_up_manifest
+-- A damaged manifest becomes an open one, whose list nobody finds.
+UPDATE manifest SET digest = NULL, size = NULL, chunks = NULL, list = NULL, proof = NULL
+WHERE id = :id;
 
 -- name: delete_open_manifest
 -- Delete the manifest of an upload that was aborted, unless it was sealed by then.
@@ -75,36 +101,46 @@ DELETE FROM manifest WHERE id = :id AND digest IS NULL;
 -- Delete those that a crashed process has left, but for those of resumable uploads.
 DELETE FROM manifest
 WHERE digest IS NULL
-  AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.manifest = manifest.id);
+  AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.manifest = manifest.id)
+  AND NOT EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id);
 
 -- name: read_chunks
--- The chunks at the places `:first` to `:stop` of a manifest, in order.
-SELECT chunk.digest, chunk.size, chunk.codec, chunk_data.bytes
-FROM manifest_chunk
-JOIN chunk ON chunk.id = manifest_chunk.chunk
-LEFT JOIN chunk_data ON chunk_data.id = manifest_chunk.chunk
-WHERE manifest_chunk.manifest = :manifest
-  AND manifest_chunk.seq >= :first AND manifest_chunk.seq < :stop
-ORDER BY manifest_chunk.seq;
+-- The chunks that hold the bytes `:start` to `:stop` of a manifest, in order. All but the first end
+-- at `:limit` at the latest.
+SELECT place.start, place.tie, chunk.digest, chunk.size, chunk.codec, chunk_data.bytes
+FROM place
+CROSS JOIN chunk ON chunk.id = place.chunk
+LEFT JOIN chunk_data ON chunk_data.id = place.chunk
+WHERE place.manifest = :manifest AND place.start < :stop
+  AND place.start >= (SELECT max(start) FROM place WHERE manifest = :manifest AND start <= :start)
+  AND (place.start <= :start OR place.start + chunk.size <= :limit)
+ORDER BY place.start;
+
+-- name: read_places
+-- At most `:count` places from the offset `:start` on, in order.
+SELECT place.start, place.chunk, place.tie, chunk.digest, chunk.size
+FROM place LEFT JOIN chunk ON chunk.id = place.chunk
+WHERE place.manifest = :manifest AND place.start >= :start
+ORDER BY place.start LIMIT :count;
 
 -- name: find_file
-SELECT file.name, manifest.id AS manifest, manifest.digest, manifest.size, manifest.chunk_size,
-       file.media_type, file.created, file.modified
-FROM file JOIN manifest ON manifest.id = file.manifest
+SELECT file.name, file.manifest, manifest.digest, manifest.size, manifest.chunk_size,
+       manifest.chunks, manifest.list, file.proof, file.media_type, file.created, file.modified
+FROM file LEFT JOIN manifest ON manifest.id = file.manifest
 WHERE file.name = :name
   AND NOT EXISTS (SELECT 1 FROM folder_change
                   WHERE hidden = 1 AND file.name >= prefix AND file.name < stop);
 
 -- name: find_file_with_chunk
 -- With the chunk, if the content is a single one of at most `:inline` bytes; otherwise NULL.
-SELECT file.name, manifest.id AS manifest, manifest.digest, manifest.size, manifest.chunk_size,
-       file.media_type, file.created, file.modified,
+SELECT file.name, file.manifest, manifest.digest, manifest.size, manifest.chunk_size,
+       manifest.chunks, manifest.list, file.proof, file.media_type, file.created, file.modified,
        chunk.digest AS chunk_digest, chunk.codec, chunk_data.bytes
 FROM file
-JOIN manifest ON manifest.id = file.manifest
-LEFT JOIN manifest_chunk ON manifest_chunk.manifest = manifest.id AND manifest_chunk.seq = 0
-    AND manifest.size <= min(:inline, manifest.chunk_size)
-LEFT JOIN chunk ON chunk.id = manifest_chunk.chunk
+LEFT JOIN manifest ON manifest.id = file.manifest
+LEFT JOIN place ON place.manifest = manifest.id AND place.start = 0
+    AND manifest.chunks = 1 AND manifest.size <= :inline
+LEFT JOIN chunk ON chunk.id = place.chunk
 LEFT JOIN chunk_data ON chunk_data.id = chunk.id
 WHERE file.name = :name
   AND NOT EXISTS (SELECT 1 FROM folder_change
@@ -112,18 +148,18 @@ WHERE file.name = :name
 
 -- name: put_file
 -- Create the name, or point it at another manifest.
-INSERT INTO file (name, manifest, media_type, created, modified)
-VALUES (:name, :manifest, :media_type, :created, :modified)
+INSERT INTO file (name, manifest, proof, media_type, created, modified)
+VALUES (:name, :manifest, :proof, :media_type, :created, :modified)
 ON CONFLICT (name) DO UPDATE SET
-    manifest = excluded.manifest, media_type = excluded.media_type,
+    manifest = excluded.manifest, proof = excluded.proof, media_type = excluded.media_type,
     created = excluded.created, modified = excluded.modified;
 
 -- name: delete_file
 DELETE FROM file WHERE name = :name;
 
 -- name: copy_file
-INSERT INTO file (name, manifest, media_type, created, modified)
-SELECT :target, manifest, media_type, :now, :now FROM file WHERE name = :source;
+INSERT INTO file (name, manifest, proof, media_type, created, modified)
+SELECT :target, manifest, proof, media_type, :now, :now FROM file WHERE name = :source;
 
 -- name: move_file
 UPDATE file SET name = :target WHERE name = :source;
@@ -190,8 +226,8 @@ DELETE FROM folder_change WHERE prefix = :prefix;
 -- name: copy_files
 -- `:skip` is the place, counted from 1, of the first character after the old prefix. Times are kept
 -- if `:now` is NULL.
-INSERT INTO file (name, manifest, media_type, created, modified)
-SELECT :target || substr(name, :skip), manifest, media_type,
+INSERT INTO file (name, manifest, proof, media_type, created, modified)
+SELECT :target || substr(name, :skip), manifest, proof, media_type,
        coalesce(:now, created), coalesce(:now, modified)
 FROM file WHERE name >= :start AND name < :stop;
 
@@ -209,12 +245,12 @@ UPDATE folder SET name = :target || substr(name, :skip) WHERE name >= :start AND
 -- name: list_names
 -- Files and folders in one order; a folder has no manifest. The caller stops when it has enough, so
 -- only rows that are read cost.
-SELECT file.name AS name, manifest.id AS manifest, manifest.digest, manifest.size, manifest.chunk_size,
-       file.media_type, file.created, file.modified
-FROM file CROSS JOIN manifest ON manifest.id = file.manifest
+SELECT file.name AS name, file.manifest, manifest.digest, manifest.size, manifest.chunk_size,
+       manifest.chunks, manifest.list, file.proof, file.media_type, file.created, file.modified
+FROM file LEFT JOIN manifest ON manifest.id = file.manifest
 WHERE file.name >= :start AND file.name < :stop
 UNION ALL
-SELECT folder.name, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+SELECT folder.name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM folder
 WHERE folder.name >= :start AND folder.name < :stop
 ORDER BY name;
@@ -240,38 +276,41 @@ WHERE id > :after AND id <= :last AND digest IS NOT NULL AND abs(:now - created)
 
 -- name: condemn_manifest
 -- From here on no upload of the same content finds it, so that it can be removed in several steps.
-UPDATE manifest SET digest = NULL, size = NULL
+UPDATE manifest SET digest = NULL, size = NULL, chunks = NULL, list = NULL, proof = NULL
 WHERE id = :id AND NOT EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id);
 
 -- name: open_manifests
--- Those of uploads, running or abandoned, that are not resumable, and condemned ones.
+-- Those of uploads, running or abandoned, that are not resumable, and condemned ones. One may still
+-- have a name that was damaged.
 SELECT id FROM manifest
 WHERE digest IS NULL
-  AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.manifest = manifest.id);
+  AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.manifest = manifest.id)
+  AND NOT EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id);
 
 -- name: shorten_open_manifest
 -- Remove the last places, at most `:most`, of an open manifest.
-DELETE FROM manifest_chunk
+DELETE FROM place
 WHERE manifest = (SELECT id FROM manifest WHERE id = :id AND digest IS NULL)
-  AND seq > (SELECT max(seq) FROM manifest_chunk WHERE manifest = :id) - :most;
+  AND start >= (SELECT min(start) FROM (
+      SELECT start FROM place WHERE manifest = :id ORDER BY start DESC LIMIT :most));
 
 -- name: shorten_manifest
--- Remove the places from `:first` on.
-DELETE FROM manifest_chunk WHERE manifest = :id AND seq >= :first;
+-- Remove the places from the offset `:start` on.
+DELETE FROM place WHERE manifest = :id AND start >= :start;
 
 -- name: unused_chunks
 -- Chunks that no manifest refers to; ids and ages as in unused_manifests.
 SELECT id, stored_size FROM chunk
 WHERE id > :after AND id <= :last AND abs(:now - created) >= :grace
-  AND NOT EXISTS (SELECT 1 FROM manifest_chunk WHERE manifest_chunk.chunk = chunk.id);
+  AND NOT EXISTS (SELECT 1 FROM place WHERE place.chunk = chunk.id);
 
 -- name: unneeded_chunks
 -- The sizes of chunks that neither a file nor an upload needs; ids as in unused_manifests.
 SELECT coalesce(sum(size), 0) AS size, coalesce(sum(stored_size), 0) AS stored_size FROM chunk
 WHERE id > :after AND id <= :last
   AND NOT EXISTS (
-    SELECT 1 FROM manifest_chunk JOIN manifest ON manifest.id = manifest_chunk.manifest
-    WHERE manifest_chunk.chunk = chunk.id
+    SELECT 1 FROM place JOIN manifest ON manifest.id = place.manifest
+    WHERE place.chunk = chunk.id
       AND (manifest.digest IS NULL
            OR EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id)));
 
@@ -280,8 +319,8 @@ WHERE id > :after AND id <= :last
 SELECT id, stored_size FROM chunk
 WHERE id > :after AND id <= :last AND abs(:now - created) >= :grace
   AND NOT EXISTS (
-    SELECT 1 FROM manifest_chunk JOIN manifest ON manifest.id = manifest_chunk.manifest
-    WHERE manifest_chunk.chunk = chunk.id
+    SELECT 1 FROM place JOIN manifest ON manifest.id = place.manifest
+    WHERE place.chunk = chunk.id
       AND (manifest.digest IS NULL
              AND NOT EXISTS (SELECT 1 FROM upload
                              WHERE upload.manifest = manifest.id AND upload.expires <= :now)
@@ -291,7 +330,7 @@ WHERE id > :after AND id <= :last AND abs(:now - created) >= :grace
 -- name: delete_unused_chunk
 DELETE FROM chunk
 WHERE id = :id
-  AND NOT EXISTS (SELECT 1 FROM manifest_chunk WHERE manifest_chunk.chunk = chunk.id);
+  AND NOT EXISTS (SELECT 1 FROM place WHERE place.chunk = chunk.id);
 
 -- name: last_chunk
 SELECT coalesce(max(id), 0) FROM chunk;
@@ -306,8 +345,8 @@ ORDER BY chunk.id;
 
 -- name: files_with_chunk
 SELECT DISTINCT file.name
-FROM manifest_chunk JOIN file ON file.manifest = manifest_chunk.manifest
-WHERE manifest_chunk.chunk = :id
+FROM place JOIN file ON file.manifest = place.manifest
+WHERE place.chunk = :id
   AND NOT EXISTS (SELECT 1 FROM folder_change
                   WHERE hidden = 1 AND file.name >= prefix AND file.name < stop)
 ORDER BY file.name;
@@ -319,16 +358,18 @@ WHERE file.manifest = :id
                   WHERE hidden = 1 AND file.name >= prefix AND file.name < stop)
 ORDER BY file.name;
 
--- name: broken_manifests
--- Manifests whose places or bytes are not as many as they should be.
-SELECT id, digest FROM (
-    SELECT manifest.id, manifest.digest, manifest.size, manifest.chunk_size,
-           count(manifest_chunk.seq) AS places, coalesce(max(manifest_chunk.seq) + 1, 0) AS length,
-           coalesce(sum(chunk.size), 0) AS bytes
-    FROM manifest
-    LEFT JOIN manifest_chunk ON manifest_chunk.manifest = manifest.id
-    LEFT JOIN chunk ON chunk.id = manifest_chunk.chunk
-    WHERE manifest.id > :after AND manifest.id <= :last AND manifest.digest IS NOT NULL
-    GROUP BY manifest.id
-)
-WHERE bytes != size OR places != length OR places != (size + chunk_size - 1) / chunk_size;
+-- name: manifests_to_scrub
+-- After `:after` in order of their ids; the caller stops when it has enough.
+SELECT id, digest, size, chunk_size, chunks, list, proof, damaged FROM manifest
+WHERE id > :after AND digest IS NOT NULL
+ORDER BY id;
+
+-- name: is_sealed
+SELECT EXISTS (SELECT 1 FROM manifest WHERE id = :id AND digest IS NOT NULL);
+
+-- name: names_to_scrub
+-- After `:after`, at most `:count`. `file.proof` should be that of the manifest.
+SELECT file.name, file.proof, manifest.digest, manifest.proof AS expected
+FROM file LEFT JOIN manifest ON manifest.id = file.manifest
+WHERE file.name > :after
+ORDER BY file.name LIMIT :count;

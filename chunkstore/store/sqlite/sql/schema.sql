@@ -1,4 +1,4 @@
--- The schema, version 3. Times are microseconds since 1970 in UTC, sizes are bytes.
+-- The schema, version 4. Times are microseconds since 1970 in UTC, sizes are bytes.
 -- References are foreign keys and are not counted: what can be derived is not stored.
 
 -- The settings: `id`, random; `chunk_size` of new content; `backup_of`, the id of the store that this
@@ -28,35 +28,44 @@ CREATE TABLE chunk_data (
     bytes BLOB NOT NULL
 ) STRICT;
 
--- The manifest of each file content. `digest` and `size` are NULL while it is open: its upload runs,
--- or it is condemned.
-CREATE TABLE manifest (
+-- The manifest of each file content. While it is open, because its upload runs or it is condemned,
+-- only `chunk_size` is known, the most bytes that a chunk has. Of a sealed one `chunks` are in the
+-- list, `list` is the list's own digest, by which equal ones are found, and `proof` binds all
+-- columns before it to each other. `damaged` is 1 from when the list was found not to have its digest.
+CREATE TABLE "manifest" (
     id INTEGER PRIMARY KEY,
     digest BLOB CHECK (length(digest) = 32),
     size INTEGER,
     chunk_size INTEGER NOT NULL,
+    chunks INTEGER,
+    list BLOB UNIQUE CHECK (length(list) = 32),
+    proof INTEGER,
+    damaged INTEGER NOT NULL DEFAULT 0,
     created INTEGER NOT NULL,
-    UNIQUE (digest, chunk_size),
-    CHECK ((digest IS NULL) = (size IS NULL))
+    CHECK ((digest IS NULL) = (list IS NULL))
 ) STRICT;
+CREATE INDEX manifest_damaged ON manifest (digest) WHERE damaged;
 
--- The chunks of a manifest, in order.
-CREATE TABLE manifest_chunk (
+-- The places of chunks in a list: at which offset a chunk begins. `tie` binds the chunk's digest and
+-- size to the manifest and the offset.
+CREATE TABLE place (
     manifest INTEGER NOT NULL REFERENCES manifest (id) ON DELETE CASCADE,
-    seq INTEGER NOT NULL,
+    start INTEGER NOT NULL,
     chunk INTEGER NOT NULL REFERENCES chunk (id),
-    PRIMARY KEY (manifest, seq)
+    tie INTEGER NOT NULL,
+    PRIMARY KEY (manifest, start)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX manifest_chunk_by_chunk ON manifest_chunk (chunk);
+CREATE INDEX place_by_chunk ON place (chunk);
 
--- Names. TEXT compares by its UTF-8 bytes, which is the order of every list.
+-- Names. TEXT compares by its UTF-8 bytes, which is the order of every list. `proof` is that of the
+-- manifest.
 CREATE TABLE file (
     name TEXT PRIMARY KEY,
     manifest INTEGER NOT NULL REFERENCES manifest (id),
     media_type TEXT NOT NULL,
     created INTEGER NOT NULL,
     modified INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+, proof INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 CREATE INDEX file_by_manifest ON file (manifest);
 
 -- Folders that were made, which exist also if empty; `name` ends in a slash.

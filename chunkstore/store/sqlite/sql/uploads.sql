@@ -34,13 +34,6 @@ WHERE id = :id;
 -- What all unfinished uploads come to.
 SELECT size, empty, concatenations FROM unfinished;
 
--- name: copy_chunk_list
--- Append the places `:first` to `:stop` of one chunk list to another, whose place `:length` is where
--- the first of all goes.
-INSERT INTO manifest_chunk (manifest, seq, chunk)
-SELECT :manifest, seq + :length, chunk FROM manifest_chunk
-WHERE manifest = :source AND seq >= :first AND seq < :stop;
-
 -- name: uploads_awaiting
 SELECT DISTINCT upload.id FROM upload_part JOIN upload ON upload.id = upload_part.upload
 WHERE upload_part.part = :part AND upload.digest IS NULL;

@@ -1,0 +1,116 @@
+"""The places of chunk lists: how they are written, and what is read through them, for every store.
+
+`read_places` is the gate for lists, as `check_chunk` is for chunks: it refuses places that are not
+what was written, or between which one is missing.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import StoreDamaged
+from chunkstore.core.manifest import ChunkList, ListHasher, Manifest, tie
+
+
+class DamagedList(StoreDamaged):
+    """What is stored is damaged and was not sent; put the same content again to repair it."""
+
+    def __init__(self, manifest_id: int, chunk: Digest | None = None) -> None:
+        """`chunk` is the digest of a chunk in the list that is damaged too."""
+        super().__init__()
+        self.manifest_id = manifest_id
+        self.chunk = chunk
+
+
+class Place(NamedTuple):
+    """The place of a chunk in a list: its offset, size and digest, and what ties them to it."""
+
+    start: int
+    size: int
+    digest: bytes
+    tie: int
+
+    @property
+    def stop(self) -> int:
+        """The offset at which the next chunk begins."""
+        return self.start + self.size
+
+
+@dataclass(frozen=True, slots=True)
+class OpenManifest:
+    """The manifest of an upload: chunks of `size` bytes together are in the store under `id`."""
+
+    id: int
+    chunk_size: int
+    size: int
+
+    def places(self, chunks: Iterable[tuple[bytes, int]]) -> Iterator[Place]:
+        """Yield the places that further chunks get, by their digests and sizes."""
+        start = self.size
+        for digest, size in chunks:
+            yield Place(start, size, digest, tie(self.id, start, size, digest))
+            start += size
+
+
+def read_places(manifest_id: int, places: Sequence[Place], start: int) -> None:
+    """Check places that follow each other, the first of which holds the offset `start`.
+
+    Raises:
+        DamagedList: one is not as it was written, or is missing.
+    """
+    if not places or not places[0].start <= start < places[0].stop:
+        raise DamagedList(manifest_id)
+    expected = places[0].start
+    for place in places:
+        if place.start != expected or not _is_tied(manifest_id, place):
+            raise DamagedList(manifest_id)
+        expected = place.stop
+
+
+def _is_tied(manifest_id: int, place: Place) -> bool:
+    try:
+        return place.tie == tie(manifest_id, place.start, place.size, place.digest)
+    except struct.error:
+        # A number is beyond what it can be.
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBytes:
+    """Bytes that were read from a chunk list, from `start` on, and the places they are from."""
+
+    start: int
+    content: bytes
+    places: Sequence[Place]
+
+    @classmethod
+    def join(
+        cls, places: Sequence[Place], contents: Sequence[bytes], start: int, stop: int
+    ) -> ReadBytes:
+        """Return the bytes `start` to `stop` of chunks, or to their end if that comes first."""
+        stop = min(stop, places[-1].stop)
+        if len(contents) == 1:
+            [content] = contents
+            whole = start == places[0].start and stop == places[0].stop
+            part = content if whole else content[start - places[0].start : stop - places[0].start]
+            return cls(start, part, places)
+        first = memoryview(contents[0])[start - places[0].start :]
+        last = memoryview(contents[-1])[: stop - places[-1].start]
+        return cls(start, b"".join([first, *contents[1:-1], last]), places)
+
+    def continue_list(self, chunks: ChunkList, whole: ListHasher) -> None:
+        """Add the chunks that were not read before, and compare at the end of a manifest's list.
+
+        Raises:
+            DamagedList: it is not the list that was sealed.
+        """
+        for place in self.places:
+            if place.start == whole.size:
+                whole.add(place.digest, place.size)
+        ended = self.start + len(self.content) == chunks.size
+        if ended and isinstance(chunks, Manifest) and not whole.proves(chunks):
+            raise DamagedList(chunks.id)

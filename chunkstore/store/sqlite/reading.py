@@ -1,0 +1,152 @@
+"""Jobs that read file content and chunk lists, and check all that they read."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import StoreDamaged
+from chunkstore.core.manifest import ChunkList, ListHasher
+from chunkstore.core.names import FileName
+from chunkstore.store.contract.values import File
+from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
+from chunkstore.store.shared.lists import DamagedList, Place, ReadBytes, read_places
+from chunkstore.store.sqlite.engine.connection import Runner, understood_rows
+from chunkstore.store.sqlite.rows import execute, to_file
+
+# That takes some 20 ms.
+PLACES_A_STEP: Final = 4096
+# Beyond every offset.
+_NO_LIMIT: Final = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class ReadChunks:
+    """The job that reads the bytes `start` to `stop` of a chunk list, at most `most`."""
+
+    chunks: ChunkList
+    start: int
+    stop: int
+    most: int
+
+    def run(self, db: sqlite3.Connection) -> ReadBytes:
+        """Return the bytes, up to `stop` or to the last chunk that ends in time.
+
+        This is the gate: every chunk and every place is checked here.
+
+        Raises:
+            DamagedChunk: a chunk is not what its digest says.
+            DamagedList: the chunk list is not as it was written.
+        """
+        fits = self.stop - self.start <= self.most
+        rows = execute(
+            db,
+            "read_chunks",
+            manifest=self.chunks.id,
+            start=self.start,
+            stop=self.stop,
+            limit=_NO_LIMIT if fits else self.start + self.most,
+        ).fetchall()
+        with understood_rows():
+            places = [Place(row["start"], row["size"], row["digest"], row["tie"]) for row in rows]
+            try:
+                contents = [check_row(row) for row in rows]
+            except DamagedChunk as error:
+                self._check_places(places, fits, damaged=error.digest)
+                raise
+            self._check_places(places, fits)
+            return ReadBytes.join(places, contents, self.start, self.stop)
+
+    def _check_places(
+        self, places: Sequence[Place], fits: bool, damaged: Digest | None = None
+    ) -> None:
+        """Check the places that were read; a chunk in one of them may be `damaged`."""
+        try:
+            read_places(self.chunks.id, places, self.start)
+        except DamagedList as error:
+            error.chunk = damaged
+            raise
+        if fits and places[-1].stop < self.stop:
+            raise DamagedList(self.chunks.id, damaged)
+
+
+def check_row(row: sqlite3.Row) -> bytes:
+    """Return the bytes of a chunk, checked, from a row of its digest, size, codec and bytes.
+
+    Raises:
+        DamagedChunk: they are not what the digest says.
+    """
+    with understood_rows():
+        return check_chunk(row["digest"], row["size"], row["codec"], row["bytes"])
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """The job that finds a file, with its content if that is one chunk of up to `inline` bytes."""
+
+    name: FileName
+    inline: int
+
+    def run(self, db: sqlite3.Connection) -> File | None:
+        """Return the file, None if there is none."""
+        row = execute(db, "find_file_with_chunk", name=self.name, inline=self.inline).fetchone()
+        return None if row is None else to_file(row, _whole(row))
+
+
+def _whole(row: sqlite3.Row) -> bytes | None:
+    """Return the content in a row; that of one chunk has the digest of the chunk."""
+    if row["chunk_digest"] is None:
+        return b"" if row["size"] == 0 else None
+    try:
+        return check_chunk(row["digest"], row["size"], row["codec"], row["bytes"])
+    except (StoreDamaged, TypeError, ValueError, OverflowError):
+        # Reading the content raises it again.
+        return None
+
+
+def places_of(db: sqlite3.Connection, manifest_id: int, start: int) -> list[Place]:
+    """Return the next places of a list from the offset `start` on, checked; none at its end.
+
+    Raises:
+        DamagedList: they are not as they were written.
+    """
+    return [place for place, _ in chunks_at(db, manifest_id, start)]
+
+
+def chunks_at(
+    db: sqlite3.Connection, manifest_id: int, start: int, query: str = "read_places"
+) -> list[tuple[Place, int]]:
+    """Return the next places and the ids of their chunks, as `query` finds them; as `places_of`."""
+    rows = execute(db, query, manifest=manifest_id, start=start, count=PLACES_A_STEP)
+    found = []
+    for row in rows:
+        if row["digest"] is None:
+            raise DamagedList(manifest_id)
+        place = Place(row["start"], row["size"], row["digest"], row["tie"])
+        found.append((place, row["chunk"]))
+    if found:
+        with understood_rows():
+            read_places(manifest_id, [place for place, _ in found], start)
+    return found
+
+
+async def hash_list(readers: Runner, chunks: ChunkList) -> ListHasher:
+    """Return the hasher that has seen a whole list, which does not change meanwhile.
+
+    Raises:
+        DamagedList: it is not as it was written.
+    """
+    hasher = ListHasher()
+    while hasher.size < chunks.size:
+        places = await readers.run(partial(places_of, manifest_id=chunks.id, start=hasher.size))
+        if not places:
+            raise DamagedList(chunks.id)
+        for place in places:
+            hasher.add(place.digest, place.size)
+    if hasher.size != chunks.size:
+        raise DamagedList(chunks.id)
+    return hasher
