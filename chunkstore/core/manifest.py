@@ -45,6 +45,15 @@ class ChunkList:
     size: int
     chunk_size: int
 
+    def require_range(self, start: int, stop: int) -> None:
+        """Refuse bytes that the list does not have.
+
+        Raises:
+            ValueError: the range `start` to `stop` does not lie within the `size` bytes.
+        """
+        if not 0 <= start <= stop <= self.size:
+            raise ValueError(f"{start}:{stop} is not a range of {self.size} bytes")
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest(ChunkList):

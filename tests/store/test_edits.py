@@ -35,7 +35,7 @@ def found(model: Model, name: str) -> File | Folder | None:
         return None
     if is_folder_name(FolderName(name)):
         return Folder(FolderName(name))
-    manifest = Manifest(1, 1, DEFAULT_CHUNK_SIZE, DIGEST)
+    manifest = Manifest(1, 1, DEFAULT_CHUNK_SIZE, DIGEST, 1, DIGEST)
     return File(FileName(name), manifest, "text/plain", to_datetime(0), to_datetime(0))
 
 

@@ -102,6 +102,7 @@ class Contents(ABC):
         are returned only if it is the list that was sealed.
 
         Raises:
+            ValueError: the range does not lie within the list.
             StoreDamaged: a chunk is missing or does not match its digest, or the list is not what
                 it was. The next upload of the same content repairs it.
         """

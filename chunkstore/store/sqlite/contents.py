@@ -76,6 +76,7 @@ class SQLiteContents(Contents):
         most: int | None = None,
         whole: ListHasher | None = None,
     ) -> bytes:
+        chunks.require_range(start, stop)
         if start == stop:
             return b""
         job = ReadChunks(chunks, start, stop, stop - start if most is None else most)
