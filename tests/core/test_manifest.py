@@ -62,7 +62,7 @@ def test_a_tie_holds_for_one_place_alone(
     taken: tuple[bool, bool, bool, bool],
 ) -> None:
     mixed = tuple(b if take else a for a, b, take in zip(place, other, taken, strict=True))
-    assert (tie(*mixed) == tie(*place)) == (mixed == place)  # type: ignore[arg-type] - a mixture has the same types
+    assert (tie(*mixed) == tie(*place)) == (mixed == place)  # type: ignore[arg-type]
     assert -(2**63) <= tie(*place) < 2**63
 
 

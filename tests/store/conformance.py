@@ -896,6 +896,24 @@ class StoreConformance(Suite):
         found = [damage for step in await scrub(store) for damage in step.damage]
         assert found == [Damage("content", Digest.of(content), [name_of("a")])]
 
+    @pytest.mark.parametrize("change", ListDamage)
+    async def test_the_next_upload_replaces_a_list_that_is_damaged(
+        self, store: Store, rows: Rows, change: ListDamage
+    ) -> None:
+        content = bytes(range(256)) * 32 + b"end"
+        await put(store, "a", content)
+        await copy(store, name_of("a"), name_of("b"))
+        await rows.break_list(change)
+        for name in ("a", "b"):
+            with suppress(StoreDamaged):
+                assert await get(store, name) == content
+        assert any(step.damage for step in await scrub(store))
+        await put(store, "a", content)
+        assert await get(store, "a") == await get(store, "b") == content
+        await collect_all(store.maintenance, 0)
+        assert not any(step.damage for step in await scrub(store))
+        assert await rows.broken() == []
+
     async def test_scrub_goes_through_a_large_store(
         self, store: Store, random_bytes: Callable[[int], bytes]
     ) -> None:

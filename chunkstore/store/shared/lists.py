@@ -92,6 +92,9 @@ class ReadBytes:
         cls, places: Sequence[Place], contents: Sequence[bytes], start: int, stop: int
     ) -> ReadBytes:
         """Return the bytes `start` to `stop` of chunks, or to their end if that comes first."""
+        # A damaged index may find more than was looked for.
+        needed = sum(place.start < stop for place in places)
+        places, contents = places[:needed], contents[:needed]
         stop = min(stop, places[-1].stop)
         if len(contents) == 1:
             [content] = contents

@@ -94,7 +94,7 @@ class OpenFile:
     def run(self, db: sqlite3.Connection) -> File | None:
         """Return the file, None if there is none."""
         row = execute(db, "find_file_with_chunk", name=self.name, inline=self.inline).fetchone()
-        return None if row is None else to_file(row, _whole(row))
+        return None if row is None else to_file(row, self.name, _whole(row))
 
 
 def _whole(row: sqlite3.Row) -> bytes | None:

@@ -7,7 +7,7 @@ import struct
 from typing import Any, Final
 
 from chunkstore.core.digest import Digest
-from chunkstore.core.errors import StoreDamaged
+from chunkstore.core.errors import DatabaseDamaged, StoreDamaged
 from chunkstore.core.manifest import Manifest
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.values import File
@@ -54,15 +54,21 @@ def proved_manifest(row: sqlite3.Row) -> Manifest | None:
         return None
 
 
-def to_file(row: sqlite3.Row, content: bytes | None = None) -> File:
+def to_file(row: sqlite3.Row, name: str | None = None, content: bytes | None = None) -> File:
     """Return the file in a row that has the columns of `find_file`; `content` is all of it.
+
+    The row was looked for by its `name`, unless that is None.
 
     Raises:
         StoreDamaged: the row has what no file has, or points at what it was not made for.
     """
+    found = row["name"]
+    if not isinstance(found, str) or name not in (None, found):
+        # The table is not in order.
+        raise DatabaseDamaged
     try:
         file = File(
-            FileName(row["name"]),
+            FileName(found),
             to_manifest(row, row["manifest"]),
             row["media_type"],
             to_datetime(row["created"]),
@@ -73,4 +79,4 @@ def to_file(row: sqlite3.Row, content: bytes | None = None) -> File:
             return file
     except (TypeError, ValueError, OverflowError, struct.error):
         pass
-    raise StoreDamaged(f"The entry of {row['name']!r} is damaged; put or delete it.")
+    raise StoreDamaged(f"The entry of {found!r} is damaged; put or delete it.")

@@ -131,7 +131,7 @@ def require_few_names(db: sqlite3.Connection, folder: FolderName) -> None:
 def find_file(db: sqlite3.Connection, name: str) -> File | None:
     """Return the file, None if there is none."""
     row = execute(db, "find_file", name=name).fetchone()
-    return None if row is None else to_file(row)
+    return None if row is None else to_file(row, name)
 
 
 def _find_file_to_edit(db: sqlite3.Connection, name: FileName) -> File | DamagedFile | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from email import message_from_bytes
 from email.message import Message
 from random import Random
-
 from typing import Any
 
 import pytest
@@ -167,7 +166,7 @@ async def test_ranges_of_one_chunk_read_it_once(
     reads: list[tuple[int, int]] = []
     read_chunks = store.contents.read
 
-    async def noted(chunks: ChunkList, start: int, stop: int, *bounds: Any) -> bytes:
+    async def noted(chunks: ChunkList, start: int, stop: int, *bounds: Any) -> bytes:  # noqa: ANN401
         reads.append((start, stop))
         return await read_chunks(chunks, start, stop, *bounds)
 

@@ -98,7 +98,7 @@ async def test_window_is_kept_for_a_client_that_rests_while_nobody_wants_it(
     reads: list[int] = []
     read_chunks = store.contents.read
 
-    async def noted(chunks: ChunkList, start: int, *bounds: Any) -> bytes:
+    async def noted(chunks: ChunkList, start: int, *bounds: Any) -> bytes:  # noqa: ANN401
         reads.append(start)
         return await read_chunks(chunks, start, *bounds)
 

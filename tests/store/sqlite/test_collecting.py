@@ -38,7 +38,8 @@ PLANT = """
 """
 PLANT_REST = """
     INSERT INTO chunk_data SELECT id, randomblob(4096) FROM chunk;
-    INSERT INTO manifest SELECT id, randomblob(32), 4096, 4096, 1, randomblob(32), 0, 0, 1 FROM chunk;
+    INSERT INTO manifest
+    SELECT id, randomblob(32), 4096, 4096, 1, randomblob(32), 0, 0, 1 FROM chunk;
     INSERT INTO place SELECT id, 0, id, 0 FROM chunk;
 """
 

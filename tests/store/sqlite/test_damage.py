@@ -127,7 +127,7 @@ async def test_an_entry_that_is_damaged_is_told_of_and_can_be_put_or_deleted(
             with pytest.raises(StoreDamaged, match=f"entry of '{name}' is damaged"):
                 await get(store, name)
         await put(store, "f000", b"new")
-        await delete(store, "f002")
+        await delete(store, FileName("f002"))
         assert await get(store, "f000") == b"new"
         assert "f002" not in [file.name for file in (await store.names.list()).files]
         assert not any(step.damage for step in await scrub(store))
