@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +19,7 @@ from chunkstore.core.errors import (
     TooLarge,
     UploadSuperseded,
 )
+from chunkstore.core.manifest import ListHasher
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.edits import Put, Uploaded
 from chunkstore.store.contract.resumable import Failure, UploadState
@@ -77,6 +79,39 @@ class PartConformance(Suite):
         # They count no more, and last until they expire.
         await store.uploads.create(FILE, None, later(), Bounds(CHUNK_SIZE))
         assert (await store.uploads.get(parts[2])).tail == b"tail"
+
+    @settings(
+        max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(
+        sizes=st.lists(st.integers(0, 3 * CHUNK_SIZE), min_size=1, max_size=4),
+        bounds=st.tuples(*[st.integers(0, 12 * CHUNK_SIZE)] * 2).map(sorted),
+        seed=st.integers(0, 2**32),
+    )
+    async def test_parts_of_any_length_become_one_content(
+        self, store: Store, rows: Rows, sizes: list[int], bounds: list[int], seed: int
+    ) -> None:
+        contents = [Random(seed + place).randbytes(size) for place, size in enumerate(sizes)]
+        parts = [await begin(store, PART, content, whole=True) for content in contents]
+        upload_id = await begin(store, concatenation(parts))
+        lease = await acquire(store, upload_id, joining=True)
+        for part in parts:
+            await join(store, upload_id, part, lease.epoch)
+        await add(store, upload_id, b"", whole=True)
+        whole = b"".join(contents)
+        committed = await complete(store, upload_id, whole)
+        manifest = committed.file.manifest
+        start, stop = (min(bound, len(whole)) for bound in bounds)
+        assert await store.contents.read(manifest, start, stop) == whole[start:stop]
+        hasher = ListHasher()
+        read = b""
+        while len(read) < len(whole):
+            read += await store.contents.read(
+                manifest, len(read), len(whole), manifest.chunk_size, hasher
+            )
+        assert read == whole
+        assert hasher.proves(manifest)
+        await check_rows(rows)
 
     async def test_joining_is_fenced_too(self, store: Store) -> None:
         part = await begin(store, PART, b"x" * CHUNK_SIZE, whole=True)

@@ -41,7 +41,7 @@ from chunkstore.store.sqlite.engine.connection import Connection, Job, ReaderPoo
 from chunkstore.store.sqlite.engine.lookups import Lookups
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.conftest import on_sqlite
-from tests.store.conformance import CHUNK_SIZE, StoreConformance, get, names, put
+from tests.store.conformance import CHUNK_SIZE, StoreConformance, get, names, put, scrub
 from tests.store.edit_conformance import EditConformance
 from tests.store.edits import copy, delete, get_file, make_folder, move
 from tests.store.part_conformance import PartConformance
@@ -49,6 +49,7 @@ from tests.store.sqlite.rows import SQLiteRows
 from tests.store.upload_conformance import (
     OLD_UNFINISHED,
     OLD_UPLOADS,
+    PART,
     UploadConformance,
     acquire,
     add,
@@ -592,3 +593,25 @@ async def test_a_part_is_joined_in_steps_and_again_after_one(
         await add(store, upload_id, b"", whole=True)
         await complete(store, upload_id, content)
         assert await get(store, "a") == content
+
+
+async def test_parts_of_other_chunk_sizes_are_joined(
+    path: Path, random_bytes: Callable[[int], bytes]
+) -> None:
+    contents = {size: random_bytes(3 * size + 5) for size in (8192, 4096, 16384)}
+    parts = []
+    for chunk_size, content in contents.items():
+        async with opened(path, chunk_size=chunk_size) as store:
+            parts.append(await begin(store, PART, content, whole=True))
+    whole = b"".join(contents.values())
+    async with opened(path, chunk_size=4096) as store:
+        spec = UploadSpec(UploadKind.CONCATENATION, FileName("a"), "a/b", parts=parts)
+        upload_id = await begin(store, spec)
+        lease = await acquire(store, upload_id, joining=True)
+        for part in parts:
+            await join(store, upload_id, part, lease.epoch)
+        await add(store, upload_id, b"", whole=True)
+        committed = await complete(store, upload_id, whole)
+        assert committed.file.manifest.chunk_size == 16384
+        assert await get(store, "a") == whole
+        assert not any(step.damage for step in await scrub(store))
