@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from chunkstore.core.chunking import Chunk
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import StoreUnavailable
+from chunkstore.core.names import FileName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.service.maintenance.scrub import scrub_all
+from chunkstore.store.contract.edits import Put, Received
 from chunkstore.store.postgres.store import PostgresStore
+from tests.conftest import RandomBytes
 from tests.crash.load import BROKEN, Client, Figures, Moments, session_with, verify_all
 from tests.crash.operations import CHUNK_SIZE, Operation, schedule
 from tests.postgres import DURABLE, Cluster, Programs
 from tests.process import ServerProcess, served
+from tests.store.conformance import get, put
 from tests.store.postgres.rows import PostgresRows
 
 FOLDERS = ("one", "two", "three", "four", "five", "six")
@@ -191,6 +198,47 @@ async def test_two_servers_lose_one_and_then_the_primary(
                 assert second.running
     await check_rows(standby, rows)
     report_figures(figures)
+
+
+@pytest.mark.fault(
+    "a failover that loses batches of uploads, whose commits were not waited for",
+    "the Put fails, and so does the next batch of an upload that goes on; no chunk list has a gap,"
+    " and the same content can be put again",
+)
+async def test_a_failover_loses_batches_that_nothing_has_synced(
+    primary: Cluster, standby: Cluster, random_bytes: RandomBytes
+) -> None:
+    store = await PostgresStore.open(url_of(primary, standby), chunk_size=CHUNK_SIZE)
+    try:
+        chunks = [Chunk.of(random_bytes(CHUNK_SIZE)) for _ in range(4)]
+        content = b"".join(chunk.content for chunk in chunks)
+        uploads = [store.contents.begin() for _ in range(2)]
+        for upload in uploads:
+            await upload.append(chunks[:1])
+        # This is synced, and the first batches with it.
+        await put(store, "before", b"x")
+        standby.kill()
+        for upload in uploads:
+            # Else it would wait for the standby.
+            await upload.append(chunks[1:2])
+        primary.kill()
+        standby.start()
+        standby.promote()
+        with pytest.raises(StoreUnavailable, match="failover"):
+            await uploads[0].append(chunks[2:3])
+        for upload in uploads:
+            whole = Received(upload, chunks[2:], Digest.of(content), len(content))
+            with pytest.raises(StoreUnavailable, match="failover"):
+                await store.names.apply([Put(FileName("lost"), whole, "text/plain")])
+            await upload.abort()
+        assert await store.names.find(FileName("lost")) is None
+        await put(store, "lost", content)
+        assert await get(store, "lost") == content
+        assert await get(store, "before") == b"x"
+    finally:
+        await store.close()
+    with closing(PostgresRows(standby.url(DATABASE))) as rows:
+        await check_rows(standby, rows)
 
 
 async def check_rows(database: Cluster, rows: PostgresRows) -> None:

@@ -75,6 +75,8 @@ _ALIVE_SECONDS: Final = (10, 5, 4)
 _CONNECT_SECONDS: Final = 10.0
 # How long `ask` waits.
 _ASK_SECONDS: Final = 0.8
+# The tag of an INSERT that adds its row.
+_IS_NEW: Final = "INSERT 0 1"
 
 
 class Connection(Protocol):
@@ -214,6 +216,16 @@ class Database:
             lambda: self._run(lambda db: job(db, *args, **kwargs), isolation="read_committed")
         )
 
+    async def write_unsynced(self, job: JobWith[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a job as `write` does, without waiting until its commit is on disk or on a standby.
+
+        The next commit that is waited for covers it. Until then a crash or a failover may lose it,
+        with all that was committed after it.
+        """
+        return await self._to_end(
+            lambda: self._in_transaction(lambda db: job(db, *args, **kwargs), "begin_unsynced")
+        )
+
     async def execute(self, query: str, *parameters: Parameter) -> None:
         """Run the statement of this name as `write` does a job."""
         await self.write(lambda db: db.execute(QUERIES[query], *parameters))
@@ -263,6 +275,10 @@ class Database:
                 return await job(connection)
             async with connection.transaction(isolation=isolation, readonly=readonly):
                 return await job(connection)
+
+    async def _in_transaction(self, job: Job[T], begin: str) -> T:
+        async with self._pool.acquire() as connection, _transaction(connection, QUERIES[begin]):
+            return await job(connection)
 
     async def _repeated(
         self,
@@ -331,25 +347,25 @@ class _Receipt:
         self._results: list[Any] = []
 
     async def attempt(self) -> Any:  # noqa: ANN401 - what the job returns
-        async with self._pool.acquire() as connection, self._transaction(connection) as is_new:
-            if is_new:
+        # The receipt comes first of all: while an earlier attempt is being committed, this waits
+        # for it.
+        begin = QUERIES["begin_with_receipt"].format(id=self._id, now=now_microseconds())
+        async with self._pool.acquire() as connection, _transaction(connection, begin) as tag:
+            if tag == _IS_NEW:
                 self._results.append(await self._job(connection))
             return self._results[-1]
 
-    @asynccontextmanager
-    async def _transaction(self, connection: Any) -> AsyncIterator[bool]:  # noqa: ANN401
-        """Begin with the receipt, in one round trip; return whether there was none.
 
-        It comes first of all: while an earlier attempt is being committed, this waits for it.
-        """
-        begin = QUERIES["begin_with_receipt"].format(id=self._id, now=now_microseconds())
-        try:
-            yield await connection.execute(begin) == "INSERT 0 1"
-        except BaseException:
-            if not connection.is_closed():
-                await connection.execute("ROLLBACK")
-            raise
-        await connection.execute("COMMIT")
+@asynccontextmanager
+async def _transaction(connection: Any, begin: str) -> AsyncIterator[str]:  # noqa: ANN401 - likewise
+    """Begin a transaction by statements that are one round trip; return the tag of the last."""
+    try:
+        yield await connection.execute(begin)
+    except BaseException:
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK")
+        raise
+    await connection.execute("COMMIT")
 
 
 async def _prepare(connection: Any) -> None:  # noqa: ANN401 - asyncpg has no types

@@ -42,6 +42,8 @@ class PostgresContents(Contents):
             new_manifest_id(),
             self.chunk_size,
             self._opened.presence.server,
+            # Of several logs, the one that a later commit syncs need not be this one's.
+            synced=self._opened.is_spread,
         )
 
     def open(self, name: FileName, *, inline: int = 0) -> AbstractAsyncContextManager[File | None]:
@@ -60,7 +62,10 @@ class PostgresContents(Contents):
 
 
 class PostgresUpload(RequestUpload):
-    """An upload to a PostgreSQL store, through `server`."""
+    """An upload to a PostgreSQL store, through `server`.
+
+    Unless each of its batches is `synced`, the commit that gives it a name makes them durable.
+    """
 
     def __init__(
         self,
@@ -69,8 +74,11 @@ class PostgresUpload(RequestUpload):
         manifest_id: int,
         chunk_size: int,
         server: str,
+        *,
+        synced: bool,
     ) -> None:
         super().__init__(manifest_id, chunk_size)
+        self._write = database.write if synced else database.write_unsynced
         self._database = database
         self._compression = compression
         self._server = server
@@ -93,7 +101,7 @@ class PostgresUpload(RequestUpload):
                 self._database,
                 self._compression,
                 chunks,
-                lambda prepared: self._database.write(
+                lambda prepared: self._write(
                     manifests.append, self.manifest, self._server, prepared
                 ),
             )

@@ -24,7 +24,9 @@ T = TypeVar("T")
 
 # Less is prepared on the event loop, which takes less time than handing it to a thread.
 _SMALL: Final = 64 * 1024
-_GIVEN_UP: Final = "The upload was given up, because it rested; begin it anew."
+_GIVEN_UP: Final = (
+    "The upload was given up, because it rested or a failover lost a part of it; begin it anew."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +135,10 @@ async def append(
     """Store the chunks that are missing and record all of them behind those there are.
 
     Raises:
-        StoreUnavailable: the upload was given up meanwhile.
+        StoreUnavailable: the upload was given up, or a part of it lost.
     """
     if manifest.count:
-        await require_open(db, manifest.id)
+        await require_open(db, manifest)
     else:
         await db.execute(
             QUERIES["add_manifest"], manifest.id, manifest.chunk_size, server, now_microseconds()
@@ -146,13 +148,13 @@ async def append(
     return NewBytes(len(stored), sum(stored.values()))
 
 
-async def require_open(db: Connection, manifest_id: int) -> None:
+async def require_open(db: Connection, manifest: OpenManifest) -> None:
     """Keep an upload's chunk list from being removed until the transaction ends.
 
     Raises:
-        StoreUnavailable: it was given up meanwhile.
+        StoreUnavailable: it was given up, or a part of it lost.
     """
-    if await db.fetchval(QUERIES["lock_manifest"], manifest_id) is None:
+    if not await db.fetchval(QUERIES["keep_open"], manifest.id, manifest.count):
         raise StoreUnavailable(_GIVEN_UP)
 
 
@@ -176,7 +178,7 @@ async def add_whole(
     Return its manifest and what `put_chunks` does. All of it is one round trip.
 
     Raises:
-        StoreUnavailable: it was given up meanwhile.
+        StoreUnavailable: it was given up, or a part of it lost.
     """
     stored = await db.fetchval(
         QUERIES["put_content"],
@@ -198,7 +200,7 @@ async def add_whole(
 
 
 async def seal(db: Connection, manifest: OpenManifest, digest: Digest, size: int) -> Manifest:
-    """Complete an upload whose chunks are all recorded.
+    """Complete an upload whose chunks are all recorded, and whose list is open.
 
     Raises:
         StoreUnavailable: it was given up meanwhile.

@@ -26,6 +26,11 @@ class Opened:
     read_only: bool
 
     @property
+    def is_spread(self) -> bool:
+        """Whether tables lie on several machines, each of which has a log of its own."""
+        return self.gaps.settle_seconds is not None
+
+    @property
     def writable(self) -> Database:
         """The database.
 

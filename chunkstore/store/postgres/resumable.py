@@ -199,7 +199,7 @@ async def complete(
     if last:
         await manifests.append(db, open_manifest, None, PreparedChunks(last, ()))
     else:
-        await manifests.require_open(db, open_manifest.id)
+        await manifests.require_open(db, open_manifest)
     manifest = await manifests.seal(db, open_manifest, content.digest, before.upload.offset)
     await _save(db, after)
     finished = before.counted
@@ -310,7 +310,7 @@ async def _remove_unconfirmed(db: Connection, confirmed: OpenManifest) -> None:
 
 async def _copy_list(db: Connection, target: OpenManifest, source: OpenManifest) -> None:
     """Append all of one chunk list to another."""
-    await manifests.require_open(db, target.id)
+    await manifests.require_open(db, target)
     await db.execute(QUERIES["copy_references"], target.id, source.id)
     await db.execute(QUERIES["copy_places"], target.id, target.count, source.id, source.count)
 

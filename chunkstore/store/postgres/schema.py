@@ -21,7 +21,7 @@ from chunkstore.store.shared.queries import load_queries, load_script
 
 _logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 OLDEST_SERVER: Final = 140000
 # From a version to the next: the statements that lead there.
 MIGRATIONS: Final[Mapping[int, str]] = {

@@ -46,10 +46,30 @@ BEGIN
 END
 $$;
 
+-- name: keep_open
+-- Whether an upload's chunk list, of `places` so far, can grow; then it stays until the transaction
+-- ends. A collector may have taken its server for dead, and a failover may have lost its last places:
+-- commits of batches are not synced, but what survives one of them has all that came before. So if
+-- the last place is there, and each was put behind one that was, there is no gap.
+CREATE OR REPLACE FUNCTION keep_open(manifest_id bigint, places bigint)
+RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM manifest WHERE id = manifest_id AND condemned IS NULL FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    IF places > 0 THEN
+        PERFORM 1 FROM manifest_chunk WHERE manifest = manifest_id AND seq = places - 1;
+        RETURN FOUND;
+    END IF;
+    RETURN true;
+END
+$$;
+
 -- name: put_content
 -- Stores the last chunks of a manifest, whose list has `first` places by then, and seals it. Returns
--- the chunks that were not there; NULL, and the transaction is to fail, if the manifest was given up
--- meanwhile.
+-- the chunks that were not there; NULL, and the transaction is to fail, if the list cannot grow, as
+-- `keep_open` has it.
 CREATE OR REPLACE FUNCTION put_content(
     new_digests bytea[], new_sizes integer[], new_stored_sizes integer[], new_codecs smallint[],
     new_contents bytea[], now bigint,
@@ -75,7 +95,7 @@ BEGIN
     ELSE
         UPDATE manifest SET digest = content_digest, size = content_size, server = NULL
         WHERE id = manifest_id AND condemned IS NULL;
-        IF NOT FOUND THEN
+        IF NOT FOUND OR NOT keep_open(manifest_id, first) THEN
             RETURN NULL;
         END IF;
     END IF;

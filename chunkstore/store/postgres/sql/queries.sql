@@ -15,6 +15,11 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 -- name, value.
 INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING;
 
+-- name: begin_unsynced
+-- Nobody is told that the transaction has been committed before a later commit has been synced.
+BEGIN ISOLATION LEVEL READ COMMITTED;
+SET LOCAL synchronous_commit = off;
+
 -- name: begin_with_receipt
 -- {id}, {now}: texts to be put in, because several statements at once take no parameters. Adds no
 -- receipt if there is one, after waiting for who is writing it.
@@ -59,9 +64,9 @@ UPDATE chunk SET damaged = $2 WHERE digest = $1 AND damaged <> $2;
 INSERT INTO manifest (id, chunk_size, server, created) VALUES ($1, $2, $3, $4)
 ON CONFLICT (id) DO NOTHING;
 
--- name: lock_manifest
--- id. Whether an upload's chunk list can grow: a collector may have taken its server for dead.
-SELECT 1 FROM manifest WHERE id = $1 AND condemned IS NULL FOR KEY SHARE;
+-- name: keep_open
+-- manifest, how many places its list has. Whether it can grow. See functions.sql.
+SELECT keep_open($1, $2);
 
 -- name: add_places
 -- manifest, digests needed (once each, in order), first place, digests.
@@ -73,7 +78,7 @@ SELECT add_places($1, $2, $3, $4);
 SELECT put_content($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
 
 -- name: seal_manifest
--- id, digest, size. From here on the chunk list never changes.
+-- id, digest, size. From here on the chunk list never changes; `keep_open` comes before.
 UPDATE manifest SET digest = $2, size = $3, server = NULL
 WHERE id = $1 AND condemned IS NULL
 RETURNING id;

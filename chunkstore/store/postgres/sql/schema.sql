@@ -1,4 +1,4 @@
--- The schema, version 3, with setting.sql, partitions.sql (or distribution.sql), references.sql and
+-- The schema, version 4, with setting.sql, partitions.sql (or distribution.sql), references.sql and
 -- functions.sql.
 -- Times are microseconds since 1970 in UTC, sizes are bytes.
 --
