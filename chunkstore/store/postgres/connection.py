@@ -171,8 +171,8 @@ class Database:
         """Return the values of the query of this name, which has one column."""
         return [value for (value,) in await self.fetch(query, *parameters)]
 
-    async def read_once(self, job: Job[T]) -> T:
-        """Run a job that changes nothing, and do not try again."""
+    async def once(self, job: Job[T]) -> T:
+        """Run a job whose statements are a transaction each, and do not try again."""
         with translated():
             return await self.run_to_end(self._attempt(lambda: self._run(job)))
 

@@ -15,6 +15,7 @@ from typing import Final
 from chunkstore.core.errors import StoreUnavailable
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.rows import QUERIES
+from chunkstore.store.postgres.schema import is_spread
 
 # A gap is given the time of two rounds: it may come while one runs.
 _ROUNDS: Final = 2
@@ -60,6 +61,6 @@ class Gaps:
 
 
 async def _settle_seconds(db: Connection) -> float | None:
-    if await db.fetchval(QUERIES["find_setting"], "spread") is None:
+    if not await is_spread(db):
         return None
     return _ROUNDS * float(await db.fetchval(QUERIES["recovery_seconds"]))

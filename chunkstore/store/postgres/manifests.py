@@ -13,7 +13,7 @@ from chunkstore.core.compression import NO_COMPRESSION, Compression, Encoded
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreUnavailable
 from chunkstore.core.manifest import Manifest
-from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.connection import Connection, Database, Parameter
 from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.shared.chunks import NewBytes
@@ -106,13 +106,14 @@ async def put_chunks(db: Connection, new: Sequence[NewChunk]) -> dict[bytes, int
         return {}
     columns = _chunk_columns(new)
     digests = await db.fetchval(QUERIES["put_chunks"], *columns, now_microseconds())
-    stored = _sizes(new, digests)
+    stored = sizes_of(new, digests)
     bytes_of = [(chunk.digest, chunk.encoded.content) for chunk in new if chunk.digest in stored]
     await db.executemany(QUERIES["put_chunk_data"], bytes_of)
     return stored
 
 
-def _sizes(chunks: Sequence[NewChunk], digests: Sequence[bytes]) -> dict[bytes, int]:
+def sizes_of(chunks: Sequence[NewChunk], digests: Sequence[bytes]) -> dict[bytes, int]:
+    """Return the sizes of those of the chunks that have these digests, by digest."""
     sizes = {chunk.digest: chunk.size for chunk in chunks}
     return {digest: sizes[digest] for digest in digests}
 
@@ -180,23 +181,31 @@ async def add_whole(
     Raises:
         StoreUnavailable: it was given up, or a part of it lost.
     """
+    sealed = Manifest(manifest.id, size, manifest.chunk_size, digest)
     stored = await db.fetchval(
-        QUERIES["put_content"],
-        *_chunk_columns(missing),
-        [chunk.encoded.content for chunk in missing],
-        now_microseconds(),
-        manifest.id,
-        sorted(set(last)),
-        manifest.count,
-        last,
-        digest.raw,
-        size,
-        manifest.chunk_size,
+        QUERIES["put_content"], *content_columns(sealed, manifest.count, missing, last)
     )
     if stored is None:
         raise StoreUnavailable(_GIVEN_UP)
-    sealed = Manifest(manifest.id, size, manifest.chunk_size, digest)
-    return sealed, _sizes(missing, stored)
+    return sealed, sizes_of(missing, stored)
+
+
+def content_columns(
+    sealed: Manifest, count: int, missing: Sequence[NewChunk], last: Sequence[bytes]
+) -> tuple[Parameter, ...]:
+    """Return what `put_content` takes, of a list that has `count` places before the `last`."""
+    return (
+        *_chunk_columns(missing),
+        [chunk.encoded.content for chunk in missing],
+        now_microseconds(),
+        sealed.id,
+        sorted(set(last)),
+        count,
+        last,
+        sealed.digest.raw,
+        sealed.size,
+        sealed.chunk_size,
+    )
 
 
 async def seal(db: Connection, manifest: OpenManifest, digest: Digest, size: int) -> Manifest:

@@ -29,6 +29,7 @@ from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.uploads import NOTHING, Unfinished
 from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
 from chunkstore.store.postgres import listing, manifests, resumable, tree, unfinished
+from chunkstore.store.postgres.at_once import PutAtOnce
 from chunkstore.store.postgres.connection import Connection
 from chunkstore.store.postgres.contents import own_upload
 from chunkstore.store.postgres.manifests import NewChunk, PreparedChunks, relying_on
@@ -79,17 +80,17 @@ class PostgresNames(Names):
         job = ApplyEdits(edits, tails)
         write_once = database.write_many_once if _is_large(edits) else database.write_once
 
+        async def write(chunks: PreparedChunks) -> list[Applied]:
+            put = PutAtOnce.of(edits, chunks)
+            committed = None if put is None else await put.run(database)
+            return await write_once(job.run, chunks) if committed is None else [committed]
+
         async def apply() -> list[Applied]:
             async with AsyncExitStack() as locks:
                 uploads = {one.manifest.id: one for one in map(own_upload, received)}
                 for _, upload in sorted(uploads.items()):
                     await locks.enter_async_context(upload.lock)
-                applied = await relying_on(
-                    database,
-                    self._opened.compression,
-                    last,
-                    lambda chunks: write_once(job.run, chunks),
-                )
+                applied = await relying_on(database, self._opened.compression, last, write)
                 for upload in uploads.values():
                     upload.committed()
                 return applied

@@ -12,11 +12,10 @@ from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreDamaged, StoreError
 from chunkstore.core.manifest import ChunkList, Manifest
 from chunkstore.store.contract.values import File
-from chunkstore.store.postgres import tree
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.gaps import Gaps
-from chunkstore.store.postgres.rows import QUERIES, Row
-from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
+from chunkstore.store.postgres.rows import QUERIES, Row, to_file
+from chunkstore.store.shared.chunks import DamagedChunk, check_chunk, join_slices
 
 # How many places of a chunk list are read at once, and how many such spans are cached.
 _SPAN: Final = 1024
@@ -97,7 +96,7 @@ class Reader:
 
         if self._standby is not None:
             try:
-                return await _checked(wanted, await self._standby.read_once(fetch), size)
+                return await _checked(wanted, await self._standby.once(fetch), size)
             except StoreError:
                 pass  # It is behind, or gone, or damaged.
         try:
@@ -130,19 +129,21 @@ def _check(wanted: Sequence[bytes], rows: Sequence[Row]) -> dict[bytes, bytes]:
 
 async def find_with_content(db: Connection, name: str, inline: int) -> File | None:
     """Return the file, with its content if that is whole and has at most `inline` bytes."""
-    file = await tree.find_file(db, name)
-    if file is None or file.manifest.size > inline:
+    row = await db.fetchrow(QUERIES["find_content"], name, inline)
+    if row is None:
+        return None
+    file = to_file(row)
+    if file.manifest.size > inline:
         return file
-    slices = list(file.manifest.slices(0, file.manifest.size))
-    if not slices:
+    if not file.manifest.size:
         return replace(file, content=b"")
-    places = await db.fetch(QUERIES["places"], file.manifest.id, 0, len(slices))
-    digests = [digest for (digest,) in places]
+    slices = list(file.manifest.slices(0, file.manifest.size))
+    chunks = [row["places"], row["sizes"] or (), row["codecs"] or (), row["contents"] or ()]
     try:
-        contents = _check(digests, await db.fetch(QUERIES["chunks"], list(set(digests))))
+        contents = [check_chunk(*chunk) for chunk in zip(*chunks, strict=True)]
     except StoreDamaged:
         # Who reads it is told.
         return file
-    if len(digests) != len(slices):
+    if len(contents) != len(slices):
         return file
-    return replace(file, content=join_slices(slices, [contents[digest] for digest in digests]))
+    return replace(file, content=join_slices(slices, contents))

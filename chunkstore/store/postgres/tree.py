@@ -69,7 +69,8 @@ def path_of(name: Name) -> str:
     return name.removesuffix("/")
 
 
-def _folders_of(name: Name) -> list[str]:
+def folders_of(name: Name) -> list[str]:
+    """Return the paths of the folders that a name lies in, from the outermost inwards."""
     return [path_of(folder) for folder in ancestors(name)]
 
 
@@ -79,7 +80,7 @@ async def lock(db: Connection, *names: Name) -> None:
     Each edit locks its own names; of several made together, all names are locked in order first.
     """
     to_change = {path_of(name) for name in names if name != ROOT}
-    paths = sorted(to_change.union(*map(_folders_of, names)))
+    paths = sorted(to_change.union(*map(folders_of, names)))
     await db.execute(QUERIES["lock_paths"], paths, [path in to_change for path in paths])
 
 
@@ -103,7 +104,7 @@ async def _folder_exists(db: Connection, name: FolderName) -> bool:
 
 async def load_target(db: Connection, name: Name) -> Present:
     """Return what has a name at which something is to be put, and what is in its way above."""
-    path, folders = path_of(name), _folders_of(name)
+    path, folders = path_of(name), folders_of(name)
     rows = await db.fetch(QUERIES["files_among"], [path, *folders])
     files = {file.name: file for file in map(to_file, rows)}
     if path in files:
@@ -122,7 +123,7 @@ async def put_file(db: Connection, edit: Put, target: Target) -> tuple[File, boo
         What `judge` raises.
     """
     may_replace = edit.conditions == UNCONDITIONAL
-    may_create = may_replace or _accepts(edit, Present())
+    may_create = may_replace or accepts(edit, Present())
     outcome, conflict, current = await _put(db, edit.name, target, may_create, may_replace)
     if outcome in ("present", "absent"):
         # A file that is there is locked by now; that none is there was refused before.
@@ -132,17 +133,21 @@ async def put_file(db: Connection, edit: Put, target: Target) -> tuple[File, boo
         folder = Folder(FolderName(f"{edit.name}/")) if outcome == "folder" else None
         judge(edit, Present(target=folder, blocking=conflict))
         raise AssertionError(outcome)
-    modified = to_datetime(target.modified)
     if target.created is not None:
-        created = to_datetime(target.created)
+        created = target.created
     else:
-        created = modified if current is None else current.created
-    return File(
-        edit.name, target.manifest, target.media_type, created, modified
-    ), current is not None
+        created = target.modified if current is None else to_microseconds(current.created)
+    return file_of(edit.name, target, created), current is not None
 
 
-def _accepts(edit: Put, present: Present) -> bool:
+def file_of(name: FileName, target: Target, created: int) -> File:
+    """Return the file that a name is when it points at a target."""
+    times = to_datetime(created), to_datetime(target.modified)
+    return File(name, target.manifest, target.media_type, *times)
+
+
+def accepts(edit: Put, present: Present) -> bool:
+    """Whether `judge` lets an edit be made."""
     try:
         judge(edit, present)
     except ChunkstoreError:
@@ -158,7 +163,7 @@ async def _put(
     row = await db.fetchrow(
         QUERIES["put_file"],
         name,
-        _folders_of(name),
+        folders_of(name),
         *below(f"{name}/"),
         manifest.id,
         manifest.digest.raw,

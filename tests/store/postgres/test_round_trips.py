@@ -87,7 +87,7 @@ def trips(proxy: CountingProxy) -> Count:
 
 
 @on_postgres
-async def test_a_small_put_takes_four_however_deep_its_folder(
+async def test_a_small_put_takes_one_however_deep_its_folder(
     store: PostgresStore, trips: Count
 ) -> None:
     async def put_all(name: str) -> list[int]:
@@ -102,10 +102,28 @@ async def test_a_small_put_takes_four_however_deep_its_folder(
     # Statements are prepared once for each connection.
     await put_all("first")
     deep = "/".join("abcdefghij")
-    assert await put_all(f"{deep}/file") == [4, 4, 4, 4, 4]
+    assert await put_all(f"{deep}/file") == [1, 1, 1, 1, 4]
     # What is asked before a body that is not small.
     await store.names.check_put(FileName("first/a"))
     assert await trips(lambda: store.names.check_put(FileName(f"{deep}/new"))) == 2
+
+
+@on_postgres
+async def test_a_small_file_and_its_content_take_one(store: PostgresStore, trips: Count) -> None:
+    contents = {"empty": b"", "small": b"x", "of three": b"x" * (2 * CHUNK_SIZE) + b"y"}
+    found: dict[str, bytes | None] = {}
+
+    async def open_file(name: str) -> None:
+        async with store.contents.open(FileName(name), inline=3 * CHUNK_SIZE) as file:
+            found[name] = None if file is None else file.content
+
+    for name, content in contents.items():
+        await put(store, name, content)
+    await open_file("small")
+    for name in contents:
+        assert await trips(partial(open_file, name)) == 1
+    assert await trips(partial(open_file, "none")) == 1
+    assert found == contents | {"none": None}
 
 
 @on_postgres

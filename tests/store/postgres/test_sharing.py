@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
@@ -28,12 +29,13 @@ from chunkstore.store.contract.reports import Collected
 from chunkstore.store.contract.resumable import UploadKind, UploadSpec
 from chunkstore.store.contract.uploads import Unfinished
 from chunkstore.store.postgres import unfinished
+from chunkstore.store.postgres.at_once import PutAtOnce
 from chunkstore.store.postgres.connection import Connection, Database, _Receipt
 from chunkstore.store.postgres.store import PostgresStore
 from tests.backends import Backend
 from tests.conftest import RandomBytes, on_postgres
 from tests.store.conformance import CHUNK_SIZE, cut, get, name_of, names, put
-from tests.store.edits import copy, delete, make_folder, move
+from tests.store.edits import copy, delete, get_file, make_folder, move
 from tests.store.rows import Rows
 from tests.store.upload_conformance import begin, complete
 
@@ -341,7 +343,7 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         if lost[0] % 2:
             raise asyncpg.ConnectionDoesNotExistError("the answer was lost")
 
-    run, attempt = Database._run, _Receipt.attempt
+    run, attempt, put_at_once = Database._run, _Receipt.attempt, PutAtOnce._put
 
     async def run_and_lose(database: Database, job: Any, **options: Any) -> Any:  # noqa: ANN401
         result = await run(database, job, **options)
@@ -354,6 +356,12 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         lose()
         return result
 
+    async def put_and_lose(edit: PutAtOnce, *parameters: Any) -> Any:  # noqa: ANN401
+        result = await put_at_once(edit, *parameters)
+        lose()
+        return result
+
+    monkeypatch.setattr(PutAtOnce, "_put", put_and_lose)
     monkeypatch.setattr(Database, "_run", run_and_lose)
     monkeypatch.setattr(_Receipt, "attempt", attempt_and_lose)
     return lost
@@ -380,8 +388,46 @@ async def test_a_write_whose_answer_is_lost_takes_effect_once(
     assert await broken(rows) == {}
 
 
+async def test_a_put_whose_answer_is_lost_says_what_came_of_it(
+    open_store: OpenStore, lost: list[int]
+) -> None:
+    store = await open_store()
+    for content, replaced in ((b"x", False), (b"y" * CHUNK_SIZE + b"x", True)):
+        lost[0] = 0
+        committed = await put(store, "a", content)
+        assert lost[0] == 2
+        assert committed.replaced is replaced
+        assert (committed.new_chunks, committed.new_size) == (1, min(len(content), CHUNK_SIZE))
+        assert committed.file == replace(await get_file(store, name_of("a")), content=None)
+
+
+async def test_a_put_that_comes_after_its_server_went_another_way_takes_no_effect(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_store()
+    put_at_once = PutAtOnce._put
+    held: list[Callable[[Connection], Awaitable[object]]] = []
+
+    async def lose(edit: PutAtOnce, _: Connection, *parameters: Any) -> Any:  # noqa: ANN401
+        held.append(lambda db: put_at_once(edit, db, *parameters))
+        raise asyncpg.ConnectionDoesNotExistError("the statement is still under way")
+
+    await put(store, "taken", b"old")
+    monkeypatch.setattr(PutAtOnce, "_put", lose)
+    with pytest.raises(PreconditionFailed):
+        await put(store, "taken", b"new", CREATE_ONLY)
+    await put(store, "a", b"1")
+    monkeypatch.undo()
+    await delete(store, name_of("taken"))
+    await put(store, "a", b"2")
+    for late in held:
+        await store._opened.database.read(late)
+    assert await names(store) == ["a"]
+    assert await get(store, "a") == b"2"
+
+
 async def test_edits_that_failed_at_their_end_are_made_anew_from_their_beginning(
-    open_store: OpenStore, rows: Rows, monkeypatch: pytest.MonkeyPatch
+    open_store: OpenStore, rows: Rows, random_bytes: RandomBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await open_store()
     content = b"x" * CHUNK_SIZE + b"tail"
@@ -398,10 +444,11 @@ async def test_edits_that_failed_at_their_end_are_made_anew_from_their_beginning
     monkeypatch.setattr(unfinished, "add", fail_once)
     assert (await complete(store, upload_id, content)).new_size == len(content)
     failures[0] = 0
-    assert (await put(store, "b", b"y" * (40 * CHUNK_SIZE))).new_chunks == 1
+    large = random_bytes(20 * CHUNK_SIZE)
+    assert (await put(store, "b", large)).new_chunks == 20
     assert failures[0] == 2
     assert await get(store, "a") == content
-    assert await get(store, "b") == b"y" * (40 * CHUNK_SIZE)
+    assert await get(store, "b") == large
     assert await rows.unfinished_sum() == (0, 0, 0)
     assert await broken(rows) == {}
 

@@ -106,6 +106,50 @@ BEGIN
 END
 $$;
 
+-- name: find_content
+-- A file, with its content if that has at most `inline` bytes: the digests of its places in order,
+-- and of each the size, the codec and the bytes of the chunk, NULL where there is none.
+CREATE OR REPLACE FUNCTION find_content(
+    name_path text, inline bigint,
+    OUT path text, OUT manifest bigint, OUT digest bytea, OUT size bigint, OUT chunk_size integer,
+    OUT media_type text, OUT created bigint, OUT modified bigint,
+    OUT places bytea[], OUT sizes integer[], OUT codecs smallint[], OUT contents bytea[]
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    list bigint;
+    past bigint;
+    place bytea;
+    place_size integer;
+    place_codec smallint;
+    place_bytes bytea;
+BEGIN
+    SELECT entry.path, entry.manifest, entry.digest, entry.size, entry.chunk_size,
+           entry.media_type, entry.created, entry.modified
+    INTO path, manifest, digest, size, chunk_size, media_type, created, modified
+    FROM entry WHERE entry.path = name_path AND entry.manifest IS NOT NULL;
+    IF NOT FOUND OR size > inline THEN
+        RETURN;
+    END IF;
+    list := manifest;
+    past := (size + chunk_size - 1) / chunk_size;
+    places := ARRAY(
+        SELECT digest FROM manifest_chunk WHERE manifest = list AND seq >= 0 AND seq < past
+        ORDER BY seq
+    );
+    -- One by one, so that each is looked for where it lies.
+    FOREACH place IN ARRAY places LOOP
+        SELECT chunk.size, chunk.codec, chunk_data.bytes
+        INTO place_size, place_codec, place_bytes
+        FROM chunk LEFT JOIN chunk_data ON chunk_data.digest = chunk.digest
+        WHERE chunk.digest = place;
+        sizes := array_append(sizes, place_size);
+        codecs := array_append(codecs, place_codec);
+        contents := array_append(contents, place_bytes);
+    END LOOP;
+END
+$$;
+
 -- name: enter_folders
 -- Keeps folders, from the outermost inwards, until the transaction ends; returns the first that is
 -- a file, and then the transaction is to fail.
@@ -225,6 +269,49 @@ BEGIN
         created = coalesce(
             new_created, CASE WHEN outcome = 'replaced' THEN entry.created END, new_modified)
     WHERE entry.path = name_path;
+END
+$$;
+
+-- name: put_at_once
+-- Puts a file whose last chunks are few and small, as put_content and put_file do, in a transaction of
+-- its own. Fails with CS001 if one of them says that it is to fail. If there is a receipt already, it
+-- was put, and what came of it is returned.
+CREATE OR REPLACE FUNCTION put_at_once(
+    receipt_id uuid,
+    new_digests bytea[], new_sizes integer[], new_stored_sizes integer[], new_codecs smallint[],
+    new_contents bytea[], now bigint,
+    manifest_id bigint, needed bytea[], first bigint, digests bytea[],
+    content_digest bytea, content_size bigint, content_chunk_size integer,
+    name_path text, folders text[], below_start text, below_stop text,
+    new_media_type text, new_created bigint, new_modified bigint,
+    may_replace boolean,
+    OUT replaced boolean, OUT file_created bigint, OUT stored bytea[]
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    put record;
+BEGIN
+    INSERT INTO receipt (id, created) VALUES (receipt_id, now) ON CONFLICT (id) DO NOTHING;
+    IF NOT FOUND THEN
+        SELECT receipt.replaced, receipt.file_created, receipt.stored
+        INTO replaced, file_created, stored
+        FROM receipt WHERE id = receipt_id;
+        RETURN;
+    END IF;
+    stored := put_content(
+        new_digests, new_sizes, new_stored_sizes, new_codecs, new_contents, now, manifest_id,
+        needed, first, digests, content_digest, content_size, content_chunk_size);
+    put := put_file(
+        name_path, folders, below_start, below_stop, manifest_id, content_digest, content_size,
+        content_chunk_size, new_media_type, new_created, new_modified, true, may_replace);
+    IF stored IS NULL OR put.outcome NOT IN ('created', 'replaced') THEN
+        RAISE EXCEPTION 'refused' USING ERRCODE = 'CS001';
+    END IF;
+    replaced := put.outcome = 'replaced';
+    file_created := coalesce(new_created, put.created, new_modified);
+    UPDATE receipt SET replaced = put.outcome = 'replaced', file_created = coalesce(
+        new_created, put.created, new_modified), stored = put_at_once.stored
+    WHERE id = receipt_id;
 END
 $$;
 

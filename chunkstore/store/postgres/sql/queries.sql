@@ -26,6 +26,15 @@ SET LOCAL synchronous_commit = off;
 BEGIN ISOLATION LEVEL READ COMMITTED;
 INSERT INTO receipt (id, created) VALUES ('{id}', {now}) ON CONFLICT (id) DO NOTHING;
 
+-- name: add_receipt
+-- id, now. The write that it is of takes no effect from here on. Adds none if there is one, after
+-- waiting for who is writing it.
+INSERT INTO receipt (id, created) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING;
+
+-- name: find_put
+-- receipt. What put_at_once returned.
+SELECT replaced, file_created, stored FROM receipt WHERE id = $1;
+
 -- name: delete_receipts
 -- before.
 DELETE FROM receipt WHERE created < $1;
@@ -112,6 +121,12 @@ WHERE chunk.digest = ANY ($1::bytea[]);
 SELECT path, manifest, digest, size, chunk_size, media_type, created, modified
 FROM entry WHERE path = $1 AND manifest IS NOT NULL;
 
+-- name: find_content
+-- path, how many bytes its content has at most to be returned too. See functions.sql.
+SELECT path, manifest, digest, size, chunk_size, media_type, created, modified,
+       places, sizes, codecs, contents
+FROM find_content($1, $2) WHERE path IS NOT NULL;
+
 -- name: files_among
 -- paths. As find_file, those of them that are files.
 SELECT path, manifest, digest, size, chunk_size, media_type, created, modified
@@ -135,6 +150,13 @@ SELECT lock_paths($1, $2);
 -- created, modified, whether it may create, whether it may replace. See functions.sql.
 SELECT outcome, conflict, path, manifest, digest, size, chunk_size, media_type, created, modified
 FROM put_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+
+-- name: put_at_once
+-- receipt; what put_content takes; path, folders it lies in, range of names below it, media type,
+-- created, modified, whether it may replace. See functions.sql.
+SELECT replaced, file_created, stored
+FROM put_at_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                 $19, $20, $21, $22);
 
 -- name: remove_entry
 -- path. The folder that it lies in may be vacated by that.

@@ -149,9 +149,13 @@ CREATE TABLE server (
     held bigint[] NOT NULL
 );
 
--- Writes that took effect, so that one whose answer was lost is not made twice.
+-- Writes that took effect, or never will, so that one whose answer was lost is not made twice. Of a
+-- file that was put at once: whether it replaced one, when it was created, and its new chunks.
 CREATE TABLE receipt (
     id uuid PRIMARY KEY,
-    created bigint NOT NULL
+    created bigint NOT NULL,
+    replaced boolean,
+    file_created bigint,
+    stored bytea[]
 );
 CREATE INDEX receipt_by_creation ON receipt (created);
