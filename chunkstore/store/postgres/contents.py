@@ -16,9 +16,10 @@ from chunkstore.store.contract.edits import Received
 from chunkstore.store.contract.values import File
 from chunkstore.store.postgres import manifests
 from chunkstore.store.postgres.connection import Database
+from chunkstore.store.postgres.lookups import Lookups
 from chunkstore.store.postgres.manifests import relying_on
 from chunkstore.store.postgres.opening import Opened
-from chunkstore.store.postgres.reading import Reader, find_with_content
+from chunkstore.store.postgres.reading import Reader
 from chunkstore.store.postgres.resumable import new_manifest_id
 from chunkstore.store.shared.chunks import DamagedChunk
 from chunkstore.store.shared.request_upload import RequestUpload
@@ -30,6 +31,7 @@ class PostgresContents(Contents):
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
         self._reader = Reader(opened.database, opened.standby, opened.gaps)
+        self._lookups = Lookups(opened.database)
 
     @property
     def chunk_size(self) -> int:
@@ -47,9 +49,7 @@ class PostgresContents(Contents):
         )
 
     def open(self, name: FileName, *, inline: int = 0) -> AbstractAsyncContextManager[File | None]:
-        return self._opened.pins.opened(
-            lambda: self._opened.database.read(find_with_content, name, inline)
-        )
+        return self._opened.pins.opened(lambda: self._lookups.find(name, inline))
 
     async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
         try:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreDamaged, StoreError
 from chunkstore.core.manifest import ChunkList, Manifest
-from chunkstore.store.contract.values import File
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.gaps import Gaps
-from chunkstore.store.postgres.rows import QUERIES, Row, to_file
+from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.shared.chunks import DamagedChunk, check_chunk, join_slices
 
 # How many places of a chunk list are read at once, and how many such spans are cached.
@@ -125,25 +123,3 @@ def _check(wanted: Sequence[bytes], rows: Sequence[Row]) -> dict[bytes, bytes]:
         if digest not in contents:
             raise MissingChunk(Digest(digest))
     return contents
-
-
-async def find_with_content(db: Connection, name: str, inline: int) -> File | None:
-    """Return the file, with its content if that is whole and has at most `inline` bytes."""
-    row = await db.fetchrow(QUERIES["find_content"], name, inline)
-    if row is None:
-        return None
-    file = to_file(row)
-    if file.manifest.size > inline:
-        return file
-    if not file.manifest.size:
-        return replace(file, content=b"")
-    slices = list(file.manifest.slices(0, file.manifest.size))
-    chunks = [row["places"], row["sizes"] or (), row["codecs"] or (), row["contents"] or ()]
-    try:
-        contents = [check_chunk(*chunk) for chunk in zip(*chunks, strict=True)]
-    except StoreDamaged:
-        # Who reads it is told.
-        return file
-    if len(contents) != len(slices):
-        return file
-    return replace(file, content=join_slices(slices, contents))

@@ -121,11 +121,14 @@ WHERE chunk.digest = ANY ($1::bytea[]);
 SELECT path, manifest, digest, size, chunk_size, media_type, created, modified
 FROM entry WHERE path = $1 AND manifest IS NOT NULL;
 
--- name: find_content
--- path, how many bytes its content has at most to be returned too. See functions.sql.
-SELECT path, manifest, digest, size, chunk_size, media_type, created, modified,
-       places, sizes, codecs, contents
-FROM find_content($1, $2) WHERE path IS NOT NULL;
+-- name: find_contents
+-- paths, for each how many bytes its content has at most to be returned too. Of those that are files
+-- the place among them, from 0, and the file. See find_content in functions.sql.
+SELECT wanted.place - 1 AS place, path, manifest, digest, size, chunk_size, media_type, created,
+       modified, places, sizes, codecs, contents
+FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS wanted (name, inline, place),
+     find_content(wanted.name, wanted.inline)
+WHERE path IS NOT NULL;
 
 -- name: files_among
 -- paths. As find_file, those of them that are files.
