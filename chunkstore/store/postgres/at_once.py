@@ -1,113 +1,143 @@
-"""Putting a file in one statement, which is one round trip, where its last chunks are small.
+"""Putting files whose last chunks are small: each in one statement, many in one round trip.
 
-The statement is a transaction of its own, so its answer is that of its commit. If it is lost, the
-statement may even be run later, so first of all its receipt is written for it: either it took
-effect by then, and what came of it is in the receipt, or it never will.
+A round is a transaction of its own, so its answer is that of its commit. If it is lost, its
+statements may even be run later, so first of all the receipt of each is written for it: either it
+took effect by then, and what came of it is in the receipt, or it never will. What could not be put
+so is put step by step, as if nothing had been tried. A statement waits for no lock for long, since
+others wait for it.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import asyncpg
 
 from chunkstore.core.conditional import UNCONDITIONAL
-from chunkstore.core.errors import StoreUnavailable
+from chunkstore.core.errors import StoreError
 from chunkstore.core.manifest import Manifest
 from chunkstore.store.contract.edits import Edit, Present, Put, Received
 from chunkstore.store.contract.values import Committed
 from chunkstore.store.postgres import manifests, tree
-from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.connection import Connection, Database, Parameter
 from chunkstore.store.postgres.contents import own_upload
 from chunkstore.store.postgres.manifests import PreparedChunks
 from chunkstore.store.postgres.rows import QUERIES, Row
+from chunkstore.store.postgres.together import MOST, Together
 from chunkstore.store.postgres.tree import Target
-from chunkstore.store.shared.chunks import NewBytes
-from chunkstore.store.shared.request_upload import RequestUpload
+from chunkstore.store.shared.chunks import NewBytes, OpenManifest
 from chunkstore.store.shared.times import Times, now_microseconds
 
-# How the statement fails when it has done nothing, because more is to be asked or said.
+# How a statement fails when it has done nothing, because more is to be asked or said.
 _REFUSED: Final = "CS001"
 
 
 @dataclass(frozen=True, slots=True)
-class PutAtOnce:
+class SmallPut:
     """A put of an upload, and the chunks that it needs and may be missing."""
 
     edit: Put
     content: Received
     chunks: PreparedChunks
+    target: Target
+    receipt: uuid.UUID = field(default_factory=uuid.uuid4)
 
     @classmethod
-    def of(cls, edits: Sequence[Edit], chunks: PreparedChunks) -> PutAtOnce | None:
+    def of(cls, edits: Sequence[Edit], chunks: PreparedChunks) -> SmallPut | None:
         """Return it if that is what the edits are, and it may be done without knowing the name."""
         match edits:
             case [Put(content=Received() as content) as edit] if chunks.small:
-                return cls(edit, content, chunks) if tree.accepts(edit, Present()) else None
+                if tree.accepts(edit, Present()):
+                    own_upload(content).require_put_once(set())
+                    return cls(edit, content, chunks, _target(edit, content))
         return None
 
-    async def run(self, database: Database) -> Committed | None:
-        """Return what came of it, None if nothing did: it is to be done step by step.
+    def columns(self) -> tuple[Parameter, ...]:
+        """Return what `put_at_once` takes."""
+        name = self.edit.name
+        return (
+            self.receipt,
+            *manifests.content_columns(
+                self.target.manifest,
+                _list_of(self.content).count,
+                self.chunks.missing,
+                [chunk.digest.raw for chunk in self.content.last],
+            ),
+            name,
+            tree.folders_of(name),
+            *tree.below(f"{name}/"),
+            self.target.media_type,
+            self.target.created,
+            self.target.modified,
+            self.edit.conditions == UNCONDITIONAL,
+        )
+
+    def committed(self, row: Row) -> Committed:
+        """Return what the statement came to that returned `row`."""
+        sizes = manifests.sizes_of(self.chunks.missing, row["stored"])
+        new = own_upload(self.content).appended + NewBytes(len(sizes), sum(sizes.values()))
+        file = tree.file_of(self.edit.name, self.target, row["file_created"])
+        return Committed(row["replaced"], file, new.new_chunks, new.new_size)
+
+
+def _list_of(content: Received) -> OpenManifest:
+    return own_upload(content).manifest
+
+
+def _target(edit: Put, content: Received) -> Target:
+    times = Times.of(edit.created, edit.modified)
+    modified = now_microseconds() if times.modified is None else times.modified
+    chunks = _list_of(content)
+    manifest = Manifest(chunks.id, content.size, chunks.chunk_size, content.digest)
+    return Target(manifest, edit.media_type, times.created, modified)
+
+
+class SmallPuts:
+    """Puts small files into one database, of which `is_spread` says whether it is one machine's."""
+
+    def __init__(self, database: Database, *, is_spread: bool) -> None:
+        self._database = database
+        # A transaction over many machines takes longer than several over few.
+        self._together = Together(self._put_round, most=1 if is_spread else MOST)
+
+    async def put(self, put: SmallPut) -> Committed | None:
+        """Return what came of it; None if nothing did, and it is to be put step by step.
 
         Raises:
-            StoreError: the database failed, and nothing came of it.
+            StoreError: the database failed; nothing came of it, unless that is StoreAway.
         """
-        upload = own_upload(self.content)
-        upload.require_put_once(set())
-        receipt = uuid.uuid4()
-        target = self._target(upload)
         try:
-            row = await database.once(lambda db: self._put(db, receipt, upload, target))
-        except StoreUnavailable:
-            # Its answer may have been lost.
-            row = await database.write(_withdraw, receipt)
-        return None if row is None else self._committed(row, upload, target)
+            row = await self._together.ask(put)
+        except StoreError:
+            # Another of the round may have failed, or the answer been lost.
+            row = await self._database.write(_withdraw, put.receipt)
+        return None if row is None else put.committed(row)
 
-    def _target(self, upload: RequestUpload) -> Target:
-        times = Times.of(self.edit.created, self.edit.modified)
-        modified = now_microseconds() if times.modified is None else times.modified
-        manifest = Manifest(
-            upload.manifest.id, self.content.size, upload.manifest.chunk_size, self.content.digest
-        )
-        return Target(manifest, self.edit.media_type, times.created, modified)
+    async def _put_round(self, puts: Sequence[SmallPut]) -> Sequence[Row | None]:
+        return await self._database.once(lambda db: _put_all(db, puts))
 
-    async def _put(
-        self, db: Connection, receipt: uuid.UUID, upload: RequestUpload, target: Target
-    ) -> Row | None:
-        name = self.edit.name
-        last = [chunk.digest.raw for chunk in self.content.last]
-        try:
-            return await db.fetchrow(
-                QUERIES["put_at_once"],
-                receipt,
-                *manifests.content_columns(
-                    target.manifest, upload.manifest.count, self.chunks.missing, last
-                ),
-                name,
-                tree.folders_of(name),
-                *tree.below(f"{name}/"),
-                target.media_type,
-                target.created,
-                target.modified,
-                self.edit.conditions == UNCONDITIONAL,
-            )
-        except asyncpg.PostgresError as error:
-            if error.sqlstate != _REFUSED:
-                raise
-            return None
 
-    def _committed(self, row: Row, upload: RequestUpload, target: Target) -> Committed:
-        sizes = manifests.sizes_of(self.chunks.missing, row["stored"])
-        new = upload.appended + NewBytes(len(sizes), sum(sizes.values()))
-        file = tree.file_of(self.edit.name, target, row["file_created"])
-        return Committed(row["replaced"], file, new.new_chunks, new.new_size)
+async def _put_all(db: Connection, puts: Sequence[SmallPut]) -> Sequence[Row | None]:
+    """Return what each statement returned; None for all if one was refused."""
+    try:
+        if len(puts) == 1:
+            return [await db.fetchrow(QUERIES["put_at_once"], *puts[0].columns())]
+        # Sent as one, they are one transaction.
+        await db.executemany(QUERIES["put_at_once"], [put.columns() for put in puts])
+    except asyncpg.PostgresError as error:
+        if error.sqlstate != _REFUSED:
+            raise
+        return [None] * len(puts)
+    rows = await db.fetch(QUERIES["find_puts"], [put.receipt for put in puts])
+    found = {row["id"]: row for row in rows}
+    return [found[put.receipt] for put in puts]
 
 
 async def _withdraw(db: Connection, receipt: uuid.UUID) -> Row | None:
     """Return what a statement returned that took effect, None if it never will."""
     await db.execute(QUERIES["add_receipt"], receipt, now_microseconds())
-    row = await db.fetchrow(QUERIES["find_put"], receipt)
-    return None if row is None or row["replaced"] is None else row
+    [row] = await db.fetch(QUERIES["find_puts"], [receipt])
+    return None if row["replaced"] is None else row

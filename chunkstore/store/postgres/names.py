@@ -29,7 +29,7 @@ from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.uploads import NOTHING, Unfinished
 from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
 from chunkstore.store.postgres import listing, manifests, resumable, tree, unfinished
-from chunkstore.store.postgres.at_once import PutAtOnce
+from chunkstore.store.postgres.at_once import SmallPut, SmallPuts
 from chunkstore.store.postgres.connection import Connection
 from chunkstore.store.postgres.contents import own_upload
 from chunkstore.store.postgres.manifests import NewChunk, PreparedChunks, relying_on
@@ -49,6 +49,7 @@ class PostgresNames(Names):
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
+        self._small_puts = SmallPuts(opened.database, is_spread=opened.is_spread)
 
     async def _find(self, name: Name) -> File | Folder | None:
         return await self._opened.database.read(tree.find, name)
@@ -81,8 +82,8 @@ class PostgresNames(Names):
         write_once = database.write_many_once if _is_large(edits) else database.write_once
 
         async def write(chunks: PreparedChunks) -> list[Applied]:
-            put = PutAtOnce.of(edits, chunks)
-            committed = None if put is None else await put.run(database)
+            put = SmallPut.of(edits, chunks)
+            committed = None if put is None else await self._small_puts.put(put)
             return await write_once(job.run, chunks) if committed is None else [committed]
 
         async def apply() -> list[Applied]:

@@ -28,8 +28,8 @@ from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.reports import Collected
 from chunkstore.store.contract.resumable import UploadKind, UploadSpec
 from chunkstore.store.contract.uploads import Unfinished
-from chunkstore.store.postgres import unfinished
-from chunkstore.store.postgres.at_once import PutAtOnce
+from chunkstore.store.postgres import at_once, unfinished
+from chunkstore.store.postgres.at_once import SmallPut
 from chunkstore.store.postgres.connection import Connection, Database, _Receipt
 from chunkstore.store.postgres.store import PostgresStore
 from tests.backends import Backend
@@ -343,7 +343,7 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         if lost[0] % 2:
             raise asyncpg.ConnectionDoesNotExistError("the answer was lost")
 
-    run, attempt, put_at_once = Database._run, _Receipt.attempt, PutAtOnce._put
+    run, attempt, put_all = Database._run, _Receipt.attempt, at_once._put_all
 
     async def run_and_lose(database: Database, job: Any, **options: Any) -> Any:  # noqa: ANN401
         result = await run(database, job, **options)
@@ -356,12 +356,12 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         lose()
         return result
 
-    async def put_and_lose(edit: PutAtOnce, *parameters: Any) -> Any:  # noqa: ANN401
-        result = await put_at_once(edit, *parameters)
+    async def put_and_lose(db: Connection, puts: Sequence[SmallPut]) -> Any:  # noqa: ANN401
+        result = await put_all(db, puts)
         lose()
         return result
 
-    monkeypatch.setattr(PutAtOnce, "_put", put_and_lose)
+    monkeypatch.setattr(at_once, "_put_all", put_and_lose)
     monkeypatch.setattr(Database, "_run", run_and_lose)
     monkeypatch.setattr(_Receipt, "attempt", attempt_and_lose)
     return lost
@@ -405,15 +405,15 @@ async def test_a_put_that_comes_after_its_server_went_another_way_takes_no_effec
     open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await open_store()
-    put_at_once = PutAtOnce._put
-    held: list[Callable[[Connection], Awaitable[object]]] = []
+    put_all = at_once._put_all
+    held: list[Sequence[SmallPut]] = []
 
-    async def lose(edit: PutAtOnce, _: Connection, *parameters: Any) -> Any:  # noqa: ANN401
-        held.append(lambda db: put_at_once(edit, db, *parameters))
+    async def lose(_: Connection, puts: Sequence[SmallPut]) -> None:
+        held.append(puts)
         raise asyncpg.ConnectionDoesNotExistError("the statement is still under way")
 
     await put(store, "taken", b"old")
-    monkeypatch.setattr(PutAtOnce, "_put", lose)
+    monkeypatch.setattr(at_once, "_put_all", lose)
     with pytest.raises(PreconditionFailed):
         await put(store, "taken", b"new", CREATE_ONLY)
     await put(store, "a", b"1")
@@ -421,7 +421,7 @@ async def test_a_put_that_comes_after_its_server_went_another_way_takes_no_effec
     await delete(store, name_of("taken"))
     await put(store, "a", b"2")
     for late in held:
-        await store._opened.database.read(late)
+        await store._opened.database.read(put_all, late)
     assert await names(store) == ["a"]
     assert await get(store, "a") == b"2"
 

@@ -274,8 +274,8 @@ $$;
 
 -- name: put_at_once
 -- Puts a file whose last chunks are few and small, as put_content and put_file do, in a transaction of
--- its own. Fails with CS001 if one of them says that it is to fail. If there is a receipt already, it
--- was put, and what came of it is returned.
+-- which no other statement is. Fails with CS001 if one of them says that it is to fail. If there is a
+-- receipt already, nothing is done, and what is in it is returned.
 CREATE OR REPLACE FUNCTION put_at_once(
     receipt_id uuid,
     new_digests bytea[], new_sizes integer[], new_stored_sizes integer[], new_codecs smallint[],
@@ -286,7 +286,7 @@ CREATE OR REPLACE FUNCTION put_at_once(
     new_media_type text, new_created bigint, new_modified bigint,
     may_replace boolean,
     OUT replaced boolean, OUT file_created bigint, OUT stored bytea[]
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET lock_timeout = '50ms' AS $$
 #variable_conflict use_variable
 DECLARE
     put record;

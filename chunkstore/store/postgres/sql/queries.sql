@@ -31,9 +31,9 @@ INSERT INTO receipt (id, created) VALUES ('{id}', {now}) ON CONFLICT (id) DO NOT
 -- waiting for who is writing it.
 INSERT INTO receipt (id, created) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING;
 
--- name: find_put
--- receipt. What put_at_once returned.
-SELECT replaced, file_created, stored FROM receipt WHERE id = $1;
+-- name: find_puts
+-- receipts. What put_at_once returned.
+SELECT id, replaced, file_created, stored FROM receipt WHERE id = ANY ($1::uuid[]);
 
 -- name: delete_receipts
 -- before.
