@@ -12,7 +12,7 @@ from chunkstore.store.shared.queries import load_queries, load_script
 FUNCTIONS = load_queries(PACKAGE, "functions.sql")
 # By the column that says where a row lies: tables of one group have equal values in one place.
 GROUPS = (
-    {"chunk": "digest", "chunk_data": "digest", "chunk_ref": "digest"},
+    {"chunk": "digest", "chunk_data": "digest", "chunk_ref": "digest", "damaged_list": "digest"},
     {"manifest": "id", "place": "manifest"},
     {"entry": "path", "vacated": "path"},
     {"upload": "id", "upload_part": "upload"},
@@ -27,7 +27,7 @@ LACKING = re.compile(r"advisory|\bnotify\b|\blisten\b|\blo_|skip locked|\bserial
 
 def tables_of(query: str) -> set[str]:
     found = re.findall(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?!SET\b)([a-z_]+)\b(?!\()", query)
-    return set(found) - {"clock_timestamp"}
+    return set(found) - {"clock_timestamp", "pg_proc"}
 
 
 def violations(query: str) -> list[str]:

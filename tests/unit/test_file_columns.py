@@ -18,7 +18,7 @@ _KEYS: Final = {"name", "path"}
 # What PostgreSQL computes by itself, and what only folders have.
 _NOT_OF_FILES: Final = {"name", "made"}
 # What leaves a file what it is, and its row where it is.
-_REPAIRS: Final = {"repoint_files"}
+_REPAIRS: Final = {"repoint_files", "replace_damaged"}
 
 
 def sqlite_columns() -> set[str]:

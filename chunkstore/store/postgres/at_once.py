@@ -18,7 +18,6 @@ import asyncpg
 
 from chunkstore.core.conditional import UNCONDITIONAL
 from chunkstore.core.errors import StoreError
-from chunkstore.core.manifest import Manifest
 from chunkstore.store.contract.edits import Edit, Present, Put, Received
 from chunkstore.store.contract.values import Committed
 from chunkstore.store.postgres import manifests, tree
@@ -28,7 +27,7 @@ from chunkstore.store.postgres.manifests import PreparedChunks
 from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.postgres.together import MOST, Together
 from chunkstore.store.postgres.tree import Target
-from chunkstore.store.shared.chunks import NewBytes, OpenManifest
+from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.times import Times, now_microseconds
 
 # How a statement fails when it has done nothing, because more is to be asked or said.
@@ -61,10 +60,10 @@ class SmallPut:
         return (
             self.receipt,
             *manifests.content_columns(
-                self.target.manifest,
-                _list_of(self.content).count,
+                own_upload(self.content).manifest,
                 self.chunks.missing,
-                [chunk.digest.raw for chunk in self.content.last],
+                manifests.entries_of(self.content.last),
+                self.target.manifest,
             ),
             name,
             tree.folders_of(name),
@@ -83,15 +82,10 @@ class SmallPut:
         return Committed(row["replaced"], file, new.new_chunks, new.new_size)
 
 
-def _list_of(content: Received) -> OpenManifest:
-    return own_upload(content).manifest
-
-
 def _target(edit: Put, content: Received) -> Target:
     times = Times.of(edit.created, edit.modified)
     modified = now_microseconds() if times.modified is None else times.modified
-    chunks = _list_of(content)
-    manifest = Manifest(chunks.id, content.size, chunks.chunk_size, content.digest)
+    manifest = own_upload(content).sealed_with(content.last, content.digest)
     return Target(manifest, edit.media_type, times.created, modified)
 
 
@@ -125,8 +119,9 @@ async def _put_all(db: Connection, puts: Sequence[SmallPut]) -> Sequence[Row | N
     try:
         if len(puts) == 1:
             return [await db.fetchrow(QUERIES["put_at_once"], *puts[0].columns())]
-        # Sent as one, they are one transaction.
-        await db.executemany(QUERIES["put_at_once"], [put.columns() for put in puts])
+        # Sent as one, they are one transaction. In order, others wait for it in no circle.
+        in_order = sorted(puts, key=lambda put: put.edit.name)
+        await db.executemany(QUERIES["put_at_once"], [put.columns() for put in in_order])
     except asyncpg.PostgresError as error:
         if error.sqlstate != _REFUSED:
             raise

@@ -145,7 +145,7 @@ async def _shorten(db: Connection, manifest: int) -> bool:
         return False
     digests = sorted({row["digest"] for row in last})
     await db.execute(QUERIES["delete_some_references"], manifest, digests)
-    await db.execute(QUERIES["shorten_manifest"], manifest, last[-1]["seq"])
+    await db.execute(QUERIES["shorten_manifest"], manifest, last[-1]["start"])
     return True
 
 
@@ -153,6 +153,7 @@ async def _remove(db: Connection, manifest: int) -> bool:
     removed = await db.fetchval(QUERIES["delete_manifest"], manifest) is not None
     # Behind the manifest's row, for which uploads to it are waited for.
     await db.execute(QUERIES["delete_references"], manifest)
+    await db.execute(QUERIES["unmark_list"], manifest)
     return removed
 
 

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.compression import Compression
-from chunkstore.core.manifest import ChunkList
+from chunkstore.core.errors import StoreError
+from chunkstore.core.manifest import ChunkList, ListHasher, Manifest
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.contents import Contents, PreparedBatch
 from chunkstore.store.contract.edits import Received
 from chunkstore.store.contract.values import File
 from chunkstore.store.postgres import manifests
-from chunkstore.store.postgres.connection import Database
+from chunkstore.store.postgres.connection import Database, Parameter
 from chunkstore.store.postgres.lookups import Lookups
 from chunkstore.store.postgres.manifests import relying_on
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.reading import Reader
 from chunkstore.store.postgres.resumable import new_manifest_id
 from chunkstore.store.shared.chunks import DamagedChunk
-from chunkstore.store.shared.request_upload import RequestUpload
+from chunkstore.store.shared.lists import DamagedList
+from chunkstore.store.shared.request_upload import RequestUpload, add_chunks
 
 
 class PostgresContents(Contents):
@@ -51,14 +53,35 @@ class PostgresContents(Contents):
     def open(self, name: FileName, *, inline: int = 0) -> AbstractAsyncContextManager[File | None]:
         return self._opened.pins.opened(lambda: self._lookups.find(name, inline))
 
-    async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
+    async def read(
+        self,
+        chunks: ChunkList,
+        start: int,
+        stop: int,
+        most: int | None = None,
+        whole: ListHasher | None = None,
+    ) -> bytes:
+        chunks.require_range(start, stop)
+        if start == stop:
+            return b""
         try:
-            return await self._reader.read(chunks, start, stop)
+            read = await self._reader.read(chunks, start, stop, most)
+            if whole is not None:
+                read.continue_list(chunks, whole)
         except DamagedChunk as error:
-            if not self._opened.read_only:
-                # So that the next upload that brings the chunk stores it anew.
-                await self._opened.database.execute("mark_chunk", error.digest.raw, True)
+            await self._mark("mark_chunk", error.digest.raw, True)
             raise
+        except DamagedList:
+            if isinstance(chunks, Manifest):
+                await self._mark("mark_list", chunks.digest.raw, chunks.id, chunks.proof)
+            raise
+        return read.content
+
+    async def _mark(self, query: str, *parameters: Parameter) -> None:
+        """Mark damage, so that the next upload of it stores it again."""
+        if not self._opened.read_only:
+            with suppress(StoreError):
+                await self._opened.database.execute(query, *parameters)
 
 
 class PostgresUpload(RequestUpload):
@@ -105,7 +128,7 @@ class PostgresUpload(RequestUpload):
                     manifests.append, self.manifest, self._server, prepared
                 ),
             )
-            self._count += len(chunks)
+            add_chunks(self._list, chunks)
 
     async def abort(self) -> None:
         if self._begun:

@@ -37,6 +37,11 @@ class Gaps:
         """Return those of a store, of which none is known yet."""
         return cls(await database.read(_settle_seconds))
 
+    @property
+    def is_spread(self) -> bool:
+        """Whether tables lie on several machines, each of which has a log of its own."""
+        return self.settle_seconds is not None
+
     def judge(self, gap: bytes | int) -> None:
         """Return if a gap, by the chunk or the manifest it is of, is damage.
 

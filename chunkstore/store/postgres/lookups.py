@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreDamaged
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.values import File
 from chunkstore.store.postgres.connection import Database
 from chunkstore.store.postgres.rows import Row, to_file
 from chunkstore.store.postgres.together import Together
-from chunkstore.store.shared.chunks import check_chunk, join_slices
+from chunkstore.store.shared.chunks import check_chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,17 @@ class Lookups:
         self._together = Together(self._look_up)
 
     async def find(self, name: FileName, inline: int) -> File | None:
-        """Return the file, with its content if that is whole and has at most `inline` bytes."""
-        return await self._together.ask(_Lookup(name, inline))
+        """Return the file, with its content if that is whole and has at most `inline` bytes.
 
-    async def _look_up(self, lookups: Sequence[_Lookup]) -> list[File | None]:
+        Raises:
+            StoreDamaged: its entry is damaged.
+        """
+        found = await self._together.ask(_Lookup(name, inline))
+        if isinstance(found, StoreDamaged):
+            raise found
+        return found
+
+    async def _look_up(self, lookups: Sequence[_Lookup]) -> list[File | StoreDamaged | None]:
         names = [lookup.name for lookup in lookups]
         inlines = [lookup.inline for lookup in lookups]
         rows = await self._database.fetch("find_contents", names, inlines)
@@ -39,18 +47,21 @@ class Lookups:
         return [files.get(place) for place in range(len(lookups))]
 
 
-def _to_file(row: Row, inline: int) -> File:
+def _to_file(row: Row, inline: int) -> File | StoreDamaged:
     """Return a file, with its content if that is whole and has at most `inline` bytes."""
-    file = to_file(row)
+    try:
+        file = to_file(row)
+    except StoreDamaged as error:
+        return error
     if file.manifest.size > inline:
         return file
-    slices = list(file.manifest.slices(0, file.manifest.size))
-    chunks = [row["places"] or (), row["sizes"] or (), row["codecs"] or (), row["contents"] or ()]
+    columns = ("digests", "sizes", "codecs", "contents")
     try:
-        contents = [check_chunk(*chunk) for chunk in zip(*chunks, strict=True)]
-    except StoreDamaged:
+        content = b"".join(
+            check_chunk(*chunk)
+            for chunk in zip(*(row[name] or () for name in columns), strict=True)
+        )
+    except (StoreDamaged, TypeError, ValueError):
         # Who reads it is told.
         return file
-    if len(contents) != len(slices):
-        return file
-    return replace(file, content=join_slices(slices, contents))
+    return replace(file, content=content) if file.manifest.digest == Digest.of(content) else file

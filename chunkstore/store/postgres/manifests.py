@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from chunkstore.core.chunking import Chunk, size_of
 from chunkstore.core.compression import NO_COMPRESSION, Compression, Encoded
-from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreUnavailable
 from chunkstore.core.manifest import Manifest
-from chunkstore.store.postgres.connection import Connection, Database, Parameter
+from chunkstore.store.postgres.connection import LONG_SECONDS, Connection, Database, Parameter
 from chunkstore.store.postgres.failures import ChunkCollected
+from chunkstore.store.postgres.reading import next_places
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.lists import OpenManifest
@@ -29,6 +29,10 @@ _GIVEN_UP: Final = (
 )
 
 
+# What a list has of a chunk: its digest, and its size in bytes.
+Entry: TypeAlias = tuple[bytes, int]
+
+
 @dataclass(frozen=True, slots=True)
 class NewChunk:
     """A chunk that is to be stored, and how; `size` in bytes is that of the chunk itself."""
@@ -40,13 +44,13 @@ class NewChunk:
 
 @dataclass(frozen=True, slots=True)
 class PreparedChunks:
-    """Chunks of one or more files: the digests of all, and those that may be missing, encoded.
+    """Chunks of one or more files: the digests and sizes of all, and those that may be missing.
 
-    The latter are in order of their digests. All locks on chunks are taken in that order, so that
-    transactions that share chunks do not wait for each other in a circle.
+    The latter are encoded, and in order of their digests. All locks on chunks are taken in that
+    order, so that transactions that share chunks do not wait for each other in a circle.
     """
 
-    digests: Sequence[bytes]
+    entries: Sequence[Entry]
     missing: Sequence[NewChunk]
 
     @property
@@ -76,6 +80,11 @@ async def relying_on(
         return await write(await _prepare(compression, chunks, frozenset()))
 
 
+def entries_of(chunks: Sequence[Chunk]) -> list[Entry]:
+    """Return what a list has of chunks."""
+    return [(chunk.digest.raw, len(chunk.content)) for chunk in chunks]
+
+
 async def _known(database: Database, chunks: Sequence[Chunk]) -> frozenset[bytes]:
     digests = list({chunk.digest.raw for chunk in chunks})
     return frozenset(await database.fetch_values("known_chunks", digests))
@@ -89,7 +98,7 @@ async def _prepare(
     encode = partial(_encode, compression, missing)
     inline = compression == NO_COMPRESSION or sum(len(one) for _, one in missing) <= _SMALL
     return PreparedChunks(
-        [chunk.digest.raw for chunk in chunks],
+        entries_of(chunks),
         encode() if inline else await asyncio.to_thread(encode),
     )
 
@@ -138,14 +147,14 @@ async def append(
     Raises:
         StoreUnavailable: the upload was given up, or a part of it lost.
     """
-    if manifest.count:
+    if manifest.size:
         await require_open(db, manifest)
     else:
         await db.execute(
             QUERIES["add_manifest"], manifest.id, manifest.chunk_size, server, now_microseconds()
         )
     stored = await put_chunks(db, batch.missing)
-    await add_places(db, manifest, batch.digests)
+    await add_places(db, manifest, batch.entries)
     return NewBytes(len(stored), sum(stored.values()))
 
 
@@ -155,68 +164,112 @@ async def require_open(db: Connection, manifest: OpenManifest) -> None:
     Raises:
         StoreUnavailable: it was given up, or a part of it lost.
     """
-    if not await db.fetchval(QUERIES["keep_open"], manifest.id, manifest.count):
+    if not await db.fetchval(QUERIES["keep_open"], manifest.id, manifest.size):
         raise StoreUnavailable(_GIVEN_UP)
 
 
-async def add_places(db: Connection, manifest: OpenManifest, digests: Sequence[bytes]) -> None:
+async def add_places(db: Connection, manifest: OpenManifest, entries: Sequence[Entry]) -> None:
     """Reference chunks and record them behind the places that there are."""
-    if digests:
-        needed = sorted(set(digests))
-        await db.execute(QUERIES["add_places"], manifest.id, needed, manifest.count, digests)
+    if entries:
+        columns = place_columns(manifest, entries)
+        await db.execute(QUERIES["add_places"], manifest.id, references_of(entries), *columns)
+
+
+def references_of(entries: Sequence[Entry]) -> list[bytes]:
+    """Return the digests of chunks, once each and in the order in which chunks are locked."""
+    return sorted({digest for digest, _ in entries})
+
+
+def place_columns(manifest: OpenManifest, entries: Sequence[Entry]) -> tuple[Parameter, ...]:
+    """Return the starts, sizes, digests and ties of the places that chunks get."""
+    places = list(manifest.places(entries))
+    return (
+        [place.start for place in places],
+        [place.size for place in places],
+        [place.digest for place in places],
+        [place.tie for place in places],
+    )
+
+
+async def copy_list(db: Connection, target: OpenManifest, source: OpenManifest) -> None:
+    """Append all of one chunk list to another, step by step.
+
+    Raises:
+        StoreUnavailable: the other was given up, or a part of it lost.
+        DamagedList: the one is not as it was written.
+    """
+    await require_open(db, target)
+    await db.execute(QUERIES["copy_references"], target.id, source.id, timeout=LONG_SECONDS)
+    copied = 0
+    while copied < source.size:
+        places = await next_places(db, source.id, copied)
+        end = replace(target, size=target.size + copied)
+        columns = place_columns(end, [(place.digest, place.size) for place in places])
+        # They are referenced by now.
+        await db.execute(QUERIES["add_places"], target.id, [], *columns)
+        copied = places[-1].stop
 
 
 async def add_whole(
     db: Connection,
     manifest: OpenManifest,
     missing: Sequence[NewChunk],
-    last: Sequence[bytes],
-    digest: Digest,
-    size: int,
-) -> tuple[Manifest, dict[bytes, int]]:
+    last: Sequence[Entry],
+    sealed: Manifest,
+) -> dict[bytes, int]:
     """Complete an upload by its last chunks, of which those not `missing` are in the store.
 
-    Return its manifest and what `put_chunks` does. All of it is one round trip.
+    It is `sealed` by that. Return what `put_chunks` does. All of it is one round trip.
 
     Raises:
         StoreUnavailable: it was given up, or a part of it lost.
     """
-    sealed = Manifest(manifest.id, size, manifest.chunk_size, digest)
     stored = await db.fetchval(
-        QUERIES["put_content"], *content_columns(sealed, manifest.count, missing, last)
+        QUERIES["put_content"], *content_columns(manifest, missing, last, sealed)
     )
     if stored is None:
         raise StoreUnavailable(_GIVEN_UP)
-    return sealed, sizes_of(missing, stored)
+    return sizes_of(missing, stored)
 
 
 def content_columns(
-    sealed: Manifest, count: int, missing: Sequence[NewChunk], last: Sequence[bytes]
+    manifest: OpenManifest, missing: Sequence[NewChunk], last: Sequence[Entry], sealed: Manifest
 ) -> tuple[Parameter, ...]:
-    """Return what `put_content` takes, of a list that has `count` places before the `last`."""
+    """Return what `put_content` takes."""
     return (
         *_chunk_columns(missing),
         [chunk.encoded.content for chunk in missing],
         now_microseconds(),
-        sealed.id,
-        sorted(set(last)),
-        count,
-        last,
-        sealed.digest.raw,
-        sealed.size,
-        sealed.chunk_size,
+        manifest.id,
+        manifest.size,
+        references_of(last),
+        *place_columns(manifest, last),
+        *_sealed_columns(sealed)[1:],
     )
 
 
-async def seal(db: Connection, manifest: OpenManifest, digest: Digest, size: int) -> Manifest:
+def _sealed_columns(sealed: Manifest) -> tuple[Parameter, ...]:
+    return (
+        sealed.id,
+        sealed.digest.raw,
+        sealed.size,
+        sealed.chunk_size,
+        sealed.chunk_count,
+        sealed.list_digest.raw,
+        sealed.proof,
+    )
+
+
+async def seal(db: Connection, sealed: Manifest) -> None:
     """Complete an upload whose chunks are all recorded, and whose list is open.
 
     Raises:
         StoreUnavailable: it was given up meanwhile.
     """
-    if await db.fetchval(QUERIES["seal_manifest"], manifest.id, digest.raw, size) is None:
+    columns = _sealed_columns(sealed)
+    if not await db.fetchval(QUERIES["seal_manifest"], *columns):
         raise StoreUnavailable(_GIVEN_UP)
-    return Manifest(manifest.id, size, manifest.chunk_size, digest)
+    await db.execute(QUERIES["replace_damaged"], *columns)
 
 
 async def forget(db: Connection, manifest_id: int) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.errors import ChunkstoreError
+from chunkstore.core.manifest import ListHasher
 from chunkstore.core.names import ROOT, FileName
 from chunkstore.store.contract.edits import (
     Copy,
@@ -78,7 +79,7 @@ class PostgresNames(Names):
         }
         last = [chunk for content in received for chunk in content.last]
         last += [tail for tail in tails.values() if tail is not None]
-        job = ApplyEdits(edits, tails)
+        job = ApplyEdits(edits, tails, await self._lists_of(edits))
         write_once = database.write_many_once if _is_large(edits) else database.write_once
 
         async def write(chunks: PreparedChunks) -> list[Applied]:
@@ -97,6 +98,24 @@ class PostgresNames(Names):
                 return applied
 
         return await database.run_to_end(apply())
+
+    async def _lists_of(self, edits: Sequence[Edit]) -> dict[str, ListHasher]:
+        """Return the chunk lists of the resumable uploads that are put, by their ids.
+
+        They are read here, because the transaction should not take as long as that.
+        """
+        lists = {}
+        for place, edit in enumerate(edits):
+            if isinstance(edit, Put) and isinstance(edit.content, Uploaded):
+                upload_id = edit.content.upload_id
+                try:
+                    whole = await resumable.hash_whole(self._opened.database, upload_id)
+                except ChunkstoreError as error:
+                    error.edit = place
+                    raise
+                if whole is not None:
+                    lists[upload_id] = whole
+        return lists
 
 
 def _is_large(edits: Sequence[Edit]) -> bool:
@@ -129,11 +148,13 @@ class _Progress:
 class ApplyEdits:
     """The job that makes edits, all or none.
 
-    `tails` are the last chunks of resumable uploads, by id, None where there is none.
+    `tails` are the last chunks of resumable uploads, by id, None where there is none, and `lists`
+    are their lists, as far as they are whole.
     """
 
     edits: Sequence[Edit]
     tails: Mapping[str, Chunk | None]
+    lists: Mapping[str, ListHasher]
 
     async def run(self, db: Connection, chunks: PreparedChunks) -> list[Applied]:
         """Return what each came to; store what is missing of `chunks`.
@@ -179,18 +200,19 @@ class ApplyEdits:
         if isinstance(content, Received):
             upload = own_upload(content)
             upload.require_put_once(progress.put)
-            digests = [chunk.digest.raw for chunk in content.last]
-            manifest, stored = await manifests.add_whole(
-                db, upload.manifest, missing, digests, content.digest, content.size
+            last = manifests.entries_of(content.last)
+            manifest = upload.sealed_with(content.last, content.digest)
+            progress.uncounted |= await manifests.add_whole(
+                db, upload.manifest, missing, last, manifest
             )
-            progress.uncounted |= stored
             new = upload.appended
         else:
             tail = self.tails[content.upload_id]
-            digests = [] if tail is None else [tail.digest.raw]
-            manifest, new, finished = await resumable.complete(db, content, digests)
+            last = manifests.entries_of([] if tail is None else [tail])
+            whole = self.lists.get(content.upload_id)
+            manifest, new, finished = await resumable.complete(db, content, last, whole)
             progress.finished = progress.finished.plus(finished)
-        new += progress.count_new(digests)
+        new += progress.count_new([digest for digest, _ in last])
         times = Times.of(edit.created, edit.modified)
         modified = now_microseconds() if times.modified is None else times.modified
         target = Target(manifest, edit.media_type, times.created, modified)

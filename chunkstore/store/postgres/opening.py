@@ -28,7 +28,7 @@ class Opened:
     @property
     def is_spread(self) -> bool:
         """Whether tables lie on several machines, each of which has a log of its own."""
-        return self.gaps.settle_seconds is not None
+        return self.gaps.is_spread
 
     @property
     def writable(self) -> Database:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from chunkstore.core.digest import Digest
-from chunkstore.core.errors import StoreDamaged, StoreError
-from chunkstore.core.manifest import ChunkList, Manifest
+from chunkstore.core.errors import StoreError
+from chunkstore.core.manifest import ChunkList, ListHasher, Manifest
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.rows import QUERIES, Row
-from chunkstore.store.shared.chunks import DamagedChunk, check_chunk, join_slices
+from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
+from chunkstore.store.shared.lists import DamagedList, Place, ReadBytes, read_places
 
-# How many places of a chunk list are read at once, and how many such spans are cached.
-_SPAN: Final = 1024
-_SPANS: Final = 64
+# How many places of a chunk list are read at once: of one that is read on, and where it is read
+# for the first time. How many such spans are cached.
+_SPAN: Final = 256
+_FIRST_SPAN: Final = 16
+_SPANS: Final = 128
+# How many places are read at once by whoever reads all of a list; to check them takes some 2 ms.
+PLACES_A_STEP: Final = 1024
 # Below this, checking takes less time than handing it to a thread.
 _CHECKED_INLINE: Final = 128 * 1024
 
@@ -33,72 +40,87 @@ class Reader:
         self._primary = primary
         self._standby = standby
         self._gaps = gaps
-        self._spans: OrderedDict[tuple[int, int], Sequence[bytes]] = OrderedDict()
+        self._spans: OrderedDict[tuple[int, int], Sequence[Place]] = OrderedDict()
 
-    async def read(self, chunks: ChunkList, start: int, stop: int) -> bytes:
-        """Return the bytes `start` to `stop`, every chunk checked.
+    async def read(
+        self, chunks: ChunkList, start: int, stop: int, most: int | None = None
+    ) -> ReadBytes:
+        """Return the bytes `start` to `stop`, at most `most`, every chunk and place checked.
 
         Raises:
             DamagedChunk: a chunk is not what its digest says.
-            StoreDamaged: the chunk list is not as long as it should be.
+            DamagedList: the chunk list is not as it was written.
             StoreUnavailable: something is missing that may be there soon.
         """
-        slices = list(chunks.slices(start, stop))
-        if not slices:
-            return b""
-        digests = await self._places(chunks, slices[0].seq, slices[-1].seq + 1)
-        if len(digests) != len(slices):
+        limit = stop if most is None else min(stop, start + most)
+        try:
+            places = await self._places(chunks, start, stop, limit)
+        except DamagedList:
             self._forget(chunks.id)
             self._gaps.judge(chunks.id)
-            raise StoreDamaged
+            raise
         self._gaps.filled(chunks.id)
-        contents = await self._contents(digests, stop - start)
-        return join_slices(slices, [contents[digest] for digest in digests])
+        contents = await self._contents({place.digest: place.size for place in places})
+        return ReadBytes.join(places, [contents[place.digest] for place in places], start, stop)
 
-    async def _places(self, chunks: ChunkList, first: int, stop: int) -> Sequence[bytes]:
-        if not isinstance(chunks, Manifest):
-            # It is in the making, and its list may be another one the next time.
-            return await self._read_places(chunks.id, first, stop)
-        places: list[bytes] = []
-        for span in range(first // _SPAN, -(-stop // _SPAN)):
-            start = span * _SPAN
-            digests = await self._span(chunks.id, start)
-            places += digests[max(first - start, 0) : stop - start]
+    async def _places(self, chunks: ChunkList, start: int, stop: int, limit: int) -> list[Place]:
+        """Return the places of `start` to `stop`; if that is behind `limit`, those that end by it.
+
+        The first place is one of them in any case.
+        """
+        places: list[Place] = []
+        offset = start
+        while offset < limit:
+            span = await self._span(chunks, offset)
+            for place in span:
+                if place.stop <= offset:
+                    continue
+                if place.start >= stop or (places and limit < stop and place.stop > limit):
+                    return places
+                places.append(place)
+            offset = span[-1].stop
         return places
 
-    async def _span(self, manifest: int, start: int) -> Sequence[bytes]:
-        key = (manifest, start)
-        digests = self._spans.get(key)
-        if digests is None:
-            digests = await self._read_places(manifest, start, start + _SPAN)
-            self._spans[key] = digests
-            if len(self._spans) > _SPANS:
-                self._spans.popitem(last=False)
-        else:
-            self._spans.move_to_end(key)
-        return digests
+    async def _span(self, chunks: ChunkList, offset: int) -> Sequence[Place]:
+        """Return places that follow each other, one of which holds the offset."""
+        if not isinstance(chunks, Manifest):
+            # It is in the making, and its list may be another one the next time.
+            return await self._read_places(chunks.id, offset, _SPAN)
+        continued = offset == 0
+        for key, span in self._spans.items():
+            if key[0] == chunks.id:
+                if span[0].start <= offset < span[-1].stop:
+                    self._spans.move_to_end(key)
+                    return span
+                continued = continued or span[-1].stop == offset
+        count = _SPAN if continued else _FIRST_SPAN
+        span = await self._read_places(chunks.id, offset, count)
+        self._spans[chunks.id, span[0].start] = span
+        if len(self._spans) > _SPANS:
+            self._spans.popitem(last=False)
+        return span
 
     def _forget(self, manifest: int) -> None:
         for key in [key for key in self._spans if key[0] == manifest]:
             del self._spans[key]
 
-    async def _read_places(self, manifest: int, first: int, stop: int) -> Sequence[bytes]:
-        return await self._primary.fetch_values("places", manifest, first, stop)
+    async def _read_places(self, manifest: int, offset: int, count: int) -> Sequence[Place]:
+        rows = await self._primary.fetch("places_at", manifest, offset, count)
+        return _sound_places(manifest, [Place(*row) for row in rows], offset)
 
-    async def _contents(self, digests: Sequence[bytes], size: int) -> dict[bytes, bytes]:
-        """Return the bytes of chunks; `size` is about how many."""
-        wanted = list(set(digests))
+    async def _contents(self, wanted: Mapping[bytes, int]) -> dict[bytes, bytes]:
+        """Return the bytes of chunks, whose digests and sizes are given."""
 
         async def fetch(db: Connection) -> list[Row]:
-            return await db.fetch(QUERIES["chunks"], wanted)
+            return await db.fetch(QUERIES["chunks"], list(wanted))
 
         if self._standby is not None:
             try:
-                return await _checked(wanted, await self._standby.once(fetch), size)
+                return await _checked(wanted, await self._standby.once(fetch))
             except StoreError:
                 pass  # It is behind, or gone, or damaged.
         try:
-            contents = await _checked(wanted, await self._primary.read(fetch), size)
+            contents = await _checked(wanted, await self._primary.read(fetch))
         except MissingChunk as error:
             self._gaps.judge(error.digest.raw)
             raise
@@ -107,19 +129,69 @@ class Reader:
         return contents
 
 
-async def _checked(wanted: Sequence[bytes], rows: Sequence[Row], size: int) -> dict[bytes, bytes]:
-    if size <= _CHECKED_INLINE:
+def _sound_places(manifest: int, places: Sequence[Place], offset: int) -> Sequence[Place]:
+    """Return the places from that of the offset on, up to the first that is damaged or missing.
+
+    Raises:
+        DamagedList: that is the first one.
+    """
+
+    def is_damaged(count: int) -> bool:
+        with suppress(DamagedList):
+            read_places(manifest, places[:count], offset)
+            return False
+        return True
+
+    if not is_damaged(len(places)):
+        return places
+    sound = bisect_left(range(1, len(places)), True, key=is_damaged)
+    if sound == 0:
+        raise DamagedList(manifest)
+    return places[:sound]
+
+
+async def _checked(wanted: Mapping[bytes, int], rows: Sequence[Row]) -> dict[bytes, bytes]:
+    if sum(wanted.values()) <= _CHECKED_INLINE:
         return _check(wanted, rows)
     return await asyncio.to_thread(_check, wanted, rows)
 
 
-def _check(wanted: Sequence[bytes], rows: Sequence[Row]) -> dict[bytes, bytes]:
+def _check(wanted: Mapping[bytes, int], rows: Sequence[Row]) -> dict[bytes, bytes]:
     contents = {
-        row["digest"]: check_chunk(row["digest"], row["size"], row["codec"], row["bytes"])
-        for row in rows
-        if row["bytes"] is not None
+        digest: check_chunk(digest, wanted[digest], codec, stored)
+        for digest, codec, stored in rows
+        if stored is not None
     }
     for digest in wanted:
         if digest not in contents:
             raise MissingChunk(Digest(digest))
     return contents
+
+
+async def next_places(db: Connection, manifest: int, offset: int) -> list[Place]:
+    """Return some places from the offset on, checked.
+
+    Raises:
+        DamagedList: they are not as they were written, or there are none.
+    """
+    rows = await db.fetch(QUERIES["places_from"], manifest, offset, PLACES_A_STEP)
+    places = [Place(*row) for row in rows]
+    read_places(manifest, places, offset)
+    return places
+
+
+async def hash_list(database: Database, chunks: ChunkList) -> ListHasher:
+    """Return the hasher that has seen a whole list, which at most grows meanwhile.
+
+    Raises:
+        DamagedList: it is not as it was written.
+    """
+    hasher = ListHasher()
+    while hasher.size < chunks.size:
+        for place in await database.read(next_places, chunks.id, hasher.size):
+            # What is behind the list of an upload is not confirmed, or has just completed it.
+            if place.start < chunks.size:
+                hasher.add(place.digest, place.size)
+    if hasher.size != chunks.size:
+        raise DamagedList(chunks.id)
+    return hasher

@@ -19,9 +19,14 @@ from chunkstore.core.chunking import Chunk
 from chunkstore.core.compression import Compression
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import NotFound, StoreUnavailable
-from chunkstore.core.manifest import Manifest
+from chunkstore.core.manifest import ListHasher, Manifest
 from chunkstore.store.contract.edits import Uploaded
-from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
+from chunkstore.store.contract.resumable import (
+    ResumableUpload,
+    UploadKind,
+    UploadSpec,
+    UploadState,
+)
 from chunkstore.store.contract.upload_state import (
     Acquire,
     Append,
@@ -35,8 +40,9 @@ from chunkstore.store.contract.upload_state import (
 from chunkstore.store.contract.uploads import NOTHING, UNBOUNDED, Bounds, Unfinished, Uploads
 from chunkstore.store.postgres import manifests, unfinished
 from chunkstore.store.postgres.connection import Connection, Database
-from chunkstore.store.postgres.manifests import PreparedChunks, relying_on
+from chunkstore.store.postgres.manifests import Entry, PreparedChunks, relying_on
 from chunkstore.store.postgres.presence import clock
+from chunkstore.store.postgres.reading import hash_list
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.lists import OpenManifest
@@ -45,6 +51,7 @@ from chunkstore.store.shared.upload_rows import StoredUpload, UploadRow, can_exi
 
 _MANIFEST_ID_BITS: Final = 63
 _NO_CHUNKS: Final = PreparedChunks((), ())
+_JUST_WHOLE: Final = "The upload has just become whole; try again."
 
 Lock = Literal["", "FOR UPDATE", "FOR SHARE"]
 
@@ -79,16 +86,25 @@ class PostgresUploads(Uploads):
         return None if found is None else found.upload
 
     async def apply(self, upload_id: str, event: Event) -> ResumableUpload:
+        database = self._database
+
         async def append(chunks: PreparedChunks) -> ResumableUpload:
-            return await self._database.write(ApplyEvent(upload_id, event, chunks).run)
+            return await database.write(ApplyEvent(upload_id, event, chunks).run)
+
+        async def join(tail: PreparedChunks) -> ResumableUpload:
+            return await database.write_once(ApplyEvent(upload_id, event, tail).run)
 
         match event:
             case Append():
-                return await relying_on(self._database, self._compression, event.chunks, append)
-            case Join() | Delete():
-                return await self._database.write_once(ApplyEvent(upload_id, event).run)
+                return await relying_on(database, self._compression, event.chunks, append)
+            case Join():
+                tail = await database.read(find_tail, event.part_id)
+                last = [] if tail is None else [tail]
+                return await relying_on(database, self._compression, last, join)
+            case Delete():
+                return await database.write_once(ApplyEvent(upload_id, event).run)
             case _:
-                return await self._database.write(ApplyEvent(upload_id, event).run)
+                return await database.write(ApplyEvent(upload_id, event).run)
 
     async def awaiting(self, part_id: str) -> Sequence[str]:
         return await self._database.read(partial(_awaiting, part_id=part_id))
@@ -120,7 +136,10 @@ class CreateUpload:
 
 @dataclass(frozen=True, slots=True)
 class ApplyEvent:
-    """The job that lets an event happen to an upload; `chunks` are those of an `Append`."""
+    """The job that lets an event happen to an upload.
+
+    `chunks` are those of an `Append`, or what a part that is joined has behind its last whole one.
+    """
 
     upload_id: str
     event: Event
@@ -157,12 +176,13 @@ class ApplyEvent:
                 await _remove_unconfirmed(db, before.open_manifest())
             case Append() as append:
                 after.check_growth(before, append, await unfinished.get(db))
-                manifest = before.open_manifest(append.first)
+                manifest = before.open_manifest(append.start)
                 new = await manifests.append(db, manifest, None, self.chunks)
                 return replace(after, new=after.new + new)
             case Join():
                 assert part is not None
-                await _copy_list(db, before.open_manifest(), part.open_manifest())
+                new = await _join(db, before, after, part, self.chunks)
+                return replace(after, new=after.new + new)
             case Fail():
                 assert after.upload.chunks is not None
                 empty = replace(after.upload.chunks, id=new_manifest_id())
@@ -174,17 +194,33 @@ class ApplyEvent:
 
 
 async def find_tail(db: Connection, upload_id: str) -> Chunk | None:
-    """Return what will be the last chunk of a whole upload, None if it is there already."""
+    """Return the tail of an upload as the chunk that it will be, None if there is none."""
     stored = await _find(db, upload_id)
     return Chunk.of(stored.upload.tail) if stored is not None and stored.upload.tail else None
 
 
+async def hash_whole(database: Database, upload_id: str) -> ListHasher | None:
+    """Return the hasher that has seen the chunk list of a whole upload, without its tail.
+
+    None if there is no such upload, or it is not whole, or is complete already.
+
+    Raises:
+        DamagedList: the list is not as it was written.
+    """
+    stored = await database.read(partial(_find, upload_id=upload_id))
+    if stored is None or stored.upload.state is not UploadState.WHOLE:
+        return None
+    assert stored.upload.chunks is not None
+    return await hash_list(database, stored.upload.chunks)
+
+
 async def complete(
-    db: Connection, content: Uploaded, last: Sequence[bytes]
+    db: Connection, content: Uploaded, last: Sequence[Entry], whole: ListHasher | None
 ) -> tuple[Manifest, NewBytes, Unfinished]:
     """Seal a whole upload, which is complete by that; chunks `last` are in the store by now.
 
-    Returns its manifest, what was new of it before, and by what the sum of the unfinished is less.
+    `whole` has seen its chunk list, if it was whole before the transaction. Returns its manifest,
+    what was new of it before, and by what the sum of the unfinished is less.
 
     Raises:
         NotFound: there is no such upload, it is not whole, or it is complete already.
@@ -192,20 +228,30 @@ async def complete(
     """
     before = await _get(db, content.upload_id)
     after = before.after(Complete(content.digest, content.expires))
-    tail = before.upload.tail
-    if list(last) != ([Digest.of(tail).raw] if tail else []):
-        raise StoreUnavailable("The upload has just become whole; try again.")
-    open_manifest = before.open_manifest()
+    _require_tail(before, last)
+    if whole is None:
+        raise StoreUnavailable(_JUST_WHOLE)
+    opened = before.open_manifest()
     if last:
-        await manifests.append(db, open_manifest, None, PreparedChunks(last, ()))
+        await manifests.append(db, opened, None, PreparedChunks(last, ()))
     else:
-        await manifests.require_open(db, open_manifest)
-    manifest = await manifests.seal(db, open_manifest, content.digest, before.upload.offset)
+        await manifests.require_open(db, opened)
+    whole = whole.copy()
+    for digest, size in last:
+        whole.add(digest, size)
+    manifest = whole.seal(opened.id, opened.chunk_size, content.digest)
+    await manifests.seal(db, manifest)
     await _save(db, after)
     finished = before.counted
     if before.upload.spec.parts:
         finished = finished.plus(await _use_parts(db, before.upload.spec.parts))
     return manifest, before.new, finished
+
+
+def _require_tail(stored: StoredUpload, last: Sequence[Entry]) -> None:
+    tail = stored.upload.tail
+    if list(last) != ([(Digest.of(tail).raw, len(tail))] if tail else []):
+        raise StoreUnavailable(_JUST_WHOLE)
 
 
 async def find_expired(db: Connection) -> list[tuple[str, int | None]]:
@@ -284,6 +330,7 @@ async def _save(db: Connection, stored: StoredUpload) -> None:
         row.tail,
         row.known_digest,
         row.failure,
+        row.chunk_size,
     )
 
 
@@ -300,7 +347,7 @@ async def _add_manifest(db: Connection, empty: OpenManifest) -> None:
 
 
 async def _remove_unconfirmed(db: Connection, confirmed: OpenManifest) -> None:
-    rows = await db.fetch(QUERIES["shorten_manifest"], confirmed.id, confirmed.count)
+    rows = await db.fetch(QUERIES["shorten_manifest"], confirmed.id, confirmed.size)
     removed = {digest for (digest,) in rows}
     if removed:
         rows = await db.fetch(QUERIES["places_with"], confirmed.id, list(removed))
@@ -308,11 +355,22 @@ async def _remove_unconfirmed(db: Connection, confirmed: OpenManifest) -> None:
         await db.execute(QUERIES["delete_some_references"], confirmed.id, unused)
 
 
-async def _copy_list(db: Connection, target: OpenManifest, source: OpenManifest) -> None:
-    """Append all of one chunk list to another."""
-    await manifests.require_open(db, target)
-    await db.execute(QUERIES["copy_references"], target.id, source.id)
-    await db.execute(QUERIES["copy_places"], target.id, target.count, source.id, source.count)
+async def _join(
+    db: Connection,
+    before: StoredUpload,
+    after: StoredUpload,
+    part: StoredUpload,
+    tail: PreparedChunks,
+) -> NewBytes:
+    """Append all of a part to an upload's chunk list; return what was new of its tail."""
+    _require_tail(part, tail.entries)
+    joined = after.open_manifest()
+    await manifests.copy_list(db, before.open_manifest(), part.open_manifest())
+    await db.execute(QUERIES["set_chunk_size"], joined.id, joined.chunk_size)
+    if not tail.entries:
+        return NewBytes()
+    copied = before.open_manifest(joined.size - len(part.upload.tail))
+    return await manifests.append(db, copied, None, tail)
 
 
 async def _use_parts(db: Connection, parts: Sequence[str]) -> Unfinished:

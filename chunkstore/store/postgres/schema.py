@@ -10,12 +10,13 @@ import logging
 import secrets
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import asyncpg
 
 from chunkstore.core.errors import NewerSchema, NotAStore, StoreUnusable
-from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.connection import LONG_SECONDS, Connection, Database
+from chunkstore.store.postgres.list_conversion import convert_lists
 from chunkstore.store.postgres.rows import PACKAGE, QUERIES
 from chunkstore.store.shared.queries import load_queries, load_script
 
@@ -28,6 +29,14 @@ MIGRATIONS: Final[Mapping[int, str]] = {
     version: load_script(PACKAGE, f"migration-{version}.sql")
     for version in range(1, SCHEMA_VERSION)
 }
+
+
+class _Preparation(Protocol):
+    async def __call__(self, db: Connection, *, distributed: bool) -> None: ...
+
+
+# What goes before these statements, in the same transaction.
+_PREPARATIONS: Final[Mapping[int, _Preparation]] = {3: convert_lists}
 _PARTITIONED: Final = ") PARTITION BY HASH (digest);"
 # Here, because the event loop must not wait for files.
 _SCRIPTS: Final[Mapping[str, str]] = {
@@ -133,11 +142,15 @@ async def _prepare(
     if distributed:
         raise StoreUnusable("There are tables already; only new ones can be distributed.")
     await db.execute("LOCK TABLE setting IN ACCESS EXCLUSIVE MODE")
-    await _create_functions(db, distributed=await is_spread(db))
+    await _create_functions(db)
     # Another server may have migrated them while this one waited for the lock.
     version = await check(db, target)
     for step in range(version, target):
-        await db.execute(migrations[step])
+        if step in _PREPARATIONS:
+            await _PREPARATIONS[step](db, distributed=await is_spread(db))
+        await _run_one_by_one(db, migrations[step])
+    if not await is_spread(db):
+        await _plan_functions_once(db)
     await db.execute(QUERIES["put_setting"], "schema", str(target))
     return version if version < target else None
 
@@ -152,7 +165,7 @@ async def _create(db: Connection, *, distributed: bool, target: int) -> None:
     if await db.fetchval(QUERIES["find_setting"], "schema") is not None:
         # Another server was faster.
         return
-    await _create_functions(db, distributed=distributed)
+    await _create_functions(db)
     tables = _SCRIPTS["schema"]
     if distributed:
         await _require_citus(db)
@@ -162,6 +175,7 @@ async def _create(db: Connection, *, distributed: bool, target: int) -> None:
     else:
         await db.execute(tables)
         await db.execute(_SCRIPTS["partitions"])
+        await _plan_functions_once(db)
     await _run_one_by_one(db, _SCRIPTS["references"])
     await db.execute(QUERIES["put_setting"], "schema", str(target))
     await db.execute(QUERIES["add_setting"], "id", secrets.token_hex(16))
@@ -171,17 +185,28 @@ async def _run_one_by_one(db: Connection, script: str) -> None:
     """Run the statements of a script; Citus passes on one at a time only."""
     for statement in script.split(";\n"):
         if statement.strip():
-            await db.execute(statement)
+            await db.execute(statement, timeout=LONG_SECONDS)
 
 
-async def _create_functions(db: Connection, *, distributed: bool) -> None:
-    """Create the functions, before the tables: Citus does not take them after what it spreads."""
-    for name, function in _FUNCTIONS.items():
+async def _create_functions(db: Connection) -> None:
+    """Create the functions, before the tables: Citus does not take them after what it spreads.
+
+    Those of an older version are dropped, because what they take and return may be other than now.
+    """
+    for (old,) in await db.fetch(QUERIES["functions_named"], list(_FUNCTIONS)):
+        await db.execute(f"DROP FUNCTION {old}")
+    for function in _FUNCTIONS.values():
         await db.execute(function)
-        if not distributed:
-            # They find rows by their keys. To plan that anew each time, for tables in parts, takes
-            # longer than to do it; Citus has to, because it plans by the values.
-            await db.execute(f"ALTER FUNCTION {name} SET plan_cache_mode = force_generic_plan")
+
+
+async def _plan_functions_once(db: Connection) -> None:
+    """Have the statements of functions keep one plan, where all tables are on one machine.
+
+    They find rows by their keys. To plan that anew each time, for tables in parts, takes longer
+    than to do it. Citus has to, because it plans by the values.
+    """
+    for name in _FUNCTIONS:
+        await db.execute(f"ALTER FUNCTION {name} SET plan_cache_mode = force_generic_plan")
 
 
 async def is_spread(db: Connection) -> bool:

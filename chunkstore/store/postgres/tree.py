@@ -40,9 +40,9 @@ from chunkstore.store.contract.edits import (
     judge_length,
     judge_source,
 )
-from chunkstore.store.contract.values import Applied, File, Folder
+from chunkstore.store.contract.values import Applied, DamagedFile, File, Folder
 from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
-from chunkstore.store.postgres.rows import QUERIES, to_file
+from chunkstore.store.postgres.rows import QUERIES, to_file, to_file_to_edit
 from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
 
 # A character takes four bytes at most, so no name is as long as this text of the greatest one.
@@ -93,9 +93,20 @@ async def find(db: Connection, name: Name) -> File | Folder | None:
 
 
 async def find_file(db: Connection, name: str) -> File | None:
-    """Return the file, None if there is none."""
+    """Return the file, None if there is none.
+
+    Raises:
+        StoreDamaged: its entry is damaged.
+    """
     row = await db.fetchrow(QUERIES["find_file"], name)
     return None if row is None else to_file(row)
+
+
+async def _find_to_edit(db: Connection, name: Name) -> File | DamagedFile | Folder | None:
+    if is_folder_name(name):
+        return await find(db, name)
+    row = await db.fetchrow(QUERIES["find_file"], name)
+    return None if row is None else to_file_to_edit(row)
 
 
 async def _folder_exists(db: Connection, name: FolderName) -> bool:
@@ -106,7 +117,7 @@ async def load_target(db: Connection, name: Name) -> Present:
     """Return what has a name at which something is to be put, and what is in its way above."""
     path, folders = path_of(name), folders_of(name)
     rows = await db.fetch(QUERIES["files_among"], [path, *folders])
-    files = {file.name: file for file in map(to_file, rows)}
+    files = {file.name: file for file in map(to_file_to_edit, rows)}
     if path in files:
         return Present(target=files[FileName(path)])
     if files:
@@ -136,7 +147,7 @@ async def put_file(db: Connection, edit: Put, target: Target) -> tuple[File, boo
     if target.created is not None:
         created = target.created
     else:
-        created = target.modified if current is None else to_microseconds(current.created)
+        created = to_microseconds(current.created) if isinstance(current, File) else target.modified
     return file_of(edit.name, target, created), current is not None
 
 
@@ -157,7 +168,7 @@ def accepts(edit: Put, present: Present) -> bool:
 
 async def _put(
     db: Connection, name: FileName, target: Target, may_create: bool, may_replace: bool
-) -> tuple[str, str | None, File | None]:
+) -> tuple[str, str | None, File | DamagedFile | None]:
     """Return what came of it, what was in the way, and the file that there was."""
     manifest = target.manifest
     row = await db.fetchrow(
@@ -169,6 +180,9 @@ async def _put(
         manifest.digest.raw,
         manifest.size,
         manifest.chunk_size,
+        manifest.chunk_count,
+        manifest.list_digest.raw,
+        manifest.proof,
         target.media_type,
         target.created,
         target.modified,
@@ -176,7 +190,7 @@ async def _put(
         may_replace,
     )
     assert row is not None
-    return row["outcome"], row["conflict"], None if row["path"] is None else to_file(row)
+    return row["outcome"], row["conflict"], None if row["path"] is None else to_file_to_edit(row)
 
 
 async def delete(db: Connection, edit: Delete) -> Applied:
@@ -191,7 +205,7 @@ async def delete(db: Connection, edit: Delete) -> Applied:
         await _delete_below(db, FolderName(edit.name))
     else:
         row = await db.fetchrow(QUERIES["lock_file"], edit.name)
-        judge(edit, Present(source=None if row is None else to_file(row)))
+        judge(edit, Present(source=None if row is None else to_file_to_edit(row)))
     await db.execute(QUERIES["remove_entry"], path_of(edit.name))
     return Applied(replaced=False)
 
@@ -203,7 +217,7 @@ async def transfer(db: Connection, edit: Copy | Move) -> Applied:
         What `judge` raises; InvalidName: a name would become too long.
     """
     await lock(db, edit.source, edit.target)
-    source = await find(db, edit.source)
+    source = await _find_to_edit(db, edit.source)
     replaced = judge(edit, replace(await load_target(db, edit.target), source=source))
     if isinstance(source, File):
         await _copy_file(db, edit, source)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import asyncpg
 from blake3 import blake3
 
-from tests.store.rows import ListDamage, Rows
+from tests.store.rows import Rows, proof_of, tie_of
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class PostgresRows(Rows):
         ),
         "a chunk that no manifest needs": (
             "SELECT digest FROM chunk WHERE NOT EXISTS"
-            " (SELECT FROM manifest_chunk WHERE manifest_chunk.digest = chunk.digest)"
+            " (SELECT FROM place WHERE place.digest = chunk.digest)"
         ),
         "a reference of no manifest": (
             "SELECT digest FROM chunk_ref WHERE NOT EXISTS"
@@ -43,11 +43,11 @@ class PostgresRows(Rows):
     # What no foreign key leads to, because tables may lie on several machines.
     broken_rows = {  # noqa: RUF012 - likewise
         "a place without its chunk": (
-            "SELECT digest FROM manifest_chunk WHERE NOT EXISTS"
-            " (SELECT FROM chunk WHERE chunk.digest = manifest_chunk.digest)"
+            "SELECT digest FROM place WHERE NOT EXISTS"
+            " (SELECT FROM chunk WHERE chunk.digest = place.digest)"
         ),
         "a place without its reference": (
-            "SELECT digest FROM manifest_chunk AS place WHERE NOT EXISTS"
+            "SELECT digest FROM place WHERE NOT EXISTS"
             " (SELECT FROM chunk_ref AS ref"
             "  WHERE ref.digest = place.digest AND ref.manifest = place.manifest)"
         ),
@@ -58,8 +58,10 @@ class PostgresRows(Rows):
         "a file without its manifest, or with what another says": (
             "SELECT path FROM entry WHERE entry.manifest IS NOT NULL AND NOT EXISTS"
             " (SELECT FROM manifest WHERE manifest.id = entry.manifest"
-            "  AND (manifest.digest, manifest.size, manifest.chunk_size)"
-            "   = (entry.digest, entry.size, entry.chunk_size))"
+            "  AND (manifest.digest, manifest.size, manifest.chunk_size, manifest.chunks,"
+            "       manifest.list, manifest.proof)"
+            "   = (entry.digest, entry.size, entry.chunk_size, entry.chunks, entry.list,"
+            "      entry.proof))"
         ),
         "a name in what is no folder": (
             "SELECT path FROM entry WHERE path LIKE '%/%' AND NOT EXISTS"
@@ -117,13 +119,15 @@ class PostgresRows(Rows):
         self, name: str, parts: Sequence[bytes], chunk_size: int, *, created: int, modified: int
     ) -> None:
         content = b"".join(parts)
-        told = (blake3(content).digest(), len(content), chunk_size)
+        digest, listed, proof = proof_of(77, parts, chunk_size)
+        told = (digest, len(content), chunk_size, len(parts), listed, proof)
         await self.fetch(
-            "INSERT INTO manifest (id, digest, size, chunk_size, created)"
-            " VALUES (77, $1, $2, $3, 0)",
+            "INSERT INTO manifest (id, digest, size, chunk_size, chunks, list, proof, created)"
+            " VALUES (77, $1, $2, $3, $4, $5, $6, 0)",
             *told,
         )
-        for seq, part in enumerate(parts):
+        start = 0
+        for part in parts:
             digest = blake3(part).digest()
             await self.fetch(
                 "INSERT INTO chunk (digest, size, stored_size, codec, created)"
@@ -132,11 +136,15 @@ class PostgresRows(Rows):
             )
             await self.fetch("INSERT INTO chunk_data VALUES ($1, $2)", digest, part)
             await self.fetch("INSERT INTO chunk_ref VALUES ($1, 77)", digest)
-            await self.fetch("INSERT INTO manifest_chunk VALUES (77, $1, $2)", seq, digest)
+            await self.fetch(
+                "INSERT INTO place VALUES (77, $1, $2, $3, $4)",
+                *(start, len(part), digest, tie_of(77, start, part)),
+            )
+            start += len(part)
         await self.fetch(
-            "INSERT INTO entry"
-            " (path, manifest, digest, size, chunk_size, media_type, created, modified)"
-            " VALUES ($1, 77, $2, $3, $4, 'text/plain', $5, $6)",
+            "INSERT INTO entry (path, manifest, digest, size, chunk_size, chunks, list, proof,"
+            " media_type, created, modified)"
+            " VALUES ($1, 77, $2, $3, $4, $5, $6, $7, 'text/plain', $8, $9)",
             *(name, *told, created, modified),
         )
 
@@ -147,17 +155,10 @@ class PostgresRows(Rows):
             " SELECT $2::bytea, size, stored_size, codec, created FROM chunk WHERE digest = $1",
             "UPDATE chunk_data SET digest = $2 WHERE digest = $1",
             "UPDATE chunk_ref SET digest = $2 WHERE digest = $1",
-            "UPDATE manifest_chunk SET digest = $2 WHERE digest = $1",
+            "UPDATE place SET digest = $2 WHERE digest = $1",
         ):
             await self.fetch(statement, digest, forged)
         await self.fetch("DELETE FROM chunk WHERE digest = $1", digest)
-
-    def _list_changes(self, damage: ListDamage) -> Sequence[str]:
-        changes = super()._list_changes(damage)
-        if damage is ListDamage.WRONG_SIZE:
-            # Names repeat it.
-            return [*changes, "UPDATE entry SET size = size + 1"]
-        return changes
 
     async def clear(self) -> None:
         """Remove everything that came into the database since it was made a store."""

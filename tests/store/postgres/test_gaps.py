@@ -29,7 +29,7 @@ pytestmark = on_postgres
 
 FOREVER_SECONDS = 3600.0
 # What one machine may hide: a list, or chunks, which lie with their bytes.
-PARTS = (["manifest_chunk"], ["chunk", "chunk_data"])
+PARTS = (["place"], ["chunk", "chunk_data"])
 
 
 @pytest.fixture
@@ -74,9 +74,12 @@ def _columns(table: str) -> str:
     return {
         "chunk": "digest, size, stored_size, codec, damaged, created",
         "chunk_data": "digest, bytes",
-        "manifest_chunk": "manifest, seq, digest",
+        "place": "manifest, start, size, digest, tie",
         # `name` is generated.
-        "entry": "path, made, manifest, digest, size, chunk_size, media_type, created, modified",
+        "entry": (
+            "path, made, manifest, digest, size, chunk_size, chunks, list, proof, media_type,"
+            " created, modified"
+        ),
     }[table]
 
 
@@ -154,7 +157,7 @@ async def test_on_one_machine_a_gap_is_damage_at_once(
     store: PostgresStore, rows: Rows, random_bytes: RandomBytes
 ) -> None:
     await put(store, "a", random_bytes(40 * CHUNK_SIZE))
-    async with hidden(rows, ["manifest_chunk"]):
+    async with hidden(rows, ["place"]):
         with pytest.raises(StoreDamaged):
             await get(store, "a")
 

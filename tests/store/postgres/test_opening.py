@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from chunkstore.core.errors import NewerSchema, NotAStore, StoreError, StoreUnusable
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import NewerSchema, NotAStore, StoreDamaged, StoreError, StoreUnusable
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.uploads import NOTHING
-from chunkstore.store.postgres import presence, schema
+from chunkstore.store.postgres import list_conversion, presence, schema
 from chunkstore.store.postgres.connection import Database
 from chunkstore.store.postgres.store import PostgresStore
 from tests.backends import Backend
-from tests.conftest import CHUNK_SIZE, on_postgres
+from tests.conftest import CHUNK_SIZE, RandomBytes, on_postgres
 from tests.postgres import Cluster
-from tests.store.conformance import get, put
+from tests.store.conformance import cut, get, put, scrub
 from tests.store.postgres.rows import PostgresRows
 from tests.store.rows import Rows
-from tests.store.upload_conformance import OLD_UNFINISHED, OLD_UPLOADS, unfinished
+from tests.store.upload_conformance import OLD_UNFINISHED, OLD_UPLOADS, complete, unfinished
 
 
 async def test_many_servers_start_on_an_empty_database(postgres: Cluster) -> None:
@@ -121,6 +122,83 @@ async def test_a_migration_sums_up_what_is_unfinished(postgres: Cluster) -> None
         await collect_all(store.maintenance, 0)
         assert await unfinished(rows) == NOTHING
     await store.close()
+
+
+async def test_a_migration_converts_lists_and_finds_those_that_are_damaged(
+    postgres: Cluster, random_bytes: RandomBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(list_conversion, "_PLACES_A_STEP", 2)
+    monkeypatch.setattr(list_conversion, "_MANIFESTS_A_STEP", 2)
+    url = postgres.create_database("lists")
+    postgres.sql(
+        _OLD.read_text() + "INSERT INTO setting VALUES ('schema', '1'), ('chunk_size', '4096')",
+        database="lists",
+    )
+    contents = {name: random_bytes(5 * CHUNK_SIZE + 7) for name in ("a", "damaged", "lacking")}
+    contents |= {"empty": b"", "again": contents["a"]}
+    with closing(PostgresRows(url)) as rows:
+        for manifest, (name, content) in enumerate(contents.items(), start=5):
+            await plant_old(rows, manifest, content, name)
+        part = random_bytes(2 * CHUNK_SIZE)
+        await plant_old(rows, 50, part, None)
+        await rows.fetch(
+            "INSERT INTO upload (id, kind, manifest, chunk_size, received, extent, length, whole,"
+            " created, expires, media_type, conditions, checks, metadata, tail) VALUES"
+            f" ('{'p' * 43}', 'part', 50, 4096, {2 * CHUNK_SIZE + 4}, {2 * CHUNK_SIZE + 4},"
+            f" {2 * CHUNK_SIZE + 4}, true, 0, 1::bigint << 52, '', '{{}}', '{{}}', '', 'tail')"
+        )
+        await rows.fetch("DELETE FROM manifest_chunk WHERE manifest = 6 AND seq = 3")
+        await rows.fetch("SET session_replication_role = replica")
+        digest = Digest.of(contents["lacking"][:CHUNK_SIZE]).raw
+        await rows.fetch("DELETE FROM chunk WHERE digest = $1", digest)
+    store = await PostgresStore.open(url)
+    try:
+        for name in ("a", "empty", "again"):
+            assert await get(store, name) == contents[name]
+        for name in ("damaged", "lacking"):
+            with pytest.raises(StoreDamaged):
+                await get(store, name)
+            # It is known to be damaged.
+            await put(store, name, contents[name])
+            assert await get(store, name) == contents[name]
+        completed = await complete(store, "p" * 43, part + b"tail")
+        assert await get(store, completed.file.name) == part + b"tail"
+        await collect_all(store.maintenance, 0)
+        assert not any(step.damage for step in await scrub(store))
+        with closing(PostgresRows(url)) as rows:
+            assert await rows.broken() == []
+    finally:
+        await store.close()
+
+
+async def plant_old(rows: PostgresRows, manifest: int, content: bytes, name: str | None) -> None:
+    """Make a file of schema version 1, or without a name the list of an upload."""
+    digest, size = (Digest.of(content).raw, len(content)) if name else (None, None)
+    await rows.fetch(
+        "INSERT INTO manifest (id, digest, size, chunk_size, created) VALUES ($1, $2, $3, 4096, 0)",
+        *(manifest, digest, size),
+    )
+    for seq, chunk in enumerate(cut(content)):
+        columns = (chunk.digest.raw, len(chunk.content))
+        await rows.fetch(
+            "INSERT INTO chunk (digest, size, stored_size, codec, created)"
+            " VALUES ($1, $2, $2, 0, 0) ON CONFLICT DO NOTHING",
+            *columns,
+        )
+        await rows.fetch(
+            "INSERT INTO chunk_data VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            *(chunk.digest.raw, chunk.content),
+        )
+        await rows.fetch("INSERT INTO chunk_ref VALUES ($1, $2)", chunk.digest.raw, manifest)
+        await rows.fetch(
+            "INSERT INTO manifest_chunk VALUES ($1, $2, $3)", manifest, seq, chunk.digest.raw
+        )
+    if name:
+        await rows.fetch(
+            "INSERT INTO entry (path, manifest, digest, size, chunk_size, media_type, created,"
+            " modified) VALUES ($1, $2, $3, $4, 4096, 'x/y', 0, 0)",
+            *(name, manifest, digest, size),
+        )
 
 
 async def test_what_is_no_store_is_refused_and_left_alone(postgres: Cluster) -> None:

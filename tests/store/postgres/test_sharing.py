@@ -191,7 +191,7 @@ async def test_a_download_holds_its_content_against_all_servers(
         assert await here.contents.read(file.manifest, 0, len(content)) == content
     await here._opened.presence.beat()
     assert (await collect_all(there.maintenance, 0)).chunks == 40
-    assert await rows.count("manifest_chunk") == 0
+    assert await rows.count("place") == 0
 
 
 async def test_what_another_server_has_not_seen_stays(open_store: OpenStore, rows: Rows) -> None:

@@ -19,7 +19,8 @@ BEGIN
         FROM unnest(new_digests, new_sizes, new_stored_sizes, new_codecs)
             AS new (digest, size, stored_size, codec)
         ON CONFLICT (digest) DO UPDATE SET
-            stored_size = excluded.stored_size, codec = excluded.codec, damaged = false
+            size = excluded.size, stored_size = excluded.stored_size, codec = excluded.codec,
+            damaged = false
             WHERE chunk.damaged
         RETURNING digest
     LOOP
@@ -30,51 +31,96 @@ END
 $$;
 
 -- name: add_places
--- References chunks, whose digests are given once each and in order, and records them in their
--- places from `first` on.
+-- References chunks, whose digests are given once each and in order, and records their places.
 CREATE OR REPLACE FUNCTION add_places(
-    manifest_id bigint, needed bytea[], first bigint, digests bytea[]
+    manifest_id bigint, needed bytea[],
+    starts bigint[], sizes integer[], digests bytea[], ties bigint[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO chunk_ref (digest, manifest)
     SELECT new.digest, manifest_id FROM unnest(needed) AS new (digest)
     ON CONFLICT (digest, manifest) DO NOTHING;
-    INSERT INTO manifest_chunk (manifest, seq, digest)
-    SELECT manifest_id, first + new.place - 1, new.digest
-    FROM unnest(digests) WITH ORDINALITY AS new (digest, place)
-    ON CONFLICT (manifest, seq) DO NOTHING;
+    INSERT INTO place (manifest, start, size, digest, tie)
+    SELECT manifest_id, new.start, new.size, new.digest, new.tie
+    FROM unnest(starts, sizes, digests, ties) AS new (start, size, digest, tie)
+    ON CONFLICT (manifest, start) DO NOTHING;
 END
 $$;
 
 -- name: keep_open
--- Whether an upload's chunk list, of `places` so far, can grow; then it stays until the transaction
--- ends. A collector may have taken its server for dead, and a failover may have lost its last places:
--- commits of batches are not synced, but what survives one of them has all that came before. So if
--- the last place is there, and each was put behind one that was, there is no gap.
-CREATE OR REPLACE FUNCTION keep_open(manifest_id bigint, places bigint)
+-- Whether an upload's chunk list, of `length` bytes so far, can grow; then it stays until the
+-- transaction ends. A collector may have taken its server for dead, and a failover may have lost its
+-- last places: commits of batches are not synced, but what survives one of them has all that came
+-- before. So if the last place is there, and each was put behind one that was, there is no gap.
+CREATE OR REPLACE FUNCTION keep_open(manifest_id bigint, length bigint)
 RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    stop bigint;
 BEGIN
     PERFORM 1 FROM manifest WHERE id = manifest_id AND condemned IS NULL FOR KEY SHARE;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    IF places > 0 THEN
-        PERFORM 1 FROM manifest_chunk WHERE manifest = manifest_id AND seq = places - 1;
-        RETURN FOUND;
+    IF length = 0 THEN
+        RETURN true;
     END IF;
-    RETURN true;
+    SELECT start + size INTO stop FROM place
+    WHERE manifest = manifest_id AND start < length
+    ORDER BY start DESC LIMIT 1;
+    RETURN coalesce(stop = length, false);
+END
+$$;
+
+-- name: replace_damaged
+-- Has the files of damaged lists of a content, which has just been put again, point at the new list.
+CREATE OR REPLACE FUNCTION replace_damaged(
+    new_manifest bigint, content_digest bytea, content_size bigint, new_chunk_size integer,
+    new_chunks bigint, new_list bytea, new_proof bigint
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    old_manifest bigint;
+    old_proof bigint;
+BEGIN
+    FOR old_manifest, old_proof IN
+        SELECT manifest, proof FROM damaged_list WHERE digest = content_digest
+    LOOP
+        UPDATE entry
+        SET manifest = new_manifest, digest = content_digest, size = content_size,
+            chunk_size = new_chunk_size, chunks = new_chunks, list = new_list, proof = new_proof
+        WHERE manifest = old_manifest AND proof = old_proof;
+    END LOOP;
+    IF FOUND THEN
+        DELETE FROM damaged_list WHERE digest = content_digest;
+    END IF;
+END
+$$;
+
+-- name: seal_manifest
+-- Completes an open list; from here on it never changes. Returns whether it was not given up.
+CREATE OR REPLACE FUNCTION seal_manifest(
+    manifest_id bigint, content_digest bytea, content_size bigint, content_chunk_size integer,
+    content_chunks bigint, list_digest bytea, content_proof bigint
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE manifest
+    SET digest = content_digest, size = content_size, chunk_size = content_chunk_size,
+        chunks = content_chunks, list = list_digest, proof = content_proof, server = NULL
+    WHERE id = manifest_id AND condemned IS NULL;
+    RETURN FOUND;
 END
 $$;
 
 -- name: put_content
--- Stores the last chunks of a manifest, whose list has `first` places by then, and seals it. Returns
+-- Stores the last chunks of a manifest, whose list has `length` bytes by then, and seals it. Returns
 -- the chunks that were not there; NULL, and the transaction is to fail, if the list cannot grow, as
 -- `keep_open` has it.
 CREATE OR REPLACE FUNCTION put_content(
     new_digests bytea[], new_sizes integer[], new_stored_sizes integer[], new_codecs smallint[],
     new_contents bytea[], now bigint,
-    manifest_id bigint, needed bytea[], first bigint, digests bytea[],
-    content_digest bytea, content_size bigint, content_chunk_size integer
+    manifest_id bigint, length bigint, needed bytea[],
+    starts bigint[], sizes integer[], digests bytea[], ties bigint[],
+    content_digest bytea, content_size bigint, content_chunk_size integer, content_chunks bigint,
+    list_digest bytea, content_proof bigint
 ) RETURNS bytea[] LANGUAGE plpgsql AS $$
 DECLARE
     stored bytea[] := '{}';
@@ -89,60 +135,60 @@ BEGIN
         WHERE new.digest = ANY (stored)
         ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes;
     END IF;
-    IF first = 0 THEN
-        INSERT INTO manifest (id, digest, size, chunk_size, created)
-        VALUES (manifest_id, content_digest, content_size, content_chunk_size, now);
-    ELSE
-        UPDATE manifest SET digest = content_digest, size = content_size, server = NULL
-        WHERE id = manifest_id AND condemned IS NULL;
-        IF NOT FOUND OR NOT keep_open(manifest_id, first) THEN
-            RETURN NULL;
-        END IF;
+    IF length = 0 THEN
+        INSERT INTO manifest (id, digest, size, chunk_size, chunks, list, proof, created)
+        VALUES (manifest_id, content_digest, content_size, content_chunk_size, content_chunks,
+                list_digest, content_proof, now);
+    ELSIF NOT seal_manifest(
+        manifest_id, content_digest, content_size, content_chunk_size, content_chunks, list_digest,
+        content_proof
+    ) OR NOT keep_open(manifest_id, length) THEN
+        RETURN NULL;
     END IF;
     IF cardinality(digests) > 0 THEN
-        PERFORM add_places(manifest_id, needed, first, digests);
+        PERFORM add_places(manifest_id, needed, starts, sizes, digests, ties);
     END IF;
+    PERFORM replace_damaged(
+        manifest_id, content_digest, content_size, content_chunk_size, content_chunks, list_digest,
+        content_proof);
     RETURN stored;
 END
 $$;
 
 -- name: find_content
--- A file, with its content if that has at most `inline` bytes: the digests of its places in order,
--- and of each the size, the codec and the bytes of the chunk, NULL where there is none.
+-- A file, with its content if that has at most `inline` bytes in some chunks: the digests and sizes of
+-- its places in order, and of each the codec and the bytes of the chunk, NULL where there is none.
 CREATE OR REPLACE FUNCTION find_content(
     name_path text, inline bigint,
     OUT path text, OUT manifest bigint, OUT digest bytea, OUT size bigint, OUT chunk_size integer,
+    OUT chunks bigint, OUT list bytea, OUT proof bigint,
     OUT media_type text, OUT created bigint, OUT modified bigint,
-    OUT places bytea[], OUT sizes integer[], OUT codecs smallint[], OUT contents bytea[]
+    OUT digests bytea[], OUT sizes integer[], OUT codecs smallint[], OUT contents bytea[]
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    list bigint;
-    past bigint;
-    place bytea;
+    of_manifest bigint;
+    place_digest bytea;
     place_size integer;
     place_codec smallint;
     place_bytes bytea;
 BEGIN
-    SELECT entry.path, entry.manifest, entry.digest, entry.size, entry.chunk_size,
-           entry.media_type, entry.created, entry.modified
-    INTO path, manifest, digest, size, chunk_size, media_type, created, modified
+    SELECT entry.path, entry.manifest, entry.digest, entry.size, entry.chunk_size, entry.chunks,
+           entry.list, entry.proof, entry.media_type, entry.created, entry.modified
+    INTO path, manifest, digest, size, chunk_size, chunks, list, proof, media_type, created, modified
     FROM entry WHERE entry.path = name_path AND entry.manifest IS NOT NULL;
-    IF NOT FOUND OR size > inline THEN
+    IF NOT FOUND OR size > inline OR chunks > 8 THEN
         RETURN;
     END IF;
-    list := manifest;
-    past := (size + chunk_size - 1) / chunk_size;
-    places := ARRAY(
-        SELECT digest FROM manifest_chunk WHERE manifest = list AND seq >= 0 AND seq < past
-        ORDER BY seq
-    );
-    -- One by one, so that each is looked for where it lies.
-    FOREACH place IN ARRAY places LOOP
-        SELECT chunk.size, chunk.codec, chunk_data.bytes
-        INTO place_size, place_codec, place_bytes
+    of_manifest := manifest;
+    FOR place_digest, place_size IN
+        SELECT digest, size FROM place WHERE manifest = of_manifest ORDER BY start LIMIT 8
+    LOOP
+        -- One by one, so that each is looked for where it lies.
+        SELECT chunk.codec, chunk_data.bytes INTO place_codec, place_bytes
         FROM chunk LEFT JOIN chunk_data ON chunk_data.digest = chunk.digest
-        WHERE chunk.digest = place;
+        WHERE chunk.digest = place_digest;
+        digests := array_append(digests, place_digest);
         sizes := array_append(sizes, place_size);
         codecs := array_append(codecs, place_codec);
         contents := array_append(contents, place_bytes);
@@ -206,10 +252,12 @@ $$;
 CREATE OR REPLACE FUNCTION put_file(
     name_path text, folders text[], below_start text, below_stop text,
     new_manifest bigint, new_digest bytea, new_size bigint, new_chunk_size integer,
+    new_chunks bigint, new_list bytea, new_proof bigint,
     new_media_type text, new_created bigint, new_modified bigint,
     may_create boolean, may_replace boolean,
     OUT outcome text, OUT conflict text,
     OUT path text, OUT manifest bigint, OUT digest bytea, OUT size bigint, OUT chunk_size integer,
+    OUT chunks bigint, OUT list bytea, OUT proof bigint,
     OUT media_type text, OUT created bigint, OUT modified bigint
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -217,9 +265,13 @@ DECLARE
     is_file boolean;
 BEGIN
     LOOP
-        SELECT entry.path, entry.manifest, entry.digest, entry.size, entry.chunk_size,
-               entry.media_type, entry.created, entry.modified
-        INTO path, manifest, digest, size, chunk_size, media_type, created, modified
+        SELECT entry.path, entry.manifest, entry.digest, entry.size, entry.chunk_size, entry.chunks,
+               entry.list, entry.proof, entry.media_type,
+               -- Of a damaged entry it may be none.
+               CASE WHEN entry.created BETWEEN 0 AND 253402300799999999 THEN entry.created END,
+               entry.modified
+        INTO path, manifest, digest, size, chunk_size, chunks, list, proof, media_type, created,
+             modified
         FROM entry WHERE entry.path = name_path AND entry.manifest IS NOT NULL FOR UPDATE;
         IF FOUND THEN
             outcome := 'present';
@@ -240,9 +292,10 @@ BEGIN
         END IF;
         outcome := 'created';
         INSERT INTO entry
-            (path, manifest, digest, size, chunk_size, media_type, created, modified)
-        VALUES (name_path, new_manifest, new_digest, new_size, new_chunk_size, new_media_type,
-                coalesce(new_created, new_modified), new_modified)
+            (path, manifest, digest, size, chunk_size, chunks, list, proof, media_type, created,
+             modified)
+        VALUES (name_path, new_manifest, new_digest, new_size, new_chunk_size, new_chunks, new_list,
+                new_proof, new_media_type, coalesce(new_created, new_modified), new_modified)
         ON CONFLICT (path) DO NOTHING;
         IF FOUND THEN
             RETURN;
@@ -265,9 +318,10 @@ BEGIN
     END LOOP;
     UPDATE entry
     SET manifest = new_manifest, digest = new_digest, size = new_size,
-        chunk_size = new_chunk_size, media_type = new_media_type, modified = new_modified,
+        chunk_size = new_chunk_size, chunks = new_chunks, list = new_list, proof = new_proof,
+        media_type = new_media_type, modified = new_modified,
         created = coalesce(
-            new_created, CASE WHEN outcome = 'replaced' THEN entry.created END, new_modified)
+            new_created, CASE WHEN outcome = 'replaced' THEN put_file.created END, new_modified)
     WHERE entry.path = name_path;
 END
 $$;
@@ -280,8 +334,10 @@ CREATE OR REPLACE FUNCTION put_at_once(
     receipt_id uuid,
     new_digests bytea[], new_sizes integer[], new_stored_sizes integer[], new_codecs smallint[],
     new_contents bytea[], now bigint,
-    manifest_id bigint, needed bytea[], first bigint, digests bytea[],
-    content_digest bytea, content_size bigint, content_chunk_size integer,
+    manifest_id bigint, length bigint, needed bytea[],
+    starts bigint[], sizes integer[], digests bytea[], ties bigint[],
+    content_digest bytea, content_size bigint, content_chunk_size integer, content_chunks bigint,
+    list_digest bytea, content_proof bigint,
     name_path text, folders text[], below_start text, below_stop text,
     new_media_type text, new_created bigint, new_modified bigint,
     may_replace boolean,
@@ -300,10 +356,12 @@ BEGIN
     END IF;
     stored := put_content(
         new_digests, new_sizes, new_stored_sizes, new_codecs, new_contents, now, manifest_id,
-        needed, first, digests, content_digest, content_size, content_chunk_size);
+        length, needed, starts, sizes, digests, ties, content_digest, content_size,
+        content_chunk_size, content_chunks, list_digest, content_proof);
     put := put_file(
         name_path, folders, below_start, below_stop, manifest_id, content_digest, content_size,
-        content_chunk_size, new_media_type, new_created, new_modified, true, may_replace);
+        content_chunk_size, content_chunks, list_digest, content_proof, new_media_type, new_created,
+        new_modified, true, may_replace);
     IF stored IS NULL OR put.outcome NOT IN ('created', 'replaced') THEN
         RAISE EXCEPTION 'refused' USING ERRCODE = 'CS001';
     END IF;

@@ -39,6 +39,11 @@ SELECT id, replaced, file_created, stored FROM receipt WHERE id = ANY ($1::uuid[
 -- before.
 DELETE FROM receipt WHERE created < $1;
 
+-- name: functions_named
+-- names. The functions that have them, each with the types of what it takes.
+SELECT oid::regprocedure::text FROM pg_proc
+WHERE proname = ANY ($1::text[]) AND pronamespace = current_schema()::regnamespace;
+
 -- name: clock
 -- The database's time, which is the same for all servers.
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
@@ -74,23 +79,43 @@ INSERT INTO manifest (id, chunk_size, server, created) VALUES ($1, $2, $3, $4)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: keep_open
--- manifest, how many places its list has. Whether it can grow. See functions.sql.
+-- manifest, how many bytes its list has. Whether it can grow. See functions.sql.
 SELECT keep_open($1, $2);
 
 -- name: add_places
--- manifest, digests needed (once each, in order), first place, digests.
-SELECT add_places($1, $2, $3, $4);
+-- manifest, digests needed (once each, in order); starts, sizes, digests and ties of places.
+SELECT add_places($1, $2, $3, $4, $5, $6);
+
+-- name: set_chunk_size
+-- manifest, chunk size. What is joined to an open manifest may have larger chunks.
+UPDATE manifest SET chunk_size = $2 WHERE id = $1;
 
 -- name: put_content
--- What put_chunks takes, bytes before `now`; manifest, digests needed (once each, in order), first
--- place, digests; digest, size and chunk size of the file content.
-SELECT put_content($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+-- What put_chunks takes, bytes before `now`; manifest, how many bytes its list has; what add_places
+-- takes besides; digest, size, chunk size, chunks, the list's digest and the proof.
+SELECT put_content($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                   $19);
 
 -- name: seal_manifest
--- id, digest, size. From here on the chunk list never changes; `keep_open` comes before.
-UPDATE manifest SET digest = $2, size = $3, server = NULL
-WHERE id = $1 AND condemned IS NULL
-RETURNING id;
+-- manifest, digest, size, chunk size, chunks, the list's digest, proof. `keep_open` comes before.
+SELECT seal_manifest($1, $2, $3, $4, $5, $6, $7);
+
+-- name: replace_damaged
+-- What seal_manifest takes. See functions.sql.
+SELECT replace_damaged($1, $2, $3, $4, $5, $6, $7);
+
+-- name: mark_list
+-- digest of the content, manifest, proof. The list is damaged.
+INSERT INTO damaged_list (digest, manifest, proof) VALUES ($1, $2, $3)
+ON CONFLICT (digest, manifest) DO NOTHING;
+
+-- name: marked_lists
+-- manifests. Which of them have damaged lists.
+SELECT DISTINCT manifest FROM damaged_list WHERE manifest = ANY ($1::bigint[]);
+
+-- name: unmark_list
+-- manifest. The list is whole, or gone.
+DELETE FROM damaged_list WHERE manifest = $1;
 
 -- name: delete_open_manifest
 -- id. An upload is given up; if it was complete by then, it stays and nothing is returned.
@@ -104,40 +129,47 @@ DELETE FROM chunk_ref WHERE manifest = $1;
 -- manifest, digests.
 DELETE FROM chunk_ref WHERE manifest = $1 AND digest = ANY ($2::bytea[]);
 
--- name: places
--- manifest, first place, the one behind the last.
-SELECT digest FROM manifest_chunk
-WHERE manifest = $1 AND seq >= $2 AND seq < $3
-ORDER BY seq;
+-- name: places_at
+-- manifest, offset, how many at most. The place that holds the offset, and those behind it.
+SELECT start, size, digest, tie FROM place
+WHERE manifest = $1
+  AND start >= (SELECT max(start) FROM place WHERE manifest = $1 AND start <= $2)
+ORDER BY start LIMIT $3;
+
+-- name: places_from
+-- manifest, offset, how many at most.
+SELECT start, size, digest, tie FROM place
+WHERE manifest = $1 AND start >= $2
+ORDER BY start LIMIT $3;
 
 -- name: chunks
 -- digests.
-SELECT chunk.digest, chunk.size, chunk.codec, chunk_data.bytes
+SELECT chunk.digest, chunk.codec, chunk_data.bytes
 FROM chunk LEFT JOIN chunk_data ON chunk_data.digest = chunk.digest
 WHERE chunk.digest = ANY ($1::bytea[]);
 
 -- name: find_file
 -- path.
-SELECT path, manifest, digest, size, chunk_size, media_type, created, modified
+SELECT path, manifest, digest, size, chunk_size, chunks, list, proof, media_type, created, modified
 FROM entry WHERE path = $1 AND manifest IS NOT NULL;
 
 -- name: find_contents
 -- paths, for each how many bytes its content has at most to be returned too. Of those that are files
 -- the place among them, from 0, and the file. See find_content in functions.sql.
-SELECT wanted.place - 1 AS place, path, manifest, digest, size, chunk_size, media_type, created,
-       modified, places, sizes, codecs, contents
+SELECT wanted.place - 1 AS place, path, manifest, digest, size, chunk_size, chunks, list, proof,
+       media_type, created, modified, digests, sizes, codecs, contents
 FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS wanted (name, inline, place),
      find_content(wanted.name, wanted.inline)
 WHERE path IS NOT NULL;
 
 -- name: files_among
 -- paths. As find_file, those of them that are files.
-SELECT path, manifest, digest, size, chunk_size, media_type, created, modified
+SELECT path, manifest, digest, size, chunk_size, chunks, list, proof, media_type, created, modified
 FROM entry WHERE path = ANY ($1::text[]) AND manifest IS NOT NULL;
 
 -- name: lock_file
 -- path. As find_file; until the transaction ends nobody else changes it.
-SELECT path, manifest, digest, size, chunk_size, media_type, created, modified
+SELECT path, manifest, digest, size, chunk_size, chunks, list, proof, media_type, created, modified
 FROM entry WHERE path = $1 AND manifest IS NOT NULL FOR UPDATE;
 
 -- name: keep_below
@@ -149,17 +181,19 @@ SELECT keep_below($1, $2);
 SELECT lock_paths($1, $2);
 
 -- name: put_file
--- path, folders it lies in, range of names below it, manifest, digest, size, chunk size, media type,
--- created, modified, whether it may create, whether it may replace. See functions.sql.
-SELECT outcome, conflict, path, manifest, digest, size, chunk_size, media_type, created, modified
-FROM put_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+-- path, folders it lies in, range of names below it, manifest, digest, size, chunk size, chunks, the
+-- list's digest, proof, media type, created, modified, whether it may create, whether it may replace.
+-- See functions.sql.
+SELECT outcome, conflict, path, manifest, digest, size, chunk_size, chunks, list, proof, media_type,
+       created, modified
+FROM put_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16);
 
 -- name: put_at_once
 -- receipt; what put_content takes; path, folders it lies in, range of names below it, media type,
 -- created, modified, whether it may replace. See functions.sql.
 SELECT replaced, file_created, stored
 FROM put_at_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-                 $19, $20, $21, $22);
+                 $19, $20, $21, $22, $23, $24, $25, $26, $27, $28);
 
 -- name: remove_entry
 -- path. The folder that it lies in may be vacated by that.
@@ -188,9 +222,10 @@ WHERE name >= $1 AND name < $2 AND (manifest IS NOT NULL OR made);
 -- name: copy_folder
 -- path, the range of paths below it, the path that it is copied to, the place of the first character
 -- kept, now; NULL keeps the times.
-INSERT INTO entry (path, made, manifest, digest, size, chunk_size, media_type, created, modified)
-SELECT $4 || substr(path, $5), made, manifest, digest, size, chunk_size, media_type,
-       coalesce($6::bigint, created), coalesce($6::bigint, modified)
+INSERT INTO entry (path, made, manifest, digest, size, chunk_size, chunks, list, proof, media_type,
+                   created, modified)
+SELECT $4 || substr(path, $5), made, manifest, digest, size, chunk_size, chunks, list, proof,
+       media_type, coalesce($6::bigint, created), coalesce($6::bigint, modified)
 FROM entry WHERE path = $1 OR (path >= $2 AND path < $3)
 ON CONFLICT (path) DO UPDATE SET made = excluded.made, created = excluded.created;
 
@@ -202,7 +237,8 @@ WHERE (path = $1 OR (path >= $2 AND path < $3)) AND manifest IS NULL AND NOT mad
 
 -- name: list_names
 -- From a name on, before another, behind a third, how many at most.
-SELECT name, path, manifest, digest, size, chunk_size, media_type, created, modified
+SELECT name, path, manifest, digest, size, chunk_size, chunks, list, proof, media_type, created,
+       modified
 FROM entry
 WHERE name >= $1 AND name < $2 AND name > $3 AND (manifest IS NOT NULL OR made)
 ORDER BY name LIMIT $4;
@@ -213,7 +249,7 @@ FROM entry WHERE manifest IS NOT NULL;
 
 -- name: count_contents
 SELECT count(*) AS contents FROM (
-    SELECT DISTINCT digest, chunk_size FROM entry WHERE manifest IS NOT NULL
+    SELECT DISTINCT list FROM entry WHERE manifest IS NOT NULL
 ) AS content;
 
 -- name: count_chunks
@@ -278,15 +314,15 @@ SELECT id FROM manifest WHERE condemned < $1 AND id > $2 ORDER BY id LIMIT $3;
 
 -- name: last_places
 -- manifest, how many at most. The last of a chunk list.
-SELECT seq, digest FROM manifest_chunk WHERE manifest = $1 ORDER BY seq DESC LIMIT $2;
+SELECT start, digest FROM place WHERE manifest = $1 ORDER BY start DESC LIMIT $2;
 
 -- name: shorten_manifest
--- manifest, first. Removes the places from `first` on.
-DELETE FROM manifest_chunk WHERE manifest = $1 AND seq >= $2 RETURNING digest;
+-- manifest, offset. Removes the places from there on.
+DELETE FROM place WHERE manifest = $1 AND start >= $2 RETURNING digest;
 
 -- name: places_with
 -- manifest, digests. Which of them it has places for.
-SELECT DISTINCT digest FROM manifest_chunk
+SELECT DISTINCT digest FROM place
 WHERE manifest = $1 AND digest = ANY ($2::bytea[]);
 
 -- name: delete_manifest
@@ -339,9 +375,9 @@ FROM chunk LEFT JOIN chunk_data ON chunk_data.digest = chunk.digest
 WHERE chunk.digest = ANY ($1::bytea[])
 ORDER BY chunk.digest;
 
--- name: sizes_of_chunks
--- digests.
-SELECT digest, size FROM chunk WHERE digest = ANY ($1::bytea[]);
+-- name: chunks_among
+-- digests. Those of them that chunks have.
+SELECT digest FROM chunk WHERE digest = ANY ($1::bytea[]);
 
 -- name: names_of_manifests
 -- manifests.
@@ -349,9 +385,18 @@ SELECT DISTINCT path FROM entry WHERE manifest = ANY ($1::bigint[]) ORDER BY pat
 
 -- name: manifests_behind
 -- id, how many at most.
-SELECT id, digest, size, chunk_size FROM manifest
+SELECT id, digest, size, chunk_size, chunks, list, proof FROM manifest
 WHERE id > $1 AND digest IS NOT NULL AND condemned IS NULL ORDER BY id LIMIT $2;
 
--- name: places_behind
--- manifest, place, how many at most.
-SELECT seq, digest FROM manifest_chunk WHERE manifest = $1 AND seq > $2 ORDER BY seq LIMIT $3;
+-- name: proofs_of_manifests
+-- manifests.
+SELECT id, proof FROM manifest WHERE id = ANY ($1::bigint[]);
+
+-- name: proofs_of_files
+-- manifest. What files that point at it say of their content.
+SELECT DISTINCT digest, proof FROM entry WHERE manifest = $1;
+
+-- name: files_behind
+-- path, how many at most. As find_file.
+SELECT path, manifest, digest, size, chunk_size, chunks, list, proof, media_type, created, modified
+FROM entry WHERE path > $1 AND manifest IS NOT NULL ORDER BY path LIMIT $2;

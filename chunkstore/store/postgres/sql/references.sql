@@ -4,7 +4,7 @@ ALTER TABLE chunk_data ADD CONSTRAINT chunk_data_of_chunk
 -- This is what keeps a chunk from being collected between being relied on and being referenced.
 ALTER TABLE chunk_ref ADD CONSTRAINT chunk_ref_of_chunk
     FOREIGN KEY (digest) REFERENCES chunk (digest);
-ALTER TABLE manifest_chunk ADD CONSTRAINT manifest_chunk_of_manifest
+ALTER TABLE place ADD CONSTRAINT place_of_manifest
     FOREIGN KEY (manifest) REFERENCES manifest (id) ON DELETE CASCADE;
 ALTER TABLE upload_part ADD CONSTRAINT upload_part_of_upload
     FOREIGN KEY (upload) REFERENCES upload (id) ON DELETE CASCADE;

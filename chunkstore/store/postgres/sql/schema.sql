@@ -4,9 +4,9 @@
 --
 -- It also fits databases that spread tables over machines, as Citus does: every table has one
 -- column that says where its rows lie (`digest`, a manifest's id, `path`, an upload's id), and
--- foreign keys and joins only lead to rows with the same value of it. So an entry repeats the
--- digest, size and chunk size of its manifest, which never change, and `chunk_ref` says on the
--- chunks' side what `manifest_chunk` says on the manifests'.
+-- foreign keys and joins only lead to rows with the same value of it. So an entry repeats what its
+-- manifest says, which never changes, and `chunk_ref` says on the chunks' side what `place` says on
+-- the manifests'.
 
 -- What is known of each chunk. `size` is that of the chunk, `stored_size` that of its bytes as
 -- `codec` (0: as they are) keeps them. `damaged` until bytes come that fit the digest again.
@@ -34,28 +34,46 @@ CREATE TABLE chunk_ref (
 ) PARTITION BY HASH (digest);
 CREATE INDEX chunk_ref_by_manifest ON chunk_ref (manifest);
 
--- One row for each file content that was put. `digest` and `size` are NULL until it is whole; until
--- then `server` is the one that receives it, NULL for a resumable upload. `condemned` is when it was
--- found that nothing needs it and nothing ever will. Ids are random.
+-- One row for each file content that was put. Until it is whole only `chunk_size` is known, the most
+-- bytes that a chunk has, and `server` is the one that receives it, NULL for a resumable upload. Then
+-- `chunks` are in the list, `list` is the list's own digest, and `proof` binds all columns before it to
+-- each other. `condemned` is when it was found that nothing needs it and nothing ever will. Ids are
+-- random.
 CREATE TABLE manifest (
     id bigint PRIMARY KEY,
     digest bytea CHECK (octet_length(digest) = 32),
     size bigint,
     chunk_size integer NOT NULL,
+    chunks bigint,
+    list bytea CHECK (octet_length(list) = 32),
+    proof bigint,
     server text,
     created bigint NOT NULL,
     condemned bigint,
-    CHECK ((digest IS NULL) = (size IS NULL))
+    CHECK ((digest IS NULL) = (list IS NULL))
 );
 CREATE INDEX manifest_by_condemnation ON manifest (condemned) WHERE condemned IS NOT NULL;
 CREATE INDEX manifest_by_server ON manifest (server) WHERE server IS NOT NULL;
 
--- The chunks of a manifest, in order.
-CREATE TABLE manifest_chunk (
+-- The places of chunks in a list: at which offset a chunk begins, and its size. `tie` binds both and
+-- the chunk's digest to the manifest.
+CREATE TABLE place (
     manifest bigint NOT NULL,
-    seq bigint NOT NULL,
+    start bigint NOT NULL,
+    size integer NOT NULL,
     digest bytea NOT NULL,
-    PRIMARY KEY (manifest, seq)
+    tie bigint NOT NULL,
+    PRIMARY KEY (manifest, start)
+);
+
+-- Manifests whose lists were found damaged, by the digest of the content, until that is put again.
+-- `proof` is the manifest's, which the files have that point at it. A table of its own, because each
+-- content that is put is looked for here.
+CREATE TABLE damaged_list (
+    digest bytea NOT NULL,
+    manifest bigint NOT NULL,
+    proof bigint NOT NULL,
+    PRIMARY KEY (digest, manifest)
 );
 
 -- The tree of names: files, and folders by their path without a slash at its end. A folder has no
@@ -72,6 +90,9 @@ CREATE TABLE entry (
     digest bytea CHECK (octet_length(digest) = 32),
     size bigint,
     chunk_size integer,
+    chunks bigint,
+    list bytea CHECK (octet_length(list) = 32),
+    proof bigint,
     media_type text,
     created bigint,
     modified bigint

@@ -29,10 +29,11 @@ SELECT part FROM upload_part WHERE upload = $1 ORDER BY seq;
 
 -- name: save_upload
 -- id, manifest, epoch, received, extent, length, whole, digest, expires, new chunks, new size, tail,
--- known digest, failure. All that can change of an upload.
+-- known digest, failure, chunk size. All that can change of an upload.
 UPDATE upload
 SET manifest = $2, epoch = $3, received = $4, extent = $5, length = $6, whole = $7, digest = $8,
-    expires = $9, new_chunks = $10, new_size = $11, tail = $12, known_digest = $13, failure = $14
+    expires = $9, new_chunks = $10, new_size = $11, tail = $12, known_digest = $13, failure = $14,
+    chunk_size = coalesce($15, chunk_size)
 WHERE id = $1;
 
 -- name: unfinished
@@ -54,12 +55,6 @@ ON CONFLICT (slot) DO UPDATE SET
 INSERT INTO chunk_ref (digest, manifest)
 SELECT digest, $1::bigint FROM chunk_ref WHERE manifest = $2 ORDER BY digest
 ON CONFLICT (digest, manifest) DO NOTHING;
-
--- name: copy_places
--- manifest, how many places it has, the one whose places are copied, how many of them.
-INSERT INTO manifest_chunk (manifest, seq, digest)
-SELECT $1::bigint, seq + $2::bigint, digest FROM manifest_chunk WHERE manifest = $3 AND seq < $4
-ON CONFLICT (manifest, seq) DO NOTHING;
 
 -- name: parents_of_part
 -- part.
