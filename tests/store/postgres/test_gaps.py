@@ -17,12 +17,12 @@ from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.service.maintenance.scrub import scrub_all
 from chunkstore.store.contract.reports import Damage, Scrubbed
 from chunkstore.store.postgres import scrubbing
-from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.store import PostgresStore
 from tests.backends import Backend
 from tests.conftest import CHUNK_SIZE, RandomBytes, on_postgres
-from tests.store.conformance import get, names, put
+from tests.store.conformance import cut, get, names, put
 from tests.store.rows import Rows
 
 pytestmark = on_postgres
@@ -115,6 +115,23 @@ async def test_a_gap_is_no_damage_before_it_was_seen_for_long(
     async with hidden(rows, tables):
         with pytest.raises(StoreUnavailable):
             await get(spread, "a")
+
+
+async def test_batches_are_synced_where_each_machine_has_a_log_of_its_own(
+    spread: PostgresStore, store: PostgresStore, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Database, "write_unsynced", refuse)
+    chunks = cut(b"x" * CHUNK_SIZE)
+    upload = spread.contents.begin()
+    await upload.append(chunks)
+    assert await rows.count("place") == 1
+    await upload.abort()
+    # This one was opened before it was told.
+    with pytest.raises(AssertionError):
+        await store.contents.begin().append(chunks)
 
 
 async def test_a_chunk_collected_on_another_machine_is_told_by_the_text(
