@@ -101,7 +101,7 @@ def _find_damaged(rows: Sequence[Row]) -> list[bytes]:
 
 
 async def _is_whole(database: Database, row: Row) -> bool:
-    """Whether the list of a manifest is the one that was sealed, and its chunks are there."""
+    """Whether the list of a manifest is the one that was sealed, of chunks that are kept."""
     manifest = proved_manifest(row)
     if manifest is None:
         return False
@@ -112,7 +112,7 @@ async def _is_whole(database: Database, row: Row) -> bool:
         except DamagedList:
             return False
         digests = {place.digest for place in places}
-        if len(digests) > len(await database.fetch("chunks_among", list(digests))):
+        if len(digests) > len(await database.fetch("chunks_kept", manifest.id, list(digests))):
             return False
         for place in places:
             hasher.add(place.digest, place.size)

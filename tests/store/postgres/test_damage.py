@@ -307,6 +307,21 @@ async def test_a_chunk_of_which_something_wrong_is_said_is_put_again(
     assert await get(store, "a") == b"content"
 
 
+async def test_a_reference_that_is_missing_is_found_before_a_collection_takes_the_chunk(
+    store: PostgresStore, rows: Rows, random_bytes: RandomBytes
+) -> None:
+    content = random_bytes(5 * CHUNK_SIZE)
+    await put(store, "a", content)
+    await rows.fetch("DELETE FROM chunk_ref WHERE digest = (SELECT digest FROM chunk LIMIT 1)")
+    [damage] = [damage for step in await scrub(store) for damage in step.damage]
+    assert (damage.kind, damage.files) == ("content", ["a"])
+    await put(store, "a", content)
+    await collect_all(store.maintenance, 0)
+    assert await get(store, "a") == content
+    assert not any(step.damage for step in await scrub(store))
+    assert await rows.broken() == []
+
+
 async def test_the_mark_of_a_list_goes_with_it(store: PostgresStore, rows: Rows) -> None:
     await put(store, "a", b"x")
     await rows.fetch("UPDATE place SET tie = tie + 1")

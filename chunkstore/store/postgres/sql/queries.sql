@@ -375,9 +375,10 @@ FROM chunk LEFT JOIN chunk_data ON chunk_data.digest = chunk.digest
 WHERE chunk.digest = ANY ($1::bytea[])
 ORDER BY chunk.digest;
 
--- name: chunks_among
--- digests. Those of them that chunks have.
-SELECT digest FROM chunk WHERE digest = ANY ($1::bytea[]);
+-- name: chunks_kept
+-- manifest, digests. The chunks among them that are there, and stay because the manifest needs them.
+SELECT chunk.digest FROM chunk JOIN chunk_ref ON chunk_ref.digest = chunk.digest
+WHERE chunk.digest = ANY ($2::bytea[]) AND chunk_ref.manifest = $1;
 
 -- name: names_of_manifests
 -- manifests.
