@@ -30,7 +30,7 @@ LAYERS: Final[Mapping[str, frozenset[str]]] = {
 # the modules that lie in the folder itself and are not named.
 ROOMS: Final[Mapping[str, Sequence[set[str]]]] = {
     "store": [{"contract"}, {"shared"}, {"sqlite", "postgres"}, {"open"}],
-    "store.sqlite": [{"engine"}, {""}],
+    "store.sqlite": [{"engine"}, {"segments"}, {""}],
     "service": [{""}, {"resumable", "maintenance", "transfer"}],
     "http": [
         {"page", "answers"},
