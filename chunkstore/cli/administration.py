@@ -87,7 +87,10 @@ def collect_command(db: str, grace_seconds: float, *, dry_run: bool) -> None:
 
 async def _collect(db: str, grace_seconds: float, *, dry_run: bool) -> Collected:
     async with opened(db, read_only=dry_run, create=False, in_use=_SERVER_COLLECTS) as store:
-        return await collect_all(store.maintenance, grace_seconds, dry_run=dry_run)
+        removed = await collect_all(store.maintenance, grace_seconds, dry_run=dry_run)
+        if not dry_run:
+            await store.maintenance.compact()
+        return removed
 
 
 @click.command(

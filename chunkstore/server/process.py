@@ -29,7 +29,7 @@ from chunkstore.http.runtime.draining import Drain
 from chunkstore.http.runtime.runner import ProblemRunner
 from chunkstore.server.config import ServeConfig
 from chunkstore.server.malloc import configure_malloc
-from chunkstore.service.maintenance.collect import collecting
+from chunkstore.service.maintenance.collect import collecting, compacting
 from chunkstore.service.maintenance.scrub import scrubbing
 from chunkstore.store.contract.store import Store
 from chunkstore.store.open import open_store
@@ -172,6 +172,7 @@ def _maintenance_tasks(store: Store, config: ServeConfig) -> list[Periodic]:
     tasks = []
     if config.collect_seconds:
         tasks.append(collecting(store.maintenance, config.collect_seconds, config.grace_seconds))
+        tasks.append(compacting(store.maintenance, config.collect_seconds))
     if config.scrub_seconds:
         tasks.append(scrubbing(store.maintenance, config.scrub_seconds, config.scrub_rate))
     return tasks

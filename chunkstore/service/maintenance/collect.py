@@ -1,4 +1,4 @@
-"""Collection: run it once to its end, or periodically in a server."""
+"""Collection and compaction: run once to their end, or periodically in a server."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ def collecting(maintenance: Maintenance, every_seconds: float, grace_seconds: fl
             _logger.info("Collected %s.", format_collected(removed))
 
     return Periodic("collect", partial(asyncio.sleep, every_seconds), collect)
+
+
+def compacting(maintenance: Maintenance, every_seconds: float) -> Periodic:
+    """Return the task that rewrites what wastes space, every `every_seconds`."""
+    return Periodic("compact", partial(asyncio.sleep, every_seconds), maintenance.compact)
 
 
 def format_collected(collected: Collected) -> str:

@@ -37,6 +37,14 @@ class Maintenance(ABC):
         `dry_run` removes nothing and yields what would be removed.
         """
 
+    async def compact(self) -> None:
+        """Rewrite what is kept in a form that wastes space, at a rate that leaves the disk to others.
+
+        Harmless when broken off, and where another call is under way. A store that has no such form
+        does nothing.
+        """
+        return
+
     @abstractmethod
     def scrub(self) -> AsyncIterator[Scrubbed]:
         """Check all chunks and chunk lists; yield what each step of a few MiB found.

@@ -11,31 +11,34 @@ nothing.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import Forbidden
 from chunkstore.core.manifest import ListHasher, Manifest
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.reports import Copied, Damage
-from chunkstore.store.shared.chunks import DamagedChunk
 from chunkstore.store.shared.lists import DamagedList, OpenManifest
 from chunkstore.store.sqlite import manifests
+from chunkstore.store.sqlite.chunk_copy import STEP_SIZE, copy_chunks
 from chunkstore.store.sqlite.engine.connection import Job, reader_uri, understood_rows
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.engine.writer import Writer
+from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.promotion import forbid_promotion
-from chunkstore.store.sqlite.reading import check_row, chunks_at
+from chunkstore.store.sqlite.reading import chunks_at
 from chunkstore.store.sqlite.rows import execute, fetch_value, proved_manifest
 from chunkstore.store.sqlite.scrubbing import find_names
+from chunkstore.store.sqlite.segments.folder import SegmentFolder
+from chunkstore.store.sqlite.segments.reading import SegmentReaders
 
-_STEP_SIZE: Final = 4 * 1024 * 1024
-_SPAN: Final = 10_000
 _MANIFESTS_A_STEP: Final = 256
 # In this order, once all manifests are there.
 _NAMES: Final = (
@@ -51,29 +54,39 @@ class _ChunkLacking(Exception):
 
 
 async def copy_store(
-    source: Path, destination: Writer, relate: Job[None]
+    source: Path, destination: OpenDatabase, relate: Job[None]
 ) -> AsyncGenerator[Copied, None]:
     """Make the destination a copy of the database at `source`.
 
     `relate`, which is `claim` or `succeed`, records how the two are related, or refuses.
     """
-    await destination.run_alone(partial(_attach, source=source))
-    await destination.run(relate, size=EDIT_SIZE)
+    writer = destination.writable
+    await writer.run_alone(partial(_attach, source=source))
+    await writer.run(relate, size=EDIT_SIZE)
+    segments = SegmentReaders(SegmentFolder(source))
+    try:
+        async with aclosing(_copy_all(writer, destination, segments)) as steps:
+            async for copied in steps:
+                yield copied
+    finally:
+        await asyncio.to_thread(segments.close)
+
+
+async def _copy_all(
+    writer: Writer, destination: OpenDatabase, segments: SegmentReaders
+) -> AsyncGenerator[Copied, None]:
     while True:
-        sealed = await destination.run(_lacking_manifests)
-        after, last = 0, await destination.run(partial(fetch_value, query="last_source_chunk"))
-        while after < last:
-            after, copied = await destination.run(
-                CopyChunks(after, last).run, size=_STEP_SIZE, durable=False
-            )
-            yield copied
+        sealed = await writer.run(_lacking_manifests)
+        async with aclosing(copy_chunks(destination, segments)) as steps:
+            async for copied in steps:
+                yield copied
         # Their chunks are there now. Those that are damaged are told of when all the others are.
         for first in range(0, len(sealed), _MANIFESTS_A_STEP):
             step = sealed[first : first + _MANIFESTS_A_STEP]
-            await destination.run(
-                partial(_copy_manifests, source_ids=step), size=_STEP_SIZE, durable=False
+            await writer.run(
+                partial(_copy_manifests, source_ids=step), size=STEP_SIZE, durable=False
             )
-        damage = await destination.run(_copy_references, size=EDIT_SIZE)
+        damage = await writer.run(_copy_references, size=EDIT_SIZE)
         if damage is not None:
             if damage:
                 yield Copied(0, 0, 1.0, damage)
@@ -111,43 +124,6 @@ def succeed(db: sqlite3.Connection) -> None:
     backup_of = fetch_value(db, "source_setting", name="backup_of")
     if backup_of is not None:
         execute(db, "put_setting", name="id", value=backup_of)
-
-
-@dataclass(frozen=True, slots=True)
-class CopyChunks:
-    """The job that copies some MiB of missing chunks, of ids after `after` up to `last`."""
-
-    after: int
-    last: int
-
-    def run(self, db: sqlite3.Connection) -> tuple[int, Copied]:
-        """Return the id up to which all are copied, and what this step copied."""
-        stop = min(self.after + _SPAN, self.last)
-        chunks = size = 0
-        damage: list[Damage] = []
-        for row in execute(db, "missing_chunks", after=self.after, stop=stop).fetchall():
-            damage += _copy_chunk(db, row["id"])
-            chunks += 1
-            size += row["stored_size"]
-            if size >= _STEP_SIZE:
-                stop = row["id"]
-                break
-        return stop, Copied(chunks, size, stop / self.last, damage)
-
-
-def _copy_chunk(db: sqlite3.Connection, chunk_id: int) -> list[Damage]:
-    """Copy a chunk; a damaged one is marked, so that an upload repairs it."""
-    row = execute(db, "source_chunk", id=chunk_id).fetchone()
-    damage = []
-    try:
-        check_row(row)
-    except DamagedChunk:
-        files = find_names(db, "source_files_with_chunk", chunk_id)
-        damage.append(Damage("chunk", Digest(row["digest"]), files))
-    copy: dict[str, Any] = {**row, "damaged": len(damage), "bytes": row["bytes"] or b""}
-    copy["id"] = fetch_value(db, "put_copied_chunk", **copy)
-    execute(db, "put_chunk_data", **copy)
-    return damage
 
 
 def _copy_references(db: sqlite3.Connection) -> list[Damage] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,8 @@ from typing import Final
 from weakref import WeakSet
 
 from chunkstore.core.chunking import Chunk, size_of
+from chunkstore.core.compression import Encoded
+from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreError
 from chunkstore.core.manifest import ChunkList, ListHasher
 from chunkstore.core.names import FileName
@@ -26,6 +28,7 @@ from chunkstore.store.shared.lists import DamagedList
 from chunkstore.store.shared.pins import Pins
 from chunkstore.store.shared.request_upload import RequestUpload, add_chunks
 from chunkstore.store.sqlite import manifests
+from chunkstore.store.sqlite.chunk_bytes import run_with_bytes
 from chunkstore.store.sqlite.engine.connection import ReaderPool
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.manifests import (
@@ -35,6 +38,7 @@ from chunkstore.store.sqlite.manifests import (
 )
 from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.reading import OpenFile, ReadChunks
+from chunkstore.store.sqlite.segment_intake import SegmentIntake, WrittenBatch
 
 # Less is encoded within its transaction, which takes less time than handing it to a reader's
 # thread.
@@ -81,7 +85,8 @@ class SQLiteContents(Contents):
             return b""
         job = ReadChunks(chunks, start, stop, stop - start if most is None else most)
         try:
-            read = await self._database.readers.run(job.run)
+            database = self._database
+            read = await run_with_bytes(database.readers.run, database.segments.readers, job.run)
             if whole is not None:
                 read.continue_list(chunks, whole)
         except DamagedChunk as error:
@@ -109,35 +114,61 @@ class SQLiteUpload(RequestUpload):
     def __init__(self, database: OpenDatabase, manifest_id: int) -> None:
         super().__init__(manifest_id, database.state.chunk_size)
         self._database = database
+        self._segments: SegmentIntake | None = None
 
     async def prepare(self, chunks: Sequence[Chunk]) -> EncodedBatch:
         policy = self._database.policy
         encodings, size = await encode(self._database.readers, policy, chunks)
-        return EncodedBatch(self, chunks, policy, encodings, size)
+        written = None
+        if encodings and self._database.segments.are_for(size):
+            written = await self._write(encodings)
+        return EncodedBatch(self, chunks, policy, {} if written else encodings, size, written)
+
+    async def _write(self, encodings: Mapping[Digest, Encoded]) -> WrittenBatch | None:
+        """Write much that is missing to a segment; None if it has to go to the database."""
+        if self._segments is None:
+            self._segments = SegmentIntake(self._database, self.manifest)
+        self._begun = True
+        return await self._segments.write(encodings)
 
     async def store(self, batch: EncodedBatch) -> None:
         """Store a batch after those before it."""
         self._begun = True
-        self.appended += await self._database.writable.run(
-            batch.run, size=batch.size + EDIT_SIZE, durable=False
-        )
+        if batch.written is not None:
+            assert self._segments is not None
+            await self._segments.place(batch.written, self.manifest, batch.chunks)
+        else:
+            self.appended += await self._database.writable.run(
+                batch.run, size=batch.size + EDIT_SIZE, durable=False
+            )
         add_chunks(self._list, batch.chunks)
+
+    async def finish(self) -> None:
+        """Have the database know all that was stored; to be done before the `Put`."""
+        if self._segments is not None:
+            self.appended += await self._segments.finish()
 
     async def abort(self) -> None:
         if self._begun:
             self._begun = False
+            if self._segments is not None:
+                await self._segments.discard()
             await self._database.writable.run(partial(manifests.forget, manifest_id=self._id))
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedBatch(PreparedBatch):
-    """Chunks of `upload`, the missing ones encoded; they take about `size` bytes."""
+    """Chunks of `upload`, the missing ones encoded, or `written` to a segment.
+
+    The encoded ones take about `size` bytes.
+    """
 
     upload: SQLiteUpload
     chunks: Sequence[Chunk]
     policy: StoragePolicy
     encodings: Encodings
     size: int
+    written: WrittenBatch | None
 
     async def store(self) -> None:
         await self.upload.store(self)
@@ -145,6 +176,8 @@ class EncodedBatch(PreparedBatch):
     def run(self, db: sqlite3.Connection) -> NewBytes:
         """Append the chunks to the upload's manifest; return how many of them are new."""
         manifest = self.upload.manifest
+        # What was before it may be in a segment, and not be published yet.
+        manifests.add_manifest(db, manifest.id, manifest.chunk_size)
         return manifests.append(db, self.policy, manifest, self.chunks, self.encodings)
 
 

@@ -33,6 +33,7 @@ from chunkstore.core.errors import ForeignLog, StoreUnusable
 from chunkstore.store.sqlite.engine.checkpoint import checkpoint
 from chunkstore.store.sqlite.engine.connection import primary_code, translated_errors
 from chunkstore.store.sqlite.rows import execute, fetch_value
+from chunkstore.store.sqlite.segments.names import remove_segments
 
 # A restore appends this to the name of the database that it replaces and keeps.
 KEPT: Final = "-before-"
@@ -167,6 +168,7 @@ class LogOwner:
             return
         for name in list(self._path.parent.glob(f"{self._path.name}{KEPT}*")):
             if name.exists() and name.samefile(self._path):
+                remove_segments(name)
                 for ending in ("", "-wal", "-owner"):
                     Path(f"{name}{ending}").unlink(missing_ok=True)
 

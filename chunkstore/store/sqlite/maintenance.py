@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 
 import blake3
@@ -12,12 +13,21 @@ import blake3
 import chunkstore
 from chunkstore.core.errors import StoreError
 from chunkstore.store.contract.maintenance import Maintenance
-from chunkstore.store.contract.reports import Collected, Health, Scrubbed, ScrubReport, Stats
+from chunkstore.store.contract.reports import (
+    Collected,
+    Health,
+    Reclaimable,
+    Scrubbed,
+    ScrubReport,
+    Stats,
+)
 from chunkstore.store.shared.pins import Pins
 from chunkstore.store.sqlite import collecting, schema, scrubbing
+from chunkstore.store.sqlite.compacting import compact, dead_size
 from chunkstore.store.sqlite.contents import SQLiteContents
 from chunkstore.store.sqlite.large_folders import LargeFolders
 from chunkstore.store.sqlite.opening import OpenDatabase
+from chunkstore.store.sqlite.segment_sweep import describe_missing, find_missing, remove_unused
 from chunkstore.store.sqlite.settings import (
     count,
     database_size,
@@ -40,6 +50,7 @@ class SQLiteMaintenance(Maintenance):
         self._contents = contents
         self._pins = pins
         self._large_folders = large_folders
+        self._compacting = asyncio.Lock()
 
     def collect(self, grace_seconds: float, *, dry_run: bool = False) -> AsyncIterator[Collected]:
         if dry_run:
@@ -55,9 +66,16 @@ class SQLiteMaintenance(Maintenance):
         )
         async for collected in steps:
             yield collected
+        await remove_unused(self._database.readers, writer, self._database.segments)
+
+    async def compact(self) -> None:
+        if not self._compacting.locked():
+            async with self._compacting:
+                await compact(self._database)
 
     def scrub(self) -> AsyncIterator[Scrubbed]:
-        return scrubbing.scrub(self._database.readers, self._database.writer)
+        database = self._database
+        return scrubbing.scrub(database.readers, database.writer, database.segments.readers)
 
     async def put_scrub_report(self, report: ScrubReport) -> None:
         await self._database.writable.run(partial(put_scrub_report, report=report))
@@ -75,7 +93,13 @@ class SQLiteMaintenance(Maintenance):
         return Health(faults, await self._why_full(), report)
 
     async def _find_faults(self) -> list[str]:
-        return list(await asyncio.to_thread(self._database.monitor.faults))
+        database = self._database
+        faults = list(await asyncio.to_thread(database.monitor.faults))
+        if not faults and (
+            missing := await find_missing(database.readers, database.segments.folder)
+        ):
+            faults.append(describe_missing(database.segments.folder, missing))
+        return faults
 
     async def _why_full(self) -> str | None:
         reserve = self._database.reserve
@@ -83,12 +107,20 @@ class SQLiteMaintenance(Maintenance):
             return None
         return await asyncio.to_thread(reserve.why_full, self._contents.chunk_size)
 
+    async def _find_reclaimable(self) -> Reclaimable:
+        readers = self._database.readers
+        found = await collecting.find_reclaimable(readers)
+        return replace(found, free_size=found.free_size + await readers.run(dead_size))
+
+    def _size_on_disk(self) -> int:
+        return database_size(self._database.path) + self._database.segments.folder.size()
+
     async def stats(self) -> Stats:
         readers = self._database.readers
         return Stats(
             **await readers.run(count),
-            reclaimable=await collecting.find_reclaimable(readers),
-            database_size=await asyncio.to_thread(database_size, self._database.path),
+            reclaimable=await self._find_reclaimable(),
+            database_size=await asyncio.to_thread(self._size_on_disk),
             chunk_size=self._contents.chunk_size,
             scrub=await readers.run(find_scrub_report),
             versions={

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
 
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.compression import Compression, Encoded
@@ -14,6 +14,7 @@ from chunkstore.core.manifest import Manifest
 from chunkstore.store.shared.chunks import Encodings, NewBytes
 from chunkstore.store.shared.lists import OpenManifest
 from chunkstore.store.shared.times import now_microseconds
+from chunkstore.store.sqlite.chunk_bytes import Kept, columns_of, put_bytes
 from chunkstore.store.sqlite.rows import QUERIES, execute, fetch_value, proved_manifest
 
 _PLACES_FORGOTTEN: Final = 1024
@@ -28,7 +29,7 @@ class StoragePolicy:
 
 @dataclass(frozen=True, slots=True)
 class EncodeMissing:
-    """The job that encodes those of `chunks` that are not in the store; it changes nothing."""
+    """The job that encodes those of `chunks` that the store lacks; it changes nothing."""
 
     chunks: Sequence[Chunk]
     policy: StoragePolicy
@@ -36,7 +37,9 @@ class EncodeMissing:
     def run(self, db: sqlite3.Connection) -> dict[Digest, Encoded]:
         """Return the encoded chunks by digest."""
         missing = {
-            chunk.digest: chunk.content for chunk in self.chunks if _find_chunk(db, chunk) is None
+            chunk.digest: chunk.content
+            for chunk in self.chunks
+            if not is_whole(find_chunk(db, chunk.digest.raw))
         }
         return {
             digest: self.policy.compression.encode(content) for digest, content in missing.items()
@@ -99,46 +102,41 @@ def _put_chunks(
     ids = []
     new_chunks = new_size = 0
     for chunk in chunks:
-        found = _find_chunk(db, chunk)
-        if found is not None and not found["damaged"]:
+        found = find_chunk(db, chunk.digest.raw)
+        if is_whole(found):
             ids.append(found["id"])
             continue
         new_chunks += 1
         new_size += len(chunk.content)
         encoded = encodings.get(chunk.digest) or policy.compression.encode(chunk.content)
-        ids.append(_put_chunk(db, chunk, encoded, None if found is None else found["id"]))
+        ids.append(store_chunk(db, found, chunk.digest.raw, len(chunk.content), encoded))
     return ids, NewBytes(new_chunks, new_size)
 
 
-def _find_chunk(db: sqlite3.Connection, chunk: Chunk) -> sqlite3.Row | None:
-    row: sqlite3.Row | None = execute(db, "find_chunk", digest=chunk.digest.raw).fetchone()
+def find_chunk(db: sqlite3.Connection, digest: bytes) -> sqlite3.Row | None:
+    """Return the row of a chunk, None if it is not there."""
+    row: sqlite3.Row | None = execute(db, "find_chunk", digest=digest).fetchone()
     return row
 
 
-def _put_chunk(db: sqlite3.Connection, chunk: Chunk, encoded: Encoded, chunk_id: int | None) -> int:
-    """Store a missing chunk, or again the damaged one with `chunk_id`; return its id."""
-    stored_size, codec = len(encoded.content), encoded.codec
-    if chunk_id is not None:
-        execute(
-            db,
-            "repair_chunk",
-            id=chunk_id,
-            size=len(chunk.content),
-            stored_size=stored_size,
-            codec=codec,
-        )
+def is_whole(found: sqlite3.Row | None) -> TypeGuard[sqlite3.Row]:
+    """Whether a chunk was found, and is not damaged."""
+    return found is not None and not found["damaged"]
+
+
+def store_chunk(
+    db: sqlite3.Connection, found: sqlite3.Row | None, digest: bytes, size: int, kept: Kept
+) -> int:
+    """Store a missing chunk, or again the damaged one that was `found`; return its id."""
+    columns = {"size": size, **columns_of(kept)}
+    if found is not None:
+        chunk_id: int | None = found["id"]
+        execute(db, "repair_chunk", id=chunk_id, **columns)
     else:
-        chunk_id = execute(
-            db,
-            "add_chunk",
-            digest=chunk.digest.raw,
-            size=len(chunk.content),
-            stored_size=stored_size,
-            codec=codec,
-            now=now_microseconds(),
-        ).lastrowid
-        assert chunk_id is not None
-    execute(db, "put_chunk_data", id=chunk_id, bytes=encoded.content)
+        now = now_microseconds()
+        chunk_id = execute(db, "add_chunk", digest=digest, now=now, **columns).lastrowid
+    assert chunk_id is not None
+    put_bytes(db, chunk_id, kept)
     return chunk_id
 
 

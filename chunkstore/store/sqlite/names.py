@@ -67,6 +67,8 @@ class SQLiteNames(Names):
         writer, policy = self._database.writable, self._database.policy
         received = [edit.content for edit in _puts(edits) if isinstance(edit.content, Received)]
         uploads = [own_upload(content.upload) for content in received]
+        for upload in uploads:
+            await upload.finish()
         last = [chunk for content in received for chunk in content.last]
         encodings, size = await encode(self._database.readers, policy, last)
         lists = await self._lists_of(edits)

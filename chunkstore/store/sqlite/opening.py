@@ -23,7 +23,9 @@ from chunkstore.store.sqlite.log_owner import LogOwner
 from chunkstore.store.sqlite.manifests import StoragePolicy
 from chunkstore.store.sqlite.monitor import DatabaseMonitor
 from chunkstore.store.sqlite.name_changes import WatchedNames
-from chunkstore.store.sqlite.settings import State, check_and_read_state, recover
+from chunkstore.store.sqlite.segment_sweep import begin_segments
+from chunkstore.store.sqlite.segments.segments import SegmentBounds, Segments
+from chunkstore.store.sqlite.settings import NewSettings, State, check_and_read_state, recover
 
 _READERS: Final = 4
 
@@ -38,6 +40,7 @@ class OpenDatabase:
     monitor: DatabaseMonitor
     policy: StoragePolicy
     state: State
+    segments: Segments
     writer: Writer | None = None
     watched: WatchedNames | None = None
     owner: LogOwner | None = None
@@ -70,6 +73,7 @@ class OpenDatabase:
             if self.writer is not None:
                 # After the readers, because the connection that closes last may checkpoint.
                 last_first.push_async_callback(self.writer.close)
+            last_first.push_async_callback(asyncio.to_thread, self.segments.readers.close)
             last_first.push_async_callback(self.readers.close)
             last_first.push_async_callback(self.lookups.close)
 
@@ -86,7 +90,13 @@ async def open_to_read(path: Path, policy: StoragePolicy) -> OpenDatabase:
         await readers.close()
         raise
     return OpenDatabase(
-        path=path, readers=readers, lookups=lookups, monitor=monitor, policy=policy, state=state
+        path=path,
+        readers=readers,
+        lookups=lookups,
+        monitor=monitor,
+        policy=policy,
+        state=state,
+        segments=Segments.of(path),
     )
 
 
@@ -95,7 +105,8 @@ async def open_to_write(
     write_by: Callable[..., Writer],
     reserve: DiskReserve,
     policy: StoragePolicy,
-    chunk_size: int | None,
+    settings: NewSettings,
+    segment_bounds: SegmentBounds,
 ) -> OpenDatabase:
     """Open the database at `path` as `SQLiteStore.open` does; `write_by` returns its writer."""
     # Before the lock file is created, which would stay beside a file that is no store.
@@ -105,7 +116,9 @@ async def open_to_write(
     owner = LogOwner(path)
     try:
         await asyncio.to_thread(owner.check)
-        return await _open_locked(path, write_by, lock, owner, reserve, policy, chunk_size)
+        return await _open_locked(
+            path, write_by, lock, owner, reserve, policy, settings, segment_bounds
+        )
     except BaseException as error:
         await asyncio.to_thread(owner.end_session)
         await asyncio.to_thread(_remove_created, path, absent)
@@ -122,7 +135,8 @@ async def _open_locked(
     owner: LogOwner,
     reserve: DiskReserve,
     policy: StoragePolicy,
-    chunk_size: int | None,
+    settings: NewSettings,
+    segment_bounds: SegmentBounds,
 ) -> OpenDatabase:
     await asyncio.to_thread(reserve.prepare_to_open)
     try:
@@ -134,7 +148,11 @@ async def _open_locked(
     monitor = DatabaseMonitor(path)
     try:
         await connection.run(schema.prepare)
-        state = await connection.run(partial(recover, chunk_size=chunk_size))
+        state = await connection.run(partial(recover, settings=settings))
+        segments = Segments.of(path, reserve, wanted=not state.one_file, bounds=segment_bounds)
+        await connection.run(
+            partial(begin_segments, folder=segments.folder, last=state.segment_session)
+        )
         await connection.run(owner.begin_session)
         await connection.run(monitor.begin)
         readers, lookups = await _open_readers(path, _READERS, monitor)
@@ -150,6 +168,7 @@ async def _open_locked(
         monitor=monitor,
         policy=policy,
         state=state,
+        segments=segments,
         writer=write_by(connection, check=monitor.after_transaction, observer=watched),
         watched=watched,
         owner=owner,

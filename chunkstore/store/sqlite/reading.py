@@ -15,6 +15,7 @@ from chunkstore.core.names import FileName
 from chunkstore.store.contract.values import File
 from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
 from chunkstore.store.shared.lists import DamagedList, Place, ReadBytes, read_places
+from chunkstore.store.sqlite.chunk_bytes import BytesReader
 from chunkstore.store.sqlite.engine.connection import Runner, understood_rows
 from chunkstore.store.sqlite.rows import execute, to_file
 
@@ -33,7 +34,7 @@ class ReadChunks:
     stop: int
     most: int
 
-    def run(self, db: sqlite3.Connection) -> ReadBytes:
+    def run(self, db: sqlite3.Connection, reader: BytesReader) -> ReadBytes:
         """Return the bytes, up to `stop` or to the last chunk that ends in time.
 
         This is the gate: every chunk and every place is checked here.
@@ -54,7 +55,7 @@ class ReadChunks:
         with understood_rows():
             places = [Place(row["start"], row["size"], row["digest"], row["tie"]) for row in rows]
             try:
-                contents = [check_row(row) for row in rows]
+                contents = [check_row(row, reader) for row in rows]
             except DamagedChunk as error:
                 self._check_places(places, fits, damaged=error.digest)
                 raise
@@ -74,14 +75,16 @@ class ReadChunks:
             raise DamagedList(self.chunks.id, damaged)
 
 
-def check_row(row: sqlite3.Row) -> bytes:
-    """Return the bytes of a chunk, checked, from a row of its digest, size, codec and bytes.
+def check_row(row: sqlite3.Row, reader: BytesReader) -> bytes:
+    """Return the bytes of a chunk, checked, by a row of its digest, size and codec.
+
+    It also has the columns by which `reader` finds the bytes, and raises what that raises.
 
     Raises:
         DamagedChunk: they are not what the digest says.
     """
     with understood_rows():
-        return check_chunk(row["digest"], row["size"], row["codec"], row["bytes"])
+        return check_chunk(row["digest"], row["size"], row["codec"], reader.read(row))
 
 
 @dataclass(frozen=True, slots=True)

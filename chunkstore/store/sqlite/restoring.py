@@ -9,6 +9,9 @@ database with its log, or the new one without:
 2. The owner file names the new database as the successor (`log_owner`).
 3. The new database is renamed to the old one's name, and from then on it is the store.
 4. The old log is removed; after a crash before that, the next start removes it.
+
+Segments have second names beside the old database before the first step, and beside the new one
+before the third. Those that no row needs after a crash, the next start removes.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from chunkstore.store.contract.reports import Copied
 from chunkstore.store.sqlite.engine.lock import acquire_lock
 from chunkstore.store.sqlite.log_owner import KEPT, LogOwner, find_session, sync_file
 from chunkstore.store.sqlite.schema import check_access
+from chunkstore.store.sqlite.segments import names
 from chunkstore.store.sqlite.store import SQLiteStore
 
 # The files that can lie beside a database.
@@ -52,9 +56,9 @@ class Restoration:
             source = await SQLiteStore.open(self.backup, read_only=True)
         except StoreUnusable as error:
             raise StoreError(f"{self.backup} cannot be opened: {error}") from error
-        chunk_size = source.contents.chunk_size
+        chunk_size, one_file = source.contents.chunk_size, source.one_file
         await source.close()
-        store = await SQLiteStore.open(self.draft, chunk_size=chunk_size)
+        store = await SQLiteStore.open(self.draft, chunk_size=chunk_size, one_file=one_file)
         try:
             async for step in store.restore(self.backup):
                 yield step
@@ -87,14 +91,19 @@ class Restoration:
         owner = LogOwner(self.path)
         if self.path.exists():
             _give_owner_of(self.path, self.draft)
+            names.give_owner(self.draft, self.path)
             kept = self._keep()
+            names.link_segments(self.draft, self.path)
             owner.name_successor(session)
         else:
             # A log without its database is worthless.
             owner.remove_log()
+            names.move_segments(self.draft, self.path)
         self.draft.replace(self.path)
         sync_file(self.path.parent)
         owner.remove_log()
+        if kept is not None:
+            names.unlink_segments(self.path, kept)
         return kept
 
     def _keep(self) -> Path:
@@ -106,6 +115,7 @@ class Restoration:
             )
             if not kept.exists():
                 break
+        names.link_segments(self.path, kept)
         for ending in _LOG_FILES:
             with suppress(FileNotFoundError):
                 os.link(f"{self.path}{ending}", f"{kept}{ending}")
@@ -133,11 +143,11 @@ async def restoring(path: Path, backup: Path) -> AsyncIterator[Restoration]:
     try:
         await asyncio.to_thread(_check, path, backup)
         draft = path.with_name(f"{path.name}-restoring")
-        await asyncio.to_thread(_remove, draft)
+        await asyncio.to_thread(_remove, draft, path)
         try:
             yield Restoration(path, draft, backup)
         finally:
-            await asyncio.to_thread(_remove, draft)
+            await asyncio.to_thread(_remove, draft, path)
     finally:
         await asyncio.to_thread(lock.release)
 
@@ -176,9 +186,13 @@ def _check(path: Path, backup: Path) -> None:
             ) from error
 
 
-def _remove(database: Path) -> None:
+def _remove(draft: Path, path: Path) -> None:
+    """Remove a draft, and what the database at `path` has of it unless it took that one's place."""
+    if draft.exists():
+        names.unlink_segments(path, draft)
     for ending in ("", *_FILES):
-        Path(f"{database}{ending}").unlink(missing_ok=True)
+        Path(f"{draft}{ending}").unlink(missing_ok=True)
+    names.remove_segments(draft)
 
 
 def _give_owner_of(model: Path, path: Path) -> None:

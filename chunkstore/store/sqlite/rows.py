@@ -15,7 +15,11 @@ from chunkstore.store.shared.queries import load_queries
 from chunkstore.store.shared.times import to_datetime
 from chunkstore.store.sqlite.schema import PACKAGE
 
-QUERIES: Final = load_queries(PACKAGE) | load_queries(PACKAGE, "backup.sql")
+QUERIES: Final = (
+    load_queries(PACKAGE)
+    | load_queries(PACKAGE, "backup.sql")
+    | load_queries(PACKAGE, "segments.sql")
+)
 
 
 def execute(db: sqlite3.Connection, query: str, **parameters: Any) -> sqlite3.Cursor:  # noqa: ANN401 - whatever SQLite stores

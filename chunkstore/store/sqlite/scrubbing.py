@@ -21,11 +21,13 @@ from chunkstore.core.manifest import ListHasher, Manifest
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.reports import Damage, Scrubbed
 from chunkstore.store.shared.chunks import DamagedChunk
+from chunkstore.store.sqlite.chunk_bytes import BytesReader, run_with_bytes
 from chunkstore.store.sqlite.engine.connection import Runner, snapshot, understood_rows
 from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.manifests import Marks
 from chunkstore.store.sqlite.reading import PLACES_A_STEP, check_row, hash_list, places_of
 from chunkstore.store.sqlite.rows import execute, fetch_value, proved_manifest
+from chunkstore.store.sqlite.segments.reading import SegmentReaders
 
 _STEP_SIZE: Final = 4 * 1024 * 1024
 _NAMES_A_STEP: Final = 10_000
@@ -47,19 +49,21 @@ class _Step:
     whole_again: list[Digest] = field(default_factory=list)
 
 
-async def scrub(readers: Runner, writer: Writer | None) -> AsyncIterator[Scrubbed]:
+async def scrub(
+    readers: Runner, writer: Writer | None, segments: SegmentReaders
+) -> AsyncIterator[Scrubbed]:
     """Check everything in short steps; without `writer`, damage is reported but not marked.
 
     Raises:
         DatabaseDamaged: a table of names is damaged, which only a backup repairs. The rest has been
             checked before, as far as it can be read.
     """
-    step = await readers.run(partial(_check_chunks, after=0))
+    step = await run_with_bytes(readers.run, segments, partial(_check_chunks, after=0))
     while step.chunks:
         await _mark(writer, Marks(chunks=step.newly_damaged))
         await _mark(writer, Marks(chunks=step.whole_again, damaged=False))
         yield Scrubbed(chunks=step.chunks, size=step.size, damage=tuple(step.damage))
-        step = await readers.run(partial(_check_chunks, after=step.last))
+        step = await run_with_bytes(readers.run, segments, partial(_check_chunks, after=step.last))
     async for damage in find_damaged_lists(readers, writer):
         yield Scrubbed(damage=damage)
     async for damage in _find_damaged_names(readers):
@@ -76,7 +80,7 @@ def _require_order(db: sqlite3.Connection, table: str) -> None:
         raise DatabaseDamaged
 
 
-def _check_chunks(db: sqlite3.Connection, after: int) -> _Step:
+def _check_chunks(db: sqlite3.Connection, reader: BytesReader, after: int) -> _Step:
     step = _Step(last=after)
     # Closed early, the cursor must not keep its view of the database.
     with understood_rows(), closing(execute(db, "chunks_to_scrub", after=after)) as rows:
@@ -84,15 +88,17 @@ def _check_chunks(db: sqlite3.Connection, after: int) -> _Step:
             step.last = row["id"]
             step.chunks += 1
             step.size += row["stored_size"]
-            _check_chunk(db, step, row)
+            _check_chunk(db, reader, step, row)
             if step.size >= _STEP_SIZE:
                 break
     return step
 
 
-def _check_chunk(db: sqlite3.Connection, step: _Step, row: sqlite3.Row) -> None:
+def _check_chunk(
+    db: sqlite3.Connection, reader: BytesReader, step: _Step, row: sqlite3.Row
+) -> None:
     try:
-        check_row(row)
+        check_row(row, reader)
     except DamagedChunk as error:
         files = find_names(db, "files_with_chunk", row["id"])
         step.damage.append(Damage("chunk", error.digest, files))

@@ -19,10 +19,16 @@ from chunkstore.store.sqlite.rows import execute, fetch_value
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The chunk size of new content in bytes, and the greatest id that a manifest has had."""
+    """The chunk size of new content in bytes, and the greatest id that a manifest has had.
+
+    Large contents go to segments unless the store is to be `one_file`. `segment_session` is the
+    last session of writing segments, None if there was none.
+    """
 
     chunk_size: int
     last_manifest: int
+    one_file: bool
+    segment_session: int | None
 
 
 def read_state(db: sqlite3.Connection) -> State:
@@ -31,7 +37,12 @@ def read_state(db: sqlite3.Connection) -> State:
     recorded = fetch_value(db, "find_setting", name="last_manifest")
     with understood_rows():
         last_manifest = max(recorded or 0, fetch_value(db, "last_manifest"))
-        return State(check_chunk_size(chunk_size or DEFAULT_CHUNK_SIZE), last_manifest)
+        return State(
+            check_chunk_size(chunk_size or DEFAULT_CHUNK_SIZE),
+            last_manifest,
+            bool(fetch_value(db, "find_setting", name="one_file")),
+            fetch_value(db, "find_setting", name="segment_session"),
+        )
 
 
 def check_and_read_state(db: sqlite3.Connection) -> State:
@@ -50,8 +61,16 @@ def check_and_read_state(db: sqlite3.Connection) -> State:
     return read_state(db)
 
 
-def recover(db: sqlite3.Connection, chunk_size: int | None) -> State:
-    """Forget the uploads of a crashed process; record `chunk_size` unless it is None.
+@dataclass(frozen=True, slots=True)
+class NewSettings:
+    """What is to be recorded when a database is opened for writing; None keeps what it has."""
+
+    chunk_size: int | None
+    one_file: bool | None
+
+
+def recover(db: sqlite3.Connection, settings: NewSettings) -> State:
+    """Forget the uploads of a crashed process, and record settings.
 
     A store without an id gets one, by which its backups know it. No id of a manifest is given
     again: another process, as one that exports, may still read by it.
@@ -59,7 +78,9 @@ def recover(db: sqlite3.Connection, chunk_size: int | None) -> State:
     execute(db, "record_last_manifest")
     execute(db, "delete_open_manifests")
     execute(db, "add_setting", name="id", value=secrets.token_hex(16))
-    size = chunk_size or read_state(db).chunk_size
+    if settings.one_file is not None:
+        execute(db, "put_setting", name="one_file", value=int(settings.one_file))
+    size = settings.chunk_size or read_state(db).chunk_size
     execute(db, "put_setting", name="chunk_size", value=size)
     return read_state(db)
 

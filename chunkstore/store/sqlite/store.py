@@ -41,6 +41,8 @@ from chunkstore.store.sqlite.name_changes import SQLiteNameChanges
 from chunkstore.store.sqlite.names import SQLiteNames
 from chunkstore.store.sqlite.opening import OpenDatabase, open_to_read, open_to_write
 from chunkstore.store.sqlite.resumable import SQLiteUploads
+from chunkstore.store.sqlite.segments.segments import BOUNDS, SegmentBounds
+from chunkstore.store.sqlite.settings import NewSettings
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
 
@@ -73,13 +75,16 @@ class SQLiteStore(Store):
         read_only: bool = False,
         create: bool = True,
         recover: bool = False,
+        one_file: bool | None = None,
+        segment_bounds: SegmentBounds = BOUNDS,
     ) -> SQLiteStore:
         """Open the database at `path`, which must exist if not `create` or if `read_only`.
 
         `chunk_size` is set for new content; None keeps the one that the store has. New chunks are
         encoded by `compression`. What would leave the file system fewer than `min_free` bytes is
         refused. The write-ahead log grows to little more than `log_bound` bytes, or to `log_full`
-        if a reader of another program keeps it from being emptied.
+        if a reader of another program keeps it from being emptied. With `one_file` all that is new
+        goes to the database file, otherwise large contents to segments; None keeps what it has.
 
         What a crashed process has left is ended in the background, or before this returns with
         `recover`.
@@ -108,13 +113,21 @@ class SQLiteStore(Store):
             )
             reserve = DiskReserve(path, min_free=min_free, too_little=too_little)
             write_by = partial(Writer, reserve=reserve, log_bound=log_bound, log_full=log_full)
-            store = cls(await open_to_write(path, write_by, reserve, policy, chunk_size))
+            settings = NewSettings(chunk_size, one_file)
+            store = cls(
+                await open_to_write(path, write_by, reserve, policy, settings, segment_bounds)
+            )
             try:
                 await store._recover(to_its_end=recover)
             except BaseException:
                 await store.close()
                 raise
         return store
+
+    @property
+    def one_file(self) -> bool:
+        """Whether all that is new goes to the database file."""
+        return self._database.state.one_file
 
     @property
     def names(self) -> SQLiteNames:
@@ -149,13 +162,13 @@ class SQLiteStore(Store):
         This store takes the place of the one that was backed up, so that later backups continue
         with its backups. Everything is checked on its way; damage is copied and reported.
         """
-        async with aclosing(copy_store(backup, self._database.writable, succeed)) as steps:
+        async with aclosing(copy_store(backup, self._database, succeed)) as steps:
             async for copied in steps:
                 yield copied
 
     async def fill(self, source: Path) -> AsyncGenerator[Copied, None]:
         """Make this store a backup of the one at `source`; yield what each step copied."""
-        async with aclosing(copy_store(source, self._database.writable, claim)) as steps:
+        async with aclosing(copy_store(source, self._database, claim)) as steps:
             async for copied in steps:
                 yield copied
         async for _ in self._maintenance.collect(0):
@@ -209,11 +222,17 @@ class SQLiteBackups(Backups):
             raise StoreError(
                 "A backup is an SQLite database; `chunkstore copy` fills one of PostgreSQL."
             )
-        if await asyncio.to_thread(Path(destination).resolve) == self._database.path:
+        path = Path(destination)
+        if await asyncio.to_thread(path.resolve) == self._database.path:
             raise Forbidden("The backup is the store itself.")
-        chunk_size = self._database.state.chunk_size
+        segments, is_new = self._database.segments, not await asyncio.to_thread(path.exists)
         try:
-            target = await SQLiteStore.open(Path(destination), chunk_size=chunk_size)
+            target = await SQLiteStore.open(
+                path,
+                chunk_size=self._database.state.chunk_size,
+                one_file=self._database.state.one_file if is_new else None,
+                segment_bounds=segments.bounds,
+            )
         except StoreUnusable as error:
             raise StoreError(f"{destination} cannot be opened: {error}") from error
         try:

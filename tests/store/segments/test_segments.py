@@ -21,7 +21,7 @@ from chunkstore.store.sqlite.engine import syncing
 from chunkstore.store.sqlite.engine.connection import SyncFailed
 from chunkstore.store.sqlite.segments import writing
 from chunkstore.store.sqlite.segments.compaction import MOST_REWRITTEN, SegmentUse, choose
-from chunkstore.store.sqlite.segments.folder import SegmentFolder, new_tag
+from chunkstore.store.sqlite.segments.folder import SegmentFolder, new_session, session_of
 from chunkstore.store.sqlite.segments.reading import SegmentGone, SegmentReaders
 from chunkstore.store.sqlite.segments.states import TRANSITIONS, Event, State, advance
 from chunkstore.store.sqlite.segments.writing import SegmentFile
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> SegmentFolder:
     database = tmp_path / "files.db"
     database.touch(mode=0o640)
     database.chmod(0o640)
-    return SegmentFolder(database, new_tag())
+    return SegmentFolder(database, new_session())
 
 
 @pytest.fixture
@@ -90,12 +90,14 @@ def test_a_sealed_segment_is_one_that_sqlite_finds_whole(folder: SegmentFolder) 
         assert db.execute("PRAGMA page_size").fetchone() == (32 * KIB,)
 
 
-def test_ids_and_tags_are_never_the_same(folder: SegmentFolder) -> None:
+def test_ids_are_never_the_same(folder: SegmentFolder) -> None:
     segments = {sealed(folder, b"a") for _ in range(20)}
     assert folder.present() == segments
-    other = SegmentFolder(folder.path.with_name("files.db"), new_tag())
-    assert other.path == folder.path
-    assert other.present() == set()
+    other = SegmentFolder(folder.path.with_name("files.db"), new_session())
+    segments |= {sealed(other, b"a") for _ in range(20)}
+    assert folder.present() == segments
+    assert len(segments) == 40
+    assert {session_of(segment) for segment in segments} == {folder.session, other.session}
 
 
 def test_a_discarded_segment_leaves_nothing(folder: SegmentFolder) -> None:
@@ -116,19 +118,19 @@ def test_without_room_nothing_is_written(folder: SegmentFolder) -> None:
     file = SegmentFile(folder, refuse)
     with pytest.raises(StoreFull, match="3"):
         file.add([b"abc"])
-    assert folder.size() == 0
+    assert folder.present() == set()
 
 
 FULL = """
 import resource, signal, sys
 from pathlib import Path
 from chunkstore.core.errors import StoreError
-from chunkstore.store.sqlite.segments.folder import SegmentFolder, new_tag
+from chunkstore.store.sqlite.segments.folder import SegmentFolder, new_session
 from chunkstore.store.sqlite.segments.writing import SegmentFile
 
 database = Path(sys.argv[1])
 database.touch()
-file = SegmentFile(SegmentFolder(database, new_tag()), lambda size: None)
+file = SegmentFile(SegmentFolder(database, new_session()), lambda size: None)
 file.add([bytes(100_000)])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))

@@ -1,8 +1,10 @@
 """The folder of segments beside a database.
 
-The name of a segment's file is the tag of its database and its id, both random: the id is never
-used again, so a reader that comes late finds no other bytes, and the tag tells which files are this
-database's own. If another one is put in its place, or a new one is made, files of the old one stay.
+A segment's file is named by its id, and no id is ever used again, so a reader that comes late finds
+no other bytes. An id begins with that of the session of writing in which it was made, which is
+random and recorded in the database. So after a crash it is known which files may be orphans: those
+of the last session. All others without a row are left alone, because they may be those of another
+database, which was here before and may come back.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from typing import Final
 from chunkstore.store.sqlite.segments.states import Event, State, advance
 
 _SUFFIX: Final = "-segments"
-_FILE_NAME: Final = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.db")
-# An id is positive and fits SQLite's integers.
-_ID_BITS: Final = 62
+_FILE_NAME: Final = re.compile(r"([0-9a-f]{16})\.db")
+# Of an id, which is positive and fits SQLite's integers.
+_SESSION_BITS: Final = 30
+_NUMBER_BITS: Final = 32
 
 
 def folder_of(database: Path) -> Path:
@@ -29,31 +32,58 @@ def folder_of(database: Path) -> Path:
     return database.with_name(f"{database.name}{_SUFFIX}")
 
 
-def new_tag() -> str:
-    """Return a new tag for the segments of a database."""
-    return secrets.token_hex(8)
+def folder_mode(mode: int) -> int:
+    """Return the mode of the folder of files that have `mode`: who may read them may find them."""
+    return stat.S_IMODE(mode) | (mode & 0o444) >> 2
+
+
+def new_session() -> int:
+    """Return a new id of a session of writing segments."""
+    return secrets.randbits(_SESSION_BITS)
+
+
+def segments_in(folder: Path) -> dict[int, Path]:
+    """Return the files of all segments in a folder, by their ids; none if there is no folder."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return {}
+    found = (_FILE_NAME.fullmatch(name) for name in names)
+    return {int(match[1], 16): folder / match[0] for match in found if match}
+
+
+def session_of(segment: int) -> int:
+    """Return the session in which a segment was made."""
+    return segment >> _NUMBER_BITS
 
 
 class SegmentFolder:
-    """The segments with this tag of the database at `database`; any thread may call its methods.
+    """The segments of the database at `database`; new ones belong to `session`.
 
     It knows the states of those that this process has in the making; who has a segment open or
-    sealed holds it, and nobody removes its file meanwhile.
+    sealed holds it, and nobody removes its file meanwhile. Any thread may call its methods.
     """
 
-    def __init__(self, database: Path, tag: str) -> None:
+    def __init__(self, database: Path, session: int = 0) -> None:
         self.path = folder_of(database)
-        self.tag = tag
+        self.session = session
         self._database = database
+        self._count = 0
         self._states: dict[int, State] = {}
         self._lock = threading.Lock()
 
     def path_of(self, segment: int) -> Path:
         """Return the path of a segment's file."""
-        return self.path / f"{self.tag}-{segment:016x}.db"
+        return self.path / f"{segment:016x}.db"
 
-    def create(self) -> tuple[int, int]:
-        """Create the file of a new segment; return its id, and a descriptor of the file.
+    def new_id(self) -> int:
+        """Return an id that no segment has had."""
+        with self._lock:
+            self._count += 1
+            return self.session << _NUMBER_BITS | self._count
+
+    def create(self, segment: int) -> int:
+        """Create the file of a new segment; return a descriptor of it.
 
         Its mode is that of the database, for whoever may not read that must not read this.
 
@@ -63,16 +93,14 @@ class SegmentFolder:
         mode = stat.S_IMODE(self._database.stat().st_mode)
         if not self.path.is_dir():
             self._make_folder(mode)
-        segment = secrets.randbits(_ID_BITS) or 1
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(self.path_of(segment), flags, mode)
         with self._lock:
             self._states[segment] = State.OPEN
-        return segment, descriptor
+        return descriptor
 
     def _make_folder(self, mode: int) -> None:
-        # Who may read a file may search its folder.
-        self.path.mkdir(mode=mode | (mode & 0o444) >> 2, exist_ok=True)
+        self.path.mkdir(mode=folder_mode(mode), exist_ok=True)
         sync_folder(self.path.parent)
 
     def note(self, segment: int, event: Event) -> None:
@@ -103,12 +131,11 @@ class SegmentFolder:
 
     def present(self) -> set[int]:
         """Return the ids of all segments that have a file here."""
-        try:
-            names = os.listdir(self.path)
-        except FileNotFoundError:
-            return set()
-        found = (_FILE_NAME.fullmatch(name) for name in names)
-        return {int(match[2], 16) for match in found if match and match[1] == self.tag}
+        return set(segments_in(self.path))
+
+    def has_second_name(self, segment: int) -> bool:
+        """Whether removing a segment's file would leave it under another name."""
+        return self.path_of(segment).stat().st_nlink > 1
 
     def size(self) -> int:
         """Return what the files of all segments take, in bytes."""

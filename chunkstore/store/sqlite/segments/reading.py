@@ -65,7 +65,7 @@ class SegmentReaders:
             except sqlite3.DatabaseError as error:
                 if primary_code(error) not in _DAMAGED:
                     raise
-        self._tell(segment)
+        self.tell(segment)
         return None
 
     @contextmanager
@@ -108,12 +108,13 @@ class SegmentReaders:
         for each in surplus:
             each.close()
 
-    def _tell(self, segment: int) -> None:
+    def tell(self, segment: int) -> None:
+        """Log, once, that a segment that is needed is damaged or has no file."""
         if segment not in self._told:
             self._told.add(segment)
             _logger.error(
-                "The segment %s is damaged: put it back from a copy, or put the files that"
-                " `chunkstore scrub` names again.",
+                "The segment %s is damaged or missing: put it back from a copy, or put the files"
+                " that `chunkstore scrub` names again.",
                 self._folder.path_of(segment),
             )
 

@@ -8,13 +8,15 @@ the end: the kernel tells each descriptor of the errors since it was opened, and
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from typing import Final
 
-from chunkstore.core.errors import StoreUnavailable
+from chunkstore.core.errors import StoreFull, StoreUnavailable
 from chunkstore.store.sqlite.engine.connection import SyncFailed, translated_errors
 from chunkstore.store.sqlite.engine.syncing import start_writing, sync_data
 from chunkstore.store.sqlite.segments.folder import SegmentFolder, sync_folder
@@ -40,11 +42,13 @@ _SCHEMA: Final = (
     "CREATE TABLE chunk_data (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT",
 )
 
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 CheckRoom = Callable[[int], None]
 
 
 class SegmentFile:
-    """A segment of `folder` in the making; its methods block, and are called one at a time.
+    """A segment of `folder` in the making; its methods block.
 
     `check_room` raises StoreFull where so many bytes more may not be written. After any error the
     segment is worth nothing, and must be discarded.
@@ -53,14 +57,14 @@ class SegmentFile:
     def __init__(self, folder: SegmentFolder, check_room: CheckRoom) -> None:
         self._folder = folder
         self._check_room = check_room
-        try:
-            self.id, self._descriptor = folder.create()
-        except OSError as error:
-            raise StoreUnavailable(f"No segment can be created: {error}.") from error
+        self.id = folder.new_id()
         self._path = folder.path_of(self.id)
-        self._uri = f"{self._path.as_uri()}?mode=rw"
+        self._descriptor: int | None = None
+        self._created = False
+        self._ended = False
+        # A cancelled caller does not wait for its call, so the next one does.
+        self._lock = threading.Lock()
         self._writing_to = 0
-        self._closed = False
         # How many chunks it has, and their bytes.
         self.chunks = 0
         self.size = 0
@@ -72,12 +76,34 @@ class SegmentFile:
             StoreFull: there is no room for them.
             StoreUnavailable: they cannot be written.
         """
-        size = sum(map(len, contents))
-        self._check_room(size)
-        rows = range(self.chunks + 1, self.chunks + 1 + len(contents))
+        with self._lock:
+            size = sum(map(len, contents))
+            self._check_room(size)
+            descriptor = self._open()
+            rows = range(self.chunks + 1, self.chunks + 1 + len(contents))
+            self._insert(zip(rows, contents, strict=True))
+            self.chunks += len(contents)
+            self.size += size
+            self._start_writing(descriptor)
+            return rows
+
+    def _open(self) -> int:
+        if self._ended:
+            raise StoreUnavailable
+        if self._descriptor is None:
+            try:
+                self._descriptor = self._folder.create(self.id)
+            except OSError as error:
+                kind = StoreFull if error.errno in _NO_SPACE else StoreUnavailable
+                raise kind from error
+            self._created = True
+        return self._descriptor
+
+    def _insert(self, rows: Iterable[tuple[int, bytes]]) -> None:
+        uri = f"{self._path.as_uri()}?mode=rw"
         with (
             translated_errors(),
-            closing(sqlite3.connect(self._uri, uri=True, isolation_level=None)) as db,
+            closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db,
         ):
             for setting in _SETTINGS:
                 db.execute(setting)
@@ -85,46 +111,51 @@ class SegmentFile:
             if self.chunks == 0:
                 for statement in _SCHEMA:
                     db.execute(statement)
-            db.executemany("INSERT INTO chunk_data VALUES (?, ?)", zip(rows, contents, strict=True))
+            db.executemany("INSERT INTO chunk_data VALUES (?, ?)", rows)
             db.execute("COMMIT")
-        self.chunks += len(contents)
-        self.size += size
-        written = os.fstat(self._descriptor).st_size
+
+    def _start_writing(self, descriptor: int) -> None:
+        written = os.fstat(descriptor).st_size
         if written - self._writing_to >= _WRITTEN_EARLY:
-            start_writing(self._descriptor, self._writing_to, written - self._writing_to)
+            start_writing(descriptor, self._writing_to, written - self._writing_to)
             self._writing_to = written
-        return rows
 
     def seal(self) -> None:
-        """Make all of it durable, with its name.
+        """Make all of it durable, with its name; it has a chunk at least.
 
         Raises:
             SyncFailed: the disk has lost bytes of it.
             StoreUnavailable: its file is not in its folder any more.
         """
-        try:
-            sync_data(self._descriptor)
-            sync_folder(self._path.parent)
-            there, ours = os.stat(self._path), os.fstat(self._descriptor)
-        except FileNotFoundError as error:
-            raise StoreUnavailable(_gone(self._path.parent)) from error
-        except OSError as error:
-            raise SyncFailed from error
-        if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
-            raise StoreUnavailable(_gone(self._path.parent))
-        self._close()
-        self._folder.note(self.id, Event.SEAL)
+        with self._lock:
+            descriptor = self._open()
+            try:
+                sync_data(descriptor)
+                sync_folder(self._path.parent)
+                there, ours = os.stat(self._path), os.fstat(descriptor)
+            except FileNotFoundError as error:
+                raise StoreUnavailable(_gone(self._path.parent)) from error
+            except OSError as error:
+                raise SyncFailed from error
+            if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+                raise StoreUnavailable(_gone(self._path.parent))
+            self._end()
+            self._folder.note(self.id, Event.SEAL)
 
     def discard(self) -> None:
         """Remove the file, which nobody can need: it was never offered to the database."""
-        self._close()
-        self._folder.note(self.id, Event.DISCARD)
-        self._folder.remove([self.id])
+        with self._lock:
+            self._end()
+            if self._created:
+                self._created = False
+                self._folder.note(self.id, Event.DISCARD)
+                self._folder.remove([self.id])
 
-    def _close(self) -> None:
-        if not self._closed:
-            self._closed = True
+    def _end(self) -> None:
+        self._ended = True
+        if self._descriptor is not None:
             os.close(self._descriptor)
+            self._descriptor = None
 
 
 def _gone(folder: object) -> str:

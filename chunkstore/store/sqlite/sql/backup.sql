@@ -23,7 +23,8 @@ WHERE id > :after AND id <= :stop
 ORDER BY id;
 
 -- name: source_chunk
-SELECT chunk.digest, chunk.size, chunk.codec, chunk_data.bytes, chunk.stored_size, chunk.created
+SELECT chunk.digest, chunk.size, chunk.codec, chunk.segment, chunk.segment_row, chunk_data.bytes,
+       chunk.stored_size, chunk.created
 FROM source.chunk LEFT JOIN source.chunk_data ON chunk_data.id = chunk.id
 WHERE chunk.id = :id;
 
@@ -36,10 +37,11 @@ WHERE place.chunk = :id
 ORDER BY file.name;
 
 -- name: put_copied_chunk
-INSERT INTO chunk (digest, size, stored_size, codec, damaged, created)
-VALUES (:digest, :size, :stored_size, :codec, :damaged, :created)
+INSERT INTO chunk (digest, size, stored_size, codec, damaged, created, segment, segment_row)
+VALUES (:digest, :size, :stored_size, :codec, :damaged, :created, :segment, :segment_row)
 ON CONFLICT (digest) DO UPDATE SET
-    stored_size = excluded.stored_size, codec = excluded.codec, damaged = excluded.damaged
+    stored_size = excluded.stored_size, codec = excluded.codec, damaged = excluded.damaged,
+    segment = excluded.segment, segment_row = excluded.segment_row
 RETURNING id;
 
 -- name: lacking_chunk

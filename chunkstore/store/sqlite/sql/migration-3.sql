@@ -20,3 +20,14 @@ CREATE INDEX manifest_damaged ON manifest (digest) WHERE damaged;
 -- Concatenations join their parts at any offset now; those under way begin anew.
 UPDATE upload SET received = 0, tail = x''
 WHERE kind = 'concatenation' AND digest IS NULL AND failure IS NULL AND NOT whole;
+
+-- Segments: files beside the database, each with the bytes of many chunks. `size` is that of all that
+-- were written to it, as stored. The bytes that are in the database stay there.
+CREATE TABLE segment (
+    id INTEGER PRIMARY KEY,
+    size INTEGER NOT NULL,
+    created INTEGER NOT NULL
+) STRICT;
+ALTER TABLE chunk ADD COLUMN segment INTEGER REFERENCES segment (id);
+ALTER TABLE chunk ADD COLUMN segment_row INTEGER CHECK ((segment IS NULL) = (segment_row IS NULL));
+CREATE INDEX chunk_by_segment ON chunk (segment, segment_row, stored_size) WHERE segment IS NOT NULL;

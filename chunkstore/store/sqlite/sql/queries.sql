@@ -19,17 +19,22 @@ SELECT rootpage FROM sqlite_schema WHERE name = 'setting';
 SELECT id, damaged FROM chunk WHERE digest = :digest;
 
 -- name: add_chunk
-INSERT INTO chunk (digest, size, stored_size, codec, created)
-VALUES (:digest, :size, :stored_size, :codec, :now);
+INSERT INTO chunk (digest, size, stored_size, codec, created, segment, segment_row)
+VALUES (:digest, :size, :stored_size, :codec, :now, :segment, :segment_row);
 
 -- name: repair_chunk
 -- Note the new bytes of a damaged chunk.
-UPDATE chunk SET size = :size, stored_size = :stored_size, codec = :codec, damaged = 0
+UPDATE chunk SET size = :size, stored_size = :stored_size, codec = :codec, damaged = 0,
+    segment = :segment, segment_row = :segment_row
 WHERE id = :id;
 
 -- name: put_chunk_data
 INSERT INTO chunk_data (id, bytes) VALUES (:id, :bytes)
 ON CONFLICT (id) DO UPDATE SET bytes = excluded.bytes;
+
+-- name: delete_chunk_data
+-- The bytes of a chunk that is in a segment now.
+DELETE FROM chunk_data WHERE id = :id;
 
 -- name: mark_chunk
 -- Mark a chunk as damaged, or as whole again.
@@ -107,7 +112,8 @@ WHERE digest IS NULL
 -- name: read_chunks
 -- The chunks that hold the bytes `:start` to `:stop` of a manifest, in order. All but the first end
 -- at `:limit` at the latest.
-SELECT place.start, place.tie, chunk.digest, chunk.size, chunk.codec, chunk_data.bytes
+SELECT place.start, place.tie, chunk.digest, chunk.size, chunk.codec, chunk.segment,
+       chunk.segment_row, chunk_data.bytes
 FROM place
 CROSS JOIN chunk ON chunk.id = place.chunk
 LEFT JOIN chunk_data ON chunk_data.id = place.chunk
@@ -338,7 +344,7 @@ SELECT coalesce(max(id), 0) FROM chunk;
 -- name: chunks_to_scrub
 -- After `:after` in order of their ids; the caller stops when it has enough.
 SELECT chunk.id, chunk.stored_size, chunk.damaged,
-       chunk.digest, chunk.size, chunk.codec, chunk_data.bytes
+       chunk.digest, chunk.size, chunk.codec, chunk.segment, chunk.segment_row, chunk_data.bytes
 FROM chunk LEFT JOIN chunk_data ON chunk_data.id = chunk.id
 WHERE chunk.id > :after
 ORDER BY chunk.id;

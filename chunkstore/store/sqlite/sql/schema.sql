@@ -20,13 +20,23 @@ CREATE TABLE chunk (
     codec INTEGER NOT NULL DEFAULT 0,
     damaged INTEGER NOT NULL DEFAULT 0,
     created INTEGER NOT NULL
-) STRICT;
+, segment INTEGER REFERENCES segment (id), segment_row INTEGER CHECK ((segment IS NULL) = (segment_row IS NULL))) STRICT;
 
--- The bytes of each chunk. A rowid table, because WITHOUT ROWID tables are slow with large rows.
+-- The bytes of each chunk that is in no segment. A rowid table, because WITHOUT ROWID tables are slow
+-- with large rows.
 CREATE TABLE chunk_data (
     id INTEGER PRIMARY KEY REFERENCES chunk (id) ON DELETE CASCADE,
     bytes BLOB NOT NULL
 ) STRICT;
+
+-- The segments: files beside the database, each with the bytes of many chunks. `size` is that of all
+-- that were written to it, as stored.
+CREATE TABLE segment (
+    id INTEGER PRIMARY KEY,
+    size INTEGER NOT NULL,
+    created INTEGER NOT NULL
+) STRICT;
+CREATE INDEX chunk_by_segment ON chunk (segment, segment_row, stored_size) WHERE segment IS NOT NULL;
 
 -- The manifest of each file content. While it is open, because its upload runs or it is condemned,
 -- only `chunk_size` is known, the most bytes that a chunk has. Of a sealed one `chunks` are in the

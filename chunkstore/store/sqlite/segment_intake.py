@@ -1,0 +1,162 @@
+"""The bytes of one upload on their way into segments.
+
+Chunks that are missing are written to segments of the upload's own, and get their rows, and their
+places in the upload's list, when the segment is published. Chunks that were known get their places
+at once, in a transaction that finds them, so no collection can come in between; one that was
+collected since it was looked up is written as well. Chunks that another upload has published
+meanwhile are used as they are, and the copies here are dead from the beginning.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from chunkstore.core.chunking import Chunk
+from chunkstore.core.compression import Encoded
+from chunkstore.core.digest import Digest
+from chunkstore.store.shared.chunks import NewBytes
+from chunkstore.store.shared.lists import OpenManifest, Place
+from chunkstore.store.shared.times import now_microseconds
+from chunkstore.store.sqlite import manifests
+from chunkstore.store.sqlite.chunk_bytes import InSegment
+from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
+from chunkstore.store.sqlite.opening import OpenDatabase
+from chunkstore.store.sqlite.rows import QUERIES, execute
+from chunkstore.store.sqlite.segment_sequence import (
+    PUBLISHED_AT_ONCE,
+    SIZE_OF_ROWS,
+    Segment,
+    SegmentSequence,
+    Written,
+)
+
+_Entry: TypeAlias = tuple[Place, InSegment]
+WrittenBatch: TypeAlias = Written[_Entry]
+
+
+class SegmentIntake:
+    """Takes the large batches of the upload whose list `manifest` is.
+
+    They are written and placed in the same order; a batch may be written before the one before it
+    is placed.
+    """
+
+    def __init__(self, database: OpenDatabase, manifest: OpenManifest) -> None:
+        self._database = database
+        self._manifest = manifest
+        segments = database.segments
+        self._sequence = SegmentSequence[_Entry](
+            segments.folder, segments.begin, self._publish, segments.bounds.size
+        )
+        self._new = NewBytes()
+
+    async def write(self, encodings: Mapping[Digest, Encoded]) -> WrittenBatch | None:
+        """Write missing chunks; None if they have to go to the database."""
+        return await self._sequence.write(encodings)
+
+    async def place(
+        self, written: WrittenBatch, manifest: OpenManifest, chunks: Sequence[Chunk]
+    ) -> None:
+        """Place the chunks of a batch behind those that `manifest` has by now."""
+        kept = written.segment.kept
+        keys = [(chunk.digest.raw, len(chunk.content)) for chunk in chunks]
+        placed = list(zip(manifest.places(keys), chunks, strict=True))
+        known = [place for place, chunk in placed if chunk.digest not in kept]
+        if known:
+            size = EDIT_SIZE + len(known) * SIZE_OF_ROWS
+            job = PlaceKnown(manifest, known)
+            gone = await self._database.writable.run(job.run, size=size, durable=False)
+            encode = self._database.policy.compression.encode
+            await written.segment.write(
+                {
+                    chunk.digest: encode(chunk.content)
+                    for chunk in chunks
+                    if chunk.digest.raw in gone
+                }
+            )
+        entries = [(place, kept[chunk.digest]) for place, chunk in placed if chunk.digest in kept]
+        await self._sequence.add(written, entries)
+
+    async def finish(self) -> NewBytes:
+        """Seal and publish all that was written; return how much was new, once."""
+        await self._sequence.finish()
+        new, self._new = self._new, NewBytes()
+        return new
+
+    async def discard(self) -> None:
+        """Throw away what was not published."""
+        await self._sequence.discard()
+
+    async def _publish(self, segment: Segment[_Entry]) -> None:
+        for first in range(0, len(segment.entries), PUBLISHED_AT_ONCE):
+            entries = segment.entries[first : first + PUBLISHED_AT_ONCE]
+            job = Publish(segment.file.id, segment.file.size, self._manifest, entries)
+            size = EDIT_SIZE + len(entries) * SIZE_OF_ROWS
+            self._new += await self._database.writable.run(job.run, size=size, durable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceKnown:
+    """The job that places chunks in an open list if they are in the store, and whole."""
+
+    manifest: OpenManifest
+    places: Sequence[Place]
+
+    def run(self, db: sqlite3.Connection) -> set[bytes]:
+        """Return the digests of those that are not."""
+        manifests.add_manifest(db, self.manifest.id, self.manifest.chunk_size)
+        ids, gone = {}, set()
+        for digest in {place.digest for place in self.places}:
+            found = manifests.find_chunk(db, digest)
+            if manifests.is_whole(found):
+                ids[digest] = found["id"]
+            else:
+                gone.add(digest)
+        there = [place for place in self.places if place.digest in ids]
+        _add_places(db, self.manifest.id, ((place, ids[place.digest]) for place in there))
+        return gone
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """The job that tells the database of a sealed segment and of chunks in it, with their places.
+
+    `size` is that of all its chunks.
+    """
+
+    segment: int
+    size: int
+    manifest: OpenManifest
+    entries: Sequence[_Entry]
+
+    def run(self, db: sqlite3.Connection) -> NewBytes:
+        """Return how much of it is new."""
+        execute(db, "add_segment", id=self.segment, size=self.size, now=now_microseconds())
+        manifests.add_manifest(db, self.manifest.id, self.manifest.chunk_size)
+        placed = []
+        new = NewBytes()
+        for place, kept in self.entries:
+            found = manifests.find_chunk(db, place.digest)
+            if manifests.is_whole(found):
+                placed.append((place, found["id"]))
+                continue
+            chunk = manifests.store_chunk(db, found, place.digest, place.size, kept)
+            placed.append((place, chunk))
+            new += NewBytes(1, place.size)
+        _add_places(db, self.manifest.id, placed)
+        return new
+
+
+def _add_places(
+    db: sqlite3.Connection, manifest_id: int, placed: Iterable[tuple[Place, int]]
+) -> None:
+    db.executemany(
+        QUERIES["add_place"],
+        [
+            {"manifest": manifest_id, "start": place.start, "chunk": chunk, "tie": place.tie}
+            for place, chunk in placed
+        ],
+    )

@@ -1,0 +1,119 @@
+"""Removing the files of segments that nothing needs.
+
+A file is removed after a transaction, synced, that saw no row of it, or took the row away because
+no chunk is in the segment any more. So no crash can bring back a row, or chunks, without their
+bytes. A reader that looked up a chunk before will find the file gone, and look the chunk up again:
+if it is still needed, it was moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from chunkstore.store.sqlite.engine.connection import Runner
+from chunkstore.store.sqlite.engine.writer import Writer
+from chunkstore.store.sqlite.rows import execute, fetch_value
+from chunkstore.store.sqlite.segments.folder import SegmentFolder, session_of
+from chunkstore.store.sqlite.segments.segments import Segments
+
+_NAMES_TOLD: Final = 3
+
+_logger = logging.getLogger(__name__)
+
+
+def begin_segments(db: sqlite3.Connection, folder: SegmentFolder, last: int | None) -> None:
+    """Remove the orphans that the session `last` has left, and record that of `folder`.
+
+    What has a second name besides is that of a restore, and there for the other database.
+    Runs on the writing connection, before anything is written.
+    """
+    strays = folder.present() - _ids(db, "segment_ids")
+    orphans = {
+        segment
+        for segment in strays
+        if session_of(segment) == last or folder.has_second_name(segment)
+    }
+    folder.remove(orphans)
+    if orphans:
+        _logger.info("%d segments of uploads that were broken off were removed.", len(orphans))
+    if strays - orphans:
+        _logger.warning(
+            "%s has %d files that are not of this database: if you need them for no other copy of"
+            " it, remove the folder's files that `chunkstore stats` does not count.",
+            folder.path,
+            len(strays - orphans),
+        )
+    execute(db, "put_setting", name="segment_session", value=folder.session)
+
+
+async def find_missing(readers: Runner, folder: SegmentFolder) -> Collection[int]:
+    """Return the segments that the database needs and that have no file."""
+    while True:
+        # In this order: a segment has a file before it has a row.
+        needed = await readers.run(_published)
+        missing = needed - await asyncio.to_thread(folder.present)
+        # It may have been removed in between.
+        if not missing or missing <= await readers.run(_published):
+            return missing
+
+
+def describe_missing(folder: SegmentFolder, missing: Collection[int]) -> str:
+    """Return what is missing, and what to do, as a sentence."""
+    names = ", ".join(sorted(folder.path_of(segment).name for segment in missing)[:_NAMES_TOLD])
+    return (
+        f"{len(missing)} files of {folder.path.name} beside the database are missing ({names}):"
+        " put them back from a copy, or run `chunkstore scrub` and put the files again that it"
+        " names."
+    )
+
+
+async def remove_unused(readers: Runner, writer: Writer, segments: Segments) -> None:
+    """Remove the segments that no chunk is in, and those that were not published after all."""
+    folder = segments.folder
+    # In this order: one that is not held by now was published before, or never will be.
+    present = await asyncio.to_thread(folder.present)
+    held = set(folder.held())
+    published = await readers.run(_published)
+    strays = {each for each in present - published if session_of(each) == folder.session}
+    unused = (await readers.run(_unused)) | strays
+    if candidates := unused - held:
+        gone = await writer.run(Condemn(candidates).run)
+        for segment in candidates:
+            folder.settle(segment, has_row=segment not in gone)
+            if segment in gone:
+                segments.readers.forget(segment)
+        await asyncio.to_thread(folder.remove, gone)
+
+
+@dataclass(frozen=True, slots=True)
+class Condemn:
+    """The job that takes the rows of unused segments away."""
+
+    candidates: Collection[int]
+
+    def run(self, db: sqlite3.Connection) -> set[int]:
+        """Return those of the candidates that have no row then."""
+        for segment in self.candidates:
+            execute(db, "delete_unused_segment", id=segment)
+        return {
+            segment
+            for segment in self.candidates
+            if not fetch_value(db, "segment_exists", id=segment)
+        }
+
+
+def _published(db: sqlite3.Connection) -> set[int]:
+    return _ids(db, "segment_ids")
+
+
+def _unused(db: sqlite3.Connection) -> set[int]:
+    return _ids(db, "unused_segments")
+
+
+def _ids(db: sqlite3.Connection, query: str) -> set[int]:
+    return {row["id"] for row in execute(db, query)}

@@ -1,0 +1,36 @@
+-- The queries of segments.
+
+-- name: add_segment
+-- Publish a segment. It may be there already: one of many chunks is published in steps.
+INSERT INTO segment (id, size, created) VALUES (:id, :size, :now) ON CONFLICT (id) DO NOTHING;
+
+-- name: segment_ids
+SELECT id FROM segment;
+
+-- name: segment_exists
+SELECT EXISTS (SELECT 1 FROM segment WHERE id = :id);
+
+-- name: unused_segments
+-- Segments that no chunk is in.
+SELECT id FROM segment WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.segment = segment.id);
+
+-- name: delete_unused_segment
+DELETE FROM segment
+WHERE id = :id AND NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.segment = segment.id);
+
+-- name: segment_uses
+-- What was written to each segment, and what of it is still a chunk's.
+SELECT id, size,
+       (SELECT coalesce(sum(stored_size), 0) FROM chunk WHERE chunk.segment = segment.id) AS live
+FROM segment;
+
+-- name: chunks_of_segment
+-- After the row `:after`, in order of their rows; the caller stops when it has enough.
+SELECT id, digest, size, codec, stored_size, segment, segment_row FROM chunk
+WHERE segment = :segment AND segment_row > :after AND NOT damaged
+ORDER BY segment_row;
+
+-- name: move_chunk
+-- Note where the bytes of a chunk were copied to, if they are still where they were copied from.
+UPDATE chunk SET segment = :segment, segment_row = :segment_row
+WHERE id = :id AND segment = :old_segment AND segment_row = :old_row;

@@ -1,0 +1,476 @@
+"""A store whose large contents are in segments: what goes there, and what survives what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chunkstore.core.chunking import Chunk
+from chunkstore.core.errors import StoreDamaged, StoreFull
+from chunkstore.core.names import FileName
+from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.store.sqlite.engine.connection import SyncFailed
+from chunkstore.store.sqlite.engine.disk_space import DiskReserve
+from chunkstore.store.sqlite.segments import writing
+from chunkstore.store.sqlite.store import SQLiteStore
+from tests.store.segments.stores import (
+    BATCH,
+    CHUNK,
+    FEW,
+    collect,
+    commit,
+    damage_in,
+    delete,
+    files_of,
+    fill,
+    found,
+    opened,
+    pieces,
+    put,
+    query,
+    read,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "files.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SQLiteStore]:
+    store = await opened(path)
+    yield store
+    await store.close()
+
+
+async def test_large_batches_are_written_once_beside_the_database(
+    store: SQLiteStore, path: Path
+) -> None:
+    parts = pieces(5 * BATCH)
+    committed = await put(store, "a", parts)
+    assert (committed.new_chunks, committed.new_size) == (len(parts), len(parts) * CHUNK)
+    assert await read(store, "a") == b"".join(parts)
+    assert query(path, "SELECT count(*) FROM chunk_data") == [(0,)]
+    assert len(files_of(path)) == 3
+    sizes = query(path, "SELECT size FROM segment ORDER BY size")
+    assert sizes == [(BATCH * CHUNK,), (2 * BATCH * CHUNK,), (2 * BATCH * CHUNK,)]
+    stats = await store.maintenance.stats()
+    assert stats.database_size > sum(file.stat().st_size for file in files_of(path))
+    assert await damage_in(store) == []
+
+
+async def test_small_batches_go_to_the_database(store: SQLiteStore, path: Path) -> None:
+    await put(store, "a", pieces(1))
+    assert files_of(path) == []
+    assert query(path, "SELECT count(*) FROM chunk_data") == [(1,)]
+
+
+async def test_a_store_that_is_one_file_stays_one(path: Path) -> None:
+    parts = pieces(3 * BATCH)
+    store = await opened(path, one_file=True)
+    await put(store, "a", parts)
+    await store.close()
+    # It remembers.
+    store = await opened(path)
+    await put(store, "b", pieces(3 * BATCH, 1))
+    assert files_of(path) == []
+    await store.close()
+    store = await opened(path, one_file=False)
+    await put(store, "c", pieces(3 * BATCH, 2))
+    assert len(files_of(path)) == 2
+    assert await read(store, "a") == b"".join(parts)
+    await store.close()
+
+
+async def test_a_store_that_is_to_be_one_file_becomes_one(path: Path) -> None:
+    parts = pieces(3 * BATCH)
+    store = await opened(path)
+    await put(store, "a", parts)
+    await store.close()
+    store = await opened(path, one_file=True)
+    assert await read(store, "a") == b"".join(parts)
+    await collect(store)
+    assert files_of(path) == []
+    assert query(path, "SELECT count(*) FROM segment") == [(0,)]
+    assert await read(store, "a") == b"".join(parts)
+    assert await damage_in(store) == []
+    await store.close()
+
+
+async def test_known_and_new_chunks_in_one_batch_and_the_same_one_again(
+    store: SQLiteStore,
+) -> None:
+    old, new = pieces(BATCH), pieces(3 * BATCH, 1)
+    await put(store, "a", old)
+    mixed = [*old[:4], *new[:6], new[0], *old[4:], *new, *new, old[0]]
+    committed = await put(store, "b", mixed)
+    assert committed.new_chunks == len(new)
+    assert await read(store, "b") == b"".join(mixed)
+    # Equal content shares its manifest.
+    await put(store, "c", mixed)
+    assert (await found(store, "b")).manifest == (await found(store, "c")).manifest
+    assert await damage_in(store) == []
+
+
+async def test_a_chunk_that_is_collected_after_it_was_looked_up_is_written_again(
+    store: SQLiteStore,
+) -> None:
+    old = pieces(4)
+    await put(store, "a", old)
+    parts = [*old, *pieces(FEW, 1)]
+    upload = store.contents.begin()
+    batch = await upload.prepare([Chunk.of(part) for part in parts])
+    await delete(store, "a")
+    await collect_all(store.maintenance, 0)
+    await batch.store()
+    await commit(store, "b", upload, parts)
+    assert await read(store, "b") == b"".join(parts)
+
+
+async def test_two_uploads_of_the_same_chunks_share_those_of_the_first(
+    store: SQLiteStore, path: Path
+) -> None:
+    parts = pieces(2 * BATCH)
+    one, two = store.contents.begin(), store.contents.begin()
+    # Neither can be published before both are written.
+    batches = [
+        (upload, await upload.prepare([Chunk.of(part) for part in parts])) for upload in (one, two)
+    ]
+    for _, batch in batches:
+        await batch.store()
+    new = [
+        (await commit(store, name, upload, parts)).new_chunks
+        for name, upload in (("a", one), ("b", two))
+    ]
+    assert sum(new) == len(parts)
+    assert await read(store, "a") == b"".join(parts)
+    assert await read(store, "b") == b"".join(parts)
+    assert query(path, "SELECT count(*) FROM chunk") == [(len(parts),)]
+    # What the second one wrote is nobody's.
+    reclaimable = (await store.maintenance.stats()).reclaimable
+    assert reclaimable is not None
+    assert reclaimable.free_size >= len(parts) * CHUNK
+    await collect(store)
+    assert len(files_of(path)) == 1
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3])
+async def test_an_upload_that_is_aborted_leaves_what_was_sealed_to_collection(
+    store: SQLiteStore, path: Path, batches: int
+) -> None:
+    upload = store.contents.begin()
+    await fill(upload, pieces(batches * BATCH))
+    await upload.abort()
+    assert len(files_of(path)) == batches // 2
+    await collect(store)
+    assert files_of(path) == []
+    assert query(path, "SELECT count(*) FROM chunk") == [(0,)]
+
+
+async def test_an_upload_whose_batch_is_cancelled_leaves_nothing(
+    store: SQLiteStore, path: Path
+) -> None:
+    upload = store.contents.begin()
+    chunks = [Chunk.of(part) for part in pieces(BATCH)]
+    for waits in range(12):
+        task = asyncio.create_task(upload.append(chunks))
+        for _ in range(waits):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    await upload.abort()
+    await collect(store)
+    assert files_of(path) == []
+
+
+async def test_a_failed_sync_fails_the_upload_and_nothing_else(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    parts = pieces(BATCH)
+    upload = store.contents.begin()
+    await fill(upload, parts)
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "sync_data", fail)
+        with pytest.raises(SyncFailed):
+            await commit(store, "a", upload, parts)
+    with pytest.raises(SyncFailed):
+        await commit(store, "a", upload, parts)
+    await upload.abort()
+    assert files_of(path) == []
+    await put(store, "a", parts)
+    assert await read(store, "a") == b"".join(parts)
+
+
+async def test_without_room_the_upload_fails_and_what_it_took_is_free_again(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = store.contents.begin()
+    await fill(upload, pieces(BATCH))
+    with monkeypatch.context() as patch:
+        patch.setattr(DiskReserve, "why_full", lambda reserve, size: "It is full.")
+        with pytest.raises(StoreFull, match="It is full"):
+            await fill(upload, pieces(BATCH, 1))
+    await upload.abort()
+    assert files_of(path) == []
+
+
+@pytest.mark.parametrize("committed", [False, True])
+async def test_a_publication_that_may_have_failed_is_found_out_about(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    writer = store._database.writable
+    run = type(writer).run
+
+    async def fail(self: object, job: Any, **options: Any) -> Any:  # noqa: ANN401 - as `run`
+        if committed:
+            await run(writer, job, **options)
+        raise SyncFailed
+
+    parts = pieces(BATCH)
+    upload = store.contents.begin()
+    await fill(upload, parts)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(writer), "run", fail)
+        with pytest.raises(SyncFailed):
+            await commit(store, "a", upload, parts)
+    assert len(files_of(path)) == 1
+    if committed:
+        # Nobody has aborted the upload yet, so its chunks are in use.
+        await collect_all(store.maintenance, 0)
+        assert len(files_of(path)) == 1
+    await upload.abort()
+    await collect_all(store.maintenance, 0)
+    assert files_of(path) == []
+
+
+async def test_a_segment_goes_with_the_last_of_its_chunks(store: SQLiteStore, path: Path) -> None:
+    one, two = pieces(2 * BATCH), pieces(2 * BATCH, 1)
+    await put(store, "a", one)
+    await put(store, "b", two)
+    async with store.contents.open(FileName("a")) as file:
+        assert file is not None
+        await delete(store, "a")
+        await collect(store)
+        # It is still being downloaded.
+        assert len(files_of(path)) == 2
+        assert await store.contents.read(file.manifest, 0, file.manifest.size) == b"".join(one)
+    await collect(store)
+    assert len(files_of(path)) == 1
+    assert await read(store, "b") == b"".join(two)
+
+
+async def test_compaction_keeps_what_lives_and_gives_back_the_rest(
+    store: SQLiteStore, path: Path
+) -> None:
+    parts = [pieces(2 * BATCH, seed) for seed in range(6)]
+    kept = [each[:2] for each in parts]
+    for number, each in enumerate(parts):
+        await put(store, f"{number}", each)
+        await put(store, f"kept{number}", kept[number])
+        await delete(store, f"{number}")
+    assert len(files_of(path)) == 6
+    await collect_all(store.maintenance, 0)
+    before = files_of(path)
+    assert len(before) == 6
+    # A download that has looked up where its chunks are, in another process.
+    reader = await SQLiteStore.open(path, read_only=True)
+    for number, each in enumerate(kept[:3]):
+        assert await read(reader, f"kept{number}") == b"".join(each)
+    await store.maintenance.compact()
+    assert len(files_of(path)) == 1
+    assert not set(before) & set(files_of(path))
+    for number, each in enumerate(kept):
+        assert await read(store, f"kept{number}") == b"".join(each)
+        assert await read(reader, f"kept{number}") == b"".join(each)
+    await reader.close()
+    assert await damage_in(store) == []
+    reclaimable = (await store.maintenance.stats()).reclaimable
+    assert reclaimable is not None
+    assert reclaimable.stored_size == 0
+
+
+async def test_many_small_segments_become_one(store: SQLiteStore, path: Path) -> None:
+    parts = [pieces(FEW, seed) for seed in range(40)]
+    for number, each in enumerate(parts):
+        await put(store, f"{number}", each)
+    assert len(files_of(path)) == 40
+    await store.maintenance.compact()
+    assert len(files_of(path)) == 1
+    for number, each in enumerate(parts):
+        assert await read(store, f"{number}") == b"".join(each)
+
+
+async def test_downloads_go_on_while_their_chunks_are_moved(store: SQLiteStore, path: Path) -> None:
+    parts = [pieces(FEW, seed) for seed in range(40)]
+    for number, each in enumerate(parts):
+        await put(store, f"{number}", each)
+    stopped = asyncio.Event()
+
+    async def download(number: int) -> int:
+        count = 0
+        while not stopped.is_set():
+            assert await read(store, f"{number}") == b"".join(parts[number])
+            count += 1
+        return count
+
+    downloads = [asyncio.create_task(download(number)) for number in range(0, 40, 5)]
+    for _ in range(3):
+        await store.maintenance.compact()
+    stopped.set()
+    assert all(await asyncio.gather(*downloads))
+    assert await damage_in(store) == []
+
+
+async def test_compactions_at_once_do_it_once(store: SQLiteStore, path: Path) -> None:
+    for number in range(20):
+        await put(store, f"{number}", pieces(FEW, number))
+    await asyncio.gather(*(store.maintenance.compact() for _ in range(3)))
+    assert len(files_of(path)) == 1
+
+
+async def test_a_compaction_that_is_broken_off_loses_nothing(
+    store: SQLiteStore, path: Path
+) -> None:
+    parts = [pieces(FEW, seed) for seed in range(20)]
+    for number, each in enumerate(parts):
+        await put(store, f"{number}", each)
+    for waits in range(0, 60, 7):
+        task = asyncio.create_task(store.maintenance.compact())
+        for _ in range(waits):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    for number, each in enumerate(parts):
+        assert await read(store, f"{number}") == b"".join(each)
+    await collect(store)
+    assert len(files_of(path)) == 1
+
+
+async def test_what_a_crash_left_is_removed_at_the_start(path: Path) -> None:
+    store = await opened(path)
+    parts = pieces(2 * BATCH)
+    await put(store, "a", parts)
+    upload = store.contents.begin()
+    await fill(upload, pieces(BATCH, 1))
+    assert len(files_of(path)) == 2
+    crashed = path.with_name("crashed.db")
+    copy(path, crashed)
+    store = await replaced(store, crashed)
+    assert len(files_of(crashed)) == 1
+    assert await read(store, "a") == b"".join(parts)
+    await store.close()
+
+
+def copy(path: Path, other: Path) -> None:
+    """Copy a database that is open, as a crash leaves it."""
+    for ending in ("", "-wal"):
+        if (file := Path(f"{path}{ending}")).exists():
+            Path(f"{other}{ending}").write_bytes(file.read_bytes())
+    folder = other.with_name(f"{other.name}-segments")
+    folder.mkdir()
+    for file in files_of(path):
+        (folder / file.name).write_bytes(file.read_bytes())
+
+
+async def replaced(store: SQLiteStore, path: Path) -> SQLiteStore:
+    await store.close()
+    return await opened(path)
+
+
+async def test_segments_of_another_database_are_left_alone(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = pieces(2 * BATCH)
+    store = await opened(path)
+    await put(store, "a", parts)
+    await store.close()
+    # It is moved away, and a server starts without it.
+    away = path.with_name("away.db")
+    path.rename(away)
+    store = await opened(path)
+    await put(store, "b", parts)
+    await collect(store)
+    assert len(files_of(path)) == 2
+    await store.close()
+    assert "1 files that are not of this database" in caplog.text
+    # And comes back.
+    away.rename(path)
+    store = await opened(path)
+    assert await read(store, "a") == b"".join(parts)
+    assert (await store.maintenance.health()).faults == []
+    await store.close()
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "flipped"])
+async def test_a_damaged_segment_is_told_and_repaired_by_the_same_content(
+    path: Path, damage: str
+) -> None:
+    parts, others = pieces(2 * BATCH), pieces(2 * BATCH, 1)
+    store = await opened(path)
+    await put(store, "a", parts)
+    [file] = files_of(path)
+    await put(store, "b", others)
+    await store.close()
+    content = bytearray(file.read_bytes())
+    if damage == "missing":
+        file.unlink()
+    elif damage == "empty":
+        file.write_bytes(b"")
+    else:
+        place = content.index(parts[3])
+        content[place] ^= 1
+        file.write_bytes(content)
+    store = await opened(path)
+    faults = (await store.maintenance.health()).faults
+    assert (file.name in "".join(faults)) == (damage == "missing")
+    with pytest.raises(StoreDamaged):
+        await read(store, "a")
+    assert await read(store, "b") == b"".join(others)
+    assert ("chunk", ["a"]) in await damage_in(store)
+    await put(store, "a", parts)
+    assert await read(store, "a") == b"".join(parts)
+    assert await damage_in(store) == []
+    await collect(store)
+    assert await read(store, "a") == b"".join(parts)
+    assert (await store.maintenance.health()).faults == []
+    await store.close()
+
+
+async def test_a_missing_segment_that_is_put_back_is_whole_again(path: Path) -> None:
+    parts = pieces(2 * BATCH)
+    store = await opened(path)
+    await put(store, "a", parts)
+    [file] = files_of(path)
+    await store.close()
+    away = path.with_name("away")
+    file.rename(away)
+    store = await opened(path)
+    assert await damage_in(store) != []
+    away.rename(file)
+    assert await damage_in(store) == []
+    assert await read(store, "a") == b"".join(parts)
+    assert (await store.maintenance.stats()).damaged == 0
+    assert (await store.maintenance.health()).faults == []
+    await store.close()
+
+
+async def test_a_chunk_moves_from_the_database_to_a_segment_when_it_is_repaired(
+    store: SQLiteStore, path: Path
+) -> None:
+    parts = pieces(1)
+    await put(store, "a", parts)
+    query(path, "UPDATE chunk_data SET bytes = x'00'")
+    assert await damage_in(store) == [("chunk", ["a"])]
+    more = [*parts, *pieces(BATCH - 1, 1)]
+    await put(store, "b", more)
+    assert query(path, "SELECT count(*) FROM chunk_data") == [(0,)]
+    assert await read(store, "a") == parts[0]
+    assert await damage_in(store) == []
