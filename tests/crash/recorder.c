@@ -1,4 +1,5 @@
-/* Records what a program does to the files of one folder, in the order in which it does it.
+/* Records what a program does to the files of one folder, and of those in it, in the order in which
+ * it does it.
  *
  * Preloaded into it (LD_PRELOAD), with the folder, the log and a control file in RECORDER_FOLDER,
  * RECORDER_LOG and RECORDER_CONTROL. Each change of a file, of its size or of a name is one record
@@ -233,6 +234,13 @@ int unlink(const char *path)
     if (!realpath(path, whole) || !is_recorded(whole))
         return REAL(unlink)(path);
     CHANGE(int, REAL(unlink)(path), result == 0, 'U', whole, 0, NULL, 0);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    char whole[PATH_MAX];
+    CHANGE(int, REAL(mkdir)(path, mode), result == 0 && realpath(path, whole) && is_recorded(whole),
+           'K', whole, 0, NULL, 0);
 }
 
 int rename(const char *from, const char *to)

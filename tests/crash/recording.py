@@ -237,58 +237,112 @@ class _Sync:
                 block.dirty = False
 
 
+@dataclass(slots=True)
+class _Folder:
+    """The names in a folder, as they are and as they are on the disk."""
+
+    names: dict[str, _File | _Folder] = field(default_factory=dict)
+    durable: dict[str, _File | _Folder] = field(default_factory=dict)
+    changed: list[dict[str, _File | _Folder]] = field(default_factory=list)
+    # How many changes are on the disk.
+    synced: int = 0
+
+    def put(self, name: str, entry: _File | _Folder) -> None:
+        self._change({**self.names, name: entry})
+
+    def remove(self, name: str) -> None:
+        self._change({other: self.names[other] for other in self.names if other != name})
+
+    def rename(self, name: str, other: str) -> None:
+        names = {**self.names, other: self.names[name]}
+        del names[name]
+        self._change(names)
+
+    def _change(self, names: dict[str, _File | _Folder]) -> None:
+        self.names = names
+        self.changed.append(names)
+
+    def begin_sync(self) -> _FolderSync:
+        return _FolderSync(self, self.synced + len(self.changed))
+
+    def write_image(self, folder: Path, rng: random.Random, share: float) -> None:
+        names = rng.choice([self.durable, *self.changed])
+        if share in (0.0, 1.0):
+            names = self.names if share else self.durable
+        for name, entry in names.items():
+            if isinstance(entry, _Folder):
+                (folder / name).mkdir()
+                entry.write_image(folder / name, rng, share)
+            else:
+                (folder / name).write_bytes(entry.image(rng, share))
+
+
+@dataclass(frozen=True, slots=True)
+class _FolderSync:
+    """What a sync of a folder is for: its first `changes` changes."""
+
+    folder: _Folder
+    changes: int
+
+    def done(self) -> None:
+        folder, new = self.folder, self.changes - self.folder.synced
+        # A sync that began later may have been faster.
+        if new > 0:
+            folder.durable = folder.changed[new - 1]
+            del folder.changed[:new]
+            folder.synced = self.changes
+
+    def failed(self) -> None:
+        pass
+
+
 class Disk:
-    """The files of one folder, as they are cached and as they are on the disk."""
+    """The files of one folder and those in it, as they are cached and as they are on the disk."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._names: dict[str, _File] = {}
-        self._durable_names: dict[str, _File] = {}
-        self._changed_names: list[dict[str, _File]] = []
-        self._syncs: dict[int, _Sync | int] = {}
+        self._root = _Folder()
+        self._syncs: dict[int, _Sync | _FolderSync] = {}
 
     def play(self, record: Record) -> None:
         """Do what was recorded."""
         name = record.path.name
         match record.kind:
             case "C":
-                self._rename({**self._names, name: _File()})
+                self._parent(record.path).put(name, _File())
+            case "K":
+                self._parent(record.path).put(name, _Folder())
             case "U":
-                self._rename({other: self._names[other] for other in self._names if other != name})
+                self._parent(record.path).remove(name)
             case "R":
-                file = self._names.pop(name)
-                self._rename({**self._names, Path(os.fsdecode(record.data)).name: file})
+                self._parent(record.path).rename(name, Path(os.fsdecode(record.data)).name)
             case "W":
-                self._names[name].write(record.offset, record.data)
+                self._file(record.path).write(record.offset, record.data)
             case "T":
-                self._names[name].cut(record.offset)
+                self._file(record.path).cut(record.offset)
             case "S":
-                self._syncs[record.offset] = self._begin_sync(record.path)
-            case "D" | "F":
-                self._end_sync(self._syncs.pop(record.offset), failed=record.kind == "F")
+                self._syncs[record.offset] = self._entry(record.path).begin_sync()
+            case "D":
+                self._syncs.pop(record.offset).done()
+            case "F":
+                self._syncs.pop(record.offset).failed()
 
-    def _rename(self, names: dict[str, _File]) -> None:
-        self._names = names
-        self._changed_names.append(names)
-
-    def _begin_sync(self, path: Path) -> _Sync | int:
+    def _entry(self, path: Path) -> _File | _Folder:
         if path == self._folder:
-            return len(self._changed_names)
-        return self._names[path.name].begin_sync()
+            return self._root
+        return self._parent(path).names[path.name]
 
-    def _end_sync(self, sync: _Sync | int, *, failed: bool) -> None:
-        if isinstance(sync, _Sync):
-            (sync.failed if failed else sync.done)()
-        elif sync and not failed:
-            # The folder is synced by one at a time.
-            self._durable_names = self._changed_names[sync - 1]
-            del self._changed_names[:sync]
+    def _parent(self, path: Path) -> _Folder:
+        parent = self._entry(path.parent)
+        assert isinstance(parent, _Folder)
+        return parent
+
+    def _file(self, path: Path) -> _File:
+        file = self._entry(path)
+        assert isinstance(file, _File)
+        return file
 
     def write_image(self, folder: Path, rng: random.Random) -> None:
         """Write what a loss of power at this moment may leave to the empty `folder`."""
         share = rng.choice((0.0, 1.0, *[rng.random()] * 4))
-        names = rng.choice([self._durable_names, *self._changed_names])
-        if share in (0.0, 1.0):
-            names = self._names if share else self._durable_names
-        for name, file in names.items():
-            (folder / name).write_bytes(file.image(rng, share))
+        self._root.write_image(folder, rng, share)
