@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from chunkstore.core.compression import Encoded
 from chunkstore.core.digest import Digest
+from chunkstore.core.errors import StoreError
 from chunkstore.store.contract.reports import Copied, Damage
 from chunkstore.store.shared.chunks import DamagedChunk
 from chunkstore.store.shared.times import now_microseconds
@@ -59,7 +61,7 @@ async def copy_chunks(
             yield Copied(len(step.chunks), step.size, step.stop / last, step.damage)
         await putting.finish()
     finally:
-        await putting.discard()
+        await putting.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,10 @@ class _Putting:
     async def finish(self) -> None:
         await self._sequence.finish()
 
-    async def discard(self) -> None:
+    async def close(self) -> None:
+        # The next backup goes on from what was copied before an interruption.
+        with suppress(StoreError):
+            await self._sequence.finish()
         await self._sequence.discard()
 
     async def _publish(self, segment: Segment[_Copy]) -> None:

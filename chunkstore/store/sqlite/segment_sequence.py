@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 
 from chunkstore.core.compression import Encoded
 from chunkstore.core.digest import Digest
+from chunkstore.core.errors import StoreError
 from chunkstore.core.tasks import retrieve_exception
 from chunkstore.store.sqlite.chunk_bytes import InSegment
 from chunkstore.store.sqlite.segments.folder import SegmentFolder
@@ -80,6 +81,7 @@ class SegmentSequence(Generic[E]):
         self._open: Segment[E] | None = None
         self._unpublished: list[Segment[E]] = []
         self._sealing: asyncio.Task[None] | None = None
+        self._failed: StoreError | None = None
 
     async def write(self, encodings: Mapping[Digest, Encoded]) -> Written[E] | None:
         """Write chunks to the segment that is open; None if they have to go to the database.
@@ -95,7 +97,11 @@ class SegmentSequence(Generic[E]):
                 return None
             segment = self._open = Segment(file)
             self._unpublished.append(segment)
-        await segment.write(encodings)
+        try:
+            await segment.write(encodings)
+        except StoreError as error:
+            self._failed = error
+            raise
         full = segment.file.size >= self._size or segment.file.chunks >= _SEGMENT_CHUNKS
         if full:
             self._open = None
@@ -108,7 +114,13 @@ class SegmentSequence(Generic[E]):
             await self._seal(written.segment)
 
     async def finish(self) -> None:
-        """Seal and publish all that was written."""
+        """Seal and publish all that was written.
+
+        Raises:
+            StoreError: not all was written or published; what was not is to be discarded.
+        """
+        if self._failed is not None:
+            raise self._failed
         segment, self._open = self._open, None
         if segment is not None:
             await self._seal(segment)

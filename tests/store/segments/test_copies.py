@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,7 +165,8 @@ async def test_a_restore_that_ends_anywhere_leaves_the_one_or_the_other(
     store = await opened(backup)
     await put(store, "b", TWO)
     await store.close()
-    real = os.link if call == "link" else Path.replace
+    place_of = (os, "link") if call == "link" else (Path, "replace")
+    real: Callable[..., object] = getattr(*place_of)
     seen = set()
     for most in range(12):
         place = tmp_path / f"{most}"
@@ -175,15 +178,15 @@ async def test_a_restore_that_ends_anywhere_leaves_the_one_or_the_other(
                 shutil.copytree(file, place / file.name)
         left = most
 
-        def end(*arguments: object) -> object:
+        def end(*arguments: Any) -> object:  # noqa: ANN401 - as what it takes the place of
             nonlocal left
             left -= 1
             if left < 0:
                 raise OSError("the end")
-            return real(*arguments)  # type: ignore[operator]
+            return real(*arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(*((os, "link", end) if call == "link" else (Path, "replace", end)))
+            patch.setattr(*place_of, end)
             with suppress(StoreError, OSError):
                 await restore(place / path.name, place / backup.name)
         found = await contents(place / path.name)

@@ -366,7 +366,7 @@ MIB = 1024 * 1024
 async def test_the_log_is_bounded_under_a_large_upload(
     path: Path, random_bytes: Callable[[int], bytes]
 ) -> None:
-    store = await SQLiteStore.open(path, chunk_size=64 * 1024, log_bound=2 * MIB)
+    store = await SQLiteStore.open(path, chunk_size=64 * 1024, log_bound=2 * MIB, one_file=True)
     try:
         await put(store, "before", bytes(MIB))
         sizes = []
