@@ -41,6 +41,8 @@ from chunkstore.store.sqlite.segments.reading import SegmentReaders
 
 STEP_SIZE: Final = 4 * 1024 * 1024
 _SPAN: Final = 10_000
+# How many times as much as elsewhere is worth a segment, for all of a step is written at once.
+_TIMES_LEAST: Final = 4
 
 # The columns of a chunk's row, but for where its bytes are, and where they are to be.
 _Copy: TypeAlias = tuple[dict[str, Any], Kept]
@@ -163,7 +165,8 @@ class _Putting:
     async def put(self, chunks: Sequence[FoundChunk]) -> None:
         size = sum(len(chunk.encoded.content) for chunk in chunks)
         written = None
-        if self._segments.are_for(size):
+        # A backup of little stays one file.
+        if self._segments.are_for(size // _TIMES_LEAST):
             encodings = {chunk.digest: chunk.encoded for chunk in chunks}
             written = await self._sequence.write(encodings)
         if written is not None:

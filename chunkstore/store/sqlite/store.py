@@ -173,6 +173,7 @@ class SQLiteStore(Store):
                 yield copied
         async for _ in self._maintenance.collect(0):
             pass
+        await self._maintenance.compact()
 
     async def _recover(self, *, to_its_end: bool) -> None:
         if self._large_folders is not None:

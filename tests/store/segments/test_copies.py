@@ -165,7 +165,7 @@ async def test_a_restore_that_ends_anywhere_leaves_the_one_or_the_other(
     store = await opened(backup)
     await put(store, "b", TWO)
     await store.close()
-    place_of = (os, "link") if call == "link" else (Path, "replace")
+    place_of: tuple[object, str] = (os, "link") if call == "link" else (Path, "replace")
     real: Callable[..., object] = getattr(*place_of)
     seen = set()
     for most in range(12):
