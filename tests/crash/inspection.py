@@ -41,11 +41,15 @@ async def check_database(folder: Path, scratch: Path) -> None:
         db.execute("UPDATE upload SET expires = 0")
     store = await SQLiteStore.open(copy, create=False)
     try:
-        assert [damage async for step in store.maintenance.scrub() for damage in step.damage] == []
-        await collect_all(store.maintenance, 0)
+        for _ in range(2):
+            scrub = store.maintenance.scrub()
+            assert [damage async for step in scrub for damage in step.damage] == []
+            await collect_all(store.maintenance, 0)
+            await store.maintenance.compact()
     finally:
         await store.close()
     check_soundness(copy)
+    check_segments(copy)
     assert _number(copy, _INCOMPLETE) == 0, "a content is not complete"
     assert _number(copy, _UNUSED) == 0, "a collection left what nothing needs"
 
@@ -57,12 +61,26 @@ def check_soundness(database: Path) -> None:
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
+def check_segments(database: Path) -> int:
+    """Check that all segments have their files, and no others are there; return how many."""
+    with closing(sqlite3.connect(database)) as db:
+        db.execute("PRAGMA wal_autocheckpoint = 0")
+        needed = {segment for (segment,) in db.execute("SELECT id FROM segment")}
+    folder = database.with_name(f"{database.name}-segments")
+    found = {int(file.stem, 16) for file in folder.iterdir()} if folder.exists() else set()
+    assert found == needed
+    return len(found)
+
+
 def _copy(folder: Path, scratch: Path) -> Path:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     for path in (folder / DATABASE, folder / f"{DATABASE}-wal"):
         if path.exists():
             shutil.copy(path, scratch)
+    segments = folder / f"{DATABASE}-segments"
+    if segments.exists():
+        shutil.copytree(segments, scratch / segments.name)
     return scratch / DATABASE
 
 

@@ -26,7 +26,7 @@ import pytest
 
 from chunkstore.core.digest import Digest
 from chunkstore.store.sqlite.store import SQLiteStore
-from tests.crash.inspection import DATABASE
+from tests.crash.inspection import DATABASE, check_segments
 from tests.crash.load import BROKEN, Client, Figures, read_folder, require_problem, session_with
 from tests.crash.operations import CHUNK_SIZE, Files, schedule
 from tests.crash.recording import Disk, Record, Recording, compile_recorder, require_recordable
@@ -133,7 +133,7 @@ class Load:
 
     def _let_fail(self) -> None:
         if self.failing and self.rng.random() < FAILING:
-            suffix = self.rng.choice(("-wal", "-wal", DATABASE))
+            suffix = self.rng.choice(("-wal", "-wal", DATABASE, ".db"))
             self.account.recording.fail_syncs(self.rng.randrange(1, 3), suffix)
 
     async def _perform(self, client: Client) -> None:
@@ -322,9 +322,13 @@ def keep_inodes(folder: Path) -> None:
             owner.write_text(json.dumps(record | {"device": place.st_dev, "inode": place.st_ino}))
 
 
-async def check_image(folder: Path, account: Account, mark: int) -> None:
-    """Check that everything acknowledged is there and whole, and all else is sound."""
+async def check_image(folder: Path, account: Account, mark: int) -> int:
+    """Check that everything acknowledged is there and whole, and all else is sound.
+
+    Return how many segments there are.
+    """
     keep_inodes(folder)
+    segments = 0
     owed = account.owed(mark)
     if owed:
         possible = {folder: each.possible for folder, each in owed.items()}
@@ -335,9 +339,12 @@ async def check_image(folder: Path, account: Account, mark: int) -> None:
         finally:
             await store.close()
         check_integrity(folder / DATABASE)
+        segments += check_segments(folder / DATABASE)
     if (backed_up := account.of_backup(mark)) is not None:
         await (await check_store(folder / BACKUP, backed_up)).close()
         check_integrity(folder / BACKUP)
+        segments += check_segments(folder / BACKUP)
+    return segments
 
 
 def check_integrity(path: Path) -> None:
@@ -378,9 +385,13 @@ class Images:
     figures: Figures = field(default_factory=Figures)
     images: int = 0
     served: int = 0
+    segments: int = 0
 
     def __str__(self) -> str:
-        return f"{self.images:,} images, {self.served} of them served; {self.figures}"
+        return (
+            f"{self.images:,} images, {self.served} of them served, with {self.segments:,} segments"
+            f" in all; {self.figures}"
+        )
 
 
 @pytest.mark.fault(
@@ -411,7 +422,7 @@ async def test_what_was_acknowledged_outlives_a_loss_of_power(
                     copy = shutil.copytree(image, tmp_path / f"{seed}-{number}")
                     await check_served(copy, account, mark)
                     told.served += 1
-                await check_image(image, account, mark)
+                told.segments += await check_image(image, account, mark)
             except BaseException as error:
                 error.add_note(f"Image {number} of the recording with seed {seed}, mark {mark}")
                 raise
