@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +61,11 @@ class FaultyServer:
 
 
 @contextmanager
-def served_faultily(folder: Path, *options: str) -> Iterator[FaultyServer]:
-    """Run a server whose I/O can be made to fail."""
+def served_faultily(
+    folder: Path, *options: str, bounds: Sequence[str] = ()
+) -> Iterator[FaultyServer]:
+    """Run a server whose I/O can be made to fail, by what runs it within `bounds`."""
     control = folder / "fiu"
-    with served(folder, *options, wrapper=("fiu-run", "-x", "-f", str(control))) as server:
+    wrapper = ("fiu-run", "-x", "-f", str(control), *bounds)
+    with served(folder, *options, wrapper=wrapper) as server:
         yield FaultyServer(server, control)

@@ -8,14 +8,20 @@ acknowledged is the files alone.
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import ClassVar, Final
 
 Files = dict[str, bytes]
 
 CHUNK_SIZE: Final = 4096
+# What runs a server with such small bounds that a larger upload is in several segments.
+BOUNDED: Final = (
+    sys.executable, str(Path(__file__).with_name("small_log.py")), str(4 * 1024 * 1024)
+)  # fmt: skip
 NAMES: Final = tuple("abcde")
 _POOL_SEED: Final = "chunks that all clients share"
 _POOL_CHUNKS: Final = 24

@@ -85,7 +85,7 @@ async def delete(session: aiohttp.ClientSession, name: str) -> int:
     "a server on a 24 MiB file system takes files until it answers 507; it must serve what it has,"
     " delete, collect and take uploads again, all in the same process",
 )
-@pytest.mark.parametrize("size", [400 * 1024, 3 * MIB], ids=["400KiB", "3MiB"])
+@pytest.mark.parametrize("size", [400 * 1024, 3 * MIB, 7 * MIB], ids=["400KiB", "3MiB", "7MiB"])
 async def test_a_server_gets_out_of_a_full_disk(
     tmp_path: Path,
     disk: Path,

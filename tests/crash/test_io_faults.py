@@ -26,7 +26,7 @@ from tests.crash.load import (
     session_with,
     verify_all,
 )
-from tests.crash.operations import CHUNK_SIZE, schedule
+from tests.crash.operations import BOUNDED, CHUNK_SIZE, schedule
 from tests.programs import require_program
 
 FOLDERS = ("one", "two", "three")
@@ -54,7 +54,17 @@ FAULTS = {
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyServer]:
     """One process for all the faults: it must outlive them."""
     require_program("fiu-run")
-    with served_faultily(tmp_path_factory.mktemp("faulty"), *SMALL, *COLLECTING) as faulty:
+    folder = tmp_path_factory.mktemp("faulty")
+    with served_faultily(folder, *SMALL, *COLLECTING, bounds=BOUNDED) as faulty:
+        yield faulty
+        assert faulty.server.running
+
+
+@pytest.fixture
+def one_file_server(tmp_path: Path) -> Iterator[FaultyServer]:
+    """A process that has all in its database file."""
+    require_program("fiu-run")
+    with served_faultily(tmp_path, *SMALL, *COLLECTING) as faulty:
         yield faulty
         assert faulty.server.running
 
@@ -165,8 +175,25 @@ async def download(session: aiohttp.ClientSession, name: str, seen: Downloads) -
     " taken for damage",
 )
 async def test_reads_that_fail_are_errors_and_no_damage(
+    one_file_server: FaultyServer, report_figures: Callable[[object], None]
+) -> None:
+    seen = await download_beside_failing_reads(one_file_server)
+    assert seen.whole < DOWNLOADS
+    report_figures(seen)
+
+
+@pytest.mark.fault(
+    "I/O errors: reads of segments fail at random",
+    "the same with content in segments, which are read again before they count as damaged",
+)
+async def test_reads_of_segments_that_fail_are_no_damage(
     server: FaultyServer, report_figures: Callable[[object], None]
 ) -> None:
+    report_figures(await download_beside_failing_reads(server))
+
+
+async def download_beside_failing_reads(server: FaultyServer) -> Downloads:
+    """Download a large file again and again, and check that nothing was taken for damage."""
     seen = Downloads()
     async with session_with(server.server) as session:
         async with session.put("files/large", data=io.BytesIO(LARGE)) as response:
@@ -178,5 +205,4 @@ async def test_reads_that_fail_are_errors_and_no_damage(
             assert await response.read() == LARGE
         async with session.get("stats") as response:
             assert (await response.json())["damaged"] == 0
-    assert seen.whole < DOWNLOADS
-    report_figures(seen)
+    return seen

@@ -13,7 +13,7 @@ import pytest
 
 from tests.crash.inspection import check_database
 from tests.crash.load import BROKEN, Client, Figures, Moments, session_with, verify_all
-from tests.crash.operations import CHUNK_SIZE, schedule
+from tests.crash.operations import BOUNDED, CHUNK_SIZE, schedule
 from tests.crash.options import Rounds
 from tests.process import ServerProcess, served
 
@@ -77,12 +77,12 @@ async def test_a_killed_server_keeps_what_it_acknowledged(
     folder = tmp_path / "served"
     folder.mkdir()
     for seed in rounds:
-        with rounds.named(seed), served(folder, *SMALL, *options) as server:
+        with rounds.named(seed), served(folder, *SMALL, *options, wrapper=BOUNDED) as server:
             await run_round(server, clients, str(seed))
             figures.rounds += 1
             figures.kills += 1
             await check_database(folder, tmp_path / "copy")
-    with served(folder, *SMALL) as server:
+    with served(folder, *SMALL, wrapper=BOUNDED) as server:
         async with session_with(server) as session:
             await verify_all(session, clients)
     report_figures(figures)

@@ -1,9 +1,10 @@
 """Removing the files of segments that nothing needs.
 
-A file is removed after a transaction, synced, that saw no row of it, or took the row away because
-no chunk is in the segment any more. So no crash can bring back a row, or chunks, without their
-bytes. A reader that looked up a chunk before will find the file gone, and look the chunk up again:
-if it is still needed, it was moved.
+A file is removed after a transaction, synced, that saw no row of it, or condemned it because no
+chunk is in the segment any more. So no crash can bring back a row, or chunks, without their bytes.
+The row of one that is condemned goes when the file is gone for good, so no crash leaves a file that
+nobody knows of. A reader that looked up a chunk before will find the file gone, and look the chunk
+up again: if it is still needed, it was moved.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import logging
 import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.engine.writer import Writer
-from chunkstore.store.sqlite.rows import execute, fetch_value
+from chunkstore.store.sqlite.rows import execute
 from chunkstore.store.sqlite.segments.folder import SegmentFolder, session_of
 from chunkstore.store.sqlite.segments.segments import Segments
 
@@ -32,21 +34,24 @@ def begin_segments(db: sqlite3.Connection, folder: SegmentFolder, last: int | No
     What has a second name besides is that of a restore, and there for the other database.
     Runs on the writing connection, before anything is written.
     """
+    condemned = _ids(db, "condemned_segments")
     strays = folder.present() - _ids(db, "segment_ids")
     orphans = {
         segment
-        for segment in strays
+        for segment in strays - condemned
         if session_of(segment) == last or folder.has_second_name(segment)
     }
-    folder.remove(orphans)
+    folder.remove(condemned | orphans)
+    _forget(db, condemned)
     if orphans:
         _logger.info("%d segments of uploads that were broken off were removed.", len(orphans))
-    if strays - orphans:
+    if unknown := strays - condemned - orphans:
         _logger.warning(
-            "%s has %d files that are not of this database: if you need them for no other copy of"
-            " it, remove the folder's files that `chunkstore stats` does not count.",
+            "%s has %d files that are not of this database, as %s: keep them if they are of one"
+            " that may be put back here, or remove them.",
             folder.path,
-            len(strays - orphans),
+            len(unknown),
+            folder.path_of(min(unknown)).name,
         )
     execute(db, "put_setting", name="segment_session", value=folder.session)
 
@@ -88,23 +93,26 @@ async def remove_unused(readers: Runner, writer: Writer, segments: Segments) -> 
             if segment in gone:
                 segments.readers.forget(segment)
         await asyncio.to_thread(folder.remove, gone)
+        await writer.run(partial(_forget, condemned=gone), durable=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Condemn:
-    """The job that takes the rows of unused segments away."""
+    """The job that condemns unused segments."""
 
     candidates: Collection[int]
 
     def run(self, db: sqlite3.Connection) -> set[int]:
-        """Return those of the candidates that have no row then."""
+        """Return those of the candidates that are condemned now, or have no row."""
         for segment in self.candidates:
-            execute(db, "delete_unused_segment", id=segment)
-        return {
-            segment
-            for segment in self.candidates
-            if not fetch_value(db, "segment_exists", id=segment)
-        }
+            execute(db, "condemn_segment", id=segment)
+        return set(self.candidates) - _published(db)
+
+
+def _forget(db: sqlite3.Connection, condemned: Collection[int]) -> None:
+    """Delete the rows of condemned segments, whose files are gone."""
+    for segment in condemned:
+        execute(db, "delete_condemned_segment", id=segment)
 
 
 def _published(db: sqlite3.Connection) -> set[int]:

@@ -148,9 +148,11 @@ class SegmentFolder:
             return 0
 
     def remove(self, segments: Iterable[int]) -> None:
-        """Remove the files of segments; those that are gone already are no matter."""
+        """Remove the files of segments, for good; those that are gone already are no matter."""
         for segment in segments:
             self.path_of(segment).unlink(missing_ok=True)
+        if self.path.is_dir():
+            sync_folder(self.path)
 
 
 def sync_folder(path: Path) -> None:

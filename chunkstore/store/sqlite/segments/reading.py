@@ -9,6 +9,7 @@ and whoever reads looks it up again.
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -16,13 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from chunkstore.core.errors import ChunkstoreError
+from chunkstore.core.errors import ChunkstoreError, StoreUnavailable
 from chunkstore.store.sqlite.engine.connection import primary_code, translated_errors
 from chunkstore.store.sqlite.segments.folder import SegmentFolder
 
 # A download reads one or two. Each takes a descriptor, some 30 KiB, and the cache.
 _MOST_IDLE: Final = 64
 _CACHE_KIB: Final = 256
+_STEP_SIZE: Final = 1024 * 1024
+_ATTEMPTS: Final = 3
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
 _logger = logging.getLogger(__name__)
@@ -58,15 +61,34 @@ class SegmentReaders:
             SegmentGone: there is no such file.
             StoreUnavailable: the file cannot be opened or read at the moment.
         """
-        with translated_errors():
-            try:
-                with self._connection(segment) as db:
-                    return _read_row(db, row)
-            except sqlite3.DatabaseError as error:
-                if primary_code(error) not in _DAMAGED:
-                    raise
+        for _ in range(_ATTEMPTS):
+            with translated_errors():
+                try:
+                    with self._connection(segment) as db:
+                        return _read_row(db, row)
+                except sqlite3.DatabaseError as error:
+                    if primary_code(error) not in _DAMAGED:
+                        raise
+            if segment in self._told:
+                return None
+            # SQLite calls a file corrupt also when the disk fails to give it.
+            self._require_readable(segment)
         self.tell(segment)
         return None
+
+    def _require_readable(self, segment: int) -> None:
+        """Read all of a file, so that a disk that fails is not taken for damage.
+
+        Raises:
+            StoreUnavailable: the disk does not give it.
+        """
+        try:
+            with self._folder.path_of(segment).open("rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                for start in range(0, size, _STEP_SIZE):
+                    os.pread(file.fileno(), _STEP_SIZE, start)
+        except OSError as error:
+            raise StoreUnavailable from error
 
     @contextmanager
     def _connection(self, segment: int) -> Iterator[sqlite3.Connection]:

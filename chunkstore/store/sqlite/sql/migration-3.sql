@@ -21,11 +21,12 @@ CREATE INDEX manifest_damaged ON manifest (digest) WHERE damaged;
 UPDATE upload SET received = 0, tail = x''
 WHERE kind = 'concatenation' AND digest IS NULL AND failure IS NULL AND NOT whole;
 
--- Segments: files beside the database, each with the bytes of many chunks. `size` is that of all that
--- were written to it, as stored. The bytes that are in the database stay there.
+-- Segments: files beside the database, each with the bytes of many chunks. The bytes that are in the
+-- database stay there.
 CREATE TABLE segment (
     id INTEGER PRIMARY KEY,
     size INTEGER NOT NULL,
+    condemned INTEGER NOT NULL DEFAULT 0,
     created INTEGER NOT NULL
 ) STRICT;
 ALTER TABLE chunk ADD COLUMN segment INTEGER REFERENCES segment (id);

@@ -30,10 +30,12 @@ CREATE TABLE chunk_data (
 ) STRICT;
 
 -- The segments: files beside the database, each with the bytes of many chunks. `size` is that of all
--- that were written to it, as stored.
+-- that were written to it, as stored. `condemned` is 1 from when no chunk is in it any more until its
+-- file is removed.
 CREATE TABLE segment (
     id INTEGER PRIMARY KEY,
     size INTEGER NOT NULL,
+    condemned INTEGER NOT NULL DEFAULT 0,
     created INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX chunk_by_segment ON chunk (segment, segment_row, stored_size) WHERE segment IS NOT NULL;

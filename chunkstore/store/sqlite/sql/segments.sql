@@ -5,24 +5,28 @@
 INSERT INTO segment (id, size, created) VALUES (:id, :size, :now) ON CONFLICT (id) DO NOTHING;
 
 -- name: segment_ids
-SELECT id FROM segment;
+-- Those that are not condemned.
+SELECT id FROM segment WHERE NOT condemned;
 
--- name: segment_exists
-SELECT EXISTS (SELECT 1 FROM segment WHERE id = :id);
+-- name: condemned_segments
+SELECT id FROM segment WHERE condemned;
 
 -- name: unused_segments
 -- Segments that no chunk is in.
 SELECT id FROM segment WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.segment = segment.id);
 
--- name: delete_unused_segment
-DELETE FROM segment
+-- name: condemn_segment
+UPDATE segment SET condemned = 1
 WHERE id = :id AND NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.segment = segment.id);
+
+-- name: delete_condemned_segment
+DELETE FROM segment WHERE id = :id AND condemned;
 
 -- name: segment_uses
 -- What was written to each segment, and what of it is still a chunk's.
 SELECT id, size,
        (SELECT coalesce(sum(stored_size), 0) FROM chunk WHERE chunk.segment = segment.id) AS live
-FROM segment;
+FROM segment WHERE NOT condemned;
 
 -- name: chunks_of_segment
 -- After the row `:after`, in order of their rows; the caller stops when it has enough.
