@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 
 from chunkstore.cli.main import main
-from chunkstore.store.sqlite import contents
 from chunkstore.store.sqlite.engine import early_sync
 from chunkstore.store.sqlite.segments import compaction
 from chunkstore.store.sqlite.segments.segments import SegmentBounds
@@ -26,7 +25,6 @@ defaults = SQLiteStore.open.__func__.__kwdefaults__  # type: ignore[attr-defined
 defaults["log_bound"] = bound
 defaults["segment_bounds"] = SegmentBounds(_LEAST, _SIZE)
 early_sync._STEP_SIZE = bound // _FLUSHES_IN_A_LOG  # type: ignore[misc]
-contents._ENCODED_BY_WRITER = _LEAST - 1  # type: ignore[misc]
 compaction._MERGED_AT_ONCE = _MERGED_AT_ONCE  # type: ignore[misc]
 sys.argv = ["chunkstore", *sys.argv[5:]]
 main()

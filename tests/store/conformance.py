@@ -152,6 +152,8 @@ class Suite:
 
     shares_manifests: ClassVar[bool]
     """Whether equal contents have one manifest. Their chunks are shared always."""
+    keeps_apart: ClassVar[bool] = False
+    """Whether no row tells of what is appended before the upload ends."""
 
     @pytest.fixture
     async def reopen(self, backend: Backend) -> AsyncIterator[Reopen]:
@@ -356,7 +358,7 @@ class StoreConformance(Suite):
         upload = store.contents.begin()
         batches = [cut(first), cut(content)[2:4], cut(content)[4:]]
         stores = [await upload.prepare(batch) for batch in batches]
-        assert not upload.begun
+        assert upload.begun == self.keeps_apart
         for store_batch in stores:
             await store_batch.store()
         assert upload.begun
@@ -377,7 +379,7 @@ class StoreConformance(Suite):
     ) -> None:
         store = await reopen()
         await store.contents.begin().append(cut(b"x" * CHUNK_SIZE))
-        assert await rows.count("manifest") == 1
+        assert await rows.count("manifest") == 1 - self.keeps_apart
         await reopen()
         assert await rows.count("manifest") == await rows.count("place") == 0
 
@@ -716,14 +718,15 @@ class StoreConformance(Suite):
         await delete(store, name_of("gone"))
         expected = Collected(manifests=2, chunks=2, size=CHUNK_SIZE + 1)
         assert await collect_all(store.maintenance, 0, dry_run=True) == expected
-        assert await rows.count("chunk") == 6
+        assert await rows.count("chunk") == 6 - self.keeps_apart
         assert await collect_all(store.maintenance, 0) == expected
         assert await collect_all(store.maintenance, 0) == Collected()
-        assert await rows.count("chunk") == await rows.count("chunk_data") == 4
+        left = 4 - self.keeps_apart
+        assert await rows.count("chunk") == await rows.count("chunk_data") == left
         assert await get(store, "kept") == b"k" * CHUNK_SIZE + b"shared"
         assert await get(store, "replaced") == b"s"
         await upload.abort()
-        assert (await collect_all(store.maintenance, 0)).chunks == 1
+        assert (await collect_all(store.maintenance, 0)).chunks == 1 - self.keeps_apart
 
     async def test_what_is_young_stays(self, store: Store, rows: Rows) -> None:
         await put(store, "a", b"x")

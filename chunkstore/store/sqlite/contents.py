@@ -117,8 +117,8 @@ class SQLiteUpload(RequestUpload):
         self._segments: SegmentIntake | None = None
 
     async def prepare(self, chunks: Sequence[Chunk]) -> EncodedBatch:
-        policy = self._database.policy
-        encodings, size = await encode(self._database.readers, policy, chunks)
+        policy, bounds = self._database.policy, self._database.segments.bounds
+        encodings, size = await encode(self._database.readers, policy, chunks, bounds.least)
         written = None
         if encodings and self._database.segments.are_for(size):
             written = await self._write(encodings)
@@ -189,14 +189,18 @@ def own_upload(upload: Upload) -> SQLiteUpload:
 
 
 async def encode(
-    readers: ReaderPool, policy: StoragePolicy, chunks: Sequence[Chunk]
+    readers: ReaderPool,
+    policy: StoragePolicy,
+    chunks: Sequence[Chunk],
+    least: int = _ENCODED_BY_WRITER,
 ) -> tuple[Encodings, int]:
     """Encode the missing chunks of a large batch in advance, so that no other writer waits for it.
 
-    Return them, and about how many bytes the transaction will write.
+    One of `least` bytes is large, and so is one that takes a writer as long as handing it to
+    another thread. Return them, and about how many bytes the transaction will write.
     """
     size = size_of(chunks)
-    if size <= _ENCODED_BY_WRITER:
+    if size < min(least, _ENCODED_BY_WRITER):
         return {}, size
     encodings = await readers.run(EncodeMissing(chunks, policy).run)
     return encodings, sum(len(encoded.content) for encoded in encodings.values())

@@ -21,9 +21,8 @@ from chunkstore.store.sqlite.segments.segments import SegmentBounds
 from chunkstore.store.sqlite.store import SQLiteStore
 
 CHUNK = 4096
-BATCH = 32
-# The least that is not left to the writer's thread.
-FEW = 20
+BATCH = 8
+FEW = 4
 # A segment for each batch, full after two.
 BOUNDS = SegmentBounds(least=2 * CHUNK, size=2 * BATCH * CHUNK)
 

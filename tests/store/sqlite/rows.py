@@ -31,7 +31,7 @@ class SQLiteRows(Rows):
     broken_rows = {  # noqa: RUF012 - likewise
         "a reference to what is not there": "PRAGMA foreign_key_check",
         "a chunk without bytes": (
-            "SELECT id FROM chunk WHERE id NOT IN (SELECT id FROM chunk_data)"
+            "SELECT id FROM chunk WHERE (segment IS NULL) = (id NOT IN (SELECT id FROM chunk_data))"
         ),
     }
 
