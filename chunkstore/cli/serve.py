@@ -141,6 +141,13 @@ _log_option = _options_of("Logs")
     help="Compression of new chunks, where it saves at least an eighth. LEVEL is 1 to 19.",
 )
 @_store_option(
+    "--one-file/--no-one-file",
+    default=None,
+    show_default="the store's; --no-one-file for a new one",
+    help="Keep also large contents in the one file of an SQLite database, not in a folder beside"
+    " it. That is slower. What is in the folder already moves over time.",
+)
+@_store_option(
     "--min-free",
     type=SIZE,
     default=format_exact_size(DEFAULT_MIN_FREE),

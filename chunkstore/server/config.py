@@ -19,6 +19,7 @@ class ServeConfig:
     - `db` is where the store is, `read_db` a PostgreSQL standby to read chunks from.
     - `chunk_size` and `compression` are for what is new. Uploads are refused if they would leave
       less than `min_free` on the disk.
+    - With `one_file` also large contents go to the file of an SQLite database.
     - `host` and `port` are listened on by `workers` processes; all URLs begin with `base_path`.
     - `memory` is for the file content that all requests hold, and for `hot_files` where it is free.
       `tune_malloc`: see `malloc`.
@@ -40,6 +41,7 @@ class ServeConfig:
     base_path: str
     chunk_size: int | None
     compression: Compression
+    one_file: bool | None
     min_free: int
     max_file_size: int | None
     memory: int

@@ -79,6 +79,7 @@ async def serve(
         chunk_size=config.chunk_size,
         compression=config.compression,
         min_free=config.min_free,
+        one_file=config.one_file,
     )
     try:
         tasks = _maintenance_tasks(store, config) if maintenance else []

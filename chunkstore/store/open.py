@@ -40,6 +40,7 @@ async def open_store(
     chunk_size: int | None = None,
     compression: Compression = DEFAULT_COMPRESSION,
     min_free: int = 0,
+    one_file: bool | None = None,
     read_only: bool = False,
     create: bool = True,
     recover: bool = False,
@@ -49,7 +50,8 @@ async def open_store(
     `read_location` is a standby of a PostgreSQL database, to read chunks from. `chunk_size` (bytes)
     becomes the store's for new contents; None keeps the one it has. New chunks are kept by
     `compression`; with SQLite, what adds anything is refused where the file system would have less
-    than `min_free` bytes left. Without `create`, or to be read only, it must exist. With `recover`,
+    than `min_free` bytes left, and with `one_file`, which None leaves as it is, large contents are
+    in the database file too. Without `create`, or to be read only, it must exist. With `recover`,
     what a process that died had begun has ended by then.
 
     Raises:
@@ -79,6 +81,7 @@ async def open_store(
         chunk_size=chunk_size,
         compression=compression,
         min_free=min_free,
+        one_file=one_file,
         read_only=read_only,
         create=create,
         recover=recover,

@@ -38,7 +38,7 @@ class Maintenance(ABC):
         """
 
     async def compact(self) -> None:
-        """Rewrite what wastes space in the form that it has, at a rate that leaves the disk to others.
+        """Rewrite what wastes space in the form that it has, slowly enough to leave room to others.
 
         Harmless when broken off, and where another call is under way. A store that has no such form
         does nothing.

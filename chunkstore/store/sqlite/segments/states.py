@@ -7,12 +7,13 @@ A segment is
 - **published** once the database has a row of it, and rows of chunks that refer to it;
 - **in doubt** when a transaction that publishes it has failed in a way that may have taken effect,
   as a failed sync or a cancelled caller; whoever sweeps the folder next finds out;
-- **condemned** when no chunk refers to it and no row will: its file is removed. Condemning one that
-  was published is a transaction that is synced before the file goes, for otherwise a crash could
-  bring back a row, and chunks, without their bytes.
+- **condemned** when no chunk refers to it and no row will: its file is removed. One that was
+  published is marked as condemned, by a transaction that is synced before the file goes, and
+  forgotten when the file is gone for good. So no crash brings back chunks without their bytes, or
+  leaves a file that nobody knows of.
 
-Only `published` is in the database. All others are known to the process that made the file and to
-nobody else, so a file without a row is worthless after a crash: an orphan, removed at the start.
+Open, sealed and in doubt are known to the process that made the file and to nobody else, so after a
+crash a file of its session without a row is worthless: an orphan, removed at the start.
 """
 
 from __future__ import annotations
