@@ -199,19 +199,28 @@ async def test_a_restore_that_ends_anywhere_leaves_the_one_or_the_other(
     assert seen == {("a",), ("b",)}
 
 
-async def test_a_running_store_is_copied_database_first_then_segments(
+async def test_a_running_store_is_copied_segments_database_segments(
     path: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy" / path.name
     copy.parent.mkdir()
+
+    def copy_segments() -> None:
+        shutil.copytree(folder_of(path), folder_of(copy), dirs_exist_ok=True)
+
     store = await opened(path)
+    for number in range(20):
+        await put(store, f"{number}", pieces(BATCH, number))
+    copy_segments()
     await put(store, "a", ONE)
-    await store.close()
-    store = await opened(path)
     # By SQLite's own means, for a log belongs to it.
     query(path, f"VACUUM INTO '{copy}'")
+    before = set(files_of(path))
     await put(store, "b", TWO)
-    shutil.copytree(folder_of(path), folder_of(copy))
+    await collect(store)
+    assert not before <= set(files_of(path))
+    copy_segments()
     await store.close()
-    assert await contents(copy) == {"a": b"".join(ONE)}
-    assert await contents(copy, read_only=True) == {"a": b"".join(ONE)}
+    expected = {f"{number}": b"".join(pieces(BATCH, number)) for number in range(20)}
+    assert await contents(copy) == await contents(copy, read_only=True)
+    assert await contents(copy) == {**expected, "a": b"".join(ONE)}
