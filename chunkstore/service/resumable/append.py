@@ -21,6 +21,7 @@ from chunkstore.service.service import Service
 from chunkstore.store.contract.contents import PreparedBatch
 from chunkstore.store.contract.resumable import ResumableUpload
 from chunkstore.store.contract.upload_state import Append, AppendLast, Progress
+from chunkstore.store.contract.uploads import PreparedAppend
 
 # A hasher takes about 2 KiB.
 _KEPT_HASHERS: Final = 1000
@@ -142,7 +143,10 @@ class UploadAppender:
         except BaseException:
             await _run_to_end(receiver.keep())
             raise
-        return await _run_to_end(receiver.confirm(body_ended=True))
+        else:
+            return await _run_to_end(receiver.confirm(body_ended=True))
+        finally:
+            await _run_to_end(receiver.close())
 
 
 class _BodyReceiver:
@@ -160,10 +164,11 @@ class _BodyReceiver:
         self._limits = appender.limits
         self._hashers = appender.hashers
         self._upload = upload
+        self._appending = self._uploads.appending(upload)
         self._request = request
         self._stored = upload.chunks.size
         self._length = upload.length if request.length is None else request.length
-        self._reached = request.offset
+        self._reached = self._told = request.offset
         self._hasher = self._hashers.take(upload)
         self._intake = Intake(
             self,
@@ -184,15 +189,19 @@ class _BodyReceiver:
 
     async def prepare(self, chunks: Sequence[Chunk]) -> PreparedBatch:
         """Return what stores a batch from the intake."""
-        return _ReceivedBatch(self, chunks)
+        return _ReceivedBatch(self, chunks, await self._appending.prepare(chunks))
 
-    async def store(self, chunks: Sequence[Chunk]) -> None:
+    async def store(self, chunks: Sequence[Chunk], prepared: PreparedAppend) -> None:
         """Store a batch; what is to be checked is not confirmed by that."""
         progress = None
         if not self._request.checks:
             offset = self._stored + size_of(chunks)
             progress = self._progress(offset, b"", whole=False)
-        await self._append(Append, chunks, progress)
+        append = self._append_of(Append, chunks, progress)
+        upload = await self._appending.append(append, prepared)
+        self._stored += size_of(chunks)
+        if progress is not None:
+            await self._tell(upload)
 
     async def keep(self) -> None:
         """Confirm what has come of a body that broke off."""
@@ -213,7 +222,11 @@ class _BodyReceiver:
             offset = self._stored + size_of(chunks) + len(tail)
             whole = self._is_whole(offset, body_ended=body_ended)
             progress = self._progress(offset, tail, whole=whole)
-            upload = await self._append(AppendLast if whole else Append, chunks, progress)
+            await self._appending.settle()
+            append = self._append_of(AppendLast if whole else Append, chunks, progress)
+            upload = await self._uploads.apply(self._upload.id, append)
+            self._stored += size_of(chunks)
+            await self._tell(upload)
         finally:
             self._intake.close()
         if self._hasher is not None:
@@ -237,21 +250,26 @@ class _BodyReceiver:
         expires = self._limits.expiry() if advances else self._upload.expires
         return Progress(offset, tail, length, expires)
 
-    async def _append(
+    def _append_of(
         self, kind: type[Append], chunks: Sequence[Chunk], progress: Progress | None
-    ) -> ResumableUpload:
-        append = kind(
+    ) -> Append:
+        return kind(
             epoch=self._upload.epoch,
             start=self._stored,
             chunks=chunks,
             progress=progress,
             max_unfinished=self._limits.max_unfinished,
         )
-        upload = await self._uploads.apply(self._upload.id, append)
-        self._stored += size_of(chunks)
-        if progress is not None and self._request.on_progress is not None:
-            await self._request.on_progress(progress.offset)
-        return upload
+
+    async def _tell(self, upload: ResumableUpload) -> None:
+        """Tell of what is confirmed, if it is more than before."""
+        if self._request.on_progress is not None and upload.offset > self._told:
+            self._told = upload.offset
+            await self._request.on_progress(upload.offset)
+
+    async def close(self) -> None:
+        """Forget what was not confirmed."""
+        await self._appending.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +278,10 @@ class _ReceivedBatch(PreparedBatch):
 
     receiver: _BodyReceiver
     chunks: Sequence[Chunk]
+    prepared: PreparedAppend
 
     async def store(self) -> None:
-        await self.receiver.store(self.chunks)
+        await self.receiver.store(self.chunks, self.prepared)
 
 
 async def _run_to_end(work: Coroutine[Any, Any, T]) -> T:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from chunkstore.core.chunking import Chunk
 from chunkstore.core.errors import NotFound, TooMuchUnfinished
 from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
-from chunkstore.store.contract.upload_state import Event
+from chunkstore.store.contract.upload_state import Append, Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,42 @@ class Bounds:
 UNBOUNDED: Final = Bounds()
 
 
+class PreparedAppend:
+    """Chunks that an `Appending` has prepared, while those before may not be appended yet."""
+
+
+class Appending:
+    """The appends of one request to the upload with this id, in order, all under one lease.
+
+    A store may write what is appended in larger pieces than it comes: then it confirms less than
+    asked at first, and all of it when asked to settle. This one confirms each append at once.
+    """
+
+    def __init__(self, uploads: Uploads, upload_id: str) -> None:
+        self._uploads = uploads
+        self._upload_id = upload_id
+
+    async def prepare(self, chunks: Sequence[Chunk]) -> PreparedAppend:
+        """Do the part of an append that changes nothing; its progress need not be known yet."""
+        return PreparedAppend()
+
+    async def append(self, append: Append, prepared: PreparedAppend) -> ResumableUpload:
+        """Append the chunks that were prepared; return the upload as far as it is confirmed.
+
+        Raises: as `Uploads.apply`.
+        """
+        return await self._uploads.apply(self._upload_id, append)
+
+    async def settle(self) -> None:
+        """Have all that was appended ready to be confirmed by an append that follows it.
+
+        Raises: as `Uploads.apply`.
+        """
+
+    async def close(self) -> None:
+        """Forget what was not settled. To be done at the end of the request, however it ends."""
+
+
 class Uploads(ABC):
     """The rows of resumable uploads. Their bytes are read as any `Contents`, and put by `Put`."""
 
@@ -135,6 +172,10 @@ class Uploads(ABC):
             What `advance` raises.
             TooMuchUnfinished: there would be more than an `Append` allows.
         """
+
+    def appending(self, upload: ResumableUpload) -> Appending:
+        """Return what takes the appends of one request, under the lease that `upload` has."""
+        return Appending(self, upload.id)
 
     @abstractmethod
     async def awaiting(self, part_id: str) -> Sequence[str]:

@@ -1,11 +1,9 @@
-"""Jobs on uploads that outlive their request, and the contract over them."""
+"""Jobs on uploads that outlive their request."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -16,7 +14,6 @@ from chunkstore.store.contract.edits import Uploaded
 from chunkstore.store.contract.resumable import (
     ResumableUpload,
     UploadKind,
-    UploadSpec,
     UploadState,
 )
 from chunkstore.store.contract.upload_state import (
@@ -29,7 +26,7 @@ from chunkstore.store.contract.upload_state import (
     Join,
     require_part,
 )
-from chunkstore.store.contract.uploads import UNBOUNDED, Bounds, Unfinished, Uploads
+from chunkstore.store.contract.uploads import Bounds, Unfinished
 from chunkstore.store.shared.chunks import Encodings, NewBytes
 from chunkstore.store.shared.lists import DamagedList
 from chunkstore.store.shared.queries import load_queries
@@ -37,83 +34,14 @@ from chunkstore.store.shared.request_upload import add_chunks
 from chunkstore.store.shared.times import now_microseconds
 from chunkstore.store.shared.upload_rows import StoredUpload, UploadRow, can_exist
 from chunkstore.store.sqlite import manifests, rows
-from chunkstore.store.sqlite.contents import encode
 from chunkstore.store.sqlite.engine.connection import Runner
-from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE
 from chunkstore.store.sqlite.manifests import StoragePolicy
-from chunkstore.store.sqlite.opening import OpenDatabase
-from chunkstore.store.sqlite.reading import PLACES_A_STEP, chunks_at, hash_list
+from chunkstore.store.sqlite.reading import chunks_at, hash_list
 from chunkstore.store.sqlite.schema import PACKAGE
 
 QUERIES: Final = load_queries(PACKAGE, "uploads.sql")
 # Bytes that a place of a chunk list takes, with that in the index by chunk.
 _PLACE_SIZE: Final = 32
-
-
-class SQLiteUploads(Uploads):
-    """The resumable uploads of an open database; `manifest_ids` yields new ids."""
-
-    def __init__(self, database: OpenDatabase, manifest_ids: Iterator[int]) -> None:
-        self._database = database
-        self._manifest_ids = manifest_ids
-
-    async def create(
-        self,
-        spec: UploadSpec,
-        length: int | None,
-        expires: datetime,
-        bounds: Bounds = UNBOUNDED,
-    ) -> ResumableUpload:
-        new = StoredUpload.begin(
-            spec,
-            length,
-            expires,
-            manifest=next(self._manifest_ids),
-            chunk_size=self._database.state.chunk_size,
-        )
-        return await self._database.writable.run(
-            CreateUpload(new, bounds).run,
-            size=EDIT_SIZE + len(spec.metadata) + FURTHER_EDIT_SIZE * len(spec.parts),
-        )
-
-    async def find(self, upload_id: str) -> ResumableUpload | None:
-        found = await self._database.readers.run(partial(_find, upload_id=upload_id))
-        return None if found is None else found.upload
-
-    async def apply(self, upload_id: str, event: Event) -> ResumableUpload:
-        encodings: Encodings = {}
-        size = 0
-        match event:
-            case Append(chunks=chunks, progress=progress):
-                encodings, size = await encode(
-                    self._database.readers, self._database.policy, chunks
-                )
-                size += EDIT_SIZE + (0 if progress is None else len(progress.tail))
-            case Join():
-                size = EDIT_SIZE + await self._copy_places(upload_id, event)
-        policy, manifest = self._database.policy, next(self._manifest_ids)
-        job = ApplyEvent(upload_id, event, policy, encodings, manifest)
-        return await self._database.writable.run(job.run, size=size)
-
-    async def _copy_places(self, upload_id: str, join: Join) -> int:
-        """Copy a part's chunk list, in steps, because all others who write wait for each.
-
-        What is not confirmed then goes with the next lease. Return the size of the part's tail.
-        """
-        part = await self.find(join.part_id)
-        if part is None or part.chunks is None:
-            return 0
-        start = 0
-        while start < part.chunks.size:
-            start = await self._database.writable.run(
-                CopyPlaces(upload_id, join, start).run,
-                size=EDIT_SIZE + PLACES_A_STEP * _PLACE_SIZE,
-                durable=False,
-            )
-        return len(part.tail)
-
-    async def awaiting(self, part_id: str) -> Sequence[str]:
-        return await self._database.readers.run(partial(_awaiting, part_id=part_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +54,9 @@ class CreateUpload:
     def run(self, db: sqlite3.Connection) -> ResumableUpload:
         """Return it."""
         upload, manifest = self.new.upload, self.new.open_manifest()
-        self.bounds.check_new(upload.spec.kind, manifest.chunk_size, _unfinished(db))
+        self.bounds.check_new(upload.spec.kind, manifest.chunk_size, find_unfinished(db))
         for part_id in upload.spec.parts:
-            part = _find(db, part_id)
+            part = find(db, part_id)
             require_part(None if part is None else part.upload)
         _add_manifest(db, manifest.id, manifest.chunk_size)
         db.execute(QUERIES["add_upload"], self.new.to_row().to_columns())
@@ -157,20 +85,20 @@ class ApplyEvent:
 
     def run(self, db: sqlite3.Connection) -> ResumableUpload:
         """Return the upload as it is then, or as it was before it was deleted."""
-        before = _get(db, self.upload_id)
+        before = get(db, self.upload_id)
         match self.event:
             case Delete():
                 _delete(db, before.upload)
                 return before.upload
             case Join(part_id):
-                part = _find(db, part_id)
+                part = find(db, part_id)
                 after = before.after(self.event, part)
             case _:
                 part = None
                 after = before.after(self.event)
         if after is not before:
             after = self._change_chunks(db, before, after, part)
-            _save(db, after)
+            save(db, after)
             if isinstance(self.event, Fail):
                 manifests.forget(db, before.open_manifest().id)
         return after.upload
@@ -188,7 +116,7 @@ class ApplyEvent:
                 confirmed = before.open_manifest()
                 rows.execute(db, "shorten_manifest", id=confirmed.id, start=confirmed.size)
             case Append() as append:
-                after.check_growth(before, append, _unfinished(db))
+                after.check_growth(before, append, find_unfinished(db))
                 new = manifests.append(
                     db,
                     self.policy,
@@ -228,7 +156,7 @@ class CopyPlaces:
             DamagedList: the part's list is not as it was written.
             What the join itself would be refused for.
         """
-        stored, part = _get(db, self.upload_id), _find(db, self.join.part_id)
+        stored, part = get(db, self.upload_id), find(db, self.join.part_id)
         stored.after(self.join, part)
         assert part is not None
         target = stored.open_manifest(stored.upload.offset + self.start)
@@ -248,7 +176,7 @@ async def hash_whole(readers: Runner, upload_id: str) -> ListHasher | None:
     Raises:
         DamagedList: the list is not as it was written.
     """
-    stored = await readers.run(partial(_find, upload_id=upload_id))
+    stored = await readers.run(partial(find, upload_id=upload_id))
     if stored is None or stored.upload.state is not UploadState.WHOLE:
         return None
     assert stored.upload.chunks is not None
@@ -265,12 +193,12 @@ def complete(
     Raises:
         NotFound: there is no such upload, it is not whole, or it is complete already.
     """
-    before = _get(db, content.upload_id)
+    before = get(db, content.upload_id)
     after = before.after(Complete(content.digest, content.expires))
     if whole is None:
         raise NotFound("There is no such upload to complete.")
     # First, because the manifest may be given up for that of the same content.
-    _save(db, after)
+    save(db, after)
     db.execute(QUERIES["use_parts"], {"id": content.upload_id})
     last = [Chunk.of(before.upload.tail)] if before.upload.tail else []
     whole = whole.copy()
@@ -291,7 +219,7 @@ def expire(db: sqlite3.Connection, upload_id: str, now: int) -> None:
     db.execute(QUERIES["delete_expired_upload"], {"id": upload_id, "now": now})
 
 
-def _find(db: sqlite3.Connection, upload_id: str) -> StoredUpload | None:
+def find(db: sqlite3.Connection, upload_id: str) -> StoredUpload | None:
     if not can_exist(upload_id):
         return None
     cursor = db.execute(QUERIES["find_upload"], {"id": upload_id})
@@ -306,14 +234,14 @@ def _find(db: sqlite3.Connection, upload_id: str) -> StoredUpload | None:
     return StoredUpload.of(row, parts)
 
 
-def _get(db: sqlite3.Connection, upload_id: str) -> StoredUpload:
-    stored = _find(db, upload_id)
+def get(db: sqlite3.Connection, upload_id: str) -> StoredUpload:
+    stored = find(db, upload_id)
     if stored is None:
         raise NotFound("There is no such upload.")
     return stored
 
 
-def _save(db: sqlite3.Connection, stored: StoredUpload) -> None:
+def save(db: sqlite3.Connection, stored: StoredUpload) -> None:
     db.execute(QUERIES["save_upload"], stored.to_row().to_columns())
 
 
@@ -330,12 +258,12 @@ def _add_manifest(db: sqlite3.Connection, manifest_id: int, chunk_size: int) -> 
     )
 
 
-def _unfinished(db: sqlite3.Connection) -> Unfinished:
+def find_unfinished(db: sqlite3.Connection) -> Unfinished:
     size, empty, concatenations = db.execute(QUERIES["unfinished"]).fetchone()
     return Unfinished(size, empty, concatenations)
 
 
-def _awaiting(db: sqlite3.Connection, part_id: str) -> list[str]:
+def find_awaiting(db: sqlite3.Connection, part_id: str) -> list[str]:
     if not can_exist(part_id):
         return []
     return [upload for (upload,) in db.execute(QUERIES["uploads_awaiting"], {"part": part_id})]

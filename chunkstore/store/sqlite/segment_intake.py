@@ -10,7 +10,7 @@ meanwhile are used as they are, and the copies here are dead from the beginning.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,6 +22,7 @@ from chunkstore.store.shared.lists import OpenManifest, Place
 from chunkstore.store.shared.times import now_microseconds
 from chunkstore.store.sqlite import manifests
 from chunkstore.store.sqlite.chunk_bytes import InSegment
+from chunkstore.store.sqlite.engine.connection import Job
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.rows import QUERIES, execute
@@ -33,8 +34,8 @@ from chunkstore.store.sqlite.segment_sequence import (
     Written,
 )
 
-_Entry: TypeAlias = tuple[Place, InSegment]
-WrittenBatch: TypeAlias = Written[_Entry]
+Entry: TypeAlias = tuple[Place, InSegment]
+WrittenBatch: TypeAlias = Written[Entry]
 
 
 class SegmentIntake:
@@ -48,7 +49,7 @@ class SegmentIntake:
         self._database = database
         self._manifest = manifest
         segments = database.segments
-        self._sequence = SegmentSequence[_Entry](
+        self._sequence = SegmentSequence[Entry](
             segments.folder, segments.begin, self._publish, segments.bounds.size
         )
         self._new = NewBytes()
@@ -58,17 +59,26 @@ class SegmentIntake:
         return await self._sequence.write(encodings)
 
     async def place(
-        self, written: WrittenBatch, manifest: OpenManifest, chunks: Sequence[Chunk]
+        self,
+        written: WrittenBatch,
+        manifest: OpenManifest,
+        chunks: Sequence[Chunk],
+        within: Callable[[PlaceKnown], Job[set[bytes]]] | None = None,
     ) -> None:
-        """Place the chunks of a batch behind those that `manifest` has by now."""
+        """Place the chunks of a batch behind those that `manifest` has by now.
+
+        The job that places the known ones is run by the one that `within` returns, also if there
+        are none.
+        """
         kept = written.segment.kept
         keys = [(chunk.digest.raw, len(chunk.content)) for chunk in chunks]
         placed = list(zip(manifest.places(keys), chunks, strict=True))
         known = [place for place, chunk in placed if chunk.digest not in kept]
-        if known:
+        if known or within is not None:
             size = EDIT_SIZE + len(known) * SIZE_OF_ROWS
-            job = PlaceKnown(manifest, known)
-            gone = await self._database.writable.run(job.run, size=size, durable=False)
+            place_known = PlaceKnown(manifest, known)
+            job = place_known.run if within is None else within(place_known)
+            gone = await self._database.writable.run(job, size=size, durable=False)
             encode = self._database.policy.compression.encode
             await written.segment.write(
                 {
@@ -80,6 +90,11 @@ class SegmentIntake:
         entries = [(place, kept[chunk.digest]) for place, chunk in placed if chunk.digest in kept]
         await self._sequence.add(written, entries)
 
+    @property
+    def idle(self) -> bool:
+        """Whether all that was written is published."""
+        return self._sequence.idle
+
     async def finish(self) -> NewBytes:
         """Seal and publish all that was written; return how much was new, once."""
         await self._sequence.finish()
@@ -90,12 +105,17 @@ class SegmentIntake:
         """Throw away what was not published."""
         await self._sequence.discard()
 
-    async def _publish(self, segment: Segment[_Entry]) -> None:
+    async def _publish(self, segment: Segment[Entry]) -> None:
         for first in range(0, len(segment.entries), PUBLISHED_AT_ONCE):
             entries = segment.entries[first : first + PUBLISHED_AT_ONCE]
-            job = Publish(segment.file.id, segment.file.size, self._manifest, entries)
+            publish = Publish(segment.file.id, segment.file.size, self._manifest, entries)
             size = EDIT_SIZE + len(entries) * SIZE_OF_ROWS
-            self._new += await self._database.writable.run(job.run, size=size, durable=False)
+            job = self._publishing(publish)
+            self._new += await self._database.writable.run(job, size=size, durable=False)
+
+    def _publishing(self, publish: Publish) -> Job[NewBytes]:
+        """Return the job that publishes."""
+        return publish.run
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +150,7 @@ class Publish:
     segment: int
     size: int
     manifest: OpenManifest
-    entries: Sequence[_Entry]
+    entries: Sequence[Entry]
 
     def run(self, db: sqlite3.Connection) -> NewBytes:
         """Return how much of it is new."""

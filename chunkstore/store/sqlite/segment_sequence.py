@@ -113,6 +113,14 @@ class SegmentSequence(Generic[E]):
         if written.last:
             await self._seal(written.segment)
 
+    @property
+    def idle(self) -> bool:
+        """Whether all that was written is published."""
+        sealing = self._sealing
+        if sealing is not None and (not sealing.done() or sealing.exception() is not None):
+            return False
+        return self._open is None and not self._unpublished
+
     async def finish(self) -> None:
         """Seal and publish all that was written.
 

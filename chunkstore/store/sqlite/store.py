@@ -40,9 +40,9 @@ from chunkstore.store.sqlite.manifests import StoragePolicy
 from chunkstore.store.sqlite.name_changes import SQLiteNameChanges
 from chunkstore.store.sqlite.names import SQLiteNames
 from chunkstore.store.sqlite.opening import OpenDatabase, open_to_read, open_to_write
-from chunkstore.store.sqlite.resumable import SQLiteUploads
 from chunkstore.store.sqlite.segments.segments import BOUNDS, SegmentBounds
 from chunkstore.store.sqlite.settings import NewSettings
+from chunkstore.store.sqlite.uploads import SQLiteUploads
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
 

@@ -96,3 +96,14 @@ def query(path: Path, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA wal_autocheckpoint = 0")
         return db.execute(sql, parameters).fetchall()
+
+
+def copy_crashed(path: Path, other: Path) -> None:
+    """Copy a database that is open, as a crash leaves it."""
+    for ending in ("", "-wal"):
+        if (file := Path(f"{path}{ending}")).exists():
+            Path(f"{other}{ending}").write_bytes(file.read_bytes())
+    folder = other.with_name(f"{other.name}-segments")
+    folder.mkdir()
+    for file in files_of(path):
+        (folder / file.name).write_bytes(file.read_bytes())

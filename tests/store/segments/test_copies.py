@@ -212,13 +212,13 @@ async def test_a_running_store_is_copied_segments_database_segments(
     for number in range(20):
         await put(store, f"{number}", pieces(BATCH, number))
     copy_segments()
+    before = set(files_of(path))
+    await collect(store)
+    assert not before <= set(files_of(path))
     await put(store, "a", ONE)
     # By SQLite's own means, for a log belongs to it.
     query(path, f"VACUUM INTO '{copy}'")
-    before = set(files_of(path))
     await put(store, "b", TWO)
-    await collect(store)
-    assert not before <= set(files_of(path))
     copy_segments()
     await store.close()
     expected = {f"{number}": b"".join(pieces(BATCH, number)) for number in range(20)}

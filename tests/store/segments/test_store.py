@@ -23,6 +23,7 @@ from tests.store.segments.stores import (
     FEW,
     collect,
     commit,
+    copy_crashed,
     damage_in,
     delete,
     files_of,
@@ -362,22 +363,11 @@ async def test_what_a_crash_left_is_removed_at_the_start(path: Path) -> None:
     await fill(upload, pieces(BATCH, 1))
     assert len(files_of(path)) == 2
     crashed = path.with_name("crashed.db")
-    copy(path, crashed)
+    copy_crashed(path, crashed)
     store = await replaced(store, crashed)
     assert len(files_of(crashed)) == 1
     assert await read(store, "a") == b"".join(parts)
     await store.close()
-
-
-def copy(path: Path, other: Path) -> None:
-    """Copy a database that is open, as a crash leaves it."""
-    for ending in ("", "-wal"):
-        if (file := Path(f"{path}{ending}")).exists():
-            Path(f"{other}{ending}").write_bytes(file.read_bytes())
-    folder = other.with_name(f"{other.name}-segments")
-    folder.mkdir()
-    for file in files_of(path):
-        (folder / file.name).write_bytes(file.read_bytes())
 
 
 async def replaced(store: SQLiteStore, path: Path) -> SQLiteStore:
