@@ -157,7 +157,7 @@ class Load:
         """Put files by tus, in pieces, asking for the offset whenever one was refused."""
         files: Files = {}
         for number in range(UPLOADS):
-            content = self.rng.randbytes(self.rng.randrange(1, 40 * CHUNK_SIZE))
+            content = self.rng.randbytes(self.rng.randrange(1, 160 * CHUNK_SIZE))
             upload = Unfinished(await self._create(f"{number}", content), f"{number}", content, 0)
             after = {**files, upload.name: content}
             while upload.offset < len(content):
@@ -186,7 +186,7 @@ class Load:
     async def _send(self, upload: Unfinished) -> int:
         """Send a piece; return the offset that the server tells then."""
         self._let_fail()
-        stop = upload.offset + self.rng.randrange(1, 12 * CHUNK_SIZE)
+        stop = upload.offset + self.rng.randrange(1, 80 * CHUNK_SIZE)
         url = f"uploads/{upload.id}"
         headers = {
             "Tus-Resumable": "1.0.0",
