@@ -16,7 +16,7 @@ from chunkstore.core.compression import Encoded
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreError
 from chunkstore.store.contract.reports import Copied, Damage
-from chunkstore.store.shared.chunks import DamagedChunk
+from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
 from chunkstore.store.shared.times import now_microseconds
 from chunkstore.store.sqlite.chunk_bytes import (
     BytesReader,
@@ -28,7 +28,6 @@ from chunkstore.store.sqlite.chunk_bytes import (
 from chunkstore.store.sqlite.engine.connection import understood_rows
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.opening import OpenDatabase
-from chunkstore.store.sqlite.reading import check_row
 from chunkstore.store.sqlite.rows import execute, fetch_value
 from chunkstore.store.sqlite.scrubbing import find_names
 from chunkstore.store.sqlite.segment_sequence import (
@@ -103,10 +102,11 @@ class ReadMissing:
         damage: list[Damage] = []
         for missing in execute(db, "missing_chunks", after=self.after, stop=stop).fetchall():
             row = execute(db, "source_chunk", id=missing["id"]).fetchone()
-            damaged = _find_damage(db, reader, row, missing["id"])
-            damage += damaged
+            stored = reader.read(row)
             with understood_rows():
-                chunks.append(_to_chunk(row, reader.read(row) or b"", damaged=bool(damaged)))
+                damaged = _find_damage(db, stored, row, missing["id"])
+                chunks.append(_to_chunk(row, stored or b"", damaged=bool(damaged)))
+            damage += damaged
             size += row["stored_size"]
             if size >= STEP_SIZE:
                 stop = missing["id"]
@@ -115,10 +115,10 @@ class ReadMissing:
 
 
 def _find_damage(
-    db: sqlite3.Connection, reader: BytesReader, row: sqlite3.Row, chunk_id: int
+    db: sqlite3.Connection, stored: bytes | None, row: sqlite3.Row, chunk_id: int
 ) -> list[Damage]:
     try:
-        check_row(row, reader)
+        check_chunk(row["digest"], row["size"], row["codec"], stored)
     except DamagedChunk:
         files = find_names(db, "source_files_with_chunk", chunk_id)
         return [Damage("chunk", Digest(row["digest"]), files)]

@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 
 from chunkstore.core.compression import Encoded
 from chunkstore.core.digest import Digest
-from chunkstore.store.shared.chunks import DamagedChunk
+from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
 from chunkstore.store.shared.times import now_microseconds
 from chunkstore.store.sqlite.chunk_bytes import (
     BytesReader,
@@ -29,11 +29,10 @@ from chunkstore.store.sqlite.chunk_bytes import (
     put_bytes,
     run_with_bytes,
 )
-from chunkstore.store.sqlite.engine.connection import understood_rows
+from chunkstore.store.sqlite.engine.connection import Runner, understood_rows
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.manifests import Marks
 from chunkstore.store.sqlite.opening import OpenDatabase
-from chunkstore.store.sqlite.reading import check_row
 from chunkstore.store.sqlite.rows import execute
 from chunkstore.store.sqlite.segment_sequence import (
     PUBLISHED_AT_ONCE,
@@ -45,6 +44,7 @@ from chunkstore.store.sqlite.segment_sweep import remove_unused
 from chunkstore.store.sqlite.segments.compaction import MOST_REWRITTEN, SegmentUse, choose
 
 _STEP_SIZE: Final = 4 * 1024 * 1024
+_USES_A_STEP: Final = 64
 _BYTES_PER_SECOND: Final = 64 * 1024 * 1024
 # What compaction may take of the space that is free.
 _ROOM: Final = 1 / 2
@@ -80,7 +80,7 @@ async def compact(database: OpenDatabase) -> None:
     tried: set[int] = set()
     while True:
         held = segments.folder.held()
-        uses = [each for each in await readers.run(_uses) if each.id not in {*tried, *held}]
+        uses = [each for each in await _find_uses(readers) if each.id not in {*tried, *held}]
         if segments.wanted:
             chosen = choose(uses, await asyncio.to_thread(_room, database))
         else:
@@ -97,13 +97,22 @@ def _room(database: OpenDatabase) -> int:
     return int(figures.f_bavail * figures.f_frsize * _ROOM)
 
 
-def _uses(db: sqlite3.Connection) -> list[SegmentUse]:
-    return [SegmentUse(row["id"], row["size"], row["live"]) for row in execute(db, "segment_uses")]
+async def _find_uses(readers: Runner) -> list[SegmentUse]:
+    found: list[SegmentUse] = []
+    # In steps: a long transaction would keep the log from being emptied.
+    while step := await readers.run(partial(_uses, after=found[-1].id if found else -1)):
+        found += step
+    return found
 
 
-def dead_size(db: sqlite3.Connection) -> int:
+def _uses(db: sqlite3.Connection, after: int) -> list[SegmentUse]:
+    rows = execute(db, "segment_uses", after=after, count=_USES_A_STEP)
+    return [SegmentUse(row["id"], row["size"], row["live"], row["chunks"]) for row in rows]
+
+
+async def dead_size(readers: Runner) -> int:
     """Return how many bytes of all segments are no chunk's any more."""
-    return sum(each.size - each.live for each in _uses(db))
+    return sum(each.size - each.live for each in await _find_uses(readers))
 
 
 async def _rewrite(database: OpenDatabase, chosen: Sequence[SegmentUse]) -> None:
@@ -181,13 +190,13 @@ def _read_live(db: sqlite3.Connection, reader: BytesReader, segment: int, after:
     rows = execute(db, "chunks_of_segment", segment=segment, after=after)
     with understood_rows(), closing(rows):
         for row in rows:
-            digest = Digest(row["digest"])
+            digest, stored = Digest(row["digest"]), reader.read(row)
             try:
-                check_row(row, reader)
+                check_chunk(row["digest"], row["size"], row["codec"], stored)
             except DamagedChunk:
                 step.damaged.append(digest)
                 continue
-            encoded = Encoded(row["codec"], reader.read(row) or b"")
+            encoded = Encoded(row["codec"], stored or b"")
             step.found.append(_Found(row["id"], digest, segment, row["segment_row"], encoded))
             size += row["stored_size"]
             if size >= _STEP_SIZE:

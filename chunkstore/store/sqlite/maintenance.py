@@ -83,6 +83,7 @@ class SQLiteMaintenance(Maintenance):
     async def health(self) -> Health:
         faults = await self._find_faults()
         try:
+            faults += await self._find_missing()
             report = await self._database.readers.run(find_scrub_report)
         except StoreError:
             # Known faults say more than that the report, too, cannot be read.
@@ -93,13 +94,12 @@ class SQLiteMaintenance(Maintenance):
         return Health(faults, await self._why_full(), report)
 
     async def _find_faults(self) -> list[str]:
-        database = self._database
-        faults = list(await asyncio.to_thread(database.monitor.faults))
-        if not faults and (
-            missing := await find_missing(database.readers, database.segments.folder)
-        ):
-            faults.append(describe_missing(database.segments.folder, missing))
-        return faults
+        return list(await asyncio.to_thread(self._database.monitor.faults))
+
+    async def _find_missing(self) -> list[str]:
+        folder = self._database.segments.folder
+        missing = await find_missing(self._database.readers, folder)
+        return [describe_missing(folder, missing)] if missing else []
 
     async def _why_full(self) -> str | None:
         reserve = self._database.reserve
@@ -110,7 +110,7 @@ class SQLiteMaintenance(Maintenance):
     async def _find_reclaimable(self) -> Reclaimable:
         readers = self._database.readers
         found = await collecting.find_reclaimable(readers)
-        return replace(found, free_size=found.free_size + await readers.run(dead_size))
+        return replace(found, free_size=found.free_size + await dead_size(readers))
 
     def _size_on_disk(self) -> int:
         return database_size(self._database.path) + self._database.segments.folder.size()

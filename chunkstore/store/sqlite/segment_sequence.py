@@ -17,14 +17,13 @@ from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreError
 from chunkstore.core.tasks import retrieve_exception
 from chunkstore.store.sqlite.chunk_bytes import InSegment
+from chunkstore.store.sqlite.segments.compaction import MOST_CHUNKS
 from chunkstore.store.sqlite.segments.folder import SegmentFolder
 from chunkstore.store.sqlite.segments.states import Event
 from chunkstore.store.sqlite.segments.writing import SegmentFile
 
 E = TypeVar("E")
 
-# A segment is full when it has so many chunks, if it does not have enough bytes by then.
-_SEGMENT_CHUNKS: Final = 8192
 # Some 10 ms of the writer.
 PUBLISHED_AT_ONCE: Final = 256
 # About what the rows and index entries of one chunk take.
@@ -102,7 +101,7 @@ class SegmentSequence(Generic[E]):
         except StoreError as error:
             self._failed = error
             raise
-        full = segment.file.size >= self._size or segment.file.chunks >= _SEGMENT_CHUNKS
+        full = segment.file.size >= self._size or segment.file.chunks >= MOST_CHUNKS
         if full:
             self._open = None
         return Written(segment, full)

@@ -20,7 +20,12 @@ from chunkstore.core.errors import StoreFull, StoreUnavailable
 from chunkstore.store.sqlite.engine import syncing
 from chunkstore.store.sqlite.engine.connection import SyncFailed
 from chunkstore.store.sqlite.segments import writing
-from chunkstore.store.sqlite.segments.compaction import MOST_REWRITTEN, SegmentUse, choose
+from chunkstore.store.sqlite.segments.compaction import (
+    MOST_CHUNKS,
+    MOST_REWRITTEN,
+    SegmentUse,
+    choose,
+)
 from chunkstore.store.sqlite.segments.folder import SegmentFolder, new_session, session_of
 from chunkstore.store.sqlite.segments.reading import SegmentGone, SegmentReaders
 from chunkstore.store.sqlite.segments.states import TRANSITIONS, Event, State, advance
@@ -293,11 +298,15 @@ def test_one_in_doubt_is_held_by_nobody_and_settled_by_what_the_database_has(
 def uses(most: int) -> st.SearchStrategy[list[SegmentUse]]:
     sizes = st.integers(1, MOST_REWRITTEN)
     parts = st.floats(0, 1)
-    return st.lists(st.tuples(sizes, parts), max_size=most).map(
-        lambda each: [
-            SegmentUse(number, size, int(size * part)) for number, (size, part) in enumerate(each)
+    chunks = st.integers(1, MOST_CHUNKS)
+
+    def made(values: list[tuple[int, float, int]]) -> list[SegmentUse]:
+        return [
+            SegmentUse(number, size, int(size * part), int(size * part) and count)
+            for number, (size, part, count) in enumerate(values)
         ]
-    )
+
+    return st.lists(st.tuples(sizes, parts, chunks), max_size=most).map(made)
 
 
 @given(uses(60), st.integers(0, 4 * MOST_REWRITTEN))
@@ -305,7 +314,9 @@ def test_rewriting_needs_no_more_than_its_room(segments: list[SegmentUse], room:
     chosen = choose(segments, room)
     assert sum(each.live for each in chosen) <= room
     assert len(set(chosen)) == len(chosen)
-    assert len(chosen) <= 1 or sum(each.live for each in chosen) <= MOST_REWRITTEN
+    if len(chosen) > 1:
+        assert sum(each.live for each in chosen) <= MOST_REWRITTEN
+        assert sum(each.chunks for each in chosen) <= MOST_CHUNKS
 
 
 @given(uses(60))
@@ -318,20 +329,21 @@ def test_rewriting_ends_and_leaves_what_is_bounded(segments: list[SegmentUse]) -
         live = sum(each.live for each in chosen)
         left = [each for each in left if each not in chosen]
         if live:
-            left.append(SegmentUse(number, live, live))
+            left.append(SegmentUse(number, live, live, sum(each.chunks for each in chosen)))
     else:
         pytest.fail("it goes on for ever")
     live = sum(each.live for each in left)
     assert sum(each.size for each in left) <= 2 * live
-    assert len(left) <= live / (32 * MIB) + 16
+    chunks = sum(each.chunks for each in left)
+    assert len(left) <= live / (32 * MIB) + chunks / (MOST_CHUNKS / 2) + 16
 
 
 def test_the_emptiest_goes_first_where_room_is_short() -> None:
     segments = [
-        SegmentUse(1, 64 * MIB, 30 * MIB),
-        SegmentUse(2, 64 * MIB, 1 * MIB),
-        SegmentUse(3, 64 * MIB, 60 * MIB),
-        SegmentUse(4, 64 * MIB, 2 * MIB),
+        SegmentUse(1, 64 * MIB, 30 * MIB, 1),
+        SegmentUse(2, 64 * MIB, 1 * MIB, 1),
+        SegmentUse(3, 64 * MIB, 60 * MIB, 1),
+        SegmentUse(4, 64 * MIB, 2 * MIB, 1),
     ]
     assert [each.id for each in choose(segments, 4 * MIB)] == [2, 4]
     assert [each.id for each in choose(segments, 1 * MIB)] == [2]
@@ -340,7 +352,19 @@ def test_the_emptiest_goes_first_where_room_is_short() -> None:
 
 
 def test_small_ones_are_merged_only_when_there_are_many() -> None:
-    small = [SegmentUse(number, 4 * MIB, 4 * MIB) for number in range(15)]
-    large = [SegmentUse(100 + number, 64 * MIB, 64 * MIB) for number in range(15)]
-    assert not choose([*small, *large], 1 << 60)
-    assert len(choose([*small, *large, SegmentUse(50, MIB, MIB)], 1 << 60)) == 16
+    small = [SegmentUse(number, 4 * MIB, 4 * MIB, 16) for number in range(15)]
+    large = [SegmentUse(100 + number, 64 * MIB, 64 * MIB, 256) for number in range(15)]
+    many = [SegmentUse(200 + number, MIB, MIB, MOST_CHUNKS // 2) for number in range(15)]
+    assert not choose([*small, *large, *many], 1 << 60)
+    assert len(choose([*small, *large, *many, SegmentUse(50, MIB, MIB, 1)], 1 << 60)) == 16
+
+
+def test_what_stays_small_because_it_has_many_chunks_is_not_merged_for_ever() -> None:
+    left = [SegmentUse(number, MIB, MIB, 1500) for number in range(100)]
+    rewritten = 0
+    while chosen := choose(left, 1 << 60):
+        left = [each for each in left if each not in chosen]
+        live, chunks = sum(each.live for each in chosen), sum(each.chunks for each in chosen)
+        rewritten += live
+        left.append(SegmentUse(1000 + rewritten, live, live, chunks))
+    assert rewritten <= 2 * 100 * MIB

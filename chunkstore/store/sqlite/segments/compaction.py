@@ -10,7 +10,7 @@ copied to a new one, which takes their place:
   large segment.
 
 All others stay as they are: at least half of each is live, and few of them are small. So the files
-take less than twice what is live, and there are few more than a large one for each so many bytes.
+take at most twice what is live, and there are few more than a large one for each so many bytes.
 """
 
 from __future__ import annotations
@@ -21,18 +21,25 @@ from typing import Final
 
 # Of what is written to one new segment.
 MOST_REWRITTEN: Final = 256 * 1024 * 1024
+MOST_CHUNKS: Final = 8192
 _MOSTLY_DEAD: Final = 1 / 2
+# One that has fewer bytes and fewer chunks is small.
 _SMALL: Final = 32 * 1024 * 1024
+_FEW_CHUNKS: Final = MOST_CHUNKS // 2
 _MERGED_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentUse:
-    """A segment: the `size` of the chunks that were written to it, and of those that are `live`."""
+    """A segment: the `size` of the chunks that were written to it, and of those that are `live`.
+
+    `chunks` is the number of the latter.
+    """
 
     id: int
     size: int
     live: int
+    chunks: int
 
 
 def choose(segments: Sequence[SegmentUse], room: int) -> Sequence[SegmentUse]:
@@ -43,9 +50,11 @@ def choose(segments: Sequence[SegmentUse], room: int) -> Sequence[SegmentUse]:
     dead = [each for each in segments if each.live <= each.size * _MOSTLY_DEAD]
     if chosen := _first_within(sorted(dead, key=_live_part), room):
         return chosen
-    small = [each for each in segments if each.live < _SMALL]
+    small = [each for each in segments if each.live < _SMALL and each.chunks < _FEW_CHUNKS]
+    if len(small) < _MERGED_AT_ONCE:
+        return ()
     chosen = _first_within(sorted(small, key=_live), room)
-    return chosen if len(chosen) >= _MERGED_AT_ONCE else ()
+    return chosen if len(chosen) > 1 else ()
 
 
 def _live_part(segment: SegmentUse) -> tuple[float, int]:
@@ -59,10 +68,11 @@ def _live(segment: SegmentUse) -> int:
 def _first_within(segments: Sequence[SegmentUse], room: int) -> Sequence[SegmentUse]:
     """Return as many of the first as go into one segment and into the room."""
     chosen: list[SegmentUse] = []
-    size = 0
+    size = chunks = 0
     for segment in segments:
         size += segment.live
-        if size > room or (chosen and size > MOST_REWRITTEN):
+        chunks += segment.chunks
+        if size > room or (chosen and (size > MOST_REWRITTEN or chunks > MOST_CHUNKS)):
             break
         chosen.append(segment)
     return chosen

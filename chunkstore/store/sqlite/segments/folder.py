@@ -69,6 +69,7 @@ class SegmentFolder:
         self.session = session
         self._database = database
         self._count = 0
+        self._made = False
         self._states: dict[int, State] = {}
         self._lock = threading.Lock()
 
@@ -91,7 +92,7 @@ class SegmentFolder:
             OSError: the folder or the file cannot be created.
         """
         mode = stat.S_IMODE(self._database.stat().st_mode)
-        if not self.path.is_dir():
+        if not self._made or not self.path.is_dir():
             self._make_folder(mode)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(self.path_of(segment), flags, mode)
@@ -101,7 +102,9 @@ class SegmentFolder:
 
     def _make_folder(self, mode: int) -> None:
         self.path.mkdir(mode=folder_mode(mode), exist_ok=True)
+        # Also where it was there: whoever made it may have died before this.
         sync_folder(self.path.parent)
+        self._made = True
 
     def note(self, segment: int, event: Event) -> None:
         """Note what has happened to a segment of this process."""

@@ -22,7 +22,7 @@ from chunkstore.store.sqlite.engine.connection import primary_code, translated_e
 from chunkstore.store.sqlite.segments.folder import SegmentFolder
 
 # A download reads one or two. Each takes a descriptor, some 30 KiB, and the cache.
-_MOST_IDLE: Final = 64
+_MOST_IDLE: Final = 32
 _CACHE_KIB: Final = 256
 _STEP_SIZE: Final = 1024 * 1024
 _ATTEMPTS: Final = 3

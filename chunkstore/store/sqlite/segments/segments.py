@@ -13,7 +13,7 @@ from chunkstore.store.sqlite.segments.reading import SegmentReaders
 from chunkstore.store.sqlite.segments.writing import SegmentFile
 
 # Each takes a descriptor. What else comes at the same time goes to the database.
-_MOST_WRITTEN_AT_ONCE: Final = 64
+_MOST_WRITTEN_AT_ONCE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)

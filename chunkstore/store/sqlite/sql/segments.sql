@@ -23,10 +23,12 @@ WHERE id = :id AND NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.segment = segment
 DELETE FROM segment WHERE id = :id AND condemned;
 
 -- name: segment_uses
--- What was written to each segment, and what of it is still a chunk's.
-SELECT id, size,
-       (SELECT coalesce(sum(stored_size), 0) FROM chunk WHERE chunk.segment = segment.id) AS live
-FROM segment WHERE NOT condemned;
+-- What was written to each segment, and what of it is still a chunk's: of `:count`, after `:after`.
+SELECT used.id, used.size, count(chunk.id) AS chunks, coalesce(sum(chunk.stored_size), 0) AS live
+FROM (SELECT id, size FROM segment WHERE NOT condemned AND id > :after ORDER BY id LIMIT :count)
+    AS used
+LEFT JOIN chunk ON chunk.segment = used.id
+GROUP BY used.id ORDER BY used.id;
 
 -- name: chunks_of_segment
 -- After the row `:after`, in order of their rows; the caller stops when it has enough.
