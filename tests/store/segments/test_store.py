@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from chunkstore.core.chunking import Chunk
+from chunkstore.core.compression import NO_COMPRESSION
 from chunkstore.core.errors import StoreDamaged, StoreFull
 from chunkstore.core.names import FileName
 from chunkstore.service.maintenance.collect import collect_all
@@ -19,6 +21,7 @@ from chunkstore.store.sqlite.segments import writing
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.store.segments.stores import (
     BATCH,
+    BOUNDS,
     CHUNK,
     FEW,
     collect,
@@ -464,3 +467,45 @@ async def test_a_chunk_moves_from_the_database_to_a_segment_when_it_is_repaired(
     assert query(path, "SELECT count(*) FROM chunk_data") == [(0,)]
     assert await read(store, "a") == parts[0]
     assert await damage_in(store) == []
+
+
+PAGE = 32 * 1024
+
+
+async def test_whatever_byte_of_a_segment_flips_what_is_read_is_what_was_put(
+    path: Path,
+) -> None:
+    # So large that a chunk has more than one page, and the table an inner page.
+    parts = [random.Random(number).randbytes(40_000) for number in range(4)]
+    store = await SQLiteStore.open(
+        path, chunk_size=64 * 1024, segment_bounds=BOUNDS, compression=NO_COMPRESSION
+    )
+    await put(store, "a", parts)
+    [file] = files_of(path)
+    content = file.read_bytes()
+    rng = random.Random(3)
+    # The header, the schema, the head of each page, and some of the rest.
+    places = {
+        *range(200),
+        *(page + byte for page in range(0, len(content), PAGE) for byte in range(16)),
+        *(page + PAGE - byte for page in range(0, len(content), PAGE) for byte in range(1, 8)),
+        *rng.sample(range(len(content)), 100),
+    }
+    whole = damaged = 0
+    for place in sorted(places):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << rng.randrange(8)
+        file.write_bytes(flipped)
+        store._database.segments.readers.forget(int(file.stem, 16))
+        try:
+            assert await read(store, "a") == b"".join(parts), place
+            whole += 1
+        except StoreDamaged:
+            damaged += 1
+    file.write_bytes(content)
+    store._database.segments.readers.forget(int(file.stem, 16))
+    assert await damage_in(store) == []
+    assert await read(store, "a") == b"".join(parts)
+    assert whole > 50
+    assert damaged > 50
+    await store.close()

@@ -26,7 +26,17 @@ _MOST_IDLE: Final = 32
 _CACHE_KIB: Final = 256
 _STEP_SIZE: Final = 1024 * 1024
 _ATTEMPTS: Final = 3
-_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+# Errors that a file that never changes cannot be the cause of; all others are its damage.
+_NOT_OF_THE_FILE: Final = frozenset(
+    {
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_INTERRUPT,
+    }
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -66,9 +76,12 @@ class SegmentReaders:
                 try:
                     with self._connection(segment) as db:
                         return _read_row(db, row)
-                except sqlite3.DatabaseError as error:
-                    if primary_code(error) not in _DAMAGED:
+                except sqlite3.Error as error:
+                    if primary_code(error) in _NOT_OF_THE_FILE:
                         raise
+                except UnicodeDecodeError:
+                    # SQLite's message about a damaged schema quotes it.
+                    pass
             if segment in self._told:
                 return None
             # SQLite calls a file corrupt also when the disk fails to give it.
