@@ -214,6 +214,19 @@ def test_a_segment_that_is_removed_while_it_is_open_can_be_read(
         readers.read(segment, 1)
 
 
+def test_a_segment_that_may_not_be_looked_for_is_not_gone(
+    folder: SegmentFolder, readers: SegmentReaders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = sealed(folder, b"a")
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(StoreUnavailable, match="Permission denied"):
+        readers.read(segment, 1)
+
+
 @pytest.mark.parametrize("damage", [b"", b"no database" * 10_000, None])
 def test_a_damaged_segment_gives_no_bytes_and_is_told(
     folder: SegmentFolder,
@@ -357,6 +370,20 @@ def test_small_ones_are_merged_only_when_there_are_many() -> None:
     many = [SegmentUse(200 + number, MIB, MIB, MOST_CHUNKS // 2) for number in range(15)]
     assert not choose([*small, *large, *many], 1 << 60)
     assert len(choose([*small, *large, *many, SegmentUse(50, MIB, MIB, 1)], 1 << 60)) == 16
+
+
+def test_ten_thousand_versions_leave_hundreds_of_files() -> None:
+    left: list[SegmentUse] = []
+    rewritten = 0
+    for number in range(10_000):
+        left.append(SegmentUse(number, 20 * MIB, 20 * MIB, 80))
+        if chosen := choose(left, 1 << 60):
+            live = sum(each.live for each in chosen)
+            rewritten += live
+            left = [each for each in left if each not in chosen]
+            left.append(SegmentUse(10_000 + number, live, live, len(chosen) * 80))
+    assert len(left) < 1000
+    assert rewritten <= 10_000 * 20 * MIB
 
 
 def test_what_stays_small_because_it_has_many_chunks_is_not_merged_for_ever() -> None:

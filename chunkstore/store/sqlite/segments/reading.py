@@ -118,8 +118,12 @@ class SegmentReaders:
 
     def _open(self, segment: int) -> sqlite3.Connection:
         path = self._folder.path_of(segment)
-        if not path.exists():
-            raise SegmentGone(segment)
+        try:
+            path.stat()
+        except FileNotFoundError as error:
+            raise SegmentGone(segment) from error
+        except OSError as error:
+            raise StoreUnavailable(f"{path}: {error.strerror}.") from error
         db = sqlite3.connect(
             f"{path.as_uri()}?mode=ro&immutable=1",
             uri=True,
