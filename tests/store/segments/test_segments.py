@@ -116,6 +116,26 @@ def test_a_discarded_segment_leaves_nothing(folder: SegmentFolder) -> None:
     assert descriptors() == before
 
 
+def test_a_segment_is_held_before_it_has_a_file(
+    folder: SegmentFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+    real = os.open
+
+    def look(path: Path, *arguments: int) -> int:
+        if path == folder.path_of(segment):
+            held.append(segment in folder.held())
+        return real(path, *arguments)
+
+    segment = folder.new_id()
+    monkeypatch.setattr(os, "open", look)
+    os.close(folder.create(segment))
+    with pytest.raises(FileExistsError):
+        folder.create(segment)
+    assert held == [True, True]
+    assert folder.held() == []
+
+
 def test_without_room_nothing_is_written(folder: SegmentFolder) -> None:
     def refuse(size: int) -> None:
         raise StoreFull(f"{size}")
@@ -218,6 +238,7 @@ def test_a_segment_that_may_not_be_looked_for_is_not_gone(
     folder: SegmentFolder, readers: SegmentReaders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segment = sealed(folder, b"a")
+    folder.remove([segment])
 
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied")

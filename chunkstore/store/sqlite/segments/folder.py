@@ -95,10 +95,15 @@ class SegmentFolder:
         if not self._made or not self.path.is_dir():
             self._make_folder(mode)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(self.path_of(segment), flags, mode)
+        # First, or who sweeps the folder could find a file that nobody holds.
         with self._lock:
             self._states[segment] = State.OPEN
-        return descriptor
+        try:
+            return os.open(self.path_of(segment), flags, mode)
+        except OSError:
+            with self._lock:
+                del self._states[segment]
+            raise
 
     def _make_folder(self, mode: int) -> None:
         self.path.mkdir(mode=folder_mode(mode), exist_ok=True)

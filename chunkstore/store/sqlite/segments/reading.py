@@ -15,6 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from chunkstore.core.errors import ChunkstoreError, StoreUnavailable
@@ -119,17 +120,15 @@ class SegmentReaders:
     def _open(self, segment: int) -> sqlite3.Connection:
         path = self._folder.path_of(segment)
         try:
-            path.stat()
-        except FileNotFoundError as error:
-            raise SegmentGone(segment) from error
-        except OSError as error:
-            raise StoreUnavailable(f"{path}: {error.strerror}.") from error
-        db = sqlite3.connect(
-            f"{path.as_uri()}?mode=ro&immutable=1",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+            db = sqlite3.connect(
+                f"{path.as_uri()}?mode=ro&immutable=1",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        except sqlite3.OperationalError as error:
+            _require_there(path, segment, error)
+            raise
         try:
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         except BaseException:
@@ -176,3 +175,13 @@ class SegmentReaders:
 def _read_row(db: sqlite3.Connection, row: int) -> bytes | None:
     found = db.execute("SELECT bytes FROM chunk_data WHERE id = ?", [row]).fetchone()
     return found[0] if found is not None and isinstance(found[0], bytes) else None
+
+
+def _require_there(path: Path, segment: int, error: Exception) -> None:
+    """Tell why a file could not be opened, if it is not there or must not be looked for."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise SegmentGone(segment) from error
+    except OSError as reason:
+        raise StoreUnavailable(f"{path}: {reason.strerror}.") from reason
