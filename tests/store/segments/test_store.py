@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,7 @@ from typing import Any
 import pytest
 
 from chunkstore.core.chunking import Chunk
-from chunkstore.core.compression import NO_COMPRESSION
-from chunkstore.core.errors import StoreDamaged, StoreFull
-from chunkstore.core.names import FileName
+from chunkstore.core.errors import StoreFull
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.sqlite.engine.connection import SyncFailed
 from chunkstore.store.sqlite.engine.disk_space import DiskReserve
@@ -21,7 +18,6 @@ from chunkstore.store.sqlite.segments import writing
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.store.segments.stores import (
     BATCH,
-    BOUNDS,
     CHUNK,
     FEW,
     collect,
@@ -255,109 +251,6 @@ async def test_a_publication_that_may_have_failed_is_found_out_about(
     assert files_of(path) == []
 
 
-async def test_a_segment_goes_with_the_last_of_its_chunks(store: SQLiteStore, path: Path) -> None:
-    one, two = pieces(2 * BATCH), pieces(2 * BATCH, 1)
-    await put(store, "a", one)
-    await put(store, "b", two)
-    async with store.contents.open(FileName("a")) as file:
-        assert file is not None
-        await delete(store, "a")
-        await collect(store)
-        # It is still being downloaded.
-        assert len(files_of(path)) == 2
-        assert await store.contents.read(file.manifest, 0, file.manifest.size) == b"".join(one)
-    await collect(store)
-    assert len(files_of(path)) == 1
-    assert await read(store, "b") == b"".join(two)
-
-
-async def test_compaction_keeps_what_lives_and_gives_back_the_rest(
-    store: SQLiteStore, path: Path
-) -> None:
-    parts = [pieces(2 * BATCH, seed) for seed in range(6)]
-    kept = [each[:2] for each in parts]
-    for number, each in enumerate(parts):
-        await put(store, f"{number}", each)
-        await put(store, f"kept{number}", kept[number])
-        await delete(store, f"{number}")
-    assert len(files_of(path)) == 6
-    await collect_all(store.maintenance, 0)
-    before = files_of(path)
-    assert len(before) == 6
-    # A download that has looked up where its chunks are, in another process.
-    reader = await SQLiteStore.open(path, read_only=True)
-    for number, each in enumerate(kept[:3]):
-        assert await read(reader, f"kept{number}") == b"".join(each)
-    await store.maintenance.compact()
-    assert len(files_of(path)) == 1
-    assert not set(before) & set(files_of(path))
-    for number, each in enumerate(kept):
-        assert await read(store, f"kept{number}") == b"".join(each)
-        assert await read(reader, f"kept{number}") == b"".join(each)
-    await reader.close()
-    assert await damage_in(store) == []
-    reclaimable = (await store.maintenance.stats()).reclaimable
-    assert reclaimable is not None
-    assert reclaimable.stored_size == 0
-
-
-async def test_many_small_segments_become_one(store: SQLiteStore, path: Path) -> None:
-    parts = [pieces(FEW, seed) for seed in range(40)]
-    for number, each in enumerate(parts):
-        await put(store, f"{number}", each)
-    assert len(files_of(path)) == 40
-    await store.maintenance.compact()
-    assert len(files_of(path)) == 1
-    for number, each in enumerate(parts):
-        assert await read(store, f"{number}") == b"".join(each)
-
-
-async def test_downloads_go_on_while_their_chunks_are_moved(store: SQLiteStore, path: Path) -> None:
-    parts = [pieces(FEW, seed) for seed in range(40)]
-    for number, each in enumerate(parts):
-        await put(store, f"{number}", each)
-    stopped = asyncio.Event()
-
-    async def download(number: int) -> int:
-        count = 0
-        while not stopped.is_set():
-            assert await read(store, f"{number}") == b"".join(parts[number])
-            count += 1
-        return count
-
-    downloads = [asyncio.create_task(download(number)) for number in range(0, 40, 5)]
-    for _ in range(3):
-        await store.maintenance.compact()
-    stopped.set()
-    assert all(await asyncio.gather(*downloads))
-    assert await damage_in(store) == []
-
-
-async def test_compactions_at_once_do_it_once(store: SQLiteStore, path: Path) -> None:
-    for number in range(20):
-        await put(store, f"{number}", pieces(FEW, number))
-    await asyncio.gather(*(store.maintenance.compact() for _ in range(3)))
-    assert len(files_of(path)) == 1
-
-
-async def test_a_compaction_that_is_broken_off_loses_nothing(
-    store: SQLiteStore, path: Path
-) -> None:
-    parts = [pieces(FEW, seed) for seed in range(20)]
-    for number, each in enumerate(parts):
-        await put(store, f"{number}", each)
-    for waits in range(0, 60, 7):
-        task = asyncio.create_task(store.maintenance.compact())
-        for _ in range(waits):
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
-    for number, each in enumerate(parts):
-        assert await read(store, f"{number}") == b"".join(each)
-    await collect(store)
-    assert len(files_of(path)) == 1
-
-
 async def test_what_a_crash_left_is_removed_at_the_start(path: Path) -> None:
     store = await opened(path)
     parts = pieces(2 * BATCH)
@@ -399,113 +292,4 @@ async def test_segments_of_another_database_are_left_alone(
     store = await opened(path)
     assert await read(store, "a") == b"".join(parts)
     assert (await store.maintenance.health()).faults == []
-    await store.close()
-
-
-@pytest.mark.parametrize("damage", ["missing", "empty", "flipped"])
-async def test_a_damaged_segment_is_told_and_repaired_by_the_same_content(
-    path: Path, damage: str
-) -> None:
-    parts, others = pieces(2 * BATCH), pieces(2 * BATCH, 1)
-    store = await opened(path)
-    await put(store, "a", parts)
-    [file] = files_of(path)
-    await put(store, "b", others)
-    await store.close()
-    content = bytearray(file.read_bytes())
-    if damage == "missing":
-        file.unlink()
-    elif damage == "empty":
-        file.write_bytes(b"")
-    else:
-        place = content.index(parts[3])
-        content[place] ^= 1
-        file.write_bytes(content)
-    store = await opened(path)
-    faults = (await store.maintenance.health()).faults
-    assert (file.name in "".join(faults)) == (damage == "missing")
-    with pytest.raises(StoreDamaged):
-        await read(store, "a")
-    assert await read(store, "b") == b"".join(others)
-    assert ("chunk", ["a"]) in await damage_in(store)
-    await put(store, "a", parts)
-    assert await read(store, "a") == b"".join(parts)
-    assert await damage_in(store) == []
-    await collect(store)
-    assert await read(store, "a") == b"".join(parts)
-    assert (await store.maintenance.health()).faults == []
-    await store.close()
-
-
-async def test_a_missing_segment_that_is_put_back_is_whole_again(path: Path) -> None:
-    parts = pieces(2 * BATCH)
-    store = await opened(path)
-    await put(store, "a", parts)
-    [file] = files_of(path)
-    await store.close()
-    away = path.with_name("away")
-    file.rename(away)
-    store = await opened(path)
-    assert await damage_in(store) != []
-    away.rename(file)
-    assert await damage_in(store) == []
-    assert await read(store, "a") == b"".join(parts)
-    assert (await store.maintenance.stats()).damaged == 0
-    assert (await store.maintenance.health()).faults == []
-    await store.close()
-
-
-async def test_a_chunk_moves_from_the_database_to_a_segment_when_it_is_repaired(
-    store: SQLiteStore, path: Path
-) -> None:
-    parts = pieces(1)
-    await put(store, "a", parts)
-    query(path, "UPDATE chunk_data SET bytes = x'00'")
-    assert await damage_in(store) == [("chunk", ["a"])]
-    more = [*parts, *pieces(BATCH - 1, 1)]
-    await put(store, "b", more)
-    assert query(path, "SELECT count(*) FROM chunk_data") == [(0,)]
-    assert await read(store, "a") == parts[0]
-    assert await damage_in(store) == []
-
-
-PAGE = 32 * 1024
-
-
-async def test_whatever_byte_of_a_segment_flips_what_is_read_is_what_was_put(
-    path: Path,
-) -> None:
-    # So large that a chunk has more than one page, and the table an inner page.
-    parts = [random.Random(number).randbytes(40_000) for number in range(4)]
-    store = await SQLiteStore.open(
-        path, chunk_size=64 * 1024, segment_bounds=BOUNDS, compression=NO_COMPRESSION
-    )
-    await put(store, "a", parts)
-    [file] = files_of(path)
-    content = file.read_bytes()
-    rng = random.Random(3)
-    # The header, the schema, the head of each page, and some of the rest.
-    places = {
-        *range(200),
-        *(page + byte for page in range(0, len(content), PAGE) for byte in range(16)),
-        *(page + PAGE - byte for page in range(0, len(content), PAGE) for byte in range(1, 8)),
-        *rng.sample(range(len(content)), 100),
-    }
-    whole = damaged = 0
-    for place in sorted(places):
-        flipped = bytearray(content)
-        flipped[place] ^= 1 << rng.randrange(8)
-        file.write_bytes(flipped)
-        store._database.segments.readers.forget(int(file.stem, 16))
-        try:
-            assert await read(store, "a") == b"".join(parts), place
-            whole += 1
-        except StoreDamaged:
-            damaged += 1
-    file.write_bytes(content)
-    store._database.segments.readers.forget(int(file.stem, 16))
-    assert await damage_in(store) == []
-    assert await read(store, "a") == b"".join(parts)
-    assert whole > 50
-    assert damaged > 50
     await store.close()
