@@ -27,8 +27,9 @@ APPLICATION_ID: Final = 0x43686E73
 # With pages of 8 KiB writing takes 1.6 times as long; larger ones gain nothing and waste more.
 _PAGE_SIZE: Final = 32 * 1024
 _CACHE_KIB: Final = 2 * 1024
-# So much is written before the system is asked to bring it to the disk, while more is written.
-_WRITTEN_EARLY: Final = 16 * 1024 * 1024
+# So much is written before the system is asked to bring it to the disk, while more is written: the
+# less is left, the less a small commit waits behind the sync of a segment.
+_WRITTEN_EARLY: Final = 8 * 1024 * 1024
 
 _SETTINGS: Final = (
     f"PRAGMA page_size = {_PAGE_SIZE}",
