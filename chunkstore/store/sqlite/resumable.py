@@ -9,7 +9,7 @@ from typing import Final
 
 from chunkstore.core.chunking import Chunk, size_of
 from chunkstore.core.errors import NotFound
-from chunkstore.core.manifest import ListHasher, Manifest
+from chunkstore.core.manifest import ChunkList, ListHasher, Manifest
 from chunkstore.store.contract.edits import Uploaded
 from chunkstore.store.contract.resumable import (
     ResumableUpload,
@@ -176,11 +176,24 @@ async def hash_whole(readers: Runner, upload_id: str) -> ListHasher | None:
     Raises:
         DamagedList: the list is not as it was written.
     """
+    chunks = await _find_whole(readers, upload_id)
+    if chunks is None:
+        return None
+    try:
+        return await hash_list(readers, chunks)
+    except DamagedList:
+        # Another request may have completed it meanwhile, by the list of equal content.
+        if await _find_whole(readers, upload_id) is None:
+            return None
+        raise
+
+
+async def _find_whole(readers: Runner, upload_id: str) -> ChunkList | None:
+    """Return the chunk list of an upload that is whole and not complete, None of any other."""
     stored = await readers.run(partial(find, upload_id=upload_id))
     if stored is None or stored.upload.state is not UploadState.WHOLE:
         return None
-    assert stored.upload.chunks is not None
-    return await hash_list(readers, stored.upload.chunks)
+    return stored.upload.chunks
 
 
 def complete(
