@@ -44,11 +44,11 @@ def begin_segments(db: sqlite3.Connection, folder: SegmentFolder, last: int | No
     folder.remove(condemned | orphans)
     _forget(db, condemned)
     if orphans:
-        _logger.info("%d segments of uploads that were broken off were removed.", len(orphans))
+        _logger.info("Segments of uploads that were broken off were removed: %d.", len(orphans))
     if unknown := strays - condemned - orphans:
         _logger.warning(
-            "%s has %d files that are not of this database, as %s: keep them if they are of one"
-            " that may be put back here, or remove them.",
+            "Files in %s are not of this database (%d, as %s): keep them if they are of one that"
+            " may be put back here, or remove them.",
             folder.path,
             len(unknown),
             folder.path_of(min(unknown)).name,
@@ -71,9 +71,9 @@ def describe_missing(folder: SegmentFolder, missing: Collection[int]) -> str:
     """Return what is missing, and what to do, as a sentence."""
     names = ", ".join(sorted(folder.path_of(segment).name for segment in missing)[:_NAMES_TOLD])
     return (
-        f"{len(missing)} files of {folder.path.name} beside the database are missing ({names}):"
-        " put them back from a copy, or run `chunkstore scrub` and put the files again that it"
-        " names."
+        f"Files in {folder.path.name} beside the database are missing ({len(missing)}, as {names}):"
+        " put them back from a copy. Otherwise stop the server, run `chunkstore scrub`, start the"
+        " server, and upload the files that it named."
     )
 
 

@@ -286,7 +286,7 @@ async def test_segments_of_another_database_are_left_alone(
     await collect(store)
     assert len(files_of(path)) == 2
     await store.close()
-    assert "1 files that are not of this database" in caplog.text
+    assert "are not of this database (1, as " in caplog.text
     # And comes back.
     away.rename(path)
     store = await opened(path)

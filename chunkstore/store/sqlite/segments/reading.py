@@ -151,8 +151,8 @@ class SegmentReaders:
         if segment not in self._told:
             self._told.add(segment)
             _logger.error(
-                "The segment %s is damaged or missing: put it back from a copy, or put the files"
-                " that `chunkstore scrub` names again.",
+                "The segment %s is damaged or missing: put it back from a copy. Otherwise run"
+                " `chunkstore scrub` without a server, and upload the files that it names.",
                 self._folder.path_of(segment),
             )
 
