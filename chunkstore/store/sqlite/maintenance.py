@@ -27,7 +27,12 @@ from chunkstore.store.sqlite.compacting import compact, dead_size
 from chunkstore.store.sqlite.contents import SQLiteContents
 from chunkstore.store.sqlite.large_folders import LargeFolders
 from chunkstore.store.sqlite.opening import OpenDatabase
-from chunkstore.store.sqlite.segment_sweep import describe_missing, find_missing, remove_unused
+from chunkstore.store.sqlite.segment_sweep import (
+    describe_missing,
+    find_missing,
+    note_missing,
+    remove_unused,
+)
 from chunkstore.store.sqlite.settings import (
     count,
     database_size,
@@ -67,6 +72,7 @@ class SQLiteMaintenance(Maintenance):
         async for collected in steps:
             yield collected
         await remove_unused(self._database.readers, writer, self._database.segments)
+        await self._find_missing()
 
     async def compact(self) -> None:
         if not self._compacting.locked():
@@ -99,6 +105,8 @@ class SQLiteMaintenance(Maintenance):
     async def _find_missing(self) -> list[str]:
         folder = self._database.segments.folder
         missing = await find_missing(self._database.readers, folder)
+        if missing and self._database.writer is not None:
+            await note_missing(self._database.writer, missing)
         return [describe_missing(folder, missing)] if missing else []
 
     async def _why_full(self) -> str | None:

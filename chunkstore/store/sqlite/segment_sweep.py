@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import sqlite3
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from chunkstore.core.errors import StoreError
 from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.rows import execute
@@ -24,6 +27,8 @@ from chunkstore.store.sqlite.segments.folder import SegmentFolder, session_of
 from chunkstore.store.sqlite.segments.segments import Segments
 
 _NAMES_TOLD: Final = 3
+# Of segments, some 20 ms each.
+_MARKED_AT_ONCE: Final = 8
 
 _logger = logging.getLogger(__name__)
 
@@ -60,11 +65,26 @@ async def find_missing(readers: Runner, folder: SegmentFolder) -> Collection[int
     """Return the segments that the database needs and that have no file."""
     while True:
         # In this order: a segment has a file before it has a row.
-        needed = await readers.run(_published)
-        missing = needed - await asyncio.to_thread(folder.present)
+        missing = await readers.run(_needed) - await asyncio.to_thread(folder.present)
         # It may have been removed in between.
-        if not missing or missing <= await readers.run(_published):
+        if not missing or missing <= await readers.run(_needed):
             return missing
+
+
+async def note_missing(writer: Writer, missing: Collection[int]) -> None:
+    """Mark the chunks of some missing segments as damaged, so that the next uploads bring them.
+
+    Which ones is left to chance, so that each has its turn.
+    """
+    some = random.sample(sorted(missing), min(len(missing), _MARKED_AT_ONCE))
+    # If a crash undoes the marks, or a full disk prevents them, whoever looks next sets them.
+    with suppress(StoreError):
+        await writer.run(partial(_mark_chunks, segments=some), durable=False)
+
+
+def _mark_chunks(db: sqlite3.Connection, segments: Collection[int]) -> None:
+    for segment in segments:
+        execute(db, "mark_segment", segment=segment)
 
 
 def describe_missing(folder: SegmentFolder, missing: Collection[int]) -> str:
@@ -72,8 +92,7 @@ def describe_missing(folder: SegmentFolder, missing: Collection[int]) -> str:
     names = ", ".join(sorted(folder.path_of(segment).name for segment in missing)[:_NAMES_TOLD])
     return (
         f"Files in {folder.path.name} beside the database are missing ({len(missing)}, as {names}):"
-        " put them back from a copy. Otherwise stop the server, run `chunkstore scrub`, start the"
-        " server, and upload the files that it named."
+        " put them back from a copy, or upload the files again that `chunkstore scrub` names."
     )
 
 
@@ -117,6 +136,10 @@ def _forget(db: sqlite3.Connection, condemned: Collection[int]) -> None:
 
 def _published(db: sqlite3.Connection) -> set[int]:
     return _ids(db, "segment_ids")
+
+
+def _needed(db: sqlite3.Connection) -> set[int]:
+    return _ids(db, "needed_segments")
 
 
 def _unused(db: sqlite3.Connection) -> set[int]:

@@ -72,6 +72,29 @@ async def test_a_damaged_segment_is_told_and_repaired_by_the_same_content(
     await store.close()
 
 
+@pytest.mark.parametrize("noticed_by", ["health", "collection"])
+async def test_who_notices_that_a_segment_is_missing_lets_uploads_bring_it_again(
+    path: Path, noticed_by: str
+) -> None:
+    parts = pieces(2 * BATCH)
+    store = await opened(path)
+    await put(store, "a", parts)
+    await store.close()
+    for file in files_of(path):
+        file.unlink()
+    store = await opened(path)
+    if noticed_by == "collection":
+        await collect(store)
+    else:
+        assert (await store.maintenance.health()).faults != []
+    await put(store, "b", parts)
+    assert await read(store, "a") == await read(store, "b") == b"".join(parts)
+    # Nothing needs what is missing any more.
+    assert (await store.maintenance.health()).faults == []
+    assert (await store.maintenance.stats()).damaged == 0
+    await store.close()
+
+
 async def test_a_missing_segment_that_is_put_back_is_whole_again(path: Path) -> None:
     parts = pieces(2 * BATCH)
     store = await opened(path)

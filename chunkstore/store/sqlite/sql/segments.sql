@@ -4,6 +4,14 @@
 -- Publish a segment. It may be there already: one of many chunks is published in steps.
 INSERT INTO segment (id, size, created) VALUES (:id, :size, :now) ON CONFLICT (id) DO NOTHING;
 
+-- name: needed_segments
+-- Those that chunks are in.
+SELECT id FROM segment WHERE EXISTS (SELECT 1 FROM chunk WHERE chunk.segment = segment.id);
+
+-- name: mark_segment
+-- Mark all chunks of a segment as damaged.
+UPDATE chunk SET damaged = 1 WHERE segment = :segment AND NOT damaged;
+
 -- name: segment_ids
 -- Those that are not condemned.
 SELECT id FROM segment WHERE NOT condemned;
