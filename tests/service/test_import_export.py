@@ -21,6 +21,7 @@ from chunkstore.core.errors import (
     NameConflict,
     NotFound,
     StoreDamaged,
+    StoreFull,
 )
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.service.memory import MemoryBudget
@@ -107,6 +108,13 @@ async def export_what_can_be(
         service, folder, told.append, failures.append, source=source, overwrite=overwrite
     )
     return told, failures
+
+
+async def test_a_store_that_fails_is_told_as_what_it_is(folder: Path, tmp_path: Path) -> None:
+    store = await SQLiteStore.open(tmp_path / "full.db", min_free=2**62)
+    with pytest.raises(StoreFull):
+        await import_what_can_be(Service(store, MemoryBudget(8 * MIB)), folder)
+    await store.close()
 
 
 async def test_a_tree_goes_in_and_comes_out(service: Service, folder: Path, tmp_path: Path) -> None:

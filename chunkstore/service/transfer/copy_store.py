@@ -12,6 +12,7 @@ from chunkstore.core.errors import AlreadyExists, ChunkstoreError, NameConflict,
 from chunkstore.core.names import ROOT, FileName, FolderName, ancestors
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.walk import walk
+from chunkstore.service.transfer.workers import workers
 from chunkstore.store.contract.edits import MakeFolder
 from chunkstore.store.contract.values import File
 
@@ -55,14 +56,11 @@ async def copy_files(
     Raises:
         StoreError: one of the stores failed as a whole.
     """
-    try:
-        async with aclosing(walk(source.store, ROOT)) as entries:
-            copying = _Copying(source, target, entries, on_file, on_failure)
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(_WORKERS):
-                    workers.create_task(copying.copy_some())
-    except* ChunkstoreError as errors:
-        raise errors.exceptions[0] from None
+    async with aclosing(walk(source.store, ROOT)) as entries:
+        copying = _Copying(source, target, entries, on_file, on_failure)
+        async with workers() as group:
+            for _ in range(_WORKERS):
+                group.create_task(copying.copy_some())
 
 
 class _Copying:

@@ -25,6 +25,7 @@ from chunkstore.core.names import ROOT, FileName, FolderName, parse_file_name, p
 from chunkstore.service.ingest import Receiver
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.os_errors import naming
+from chunkstore.service.transfer.workers import workers
 from chunkstore.store.contract.edits import MakeFolder
 from chunkstore.store.contract.values import Committed
 
@@ -134,12 +135,9 @@ async def import_tree(
     """
     files = iter(tree.files.items())
     importing = _Import(service, files, on_file, on_failure, overwrite=overwrite)
-    try:
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(_WORKERS):
-                workers.create_task(importing.put_some())
-    except* ChunkstoreError as errors:
-        raise errors.exceptions[0] from None
+    async with workers() as group:
+        for _ in range(_WORKERS):
+            group.create_task(importing.put_some())
     for folder, path in tree.folders.items():
         if await service.store.names.find(folder) is None:
             try:
