@@ -88,6 +88,25 @@ def test_who_may_not_read_the_database_may_not_read_its_segments(folder: Segment
     assert stat.S_IMODE(folder.path.stat().st_mode) == 0o750
 
 
+@pytest.mark.parametrize("mask", [0, 0o077])
+def test_who_may_read_the_database_may_read_its_segments(folder: SegmentFolder, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        segment = sealed(folder, b"a")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.path_of(segment).stat().st_mode) == 0o640
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o750
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_writes_is_the_owners(folder: SegmentFolder) -> None:
+    os.chown(folder.path.with_name("files.db"), 65534, 65533)
+    segment = sealed(folder, b"a")
+    for path in (folder.path, folder.path_of(segment)):
+        assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65533)
+
+
 def test_a_sealed_segment_is_one_that_sqlite_finds_whole(folder: SegmentFolder) -> None:
     segment = sealed(folder, *(os.urandom(size * KIB) for size in range(1, 100)))
     with closing(sqlite3.connect(folder.path_of(segment))) as db:

@@ -15,6 +15,7 @@ import secrets
 import stat
 import threading
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -86,27 +87,34 @@ class SegmentFolder:
     def create(self, segment: int) -> int:
         """Create the file of a new segment; return a descriptor of it.
 
-        Its mode is that of the database, for whoever may not read that must not read this.
+        Its mode is that of the database, for whoever may not read that must not read this. So is
+        its owner if root creates it, or the server, run by another user, could not read it.
 
         Raises:
             OSError: the folder or the file cannot be created.
         """
-        mode = stat.S_IMODE(self._database.stat().st_mode)
+        model = self._database.stat()
         if not self._made or not self.path.is_dir():
-            self._make_folder(mode)
+            self._make_folder(model)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        mode = stat.S_IMODE(model.st_mode)
         # First, or who sweeps the folder could find a file that nobody holds.
         with self._lock:
             self._states[segment] = State.OPEN
         try:
-            return os.open(self.path_of(segment), flags, mode)
+            descriptor = os.open(self.path_of(segment), flags, mode)
         except OSError:
             with self._lock:
                 del self._states[segment]
             raise
+        _set_access(descriptor, mode, model)
+        return descriptor
 
-    def _make_folder(self, mode: int) -> None:
-        self.path.mkdir(mode=folder_mode(mode), exist_ok=True)
+    def _make_folder(self, model: os.stat_result) -> None:
+        with suppress(FileExistsError):
+            mode = folder_mode(model.st_mode)
+            self.path.mkdir(mode=mode)
+            _set_access(self.path, mode, model)
         # Also where it was there: whoever made it may have died before this.
         sync_folder(self.path.parent)
         self._made = True
@@ -161,6 +169,17 @@ class SegmentFolder:
             self.path_of(segment).unlink(missing_ok=True)
         if self.path.is_dir():
             sync_folder(self.path)
+
+
+def _set_access(created: Path | int, mode: int, model: os.stat_result) -> None:
+    """Give what was created its mode, whatever the umask, and the owner of `model` if root may.
+
+    SQLite does the same with the log. On a file system that knows neither it is no matter.
+    """
+    with suppress(OSError):
+        os.chmod(created, mode)
+        if os.geteuid() == 0:
+            os.chown(created, model.st_uid, model.st_gid)
 
 
 def sync_folder(path: Path) -> None:
