@@ -22,6 +22,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import secrets
 import sqlite3
 from contextlib import closing
@@ -33,7 +34,7 @@ from chunkstore.core.errors import ForeignLog, StoreUnusable
 from chunkstore.store.sqlite.engine.checkpoint import checkpoint
 from chunkstore.store.sqlite.engine.connection import primary_code, translated_errors
 from chunkstore.store.sqlite.rows import execute, fetch_value
-from chunkstore.store.sqlite.segments.names import remove_segments
+from chunkstore.store.sqlite.segments.names import remove_folder_if_empty, unlink_segments
 
 # A restore appends this to the name of the database that it replaces and keeps.
 KEPT: Final = "-before-"
@@ -163,14 +164,27 @@ class LogOwner:
         self.file.unlink(missing_ok=True)
 
     def _remove_second_names(self) -> None:
-        """Remove the second names that an interrupted restore gave to the database."""
-        if not self._path.exists() or self._path.stat().st_nlink == 1:
+        """Remove the second names that an interrupted restore gave to the database and its files.
+
+        The database got its own last, so it may have none while other files have.
+        """
+        if not self._path.exists():
             return
-        for name in list(self._path.parent.glob(f"{self._path.name}{KEPT}*")):
-            if name.exists() and name.samefile(self._path):
-                remove_segments(name)
-                for ending in ("", "-wal", "-owner"):
-                    Path(f"{name}{ending}").unlink(missing_ok=True)
+        for kept in self._kept():
+            if kept.exists() and not kept.samefile(self._path):
+                continue
+            unlink_segments(kept, self._path)
+            remove_folder_if_empty(kept)
+            for ending in ("-wal", "-owner", ""):
+                name = Path(f"{kept}{ending}")
+                if name.exists() and (kept.exists() or _is_same(name, f"{self._path}{ending}")):
+                    name.unlink()
+
+    def _kept(self) -> set[Path]:
+        """Return the paths of all databases that restores kept, or were about to keep."""
+        pattern = re.compile(rf"{re.escape(self._path.name)}{KEPT}\d{{8}}T\d{{6}}Z(-\d+)?")
+        found = (pattern.match(name) for name in os.listdir(self._path.parent))
+        return {self._path.with_name(match[0]) for match in found if match}
 
     def _require_one_name(self) -> None:
         """Refuse a database with hard links: opened by two names, it has two locks and two logs.
@@ -269,6 +283,13 @@ class LogOwner:
             f" without the log, remove {name}-wal and {name}-owner; if the two do belong together,"
             f" remove {name}-owner only."
         )
+
+
+def _is_same(name: Path, other: str) -> bool:
+    try:
+        return name.samefile(other)
+    except FileNotFoundError:
+        return False
 
 
 def _empty_log(db: sqlite3.Connection) -> bool:

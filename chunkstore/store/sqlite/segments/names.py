@@ -61,11 +61,15 @@ def unlink_segments(database: Path, other: Path) -> None:
 
 def remove_segments(database: Path) -> None:
     """Remove the segments of a database, and their folder if nothing else is in it."""
-    folder = folder_of(database)
-    for file in segments_in(folder).values():
+    for file in segments_in(folder_of(database)).values():
         file.unlink()
+    remove_folder_if_empty(database)
+
+
+def remove_folder_if_empty(database: Path) -> None:
+    """Remove the folder of the segments of a database, if nothing is in it."""
     with suppress(OSError):
-        folder.rmdir()
+        folder_of(database).rmdir()
 
 
 def give_owner(database: Path, model: Path) -> None:
