@@ -139,6 +139,13 @@ class StoreUnavailable(StoreError):
     """The store cannot be reached at the moment; try again."""
 
 
+class StoreFileUnavailable(StoreUnavailable):
+    """A file of the store cannot be used at the moment.
+
+    The message says which and why, for who runs the server. Clients are told what the base says.
+    """
+
+
 class StoreAway(StoreUnavailable):
     """The store's database does not answer at the moment; try again."""
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from filelock import FileLock
 
-from chunkstore.core.errors import DatabaseDamaged, StoreError, StoreUnusable
+from chunkstore.core.errors import DatabaseDamaged, StoreError, StoreFileUnavailable, StoreUnusable
 from chunkstore.store.sqlite import schema
 from chunkstore.store.sqlite.engine.connection import Connection, ReaderPool, connect_writer
 from chunkstore.store.sqlite.engine.disk_space import DiskReserve
@@ -123,6 +123,8 @@ async def open_to_write(
         await asyncio.to_thread(owner.end_session)
         await asyncio.to_thread(_remove_created, path, absent)
         await asyncio.to_thread(lock.release)
+        if isinstance(error, StoreFileUnavailable):
+            raise StoreUnusable(str(error)) from error
         if isinstance(error, OSError):
             raise StoreUnusable(f"{error.filename}: {error.strerror}.") from error
         raise

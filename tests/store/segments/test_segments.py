@@ -253,16 +253,16 @@ def test_a_segment_that_is_removed_while_it_is_open_can_be_read(
         readers.read(segment, 1)
 
 
-def test_a_segment_that_may_not_be_looked_for_is_not_gone(
+def test_a_segment_that_may_not_be_read_is_not_gone(
     folder: SegmentFolder, readers: SegmentReaders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segment = sealed(folder, b"a")
     folder.remove([segment])
 
-    def refuse(path: Path) -> None:
+    def refuse(path: Path, mode: str) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "stat", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(StoreUnavailable, match="Permission denied"):
         readers.read(segment, 1)
 

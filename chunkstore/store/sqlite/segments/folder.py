@@ -14,11 +14,12 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from chunkstore.core.errors import StoreFileUnavailable
 from chunkstore.store.sqlite.segments.states import Event, State, advance
 
 _SUFFIX: Final = "-segments"
@@ -146,8 +147,13 @@ class SegmentFolder:
                 self._note(segment, Event.FIND_ROW if has_row else Event.FIND_NO_ROW)
 
     def present(self) -> set[int]:
-        """Return the ids of all segments that have a file here."""
-        return set(segments_in(self.path))
+        """Return the ids of all segments that have a file here.
+
+        Raises:
+            StoreFileUnavailable: the folder cannot be read.
+        """
+        with _naming(self.path):
+            return set(segments_in(self.path))
 
     def has_second_name(self, segment: int) -> bool:
         """Whether removing a segment's file would leave it under another name."""
@@ -164,11 +170,24 @@ class SegmentFolder:
             return 0
 
     def remove(self, segments: Iterable[int]) -> None:
-        """Remove the files of segments, for good; those that are gone already are no matter."""
-        for segment in segments:
-            self.path_of(segment).unlink(missing_ok=True)
-        if self.path.is_dir():
-            sync_folder(self.path)
+        """Remove the files of segments, for good; those that are gone already are no matter.
+
+        Raises:
+            StoreFileUnavailable: a file cannot be removed.
+        """
+        with _naming(self.path):
+            for segment in segments:
+                self.path_of(segment).unlink(missing_ok=True)
+            if self.path.is_dir():
+                sync_folder(self.path)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreFileUnavailable(f"{error.filename or path}: {error.strerror}.") from error
 
 
 def _set_access(created: Path | int, mode: int, model: os.stat_result) -> None:

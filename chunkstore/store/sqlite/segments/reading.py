@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from chunkstore.core.errors import ChunkstoreError, StoreUnavailable
+from chunkstore.core.errors import ChunkstoreError, StoreFileUnavailable, StoreUnavailable
 from chunkstore.store.sqlite.engine.connection import primary_code, translated_errors
 from chunkstore.store.sqlite.segments.folder import SegmentFolder
 
@@ -178,10 +178,10 @@ def _read_row(db: sqlite3.Connection, row: int) -> bytes | None:
 
 
 def _require_there(path: Path, segment: int, error: Exception) -> None:
-    """Tell why a file could not be opened, if it is not there or must not be looked for."""
+    """Tell why a file could not be opened, if it is not there or must not be read."""
     try:
-        path.stat()
+        path.open("rb").close()
     except FileNotFoundError:
         raise SegmentGone(segment) from error
     except OSError as reason:
-        raise StoreUnavailable(f"{path}: {reason.strerror}.") from reason
+        raise StoreFileUnavailable(f"{path}: {reason.strerror}.") from reason

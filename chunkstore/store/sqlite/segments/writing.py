@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from typing import Final
 
-from chunkstore.core.errors import StoreFull, StoreUnavailable
+from chunkstore.core.errors import StoreFileUnavailable, StoreFull, StoreUnavailable
 from chunkstore.store.sqlite.engine.connection import SyncFailed, translated_errors
 from chunkstore.store.sqlite.engine.syncing import start_writing, sync_data
 from chunkstore.store.sqlite.segments.folder import SegmentFolder, sync_folder
@@ -95,8 +95,9 @@ class SegmentFile:
             try:
                 self._descriptor = self._folder.create(self.id)
             except OSError as error:
-                kind = StoreFull if error.errno in _NO_SPACE else StoreUnavailable
-                raise kind from error
+                if error.errno in _NO_SPACE:
+                    raise StoreFull from error
+                raise StoreFileUnavailable(f"{error.filename}: {error.strerror}.") from error
             self._created = True
         return self._descriptor
 
@@ -135,11 +136,11 @@ class SegmentFile:
                 sync_folder(self._path.parent)
                 there, ours = os.stat(self._path), os.fstat(descriptor)
             except FileNotFoundError as error:
-                raise StoreUnavailable(_gone(self._path.parent)) from error
+                raise StoreFileUnavailable(_gone(self._path.parent)) from error
             except OSError as error:
                 raise SyncFailed from error
             if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
-                raise StoreUnavailable(_gone(self._path.parent))
+                raise StoreFileUnavailable(_gone(self._path.parent))
             self._end()
             self._folder.note(self.id, Event.SEAL)
 
