@@ -18,6 +18,11 @@ class ChunkstoreError(Exception):
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
 
+    @property
+    def for_clients(self) -> str:
+        """What clients are told."""
+        return str(self)
+
 
 def describe_causes(error: BaseException) -> str:
     """Return an error and its chain of causes on one line, for the log."""
@@ -144,6 +149,10 @@ class StoreFileUnavailable(StoreUnavailable):
 
     The message says which and why, for who runs the server. Clients are told what the base says.
     """
+
+    @property
+    def for_clients(self) -> str:
+        return str(StoreUnavailable())
 
 
 class StoreAway(StoreUnavailable):

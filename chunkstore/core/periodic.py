@@ -83,8 +83,9 @@ class Periodic:
             _logger.info("The task %s succeeds again.", self.name)
 
     def _failed(self, error: BaseException) -> None:
-        expected = isinstance(error, ChunkstoreError)
-        reason = str(error) if expected else f"{type(error).__name__}; the log says more"
+        reason, expected = f"{type(error).__name__}; the log says more", False
+        if isinstance(error, ChunkstoreError):
+            reason, expected = error.for_clients, True
         self.last = Ended(datetime.now(UTC), reason)
         if isinstance(error, StoreAway):
             return  # The store has logged it, and will log when it is back.

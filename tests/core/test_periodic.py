@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from chunkstore.core.errors import StoreError
+from chunkstore.core.errors import StoreError, StoreFileUnavailable, StoreUnavailable
 from chunkstore.core.periodic import Periodic
 
 
@@ -75,6 +75,15 @@ async def test_it_goes_on_after_any_error(
         assert bool(record.exc_info) is not isinstance(error, StoreError)
         await next_one()
         assert task.last.error is None
+
+
+async def test_only_the_log_names_a_file(caplog: pytest.LogCaptureFixture) -> None:
+    error = StoreFileUnavailable("/var/lib/files.db-segments: Permission denied.")
+    async with repeated(failing(error)) as (task, next_one):
+        await next_one()
+        assert task.last is not None
+        assert task.last.error == str(StoreUnavailable())
+    assert "/var/lib/files.db-segments" in caplog.text
 
 
 async def test_a_failure_that_lasts_is_logged_once_and_its_end_too(

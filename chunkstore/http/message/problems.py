@@ -231,9 +231,7 @@ def error_response(
 def _detail(request: web.Request, error: errors.ChunkstoreError) -> str:
     if isinstance(error, errors.StoreFull) and not isinstance(error, errors.TooMuchUnfinished):
         return f"{error} {request.app[ROOM_RETURNS]}"
-    if isinstance(error, errors.StoreFileUnavailable):
-        return str(errors.StoreUnavailable())
-    return str(error)
+    return error.for_clients
 
 
 def _log(request: web.Request, problem: Problem, error: errors.ChunkstoreError) -> None:
