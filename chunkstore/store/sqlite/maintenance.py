@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -30,7 +31,7 @@ from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.segment_sweep import (
     describe_missing,
     find_missing,
-    note_missing,
+    mark_missing,
     remove_unused,
 )
 from chunkstore.store.sqlite.settings import (
@@ -105,9 +106,13 @@ class SQLiteMaintenance(Maintenance):
     async def _find_missing(self) -> list[str]:
         folder = self._database.segments.folder
         missing = await find_missing(self._database.readers, folder)
-        if missing and self._database.writer is not None:
-            await note_missing(self._database.writer, missing)
-        return [describe_missing(folder, missing)] if missing else []
+        if not missing:
+            return []
+        if self._database.writer is not None:
+            # If a full disk prevents it, the next call does it.
+            with suppress(StoreError):
+                await mark_missing(self._database.writer, missing)
+        return [describe_missing(folder, missing)]
 
     async def _why_full(self) -> str | None:
         reserve = self._database.reserve

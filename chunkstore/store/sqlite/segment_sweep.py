@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import sqlite3
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from chunkstore.core.errors import StoreError
 from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.rows import execute
@@ -27,8 +24,8 @@ from chunkstore.store.sqlite.segments.folder import SegmentFolder, session_of
 from chunkstore.store.sqlite.segments.segments import Segments
 
 _NAMES_TOLD: Final = 3
-# Of segments, some 20 ms each.
-_MARKED_AT_ONCE: Final = 8
+# A few milliseconds of the writer.
+_MARKED_AT_ONCE: Final = 1024
 
 _logger = logging.getLogger(__name__)
 
@@ -71,20 +68,15 @@ async def find_missing(readers: Runner, folder: SegmentFolder) -> Collection[int
             return missing
 
 
-async def note_missing(writer: Writer, missing: Collection[int]) -> None:
-    """Mark the chunks of some missing segments as damaged, so that the next uploads bring them.
-
-    Which ones is left to chance, so that each has its turn.
-    """
-    some = random.sample(sorted(missing), min(len(missing), _MARKED_AT_ONCE))
-    # If a crash undoes the marks, or a full disk prevents them, whoever looks next sets them.
-    with suppress(StoreError):
-        await writer.run(partial(_mark_chunks, segments=some), durable=False)
+async def mark_missing(writer: Writer, missing: Collection[int]) -> None:
+    """Mark the chunks of segments that have no file, so that no upload relies on them."""
+    for segment in missing:
+        while await writer.run(partial(_mark_some, segment=segment), durable=False):
+            pass
 
 
-def _mark_chunks(db: sqlite3.Connection, segments: Collection[int]) -> None:
-    for segment in segments:
-        execute(db, "mark_segment", segment=segment)
+def _mark_some(db: sqlite3.Connection, segment: int) -> int:
+    return execute(db, "mark_segment", id=segment, count=_MARKED_AT_ONCE).rowcount
 
 
 def describe_missing(folder: SegmentFolder, missing: Collection[int]) -> str:

@@ -8,10 +8,6 @@ INSERT INTO segment (id, size, created) VALUES (:id, :size, :now) ON CONFLICT (i
 -- Those that chunks are in.
 SELECT id FROM segment WHERE EXISTS (SELECT 1 FROM chunk WHERE chunk.segment = segment.id);
 
--- name: mark_segment
--- Mark all chunks of a segment as damaged.
-UPDATE chunk SET damaged = 1 WHERE segment = :segment AND NOT damaged;
-
 -- name: segment_ids
 -- Those that are not condemned.
 SELECT id FROM segment WHERE NOT condemned;
@@ -26,6 +22,11 @@ SELECT id FROM segment WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.segment
 -- name: condemn_segment
 UPDATE segment SET condemned = 1
 WHERE id = :id AND NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.segment = segment.id);
+
+-- name: mark_segment
+-- Mark some chunks of a segment that has no file as damaged, so that the next upload repairs them.
+UPDATE chunk SET damaged = 1
+WHERE id IN (SELECT id FROM chunk WHERE segment = :id AND NOT damaged LIMIT :count);
 
 -- name: delete_condemned_segment
 DELETE FROM segment WHERE id = :id AND condemned;
