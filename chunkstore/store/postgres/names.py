@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from chunkstore.core.chunking import Chunk
@@ -38,6 +39,7 @@ from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.postgres.tree import Target
 from chunkstore.store.shared.chunks import NewBytes
+from chunkstore.store.shared.lists import lists_of_uploads
 from chunkstore.store.shared.request_upload import RequestUpload
 from chunkstore.store.shared.times import Times, now_microseconds
 
@@ -79,7 +81,8 @@ class PostgresNames(Names):
         }
         last = [chunk for content in received for chunk in content.last]
         last += [tail for tail in tails.values() if tail is not None]
-        job = ApplyEdits(edits, tails, await self._lists_of(edits))
+        lists = await lists_of_uploads(edits, partial(resumable.hash_whole, self._opened.database))
+        job = ApplyEdits(edits, tails, lists)
         write_once = database.write_many_once if _is_large(edits) else database.write_once
 
         async def write(chunks: PreparedChunks) -> list[Applied]:
@@ -98,24 +101,6 @@ class PostgresNames(Names):
                 return applied
 
         return await database.run_to_end(apply())
-
-    async def _lists_of(self, edits: Sequence[Edit]) -> dict[str, ListHasher]:
-        """Return the chunk lists of the resumable uploads that are put, by their ids.
-
-        They are read here, because the transaction should not take as long as that.
-        """
-        lists = {}
-        for place, edit in enumerate(edits):
-            if isinstance(edit, Put) and isinstance(edit.content, Uploaded):
-                upload_id = edit.content.upload_id
-                try:
-                    whole = await resumable.hash_whole(self._opened.database, upload_id)
-                except ChunkstoreError as error:
-                    error.edit = place
-                    raise
-                if whole is not None:
-                    lists[upload_id] = whole
-        return lists
 
 
 def _is_large(edits: Sequence[Edit]) -> bool:

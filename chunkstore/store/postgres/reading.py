@@ -11,7 +11,7 @@ from typing import Final
 
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreError
-from chunkstore.core.manifest import ChunkList, ListHasher, Manifest
+from chunkstore.core.manifest import ChunkList, Manifest
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.rows import QUERIES, Row
@@ -178,20 +178,3 @@ async def next_places(db: Connection, manifest: int, offset: int) -> list[Place]
     places = [Place(*row) for row in rows]
     read_places(manifest, places, offset)
     return places
-
-
-async def hash_list(database: Database, chunks: ChunkList) -> ListHasher:
-    """Return the hasher that has seen a whole list, which at most grows meanwhile.
-
-    Raises:
-        DamagedList: it is not as it was written.
-    """
-    hasher = ListHasher()
-    while hasher.size < chunks.size:
-        for place in await database.read(next_places, chunks.id, hasher.size):
-            # What is behind the list of an upload is not confirmed, or has just completed it.
-            if place.start < chunks.size:
-                hasher.add(place.digest, place.size)
-    if hasher.size != chunks.size:
-        raise DamagedList(chunks.id)
-    return hasher

@@ -42,10 +42,10 @@ from chunkstore.store.postgres import manifests, unfinished
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.manifests import Entry, PreparedChunks, relying_on
 from chunkstore.store.postgres.presence import clock
-from chunkstore.store.postgres.reading import hash_list
+from chunkstore.store.postgres.reading import next_places
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.shared.chunks import NewBytes
-from chunkstore.store.shared.lists import OpenManifest
+from chunkstore.store.shared.lists import OpenManifest, hash_list
 from chunkstore.store.shared.times import now_microseconds
 from chunkstore.store.shared.upload_rows import StoredUpload, UploadRow, can_exist
 
@@ -210,8 +210,9 @@ async def hash_whole(database: Database, upload_id: str) -> ListHasher | None:
     stored = await database.read(partial(_find, upload_id=upload_id))
     if stored is None or stored.upload.state is not UploadState.WHOLE:
         return None
-    assert stored.upload.chunks is not None
-    return await hash_list(database, stored.upload.chunks)
+    chunks = stored.upload.chunks
+    assert chunks is not None
+    return await hash_list(chunks, lambda at: database.read(next_places, chunks.id, at))
 
 
 async def complete(

@@ -18,9 +18,10 @@ from chunkstore.store.contract.values import DamagedFile
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.reading import next_places
-from chunkstore.store.postgres.rows import QUERIES, Row, proved_manifest, to_file_to_edit
+from chunkstore.store.postgres.rows import QUERIES, Row, to_file_to_edit
 from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
 from chunkstore.store.shared.lists import DamagedList
+from chunkstore.store.shared.manifest_rows import proved_manifest
 
 _STEP_SIZE: Final = 4 * 1024 * 1024
 _CHUNKS_A_STEP: Final = 1024

@@ -7,13 +7,14 @@ what was written, or between which one is missing.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from chunkstore.core.digest import Digest
-from chunkstore.core.errors import StoreDamaged
+from chunkstore.core.errors import ChunkstoreError, StoreDamaged
 from chunkstore.core.manifest import ChunkList, ListHasher, Manifest, tie
+from chunkstore.store.contract.edits import Edit, Put, Uploaded
 
 
 class DamagedList(StoreDamaged):
@@ -77,6 +78,52 @@ def _is_tied(manifest_id: int, place: Place) -> bool:
     except struct.error:
         # A number is beyond what it can be.
         return False
+
+
+async def hash_list(
+    chunks: ChunkList, next_places: Callable[[int], Awaitable[Sequence[Place]]]
+) -> ListHasher:
+    """Return the hasher that has seen a whole list, which at most grows meanwhile.
+
+    `next_places` returns some checked places from an offset on.
+
+    Raises:
+        DamagedList: the list is not as it was written.
+    """
+    hasher = ListHasher()
+    while hasher.size < chunks.size:
+        places = await next_places(hasher.size)
+        if not places:
+            raise DamagedList(chunks.id)
+        for place in places:
+            # What is behind the list of an upload is not confirmed, or has just completed it.
+            if place.start < chunks.size:
+                hasher.add(place.digest, place.size)
+    if hasher.size != chunks.size:
+        raise DamagedList(chunks.id)
+    return hasher
+
+
+async def lists_of_uploads(
+    edits: Sequence[Edit], hash_whole: Callable[[str], Awaitable[ListHasher | None]]
+) -> dict[str, ListHasher]:
+    """Return the chunk lists of the resumable uploads that are put, by their ids.
+
+    They are read before the transaction, which should not take as long as that. `hash_whole`
+    returns None of an upload that is not whole; an error's `edit` is the place of the edit.
+    """
+    lists = {}
+    for place, edit in enumerate(edits):
+        if isinstance(edit, Put) and isinstance(edit.content, Uploaded):
+            upload_id = edit.content.upload_id
+            try:
+                whole = await hash_whole(upload_id)
+            except ChunkstoreError as error:
+                error.edit = place
+                raise
+            if whole is not None:
+                lists[upload_id] = whole
+    return lists
 
 
 @dataclass(frozen=True, slots=True)

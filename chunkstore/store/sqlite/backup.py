@@ -26,6 +26,7 @@ from chunkstore.core.manifest import ListHasher, Manifest
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.reports import Copied, Damage
 from chunkstore.store.shared.lists import DamagedList, OpenManifest
+from chunkstore.store.shared.manifest_rows import proved_manifest
 from chunkstore.store.sqlite import manifests
 from chunkstore.store.sqlite.chunk_copy import STEP_SIZE, copy_chunks
 from chunkstore.store.sqlite.engine.connection import Job, reader_uri, understood_rows
@@ -34,7 +35,7 @@ from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.promotion import forbid_promotion
 from chunkstore.store.sqlite.reading import chunks_at
-from chunkstore.store.sqlite.rows import execute, fetch_value, proved_manifest
+from chunkstore.store.sqlite.rows import execute, fetch_value
 from chunkstore.store.sqlite.scrubbing import find_names
 from chunkstore.store.sqlite.segments.folder import SegmentFolder
 from chunkstore.store.sqlite.segments.reading import SegmentReaders
@@ -185,8 +186,8 @@ def _copy_list(db: sqlite3.Connection, source: Manifest, copy_id: int) -> bool:
             if None in ids:
                 raise _ChunkLacking
             chunks = [(place.digest, place.size) for place, _ in found]
-            copied = OpenManifest(copy_id, source.chunk_size, whole.size)
-            manifests.add_places(db, copied, chunks, ids)
+            copied = OpenManifest(copy_id, source.chunk_size, whole.size).places(chunks)
+            manifests.add_places(db, copy_id, zip(copied, ids, strict=True))
             for digest, size in chunks:
                 whole.add(digest, size)
     except DamagedList:

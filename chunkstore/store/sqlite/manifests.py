@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeGuard
 
@@ -12,10 +12,11 @@ from chunkstore.core.compression import Compression, Encoded
 from chunkstore.core.digest import Digest
 from chunkstore.core.manifest import Manifest
 from chunkstore.store.shared.chunks import Encodings, NewBytes
-from chunkstore.store.shared.lists import OpenManifest
+from chunkstore.store.shared.lists import OpenManifest, Place
+from chunkstore.store.shared.manifest_rows import proved_manifest
 from chunkstore.store.shared.times import now_microseconds
 from chunkstore.store.sqlite.chunk_bytes import Kept, columns_of, put_bytes
-from chunkstore.store.sqlite.rows import QUERIES, execute, fetch_value, proved_manifest
+from chunkstore.store.sqlite.rows import QUERIES, execute, fetch_value
 
 _PLACES_FORGOTTEN: Final = 1024
 
@@ -75,22 +76,20 @@ def _append(
     encodings: Encodings,
 ) -> NewBytes:
     ids, appended = _put_chunks(db, policy, chunks, encodings)
-    add_places(db, manifest, [(chunk.digest.raw, len(chunk.content)) for chunk in chunks], ids)
+    places = manifest.places((chunk.digest.raw, len(chunk.content)) for chunk in chunks)
+    add_places(db, manifest.id, zip(places, ids, strict=True))
     return appended
 
 
 def add_places(
-    db: sqlite3.Connection,
-    manifest: OpenManifest,
-    chunks: Sequence[tuple[bytes, int]],
-    ids: Sequence[int],
+    db: sqlite3.Connection, manifest_id: int, placed: Iterable[tuple[Place, int]]
 ) -> None:
-    """Record chunks behind the places that there are, by their digests, sizes and ids."""
+    """Record places of a manifest's list, each with the id of its chunk."""
     db.executemany(
         QUERIES["add_place"],
         [
-            {"manifest": manifest.id, "start": place.start, "chunk": chunk_id, "tie": place.tie}
-            for chunk_id, place in zip(ids, manifest.places(chunks), strict=True)
+            {"manifest": manifest_id, "start": place.start, "chunk": chunk_id, "tie": place.tie}
+            for place, chunk_id in placed
         ],
     )
 

@@ -20,13 +20,13 @@ from chunkstore.store.contract.edits import (
     Name,
     Put,
     Received,
-    Uploaded,
     judge,
     judge_put,
 )
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
 from chunkstore.store.shared.chunks import Encodings
+from chunkstore.store.shared.lists import lists_of_uploads
 from chunkstore.store.shared.request_upload import RequestUpload
 from chunkstore.store.shared.times import Times
 from chunkstore.store.sqlite import manifests, resumable, tree
@@ -71,7 +71,7 @@ class SQLiteNames(Names):
             await upload.finish()
         last = [chunk for content in received for chunk in content.last]
         encodings, size = await encode(self._database.readers, policy, last)
-        lists = await self._lists_of(edits)
+        lists = await lists_of_uploads(edits, partial(resumable.hash_whole, self._database.readers))
         try:
             applied = await writer.run(
                 ApplyEdits(edits, policy, encodings, lists).run,
@@ -86,24 +86,6 @@ class SQLiteNames(Names):
         for upload in uploads:
             upload.committed()
         return applied
-
-    async def _lists_of(self, edits: Sequence[Edit]) -> dict[str, ListHasher]:
-        """Return the chunk lists of the resumable uploads that are put, by their ids.
-
-        They are read here, because the transaction should not take as long as that.
-        """
-        lists = {}
-        for place, edit in enumerate(edits):
-            if isinstance(edit, Put) and isinstance(edit.content, Uploaded):
-                upload_id = edit.content.upload_id
-                try:
-                    whole = await resumable.hash_whole(self._database.readers, upload_id)
-                except ChunkstoreError as error:
-                    error.edit = place
-                    raise
-                if whole is not None:
-                    lists[upload_id] = whole
-        return lists
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,13 @@ from chunkstore.core.manifest import ChunkList, ListHasher
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.values import File
 from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
-from chunkstore.store.shared.lists import DamagedList, Place, ReadBytes, read_places
+from chunkstore.store.shared.lists import (
+    DamagedList,
+    Place,
+    ReadBytes,
+    hash_list,
+    read_places,
+)
 from chunkstore.store.sqlite.chunk_bytes import BytesReader
 from chunkstore.store.sqlite.engine.connection import Runner, understood_rows
 from chunkstore.store.sqlite.rows import execute, to_file
@@ -137,19 +143,10 @@ def chunks_at(
     return found
 
 
-async def hash_list(readers: Runner, chunks: ChunkList) -> ListHasher:
-    """Return the hasher that has seen a whole list, which does not change meanwhile.
+async def read_list(readers: Runner, chunks: ChunkList) -> ListHasher:
+    """Return the hasher that has seen a whole list, as `hash_list` does."""
 
-    Raises:
-        DamagedList: it is not as it was written.
-    """
-    hasher = ListHasher()
-    while hasher.size < chunks.size:
-        places = await readers.run(partial(places_of, manifest_id=chunks.id, start=hasher.size))
-        if not places:
-            raise DamagedList(chunks.id)
-        for place in places:
-            hasher.add(place.digest, place.size)
-    if hasher.size != chunks.size:
-        raise DamagedList(chunks.id)
-    return hasher
+    async def next_places(start: int) -> list[Place]:
+        return await readers.run(partial(places_of, manifest_id=chunks.id, start=start))
+
+    return await hash_list(chunks, next_places)

@@ -36,7 +36,7 @@ from chunkstore.store.shared.upload_rows import StoredUpload, UploadRow, can_exi
 from chunkstore.store.sqlite import manifests, rows
 from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.manifests import StoragePolicy
-from chunkstore.store.sqlite.reading import chunks_at, hash_list
+from chunkstore.store.sqlite.reading import chunks_at, read_list
 from chunkstore.store.sqlite.schema import PACKAGE
 
 QUERIES: Final = load_queries(PACKAGE, "uploads.sql")
@@ -163,8 +163,9 @@ class CopyPlaces:
         found = chunks_at(db, part.open_manifest().id, self.start)
         if not found:
             raise DamagedList(part.open_manifest().id)
-        ids = [chunk for _, chunk in found]
-        manifests.add_places(db, target, [(place.digest, place.size) for place, _ in found], ids)
+        moved = target.places((place.digest, place.size) for place, _ in found)
+        ids = (chunk for _, chunk in found)
+        manifests.add_places(db, target.id, zip(moved, ids, strict=True))
         return found[-1][0].stop
 
 
@@ -180,7 +181,7 @@ async def hash_whole(readers: Runner, upload_id: str) -> ListHasher | None:
     if chunks is None:
         return None
     try:
-        return await hash_list(readers, chunks)
+        return await read_list(readers, chunks)
     except DamagedList:
         # Another request may have completed it meanwhile, by the list of equal content.
         if await _find_whole(readers, upload_id) is None:

@@ -6,11 +6,10 @@ import sqlite3
 import struct
 from typing import Any, Final
 
-from chunkstore.core.digest import Digest
 from chunkstore.core.errors import DatabaseDamaged, StoreDamaged
-from chunkstore.core.manifest import Manifest
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.values import File
+from chunkstore.store.shared.manifest_rows import to_manifest
 from chunkstore.store.shared.queries import load_queries
 from chunkstore.store.shared.times import to_datetime
 from chunkstore.store.sqlite.schema import PACKAGE
@@ -31,31 +30,6 @@ def fetch_value(db: sqlite3.Connection, query: str, **parameters: Any) -> Any:  
     """Return the only column of the first row of a query, None if it has no row."""
     row = db.execute(QUERIES[query], parameters).fetchone()
     return None if row is None else row[0]
-
-
-def to_manifest(row: sqlite3.Row, manifest_id: int) -> Manifest:
-    """Return the manifest in a row that has its columns.
-
-    Raises:
-        TypeError, ValueError: the row has what no sealed manifest has.
-    """
-    return Manifest(
-        manifest_id,
-        row["size"],
-        row["chunk_size"],
-        Digest(row["digest"]),
-        row["chunks"],
-        Digest(row["list"]),
-    )
-
-
-def proved_manifest(row: sqlite3.Row) -> Manifest | None:
-    """Return the manifest in a row that also has its id and proof, None if the row is damaged."""
-    try:
-        manifest = to_manifest(row, row["id"])
-        return manifest if manifest.proof == row["proof"] else None
-    except (TypeError, ValueError, struct.error):
-        return None
 
 
 def to_file(row: sqlite3.Row, name: str | None = None, content: bytes | None = None) -> File:

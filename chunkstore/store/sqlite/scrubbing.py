@@ -21,12 +21,13 @@ from chunkstore.core.manifest import ListHasher, Manifest
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.reports import Damage, Scrubbed
 from chunkstore.store.shared.chunks import DamagedChunk
+from chunkstore.store.shared.manifest_rows import proved_manifest
 from chunkstore.store.sqlite.chunk_bytes import BytesReader, run_with_bytes
 from chunkstore.store.sqlite.engine.connection import Runner, snapshot, understood_rows
 from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.manifests import Marks
-from chunkstore.store.sqlite.reading import PLACES_A_STEP, check_row, hash_list, places_of
-from chunkstore.store.sqlite.rows import execute, fetch_value, proved_manifest
+from chunkstore.store.sqlite.reading import PLACES_A_STEP, check_row, places_of, read_list
+from chunkstore.store.sqlite.rows import execute, fetch_value
 from chunkstore.store.sqlite.segments.reading import SegmentReaders
 
 _STEP_SIZE: Final = 4 * 1024 * 1024
@@ -182,7 +183,7 @@ async def _check_long_list(
     readers: Runner, step: _ListStep, row: sqlite3.Row, manifest: Manifest
 ) -> None:
     try:
-        sound = (await hash_list(readers, manifest)).proves(manifest)
+        sound = (await read_list(readers, manifest)).proves(manifest)
     except StoreDamaged:
         sound = False
     if not sound and not await readers.run(partial(fetch_value, query="is_sealed", id=manifest.id)):

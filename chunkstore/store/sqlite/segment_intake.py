@@ -10,7 +10,7 @@ meanwhile are used as they are, and the copies here are dead from the beginning.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -25,7 +25,7 @@ from chunkstore.store.sqlite.chunk_bytes import InSegment
 from chunkstore.store.sqlite.engine.connection import Job
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.opening import OpenDatabase
-from chunkstore.store.sqlite.rows import QUERIES, execute
+from chunkstore.store.sqlite.rows import execute
 from chunkstore.store.sqlite.segment_sequence import (
     PUBLISHED_AT_ONCE,
     SIZE_OF_ROWS,
@@ -136,7 +136,7 @@ class PlaceKnown:
             else:
                 gone.add(digest)
         there = [place for place in self.places if place.digest in ids]
-        _add_places(db, self.manifest.id, ((place, ids[place.digest]) for place in there))
+        manifests.add_places(db, self.manifest.id, ((place, ids[place.digest]) for place in there))
         return gone
 
 
@@ -166,17 +166,5 @@ class Publish:
             chunk = manifests.store_chunk(db, found, place.digest, place.size, kept)
             placed.append((place, chunk))
             new += NewBytes(1, place.size)
-        _add_places(db, self.manifest.id, placed)
+        manifests.add_places(db, self.manifest.id, placed)
         return new
-
-
-def _add_places(
-    db: sqlite3.Connection, manifest_id: int, placed: Iterable[tuple[Place, int]]
-) -> None:
-    db.executemany(
-        QUERIES["add_place"],
-        [
-            {"manifest": manifest_id, "start": place.start, "chunk": chunk, "tie": place.tie}
-            for place, chunk in placed
-        ],
-    )

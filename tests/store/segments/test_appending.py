@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -35,18 +35,6 @@ from tests.store.segments.stores import (
 LATER = datetime.now(UTC) + timedelta(hours=1)
 SPEC = UploadSpec(UploadKind.FILE, FileName("a"), "text/plain")
 BYTES = BATCH * CHUNK
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "files.db"
-
-
-@pytest.fixture
-async def store(path: Path) -> AsyncIterator[SQLiteStore]:
-    store = await opened(path)
-    yield store
-    await store.close()
 
 
 async def acquired(store: SQLiteStore, upload_id: str | None = None) -> ResumableUpload:

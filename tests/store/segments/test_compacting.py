@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from chunkstore.core.names import FileName
 from chunkstore.service.maintenance.collect import collect_all
@@ -18,23 +15,10 @@ from tests.store.segments.stores import (
     damage_in,
     delete,
     files_of,
-    opened,
     pieces,
     put,
     read,
 )
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "files.db"
-
-
-@pytest.fixture
-async def store(path: Path) -> AsyncIterator[SQLiteStore]:
-    store = await opened(path)
-    yield store
-    await store.close()
 
 
 async def test_a_segment_goes_with_the_last_of_its_chunks(store: SQLiteStore, path: Path) -> None:

@@ -34,11 +34,6 @@ from tests.store.segments.stores import (
 ONE, TWO = pieces(5 * BATCH), pieces(3 * BATCH, 1)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "files.db"
-
-
 @pytest.fixture(autouse=True)
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     defaults = SQLiteStore.open.__func__.__kwdefaults__  # type: ignore[attr-defined]

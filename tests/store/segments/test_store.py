@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +33,6 @@ from tests.store.segments.stores import (
     query,
     read,
 )
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "files.db"
-
-
-@pytest.fixture
-async def store(path: Path) -> AsyncIterator[SQLiteStore]:
-    store = await opened(path)
-    yield store
-    await store.close()
 
 
 async def test_large_batches_are_written_once_beside_the_database(
