@@ -10,9 +10,8 @@ import stat
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from io import BufferedWriter
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from chunkstore.core.digest import ContentHasher, Digest
 from chunkstore.core.errors import (
@@ -26,7 +25,7 @@ from chunkstore.core.errors import (
 )
 from chunkstore.core.names import ROOT, FileName, FolderName, parse_file_name, parse_folder_name
 from chunkstore.service.service import Service
-from chunkstore.service.transfer.os_errors import naming
+from chunkstore.service.transfer.local_files import naming, opened
 from chunkstore.service.transfer.walk import walk
 from chunkstore.store.contract.values import File
 
@@ -252,7 +251,7 @@ async def _write(service: Service, file: File, path: Path) -> None:
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     with naming(path):
         try:
-            with await asyncio.to_thread(part.open, "xb") as target:
+            async with opened(part, "xb") as target:
                 async with aclosing(
                     service.reader.stream(file.manifest, 0, file.manifest.size)
                 ) as pieces:
@@ -267,12 +266,12 @@ async def _write(service: Service, file: File, path: Path) -> None:
             await asyncio.to_thread(part.unlink, missing_ok=True)
 
 
-def _write_piece(target: BufferedWriter, hasher: ContentHasher, piece: bytes) -> None:
+def _write_piece(target: BinaryIO, hasher: ContentHasher, piece: bytes) -> None:
     hasher.update(piece)
     target.write(piece)
 
 
-def _sync_file(target: BufferedWriter) -> None:
+def _sync_file(target: BinaryIO) -> None:
     target.flush()
     os.fsync(target.fileno())
 

@@ -24,7 +24,7 @@ from chunkstore.core.media_types import guess_media_type
 from chunkstore.core.names import ROOT, FileName, FolderName, parse_file_name, parse_folder_name
 from chunkstore.service.ingest import Receiver
 from chunkstore.service.service import Service
-from chunkstore.service.transfer.os_errors import naming
+from chunkstore.service.transfer.local_files import naming, opened
 from chunkstore.service.transfer.workers import workers
 from chunkstore.store.contract.edits import MakeFolder
 from chunkstore.store.contract.values import Committed
@@ -183,12 +183,9 @@ class _Import:
 
 async def _read(path: Path) -> AsyncGenerator[bytes, None]:
     with naming(path):
-        file = await asyncio.to_thread(path.open, "rb")
-        try:
+        async with opened(path, "rb") as file:
             while piece := await asyncio.to_thread(file.read, _PIECE_SIZE):
                 yield piece
-        finally:
-            await asyncio.to_thread(file.close)
 
 
 async def _commit(
