@@ -16,7 +16,7 @@ import pytest
 from chunkstore.core.errors import NotFound, StoreError, StoreFull
 from chunkstore.store.sqlite.engine import early_sync, log_rewriter
 from chunkstore.store.sqlite.engine import writer as writing
-from chunkstore.store.sqlite.engine.checkpoint import checkpoint
+from chunkstore.store.sqlite.engine.checkpoint import Mode, checkpoint
 from chunkstore.store.sqlite.engine.connection import (
     BUSY_TIMEOUT_SECONDS,
     Connection,
@@ -149,6 +149,39 @@ async def test_after_a_failed_sync_no_other_job_is_tried(writer: Writer, tmp_pat
     outcomes = await writer.run_alone(try_all)
     assert [type(outcome.error) for outcome in outcomes] == [SyncFailed] * 3
     assert await writer.run(words) == [""]
+
+
+class DoubtfulReserve(DiskReserve):
+    """Has one checkpoint that fails to be synced."""
+
+    failed = False
+
+    def checkpoint(self, db: sqlite3.Connection, mode: Mode) -> int:
+        if not self.failed:
+            self.failed = True
+            raise SyncFailed
+        return super().checkpoint(db, mode)
+
+
+async def test_what_the_last_sync_has_lost_is_written_again_before_the_database_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing it, SQLite would copy the log, and take for synced what is in it."""
+    path, rewritten = tmp_path / "doubtful.db", list[int]()
+    rewrite = LogRewriter.rewrite
+
+    def noted(self: LogRewriter) -> None:
+        rewritten.append(path.with_name("doubtful.db-wal").stat().st_size)
+        rewrite(self)
+
+    monkeypatch.setattr(LogRewriter, "rewrite", noted)
+    connection = await Connection.open(lambda: connect_writer(path))
+    await connection.run(prepare)
+    writer = Writer(connection, DoubtfulReserve(path))
+    await writer.run(add("a"), durable=False)
+    await writer.close()
+    [size] = rewritten
+    assert size > 0
 
 
 async def test_what_need_not_be_durable_is_synced_with_what_must(writer: Writer) -> None:

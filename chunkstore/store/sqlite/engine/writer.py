@@ -333,10 +333,12 @@ class Writer:
         return False
 
     def _empty_log(self, db: sqlite3.Connection) -> None:
+        if not self._in_doubt and not self._flusher.failed:
+            self._checkpoint("TRUNCATE", db)
+        # Also at once after a sync of this checkpoint has failed: when the connection is closed,
+        # SQLite checkpoints by itself, and would take for synced what that sync has lost.
         if self._in_doubt or self._flusher.failed:
             self._rewrite(db)
-        else:
-            self._checkpoint("TRUNCATE", db)
 
     def _begin_doubt(self) -> None:
         if not self._in_doubt:
