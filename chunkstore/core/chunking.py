@@ -41,6 +41,11 @@ class Chunk:
         """Return the chunk that has these bytes."""
         return cls(Digest.of(content), content)
 
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return len(self.content)
+
 
 def size_of(chunks: Sequence[Chunk]) -> int:
     """Return the size of the chunks together, in bytes."""
