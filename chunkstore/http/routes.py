@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 
 from chunkstore.core.errors import NotFound
 from chunkstore.core.names import ROOT
+from chunkstore.http.caches import nx
 from chunkstore.http.dispatch import (
     by_protocol,
     create_upload,
@@ -34,6 +35,8 @@ from chunkstore.http.resumable import ietf, tus
 # (?s:) because a name is refused for its line break, not lost on the way.
 FILE_PATH: Final = "/files/{name:(?s:.*[^/])}"
 FOLDER_PATH: Final = "/files/{folder:(?s:.*/)?}"
+# Nx appends `/v1/cache/{hash}` to the address that it is given.
+NX_PATH: Final = "/nx/{entry:(?s:(?:.*/)?v1/cache/[^/]+)}"
 UPLOAD_PATH: Final = "/uploads/{upload:[^/]+}"
 ANY_PATH: Final = "/{path:(?s:.*)}"
 
@@ -58,6 +61,7 @@ FOLDER: Final[Mapping[str, Handler]] = {
     "MOVE": folders.copy_or_move,
     "MKCOL": folders.make,
 }
+NX: Final[Mapping[str, Handler]] = {"GET": nx.get, "HEAD": nx.get, "PUT": nx.put}
 UPLOADS: Final[Mapping[str, Handler]] = {"POST": create_upload, "OPTIONS": upload_options}
 _UPLOAD: Final[Mapping[str, Handler]] = {
     "GET": by_protocol(tus=tus.head, ietf=ietf.head),
@@ -78,6 +82,7 @@ def add_routes(app: web.Application) -> None:
     add("/static/{name}", _read_only(static_handler()), name="static")
     add(FILE_PATH, FILE)
     app[FOLDERS] = add(FOLDER_PATH, FOLDER, name="folder")
+    add(NX_PATH, NX)
     add("/files", _read_only(_redirect_to_root))
     add("/", _read_only(lists.get))
     add("/batch", {"POST": batch.post})

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.documents.blocks import Section, all_sections
+from tests.documents.blocks import Section, all_sections, section_of
 from tests.documents.nginx import free_port, nginx_before
 from tests.documents.shell import Shell, shell
 from tests.postgres import Cluster
@@ -41,10 +41,22 @@ NOT_RUN: Final = {
     'printf "alice:$(openssl passwd -apr1)\\n" | sudo tee -a /etc/nginx/chunkstore.users': (
         "asks for a password; the tests of nginx write one"
     ),
+    **dict.fromkeys(
+        section_of("docs/clients.md: desync").commands,
+        "desync is in no registry; its requests are tried by test_stores_of_chunks.py",
+    ),
     "sudo nginx -t && sudo systemctl reload nginx": "needs root; Shell starts nginx",
 }
 # Sections of which another test runs every command, because success alone says little.
 RUN_ELSEWHERE: Final = {
+    "docs/clients.md: ccache": "test_ccache",
+    "docs/clients.md: Bazel": "test_bazel",
+    "docs/clients.md: Turborepo": "test_turborepo",
+    "docs/clients.md: Nx": "test_nx",
+    "docs/clients.md: Nix": "test_nix",
+    "docs/clients.md: casync": "test_casync",
+    "docs/clients.md: zsync": "test_zsync",
+    "docs/clients.md: zchunk": "test_zchunk",
     "docs/operations.md: Backup and restore": "test_backup_and_restore_bring_back_what_there_was",
     "docs/operations.md: Disk": "test_deleted_files_give_their_space_back",
     "docs/operations.md: Upgrade": "test_the_upgrade_can_be_taken_back",
@@ -63,7 +75,9 @@ def test_what_is_not_run_here_is_in_the_documents() -> None:
     sections = list(all_sections())
     assert set(NOT_RUN) <= {command for section in sections for command in section.commands}
     assert set(RUN_ELSEWHERE) <= {str(section) for section in sections}
-    others = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    others = "".join(
+        path.read_text() for path in Path(__file__).parents[1].glob("[cd]*/test_*.py")
+    )
     assert all(f"def {test}(" in others for test in RUN_ELSEWHERE.values())
 
 

@@ -29,6 +29,7 @@ _METHODS: Final = (
 _PATHS: Final = (
     *("/", "/files", "/files/", "/files/a", "/files/a/", "/files/b/c", "/uploads", "/uploads/"),
     *("/uploads/none", "/stats", "/health/ready", "/static/style.css", "/nowhere", "*"),
+    "/nx/v1/cache/a",
 )
 # What the grammars of fields are made of, and bytes that are in none.
 _ATOMS: Final = (

@@ -38,6 +38,7 @@ ROOMS: Final[Mapping[str, Sequence[set[str]]]] = {
         {"message"},
         {"security"},
         {"native", "resumable"},
+        {"caches"},
         {"dispatch"},
         {"routes"},
         {"app"},

@@ -27,7 +27,7 @@ from chunkstore.http.message.bodies import (
     send_multipart,
 )
 from chunkstore.http.message.destination import file_destination_of, overwrite_of
-from chunkstore.http.message.file_upload import committed_response, read_file_upload
+from chunkstore.http.message.file_upload import FileUpload, committed_response, read_file_upload
 from chunkstore.http.message.headers import format_disposition
 from chunkstore.http.message.request import (
     conditions_of,
@@ -41,7 +41,7 @@ from chunkstore.http.native import folders
 from chunkstore.http.runtime.exchange import FileResponse
 from chunkstore.service.hot_files import HotFiles
 from chunkstore.store.contract.edits import Copy, Delete, Move
-from chunkstore.store.contract.values import File
+from chunkstore.store.contract.values import Committed, File
 
 # Bodies up to this size are sent before an answer could stop them.
 _SENT_AT_ONCE: Final = 64 * 1024
@@ -78,7 +78,11 @@ HOT_FILES: Final[web.AppKey[HotFiles[Prepared]]] = web.AppKey("hot_files")
 
 async def get(request: web.Request) -> web.StreamResponse:
     """Answer GET and HEAD."""
-    name = file_name_of(request)
+    return await send(request, file_name_of(request))
+
+
+async def send(request: web.Request, name: FileName) -> web.StreamResponse:
+    """Answer GET and HEAD of the file `name`, wherever the URL leads."""
     hot_files = request.app[HOT_FILES]
     prepared = hot_files.find(name)
     # A part is read from the store, which takes a file that is pinned.
@@ -148,7 +152,11 @@ def _validator_headers(validators: Validators) -> dict[str, str]:
 
 async def put(request: web.Request) -> web.Response:
     """Create or replace the file, whole or not at all."""
-    incoming = read_file_upload(request)
+    return committed_response(await store(request, read_file_upload(request)))
+
+
+async def store(request: web.Request, incoming: FileUpload) -> Committed:
+    """Store the request's body as the file that `incoming` describes, whole or not at all."""
     service = service_of(request)
     checks = [*incoming.content_checks(), *incoming.whole_checks()]
     _check_size(request.content_length, service.max_file_size)
@@ -159,7 +167,7 @@ async def put(request: web.Request) -> web.Response:
         await receiver.receive(read_body(request))
         put = receiver.put(incoming.name, incoming.media_type, incoming.conditions)
         [committed] = await service.store.names.apply([put])
-    return committed_response(committed)
+    return committed
 
 
 def _check_size(size: int | None, limit: int | None) -> None:

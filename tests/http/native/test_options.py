@@ -11,6 +11,7 @@ pytestmark = on_shared_server
 
 FILE = {"COPY", "DELETE", "GET", "HEAD", "MKCOL", "MOVE", "OPTIONS", "POST", "PUT"}
 FOLDER = {"COPY", "DELETE", "GET", "HEAD", "MKCOL", "MOVE", "OPTIONS", "POST"}
+CACHE = {"GET", "HEAD", "OPTIONS", "PUT"}
 READ_ONLY = {"GET", "HEAD", "OPTIONS"}
 
 RESOURCES = [
@@ -18,6 +19,8 @@ RESOURCES = [
     ("/files/options/a/b", FILE),
     ("/files/", FOLDER),
     ("/files/options/a/", FOLDER),
+    ("/nx/v1/cache/a", CACHE),
+    ("/nx/a/b/v1/cache/a", CACHE),
     ("/", READ_ONLY),
     ("/health/live", READ_ONLY),
     ("/health/ready", READ_ONLY),
