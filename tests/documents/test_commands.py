@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.documents.blocks import Section, all_sections, section_of
+from tests.documents.blocks import ROOT, Section, all_sections, section_of
 from tests.documents.nginx import free_port, nginx_before
 from tests.documents.shell import Shell, shell
 from tests.postgres import Cluster
@@ -75,10 +75,9 @@ def test_what_is_not_run_here_is_in_the_documents() -> None:
     sections = list(all_sections())
     assert set(NOT_RUN) <= {command for section in sections for command in section.commands}
     assert set(RUN_ELSEWHERE) <= {str(section) for section in sections}
-    others = "".join(
-        path.read_text() for path in Path(__file__).parents[1].glob("[cd]*/test_*.py")
-    )
-    assert all(f"def {test}(" in others for test in RUN_ELSEWHERE.values())
+    folders = (ROOT / "tests" / "documents", ROOT / "tests" / "clients")
+    tests = [path.read_text() for folder in folders for path in folder.glob("test_*.py")]
+    assert all(f"def {test}(" in "".join(tests) for test in RUN_ELSEWHERE.values())
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from email import message_from_bytes
 from email.message import Message
 from random import Random
@@ -11,10 +13,12 @@ import pytest
 import pytest_asyncio
 
 from chunkstore.core.manifest import ChunkList
+from chunkstore.core.ranges import MAX_RANGES
 from chunkstore.store.contract.store import Store
 from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.http import raw
-from tests.http.conftest import Serve
+from tests.http.conftest import Serve, ServeLimited
+from tests.http.runtime.test_slow_clients import memory_is_back
 from tests.http.steps import MIB, Client, on_shared_server, problem, put, read
 
 pytestmark = on_shared_server
@@ -181,6 +185,39 @@ async def test_ranges_of_one_chunk_read_it_once(
         content[start:stop] for start, stop in bounds
     ]
     assert reads == [(0, starts[-3] + 60), (3 * CHUNK_SIZE, 3 * CHUNK_SIZE + 560)]
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_clients_that_ask_for_many_ranges_read_their_chunks_once_in_little_memory(
+    limited: ServeLimited, store: Store, random_bytes: RandomBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await limited(memory=MIB)
+    content = random_bytes(2 * MAX_RANGES * CHUNK_SIZE)
+    await put(server.client, "a", content)
+    reads: list[tuple[int, int]] = []
+    read_chunks = store.contents.read
+
+    async def noted(chunks: ChunkList, start: int, stop: int, *bounds: Any) -> bytes:  # noqa: ANN401
+        reads.append((start, stop))
+        return await read_chunks(chunks, start, stop, *bounds)
+
+    monkeypatch.setattr(store.contents, "read", noted)
+    # Each in a chunk of its own, from the last to the first, all but two of them twice.
+    starts = [2 * place * CHUNK_SIZE for place in reversed(range(MAX_RANGES // 2 + 1))]
+    texts = [f"{start}-{start + 9}" for start in starts]
+    texts += [f"{start + 5}-{start + 6}" for start in starts[1:-1]]
+    assert len(texts) == MAX_RANGES
+    clients = 16
+    answers = await asyncio.gather(
+        *[ask_for(server.client, f"bytes={','.join(texts)}", "/files/a") for _ in range(clients)]
+    )
+    for answer in answers:
+        parts = parts_of(answer.headers, answer.body)
+        assert [part.get_payload(decode=True) for part in parts] == [
+            content[start : start + 10] for start in reversed(starts)
+        ]
+    assert Counter(reads) == {(start, start + 10): clients for start in starts}
+    await memory_is_back(server)
 
 
 async def test_boundary_is_new_each_time(file: Client) -> None:
