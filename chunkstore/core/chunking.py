@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
+from chunkstore.core.compression import Encoded
 from chunkstore.core.digest import Digest
 
 MIN_CHUNK_SIZE: Final = 4 * 1024
@@ -31,10 +32,14 @@ def check_chunk_size(chunk_size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A chunk's bytes and their digest."""
+    """A chunk's bytes and their digest.
+
+    `encoded` is how they came, if that is how they may be kept.
+    """
 
     digest: Digest
     content: bytes
+    encoded: Encoded | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, content: bytes) -> Chunk:
@@ -47,9 +52,20 @@ class Chunk:
         return len(self.content)
 
 
-def size_of(chunks: Sequence[Chunk]) -> int:
+@dataclass(frozen=True, slots=True)
+class KnownChunk:
+    """A chunk whose bytes are not here, because the store has them; `size` is in bytes."""
+
+    digest: Digest
+    size: int
+
+
+AnyChunk: TypeAlias = Chunk | KnownChunk
+
+
+def size_of(chunks: Sequence[AnyChunk]) -> int:
     """Return the size of the chunks together, in bytes."""
-    return sum(len(chunk.content) for chunk in chunks)
+    return sum(chunk.size for chunk in chunks)
 
 
 class Chunker:

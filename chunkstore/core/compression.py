@@ -24,6 +24,7 @@ _WORTHWHILE: Final = 7 / 8
 _SAMPLES: Final = 4
 _SAMPLE_SIZE: Final = 4 * 1024
 _SAMPLED_FROM: Final = 4 * _SAMPLES * _SAMPLE_SIZE
+_MAX_WINDOW: Final = 1024 * 1024
 # Samples compress worse than the whole.
 _PROMISING: Final = 19 / 20
 
@@ -41,6 +42,37 @@ class Encoded:
 
     codec: Codec
     content: bytes
+
+
+def may_be_kept(encoded: Encoded, size: int) -> bool:
+    """Whether a chunk of `size` bytes that came compressed may be kept as it came.
+
+    It is one zstd frame (RFC 8878 §3.1.1) and nothing else, which tells the size, needs no
+    dictionary and no window beyond 1 MiB, and saves enough. Whether it decodes to the chunk is
+    not looked at.
+    """
+    content = encoded.content
+    if encoded.codec != Codec.ZSTD or len(content) > size * _WORTHWHILE:
+        return False
+    try:
+        info = zstd.get_frame_info(content)
+        if zstd.get_frame_size(content) != len(content):
+            return False
+    except zstd.ZstdError:
+        return False
+    if info.decompressed_size != size or info.dictionary_id:
+        return False
+    return _window_size(content, size) <= _MAX_WINDOW
+
+
+def _window_size(frame: bytes, size: int) -> int:
+    """Return the window that a frame with `size` bytes of content needs (RFC 8878 §3.1.1.1.2)."""
+    is_single_segment = frame[4] & 0x20
+    if is_single_segment:
+        return size
+    exponent, mantissa = divmod(frame[5], 8)
+    base = 1 << (10 + exponent)
+    return base + base // 8 * mantissa
 
 
 @dataclass(frozen=True, slots=True)

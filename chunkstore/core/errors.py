@@ -6,6 +6,8 @@ made the request: they say what to do and name no internals.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ChunkstoreError(Exception):
     """Something went wrong in chunkstore.
@@ -109,6 +111,20 @@ class InconsistentLength(InvalidRequest):
 
 class LengthExceeded(InconsistentLength):
     """More bytes came than the upload's length says."""
+
+
+class ChunksMissing(ChunkstoreError):
+    """The store lacks chunks that the request refers to; send them, then ask again."""
+
+    def __init__(self, digests: Sequence[str], offset: int | None = None) -> None:
+        """`digests` are the chunks', in hexadecimal digits, each once, in the order of the request.
+
+        `offset` is where the list of the upload ends that they were to be appended to, None where
+        it is no upload's.
+        """
+        super().__init__()
+        self.digests = digests
+        self.offset = offset
 
 
 class RangeNotSatisfiable(ChunkstoreError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chunkstore.core.chunking import Chunk
-from chunkstore.core.compression import Codec, Encoded, decode
+from chunkstore.core.compression import Codec, Encoded, decode, may_be_kept
 from chunkstore.core.digest import Digest
 
 PACK: Final = "application/vnd.chunkstore.pack"
@@ -41,10 +41,10 @@ class Record:
             ValueError: its bytes cannot be decoded, or do not match.
         """
         content = decode(self.encoded.codec, self.encoded.content, self.size)
-        chunk = Chunk.of(content)
-        if len(content) != self.size or chunk.digest != self.digest:
+        if len(content) != self.size or Digest.of(content) != self.digest:
             raise ValueError("a chunk does not match its digest")
-        return chunk
+        kept = self.encoded if may_be_kept(self.encoded, self.size) else None
+        return Chunk(self.digest, content, kept)
 
 
 class PackParser:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from chunkstore.core.chunking import Chunk
+from chunkstore.core.chunking import AnyChunk
 from chunkstore.core.conditional import UNCONDITIONAL, UNTAGGED, Conditions, Validators
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import (
@@ -38,7 +38,7 @@ class Received:
     """
 
     upload: Upload
-    last: Sequence[Chunk]
+    last: Sequence[AnyChunk]
     digest: Digest
     size: int
 

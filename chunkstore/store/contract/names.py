@@ -63,6 +63,7 @@ class Names(ABC):
             What `judge` raises, and InvalidName where a name under a folder would be too long;
             the error's `edit` is the index of the edit that failed.
             NotFound: an upload to be put does not exist, is not whole, or is complete already.
+            ChunksMissing: as `Upload.append`.
             TooManyNames: a folder has too many names to be changed together with other edits.
         """
         return await self._apply(edits)

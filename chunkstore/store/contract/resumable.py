@@ -41,7 +41,8 @@ class UploadSpec:
 
     `target` is the file it becomes, None for a part; `conditions` are judged when it does, and
     `checks` are what the content must have, by `hashlib`'s name of the algorithm; `metadata` is
-    handed back as it came; `parts` are the uploads that a concatenation is made of, in order.
+    handed back as it came; `parts` are the uploads that a concatenation is made of, in order;
+    `bases` are files that the content was made from; `chunking` names the way in which it is cut.
     """
 
     kind: UploadKind
@@ -51,6 +52,8 @@ class UploadSpec:
     checks: Mapping[str, bytes] = field(default_factory=dict)
     metadata: str = ""
     parts: Sequence[str] = ()
+    bases: Sequence[FileName] = ()
+    chunking: str = "fixed"
 
 
 # By the names that stores keep: why an upload can never become its file.

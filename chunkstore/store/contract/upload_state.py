@@ -20,6 +20,9 @@ one wins.
 back. Chunks may be appended ahead of them, for content that is to be verified first; the next
 `Acquire` removes what was never confirmed. Bytes behind the last whole chunk are the tail, kept
 with the upload, so that progress does not depend on the chunk size.
+
+**Packs.** What an upload has been sent to be referred to by its list is held with `Hold`, in any
+order: that changes neither its list nor its lease.
 """
 
 from __future__ import annotations
@@ -29,9 +32,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from chunkstore.core.chunking import Chunk, size_of
+from chunkstore.core.chunking import AnyChunk, size_of
 from chunkstore.core.digest import Digest
-from chunkstore.core.errors import NotFound, PartGone, UploadSuperseded
+from chunkstore.core.errors import NotFound, PartGone, UploadCompleted, UploadSuperseded
 from chunkstore.core.manifest import ChunkList
 from chunkstore.store.contract.resumable import (
     Failure,
@@ -75,7 +78,7 @@ class Append:
 
     epoch: int
     start: int
-    chunks: Sequence[Chunk]
+    chunks: Sequence[AnyChunk]
     progress: Progress | None
     max_unfinished: int | None = None
 
@@ -88,6 +91,20 @@ class Append:
 @dataclass(frozen=True, slots=True)
 class AppendLast(Append):
     """Add the last chunks, all confirmed: no byte will follow. Harmless when made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep a pack of chunks for what is to be appended; no lease is needed.
+
+    It counts for `size` bytes among what is unfinished, of which there may be `max_unfinished`,
+    None for no bound. The upload lasts until `expires` at least. This is part of `Uploads.hold`,
+    never an event by itself.
+    """
+
+    size: int
+    expires: datetime
+    max_unfinished: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +159,7 @@ class Delete:
 
 
 Event: TypeAlias = Acquire | Append | Join | Renew | NoteDigest | Fail | Delete
-Transition: TypeAlias = Acquire | Append | Join | Renew | NoteDigest | Fail | Complete
+Transition: TypeAlias = Acquire | Append | Hold | Join | Renew | NoteDigest | Fail | Complete
 
 # Which events change something in which state, and the state then. Of those that change nothing
 # `_leave_or_refuse` says which are refused.
@@ -151,6 +168,7 @@ TRANSITIONS: Final[Mapping[UploadState, Mapping[type[Transition], UploadState]]]
         Acquire: UploadState.OPEN,
         Append: UploadState.OPEN,
         AppendLast: UploadState.WHOLE,
+        Hold: UploadState.OPEN,
         Join: UploadState.OPEN,
         Renew: UploadState.OPEN,
         Fail: UploadState.FAILED,
@@ -178,6 +196,7 @@ def advance(
             takes none any more.
         PartGone, NotFound, one of FATAL: as `require_part`.
         NotFound: what would be completed is not whole, or has been completed before.
+        UploadCompleted, Forbidden, one of FATAL: a pack would be held for what takes no bytes.
     """
     state = TRANSITIONS[upload.state].get(type(event))
     if state is None:
@@ -191,6 +210,9 @@ def advance(
             return _append(upload, event, whole=state is UploadState.WHOLE)
         case Join():
             return _join(upload, event, require_part(part))
+        case Hold(expires=expires):
+            upload.require_appendable()
+            return replace(upload, expires=max(upload.expires, expires))
         case Renew(epoch, expires):
             if epoch != upload.epoch or expires <= upload.expires:
                 return upload
@@ -212,6 +234,9 @@ def _leave_or_refuse(upload: ResumableUpload, event: Transition) -> ResumableUpl
             return upload
         case Complete():
             raise NotFound("There is no such upload to complete.")
+        case Hold():
+            upload.require_appendable()
+            raise UploadCompleted
         case _:
             raise UploadSuperseded
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from chunkstore.core.chunking import Chunk
+from chunkstore.core.chunking import AnyChunk, Chunk
+from chunkstore.core.digest import Digest
 from chunkstore.core.errors import NotFound, TooMuchUnfinished
+from chunkstore.store.contract.contents import Upload
 from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
 from chunkstore.store.contract.upload_state import Append, Event
 
@@ -91,6 +93,17 @@ class Bounds:
 UNBOUNDED: Final = Bounds()
 
 
+@dataclass(frozen=True, slots=True)
+class HeldChunks:
+    """A page of the chunks that an upload holds, by their digests, in no order and some twice.
+
+    `next` is where the next page continues, None on the last one.
+    """
+
+    digests: Sequence[Digest]
+    next: tuple[int, int] | None
+
+
 class PreparedAppend:
     """Chunks that an `Appending` has prepared, while those before may not be appended yet."""
 
@@ -106,7 +119,7 @@ class Appending:
         self._uploads = uploads
         self._upload_id = upload_id
 
-    async def prepare(self, chunks: Sequence[Chunk]) -> PreparedAppend:
+    async def prepare(self, chunks: Sequence[AnyChunk]) -> PreparedAppend:
         """Do the part of an append that changes nothing; its progress need not be known yet."""
         return PreparedAppend()
 
@@ -171,6 +184,37 @@ class Uploads(ABC):
             NotFound: there is no such upload.
             What `advance` raises.
             TooMuchUnfinished: there would be more than an `Append` allows.
+            ChunksMissing: as `Upload.append`; `offset` is where the upload's list ends.
+        """
+
+    @abstractmethod
+    async def hold(
+        self,
+        upload_id: str,
+        pack: Upload,
+        last: Sequence[Chunk],
+        expires: datetime,
+        max_unfinished: int | None = None,
+    ) -> ResumableUpload:
+        """Keep all chunks of a pack for an upload, which lasts until `expires` at least.
+
+        The pack is an upload of this request, with all but its `last` chunks appended. From here on
+        it is the resumable upload's: its chunks are not collected before that is complete, failed,
+        deleted or expired. Any number of packs may be held at once, and no lease is needed. The
+        pack's size counts among what is unfinished (`max_unfinished`, None for no bound), though
+        some of its chunks may have been known.
+
+        Raises:
+            NotFound: there is no such upload, or the pack was put or held before.
+            What `advance` raises of a `Hold`.
+            TooMuchUnfinished: there would be more than is allowed.
+        """
+
+    @abstractmethod
+    async def held(self, upload_id: str, after: tuple[int, int] | None = None) -> HeldChunks:
+        """Return a page of the chunks that an upload holds; `after` is the `next` of another.
+
+        There are none of an upload that does not exist.
         """
 
     def appending(self, upload: ResumableUpload) -> Appending:

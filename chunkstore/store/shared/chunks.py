@@ -1,6 +1,7 @@
 """Checking the chunks that a store has read, the same for every store.
 
-`check_chunk` is the gate: no byte leaves a store without passing it.
+`check_chunk` is the gate: no byte leaves a store without passing it, but for records, which carry
+the digest that whoever decodes them compares (`to_record`).
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from chunkstore.core.compression import Encoded, decode
+from chunkstore.core.compression import Codec, Encoded, decode
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreDamaged
+from chunkstore.core.packs import Record
 
 Encodings: TypeAlias = Mapping[Digest, Encoded]
 
@@ -50,3 +52,19 @@ def check_chunk(digest: bytes, size: int, codec: int, stored: bytes | None) -> b
     if len(content) != size or Digest.of(content).raw != digest:
         raise DamagedChunk(Digest(digest))
     return content
+
+
+def to_record(digest: bytes, size: int, codec: int, stored: bytes | None) -> Record:
+    """Return a chunk as it is kept; whether its bytes have the digest is left to who decodes them.
+
+    Raises:
+        DamagedChunk: they are lost, or cannot be those of a chunk of this size.
+    """
+    try:
+        kept = Encoded(Codec(codec), stored or b"")
+    except ValueError as error:
+        raise DamagedChunk(Digest(digest)) from error
+    stored_size = len(kept.content)
+    if not 0 < stored_size <= size or (kept.codec == Codec.IDENTITY and stored_size != size):
+        raise DamagedChunk(Digest(digest))
+    return Record(Digest(digest), size, kept)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from chunkstore.core.chunking import KnownChunk
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import ChunkstoreError, StoreDamaged
 from chunkstore.core.manifest import ChunkList, ListHasher, Manifest, tie
@@ -158,9 +159,32 @@ class ReadBytes:
         Raises:
             DamagedList: it is not the list that was sealed.
         """
-        for place in self.places:
-            if place.start == whole.size:
-                whole.add(place.digest, place.size)
-        ended = self.start + len(self.content) == chunks.size
-        if ended and isinstance(chunks, Manifest) and not whole.proves(chunks):
-            raise DamagedList(chunks.id)
+        continue_list(chunks, self.places, self.start + len(self.content), whole)
+
+
+def continue_list(chunks: ChunkList, places: Iterable[Place], stop: int, whole: ListHasher) -> None:
+    """Add chunks that were not read before, and compare if `stop` is the end of a manifest's list.
+
+    Raises:
+        DamagedList: it is not the list that was sealed.
+    """
+    for place in places:
+        if place.start == whole.size:
+            whole.add(place.digest, place.size)
+    if stop == chunks.size and isinstance(chunks, Manifest) and not whole.proves(chunks):
+        raise DamagedList(chunks.id)
+
+
+def entries_of(
+    chunks: ChunkList, places: Iterable[Place], whole: ListHasher | None
+) -> list[KnownChunk]:
+    """Return the entries at checked places, one at least, which `whole` has seen then.
+
+    Raises:
+        DamagedList: it is not the list that was sealed.
+    """
+    # What is behind the list of an upload is not confirmed.
+    listed = [place for place in places if place.start < chunks.size]
+    if whole is not None:
+        continue_list(chunks, listed, listed[-1].stop, whole)
+    return [KnownChunk(Digest(place.digest), place.size) for place in listed]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chunkstore.core.chunking import Chunk
+from chunkstore.core.chunking import AnyChunk, size_of
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import NotFound
 from chunkstore.core.manifest import ListHasher, Manifest
 from chunkstore.store.contract.contents import Upload
 from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.lists import OpenManifest
+from chunkstore.store.shared.upload_rows import ROW_SIZE
 
 
 class RequestUpload(Upload):
@@ -29,7 +30,7 @@ class RequestUpload(Upload):
         """The chunk list so far."""
         return OpenManifest(self._id, self._chunk_size, self._list.size)
 
-    def sealed_with(self, last: Sequence[Chunk], digest: Digest) -> Manifest:
+    def sealed_with(self, last: Sequence[AnyChunk], digest: Digest) -> Manifest:
         """Return the manifest that it comes to with its last chunks; `digest` is the content's."""
         whole = self._list.copy()
         add_chunks(whole, last)
@@ -49,13 +50,27 @@ class RequestUpload(Upload):
             raise NotFound("The upload was put before.")
         put.add(self)
 
+    def require_held_once(self) -> None:
+        """Refuse to hold what was put or held before.
+
+        Raises:
+            NotFound: it was.
+        """
+        if self._committed:
+            raise NotFound("The pack was used before.")
+
+    def extent_with(self, last: Sequence[AnyChunk]) -> int:
+        """Return what it counts for as a pack, in bytes, with its last chunks."""
+        rows = 1 + self._list.chunk_count + len(last)
+        return self._list.size + size_of(last) + rows * ROW_SIZE
+
     def committed(self) -> None:
-        """Note that the manifest is a file's now."""
+        """Note that the manifest is a file's, or another upload's, now."""
         self._begun = False
         self._committed = True
 
 
-def add_chunks(hasher: ListHasher, chunks: Sequence[Chunk]) -> None:
+def add_chunks(hasher: ListHasher, chunks: Sequence[AnyChunk]) -> None:
     """Add chunks to a list."""
     for chunk in chunks:
-        hasher.add(chunk.digest.raw, len(chunk.content))
+        hasher.add(chunk.digest.raw, chunk.size)

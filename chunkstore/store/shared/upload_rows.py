@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from chunkstore.core.chunking import KnownChunk
 from chunkstore.core.conditional import Conditions
 from chunkstore.core.digest import Digest
 from chunkstore.core.manifest import ChunkList
@@ -25,6 +26,7 @@ from chunkstore.store.contract.upload_state import (
     Acquire,
     Append,
     Fail,
+    Hold,
     Join,
     Transition,
     advance,
@@ -36,6 +38,8 @@ from chunkstore.store.shared.times import now_microseconds, to_datetime, to_micr
 
 # Of an upload's id: as many as a digest has, far beyond guessing.
 _ID_BYTES: Final = 32
+# What a chunk that is only referred to counts for in bytes: about what its place takes.
+ROW_SIZE: Final = 64
 
 
 def new_upload_id() -> str:
@@ -74,6 +78,9 @@ class UploadRow:
     new_chunks: int
     new_size: int
     extent: int
+    spared: int
+    bases: str
+    chunking: str
     used: bool
 
     def to_columns(self) -> dict[str, Any]:
@@ -116,6 +123,8 @@ class UploadRow:
             checks={name: b64decode(value) for name, value in checks.items()},
             metadata=self.metadata,
             parts=tuple(parts),
+            bases=tuple(FileName(name) for name in json.loads(self.bases)),
+            chunking=self.chunking,
         )
 
 
@@ -124,12 +133,15 @@ class StoredUpload:
     """An upload, and what a store notes of it besides.
 
     `extent` bytes of it are in the store, also such as are not confirmed, a chunk at least; `new`
-    is what of them was not known before; `used` says that a file was made of this part.
+    is what of them was not known before; `used` says that a file was made of this part. By
+    `spared` bytes it has less in the store than its confirmed bytes are: chunks that it only
+    referred to count for their places, and packs for what they brought.
     """
 
     upload: ResumableUpload
     extent: int
     new: NewBytes
+    spared: int = 0
     used: bool = False
 
     @classmethod
@@ -145,7 +157,7 @@ class StoredUpload:
         """Return a new upload, with a new id and an empty chunk list."""
         upload = ResumableUpload(
             id=new_upload_id(),
-            spec=replace(spec, parts=tuple(spec.parts)),
+            spec=replace(spec, parts=tuple(spec.parts), bases=tuple(spec.bases)),
             offset=0,
             length=length,
             whole=False,
@@ -161,7 +173,7 @@ class StoredUpload:
     def of(cls, row: UploadRow, parts: Sequence[str]) -> StoredUpload:
         """Return the upload that has this row and is made of these parts."""
         new = NewBytes(row.new_chunks, row.new_size)
-        return cls(row.to_upload(parts), row.extent, new, bool(row.used))
+        return cls(row.to_upload(parts), row.extent, new, row.spared, bool(row.used))
 
     def to_row(self) -> UploadRow:
         """Return the row that the upload has."""
@@ -190,6 +202,9 @@ class StoredUpload:
             new_chunks=self.new.new_chunks,
             new_size=self.new.new_size,
             extent=self.extent,
+            spared=self.spared,
+            bases=json.dumps(spec.bases),
+            chunking=spec.chunking,
             used=self.used,
         )
 
@@ -212,14 +227,19 @@ class StoredUpload:
         upload = advance(self.upload, event, None if part is None else part.upload)
         if upload is self.upload:
             return self
-        return replace(self, upload=upload, extent=self._extent_after(event, upload))
+        spared = self.spared + _spared_by(event)
+        extent = self._extent_after(event, upload, spared)
+        return replace(self, upload=upload, extent=extent, spared=spared)
 
-    def _extent_after(self, event: Transition, upload: ResumableUpload) -> int:
+    def _extent_after(self, event: Transition, upload: ResumableUpload, spared: int) -> int:
         match event:
             case Acquire():
-                return max(upload.offset, self.open_manifest().chunk_size)
+                return max(upload.offset - spared, self.open_manifest().chunk_size)
             case Append():
-                return max(upload.offset, event.stop, self.open_manifest().chunk_size)
+                stop = max(upload.offset, event.stop)
+                return max(stop - spared, self.open_manifest().chunk_size)
+            case Hold(size):
+                return self.extent + size
             case Join():
                 return max(upload.offset, self.extent)
             case Fail():
@@ -227,8 +247,8 @@ class StoredUpload:
             case _:
                 return self.extent
 
-    def check_growth(self, before: StoredUpload, event: Append, present: Unfinished) -> None:
-        """Refuse an append by which there would be more than it allows.
+    def check_growth(self, before: StoredUpload, event: Append | Hold, present: Unfinished) -> None:
+        """Refuse an event by which there would be more than it allows.
 
         Raises:
             TooMuchUnfinished: there would.
@@ -236,6 +256,19 @@ class StoredUpload:
         growth = self.counted.size - before.counted.size
         if growth > 0:
             Bounds(event.max_unfinished).check_growth(growth, present)
+
+
+def _spared_by(event: Transition) -> int:
+    """Return by how many bytes less the store has than an event confirms."""
+    match event:
+        case Append(chunks=chunks, progress=progress) if progress is not None:
+            # Those that are not confirmed are counted whole: they may go, and come again.
+            known = (chunk.size for chunk in chunks if isinstance(chunk, KnownChunk))
+            return sum(size - ROW_SIZE for size in known)
+        case Hold(size):
+            return -size
+        case _:
+            return 0
 
 
 def _format_failure(failure: Failure | None) -> str | None:

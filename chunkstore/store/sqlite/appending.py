@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from chunkstore.core.chunking import Chunk
+from chunkstore.core.chunking import AnyChunk
 from chunkstore.store.contract.resumable import ResumableUpload
 from chunkstore.store.contract.upload_state import Append
 from chunkstore.store.contract.uploads import Appending, PreparedAppend, Uploads
@@ -51,7 +51,7 @@ class SegmentAppending(Appending):
         opened = OpenManifest(upload.chunks.id, upload.chunks.chunk_size, 0)
         self._intake = _Intake(database, opened, upload, self._confirm)
 
-    async def prepare(self, chunks: Sequence[Chunk]) -> _Prepared:
+    async def prepare(self, chunks: Sequence[AnyChunk]) -> _Prepared:
         database = self._database
         least = database.segments.bounds.least
         encodings, size = await encode(database.readers, database.policy, chunks, least)
@@ -98,16 +98,19 @@ class _Intake(SegmentIntake):
 
     async def append(self, written: WrittenBatch, append: Append) -> None:
         """Note a batch that was written, and place its known chunks."""
-        self._last[written.segment.file.id] = replace(append, start=append.stop, chunks=[])
         unconfirmed = replace(append, progress=None)
         manifest = replace(self._manifest, size=append.start)
         within = partial(_place_appended, upload_id=self._upload.id, append=unconfirmed)
-        await self.place(written, manifest, append.chunks, within)
+
+        def note_last() -> None:
+            self._last[written.segment.file.id] = replace(append, start=append.stop, chunks=[])
+
+        await self.place(written, manifest, append.chunks, within, note_last)
 
     async def _publish(self, segment: Segment[Entry]) -> None:
         await super()._publish(segment)
-        last = self._last.pop(segment.file.id)
-        if last.progress is not None:
+        last = self._last.pop(segment.file.id, None)
+        if last is not None and last.progress is not None:
             await self._confirm(last)
 
     def _publishing(self, publish: Publish) -> Job[NewBytes]:

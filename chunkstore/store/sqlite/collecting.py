@@ -15,8 +15,8 @@ A download may need a manifest whose file is gone. Downloads pin their manifests
 3. Unless it is pinned, its rows are deleted. Otherwise that is left to a later collection.
 
 So every open manifest is condemned that belongs neither to a resumable upload nor to one that runs.
-What uploads leave behind goes the same way: those that have expired, and manifests so long that the
-end of the upload did not wait for their deletion.
+What uploads leave behind goes the same way: those that have expired, packs that no upload holds any
+more, and manifests so long that the end of the upload did not wait for their deletion.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ async def find_unused(readers: Runner, grace_seconds: float) -> AsyncIterator[Co
     """Yield what a collection would remove."""
     age = _age(grace_seconds)
     expired = await readers.run(partial(resumable.find_expired, now=age["now"]))
-    if manifests_left := [manifest for _, manifest in expired if manifest is not None]:
+    manifests_left = [manifest for _, manifest in expired if manifest is not None]
+    manifests_left += await readers.run(partial(resumable.find_expired_packs, now=age["now"]))
+    if manifests_left:
         yield Collected(manifests=len(manifests_left))
     async for span in _spans(readers, "unused_manifests", "last_manifest", **age):
         yield Collected(manifests=len(span))

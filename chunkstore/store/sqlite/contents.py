@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 from weakref import WeakSet
 
-from chunkstore.core.chunking import Chunk, size_of
+from chunkstore.core.chunking import AnyChunk, Chunk, KnownChunk, size_of
 from chunkstore.core.compression import Encoded
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreError
 from chunkstore.core.manifest import ChunkList, ListHasher
 from chunkstore.core.names import FileName
-from chunkstore.store.contract.contents import Contents, PreparedBatch, Upload
+from chunkstore.store.contract.contents import Contents, KeptChunks, PreparedBatch, Upload
 from chunkstore.store.contract.values import File
 from chunkstore.store.shared.chunks import (
     DamagedChunk,
     Encodings,
     NewBytes,
 )
-from chunkstore.store.shared.lists import DamagedList
+from chunkstore.store.shared.lists import DamagedList, continue_list, entries_of
 from chunkstore.store.shared.pins import Pins
 from chunkstore.store.shared.request_upload import RequestUpload, add_chunks
 from chunkstore.store.sqlite import manifests
-from chunkstore.store.sqlite.chunk_bytes import run_with_bytes
+from chunkstore.store.sqlite.chunk_bytes import BytesJob, run_with_bytes
 from chunkstore.store.sqlite.engine.connection import ReaderPool
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.manifests import (
@@ -37,8 +37,11 @@ from chunkstore.store.sqlite.manifests import (
     StoragePolicy,
 )
 from chunkstore.store.sqlite.opening import OpenDatabase
-from chunkstore.store.sqlite.reading import OpenFile, ReadChunks
+from chunkstore.store.sqlite.reading import OpenFile, ReadChunks, ReadEntries
 from chunkstore.store.sqlite.segment_intake import SegmentIntake, WrittenBatch
+from chunkstore.store.sqlite.segment_sequence import SIZE_OF_ROWS
+
+T = TypeVar("T")
 
 # Less is encoded within its transaction, which takes less time than handing it to a reader's
 # thread.
@@ -84,11 +87,52 @@ class SQLiteContents(Contents):
         if start == stop:
             return b""
         job = ReadChunks(chunks, start, stop, stop - start if most is None else most)
-        try:
-            database = self._database
-            read = await run_with_bytes(database.readers.run, database.segments.readers, job.run)
+        async with self._marking_damage():
+            read = await self._run_with_bytes(job.run)
             if whole is not None:
                 read.continue_list(chunks, whole)
+        return read.content
+
+    async def read_kept(
+        self, chunks: ChunkList, start: int, stop: int, most: int, whole: ListHasher | None = None
+    ) -> KeptChunks:
+        chunks.require_range(start, stop)
+        if start == stop:
+            return KeptChunks(start, ())
+        job = ReadChunks(chunks, start, stop, most)
+        async with self._marking_damage():
+            places, records = await self._run_with_bytes(job.run_kept)
+            if whole is not None:
+                continue_list(chunks, places, places[-1].stop, whole)
+        return KeptChunks(places[0].start, records)
+
+    async def entries(
+        self, chunks: ChunkList, start: int, most: int, whole: ListHasher | None = None
+    ) -> Sequence[KnownChunk]:
+        chunks.require_range(start, chunks.size)
+        if start == chunks.size:
+            return ()
+        job = ReadEntries(chunks, start, most)
+        async with self._marking_damage():
+            return entries_of(chunks, await self._database.readers.run(job.run), whole)
+
+    async def find_sizes(self, digests: Sequence[Digest]) -> Mapping[Digest, int]:
+        return await self._database.readers.run(partial(manifests.find_sizes, digests=digests))
+
+    async def find_equal(self, list_digest: Digest, names: Sequence[FileName]) -> Digest | None:
+        return await self._database.readers.run(
+            partial(manifests.find_equal, list_digest=list_digest)
+        )
+
+    async def _run_with_bytes(self, job: BytesJob[T]) -> T:
+        database = self._database
+        return await run_with_bytes(database.readers.run, database.segments.readers, job)
+
+    @asynccontextmanager
+    async def _marking_damage(self) -> AsyncIterator[None]:
+        """Mark the damage that an error in the context tells of."""
+        try:
+            yield
         except DamagedChunk as error:
             await self._mark(Marks(chunks=[error.digest]))
             raise
@@ -96,7 +140,6 @@ class SQLiteContents(Contents):
             damaged = [] if error.chunk is None else [error.chunk]
             await self._mark(Marks(damaged, [error.manifest_id]))
             raise
-        return read.content
 
     async def _mark(self, marks: Marks) -> None:
         """Mark damage, so that the next upload of it stores it again."""
@@ -116,7 +159,7 @@ class SQLiteUpload(RequestUpload):
         self._database = database
         self._segments: SegmentIntake | None = None
 
-    async def prepare(self, chunks: Sequence[Chunk]) -> EncodedBatch:
+    async def prepare(self, chunks: Sequence[AnyChunk]) -> EncodedBatch:
         policy, bounds = self._database.policy, self._database.segments.bounds
         encodings, size = await encode(self._database.readers, policy, chunks, bounds.least)
         written = None
@@ -139,7 +182,7 @@ class SQLiteUpload(RequestUpload):
             await self._segments.place(batch.written, self.manifest, batch.chunks)
         else:
             self.appended += await self._database.writable.run(
-                batch.run, size=batch.size + EDIT_SIZE, durable=False
+                batch.run, size=batch.size + EDIT_SIZE + size_of_places(batch.chunks), durable=False
             )
         add_chunks(self._list, batch.chunks)
 
@@ -164,7 +207,7 @@ class EncodedBatch(PreparedBatch):
     """
 
     upload: SQLiteUpload
-    chunks: Sequence[Chunk]
+    chunks: Sequence[AnyChunk]
     policy: StoragePolicy
     encodings: Encodings
     size: int
@@ -191,7 +234,7 @@ def own_upload(upload: Upload) -> SQLiteUpload:
 async def encode(
     readers: ReaderPool,
     policy: StoragePolicy,
-    chunks: Sequence[Chunk],
+    chunks: Sequence[AnyChunk],
     least: int = _ENCODED_BY_WRITER,
 ) -> tuple[Encodings, int]:
     """Encode the missing chunks of a large batch in advance, so that no other writer waits for it.
@@ -199,8 +242,14 @@ async def encode(
     One of `least` bytes is large, and so is one that takes a writer as long as handing it to
     another thread. Return them, and about how many bytes the transaction will write.
     """
-    size = size_of(chunks)
+    brought = [chunk for chunk in chunks if isinstance(chunk, Chunk)]
+    size = size_of(brought)
     if size < min(least, _ENCODED_BY_WRITER):
         return {}, size
-    encodings = await readers.run(EncodeMissing(chunks, policy).run)
+    encodings = await readers.run(EncodeMissing(brought, policy).run)
     return encodings, sum(len(encoded.content) for encoded in encodings.values())
+
+
+def size_of_places(chunks: Sequence[AnyChunk]) -> int:
+    """Return about how many bytes the places of chunks take that are only referred to."""
+    return SIZE_OF_ROWS * sum(isinstance(chunk, KnownChunk) for chunk in chunks)

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeGuard
 
-from chunkstore.core.chunking import Chunk
+from chunkstore.core.chunking import AnyChunk, Chunk, KnownChunk
 from chunkstore.core.compression import Compression, Encoded
 from chunkstore.core.digest import Digest
+from chunkstore.core.errors import ChunksMissing
 from chunkstore.core.manifest import Manifest
 from chunkstore.store.shared.chunks import Encodings, NewBytes
 from chunkstore.store.shared.lists import OpenManifest, Place
@@ -27,6 +28,10 @@ class StoragePolicy:
 
     compression: Compression
 
+    def encode(self, chunk: Chunk) -> Encoded:
+        """Return the bytes of a chunk as they are to be kept."""
+        return chunk.encoded or self.compression.encode(chunk.content)
+
 
 @dataclass(frozen=True, slots=True)
 class EncodeMissing:
@@ -38,25 +43,26 @@ class EncodeMissing:
     def run(self, db: sqlite3.Connection) -> dict[Digest, Encoded]:
         """Return the encoded chunks by digest."""
         missing = {
-            chunk.digest: chunk.content
+            chunk.digest: chunk
             for chunk in self.chunks
             if not is_whole(find_chunk(db, chunk.digest.raw))
         }
-        return {
-            digest: self.policy.compression.encode(content) for digest, content in missing.items()
-        }
+        return {digest: self.policy.encode(chunk) for digest, chunk in missing.items()}
 
 
 def append(
     db: sqlite3.Connection,
     policy: StoragePolicy,
     manifest: OpenManifest,
-    chunks: Sequence[Chunk],
+    chunks: Sequence[AnyChunk],
     encodings: Encodings,
 ) -> NewBytes:
     """Store the missing chunks, and append all of them to a manifest.
 
     Missing chunks that are not among `encodings` are encoded here.
+
+    Raises:
+        ChunksMissing: a `KnownChunk` is not in the store as it is named.
     """
     if manifest.size == 0:
         add_manifest(db, manifest.id, manifest.chunk_size)
@@ -72,11 +78,11 @@ def _append(
     db: sqlite3.Connection,
     policy: StoragePolicy,
     manifest: OpenManifest,
-    chunks: Sequence[Chunk],
+    chunks: Sequence[AnyChunk],
     encodings: Encodings,
 ) -> NewBytes:
     ids, appended = _put_chunks(db, policy, chunks, encodings)
-    places = manifest.places((chunk.digest.raw, len(chunk.content)) for chunk in chunks)
+    places = manifest.places((chunk.digest.raw, chunk.size) for chunk in chunks)
     add_places(db, manifest.id, zip(places, ids, strict=True))
     return appended
 
@@ -95,20 +101,33 @@ def add_places(
 
 
 def _put_chunks(
-    db: sqlite3.Connection, policy: StoragePolicy, chunks: Sequence[Chunk], encodings: Encodings
+    db: sqlite3.Connection, policy: StoragePolicy, chunks: Sequence[AnyChunk], encodings: Encodings
 ) -> tuple[list[int], NewBytes]:
-    """Store the chunks that are missing or damaged; return the ids of all."""
+    """Store the chunks that are missing or damaged; return the ids of all.
+
+    Raises:
+        ChunksMissing: a `KnownChunk` is not in the store as it is named.
+    """
     ids = []
     new_chunks = new_size = 0
+    lacking: dict[str, None] = {}
     for chunk in chunks:
         found = find_chunk(db, chunk.digest.raw)
+        if isinstance(chunk, KnownChunk):
+            if is_whole(found) and found["size"] == chunk.size:
+                ids.append(found["id"])
+            else:
+                lacking[str(chunk.digest)] = None
+            continue
         if is_whole(found):
             ids.append(found["id"])
             continue
         new_chunks += 1
-        new_size += len(chunk.content)
-        encoded = encodings.get(chunk.digest) or policy.compression.encode(chunk.content)
-        ids.append(store_chunk(db, found, chunk.digest.raw, len(chunk.content), encoded))
+        new_size += chunk.size
+        encoded = encodings.get(chunk.digest) or policy.encode(chunk)
+        ids.append(store_chunk(db, found, chunk.digest.raw, chunk.size, encoded))
+    if lacking:
+        raise ChunksMissing(list(lacking))
     return ids, NewBytes(new_chunks, new_size)
 
 
@@ -116,6 +135,21 @@ def find_chunk(db: sqlite3.Connection, digest: bytes) -> sqlite3.Row | None:
     """Return the row of a chunk, None if it is not there."""
     row: sqlite3.Row | None = execute(db, "find_chunk", digest=digest).fetchone()
     return row
+
+
+def find_sizes(db: sqlite3.Connection, digests: Sequence[Digest]) -> dict[Digest, int]:
+    """Return the sizes of the chunks that are there and not damaged. This is a job."""
+    found = ((digest, find_chunk(db, digest.raw)) for digest in digests)
+    return {digest: row["size"] for digest, row in found if is_whole(row)}
+
+
+def find_equal(db: sqlite3.Connection, list_digest: Digest) -> Digest | None:
+    """Return the digest of the content that has this list, if it is not damaged. This is a job."""
+    row = execute(db, "find_manifest", list=list_digest.raw).fetchone()
+    if row is None or row["damaged"]:
+        return None
+    manifest = proved_manifest(row)
+    return None if manifest is None else manifest.digest
 
 
 def is_whole(found: sqlite3.Row | None) -> TypeGuard[sqlite3.Row]:
@@ -143,7 +177,7 @@ def seal(
     db: sqlite3.Connection,
     policy: StoragePolicy,
     manifest: OpenManifest,
-    last: Sequence[Chunk],
+    last: Sequence[AnyChunk],
     encodings: Encodings,
     sealed: Manifest,
 ) -> tuple[Manifest, NewBytes]:
@@ -204,7 +238,8 @@ def forget(db: sqlite3.Connection, manifest_id: int) -> bool:
     """Delete an open manifest from its end; its chunks are left to collection.
 
     Only a thousand places go at once, so that no transaction is long. Return whether the manifest
-    is gone; otherwise the rest is left to collection as well. A sealed manifest stays.
+    is gone; otherwise the rest is left to collection as well. A manifest that is sealed, or held as
+    a pack, stays.
     """
     removed = execute(db, "shorten_open_manifest", id=manifest_id, most=_PLACES_FORGOTTEN)
     if removed.rowcount == _PLACES_FORGOTTEN:

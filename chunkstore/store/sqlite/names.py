@@ -30,7 +30,7 @@ from chunkstore.store.shared.lists import lists_of_uploads
 from chunkstore.store.shared.request_upload import RequestUpload
 from chunkstore.store.shared.times import Times
 from chunkstore.store.sqlite import manifests, resumable, tree
-from chunkstore.store.sqlite.contents import encode, own_upload
+from chunkstore.store.sqlite.contents import encode, own_upload, size_of_places
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE
 from chunkstore.store.sqlite.large_folders import LargeFolders
 from chunkstore.store.sqlite.listing import ListNames
@@ -75,7 +75,7 @@ class SQLiteNames(Names):
         try:
             applied = await writer.run(
                 ApplyEdits(edits, policy, encodings, lists).run,
-                size=size + _size_of(edits, self._database.state.chunk_size),
+                size=size + size_of_places(last) + _size_of(edits, self._database.state.chunk_size),
             )
         except ManyNames as error:
             if len(edits) > 1 or self._large_folders is None:

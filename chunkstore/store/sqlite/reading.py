@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreDamaged
 from chunkstore.core.manifest import ChunkList, ListHasher
 from chunkstore.core.names import FileName
+from chunkstore.core.packs import Record
 from chunkstore.store.contract.values import File
-from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
+from chunkstore.store.shared.chunks import DamagedChunk, check_chunk, to_record
 from chunkstore.store.shared.lists import (
     DamagedList,
     Place,
@@ -24,6 +25,8 @@ from chunkstore.store.shared.lists import (
 from chunkstore.store.sqlite.chunk_bytes import BytesReader
 from chunkstore.store.sqlite.engine.connection import Runner, understood_rows
 from chunkstore.store.sqlite.rows import execute, to_file
+
+T = TypeVar("T")
 
 # That takes some 20 ms.
 PLACES_A_STEP: Final = 4096
@@ -49,6 +52,22 @@ class ReadChunks:
             DamagedChunk: a chunk is not what its digest says.
             DamagedList: the chunk list is not as it was written.
         """
+        places, contents = self._read(db, partial(check_row, reader=reader))
+        return ReadBytes.join(places, contents, self.start, self.stop)
+
+    def run_kept(
+        self, db: sqlite3.Connection, reader: BytesReader
+    ) -> tuple[list[Place], list[Record]]:
+        """Return the places of the same chunks, and the chunks as they are kept; as `run`."""
+        places, records = self._read(db, partial(_to_record, reader=reader))
+        # A damaged index may find more than was looked for.
+        needed = sum(place.start < self.stop for place in places)
+        return places[:needed], records[:needed]
+
+    def _read(
+        self, db: sqlite3.Connection, read: Callable[[sqlite3.Row], T]
+    ) -> tuple[list[Place], list[T]]:
+        """Return the places, checked, and what `read` makes of the row of each chunk."""
         fits = self.stop - self.start <= self.most
         rows = execute(
             db,
@@ -61,12 +80,12 @@ class ReadChunks:
         with understood_rows():
             places = [Place(row["start"], row["size"], row["digest"], row["tie"]) for row in rows]
             try:
-                contents = [check_row(row, reader) for row in rows]
+                chunks = [read(row) for row in rows]
             except DamagedChunk as error:
                 self._check_places(places, fits, damaged=error.digest)
                 raise
             self._check_places(places, fits)
-            return ReadBytes.join(places, contents, self.start, self.stop)
+            return places, chunks
 
     def _check_places(
         self, places: Sequence[Place], fits: bool, damaged: Digest | None = None
@@ -93,6 +112,30 @@ def check_row(row: sqlite3.Row, reader: BytesReader) -> bytes:
         return check_chunk(row["digest"], row["size"], row["codec"], reader.read(row))
 
 
+def _to_record(row: sqlite3.Row, reader: BytesReader) -> Record:
+    return to_record(row["digest"], row["size"], row["codec"], reader.read(row))
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEntries:
+    """The job that reads places of a list, at most `most`, from that of the chunk at `start` on."""
+
+    chunks: ChunkList
+    start: int
+    most: int
+
+    def run(self, db: sqlite3.Connection) -> list[Place]:
+        """Return them, checked.
+
+        Raises:
+            DamagedList: none begins there, or they are not as they were written.
+        """
+        places = places_of(db, self.chunks.id, self.start, min(self.most, PLACES_A_STEP))
+        if not places:
+            raise DamagedList(self.chunks.id)
+        return places
+
+
 @dataclass(frozen=True, slots=True)
 class OpenFile:
     """The job that finds a file, with its content if that is one chunk of up to `inline` bytes."""
@@ -117,20 +160,26 @@ def _whole(row: sqlite3.Row) -> bytes | None:
         return None
 
 
-def places_of(db: sqlite3.Connection, manifest_id: int, start: int) -> list[Place]:
+def places_of(
+    db: sqlite3.Connection, manifest_id: int, start: int, count: int = PLACES_A_STEP
+) -> list[Place]:
     """Return the next places of a list from the offset `start` on, checked; none at its end.
 
     Raises:
         DamagedList: they are not as they were written.
     """
-    return [place for place, _ in chunks_at(db, manifest_id, start)]
+    return [place for place, _ in chunks_at(db, manifest_id, start, count=count)]
 
 
 def chunks_at(
-    db: sqlite3.Connection, manifest_id: int, start: int, query: str = "read_places"
+    db: sqlite3.Connection,
+    manifest_id: int,
+    start: int,
+    query: str = "read_places",
+    count: int = PLACES_A_STEP,
 ) -> list[tuple[Place, int]]:
     """Return the next places and the ids of their chunks, as `query` finds them; as `places_of`."""
-    rows = execute(db, query, manifest=manifest_id, start=start, count=PLACES_A_STEP)
+    rows = execute(db, query, manifest=manifest_id, start=start, count=count)
     found = []
     for row in rows:
         if row["digest"] is None:

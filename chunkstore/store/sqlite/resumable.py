@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from chunkstore.core.chunking import Chunk, size_of
-from chunkstore.core.errors import NotFound
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import ChunksMissing, NotFound
 from chunkstore.core.manifest import ChunkList, ListHasher, Manifest
 from chunkstore.store.contract.edits import Uploaded
 from chunkstore.store.contract.resumable import (
@@ -23,12 +25,13 @@ from chunkstore.store.contract.upload_state import (
     Delete,
     Event,
     Fail,
+    Hold,
     Join,
     require_part,
 )
-from chunkstore.store.contract.uploads import Bounds, Unfinished
+from chunkstore.store.contract.uploads import Bounds, HeldChunks, Unfinished
 from chunkstore.store.shared.chunks import Encodings, NewBytes
-from chunkstore.store.shared.lists import DamagedList
+from chunkstore.store.shared.lists import DamagedList, OpenManifest
 from chunkstore.store.shared.queries import load_queries
 from chunkstore.store.shared.request_upload import add_chunks
 from chunkstore.store.shared.times import now_microseconds
@@ -36,7 +39,7 @@ from chunkstore.store.shared.upload_rows import StoredUpload, UploadRow, can_exi
 from chunkstore.store.sqlite import manifests, rows
 from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.manifests import StoragePolicy
-from chunkstore.store.sqlite.reading import chunks_at, read_list
+from chunkstore.store.sqlite.reading import PLACES_A_STEP, chunks_at, read_list
 from chunkstore.store.sqlite.schema import PACKAGE
 
 QUERIES: Final = load_queries(PACKAGE, "uploads.sql")
@@ -100,6 +103,7 @@ class ApplyEvent:
             after = self._change_chunks(db, before, after, part)
             save(db, after)
             if isinstance(self.event, Fail):
+                db.execute(QUERIES["forget_packs"], {"upload": self.upload_id})
                 manifests.forget(db, before.open_manifest().id)
         return after.upload
 
@@ -117,13 +121,12 @@ class ApplyEvent:
                 rows.execute(db, "shorten_manifest", id=confirmed.id, start=confirmed.size)
             case Append() as append:
                 after.check_growth(before, append, find_unfinished(db))
-                new = manifests.append(
-                    db,
-                    self.policy,
-                    before.open_manifest(append.start),
-                    append.chunks,
-                    self.encodings,
-                )
+                manifest = before.open_manifest(append.start)
+                try:
+                    new = manifests.append(db, self.policy, manifest, append.chunks, self.encodings)
+                except ChunksMissing as missing:
+                    missing.offset = before.upload.offset
+                    raise
                 return replace(after, new=after.new + new)
             case Join():
                 assert part is not None
@@ -139,6 +142,53 @@ class ApplyEvent:
                 _add_manifest(db, empty.id, empty.chunk_size)
                 return replace(after, upload=replace(after.upload, chunks=empty))
         return after
+
+
+@dataclass(frozen=True, slots=True)
+class HoldPack:
+    """The job that makes the open manifest `pack` one of an upload's packs.
+
+    `last` chunks are appended to it; `appended` is what was new of those before.
+    """
+
+    upload_id: str
+    pack: OpenManifest
+    last: Sequence[Chunk]
+    hold: Hold
+    appended: NewBytes
+    policy: StoragePolicy
+    encodings: Encodings
+
+    def run(self, db: sqlite3.Connection) -> ResumableUpload:
+        """Return the upload as it is then."""
+        before = get(db, self.upload_id)
+        after = before.after(self.hold)
+        after.check_growth(before, self.hold, find_unfinished(db))
+        new = manifests.append(db, self.policy, self.pack, self.last, self.encodings)
+        db.execute(QUERIES["add_pack"], {"manifest": self.pack.id, "upload": self.upload_id})
+        save(db, replace(after, new=after.new + self.appended + new))
+        return after.upload
+
+
+def find_held(
+    db: sqlite3.Connection, upload_id: str, after: tuple[int, int], most: int = PLACES_A_STEP
+) -> HeldChunks:
+    """Return the chunks in an upload's packs, from a manifest and an offset in its list on."""
+    digests: list[Digest] = []
+    first, start = after
+    packs = db.execute(QUERIES["packs_from"], {"upload": upload_id, "manifest": first})
+    for (manifest,) in packs.fetchall():
+        parameters = {
+            "manifest": manifest,
+            "start": start if manifest == first else 0,
+            "count": most - len(digests),
+        }
+        found = db.execute(QUERIES["digests_of_pack"], parameters).fetchall()
+        digests += [Digest(digest) for _, digest in found]
+        if len(digests) == most:
+            last, _ = found[-1]
+            return HeldChunks(digests, (manifest, last + 1))
+    return HeldChunks(digests, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +263,7 @@ def complete(
         raise NotFound("There is no such upload to complete.")
     # First, because the manifest may be given up for that of the same content.
     save(db, after)
+    db.execute(QUERIES["forget_packs"], {"upload": content.upload_id})
     db.execute(QUERIES["use_parts"], {"id": content.upload_id})
     last = [Chunk.of(before.upload.tail)] if before.upload.tail else []
     whole = whole.copy()
@@ -226,6 +277,11 @@ def complete(
 def find_expired(db: sqlite3.Connection, now: int) -> list[tuple[str, int | None]]:
     """Return the uploads that have expired by `now`, in microseconds, and their manifests."""
     return db.execute(QUERIES["expired_uploads"], {"now": now}).fetchall()
+
+
+def find_expired_packs(db: sqlite3.Connection, now: int) -> list[int]:
+    """Return the manifests that are packs of uploads which have expired by `now`."""
+    return [manifest for (manifest,) in db.execute(QUERIES["expired_packs"], {"now": now})]
 
 
 def expire(db: sqlite3.Connection, upload_id: str, now: int) -> None:

@@ -10,13 +10,14 @@ meanwhile are used as they are, and the copies here are dead from the beginning.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from chunkstore.core.chunking import Chunk
+from chunkstore.core.chunking import AnyChunk, Chunk, KnownChunk
 from chunkstore.core.compression import Encoded
 from chunkstore.core.digest import Digest
+from chunkstore.core.errors import ChunksMissing
 from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.lists import OpenManifest, Place
 from chunkstore.store.shared.times import now_microseconds
@@ -62,33 +63,63 @@ class SegmentIntake:
         self,
         written: WrittenBatch,
         manifest: OpenManifest,
-        chunks: Sequence[Chunk],
+        chunks: Sequence[AnyChunk],
         within: Callable[[PlaceKnown], Job[set[bytes]]] | None = None,
+        before_publishing: Callable[[], None] | None = None,
     ) -> None:
         """Place the chunks of a batch behind those that `manifest` has by now.
 
         The job that places the known ones is run by the one that `within` returns, also if there
-        are none.
+        are none. `before_publishing` is called once they are placed.
+
+        Raises:
+            ChunksMissing: a `KnownChunk` is not in the store as it is named; nothing was placed.
         """
+        try:
+            entries = await self._place_known(written, manifest, chunks, within)
+        except ChunksMissing:
+            # Batches before it are in the segment too.
+            await self._sequence.add(written, ())
+            raise
+        if before_publishing is not None:
+            before_publishing()
+        await self._sequence.add(written, entries)
+
+    async def _place_known(
+        self,
+        written: WrittenBatch,
+        manifest: OpenManifest,
+        chunks: Sequence[AnyChunk],
+        within: Callable[[PlaceKnown], Job[set[bytes]]] | None,
+    ) -> list[Entry]:
+        """Place those chunks of a batch that are in the store; return what is to be published."""
         kept = written.segment.kept
-        keys = [(chunk.digest.raw, len(chunk.content)) for chunk in chunks]
+        keys = [(chunk.digest.raw, chunk.size) for chunk in chunks]
         placed = list(zip(manifest.places(keys), chunks, strict=True))
-        known = [place for place, chunk in placed if chunk.digest not in kept]
+        new = [
+            (place, chunk)
+            for place, chunk in placed
+            if isinstance(chunk, Chunk) and chunk.digest in kept
+        ]
+        new_starts = {place.start for place, _ in new}
+        known = [place for place, _ in placed if place.start not in new_starts]
         if known or within is not None:
             size = EDIT_SIZE + len(known) * SIZE_OF_ROWS
-            place_known = PlaceKnown(manifest, known)
+            required = frozenset(
+                (chunk.digest.raw, chunk.size) for chunk in chunks if isinstance(chunk, KnownChunk)
+            )
+            place_known = PlaceKnown(manifest, known, required)
             job = place_known.run if within is None else within(place_known)
             gone = await self._database.writable.run(job, size=size, durable=False)
-            encode = self._database.policy.compression.encode
-            await written.segment.write(
-                {
-                    chunk.digest: encode(chunk.content)
-                    for chunk in chunks
-                    if chunk.digest.raw in gone
-                }
-            )
-        entries = [(place, kept[chunk.digest]) for place, chunk in placed if chunk.digest in kept]
-        await self._sequence.add(written, entries)
+            encode = self._database.policy.encode
+            again = [
+                (place, chunk)
+                for place, chunk in placed
+                if isinstance(chunk, Chunk) and chunk.digest.raw in gone
+            ]
+            await written.segment.write({chunk.digest: encode(chunk) for _, chunk in again})
+            new += again
+        return [(place, kept[chunk.digest]) for place, chunk in new]
 
     @property
     def idle(self) -> bool:
@@ -106,7 +137,8 @@ class SegmentIntake:
         await self._sequence.discard()
 
     async def _publish(self, segment: Segment[Entry]) -> None:
-        for first in range(0, len(segment.entries), PUBLISHED_AT_ONCE):
+        # Also one in which nothing is needed, so that a collection finds it.
+        for first in range(0, max(1, len(segment.entries)), PUBLISHED_AT_ONCE):
             entries = segment.entries[first : first + PUBLISHED_AT_ONCE]
             publish = Publish(segment.file.id, segment.file.size, self._manifest, entries)
             size = EDIT_SIZE + len(entries) * SIZE_OF_ROWS
@@ -120,21 +152,33 @@ class SegmentIntake:
 
 @dataclass(frozen=True, slots=True)
 class PlaceKnown:
-    """The job that places chunks in an open list if they are in the store, and whole."""
+    """The job that places chunks in an open list if they are in the store, and whole.
+
+    Those that are `required`, by digest and size, have to be.
+    """
 
     manifest: OpenManifest
     places: Sequence[Place]
+    required: Collection[tuple[bytes, int]] = ()
 
     def run(self, db: sqlite3.Connection) -> set[bytes]:
-        """Return the digests of those that are not."""
+        """Return the digests of those that are not.
+
+        Raises:
+            ChunksMissing: one that is required is among them, or has another size.
+        """
         manifests.add_manifest(db, self.manifest.id, self.manifest.chunk_size)
-        ids, gone = {}, set()
+        ids, sizes, gone = {}, {}, set()
         for digest in {place.digest for place in self.places}:
             found = manifests.find_chunk(db, digest)
             if manifests.is_whole(found):
-                ids[digest] = found["id"]
+                ids[digest], sizes[digest] = found["id"], found["size"]
             else:
                 gone.add(digest)
+        lacking = {digest for digest, size in self.required if sizes.get(digest) != size}
+        if lacking:
+            in_order = dict.fromkeys(place.digest for place in self.places)
+            raise ChunksMissing([digest.hex() for digest in in_order if digest in lacking])
         there = [place for place in self.places if place.digest in ids]
         manifests.add_places(db, self.manifest.id, ((place, ids[place.digest]) for place in there))
         return gone

@@ -7,14 +7,22 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from chunkstore.core.chunking import Chunk
+from chunkstore.store.contract.contents import Upload
 from chunkstore.store.contract.resumable import ResumableUpload, UploadSpec
-from chunkstore.store.contract.upload_state import Append, Event, Join
-from chunkstore.store.contract.uploads import UNBOUNDED, Appending, Bounds, Uploads
+from chunkstore.store.contract.upload_state import Append, Event, Hold, Join
+from chunkstore.store.contract.uploads import (
+    UNBOUNDED,
+    Appending,
+    Bounds,
+    HeldChunks,
+    Uploads,
+)
 from chunkstore.store.shared.chunks import Encodings
 from chunkstore.store.shared.upload_rows import StoredUpload
 from chunkstore.store.sqlite import resumable
 from chunkstore.store.sqlite.appending import SegmentAppending
-from chunkstore.store.sqlite.contents import encode
+from chunkstore.store.sqlite.contents import encode, own_upload, size_of_places
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE
 from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.reading import PLACES_A_STEP
@@ -61,7 +69,8 @@ class SQLiteUploads(Uploads):
                 encodings, size = await encode(
                     self._database.readers, self._database.policy, chunks
                 )
-                size += EDIT_SIZE + (0 if progress is None else len(progress.tail))
+                size += EDIT_SIZE + size_of_places(chunks)
+                size += 0 if progress is None else len(progress.tail)
             case Join():
                 size = EDIT_SIZE + await self._copy_places(upload_id, event)
         policy, manifest = self._database.policy, next(self._manifest_ids)
@@ -84,6 +93,31 @@ class SQLiteUploads(Uploads):
                 durable=False,
             )
         return len(part.tail)
+
+    async def hold(
+        self,
+        upload_id: str,
+        pack: Upload,
+        last: Sequence[Chunk],
+        expires: datetime,
+        max_unfinished: int | None = None,
+    ) -> ResumableUpload:
+        own = own_upload(pack)
+        own.require_held_once()
+        await own.finish()
+        database = self._database
+        encodings, size = await encode(database.readers, database.policy, last)
+        hold = Hold(own.extent_with(last), expires, max_unfinished)
+        job = resumable.HoldPack(
+            upload_id, own.manifest, last, hold, own.appended, database.policy, encodings
+        )
+        upload = await database.writable.run(job.run, size=size + EDIT_SIZE)
+        own.committed()
+        return upload
+
+    async def held(self, upload_id: str, after: tuple[int, int] | None = None) -> HeldChunks:
+        job = partial(resumable.find_held, upload_id=upload_id, after=after or (0, 0))
+        return await self._database.readers.run(job)
 
     def appending(self, upload: ResumableUpload) -> Appending:
         return SegmentAppending(self, self._database, upload)

@@ -16,7 +16,7 @@ INSERT INTO setting (name, value) VALUES (:name, :value) ON CONFLICT (name) DO N
 SELECT rootpage FROM sqlite_schema WHERE name = 'setting';
 
 -- name: find_chunk
-SELECT id, damaged FROM chunk WHERE digest = :digest;
+SELECT id, size, damaged FROM chunk WHERE digest = :digest;
 
 -- name: add_chunk
 INSERT INTO chunk (digest, size, stored_size, codec, created, segment, segment_row)
@@ -73,7 +73,7 @@ INSERT INTO place (manifest, start, chunk, tie) VALUES (:manifest, :start, :chun
 UPDATE manifest SET chunk_size = :chunk_size WHERE id = :id;
 
 -- name: find_manifest
-SELECT id, digest, size, chunk_size, chunks, list, proof FROM manifest WHERE list = :list;
+SELECT id, digest, size, chunk_size, chunks, list, proof, damaged FROM manifest WHERE list = :list;
 
 -- name: damaged_manifests
 -- Those of this content.
@@ -99,14 +99,17 @@ UPDATE manifest SET digest = NULL, size = NULL, chunks = NULL, list = NULL, proo
 WHERE id = :id;
 
 -- name: delete_open_manifest
--- Delete the manifest of an upload that was aborted, unless it was sealed by then.
-DELETE FROM manifest WHERE id = :id AND digest IS NULL;
+-- Delete the manifest of an upload that was aborted, unless it was sealed or held by then.
+DELETE FROM manifest
+WHERE id = :id AND digest IS NULL
+  AND NOT EXISTS (SELECT 1 FROM upload_pack WHERE upload_pack.manifest = manifest.id);
 
 -- name: delete_open_manifests
 -- Delete those that a crashed process has left, but for those of resumable uploads.
 DELETE FROM manifest
 WHERE digest IS NULL
   AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.manifest = manifest.id)
+  AND NOT EXISTS (SELECT 1 FROM upload_pack WHERE upload_pack.manifest = manifest.id)
   AND NOT EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id);
 
 -- name: read_chunks
@@ -286,17 +289,21 @@ UPDATE manifest SET digest = NULL, size = NULL, chunks = NULL, list = NULL, proo
 WHERE id = :id AND NOT EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id);
 
 -- name: open_manifests
--- Those of uploads, running or abandoned, that are not resumable, and condemned ones. One may still
--- have a name that was damaged.
+-- Those of uploads, running or abandoned, that are not resumable, packs that no upload holds, and
+-- condemned ones. One may still have a name that was damaged.
 SELECT id FROM manifest
 WHERE digest IS NULL
   AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.manifest = manifest.id)
+  AND NOT EXISTS (SELECT 1 FROM upload_pack WHERE upload_pack.manifest = manifest.id)
   AND NOT EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id);
 
 -- name: shorten_open_manifest
--- Remove the last places, at most `:most`, of an open manifest.
+-- Remove the last places, at most `:most`, of an open manifest that no upload holds as a pack.
 DELETE FROM place
-WHERE manifest = (SELECT id FROM manifest WHERE id = :id AND digest IS NULL)
+WHERE manifest = (
+    SELECT id FROM manifest
+    WHERE id = :id AND digest IS NULL
+      AND NOT EXISTS (SELECT 1 FROM upload_pack WHERE upload_pack.manifest = manifest.id))
   AND start >= (SELECT min(start) FROM (
       SELECT start FROM place WHERE manifest = :id ORDER BY start DESC LIMIT :most));
 
@@ -330,6 +337,10 @@ WHERE id > :after AND id <= :last AND abs(:now - created) >= :grace
       AND (manifest.digest IS NULL
              AND NOT EXISTS (SELECT 1 FROM upload
                              WHERE upload.manifest = manifest.id AND upload.expires <= :now)
+             AND NOT EXISTS (SELECT 1 FROM upload_pack
+                             JOIN upload ON upload.id = upload_pack.upload
+                             WHERE upload_pack.manifest = manifest.id
+                               AND upload.expires <= :now)
            OR manifest.digest IS NOT NULL AND abs(:now - manifest.created) < :grace
            OR EXISTS (SELECT 1 FROM file WHERE file.manifest = manifest.id)));
 

@@ -1,4 +1,4 @@
--- The schema, version 4. Times are microseconds since 1970 in UTC, sizes are bytes.
+-- The schema, version 5. Times are microseconds since 1970 in UTC, sizes are bytes.
 -- References are foreign keys and are not counted: what can be derived is not stored.
 
 -- The settings: `id`, random; `chunk_size` of new content; `backup_of`, the id of the store that this
@@ -100,7 +100,9 @@ CREATE TABLE folder_change (
 -- than a chunk counts for one. `length` is NULL until it is known, `target` for a part. A complete
 -- upload has no manifest any more, but the `digest` of its content. `used` is 1 for a part that a
 -- file was made of. `known_digest` is that of a whole content that has been read, `failure` why it
--- can never become a file; then its manifest is empty. Conditions, checks and failure are JSON.
+-- can never become a file; then its manifest is empty. By `spared` bytes less is in the store than is
+-- confirmed: chunks that were only referred to count for their places, packs for what they brought.
+-- `chunking` names how the content is cut. Conditions, checks, failure and bases are JSON.
 CREATE TABLE upload (
     id TEXT PRIMARY KEY,
     kind TEXT NOT NULL CHECK (kind IN ('file', 'part', 'concatenation')),
@@ -121,7 +123,7 @@ CREATE TABLE upload (
     conditions TEXT NOT NULL,
     checks TEXT NOT NULL,
     metadata TEXT NOT NULL,
-    tail BLOB NOT NULL DEFAULT x'', known_digest BLOB CHECK (length(known_digest) = 32), failure TEXT, unfinished INTEGER AS (digest IS NULL AND failure IS NULL AND NOT used),
+    tail BLOB NOT NULL DEFAULT x'', known_digest BLOB CHECK (length(known_digest) = 32), failure TEXT, unfinished INTEGER AS (digest IS NULL AND failure IS NULL AND NOT used), spared INTEGER NOT NULL DEFAULT 0, bases TEXT NOT NULL DEFAULT '[]', chunking TEXT NOT NULL DEFAULT 'fixed',
     CHECK ((digest IS NULL) = (manifest IS NOT NULL))
 ) STRICT;
 CREATE INDEX upload_by_manifest ON upload (manifest);
@@ -135,6 +137,24 @@ CREATE TABLE upload_part (
     PRIMARY KEY (upload, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX upload_part_by_part ON upload_part (part);
+
+-- The packs of an upload: open manifests that keep the chunks which it was sent, to be referred to by
+-- its list, until it is complete or failed.
+CREATE TABLE upload_pack (
+    manifest INTEGER PRIMARY KEY REFERENCES manifest (id),
+    upload TEXT NOT NULL REFERENCES upload (id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX upload_pack_by_upload ON upload_pack (upload, manifest);
+
+-- BLAKE3 chaining values of chunks of a list, 32 bytes each, in pages from the chunk on that begins at
+-- `start`. `tie` binds a page to the manifest and the offset.
+CREATE TABLE subtree (
+    manifest INTEGER NOT NULL REFERENCES manifest (id) ON DELETE CASCADE,
+    start INTEGER NOT NULL,
+    chaining_values BLOB NOT NULL,
+    tie INTEGER NOT NULL,
+    PRIMARY KEY (manifest, start)
+) STRICT, WITHOUT ROWID;
 
 -- What all unfinished uploads come to: one row, which the triggers below keep.
 CREATE TABLE unfinished (
