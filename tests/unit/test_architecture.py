@@ -13,6 +13,7 @@ from typing import Final, get_type_hints
 
 import pytest
 
+from chunkstore.store.contract.chunks import Chunks
 from chunkstore.store.contract.store import Store
 from tests.unit.test_layers import LAYERS
 
@@ -27,6 +28,7 @@ _IDENTIFIER: Final = re.compile(r"\*?[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\*?")
 _FOLDERS: Final = ("chunkstore", "tests", "docs")
 # More are more than one person keeps in mind, and a backend has to write each of them.
 _MOST_METHODS: Final = 19
+_MOST_METHODS_OF_CHUNKS: Final = 9
 
 
 @cache
@@ -164,3 +166,4 @@ def test_the_contract_is_narrow() -> None:
         for method in sorted(interface.__abstractmethods__)
     ]
     assert len(methods) <= _MOST_METHODS, methods
+    assert len(Chunks.__abstractmethods__) <= _MOST_METHODS_OF_CHUNKS

@@ -6,29 +6,13 @@ The obligations of `chunkstore.store.contract.store` hold here too.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 
-from chunkstore.core.chunking import AnyChunk, KnownChunk
-from chunkstore.core.digest import Digest
+from chunkstore.core.chunking import AnyChunk
 from chunkstore.core.manifest import ChunkList, ListHasher
 from chunkstore.core.names import FileName
-from chunkstore.core.packs import Record
 from chunkstore.store.contract.values import File
-
-
-@dataclass(frozen=True, slots=True)
-class KeptChunks:
-    """Chunks of a list that follow each other, as they are kept; the first begins at `start`."""
-
-    start: int
-    records: Sequence[Record]
-
-    @property
-    def stop(self) -> int:
-        """The offset at which the next chunk begins, or the list ends."""
-        return self.start + sum(record.size for record in self.records)
 
 
 class PreparedBatch(ABC):
@@ -128,50 +112,4 @@ class Contents(ABC):
             ValueError: the range does not lie within the list.
             StoreDamaged: a chunk is missing or does not match its digest, or the list is not what
                 it was. The next upload of the same content repairs it.
-        """
-
-    @abstractmethod
-    async def read_kept(
-        self, chunks: ChunkList, start: int, stop: int, most: int, whole: ListHasher | None = None
-    ) -> KeptChunks:
-        """Return the chunks that hold the bytes `start` to `stop` of a list, as they are kept.
-
-        Places are checked as in `read`, but not the bytes of the chunks, which are not decoded:
-        each record carries the digest that whoever decodes it compares. If the chunks have more
-        than `most` bytes together, fewer are returned, but one at least. There are none if `start`
-        is `stop`. `whole` is as for `read`.
-
-        Raises:
-            ValueError: the range does not lie within the list.
-            StoreDamaged: a chunk is missing, or cannot be what its digest says, or the list is not
-                what it was.
-        """
-
-    @abstractmethod
-    async def entries(
-        self, chunks: ChunkList, start: int, most: int, whole: ListHasher | None = None
-    ) -> Sequence[KnownChunk]:
-        """Return the entries of a list, at most `most`, from the chunk on that begins at `start`.
-
-        Every place is checked; `whole` is as for `read`. There are none if the list ends at
-        `start`.
-
-        Raises:
-            ValueError: `start` does not lie within the list.
-            StoreDamaged: no chunk begins there, or the list is not what it was.
-        """
-
-    @abstractmethod
-    async def find_sizes(self, digests: Sequence[Digest]) -> Mapping[Digest, int]:
-        """Return the sizes in bytes of those chunks that the store has and that are not damaged.
-
-        Callers ask for up to 16,384 at once. The answer is advice: nothing keeps them there.
-        """
-
-    @abstractmethod
-    async def find_equal(self, list_digest: Digest, names: Sequence[FileName]) -> Digest | None:
-        """Return the digest of the content that has the list with this digest, if it is known.
-
-        The files `names` are looked at; where a store finds lists by their digest, all are. A list
-        that is damaged proves nothing.
         """

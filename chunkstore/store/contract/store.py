@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from chunkstore.store.contract.chunks import Chunks
 from chunkstore.store.contract.contents import Contents
 from chunkstore.store.contract.maintenance import Backups, Maintenance
 from chunkstore.store.contract.name_changes import NameChanges
@@ -25,7 +26,7 @@ from chunkstore.store.contract.uploads import Uploads
 
 
 class Store(ABC):
-    """A database of chunks, manifests and names, in four parts: callers take the narrowest."""
+    """A database of chunks, manifests and names, in five parts: callers take the narrowest."""
 
     @property
     @abstractmethod
@@ -36,6 +37,11 @@ class Store(ABC):
     @abstractmethod
     def contents(self) -> Contents:
         """File content."""
+
+    @property
+    @abstractmethod
+    def chunks(self) -> Chunks:
+        """Chunks and lists by themselves."""
 
     @property
     @abstractmethod

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -14,30 +14,26 @@ from weakref import WeakSet
 from chunkstore.core.chunking import AnyChunk, Chunk, KnownChunk, size_of
 from chunkstore.core.compression import Encoded
 from chunkstore.core.digest import Digest
-from chunkstore.core.errors import StoreError
 from chunkstore.core.manifest import ChunkList, ListHasher
 from chunkstore.core.names import FileName
-from chunkstore.store.contract.contents import Contents, KeptChunks, PreparedBatch, Upload
+from chunkstore.store.contract.contents import Contents, PreparedBatch, Upload
 from chunkstore.store.contract.values import File
 from chunkstore.store.shared.chunks import (
-    DamagedChunk,
     Encodings,
     NewBytes,
 )
-from chunkstore.store.shared.lists import DamagedList, continue_list, entries_of
 from chunkstore.store.shared.pins import Pins
 from chunkstore.store.shared.request_upload import RequestUpload, add_chunks
 from chunkstore.store.sqlite import manifests
-from chunkstore.store.sqlite.chunk_bytes import BytesJob, run_with_bytes
+from chunkstore.store.sqlite.damage import marking_damage, read_bytes
 from chunkstore.store.sqlite.engine.connection import ReaderPool
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.manifests import (
     EncodeMissing,
-    Marks,
     StoragePolicy,
 )
 from chunkstore.store.sqlite.opening import OpenDatabase
-from chunkstore.store.sqlite.reading import OpenFile, ReadChunks, ReadEntries
+from chunkstore.store.sqlite.reading import OpenFile, ReadChunks
 from chunkstore.store.sqlite.segment_intake import SegmentIntake, WrittenBatch
 from chunkstore.store.sqlite.segment_sequence import SIZE_OF_ROWS
 
@@ -87,68 +83,11 @@ class SQLiteContents(Contents):
         if start == stop:
             return b""
         job = ReadChunks(chunks, start, stop, stop - start if most is None else most)
-        async with self._marking_damage():
-            read = await self._run_with_bytes(job.run)
+        async with marking_damage(self._database):
+            read = await read_bytes(self._database, job.run)
             if whole is not None:
                 read.continue_list(chunks, whole)
         return read.content
-
-    async def read_kept(
-        self, chunks: ChunkList, start: int, stop: int, most: int, whole: ListHasher | None = None
-    ) -> KeptChunks:
-        chunks.require_range(start, stop)
-        if start == stop:
-            return KeptChunks(start, ())
-        job = ReadChunks(chunks, start, stop, most)
-        async with self._marking_damage():
-            places, records = await self._run_with_bytes(job.run_kept)
-            if whole is not None:
-                continue_list(chunks, places, places[-1].stop, whole)
-        return KeptChunks(places[0].start, records)
-
-    async def entries(
-        self, chunks: ChunkList, start: int, most: int, whole: ListHasher | None = None
-    ) -> Sequence[KnownChunk]:
-        chunks.require_range(start, chunks.size)
-        if start == chunks.size:
-            return ()
-        job = ReadEntries(chunks, start, most)
-        async with self._marking_damage():
-            return entries_of(chunks, await self._database.readers.run(job.run), whole)
-
-    async def find_sizes(self, digests: Sequence[Digest]) -> Mapping[Digest, int]:
-        return await self._database.readers.run(partial(manifests.find_sizes, digests=digests))
-
-    async def find_equal(self, list_digest: Digest, names: Sequence[FileName]) -> Digest | None:
-        return await self._database.readers.run(
-            partial(manifests.find_equal, list_digest=list_digest)
-        )
-
-    async def _run_with_bytes(self, job: BytesJob[T]) -> T:
-        database = self._database
-        return await run_with_bytes(database.readers.run, database.segments.readers, job)
-
-    @asynccontextmanager
-    async def _marking_damage(self) -> AsyncIterator[None]:
-        """Mark the damage that an error in the context tells of."""
-        try:
-            yield
-        except DamagedChunk as error:
-            await self._mark(Marks(chunks=[error.digest]))
-            raise
-        except DamagedList as error:
-            damaged = [] if error.chunk is None else [error.chunk]
-            await self._mark(Marks(damaged, [error.manifest_id]))
-            raise
-
-    async def _mark(self, marks: Marks) -> None:
-        """Mark damage, so that the next upload of it stores it again."""
-        writer = self._database.writer
-        if writer is None or await self._database.lookups.run(marks.are_set):
-            return
-        # If a crash undoes the mark, or a full disk prevents it, the next reader sets it.
-        with suppress(StoreError):
-            await writer.run(marks.run, durable=False)
 
 
 class SQLiteUpload(RequestUpload):

@@ -30,6 +30,7 @@ from chunkstore.store.contract.store import Store
 from chunkstore.store.shared.pins import Pins
 from chunkstore.store.sqlite import schema
 from chunkstore.store.sqlite.backup import claim, copy_store, succeed
+from chunkstore.store.sqlite.chunks import SQLiteChunks
 from chunkstore.store.sqlite.contents import SQLiteContents
 from chunkstore.store.sqlite.engine.connection import lacks_table
 from chunkstore.store.sqlite.engine.disk_space import DiskReserve
@@ -136,6 +137,10 @@ class SQLiteStore(Store):
     @property
     def contents(self) -> SQLiteContents:
         return self._contents
+
+    @property
+    def chunks(self) -> SQLiteChunks:
+        return SQLiteChunks(self._database)
 
     @property
     def uploads(self) -> SQLiteUploads:
