@@ -50,7 +50,7 @@ class SmallPut:
         match edits:
             case [Put(content=Received() as content) as edit] if chunks.small:
                 if tree.accepts(edit, Present()):
-                    own_upload(content).require_put_once(set())
+                    own_upload(content.upload).require_put_once(set())
                     return cls(edit, content, chunks, _target(edit, content))
         return None
 
@@ -60,7 +60,7 @@ class SmallPut:
         return (
             self.receipt,
             *manifests.content_columns(
-                own_upload(self.content).manifest,
+                own_upload(self.content.upload).manifest,
                 self.chunks.missing,
                 manifests.entries_of(self.content.last),
                 self.target.manifest,
@@ -77,7 +77,7 @@ class SmallPut:
     def committed(self, row: Row) -> Committed:
         """Return what the statement came to that returned `row`."""
         sizes = manifests.sizes_of(self.chunks.missing, row["stored"])
-        new = own_upload(self.content).appended + NewBytes(len(sizes), sum(sizes.values()))
+        new = own_upload(self.content.upload).appended + NewBytes(len(sizes), sum(sizes.values()))
         file = tree.file_of(self.edit.name, self.target, row["file_created"])
         return Committed(row["replaced"], file, new.new_chunks, new.new_size)
 
@@ -85,7 +85,7 @@ class SmallPut:
 def _target(edit: Put, content: Received) -> Target:
     times = Times.of(edit.created, edit.modified)
     modified = now_microseconds() if times.modified is None else times.modified
-    manifest = own_upload(content).sealed_with(content.last, content.digest)
+    manifest = own_upload(content.upload).sealed_with(content.last, content.digest)
     return Target(manifest, edit.media_type, times.created, modified)
 
 

@@ -59,11 +59,10 @@ async def collect(
 async def find_unused(database: Database, grace_seconds: float) -> AsyncIterator[Collected]:
     """Yield what a collection would remove."""
     before = now_microseconds() - int(grace_seconds * 1_000_000)
-    unused = {
-        manifest
-        for _, manifest in await database.read(resumable.find_expired)
-        if manifest is not None
-    }
+    expired = await database.read(resumable.find_expired)
+    unused = {manifest for _, manifest in expired if manifest is not None}
+    uploads = [upload for upload, _ in expired]
+    unused.update(await database.fetch_values("packs_of_uploads", uploads))
     async for manifests in _unused_manifests(database, before):
         unused.update(manifests)
     unused.update(await _condemned(database, await database.read(clock)))

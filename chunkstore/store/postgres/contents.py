@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from chunkstore.core.chunking import Chunk
+from chunkstore.core.chunking import AnyChunk
 from chunkstore.core.compression import Compression
-from chunkstore.core.errors import StoreError
-from chunkstore.core.manifest import ChunkList, ListHasher, Manifest
+from chunkstore.core.manifest import ChunkList, ListHasher
 from chunkstore.core.names import FileName
-from chunkstore.store.contract.contents import Contents, PreparedBatch
-from chunkstore.store.contract.edits import Received
+from chunkstore.store.contract.contents import Contents, PreparedBatch, Upload
 from chunkstore.store.contract.values import File
 from chunkstore.store.postgres import manifests
-from chunkstore.store.postgres.connection import Database, Parameter
+from chunkstore.store.postgres.connection import Database
+from chunkstore.store.postgres.damage import marking_damage
 from chunkstore.store.postgres.lookups import Lookups
 from chunkstore.store.postgres.manifests import relying_on
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.reading import Reader
-from chunkstore.store.postgres.resumable import new_manifest_id
-from chunkstore.store.shared.chunks import DamagedChunk
-from chunkstore.store.shared.lists import DamagedList
 from chunkstore.store.shared.request_upload import RequestUpload, add_chunks
 
 
 class PostgresContents(Contents):
     """The content of files in the database that is `opened`."""
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: Opened, reader: Reader) -> None:
         self._opened = opened
-        self._reader = Reader(opened.database, opened.standby, opened.gaps)
+        self._reader = reader
         self._lookups = Lookups(opened.database)
 
     @property
@@ -43,7 +39,7 @@ class PostgresContents(Contents):
         return PostgresUpload(
             self._opened.writable,
             self._opened.compression,
-            new_manifest_id(),
+            manifests.new_manifest_id(),
             self.chunk_size,
             self._opened.presence.server,
             # Of several logs, the one that a later commit syncs need not be this one's.
@@ -64,24 +60,11 @@ class PostgresContents(Contents):
         chunks.require_range(start, stop)
         if start == stop:
             return b""
-        try:
+        async with marking_damage(self._opened, chunks):
             read = await self._reader.read(chunks, start, stop, most)
             if whole is not None:
                 read.continue_list(chunks, whole)
-        except DamagedChunk as error:
-            await self._mark("mark_chunk", error.digest.raw, True)
-            raise
-        except DamagedList:
-            if isinstance(chunks, Manifest):
-                await self._mark("mark_list", chunks.digest.raw, chunks.id, chunks.proof)
-            raise
         return read.content
-
-    async def _mark(self, query: str, *parameters: Parameter) -> None:
-        """Mark damage, so that the next upload of it stores it again."""
-        if not self._opened.read_only:
-            with suppress(StoreError):
-                await self._opened.database.execute(query, *parameters)
 
 
 class PostgresUpload(RequestUpload):
@@ -108,17 +91,17 @@ class PostgresUpload(RequestUpload):
         # A call whose caller was cancelled goes on, and the next one waits for it.
         self.lock = asyncio.Lock()
 
-    async def prepare(self, chunks: Sequence[Chunk]) -> PlainBatch:
+    async def prepare(self, chunks: Sequence[AnyChunk]) -> PlainBatch:
         return PlainBatch(self, chunks)
 
-    async def store(self, chunks: Sequence[Chunk]) -> None:
+    async def store(self, chunks: Sequence[AnyChunk]) -> None:
         """Store the next chunks."""
         if not chunks:
             return
         self._begun = True
         await self._database.run_to_end(self._append(chunks))
 
-    async def _append(self, chunks: Sequence[Chunk]) -> None:
+    async def _append(self, chunks: Sequence[AnyChunk]) -> None:
         async with self.lock:
             self.appended += await relying_on(
                 self._database,
@@ -146,14 +129,14 @@ class PlainBatch(PreparedBatch):
     """Chunks of `upload`, of which nothing can be prepared before those ahead are stored."""
 
     upload: PostgresUpload
-    chunks: Sequence[Chunk]
+    chunks: Sequence[AnyChunk]
 
     async def store(self) -> None:
         await self.upload.store(self.chunks)
 
 
-def own_upload(content: Received) -> PostgresUpload:
-    """Return the upload of file content, which this kind of store began."""
-    if not isinstance(content.upload, PostgresUpload):
+def own_upload(upload: Upload) -> PostgresUpload:
+    """Return an upload that was begun by a store of this kind."""
+    if not isinstance(upload, PostgresUpload):
         raise TypeError("the upload was begun by another store")
-    return content.upload
+    return upload

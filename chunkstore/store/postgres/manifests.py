@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
-from chunkstore.core.chunking import Chunk, size_of
+from chunkstore.core.chunking import AnyChunk, Chunk, KnownChunk, size_of
 from chunkstore.core.compression import NO_COMPRESSION, Compression, Encoded
-from chunkstore.core.errors import StoreUnavailable
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import ChunksMissing, StoreUnavailable
 from chunkstore.core.manifest import Manifest
 from chunkstore.store.postgres.connection import LONG_SECONDS, Connection, Database, Parameter
 from chunkstore.store.postgres.failures import ChunkCollected
@@ -24,10 +26,14 @@ T = TypeVar("T")
 
 # Less is prepared on the event loop, which takes less time than handing it to a thread.
 _SMALL: Final = 64 * 1024
+# More chunks take longer to refer to than others should wait.
+_FEW: Final = 256
 _GIVEN_UP: Final = (
     "The upload was given up, because it rested or a failover lost a part of it; begin it anew."
 )
 
+
+_MANIFEST_ID_BITS: Final = 63
 
 # What a list has of a chunk: its digest, and its size in bytes.
 Entry: TypeAlias = tuple[bytes, int]
@@ -56,33 +62,63 @@ class PreparedChunks:
     @property
     def small(self) -> bool:
         """Whether the bytes that may be missing can travel with other parameters."""
-        return sum(len(chunk.encoded.content) for chunk in self.missing) <= _SMALL
+        return (
+            len(self.entries) <= _FEW
+            and sum(len(chunk.encoded.content) for chunk in self.missing) <= _SMALL
+        )
+
+
+def new_manifest_id() -> int:
+    """Return an id that no manifest has, on any server."""
+    return secrets.randbits(_MANIFEST_ID_BITS)
 
 
 async def relying_on(
     database: Database,
     compression: Compression,
-    chunks: Sequence[Chunk],
+    chunks: Sequence[AnyChunk],
     write: Callable[[PreparedChunks], Awaitable[T]],
 ) -> T:
     """Run `write`, which stores what is missing of the chunks.
 
     Chunks that are known are relied on. If one is collected before `write` has referenced it, that
     fails as a whole, and is run again with all bytes.
+
+    Raises:
+        ChunksMissing: a `KnownChunk` is not in the store as it is named.
     """
-    if size_of(chunks) <= _SMALL:
-        # To ask which are known would take longer than to store them where they are not.
-        return await write(await _prepare(compression, chunks, frozenset()))
+    brought = [chunk for chunk in chunks if isinstance(chunk, Chunk)]
+    named = [chunk for chunk in chunks if isinstance(chunk, KnownChunk)]
     try:
-        known = await _known(database, chunks)
+        await _require_named(database, named)
+        # To ask which few are known would take longer than to store them where they are not.
+        ask = size_of(brought) > _SMALL
+        known = await _known(database, brought) if ask else frozenset()
         return await write(await _prepare(compression, chunks, known))
     except ChunkCollected:
+        await _require_named(database, named)
         return await write(await _prepare(compression, chunks, frozenset()))
 
 
-def entries_of(chunks: Sequence[Chunk]) -> list[Entry]:
+def entries_of(chunks: Sequence[AnyChunk]) -> list[Entry]:
     """Return what a list has of chunks."""
-    return [(chunk.digest.raw, len(chunk.content)) for chunk in chunks]
+    return [(chunk.digest.raw, chunk.size) for chunk in chunks]
+
+
+async def find_sizes(database: Database, digests: Iterable[Digest]) -> dict[Digest, int]:
+    """Return the sizes of the chunks that are there and not damaged."""
+    wanted = list({digest.raw for digest in digests})
+    rows = await database.fetch("sizes_of_chunks", wanted)
+    return {Digest(digest): size for digest, size in rows}
+
+
+async def _require_named(database: Database, named: Sequence[KnownChunk]) -> None:
+    if not named:
+        return
+    sizes = await find_sizes(database, (chunk.digest for chunk in named))
+    lacking = [chunk.digest for chunk in named if sizes.get(chunk.digest) != chunk.size]
+    if lacking:
+        raise ChunksMissing([str(digest) for digest in dict.fromkeys(lacking)])
 
 
 async def _known(database: Database, chunks: Sequence[Chunk]) -> frozenset[bytes]:
@@ -91,21 +127,22 @@ async def _known(database: Database, chunks: Sequence[Chunk]) -> frozenset[bytes
 
 
 async def _prepare(
-    compression: Compression, chunks: Sequence[Chunk], known: frozenset[bytes]
+    compression: Compression, chunks: Sequence[AnyChunk], known: frozenset[bytes]
 ) -> PreparedChunks:
-    contents = {chunk.digest.raw: chunk.content for chunk in chunks}
-    missing = sorted((digest, contents[digest]) for digest in contents.keys() - known)
+    brought = {chunk.digest.raw: chunk for chunk in chunks if isinstance(chunk, Chunk)}
+    missing = [brought[digest] for digest in sorted(brought.keys() - known)]
     encode = partial(_encode, compression, missing)
-    inline = compression == NO_COMPRESSION or sum(len(one) for _, one in missing) <= _SMALL
+    inline = compression == NO_COMPRESSION or size_of(missing) <= _SMALL
     return PreparedChunks(
         entries_of(chunks),
         encode() if inline else await asyncio.to_thread(encode),
     )
 
 
-def _encode(compression: Compression, missing: Sequence[tuple[bytes, bytes]]) -> list[NewChunk]:
+def _encode(compression: Compression, missing: Sequence[Chunk]) -> list[NewChunk]:
     return [
-        NewChunk(digest, len(content), compression.encode(content)) for digest, content in missing
+        NewChunk(chunk.digest.raw, chunk.size, chunk.encoded or compression.encode(chunk.content))
+        for chunk in missing
     ]
 
 

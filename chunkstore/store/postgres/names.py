@@ -92,7 +92,8 @@ class PostgresNames(Names):
 
         async def apply() -> list[Applied]:
             async with AsyncExitStack() as locks:
-                uploads = {one.manifest.id: one for one in map(own_upload, received)}
+                own = [own_upload(content.upload) for content in received]
+                uploads = {upload.manifest.id: upload for upload in own}
                 for _, upload in sorted(uploads.items()):
                     await locks.enter_async_context(upload.lock)
                 applied = await relying_on(database, self._opened.compression, last, write)
@@ -183,7 +184,7 @@ class ApplyEdits:
     ) -> Committed:
         content = edit.content
         if isinstance(content, Received):
-            upload = own_upload(content)
+            upload = own_upload(content.upload)
             upload.require_put_once(progress.put)
             last = manifests.entries_of(content.last)
             manifest = upload.sealed_with(content.last, content.digest)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final, TypeAlias, TypeVar
 
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreError
 from chunkstore.core.manifest import ChunkList, Manifest
+from chunkstore.core.packs import Record
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.rows import QUERIES, Row
-from chunkstore.store.shared.chunks import DamagedChunk, check_chunk
+from chunkstore.store.shared.chunks import DamagedChunk, check_chunk, to_record
 from chunkstore.store.shared.lists import DamagedList, Place, ReadBytes, read_places
+
+T = TypeVar("T")
+# Makes something of a chunk by its digest, size, codec and stored bytes, which it may refuse.
+Check: TypeAlias = Callable[[bytes, int, int, bytes], T]
 
 # How many places of a chunk list are read at once: of one that is read on, and where it is read
 # for the first time. How many such spans are cached.
@@ -53,15 +58,46 @@ class Reader:
             StoreUnavailable: something is missing that may be there soon.
         """
         limit = stop if most is None else min(stop, start + most)
+        places = await self._checked_places(chunks, start, stop, limit)
+        contents = await self._chunks(places, check_chunk)
+        return ReadBytes.join(places, contents, start, stop)
+
+    async def read_kept(
+        self, chunks: ChunkList, start: int, stop: int, most: int
+    ) -> tuple[Sequence[Place], Sequence[Record]]:
+        """Return the places of the same chunks, and the chunks as they are kept; as `read`."""
+        places = await self._checked_places(chunks, start, stop, min(stop, start + most))
+        return places, await self._chunks(places, to_record)
+
+    async def entries(self, chunks: ChunkList, start: int, most: int) -> Sequence[Place]:
+        """Return some places, at most `most`, from that of the chunk on that begins at `start`.
+
+        Raises:
+            DamagedList, StoreUnavailable: as `read`.
+        """
+        count = min(most, PLACES_A_STEP)
+        with self._judging(chunks):
+            return await self._primary.read(next_places, chunks.id, start, count)
+
+    async def _checked_places(
+        self, chunks: ChunkList, start: int, stop: int, limit: int
+    ) -> list[Place]:
         try:
-            places = await self._places(chunks, start, stop, limit)
+            with self._judging(chunks):
+                return await self._places(chunks, start, stop, limit)
         except DamagedList:
             self._forget(chunks.id)
+            raise
+
+    @contextmanager
+    def _judging(self, chunks: ChunkList) -> Iterator[None]:
+        """Judge whether damage of a list that is found in the context may be a gap."""
+        try:
+            yield
+        except DamagedList:
             self._gaps.judge(chunks.id)
             raise
         self._gaps.filled(chunks.id)
-        contents = await self._contents({place.digest: place.size for place in places})
-        return ReadBytes.join(places, [contents[place.digest] for place in places], start, stop)
 
     async def _places(self, chunks: ChunkList, start: int, stop: int, limit: int) -> list[Place]:
         """Return the places of `start` to `stop`; if that is behind `limit`, those that end by it.
@@ -108,25 +144,27 @@ class Reader:
         rows = await self._primary.fetch("places_at", manifest, offset, count)
         return _sound_places(manifest, [Place(*row) for row in rows], offset)
 
-    async def _contents(self, wanted: Mapping[bytes, int]) -> dict[bytes, bytes]:
-        """Return the bytes of chunks, whose digests and sizes are given."""
+    async def _chunks(self, places: Sequence[Place], check: Check[T]) -> list[T]:
+        """Return what `check` makes of the chunks at some places."""
+        wanted = {place.digest: place.size for place in places}
 
         async def fetch(db: Connection) -> list[Row]:
             return await db.fetch(QUERIES["chunks"], list(wanted))
 
         if self._standby is not None:
             try:
-                return await _checked(wanted, await self._standby.once(fetch))
+                found = await _checked(wanted, await self._standby.once(fetch), check)
+                return [found[place.digest] for place in places]
             except StoreError:
                 pass  # It is behind, or gone, or damaged.
         try:
-            contents = await _checked(wanted, await self._primary.read(fetch))
+            found = await _checked(wanted, await self._primary.read(fetch), check)
         except MissingChunk as error:
             self._gaps.judge(error.digest.raw)
             raise
         for digest in wanted:
             self._gaps.filled(digest)
-        return contents
+        return [found[place.digest] for place in places]
 
 
 def _sound_places(manifest: int, places: Sequence[Place], offset: int) -> Sequence[Place]:
@@ -150,31 +188,35 @@ def _sound_places(manifest: int, places: Sequence[Place], offset: int) -> Sequen
     return places[:sound]
 
 
-async def _checked(wanted: Mapping[bytes, int], rows: Sequence[Row]) -> dict[bytes, bytes]:
-    if sum(wanted.values()) <= _CHECKED_INLINE:
-        return _check(wanted, rows)
-    return await asyncio.to_thread(_check, wanted, rows)
+async def _checked(
+    wanted: Mapping[bytes, int], rows: Sequence[Row], check: Check[T]
+) -> dict[bytes, T]:
+    if sum(wanted.values()) <= _CHECKED_INLINE or check is to_record:
+        return _check(wanted, rows, check)
+    return await asyncio.to_thread(_check, wanted, rows, check)
 
 
-def _check(wanted: Mapping[bytes, int], rows: Sequence[Row]) -> dict[bytes, bytes]:
-    contents = {
-        digest: check_chunk(digest, wanted[digest], codec, stored)
+def _check(wanted: Mapping[bytes, int], rows: Sequence[Row], check: Check[T]) -> dict[bytes, T]:
+    found = {
+        digest: check(digest, wanted[digest], codec, stored)
         for digest, codec, stored in rows
         if stored is not None
     }
     for digest in wanted:
-        if digest not in contents:
+        if digest not in found:
             raise MissingChunk(Digest(digest))
-    return contents
+    return found
 
 
-async def next_places(db: Connection, manifest: int, offset: int) -> list[Place]:
+async def next_places(
+    db: Connection, manifest: int, offset: int, count: int = PLACES_A_STEP
+) -> list[Place]:
     """Return some places from the offset on, checked.
 
     Raises:
         DamagedList: they are not as they were written, or there are none.
     """
-    rows = await db.fetch(QUERIES["places_from"], manifest, offset, PLACES_A_STEP)
+    rows = await db.fetch(QUERIES["places_from"], manifest, offset, count)
     places = [Place(*row) for row in rows]
     read_places(manifest, places, offset)
     return places

@@ -1,4 +1,4 @@
-"""Jobs on uploads that outlive their request, and the contract over them.
+"""Jobs on uploads that outlive their request.
 
 Each job begins by locking the upload's row, so jobs on one upload come one after another on
 whichever servers. What all unfinished uploads have together is a sum that each job adds to last of
@@ -8,15 +8,12 @@ same moment may exceed the bound by a batch each.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from typing import Final, Literal
 
 from chunkstore.core.chunking import Chunk
-from chunkstore.core.compression import Compression
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import NotFound, StoreUnavailable
 from chunkstore.core.manifest import ListHasher, Manifest
@@ -24,7 +21,6 @@ from chunkstore.store.contract.edits import Uploaded
 from chunkstore.store.contract.resumable import (
     ResumableUpload,
     UploadKind,
-    UploadSpec,
     UploadState,
 )
 from chunkstore.store.contract.upload_state import (
@@ -34,80 +30,31 @@ from chunkstore.store.contract.upload_state import (
     Delete,
     Event,
     Fail,
+    Hold,
     Join,
     require_part,
 )
-from chunkstore.store.contract.uploads import NOTHING, UNBOUNDED, Bounds, Unfinished, Uploads
+from chunkstore.store.contract.uploads import (
+    NOTHING,
+    Bounds,
+    HeldChunks,
+    Unfinished,
+)
 from chunkstore.store.postgres import manifests, unfinished
 from chunkstore.store.postgres.connection import Connection, Database
-from chunkstore.store.postgres.manifests import Entry, PreparedChunks, relying_on
+from chunkstore.store.postgres.manifests import Entry, PreparedChunks
 from chunkstore.store.postgres.presence import clock
-from chunkstore.store.postgres.reading import next_places
+from chunkstore.store.postgres.reading import PLACES_A_STEP, next_places
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.lists import OpenManifest, hash_list
 from chunkstore.store.shared.times import now_microseconds
 from chunkstore.store.shared.upload_rows import StoredUpload, UploadRow, can_exist
 
-_MANIFEST_ID_BITS: Final = 63
 _NO_CHUNKS: Final = PreparedChunks((), ())
 _JUST_WHOLE: Final = "The upload has just become whole; try again."
 
 Lock = Literal["", "FOR UPDATE", "FOR SHARE"]
-
-
-def new_manifest_id() -> int:
-    """Return an id that no manifest has, on any server."""
-    return secrets.randbits(_MANIFEST_ID_BITS)
-
-
-class PostgresUploads(Uploads):
-    """The uploads of a PostgreSQL store."""
-
-    def __init__(self, database: Database, compression: Compression, chunk_size: int) -> None:
-        self._database = database
-        self._compression = compression
-        self._chunk_size = chunk_size
-
-    async def create(
-        self,
-        spec: UploadSpec,
-        length: int | None,
-        expires: datetime,
-        bounds: Bounds = UNBOUNDED,
-    ) -> ResumableUpload:
-        new = StoredUpload.begin(
-            spec, length, expires, manifest=new_manifest_id(), chunk_size=self._chunk_size
-        )
-        return await self._database.write_once(CreateUpload(new, bounds).run)
-
-    async def find(self, upload_id: str) -> ResumableUpload | None:
-        found = await self._database.read(partial(_find, upload_id=upload_id))
-        return None if found is None else found.upload
-
-    async def apply(self, upload_id: str, event: Event) -> ResumableUpload:
-        database = self._database
-
-        async def append(chunks: PreparedChunks) -> ResumableUpload:
-            return await database.write(ApplyEvent(upload_id, event, chunks).run)
-
-        async def join(tail: PreparedChunks) -> ResumableUpload:
-            return await database.write_once(ApplyEvent(upload_id, event, tail).run)
-
-        match event:
-            case Append():
-                return await relying_on(database, self._compression, event.chunks, append)
-            case Join():
-                tail = await database.read(find_tail, event.part_id)
-                last = [] if tail is None else [tail]
-                return await relying_on(database, self._compression, last, join)
-            case Delete():
-                return await database.write_once(ApplyEvent(upload_id, event).run)
-            case _:
-                return await database.write(ApplyEvent(upload_id, event).run)
-
-    async def awaiting(self, part_id: str) -> Sequence[str]:
-        return await self._database.read(partial(_awaiting, part_id=part_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +69,7 @@ class CreateUpload:
         upload, manifest = self.new.upload, self.new.open_manifest()
         self.bounds.check_new(upload.spec.kind, manifest.chunk_size, await unfinished.get(db))
         for part_id in upload.spec.parts:
-            part = await _find(db, part_id)
+            part = await find(db, part_id)
             require_part(None if part is None else part.upload)
         await _add_manifest(db, manifest)
         await _add(db, self.new.to_row())
@@ -153,7 +100,7 @@ class ApplyEvent:
             case Delete():
                 return await _delete(db, before)
             case Join(part_id):
-                part = await _find(db, part_id, "FOR SHARE")
+                part = await find(db, part_id, "FOR SHARE")
                 after = before.after(self.event, part)
             case _:
                 after = before.after(self.event)
@@ -185,17 +132,68 @@ class ApplyEvent:
                 return replace(after, new=after.new + new)
             case Fail():
                 assert after.upload.chunks is not None
-                empty = replace(after.upload.chunks, id=new_manifest_id())
+                empty = replace(after.upload.chunks, id=manifests.new_manifest_id())
                 after = replace(after, upload=replace(after.upload, chunks=empty))
                 await _add_manifest(db, after.open_manifest())
-                given_up = [before.open_manifest().id]
-                await db.execute(QUERIES["condemn_manifests"], given_up, await clock(db))
+                await _forget_packs(db, self.upload_id, before.open_manifest().id)
         return after
+
+
+@dataclass(frozen=True, slots=True)
+class HoldPack:
+    """The job that makes the open manifest `pack` one of an upload's packs.
+
+    `appended` is what was new of its chunks.
+    """
+
+    upload_id: str
+    pack: OpenManifest
+    hold: Hold
+    appended: NewBytes
+
+    async def run(self, db: Connection, last: PreparedChunks) -> ResumableUpload:
+        """Return the upload as it is once the `last` chunks are appended; made again, the same."""
+        before = await _get(db, self.upload_id)
+        if await db.fetchval(QUERIES["has_pack"], self.upload_id, self.pack.id):
+            return before.upload
+        after = before.after(self.hold)
+        after.check_growth(before, self.hold, await unfinished.get(db))
+        new = await manifests.append(db, self.pack, None, last)
+        await db.execute(QUERIES["outlive_server"], self.pack.id)
+        await db.execute(QUERIES["add_pack"], self.upload_id, self.pack.id)
+        after = replace(after, new=after.new + self.appended + new)
+        await _save(db, after)
+        await unfinished.add(db, before.counted, after.counted)
+        return after.upload
+
+
+async def find_held(db: Connection, upload_id: str, after: tuple[int, int]) -> HeldChunks:
+    """Return the chunks in an upload's packs, from a manifest and an offset in its list on."""
+    digests: list[Digest] = []
+    manifest, start = after
+    packs = await db.fetch(QUERIES["packs_from"], upload_id, manifest, PLACES_A_STEP)
+    for (pack,) in packs:
+        offset = start if pack == manifest else 0
+        count = PLACES_A_STEP - len(digests)
+        places = await db.fetch(QUERIES["places_from"], pack, offset, count)
+        digests += [Digest(row["digest"]) for row in places]
+        if len(places) == count:
+            return HeldChunks(digests, (pack, places[-1]["start"] + 1))
+    if len(packs) == PLACES_A_STEP:
+        return HeldChunks(digests, (packs[-1]["manifest"] + 1, 0))
+    return HeldChunks(digests, None)
+
+
+async def _forget_packs(db: Connection, upload_id: str, *others: int) -> None:
+    """Let go of an upload's packs, and condemn them with other manifests."""
+    packs = [manifest for (manifest,) in await db.fetch(QUERIES["forget_packs"], upload_id)]
+    if left := [*packs, *others]:
+        await db.execute(QUERIES["condemn_manifests"], left, await clock(db))
 
 
 async def find_tail(db: Connection, upload_id: str) -> Chunk | None:
     """Return the tail of an upload as the chunk that it will be, None if there is none."""
-    stored = await _find(db, upload_id)
+    stored = await find(db, upload_id)
     return Chunk.of(stored.upload.tail) if stored is not None and stored.upload.tail else None
 
 
@@ -207,7 +205,7 @@ async def hash_whole(database: Database, upload_id: str) -> ListHasher | None:
     Raises:
         DamagedList: the list is not as it was written.
     """
-    stored = await database.read(partial(_find, upload_id=upload_id))
+    stored = await database.read(partial(find, upload_id=upload_id))
     if stored is None or stored.upload.state is not UploadState.WHOLE:
         return None
     chunks = stored.upload.chunks
@@ -243,6 +241,7 @@ async def complete(
     manifest = whole.seal(opened.id, opened.chunk_size, content.digest)
     await manifests.seal(db, manifest)
     await _save(db, after)
+    await _forget_packs(db, content.upload_id)
     finished = before.counted
     if before.upload.spec.parts:
         finished = finished.plus(await _use_parts(db, before.upload.spec.parts))
@@ -266,14 +265,13 @@ async def expire(db: Connection, upload_id: str) -> None:
     row = await db.fetchrow(QUERIES["delete_expired_upload"], upload_id, now_microseconds())
     if row is None:
         return
-    if row["manifest"] is not None:
-        await db.execute(QUERIES["condemn_manifests"], [row["manifest"]], await clock(db))
+    await _forget_packs(db, upload_id, *([] if row["manifest"] is None else [row["manifest"]]))
     if row["unfinished"]:
         counted = Unfinished.of(UploadKind(row["kind"]), row["extent"], row["received"])
         await unfinished.add(db, counted, NOTHING)
 
 
-async def _find(db: Connection, upload_id: str, lock: Lock = "") -> StoredUpload | None:
+async def find(db: Connection, upload_id: str, lock: Lock = "") -> StoredUpload | None:
     if not can_exist(upload_id):
         return None
     columns = await db.fetchrow(QUERIES["find_upload"].format(lock=lock), upload_id)
@@ -288,7 +286,7 @@ async def _find(db: Connection, upload_id: str, lock: Lock = "") -> StoredUpload
 
 async def _get(db: Connection, upload_id: str) -> StoredUpload:
     """Return an upload, and keep others from changing it until the transaction ends."""
-    stored = await _find(db, upload_id, "FOR UPDATE")
+    stored = await find(db, upload_id, "FOR UPDATE")
     if stored is None:
         raise NotFound("There is no such upload.")
     return stored
@@ -310,6 +308,8 @@ async def _add(db: Connection, row: UploadRow) -> None:
         row.conditions,
         row.checks,
         row.metadata,
+        row.bases,
+        row.chunking,
     )
 
 
@@ -332,11 +332,13 @@ async def _save(db: Connection, stored: StoredUpload) -> None:
         row.known_digest,
         row.failure,
         row.chunk_size,
+        row.spared,
     )
 
 
 async def _delete(db: Connection, stored: StoredUpload) -> ResumableUpload:
     await db.execute(QUERIES["delete_upload"], stored.upload.id)
+    await _forget_packs(db, stored.upload.id)
     if stored.upload.chunks is not None:
         await manifests.forget(db, stored.upload.chunks.id)
     await unfinished.add(db, stored.counted, NOTHING)
@@ -383,7 +385,7 @@ async def _use_parts(db: Connection, parts: Sequence[str]) -> Unfinished:
     return finished
 
 
-async def _awaiting(db: Connection, part_id: str) -> list[str]:
+async def find_awaiting(db: Connection, part_id: str) -> list[str]:
     if not can_exist(part_id):
         return []
     rows = await db.fetch(QUERIES["parents_of_part"], part_id)

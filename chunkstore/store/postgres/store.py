@@ -8,6 +8,7 @@ from chunkstore.core.chunking import DEFAULT_CHUNK_SIZE, check_chunk_size
 from chunkstore.core.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.store.contract.store import Store
 from chunkstore.store.postgres import collecting, schema
+from chunkstore.store.postgres.chunks import PostgresChunks
 from chunkstore.store.postgres.connection import CONNECTIONS, Connection, Database
 from chunkstore.store.postgres.contents import PostgresContents
 from chunkstore.store.postgres.gaps import Gaps
@@ -15,7 +16,8 @@ from chunkstore.store.postgres.maintenance import PostgresMaintenance
 from chunkstore.store.postgres.names import PostgresNames
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.presence import Presence
-from chunkstore.store.postgres.resumable import PostgresUploads
+from chunkstore.store.postgres.reading import Reader
+from chunkstore.store.postgres.uploads import PostgresUploads
 from chunkstore.store.shared.pins import Pins
 
 
@@ -25,7 +27,9 @@ class PostgresStore(Store):
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
         self._names = PostgresNames(opened)
-        self._contents = PostgresContents(opened)
+        reader = Reader(opened.database, opened.standby, opened.gaps)
+        self._contents = PostgresContents(opened, reader)
+        self._chunks = PostgresChunks(opened, reader)
         self._maintenance = PostgresMaintenance(opened)
 
     @classmethod
@@ -93,6 +97,10 @@ class PostgresStore(Store):
     @property
     def contents(self) -> PostgresContents:
         return self._contents
+
+    @property
+    def chunks(self) -> PostgresChunks:
+        return self._chunks
 
     @property
     def uploads(self) -> PostgresUploads:

@@ -59,6 +59,10 @@ SELECT extract(epoch FROM coalesce(
 -- digests. Those of them that need no bytes.
 SELECT digest FROM chunk WHERE digest = ANY ($1::bytea[]) AND NOT damaged;
 
+-- name: sizes_of_chunks
+-- digests. The sizes of those that need no bytes.
+SELECT digest, size FROM chunk WHERE digest = ANY ($1::bytea[]) AND NOT damaged;
+
 -- name: put_chunks
 -- digests (in order), sizes, stored sizes, codecs, now. Returns those that were not known, or were
 -- damaged; the bytes of these are to be put. A row that is known is locked, and so stays.
@@ -77,6 +81,10 @@ UPDATE chunk SET damaged = $2 WHERE digest = $1 AND damaged <> $2;
 -- id, chunk size, server, now. An upload begins; it may have begun already.
 INSERT INTO manifest (id, chunk_size, server, created) VALUES ($1, $2, $3, $4)
 ON CONFLICT (id) DO NOTHING;
+
+-- name: outlive_server
+-- manifest. It is an upload's from here on that outlives its request.
+UPDATE manifest SET server = NULL WHERE id = $1;
 
 -- name: keep_open
 -- manifest, how many bytes its list has. Whether it can grow. See functions.sql.

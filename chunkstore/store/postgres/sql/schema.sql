@@ -1,4 +1,4 @@
--- The schema, version 4, with setting.sql, partitions.sql (or distribution.sql), references.sql and
+-- The schema, version 5, with setting.sql, partitions.sql (or distribution.sql), references.sql and
 -- functions.sql.
 -- Times are microseconds since 1970 in UTC, sizes are bytes.
 --
@@ -35,7 +35,7 @@ CREATE TABLE chunk_ref (
 CREATE INDEX chunk_ref_by_manifest ON chunk_ref (manifest);
 
 -- One row for each file content that was put. Until it is whole only `chunk_size` is known, the most
--- bytes that a chunk has, and `server` is the one that receives it, NULL for a resumable upload. Then
+-- bytes that a chunk has, and `server` is the one that receives it, NULL for a resumable upload and its packs. Then
 -- `chunks` are in the list, `list` is the list's own digest, and `proof` binds all columns before it to
 -- each other. `condemned` is when it was found that nothing needs it and nothing ever will. Ids are
 -- random.
@@ -113,7 +113,9 @@ CREATE TABLE vacated (
 -- than a chunk counts for one. `length` is NULL until it is known, `target` for a part. A complete
 -- upload has no manifest any more, but the `digest` of the file. `used` for a part that a file
 -- was made of. `known_digest` is that of a whole upload that has been read, `failure` why it can
--- never become a file; then its manifest is empty. Conditions, checks and failure are JSON.
+-- never become a file; then its manifest is empty. By `spared` bytes less is in the store than is
+-- confirmed: chunks that were only referred to count for their places, packs for what they brought.
+-- `chunking` names how the content is cut. Conditions, checks, failure and bases are JSON.
 CREATE TABLE upload (
     id text PRIMARY KEY,
     kind text NOT NULL CHECK (kind IN ('file', 'part', 'concatenation')),
@@ -138,6 +140,9 @@ CREATE TABLE upload (
     tail bytea NOT NULL DEFAULT '',
     known_digest bytea CHECK (octet_length(known_digest) = 32),
     failure text,
+    spared bigint NOT NULL DEFAULT 0,
+    bases text NOT NULL DEFAULT '[]',
+    chunking text NOT NULL DEFAULT 'fixed',
     CHECK ((digest IS NULL) = (manifest IS NOT NULL))
 );
 ALTER TABLE upload ALTER COLUMN tail SET STORAGE EXTERNAL;
@@ -151,6 +156,25 @@ CREATE TABLE upload_part (
     PRIMARY KEY (upload, seq)
 );
 CREATE INDEX upload_part_by_part ON upload_part (part);
+
+-- The packs of an upload: open manifests that keep the chunks which it was sent, to be referred to by
+-- its list, until it is complete or failed.
+CREATE TABLE upload_pack (
+    upload text NOT NULL,
+    manifest bigint NOT NULL,
+    PRIMARY KEY (upload, manifest)
+);
+
+-- BLAKE3 chaining values of chunks of a list, 32 bytes each, in pages from the chunk on that begins at
+-- `start`. `tie` binds a page to the manifest and the offset.
+CREATE TABLE subtree (
+    manifest bigint NOT NULL,
+    start bigint NOT NULL,
+    chaining_values bytea NOT NULL,
+    tie bigint NOT NULL,
+    PRIMARY KEY (manifest, start)
+);
+ALTER TABLE subtree ALTER COLUMN chaining_values SET STORAGE EXTERNAL;
 
 -- What all unfinished uploads come to, as the sum of all rows. Each transaction that changes it adds
 -- to a row that it picks at random, so that they seldom wait for each other.

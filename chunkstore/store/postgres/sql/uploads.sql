@@ -2,10 +2,10 @@
 
 -- name: add_upload
 -- id, manifest, chunk size, extent, length, created, expires, kind, target, media type, conditions,
--- checks, metadata.
+-- checks, metadata, bases, chunking.
 INSERT INTO upload (id, manifest, chunk_size, extent, length, created, expires, kind, target,
-                    media_type, conditions, checks, metadata)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+                    media_type, conditions, checks, metadata, bases, chunking)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15);
 
 -- name: add_upload_part
 -- upload, place, part.
@@ -16,7 +16,7 @@ INSERT INTO upload_part (upload, seq, part) VALUES ($1, $2, $3);
 -- SHARE, so that nobody changes it but others may ask for the same.
 SELECT id, kind, target, media_type, conditions, checks, metadata, received, length, whole, epoch,
        created, expires, tail, manifest, chunk_size, digest, known_digest, failure, new_chunks,
-       new_size, extent, used
+       new_size, extent, spared, bases, chunking, used
 FROM upload WHERE id = $1 {lock};
 
 -- name: lock_upload
@@ -29,12 +29,32 @@ SELECT part FROM upload_part WHERE upload = $1 ORDER BY seq;
 
 -- name: save_upload
 -- id, manifest, epoch, received, extent, length, whole, digest, expires, new chunks, new size, tail,
--- known digest, failure, chunk size. All that can change of an upload.
+-- known digest, failure, chunk size, spared. All that can change of an upload.
 UPDATE upload
 SET manifest = $2, epoch = $3, received = $4, extent = $5, length = $6, whole = $7, digest = $8,
     expires = $9, new_chunks = $10, new_size = $11, tail = $12, known_digest = $13, failure = $14,
-    chunk_size = coalesce($15, chunk_size)
+    chunk_size = coalesce($15, chunk_size), spared = $16
 WHERE id = $1;
+
+-- name: add_pack
+-- upload, manifest.
+INSERT INTO upload_pack (upload, manifest) VALUES ($1, $2);
+
+-- name: has_pack
+-- upload, manifest.
+SELECT 1 FROM upload_pack WHERE upload = $1 AND manifest = $2;
+
+-- name: packs_from
+-- upload, manifest, how many at most. Its packs from that manifest on, in order.
+SELECT manifest FROM upload_pack WHERE upload = $1 AND manifest >= $2 ORDER BY manifest LIMIT $3;
+
+-- name: packs_of_uploads
+-- ids.
+SELECT manifest FROM upload_pack WHERE upload = ANY ($1::text[]);
+
+-- name: forget_packs
+-- upload.
+DELETE FROM upload_pack WHERE upload = $1 RETURNING manifest;
 
 -- name: unfinished
 -- What all unfinished uploads come to.
