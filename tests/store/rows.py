@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from blake3 import blake3
 
-Table = Literal["chunk", "chunk_data", "manifest", "place", "upload"]
+Table = Literal["chunk", "chunk_data", "manifest", "place", "upload", "upload_pack"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,9 @@ class UploadRow:
     tail: bytes
     known_digest: bytes | None
     failure: str | None
+    spared: int
+    bases: str
+    chunking: str
 
 
 class ListDamage(StrEnum):

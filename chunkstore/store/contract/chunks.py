@@ -53,14 +53,14 @@ class Chunks(ABC):
     async def entries(
         self, chunks: ChunkList, start: int, most: int, whole: ListHasher | None = None
     ) -> Sequence[KnownChunk]:
-        """Return the entries of a list, at most `most`, from the chunk on that begins at `start`.
+        """Return the entries of a list, at most `most`, from the chunk on that holds `start`.
 
         They may be fewer. Every place is checked; `whole` is as for `Contents.read`. There are none
         if the list ends at `start`.
 
         Raises:
             ValueError: `start` does not lie within the list.
-            StoreDamaged: no chunk begins there, or the list is not what it was.
+            StoreDamaged: the list is not what it was.
         """
 
     @abstractmethod

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from chunkstore.core.chunking import Chunk
+from chunkstore.core.chunking import Chunk, KnownChunk
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
-from chunkstore.core.errors import ChunkstoreError
+from chunkstore.core.errors import ChunksMissing, ChunkstoreError
 from chunkstore.core.manifest import ListHasher
 from chunkstore.core.names import ROOT, FileName
 from chunkstore.store.contract.edits import (
@@ -101,7 +101,21 @@ class PostgresNames(Names):
                     upload.committed()
                 return applied
 
-        return await database.run_to_end(apply())
+        try:
+            return await database.run_to_end(apply())
+        except ChunksMissing as missing:
+            missing.edit = _first_that_names(edits, frozenset(missing.digests))
+            raise
+
+
+def _first_that_names(edits: Sequence[Edit], digests: Collection[str]) -> int | None:
+    """Return the place of the first edit that refers to one of the chunks with these digests."""
+    for place, edit in enumerate(edits):
+        if isinstance(edit, Put) and isinstance(edit.content, Received):
+            named = (chunk for chunk in edit.content.last if isinstance(chunk, KnownChunk))
+            if any(str(chunk.digest) in digests for chunk in named):
+                return place
+    return None
 
 
 def _is_large(edits: Sequence[Edit]) -> bool:

@@ -70,14 +70,13 @@ class Reader:
         return places, await self._chunks(places, to_record)
 
     async def entries(self, chunks: ChunkList, start: int, most: int) -> Sequence[Place]:
-        """Return some places, at most `most`, from that of the chunk on that begins at `start`.
+        """Return some places, at most `most`, from the one on that holds `start`.
 
         Raises:
             DamagedList, StoreUnavailable: as `read`.
         """
-        count = min(most, PLACES_A_STEP)
         with self._judging(chunks):
-            return await self._primary.read(next_places, chunks.id, start, count)
+            return await self._read_places(chunks.id, start, min(most, PLACES_A_STEP))
 
     async def _checked_places(
         self, chunks: ChunkList, start: int, stop: int, limit: int
@@ -208,15 +207,13 @@ def _check(wanted: Mapping[bytes, int], rows: Sequence[Row], check: Check[T]) ->
     return found
 
 
-async def next_places(
-    db: Connection, manifest: int, offset: int, count: int = PLACES_A_STEP
-) -> list[Place]:
+async def next_places(db: Connection, manifest: int, offset: int) -> list[Place]:
     """Return some places from the offset on, checked.
 
     Raises:
         DamagedList: they are not as they were written, or there are none.
     """
-    rows = await db.fetch(QUERIES["places_from"], manifest, offset, count)
+    rows = await db.fetch(QUERIES["places_from"], manifest, offset, PLACES_A_STEP)
     places = [Place(*row) for row in rows]
     read_places(manifest, places, offset)
     return places

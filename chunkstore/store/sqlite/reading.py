@@ -118,7 +118,7 @@ def _to_record(row: sqlite3.Row, reader: BytesReader) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class ReadEntries:
-    """The job that reads places of a list, at most `most`, from that of the chunk at `start` on."""
+    """The job that reads places of a list, at most `most`, from the one on that holds `start`."""
 
     chunks: ChunkList
     start: int
@@ -128,11 +128,14 @@ class ReadEntries:
         """Return them, checked.
 
         Raises:
-            DamagedList: none begins there, or they are not as they were written.
+            DamagedList: they are not as they were written.
         """
-        places = places_of(db, self.chunks.id, self.start, min(self.most, PLACES_A_STEP))
-        if not places:
-            raise DamagedList(self.chunks.id)
+        count = min(self.most, PLACES_A_STEP)
+        manifest = self.chunks.id
+        rows = execute(db, "places_at", manifest=manifest, start=self.start, count=count)
+        with understood_rows():
+            places = [Place(row["start"], row["size"], row["digest"], row["tie"]) for row in rows]
+            read_places(manifest, places, self.start)
         return places
 
 
@@ -160,26 +163,20 @@ def _whole(row: sqlite3.Row) -> bytes | None:
         return None
 
 
-def places_of(
-    db: sqlite3.Connection, manifest_id: int, start: int, count: int = PLACES_A_STEP
-) -> list[Place]:
+def places_of(db: sqlite3.Connection, manifest_id: int, start: int) -> list[Place]:
     """Return the next places of a list from the offset `start` on, checked; none at its end.
 
     Raises:
         DamagedList: they are not as they were written.
     """
-    return [place for place, _ in chunks_at(db, manifest_id, start, count=count)]
+    return [place for place, _ in chunks_at(db, manifest_id, start)]
 
 
 def chunks_at(
-    db: sqlite3.Connection,
-    manifest_id: int,
-    start: int,
-    query: str = "read_places",
-    count: int = PLACES_A_STEP,
+    db: sqlite3.Connection, manifest_id: int, start: int, query: str = "read_places"
 ) -> list[tuple[Place, int]]:
     """Return the next places and the ids of their chunks, as `query` finds them; as `places_of`."""
-    rows = execute(db, query, manifest=manifest_id, start=start, count=count)
+    rows = execute(db, query, manifest=manifest_id, start=start, count=PLACES_A_STEP)
     found = []
     for row in rows:
         if row["digest"] is None:

@@ -170,24 +170,21 @@ class HoldPack:
         return after.upload
 
 
-def find_held(
-    db: sqlite3.Connection, upload_id: str, after: tuple[int, int], most: int = PLACES_A_STEP
-) -> HeldChunks:
+def find_held(db: sqlite3.Connection, upload_id: str, after: tuple[int, int]) -> HeldChunks:
     """Return the chunks in an upload's packs, from a manifest and an offset in its list on."""
     digests: list[Digest] = []
-    first, start = after
-    packs = db.execute(QUERIES["packs_from"], {"upload": upload_id, "manifest": first})
-    for (manifest,) in packs.fetchall():
-        parameters = {
-            "manifest": manifest,
-            "start": start if manifest == first else 0,
-            "count": most - len(digests),
-        }
-        found = db.execute(QUERIES["digests_of_pack"], parameters).fetchall()
+    manifest, start = after
+    of_upload = {"upload": upload_id, "manifest": manifest, "count": PLACES_A_STEP}
+    packs = [pack for (pack,) in db.execute(QUERIES["packs_from"], of_upload)]
+    for pack in packs:
+        offset = start if pack == manifest else 0
+        of_pack = {"manifest": pack, "start": offset, "count": PLACES_A_STEP - len(digests)}
+        found = db.execute(QUERIES["digests_of_pack"], of_pack).fetchall()
         digests += [Digest(digest) for _, digest in found]
-        if len(digests) == most:
-            last, _ = found[-1]
-            return HeldChunks(digests, (manifest, last + 1))
+        if len(digests) == PLACES_A_STEP:
+            return HeldChunks(digests, (pack, found[-1][0] + 1))
+    if len(packs) == PLACES_A_STEP:
+        return HeldChunks(digests, (packs[-1] + 1, 0))
     return HeldChunks(digests, None)
 
 

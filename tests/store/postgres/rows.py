@@ -79,6 +79,12 @@ class PostgresRows(Rows):
             "SELECT id FROM upload WHERE upload.manifest IS NOT NULL AND NOT EXISTS"
             " (SELECT FROM manifest WHERE manifest.id = upload.manifest)"
         ),
+        "a pack without its manifest, or of no upload": (
+            "SELECT manifest FROM upload_pack WHERE NOT EXISTS"
+            " (SELECT FROM manifest WHERE manifest.id = upload_pack.manifest"
+            "  AND manifest.condemned IS NULL AND manifest.server IS NULL)"
+            " OR NOT EXISTS (SELECT FROM upload WHERE upload.id = upload_pack.upload)"
+        ),
     }
 
     def __init__(self, url: str) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from tests.conftest import on_postgres
 from tests.store.conformance import StoreConformance
 from tests.store.edit_conformance import EditConformance
+from tests.store.pack_conformance import PackConformance
 from tests.store.part_conformance import PartConformance
 from tests.store.upload_conformance import UploadConformance
 
 
 @on_postgres
-class TestPostgres(StoreConformance, EditConformance, UploadConformance, PartConformance):
+class TestPostgres(
+    StoreConformance, EditConformance, UploadConformance, PartConformance, PackConformance
+):
     """The conformance suites."""
 
     shares_manifests = False

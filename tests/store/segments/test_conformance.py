@@ -17,6 +17,7 @@ from chunkstore.store.sqlite.store import SQLiteStore
 from tests.backends import CHUNK_SIZE, SQLiteBackend
 from tests.store.conformance import StoreConformance
 from tests.store.edit_conformance import EditConformance
+from tests.store.pack_conformance import PackConformance
 from tests.store.part_conformance import PartConformance
 from tests.store.rows import StoredChunk, Table
 from tests.store.sqlite.rows import SQLiteRows
@@ -96,7 +97,9 @@ async def backend(tmp_path: Path) -> SegmentBackend:
     return SegmentBackend(tmp_path / "test.db")
 
 
-class TestSegments(StoreConformance, EditConformance, UploadConformance, PartConformance):
+class TestSegments(
+    StoreConformance, EditConformance, UploadConformance, PartConformance, PackConformance
+):
     """The conformance suites."""
 
     shares_manifests = True

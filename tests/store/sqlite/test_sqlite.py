@@ -44,6 +44,7 @@ from tests.conftest import on_sqlite
 from tests.store.conformance import CHUNK_SIZE, StoreConformance, get, names, put, scrub
 from tests.store.edit_conformance import EditConformance
 from tests.store.edits import copy, delete, get_file, make_folder, move
+from tests.store.pack_conformance import PackConformance
 from tests.store.part_conformance import PartConformance
 from tests.store.sqlite.rows import SQLiteRows
 from tests.store.upload_conformance import (
@@ -69,7 +70,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @on_sqlite
-class TestSQLite(StoreConformance, EditConformance, UploadConformance, PartConformance):
+class TestSQLite(
+    StoreConformance, EditConformance, UploadConformance, PartConformance, PackConformance
+):
     """The conformance suites."""
 
     shares_manifests = True

@@ -43,10 +43,9 @@ INSERT INTO upload_pack (manifest, upload) VALUES (:manifest, :upload);
 DELETE FROM upload_pack WHERE upload = :upload;
 
 -- name: packs_from
--- The packs of an upload from the manifest `:manifest` on, in order; the caller stops when it has
--- enough.
+-- At most `:count` packs of an upload from the manifest `:manifest` on, in order.
 SELECT manifest FROM upload_pack WHERE upload = :upload AND manifest >= :manifest
-ORDER BY manifest;
+ORDER BY manifest LIMIT :count;
 
 -- name: digests_of_pack
 -- The chunks from the offset `:start` on, at most `:count`.
