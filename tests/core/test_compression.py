@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,13 @@ from chunkstore.core.compression import (
     Compression,
     Encoded,
     decode,
+    may_be_kept,
 )
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 KIB = 1024
 # From noise, which nothing compresses, to what hardly holds anything.
@@ -89,3 +96,51 @@ def test_zstd_alone_is_the_default() -> None:
 def test_what_is_no_compression_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="zstd"):
         Compression.parse(text)
+
+
+@given(compression=compressions, content=contents)
+def test_what_was_kept_compressed_may_be_kept_as_it_is(
+    compression: Compression, content: bytes
+) -> None:
+    encoded = compression.encode(content)
+    assert may_be_kept(encoded, len(content)) == (encoded.codec == Codec.ZSTD)
+    assert not may_be_kept(encoded, len(content) + 1)
+
+
+def frame(content: bytes) -> bytes:
+    """Return a zstd frame that is written in pieces."""
+    compressor = zstd.ZstdCompressor()
+    return compressor.compress(content) + compressor.flush()
+
+
+COMPRESSIBLE = b"compressible" * 1000
+DICTIONARY = zstd.train_dict([str(number).encode() * 9 for number in range(1000)], 1000)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        frame(COMPRESSIBLE),  # its size is not told
+        zstd.compress(COMPRESSIBLE)[:-1],
+        zstd.compress(COMPRESSIBLE) + b"x",
+        zstd.compress(COMPRESSIBLE[:6000]) + zstd.compress(COMPRESSIBLE[6000:]),
+        b"",
+        b"no frame",
+        # A skippable frame, which decodes to nothing (RFC 8878 §3.1.2).
+        b"\x50\x2a\x4d\x18\x04\0\0\0skip",
+        zstd.compress(COMPRESSIBLE, zstd_dict=DICTIONARY),
+        zstd.compress(noise(12_000)),  # it saves nothing
+    ],
+)
+def test_no_other_frame_may_be_kept_as_it_is(written: bytes) -> None:
+    assert not may_be_kept(Encoded(Codec.ZSTD, written), 12_000)
+
+
+@pytest.mark.parametrize("log", [18, 20, 21])
+def test_a_window_beyond_a_mebibyte_is_too_large(log: int) -> None:
+    content = b"compressible" * 200_000
+    compressor = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: log})
+    compressor.set_pledged_input_size(len(content))
+    written = compressor.compress(content) + compressor.flush()
+    assert zstd.get_frame_info(written).decompressed_size == len(content)
+    assert may_be_kept(Encoded(Codec.ZSTD, written), len(content)) == (log <= 20)

@@ -38,6 +38,7 @@ from chunkstore.store.contract.upload_state import (
     AppendLast,
     Complete,
     Fail,
+    Hold,
     Join,
     NoteDigest,
     Progress,
@@ -104,6 +105,7 @@ EVENTS: Final[Mapping[str, Transition]] = {
     "note": NoteDigest(DIGEST),
     "fail": Fail(Failure("too-large", "why")),
     "complete": Complete(DIGEST, START),
+    "hold": Hold(7, at(1)),
 }
 OUTCOMES: Final[Mapping[str, tuple[Outcome, Outcome, Outcome, Outcome]]] = {
     # In order: open, whole, complete, failed.
@@ -115,6 +117,7 @@ OUTCOMES: Final[Mapping[str, tuple[Outcome, Outcome, Outcome, Outcome]]] = {
     "note": (None, WHOLE, None, None),
     "fail": (FAILED, FAILED, None, None),
     "complete": (NotFound, COMPLETE, NotFound, NotFound),
+    "hold": (OPEN, UploadCompleted, UploadCompleted, TooLarge),
 }
 
 
@@ -125,7 +128,10 @@ def test_what_each_event_does_in_each_state(
     kind: UploadKind, state: UploadState, name: str
 ) -> None:
     upload, event = upload_of(kind, state), EVENTS[name]
-    match OUTCOMES[name][list(UploadState).index(state)]:
+    outcome = OUTCOMES[name][list(UploadState).index(state)]
+    if name == "hold" and kind is UploadKind.CONCATENATION and state is not FAILED:
+        outcome = Forbidden
+    match outcome:
         case None:
             assert advance(upload, event) is upload
         case UploadState() as expected:
@@ -310,6 +316,13 @@ class UploadMachine(RuleBasedStateMachine):
         longer = at(seconds) > self.upload.expires
         possible = self.upload.state in (OPEN, WHOLE) and late == 0 and longer
         assert self.happen(Renew(self.upload.epoch + late, at(seconds))) == possible
+
+    @rule(seconds=st.integers(-5, 5))
+    def hold(self, seconds: int) -> None:
+        before = self.upload
+        possible = before.state is OPEN and before.spec.kind is not UploadKind.CONCATENATION
+        assert self.happen(Hold(1, at(seconds))) == possible
+        assert self.upload == replace(before, expires=self.upload.expires)
 
     @rule()
     def note_digest(self) -> None:
