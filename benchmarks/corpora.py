@@ -27,10 +27,11 @@ from urllib.request import urlopen
 from benchmarks import load
 from benchmarks.machine import MB, describe_machine
 from chunkstore.core.names import encode_path
-from chunkstore.core.units import format_size, parse_size
+from chunkstore.core.units import format_size
 from tests.process import ServerProcess, served
 
-_DEFAULT_CHUNK_SIZES: Final = (64 * 1024, 256 * 1024)
+# By a size, or where the content says.
+_CUTS: Final = ("64KiB", "256KiB", "cdc")
 _CLIENTS: Final = 8
 _COMPRESSIONS: Final = ("none", "zstd:1", "zstd:3")
 
@@ -88,11 +89,11 @@ TYPESCRIPT: Final = Corpus(
 CORPORA: Final = {corpus.name: corpus for corpus in (NUMPY, TYPESCRIPT)}
 
 
-def measure(files: Sequence[Path], root: Path, chunk_size: int, compression: str) -> Saving:
+def measure(files: Sequence[Path], root: Path, cut: str, compression: str) -> Saving:
     """Put all files of `root` into a fresh store, then get them."""
     with tempfile.TemporaryDirectory(dir=root.parent) as folder:
-        options = ("--chunk-size", str(chunk_size), "--compression", compression)
-        with served(Path(folder), *options) as server:
+        cutting = ("--chunking", cut) if cut == "cdc" else ("--chunk-size", cut)
+        with served(Path(folder), *cutting, "--compression", compression) as server:
             names = [encode_path(path.relative_to(root).as_posix()) for path in files]
             upload = _seconds(lambda: _put_all(server, names, files))
             download = _seconds(lambda: _get_all(server, names, files))
@@ -136,7 +137,7 @@ def make_tars(unpacked: Path, folder: Path) -> list[Path]:
     return tars
 
 
-def rows_of(corpus: Corpus, folder: Path, chunk_sizes: Sequence[int]) -> list[str]:
+def rows_of(corpus: Corpus, folder: Path, cuts: Sequence[str]) -> list[str]:
     """Fetch a corpus and return its rows of the table, once by file and once as tars."""
     unpacked, tars = folder / "unpacked", folder / "tars"
     tars.mkdir()
@@ -150,16 +151,14 @@ def rows_of(corpus: Corpus, folder: Path, chunk_sizes: Sequence[int]) -> list[st
         f"{corpus.name}, as tars": (make_tars(unpacked, tars), tars),
     }
     return [
-        _row(shape, files, root, chunk_size)
-        for shape, (files, root) in shapes.items()
-        for chunk_size in chunk_sizes
+        _row(shape, files, root, cut) for shape, (files, root) in shapes.items() for cut in cuts
     ]
 
 
-def _row(shape: str, files: Sequence[Path], root: Path, chunk_size: int) -> str:
-    savings = [measure(files, root, chunk_size, compression) for compression in _COMPRESSIONS]
+def _row(shape: str, files: Sequence[Path], root: Path, cut: str) -> str:
+    savings = [measure(files, root, cut, compression) for compression in _COMPRESSIONS]
     plain, *compressed = savings
-    cells = [shape, format_size(chunk_size), format_size(plain.given)]
+    cells = [shape, cut, format_size(plain.given)]
     cells += [f"{format_size(plain.unique)} ({plain.given / plain.unique:.2f})"]
     cells += [f"{format_size(one.stored)} ({one.given / one.stored:.2f})" for one in compressed]
     cells += [" / ".join(f"{one.upload:.0f}" for one in savings)]
@@ -171,7 +170,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpora", nargs="*", metavar="CORPUS", help="default: all")
-    parser.add_argument("--chunk-sizes", nargs="+", type=parse_size, default=_DEFAULT_CHUNK_SIZES)
+    parser.add_argument("--cuts", nargs="+", default=_CUTS, help="sizes of chunks, and cdc")
     options = parser.parse_args()
     if unknown := set(options.corpora) - set(CORPORA):
         parser.error(f"{', '.join(unknown)}: not of {', '.join(CORPORA)}")
@@ -181,7 +180,7 @@ def main() -> None:
     print(f"| {' | '.join(names)} |\n|{' --- |' * len(names)}")
     for name in options.corpora or CORPORA:
         with tempfile.TemporaryDirectory() as folder:
-            print("\n".join(rows_of(CORPORA[name], Path(folder), options.chunk_sizes)), flush=True)
+            print("\n".join(rows_of(CORPORA[name], Path(folder), options.cuts)), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from chunkstore.cli.program import Option
+from chunkstore.core.chunkers import Chunking
 from chunkstore.core.units import parse_duration_seconds
 from chunkstore.store.open import is_shared
 
@@ -53,6 +54,17 @@ def _parse_path(text: str) -> Path:
     return Path(text)
 
 
+# What the options say, and how stores and clients call it.
+_CHUNKINGS: Final = {"fixed": Chunking.FIXED, "cdc": Chunking.FASTCDC, "auto": Chunking.AUTO}
+
+
+def _parse_chunking(text: str) -> Chunking:
+    if text not in _CHUNKINGS:
+        raise ValueError(f"{text!r} is none of {', '.join(_CHUNKINGS)}")
+    return _CHUNKINGS[text]
+
+
+CHUNKING: Final = Parsed("chunking", _parse_chunking)
 DURATION: Final = Parsed("duration", parse_duration_seconds)
 PATH: Final = Parsed("path", _parse_path)
 LOCATION: Final = Parsed("store", _parse_location)
@@ -68,6 +80,21 @@ def db_option(*, section: str = "Options") -> Callable[[Any], Any]:
         type=LOCATION,
         metavar="PATH|URL",
         help="The store: the path of an SQLite database, or postgresql://USER@HOST/DATABASE.",
+    )
+
+
+def chunking_option(*, section: str = "Options") -> Callable[[Any], Any]:
+    """Return the option that says how new files are cut into chunks."""
+    return click.option(
+        "--chunking",
+        cls=Option,
+        section=section,
+        type=CHUNKING,
+        default="fixed",
+        metavar="|".join(_CHUNKINGS),
+        help="How to cut new files into chunks. fixed suits what is changed in place; cdc finds"
+        " again what was shifted; auto is cdc for tar, stored zip and SQL dumps, and for what"
+        " replaces a file that was cut so.",
     )
 
 

@@ -11,7 +11,14 @@ from urllib.parse import quote
 
 import click
 
-from chunkstore.cli.options import DURATION, LOCATION, Parsed, db_option, grace_option
+from chunkstore.cli.options import (
+    DURATION,
+    LOCATION,
+    Parsed,
+    chunking_option,
+    db_option,
+    grace_option,
+)
 from chunkstore.cli.program import SETTINGS, Command, Option
 from chunkstore.core.chunking import (
     DEFAULT_CHUNK_SIZE,
@@ -133,6 +140,7 @@ _log_option = _options_of("Logs")
     help=f"Chunk size for new files: a power of two from {format_exact_size(MIN_CHUNK_SIZE)} to"
     f" {format_exact_size(MAX_CHUNK_SIZE)}.",
 )
+@chunking_option(section=_STORE)
 @_store_option(
     "--compression",
     type=COMPRESSION,
@@ -316,6 +324,11 @@ def _check(config: ServeConfig) -> None:
     Raises:
         UsageError: they do not.
     """
+    if config.chunk_size is not None:
+        try:
+            config.chunking.require_room(config.chunk_size)
+        except ValueError as error:
+            raise click.UsageError(f"--chunking fixed is the only way here: {error}.") from error
     least = config.workers * MAX_CHUNK_SIZE
     if config.memory < least:
         raise click.UsageError(

@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from chunkstore.cli.options import LOCATION, PATH, Parsed, db_option
+from chunkstore.cli.options import LOCATION, PATH, Parsed, chunking_option, db_option
 from chunkstore.cli.program import SETTINGS, Command, Option
 from chunkstore.cli.stores import (
     is_missing,
@@ -20,6 +20,7 @@ from chunkstore.cli.stores import (
     progress,
     reporting_failures,
 )
+from chunkstore.core.chunkers import Chunking
 from chunkstore.core.errors import InvalidName, InvalidRequest
 from chunkstore.core.names import ROOT, FolderName, parse_folder_name
 from chunkstore.core.units import format_count, format_size
@@ -66,8 +67,8 @@ class _Transferred:
         return f"{format_count(self.files, 'file')}, {format_size(self.size)}"
 
 
-def _service(store: Store) -> Service:
-    return Service(store, MemoryBudget(DEFAULT_MEMORY))
+def _service(store: Store, chunking: Chunking = Chunking.FIXED) -> Service:
+    return Service(store, MemoryBudget(DEFAULT_MEMORY), chunking=chunking)
 
 
 def _exit_if(failures: int, done: str) -> None:
@@ -191,9 +192,16 @@ async def _export(
 @click.option(
     "--skip", cls=Option, is_flag=True, help="Import the rest if a store cannot hold everything."
 )
+@chunking_option()
 @click.argument("folder", type=PATH)
 def import_command(
-    db: str, target: FolderName, folder: Path, *, overwrite: bool, skip: bool
+    db: str,
+    target: FolderName,
+    folder: Path,
+    *,
+    overwrite: bool,
+    skip: bool,
+    chunking: Chunking,
 ) -> None:
     """Put all files of FOLDER into the store. No server may have the store open.
 
@@ -201,13 +209,20 @@ def import_command(
     control characters. A file that cannot be read, or that would replace another in the store, is
     left out and named, and the exit status is 1.
     """
-    imported, failed = run(_import(db, target, folder, overwrite=overwrite, skip=skip), db)
+    importing = _import(db, target, folder, overwrite=overwrite, skip=skip, chunking=chunking)
+    imported, failed = run(importing, db)
     click.echo(f"Imported {imported}, of which {format_size(imported.new_size)} were new.")
     _exit_if(failed, "imported")
 
 
 async def _import(
-    db: str, target: FolderName, folder: Path, *, overwrite: bool, skip: bool
+    db: str,
+    target: FolderName,
+    folder: Path,
+    *,
+    overwrite: bool,
+    skip: bool,
+    chunking: Chunking,
 ) -> tuple[_Transferred, int]:
     tree = await asyncio.to_thread(scan_tree, folder, target)
     for refusal in tree.refused:
@@ -228,5 +243,6 @@ async def _import(
                 def note(failure: NotImported) -> None:
                     failures.append(f"{str(failure.path)!r} was not imported: {failure.error}")
 
-                await import_tree(_service(store), tree, show, note, overwrite=overwrite)
+                service = _service(store, chunking)
+                await import_tree(service, tree, show, note, overwrite=overwrite)
     return total, len(failures)

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from chunkstore.core.chunkers import Chunking
 from chunkstore.core.client_limits import DEFAULT_LIMITS, Limits
 from chunkstore.core.hosts import HostPolicy
 from chunkstore.core.periodic import Periodic
@@ -56,6 +57,7 @@ def create_app(
     memory: int = DEFAULT_MEMORY,
     hot_files: bool = True,
     max_file_size: int | None = None,
+    chunking: Chunking = Chunking.FIXED,
     upload_expiry_seconds: float = DEFAULT_EXPIRY_SECONDS,
     max_unfinished: int | None = DEFAULT_MAX_UNFINISHED,
     cors_origins: Collection[str] = (),
@@ -74,6 +76,7 @@ def create_app(
         memory: bytes of file content that all requests together may hold.
         hot_files: whether small files that were asked for last are kept in what of that is free.
         max_file_size: bytes.
+        chunking: how new content is cut.
         upload_expiry_seconds: how long a resumable upload is kept after its last progress.
         max_unfinished: bytes that all unfinished resumable uploads may have in the store.
         cors_origins: pages of these may use the server, like `https://example.org`; `*` is any.
@@ -87,7 +90,7 @@ def create_app(
         app[HOSTS] = hosts
     app[ORIGINS] = frozenset(cors_origins)
     budget = MemoryBudget(memory)
-    app[SERVICE] = Service(store, budget, max_file_size=max_file_size)
+    app[SERVICE] = Service(store, budget, max_file_size=max_file_size, chunking=chunking)
     app[files.HOT_FILES] = HotFiles(budget)
     if hot_files and store.name_changes is not None:
         app.cleanup_ctx.append(partial(_keeping_hot_files, changes=store.name_changes))

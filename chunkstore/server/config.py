@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from chunkstore.core.chunkers import Chunking
 from chunkstore.core.compression import Compression
 from chunkstore.core.hosts import Host
 
@@ -17,8 +18,8 @@ class ServeConfig:
     """How to serve. Sizes are in bytes; None sets no limit, or leaves a setting as it is.
 
     - `db` is where the store is, `read_db` a PostgreSQL standby to read chunks from.
-    - `chunk_size` and `compression` are for what is new. Uploads are refused if they would leave
-      less than `min_free` on the disk.
+    - `chunk_size`, `chunking` and `compression` are for what is new. Uploads are refused if they
+      would leave less than `min_free` on the disk.
     - With `one_file` also large contents go to the file of an SQLite database.
     - `host` and `port` are listened on by `workers` processes; all URLs begin with `base_path`.
     - `memory` is for the file content that all requests hold, and for `hot_files` where it is free.
@@ -40,6 +41,7 @@ class ServeConfig:
     port: int
     base_path: str
     chunk_size: int | None
+    chunking: Chunking
     compression: Compression
     one_file: bool | None
     min_free: int

@@ -140,6 +140,7 @@ def _application(store: Store, config: ServeConfig, tasks: Sequence[Periodic]) -
         memory=config.memory,
         hot_files=config.hot_files,
         max_file_size=config.max_file_size,
+        chunking=config.chunking,
         upload_expiry_seconds=config.upload_expiry_seconds,
         max_unfinished=config.max_unfinished,
         cors_origins=config.cors_origins,

@@ -14,7 +14,8 @@ from datetime import datetime
 from functools import partial
 from typing import Final, Protocol
 
-from chunkstore.core.chunking import Chunk, Chunker
+from chunkstore.core.chunkers import Chunker, Chunking
+from chunkstore.core.chunking import Chunk
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.digest import ContentCheck, ContentHasher
 from chunkstore.core.errors import Crowded, TooLarge
@@ -41,14 +42,16 @@ class ChunkSink(Protocol):
 class Intake:
     """Cuts the bytes of one file content into chunks and gives them to a sink in batches.
 
-    `tail` are bytes that came earlier and fill no chunk yet: they begin the first chunk, and
-    `checks` do not cover them. `hasher` has seen all whole chunks before; None hashes nothing.
+    `chunker` cuts, no chunk being larger than `chunk_size` bytes. `tail` are bytes that came
+    earlier and are in no chunk yet: they begin the first chunk, and `checks` do not cover them.
+    `hasher` has seen all whole chunks before; None hashes nothing.
     """
 
     def __init__(
         self,
         sink: ChunkSink,
         memory: Account,
+        chunker: Chunker,
         chunk_size: int,
         *,
         checks: Sequence[ContentCheck] = (),
@@ -60,10 +63,11 @@ class Intake:
         self._chunk_size = chunk_size
         self._checks = checks
         self._hasher = hasher
-        self._chunker = Chunker(chunk_size)
-        self._chunker.feed(tail)
-        self._unchecked = len(tail)
+        self._chunker = chunker
         self._batch: list[bytes] = []
+        self._batch_size = 0
+        self._add(chunker.feed(tail))
+        self._unchecked = len(tail)
         self._reservation: Reservation | None = None
         self._in_flight: deque[asyncio.Task[None]] = deque()
         self._hashing = asyncio.Lock()
@@ -89,13 +93,22 @@ class Intake:
                 self._reservation = await self._memory.reserve(
                     self._chunk_size, BATCH_SIZE, instead_of=self._reservation
                 )
-            room = self._capacity - len(self._batch) * self._chunk_size - self._chunker.pending
-            self._batch += self._chunker.feed(view[:room])
+            room = self._capacity - self._batch_size - self._chunker.pending
+            self._add(self._chunker.feed(view[:room]))
             if len(view) >= room:
                 await self._wait_for_batches(_IN_FLIGHT - 1)
+                pending = self._reservation.split(self._chunker.pending)
                 self._hand_over(self._reservation)
-                self._reservation = None
+                self._reservation = pending
             view = view[room:]
+
+    def _add(self, chunks: list[bytes]) -> None:
+        self._batch += chunks
+        self._batch_size += sum(map(len, chunks))
+
+    def _take_batch(self) -> list[bytes]:
+        batch, self._batch, self._batch_size = self._batch, [], 0
+        return batch
 
     @property
     def _capacity(self) -> int:
@@ -105,7 +118,7 @@ class Intake:
 
     def _hand_over(self, reservation: Reservation) -> None:
         """Start to store the batch, which takes its reservation along."""
-        batch, self._batch = self._batch, []
+        batch = self._take_batch()
         task = asyncio.create_task(self._append(batch))
         # Not by a context within the task, which may be cancelled before it starts.
         task.add_done_callback(partial(_release, reservation))
@@ -123,7 +136,7 @@ class Intake:
             return
         if self._batch:
             await self._wait_for_batches(_IN_FLIGHT - 1)
-            self._hand_over(self._reservation.split(len(self._batch) * self._chunk_size))
+            self._hand_over(self._reservation.split(self._batch_size))
         pending = self._reservation.split(self._chunker.pending)
         self._reservation.release()
         self._reservation = pending
@@ -133,9 +146,9 @@ class Intake:
     async def settle(self) -> tuple[list[Chunk], bytes]:
         """Wait until all batches are stored; return the chunks and bytes that remain."""
         await self._wait_for_batches(0)
-        batch, self._batch = self._batch, []
-        chunks = await self._hash(batch)
-        tail = b"".join(self._chunker.finish())
+        rest, tail = self._chunker.rest()
+        self._add(rest)
+        chunks = await self._hash(self._take_batch())
         self._check(tail)
         return chunks, tail
 
@@ -205,6 +218,7 @@ class Receiver:
         self,
         contents: Contents,
         memory: Account,
+        chunking: Chunking,
         *,
         max_size: int | None,
         checks: Sequence[ContentCheck],
@@ -215,7 +229,12 @@ class Receiver:
         self._checks = checks
         self._hasher = ContentHasher()
         self._intake = Intake(
-            self.upload, memory, contents.chunk_size, checks=checks, hasher=self._hasher
+            self.upload,
+            memory,
+            chunking.chunker(contents.chunk_size),
+            contents.chunk_size,
+            checks=checks,
+            hasher=self._hasher,
         )
         self._last: list[Chunk] = []
 

@@ -15,10 +15,10 @@ def fetch(folder: Path, release: str) -> None:
 
 
 def test_rows_tell_what_is_saved(tmp_path: Path) -> None:
-    rows = rows_of(Corpus("made up", ("1", "2"), fetch), tmp_path, [64 * KIB])
+    rows = rows_of(Corpus("made up", ("1", "2"), fetch), tmp_path, ["64KiB", "cdc"])
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    assert [row[0] for row in cells] == ["made up, file by file", "made up, as tars"]
-    assert [row[1] for row in cells] == ["64.0 KiB", "64.0 KiB"]
+    assert [row[0] for row in cells] == ["made up, file by file"] * 2 + ["made up, as tars"] * 2
+    assert [row[1] for row in cells] == ["64KiB", "cdc"] * 2
     assert cells[0][2] == "208.0 KiB"
     assert cells[0][3] == "108.0 KiB (1.93)"
     assert all(float(cell.partition("(")[2].rstrip(")")) > 10 for cell in cells[0][4:6])

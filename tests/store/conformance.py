@@ -19,7 +19,8 @@ from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chunkstore.core.chunking import Chunk, Chunker
+from chunkstore.core.chunkers import FixedChunker
+from chunkstore.core.chunking import Chunk
 from chunkstore.core.compression import DEFAULT_COMPRESSION, NO_COMPRESSION, Codec, Compression
 from chunkstore.core.conditional import (
     CREATE_ONLY,
@@ -73,7 +74,7 @@ def etag(content: bytes) -> EntityTags:
 
 
 def cut(content: bytes) -> list[Chunk]:
-    chunker = Chunker(CHUNK_SIZE)
+    chunker = FixedChunker(CHUNK_SIZE)
     return [Chunk.of(chunk) for chunk in chunker.feed(content) + chunker.finish()]
 
 

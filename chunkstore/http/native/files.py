@@ -163,7 +163,7 @@ async def store(request: web.Request, incoming: FileUpload) -> Committed:
     if incoming.conditions != UNCONDITIONAL or _waits_for_answer(request):
         # The edit decides; this spares the client sending a body in vain.
         await service.store.names.check_put(incoming.name, incoming.conditions)
-    async with service.receiving(checks) as receiver:
+    async with service.receiving(checks, name=incoming.name) as receiver:
         await receiver.receive(read_body(request))
         put = receiver.put(incoming.name, incoming.media_type, incoming.conditions)
         [committed] = await service.store.names.apply([put])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
+from chunkstore.core.chunkers import FixedChunker
 from chunkstore.core.chunking import Chunk, size_of
 from chunkstore.core.digest import ContentCheck, ContentHasher
 from chunkstore.core.errors import ChunkstoreError, InconsistentLength, LengthExceeded, TooLarge
@@ -173,6 +174,7 @@ class _BodyReceiver:
         self._intake = Intake(
             self,
             memory,
+            FixedChunker(upload.chunks.chunk_size),
             upload.chunks.chunk_size,
             checks=request.checks,
             hasher=self._hasher,

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
+from chunkstore.core.chunkers import Chunking, chunking_of
 from chunkstore.core.errors import AlreadyExists, ChunkstoreError, NameConflict, StoreDamaged
 from chunkstore.core.names import ROOT, FileName, FolderName, ancestors
 from chunkstore.service.service import Service
@@ -45,9 +46,10 @@ async def copy_files(
 ) -> None:
     """Put all files and folders of `source` into `target`; call `on_file` with each file.
 
-    Files keep their media types and times. A file that `target` has with the same content is left
-    as it is and not read, so an interrupted copy goes on; one with other content is replaced. Only
-    chunks that `target` lacks are sent to it. The two do not share a memory budget.
+    Files keep their media types and times, and the way in which they were cut. A file that `target`
+    has with the same content is left as it is and not read, so an interrupted copy goes on; one
+    with other content is replaced. Only chunks that `target` lacks are sent to it. The two do not
+    share a memory budget.
 
     `on_failure` is called with each file that is damaged in `source`, and each name that cannot be
     in `target` because a file has a folder's name there, or the other way round; all others are
@@ -130,7 +132,8 @@ def _alike(one: File, other: File) -> bool:
 
 
 async def _copy_content(source: Service, target: Service, file: File) -> CopiedFile:
-    async with target.receiving() as receiver:
+    chunking = _chunking_of(file, target)
+    async with target.receiving(chunking=chunking) as receiver:
         async with aclosing(source.reader.stream(file.manifest, 0, file.manifest.size)) as pieces:
             await receiver.receive(pieces)
         put = receiver.put(file.name, file.media_type, created=file.created, modified=file.modified)
@@ -138,6 +141,16 @@ async def _copy_content(source: Service, target: Service, file: File) -> CopiedF
             raise StoreDamaged
         [committed] = await target.store.names.apply([put])
     return CopiedFile(file, committed.new_chunks, committed.new_size)
+
+
+def _chunking_of(file: File, target: Service) -> Chunking:
+    """Return how the file was cut, if the target has room for such chunks."""
+    chunking = chunking_of(file.manifest)
+    try:
+        chunking.require_room(target.store.contents.chunk_size)
+    except ValueError:
+        return Chunking.FIXED
+    return chunking
 
 
 async def _copy_folder(source: Service, target: Service, folder: FolderName) -> None:

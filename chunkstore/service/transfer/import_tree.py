@@ -175,7 +175,7 @@ class _Import:
                 self._on_file(committed)
 
     async def _put(self, name: FileName, path: Path) -> Committed:
-        async with self._service.receiving() as receiver:
+        async with self._service.receiving(name=name) as receiver:
             async with aclosing(_read(path)) as pieces:
                 await receiver.receive(pieces)
             return await _commit(self._service, receiver, name, overwrite=self._overwrite)
