@@ -8,6 +8,7 @@ import random
 import tarfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +21,12 @@ from chunkstore.core.errors import StoreDamaged, StoreUnusable
 from chunkstore.core.names import parse_file_name
 from chunkstore.service.ingest import BATCH_SIZE
 from chunkstore.service.memory import MemoryBudget
+from chunkstore.service.resumable.append import Ending, UploadRequest
+from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.copy_store import copy_files
 from chunkstore.service.transfer.import_tree import import_tree, scan_tree
+from chunkstore.store.contract.resumable import UploadKind, UploadSpec
 from chunkstore.store.contract.store import Store
 from chunkstore.store.contract.values import Committed, File
 from tests.backends import Backend, SQLiteBackend
@@ -216,3 +220,105 @@ async def test_a_store_with_smaller_chunks_has_no_room(tmp_path: Path, chunking:
             service_of(store, chunking)
     finally:
         await store.close()
+
+
+def uploads_of(store: Store, chunking: Chunking) -> ResumableUploads:
+    """Return what a process that has just started knows of uploads."""
+    return ResumableUploads(service_of(store, chunking))
+
+
+async def begin(store: Store, chunking: Chunking, name: str | None, length: int) -> str:
+    kind = UploadKind.PART if name is None else UploadKind.FILE
+    target = None if name is None else parse_file_name(name)
+    spec = UploadSpec(kind, target, "text/plain")
+    return (await uploads_of(store, chunking).create(spec, length)).id
+
+
+async def send(uploads: ResumableUploads, upload_id: str, offset: int, part: bytes) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(part), 50_000):
+            yield part[start : start + 50_000]
+
+    await uploads.append(upload_id, UploadRequest(offset, Ending.AT_LENGTH), pieces())
+
+
+# Within what decides, within the first chunk, at a chunk's end, and in batches behind.
+BORDERS: Final = [100, 5_000, 100_000, DEFAULT_CHUNK_SIZE, 300_000, 300_001, 5 * MIB, 6 * MIB + 7]
+
+
+@on_each_backend
+@pytest.mark.parametrize("chunking", Chunking)
+async def test_an_upload_is_cut_as_if_it_had_never_been_interrupted(
+    store: Store, random_bytes: RandomBytes, chunking: Chunking
+) -> None:
+    content = tar_of([random_bytes(4 * MIB), bytes(MIB), random_bytes(2 * MIB)])
+    expected = (await put(service_of(store, chunking), "whole", content)).file
+    upload_id = await begin(store, chunking, "a", len(content))
+    others = [way for way in Chunking if way is not chunking]
+    for number, (start, stop) in enumerate(pairwise([0, *BORDERS, len(content)])):
+        # Each part goes to a process of its own, which would cut new files in another way.
+        uploads = uploads_of(store, others[number % 2])
+        await send(uploads, upload_id, start, content[start:stop])
+        found = await uploads.find(upload_id)
+        assert found is not None
+        assert found.offset == stop
+        assert len(found.tail) < DEFAULT_CHUNK_SIZE
+    await uploads.finish(upload_id)
+    file = await get_file(store, parse_file_name("a"))
+    assert file.manifest.digest == Digest.of(content)
+    assert file.manifest.list_digest == expected.manifest.list_digest
+    assert await read(service_of(store, chunking), file) == content
+
+
+async def test_what_an_upload_was_begun_for_is_cut_as_that_was(
+    store: Store, random_bytes: RandomBytes
+) -> None:
+    content = random_bytes(3 * MIB)
+    await put(service_of(store, Chunking.FASTCDC), "a", content)
+    upload_id = await begin(store, Chunking.AUTO, "a", len(content) - 1)
+    uploads = uploads_of(store, Chunking.AUTO)
+    await send(uploads, upload_id, 0, content[1:])
+    await uploads.finish(upload_id)
+    assert chunking_of((await get_file(store, parse_file_name("a"))).manifest) is Chunking.FASTCDC
+
+
+async def test_a_body_that_breaks_off_is_kept_to_its_last_byte(
+    store: Store, random_bytes: RandomBytes
+) -> None:
+    content = random_bytes(5 * MIB)
+    upload_id = await begin(store, Chunking.FASTCDC, "a", len(content))
+
+    async def breaking_off() -> AsyncIterator[bytes]:
+        yield content[:4_567_890]
+        raise ConnectionResetError
+
+    uploads = uploads_of(store, Chunking.FASTCDC)
+    with pytest.raises(ConnectionResetError):
+        await uploads.append(upload_id, UploadRequest(0, Ending.AT_LENGTH), breaking_off())
+    found = await uploads.acquire_and_get(upload_id)
+    assert found.offset == 4_567_890
+    await send(uploads, upload_id, found.offset, content[found.offset :])
+    await uploads.finish(upload_id)
+    file = await get_file(store, parse_file_name("a"))
+    assert await read(uploads.service, file) == content
+
+
+@on_each_backend
+async def test_parts_that_are_cut_by_content_share_all_but_their_borders(
+    store: Store, random_bytes: RandomBytes
+) -> None:
+    content = random_bytes(6 * MIB)
+    whole = (await put(service_of(store, Chunking.FASTCDC), "whole", content)).file
+    uploads = uploads_of(store, Chunking.FASTCDC)
+    parts = []
+    for part in (content[: 2 * MIB + 5], content[2 * MIB + 5 :]):
+        parts.append(await begin(store, Chunking.FASTCDC, None, len(part)))
+        await send(uploads, parts[-1], 0, part)
+    before = (await store.maintenance.stats()).unique_size
+    spec = UploadSpec(UploadKind.CONCATENATION, parse_file_name("a"), "text/plain", parts=parts)
+    await uploads.finish((await uploads.create(spec, None)).id)
+    file = await get_file(store, parse_file_name("a"))
+    assert file.manifest.digest == whole.manifest.digest
+    assert await read(uploads.service, file) == content
+    assert (await store.maintenance.stats()).unique_size - before < 2 * DEFAULT_CHUNK_SIZE
+    assert before - len(content) < 2 * DEFAULT_CHUNK_SIZE

@@ -7,11 +7,13 @@ import enum
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from chunkstore.core.chunkers import FixedChunker
+from chunkstore.core.archives import DECIDING_SIZE
+from chunkstore.core.chunkers import Chunking, recognise
 from chunkstore.core.chunking import Chunk, size_of
 from chunkstore.core.digest import ContentCheck, ContentHasher
 from chunkstore.core.errors import ChunkstoreError, InconsistentLength, LengthExceeded, TooLarge
@@ -137,7 +139,8 @@ class UploadAppender:
         """
         if memory is None:
             memory = self.service.on_behalf_of(request.client).upload_memory
-        receiver = _BodyReceiver(self, upload, request, memory)
+        chunking = await self._chunking_of(upload)
+        receiver = _BodyReceiver(self, upload, request, memory, chunking)
         try:
             async for piece in pieces:
                 await receiver.take(piece)
@@ -149,6 +152,18 @@ class UploadAppender:
         finally:
             await _run_to_end(receiver.close())
 
+    async def _chunking_of(self, upload: ResumableUpload) -> Chunking:
+        """Return how the upload is cut, if need be as its first bytes decided.
+
+        Before any chunk is there they are its tail, by which the chunker decides.
+        """
+        chunking, chunks = Chunking(upload.spec.chunking), upload.chunks
+        if chunking is not Chunking.AUTO or chunks is None or not chunks.size:
+            return chunking
+        stop = min(DECIDING_SIZE, chunks.size)
+        async with aclosing(self.service.reader.stream(chunks, 0, stop)) as pieces:
+            return recognise(b"".join([piece async for piece in pieces]))
+
 
 class _BodyReceiver:
     """Takes the bytes of one request and appends them to its upload, batch by batch."""
@@ -159,6 +174,7 @@ class _BodyReceiver:
         upload: ResumableUpload,
         request: UploadRequest,
         memory: Account,
+        chunking: Chunking,
     ) -> None:
         assert upload.chunks is not None
         self._uploads = appender.service.store.uploads
@@ -174,7 +190,7 @@ class _BodyReceiver:
         self._intake = Intake(
             self,
             memory,
-            FixedChunker(upload.chunks.chunk_size),
+            chunking.chunker(upload.chunks.chunk_size),
             upload.chunks.chunk_size,
             checks=request.checks,
             hasher=self._hasher,

@@ -16,6 +16,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -98,6 +99,8 @@ class ResumableUploads:
             await self.service.store.names.check_put(spec.target, spec.conditions)
         waits = not await self._finisher.can_concatenate(spec.parts)
         expires = self.limits.expiry(empty=not waits)
+        chunking = await self.service.choose_chunking(spec.target)
+        spec = replace(spec, chunking=chunking.value)
         return await self._store.create(spec, length, expires, self._bounds)
 
     async def append(
