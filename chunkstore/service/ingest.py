@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final, Protocol
 
-from chunkstore.core.chunkers import Chunker, Chunking
+from chunkstore.core.chunkers import Chunker, Chunking, FixedChunker
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.digest import ContentCheck, ContentHasher
@@ -42,18 +42,18 @@ class ChunkSink(Protocol):
 class Intake:
     """Cuts the bytes of one file content into chunks and gives them to a sink in batches.
 
-    `chunker` cuts, no chunk being larger than `chunk_size` bytes. `tail` are bytes that came
-    earlier and are in no chunk yet: they begin the first chunk, and `checks` do not cover them.
-    `hasher` has seen all whole chunks before; None hashes nothing.
+    Chunks have `chunk_size` bytes, or at most so many where a `chunker` cuts them. `tail` are bytes
+    that came earlier and are in no chunk yet: they begin the first chunk, and `checks` do not cover
+    them. `hasher` has seen all whole chunks before; None hashes nothing.
     """
 
     def __init__(
         self,
         sink: ChunkSink,
         memory: Account,
-        chunker: Chunker,
         chunk_size: int,
         *,
+        chunker: Chunker | None = None,
         checks: Sequence[ContentCheck] = (),
         hasher: ContentHasher | None = None,
         tail: bytes = b"",
@@ -63,10 +63,10 @@ class Intake:
         self._chunk_size = chunk_size
         self._checks = checks
         self._hasher = hasher
-        self._chunker = chunker
+        self._chunker = FixedChunker(chunk_size) if chunker is None else chunker
         self._batch: list[bytes] = []
         self._batch_size = 0
-        self._add(chunker.feed(tail))
+        self._add(self._chunker.feed(tail))
         self._unchecked = len(tail)
         self._reservation: Reservation | None = None
         self._in_flight: deque[asyncio.Task[None]] = deque()
@@ -231,8 +231,8 @@ class Receiver:
         self._intake = Intake(
             self.upload,
             memory,
-            chunking.chunker(contents.chunk_size),
             contents.chunk_size,
+            chunker=chunking.chunker(contents.chunk_size),
             checks=checks,
             hasher=self._hasher,
         )

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chunkstore.core.chunkers import FixedChunker
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions
 from chunkstore.core.digest import ContentCheck, Digest
@@ -573,8 +572,7 @@ async def test_nothing_is_stored_behind_a_batch_that_could_not_be_prepared(
     random_bytes: RandomBytes,
 ) -> None:
     sink = FirstLost()
-    memory = MemoryBudget(CHUNK_SIZE * 2).account(Use.UPLOAD)
-    intake = Intake(sink, memory, FixedChunker(CHUNK_SIZE), CHUNK_SIZE)
+    intake = Intake(sink, MemoryBudget(CHUNK_SIZE * 2).account(Use.UPLOAD), CHUNK_SIZE)
     with pytest.raises(StoreError):
         await intake.take(random_bytes(3 * CHUNK_SIZE))
     await asyncio.wait(intake._in_flight)

@@ -190,8 +190,8 @@ class _BodyReceiver:
         self._intake = Intake(
             self,
             memory,
-            chunking.chunker(upload.chunks.chunk_size),
             upload.chunks.chunk_size,
+            chunker=chunking.chunker(upload.chunks.chunk_size),
             checks=request.checks,
             hasher=self._hasher,
             tail=upload.tail,
