@@ -87,6 +87,7 @@ class ListHasher:
     def __init__(self) -> None:
         self.size = 0
         self.chunk_count = 0
+        self.largest = 0
         self._blake3 = blake3()
 
     def add(self, digest: bytes, size: int) -> None:
@@ -94,11 +95,12 @@ class ListHasher:
         self._blake3.update(_ENTRY.pack(digest, size))
         self.size += size
         self.chunk_count += 1
+        self.largest = max(self.largest, size)
 
     def copy(self) -> ListHasher:
         """Return another that has the same chunks so far."""
         copy = ListHasher()
-        copy.size, copy.chunk_count = self.size, self.chunk_count
+        copy.size, copy.chunk_count, copy.largest = self.size, self.chunk_count, self.largest
         copy._blake3 = self._blake3.copy()
         return copy
 
@@ -107,7 +109,11 @@ class ListHasher:
         return Digest(self._blake3.digest())
 
     def seal(self, manifest_id: int, chunk_size: int, digest: Digest) -> Manifest:
-        """Return the manifest that has this list; `digest` is that of the content."""
+        """Return the manifest that has this list; `digest` is that of the content.
+
+        Its chunk size is `chunk_size`, unless a chunk that was known is larger.
+        """
+        chunk_size = max(chunk_size, self.largest)
         return Manifest(manifest_id, self.size, chunk_size, digest, self.chunk_count, self.digest())
 
     def proves(self, manifest: Manifest) -> bool:

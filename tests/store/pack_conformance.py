@@ -35,6 +35,7 @@ from chunkstore.store.contract.resumable import Failure, ResumableUpload, Upload
 from chunkstore.store.contract.store import Store
 from chunkstore.store.contract.upload_state import Append, AppendLast, Progress
 from chunkstore.store.contract.values import Committed
+from tests.backends import Backend
 from tests.conftest import RandomBytes
 from tests.store.conformance import CHUNK_SIZE, Reopen, Suite, cut, get, name_of, put
 from tests.store.edits import get_file
@@ -280,6 +281,34 @@ class PackConformance(Suite):
         manifest = (await get_file(store, name_of("a"))).manifest
         assert await store.contents.read(manifest, 0, manifest.size) == content
         assert await list_of(store, manifest, 3000) == known([*chunks, *chunks[::-1]])
+
+    async def test_known_chunks_may_be_larger_than_new_ones(
+        self, backend: Backend, rows: Rows, random_bytes: RandomBytes
+    ) -> None:
+        content = random_bytes(5 * CHUNK_SIZE)
+        chunks = known([Chunk.of(content[: 4 * CHUNK_SIZE]), Chunk.of(content[4 * CHUNK_SIZE :])])
+        store = await backend.open(chunk_size=4 * CHUNK_SIZE)
+        await put_chunks(store, "old", [[Chunk.of(content[: 4 * CHUNK_SIZE])]], content)
+        await put_chunks(store, "old2", [[Chunk.of(content[4 * CHUNK_SIZE :])]], content)
+        await store.close()
+        store = await backend.open(chunk_size=CHUNK_SIZE)
+        try:
+            committed = await put_chunks(store, "a", [chunks[:1], chunks[1:]], content)
+            assert committed.file.manifest.chunk_size == 4 * CHUNK_SIZE
+            upload_id = await begin(store, FILE)
+            upload = await refer(store, upload_id, chunks[1:])
+            assert upload.chunks is not None
+            assert upload.chunks.chunk_size == CHUNK_SIZE
+            upload = await refer(store, upload_id, chunks[:1], whole=True)
+            assert upload.chunks is not None
+            assert upload.chunks.chunk_size == 4 * CHUNK_SIZE
+            content = content[4 * CHUNK_SIZE :] + content[: 4 * CHUNK_SIZE]
+            committed = await complete(store, upload_id, content)
+            assert committed.file.manifest.chunk_size == 4 * CHUNK_SIZE
+            assert await get(store, "a") == content
+            assert await rows.broken() == []
+        finally:
+            await store.close()
 
     # Packs
 

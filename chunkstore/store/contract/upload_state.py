@@ -250,7 +250,9 @@ def _append(upload: ResumableUpload, event: Append, *, whole: bool) -> Resumable
     if progress is None:
         assert not whole
         _require_lease(upload, event.epoch, in_place)
-        return replace(upload)
+        return replace(
+            upload, chunks=replace(upload.chunks, chunk_size=_chunk_size_after(upload, event))
+        )
     _require_lease(upload, event.epoch, in_place and progress.offset >= upload.offset)
     assert event.stop == progress.offset - len(progress.tail)
     return replace(
@@ -260,8 +262,14 @@ def _append(upload: ResumableUpload, event: Append, *, whole: bool) -> Resumable
         whole=whole,
         expires=max(upload.expires, progress.expires),
         tail=progress.tail,
-        chunks=_list_of(upload, event.stop),
+        chunks=replace(_list_of(upload, event.stop), chunk_size=_chunk_size_after(upload, event)),
     )
+
+
+def _chunk_size_after(upload: ResumableUpload, event: Append) -> int:
+    """Return the chunk size of a list to which an append may add larger chunks that were known."""
+    assert upload.chunks is not None
+    return max([upload.chunks.chunk_size, *(chunk.size for chunk in event.chunks)])
 
 
 def _join(upload: ResumableUpload, event: Join, part: ResumableUpload) -> ResumableUpload:

@@ -124,6 +124,7 @@ class ApplyEvent:
             case Append() as append:
                 after.check_growth(before, append, await unfinished.get(db))
                 manifest = before.open_manifest(append.start)
+                await _set_chunk_size(db, before, after)
                 new = await manifests.append(db, manifest, None, self.chunks)
                 return replace(after, new=after.new + new)
             case Join():
@@ -369,11 +370,18 @@ async def _join(
     _require_tail(part, tail.entries)
     joined = after.open_manifest()
     await manifests.copy_list(db, before.open_manifest(), part.open_manifest())
-    await db.execute(QUERIES["set_chunk_size"], joined.id, joined.chunk_size)
+    await _set_chunk_size(db, before, after)
     if not tail.entries:
         return NewBytes()
     copied = before.open_manifest(joined.size - len(part.upload.tail))
     return await manifests.append(db, copied, None, tail)
+
+
+async def _set_chunk_size(db: Connection, before: StoredUpload, after: StoredUpload) -> None:
+    """Note that an open list may have larger chunks than before."""
+    new = after.open_manifest()
+    if new.chunk_size != before.open_manifest().chunk_size:
+        await db.execute(QUERIES["set_chunk_size"], new.id, new.chunk_size)
 
 
 async def _use_parts(db: Connection, parts: Sequence[str]) -> Unfinished:

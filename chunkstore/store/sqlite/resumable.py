@@ -121,6 +121,7 @@ class ApplyEvent:
                 rows.execute(db, "shorten_manifest", id=confirmed.id, start=confirmed.size)
             case Append() as append:
                 after.check_growth(before, append, find_unfinished(db))
+                _set_chunk_size(db, before, after)
                 manifest = before.open_manifest(append.start)
                 try:
                     new = manifests.append(db, self.policy, manifest, append.chunks, self.encodings)
@@ -131,7 +132,7 @@ class ApplyEvent:
             case Join():
                 assert part is not None
                 joined = after.open_manifest()
-                rows.execute(db, "set_chunk_size", id=joined.id, chunk_size=joined.chunk_size)
+                _set_chunk_size(db, before, after)
                 tail = [Chunk.of(part.upload.tail)] if part.upload.tail else []
                 copied = before.open_manifest(joined.size - size_of(tail))
                 new = manifests.append(db, self.policy, copied, tail, {})
@@ -310,6 +311,13 @@ def get(db: sqlite3.Connection, upload_id: str) -> StoredUpload:
 
 def save(db: sqlite3.Connection, stored: StoredUpload) -> None:
     db.execute(QUERIES["save_upload"], stored.to_row().to_columns())
+
+
+def _set_chunk_size(db: sqlite3.Connection, before: StoredUpload, after: StoredUpload) -> None:
+    """Note that an open list may have larger chunks than before."""
+    new = after.open_manifest()
+    if new.chunk_size != before.open_manifest().chunk_size:
+        rows.execute(db, "set_chunk_size", id=new.id, chunk_size=new.chunk_size)
 
 
 def _delete(db: sqlite3.Connection, upload: ResumableUpload) -> None:

@@ -95,7 +95,7 @@ SELECT keep_open($1, $2);
 SELECT add_places($1, $2, $3, $4, $5, $6);
 
 -- name: set_chunk_size
--- manifest, chunk size. What is joined to an open manifest may have larger chunks.
+-- manifest, chunk size. What is joined to an open manifest, or was known, may have larger chunks.
 UPDATE manifest SET chunk_size = $2 WHERE id = $1;
 
 -- name: put_content

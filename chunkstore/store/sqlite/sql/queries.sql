@@ -69,7 +69,7 @@ ON CONFLICT (id) DO UPDATE SET
 INSERT INTO place (manifest, start, chunk, tie) VALUES (:manifest, :start, :chunk, :tie);
 
 -- name: set_chunk_size
--- What is joined to an open manifest may have larger chunks.
+-- What is joined to an open manifest, or was known, may have larger chunks.
 UPDATE manifest SET chunk_size = :chunk_size WHERE id = :id;
 
 -- name: find_manifest
