@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from random import Random
@@ -14,8 +14,10 @@ import pytest
 
 from chunkstore.core.compression import NO_COMPRESSION
 from chunkstore.core.conditional import CREATE_ONLY
+from chunkstore.core.digest import Digest
 from chunkstore.core.errors import (
     AlreadyExists,
+    ChunksMissing,
     Forbidden,
     NameConflict,
     NotFound,
@@ -28,16 +30,19 @@ from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.reports import Collected
 from chunkstore.store.contract.resumable import UploadKind, UploadSpec
 from chunkstore.store.contract.uploads import Unfinished
-from chunkstore.store.postgres import at_once, unfinished
+from chunkstore.store.postgres import at_once, manifests, unfinished
 from chunkstore.store.postgres.at_once import SmallPut
 from chunkstore.store.postgres.connection import Connection, Database, _Receipt
+from chunkstore.store.postgres.manifests import PreparedChunks
+from chunkstore.store.postgres.resumable import HoldPack
 from chunkstore.store.postgres.store import PostgresStore
 from tests.backends import Backend
 from tests.conftest import RandomBytes, on_postgres
 from tests.store.conformance import CHUNK_SIZE, cut, get, name_of, names, put
 from tests.store.edits import copy, delete, get_file, make_folder, move
+from tests.store.pack_conformance import held, hold, known, refer
 from tests.store.rows import Rows
-from tests.store.upload_conformance import begin, complete
+from tests.store.upload_conformance import begin, complete, later
 
 pytestmark = on_postgres
 
@@ -461,3 +466,107 @@ async def test_what_does_not_pass_is_an_error_at_once(open_store: OpenStore, row
 
     with pytest.raises(StoreError):
         await store._opened.database.write(fail)
+
+
+# Packs
+
+
+async def test_packs_and_lists_come_by_any_server(
+    open_store: OpenStore, rows: Rows, random_bytes: RandomBytes
+) -> None:
+    content = random_bytes(12 * CHUNK_SIZE)
+    chunks = cut(content)
+    stores = [await open_store() for _ in range(3)]
+    upload_id = await begin(stores[0])
+    packs = (
+        hold(stores[number % 3], upload_id, chunks[number::4], appended=number)
+        for number in range(4)
+    )
+    collections = (collect_all(store.maintenance, 0) for store in stores)
+    await asyncio.gather(*packs, *collections)
+    for store in stores:
+        await collect_all(store.maintenance, 0)
+        assert set(await held(store, upload_id)) == {chunk.digest for chunk in chunks}
+    await refer(stores[1], upload_id, known(chunks[:5]))
+    await refer(stores[0], upload_id, known(chunks[5:]), whole=True)
+    committed = await complete(stores[2], upload_id, content)
+    assert committed.new_chunks == 12
+    for store in stores:
+        await collect_all(store.maintenance, 0)
+    assert await get(stores[1], "a") == content
+    assert await rows.count("upload_pack") == 0
+    assert await rows.unused() == await rows.broken() == []
+
+
+async def test_a_pack_outlives_the_server_that_took_it_and_others_do_not(
+    open_store: OpenStore, rows: Rows, random_bytes: RandomBytes
+) -> None:
+    dead, store = await open_store(), await open_store()
+    upload_id = await begin(store)
+    taken, lost = cut(random_bytes(3 * CHUNK_SIZE)), cut(random_bytes(3 * CHUNK_SIZE))
+    await hold(dead, upload_id, taken, appended=2)
+    pack = dead.contents.begin()
+    await pack.append(lost)
+    # It says nothing any more, and is taken for dead.
+    await rows.fetch("DELETE FROM server WHERE id = $1", dead._opened.presence.server)
+    for _ in range(2):
+        await collect_all(store.maintenance, 0)
+    there = await store.chunks.find_sizes([chunk.digest for chunk in [*taken, *lost]])
+    assert there.keys() == {chunk.digest for chunk in taken}
+    # It slept; what it would hold is not there any more.
+    with pytest.raises(StoreUnavailable):
+        await dead.uploads.hold(upload_id, pack, [], later())
+    assert len(await held(store, upload_id)) == 3
+    assert await rows.broken() == []
+
+
+async def test_a_pack_whose_answer_was_lost_is_held_once(
+    open_store: OpenStore,
+    rows: Rows,
+    random_bytes: RandomBytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = await open_store()
+    upload_id = await begin(store)
+    run, answers = HoldPack.run, list[int]()
+
+    async def run_and_fail(self: HoldPack, db: Connection, last: PreparedChunks) -> object:
+        answers.append(1)
+        if len(answers) == 2:
+            return await run(self, db, last)
+        # The commit takes effect, and its answer is lost.
+        await run(self, db, last)
+        await db.execute("COMMIT")
+        raise asyncpg.ConnectionDoesNotExistError
+
+    monkeypatch.setattr(HoldPack, "run", run_and_fail)
+    chunks = cut(random_bytes(3 * CHUNK_SIZE))
+    await hold(store, upload_id, chunks, appended=1)
+    assert len(answers) == 2
+    [row] = await rows.uploads()
+    assert row.extent == CHUNK_SIZE + 3 * CHUNK_SIZE + 4 * 64
+    assert (row.new_chunks, row.new_size) == (3, 3 * CHUNK_SIZE)
+    assert len(await held(store, upload_id)) == 3
+
+
+async def test_a_known_chunk_that_is_collected_at_this_moment_is_missing(
+    open_store: OpenStore, random_bytes: RandomBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = await open_store(), await open_store()
+    content = random_bytes(3 * CHUNK_SIZE)
+    await put(store, "a", content)
+    upload_id = await begin(store)
+    found = manifests.find_sizes
+
+    async def find_and_collect(database: Database, digests: Iterable[Digest]) -> dict[Digest, int]:
+        sizes = await found(database, digests)
+        if sizes:
+            await delete(other, name_of("a"))
+            for one in (store, other, store):
+                await collect_all(one.maintenance, 0)
+        return sizes
+
+    monkeypatch.setattr(manifests, "find_sizes", find_and_collect)
+    with pytest.raises(ChunksMissing) as caught:
+        await refer(store, upload_id, known(cut(content)), whole=True)
+    assert (len(caught.value.digests), caught.value.offset) == (3, 0)

@@ -20,6 +20,8 @@ from chunkstore.store.contract.store import Store
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.store.conformance import CHUNK_SIZE, cut, get, name_of, names, put, scrub
 from tests.store.edits import delete, folder_exists, get_file, make_folder, move, put_of
+from tests.store.pack_conformance import held, hold, known, refer
+from tests.store.upload_conformance import begin
 
 RandomBytes = Callable[[int], bytes]
 
@@ -237,3 +239,22 @@ async def test_a_store_is_no_backup_of_itself(tmp_path: Path) -> None:
     finally:
         await reader.close()
     assert list(await files_in(path)) == ["a"]
+
+
+async def test_what_uploads_hold_stays_out_of_a_backup(
+    store: Store, destination: Path, random_bytes: RandomBytes
+) -> None:
+    content = random_bytes(3 * CHUNK_SIZE)
+    await put(store, "a", content)
+    upload_id = await begin(store)
+    await hold(store, upload_id, cut(random_bytes(2 * CHUNK_SIZE)), appended=1)
+    await refer(store, upload_id, known(cut(content)))
+    for _ in range(2):
+        await back_up(store, destination)
+        assert {name: found[0] for name, found in (await files_in(destination)).items()} == {
+            "a": content
+        }
+        with closing(sqlite3.connect(destination)) as db:
+            for table, count in (("chunk", 3), ("manifest", 1), ("upload", 0), ("upload_pack", 0)):
+                assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (count,)
+    assert len(await held(store, upload_id)) == 2

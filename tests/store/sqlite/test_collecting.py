@@ -18,6 +18,7 @@ from chunkstore.core.errors import StoreDamaged
 from chunkstore.core.names import FileName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.reports import Collected
+from chunkstore.store.shared.pins import Pins
 from chunkstore.store.sqlite import collecting, manifests
 from chunkstore.store.sqlite.engine.connection import Job
 from chunkstore.store.sqlite.engine.writer import Writer
@@ -26,6 +27,7 @@ from tests.conftest import CHUNK_SIZE
 from tests.store.conformance import cut, put
 from tests.store.edits import delete, get_file, put_of
 from tests.store.sqlite.test_log_owner import crash_image
+from tests.store.upload_conformance import FILE, later
 
 T = TypeVar("T")
 MANY = 3_000
@@ -246,3 +248,34 @@ async def test_no_id_of_a_list_is_given_again(tmp_path: Path, clean: bool) -> No
         assert (await get_file(store, FileName("b"))).manifest.id > old.manifest.id
         with pytest.raises(StoreDamaged):
             await store.contents.read(old.manifest, 0, 7)
+
+
+async def test_a_pack_that_is_held_while_a_collection_looks_is_spared(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "files.db"
+    store = await SQLiteStore.open(path, chunk_size=CHUNK_SIZE, compression=NO_COMPRESSION)
+    upload = await store.uploads.create(FILE, None, later())
+    pack = store.contents.begin()
+    chunks = cut(b"".join(bytes([number]) * CHUNK_SIZE for number in range(3)))
+    await pack.append(chunks)
+    readers, writer = store._database.readers, store._database.writable
+
+    class Readers:
+        """Runs jobs; has the pack held when the collection has found that it is open."""
+
+        async def run(self, job: Job[T]) -> T:
+            found = await readers.run(job)
+            if isinstance(getattr(job, "__self__", None), collecting._Rows):
+                rows = job.__self__  # type: ignore[attr-defined]
+                if rows.query == "open_manifests":
+                    assert len(found) == 1  # type: ignore[arg-type]
+                    await store.uploads.hold(upload.id, pack, [], later())
+            return found
+
+    running = store.contents.open_manifests
+    async for _ in collecting.collect(Readers(), writer, Pins(), running, 0):
+        pass
+    page = await store.uploads.held(upload.id)
+    assert set(page.digests) == {chunk.digest for chunk in chunks}
+    await store.close()
