@@ -17,15 +17,20 @@ from hypothesis.stateful import (
 )
 
 from chunkstore.core.compression import DEFAULT_COMPRESSION, NO_COMPRESSION
+from chunkstore.core.errors import ChunksMissing
 from chunkstore.core.names import FileName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.edits import Edit
+from chunkstore.store.contract.resumable import UploadKind, UploadSpec
 from chunkstore.store.contract.store import Store
+from chunkstore.store.contract.upload_state import Delete as DeleteUpload
 from tests.backends import Backend, SQLiteBackend
 from tests.conftest import on_each_backend
-from tests.store.conformance import CHUNK_SIZE, get, name_of, names, put, scrub, whole_put
+from tests.store.conformance import CHUNK_SIZE, cut, get, name_of, names, put, scrub, whole_put
 from tests.store.edits import get_file
 from tests.store.model import Drawn, Model, Refused, Write, edits_of, file_names
+from tests.store.pack_conformance import hold, known, refer
+from tests.store.upload_conformance import begin, complete
 
 T = TypeVar("T")
 
@@ -39,6 +44,28 @@ def content_of(shape: tuple[bytes, bytes]) -> bytes:
 
 
 contents = shapes.map(content_of)
+
+
+async def push(store: Store, name: FileName, content: bytes, *, collected: bool) -> None:
+    """Put a file as who sends only what is missing, in two packs at once."""
+    chunks = cut(content)
+    upload_id = await begin(store, UploadSpec(UploadKind.FILE, name, "text/plain"))
+    known_ones = await store.chunks.find_sizes([chunk.digest for chunk in chunks])
+    missing = [chunk for chunk in chunks if chunk.digest not in known_ones]
+    await asyncio.gather(
+        hold(store, upload_id, missing[::2]), hold(store, upload_id, missing[1::2], appended=1)
+    )
+    if collected:
+        await collect_all(store.maintenance, 0)
+        await collect_all(store.maintenance, 0)
+    try:
+        await refer(store, upload_id, known(chunks), whole=True)
+    except ChunksMissing:
+        # What was known belonged to no file any more.
+        assert collected
+        await hold(store, upload_id, chunks)
+        await refer(store, upload_id, known(chunks), whole=True)
+    await complete(store, upload_id, content)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -65,6 +92,19 @@ class StoreMachine(RuleBasedStateMachine):
             self.model.apply([Write(name, content)]),
             put(self.store, name, content, appended=appended),
         )
+
+    @rule(name=file_names, content=contents, collected=st.booleans())
+    def push(self, name: FileName, content: bytes, collected: bool) -> None:
+        """Put a file by its list, and send of its chunks only those that are missing."""
+        self.expect(
+            self.model.apply([Write(name, content)]),
+            push(self.store, name, content, collected=collected),
+        )
+        self.delete_uploads()
+
+    def delete_uploads(self) -> None:
+        for row in self.run(self.backend.rows.uploads()):
+            self.run(self.store.uploads.apply(row.id, DeleteUpload()))
 
     @rule(drawn=st.lists(edits_of(contents), min_size=1, max_size=4))
     def apply(self, drawn: list[Drawn]) -> None:
