@@ -33,6 +33,7 @@ _NUMBERS: Final = itertools.count(1)
 # What these modules test is decided above the store. With a store for each test on PostgreSQL they
 # take minutes; on the server that tests share they run on both.
 NO_DATABASE: Final = {
+    "test_chunking",
     "test_conditional",
     "test_cors",
     "test_errors",
