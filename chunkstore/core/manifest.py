@@ -26,12 +26,18 @@ from chunkstore.core.digest import Digest
 _ENTRY: Final = struct.Struct(">32sI")
 _TIE: Final = struct.Struct(">qqI32s")
 _PROOF: Final = struct.Struct(">q32sqIq32s")
+_VALUES_TIE: Final = struct.Struct(">qq")
 _CHECK_SIZE: Final = 8
 
 
 def tie(manifest_id: int, start: int, size: int, digest: bytes) -> int:
     """Return the tie of the chunk with this digest, of `size` bytes, at offset `start`."""
     return _check(_TIE.pack(manifest_id, start, size, digest))
+
+
+def tie_values(manifest_id: int, start: int, values: bytes) -> int:
+    """Return the tie of the chaining values of chunks, the first of them at offset `start`."""
+    return _check(_VALUES_TIE.pack(manifest_id, start) + values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from chunkstore.store.contract.contents import Contents
 from chunkstore.store.contract.maintenance import Backups, Maintenance
 from chunkstore.store.contract.name_changes import NameChanges
 from chunkstore.store.contract.names import Names
+from chunkstore.store.contract.subtrees import Subtrees
 from chunkstore.store.contract.uploads import Uploads
 
 
@@ -47,6 +48,11 @@ class Store(ABC):
     @abstractmethod
     def uploads(self) -> Uploads:
         """Resumable uploads."""
+
+    @property
+    @abstractmethod
+    def subtrees(self) -> Subtrees:
+        """Chaining values of chunks, of which digests are computed."""
 
     @property
     @abstractmethod

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from chunkstore.store.contract.reports import Collected
-from chunkstore.store.postgres import resumable, tree
+from chunkstore.store.postgres import resumable, subtrees, tree
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.gaps import Gaps
@@ -132,6 +132,8 @@ async def _pages(
 
 async def _remove_manifest(database: Database, manifest: int) -> bool:
     """Remove a condemned chunk list from its end; return whether nobody else has."""
+    while await database.write(subtrees.shorten, manifest):
+        pass
     while await database.write(_shorten, manifest):
         pass
     return await database.write_once(_remove, manifest)

@@ -13,7 +13,11 @@ from chunkstore.store.shared.queries import load_queries
 from chunkstore.store.shared.times import to_datetime
 
 PACKAGE: Final = __package__
-QUERIES: Final = load_queries(PACKAGE) | load_queries(PACKAGE, "uploads.sql")
+QUERIES: Final = (
+    load_queries(PACKAGE)
+    | load_queries(PACKAGE, "subtrees.sql")
+    | load_queries(PACKAGE, "uploads.sql")
+)
 
 # An asyncpg.Record, which has no types. Columns are read by name, a single one by unpacking.
 Row: TypeAlias = Any

@@ -20,6 +20,8 @@ from chunkstore.store.sqlite.chunk_bytes import Kept, columns_of, put_bytes
 from chunkstore.store.sqlite.rows import QUERIES, execute, fetch_value
 
 _PLACES_FORGOTTEN: Final = 1024
+# Pages of chaining values that go in one transaction: half a MiB.
+PAGES_REMOVED: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +243,9 @@ def forget(db: sqlite3.Connection, manifest_id: int) -> bool:
     is gone; otherwise the rest is left to collection as well. A manifest that is sealed, or held as
     a pack, stays.
     """
-    removed = execute(db, "shorten_open_manifest", id=manifest_id, most=_PLACES_FORGOTTEN)
-    if removed.rowcount == _PLACES_FORGOTTEN:
+    places = execute(db, "shorten_open_manifest", id=manifest_id, most=_PLACES_FORGOTTEN)
+    pages = execute(db, "shorten_open_subtrees", manifest=manifest_id, most=PAGES_REMOVED)
+    if places.rowcount == _PLACES_FORGOTTEN or pages.rowcount == PAGES_REMOVED:
         return False
     execute(db, "delete_open_manifest", id=manifest_id)
     return True

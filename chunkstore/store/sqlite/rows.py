@@ -18,6 +18,7 @@ QUERIES: Final = (
     load_queries(PACKAGE)
     | load_queries(PACKAGE, "backup.sql")
     | load_queries(PACKAGE, "segments.sql")
+    | load_queries(PACKAGE, "subtrees.sql")
 )
 
 

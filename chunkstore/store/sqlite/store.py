@@ -43,6 +43,7 @@ from chunkstore.store.sqlite.names import SQLiteNames
 from chunkstore.store.sqlite.opening import OpenDatabase, open_to_read, open_to_write
 from chunkstore.store.sqlite.segments.segments import BOUNDS, SegmentBounds
 from chunkstore.store.sqlite.settings import NewSettings
+from chunkstore.store.sqlite.subtrees import SQLiteSubtrees
 from chunkstore.store.sqlite.uploads import SQLiteUploads
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
@@ -145,6 +146,10 @@ class SQLiteStore(Store):
     @property
     def uploads(self) -> SQLiteUploads:
         return self._uploads
+
+    @property
+    def subtrees(self) -> SQLiteSubtrees:
+        return SQLiteSubtrees(self._database)
 
     @property
     def maintenance(self) -> SQLiteMaintenance:

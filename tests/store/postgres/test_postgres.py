@@ -7,12 +7,18 @@ from tests.store.conformance import StoreConformance
 from tests.store.edit_conformance import EditConformance
 from tests.store.pack_conformance import PackConformance
 from tests.store.part_conformance import PartConformance
+from tests.store.subtree_conformance import SubtreeConformance
 from tests.store.upload_conformance import UploadConformance
 
 
 @on_postgres
 class TestPostgres(
-    StoreConformance, EditConformance, UploadConformance, PartConformance, PackConformance
+    StoreConformance,
+    EditConformance,
+    UploadConformance,
+    PartConformance,
+    PackConformance,
+    SubtreeConformance,
 ):
     """The conformance suites."""
 

@@ -47,6 +47,7 @@ from tests.store.edits import copy, delete, get_file, make_folder, move
 from tests.store.pack_conformance import PackConformance
 from tests.store.part_conformance import PartConformance
 from tests.store.sqlite.rows import SQLiteRows
+from tests.store.subtree_conformance import SubtreeConformance
 from tests.store.upload_conformance import (
     OLD_UNFINISHED,
     OLD_UPLOADS,
@@ -71,7 +72,12 @@ def path(tmp_path: Path) -> Path:
 
 @on_sqlite
 class TestSQLite(
-    StoreConformance, EditConformance, UploadConformance, PartConformance, PackConformance
+    StoreConformance,
+    EditConformance,
+    UploadConformance,
+    PartConformance,
+    PackConformance,
+    SubtreeConformance,
 ):
     """The conformance suites."""
 
