@@ -98,11 +98,11 @@ def create_app(
     app[forms.PARTS] = forms.PartCount(memory)
     app[status.FIGURES] = status.Figures(store.maintenance, limits.stats_seconds)
     app[ROOM_RETURNS] = room_returns
-    app[TASKS] = [*tasks, *store.maintenance.tasks]
     app[UPLOADS] = ResumableUploads(
         app[SERVICE], expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished
     )
-    app.on_cleanup.append(_stop_uploads)
+    app[TASKS] = [*tasks, *store.maintenance.tasks, *app[UPLOADS].tasks]
+    app.cleanup_ctx.append(_running_uploads)
     set_up_templates(app)
     add_routes(app)
     app.on_response_prepare.append(_add_headers)
@@ -140,7 +140,10 @@ async def _keeping_hot_files(app: web.Application, changes: NameChanges) -> Asyn
         yield
 
 
-async def _stop_uploads(app: web.Application) -> None:
+async def _running_uploads(app: web.Application) -> AsyncIterator[None]:
+    for task in app[UPLOADS].tasks:
+        task.start()
+    yield
     await app[UPLOADS].close()
 
 

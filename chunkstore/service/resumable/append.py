@@ -98,6 +98,11 @@ class Hashers:
     def __init__(self) -> None:
         self._kept: OrderedDict[str, tuple[int, ContentHasher]] = OrderedDict()
 
+    def know(self, upload: ResumableUpload) -> bool:
+        """Whether there is one that has seen all whole chunks of the upload."""
+        size, _ = self._kept.get(upload.id, (0, None))
+        return size == (0 if upload.chunks is None else upload.chunks.size)
+
     def take(self, upload: ResumableUpload) -> ContentHasher | None:
         """Return one that has seen all whole chunks of the upload, None if there is none."""
         hashed = 0 if upload.chunks is None else upload.chunks.size

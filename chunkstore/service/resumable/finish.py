@@ -21,7 +21,9 @@ from chunkstore.core.errors import (
     UploadSuperseded,
 )
 from chunkstore.core.tasks import retrieve_exception
+from chunkstore.service.memory import Use
 from chunkstore.service.resumable.append import Ending, UploadAppender, UploadRequest
+from chunkstore.service.subtrees.digests import SubtreeDigests
 from chunkstore.store.contract.edits import Put, Uploaded
 from chunkstore.store.contract.resumable import (
     FATAL,
@@ -57,6 +59,8 @@ class UploadFinisher:
         self._appender = appender
         self.service = appender.service
         self._store = appender.service.store.uploads
+        budget = appender.service.budget
+        self.subtrees = SubtreeDigests(appender.service.store, budget.account(Use.DOWNLOAD))
         self._running: dict[str, _Finishing] = {}
         self._background: set[asyncio.Task[None]] = set()
 
@@ -130,6 +134,7 @@ class UploadFinisher:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await self.subtrees.task.stop()
 
     def _start(self, upload_id: str, before: _Finishing | None) -> _Finishing:
         async def finish() -> Committed | None:
@@ -204,7 +209,7 @@ class UploadFinisher:
             await self.service.store.names.check_put(upload.spec.target, upload.spec.conditions)
 
     async def _complete(self, upload: ResumableUpload) -> Committed:
-        digest = upload.known_digest
+        digest, hashed = upload.known_digest, self._appender.hashers.know(upload)
         if digest is None:
             digest = await self._digest(upload)
         spec, expires = upload.spec, self._appender.limits.expiry()
@@ -219,6 +224,9 @@ class UploadFinisher:
                 with suppress(StoreError, NotFound):
                     await self._store.apply(upload.id, NoteDigest(digest))
             raise
+        if not hashed:
+            # It came as a list, or would be read once more: so may its next version.
+            self.subtrees.want(spec.target, digest, spec.bases)
         return committed
 
     def _finish_in_background(self, upload_ids: Sequence[str]) -> None:
@@ -242,6 +250,10 @@ class UploadFinisher:
         reads = hasher is None or bool(checks)
         if hasher is None or checks:
             await self._check_target(upload)
+            known = None if checks else await self._find_by_subtrees(upload)
+            if known is not None:
+                await self._store.apply(upload.id, NoteDigest(known))
+                return known
             hasher = ContentHasher()
             async with aclosing(self._read(upload)) as windows:
                 async for window in windows:
@@ -253,6 +265,14 @@ class UploadFinisher:
         if reads:
             await self._store.apply(upload.id, NoteDigest(digest))
         return digest
+
+    async def _find_by_subtrees(self, upload: ResumableUpload) -> Digest | None:
+        """Return the content's digest by what is known of its bases, if that is enough."""
+        if upload.chunks is None or upload.tail:
+            return None
+        spec = upload.spec
+        target = () if spec.target is None else (spec.target,)
+        return await self.subtrees.find(upload.chunks, (*target, *spec.bases))
 
     async def _read(self, upload: ResumableUpload, start: int = 0) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of the whole chunks of an upload, from `start` on."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from chunkstore.core.errors import (
     OffsetMismatch,
     UploadExpired,
 )
+from chunkstore.core.periodic import Periodic
 from chunkstore.service.resumable.append import UploadAppender, UploadLimits, UploadRequest
 from chunkstore.service.resumable.finish import UploadFinisher
 from chunkstore.service.resumable.leases import Lease, Leases
@@ -84,6 +85,11 @@ class ResumableUploads:
         self._appender = UploadAppender(service, self.limits)
         self._finisher = UploadFinisher(self._appender)
         self._leases = Leases()
+
+    @property
+    def tasks(self) -> Sequence[Periodic]:
+        """What is to be started for them in the background; `close` stops it."""
+        return [self._finisher.subtrees.task]
 
     async def create(self, spec: UploadSpec, length: int | None) -> ResumableUpload:
         """Begin an upload.

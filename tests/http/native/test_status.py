@@ -43,7 +43,7 @@ async def test_readiness_tells_how_tasks_ended(store: Store, serve: Serve) -> No
 
     task = Periodic("work", partial(asyncio.sleep, 0), work)
     client = await serve(tasks=[task])
-    names = {"work", *(one.name for one in store.maintenance.tasks)}
+    names = {"work", "subtrees", *(one.name for one in store.maintenance.tasks)}
     task.start()
     told = []
     for error in (None, StoreError("It is away."), OSError("/a/path"), None):
