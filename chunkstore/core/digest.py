@@ -16,6 +16,8 @@ from blake3 import blake3
 from chunkstore.core.errors import ContentMismatch
 
 DIGEST_SIZE: Final = 32
+# Its name among the algorithms of checks.
+BLAKE3: Final = "blake3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,13 @@ class ContentHasher:
 class ContentCheck:
     """Verifies file content, as it arrives, against a digest that the client sent with it.
 
-    `algorithm` is a name that `hashlib` knows, `expected` the raw value.
+    `algorithm` is a name that `hashlib` knows, or BLAKE3; `expected` is the raw value.
     """
 
     def __init__(self, algorithm: str, expected: bytes) -> None:
         self.algorithm = algorithm
         self._expected = expected
-        self._hash = hashlib.new(algorithm)
+        self._hash = blake3() if algorithm == BLAKE3 else hashlib.new(algorithm)
 
     def update(self, piece: bytes | memoryview) -> None:
         """Take the next bytes."""
@@ -88,7 +90,16 @@ class ContentCheck:
         Raises:
             ContentMismatch: they differ.
         """
-        if not hmac.compare_digest(self._hash.digest(), self._expected):
-            raise ContentMismatch(
-                f"The content's {self.algorithm} is not the one sent with it; nothing was stored."
-            )
+        require_equal(self.algorithm, self._hash.digest(), self._expected)
+
+
+def require_equal(algorithm: str, computed: bytes, expected: bytes) -> None:
+    """Compare the digest of a content with the one that the client sent.
+
+    Raises:
+        ContentMismatch: they differ.
+    """
+    if not hmac.compare_digest(computed, expected):
+        raise ContentMismatch(
+            f"The content's {algorithm} is not the one sent with it; nothing was stored."
+        )

@@ -51,6 +51,10 @@ class ContentMismatch(InvalidRequest):
     """The content that arrived does not match the digest sent with it."""
 
 
+class DigestMismatch(InvalidRequest):
+    """A chunk that arrived does not match its digest; those before it were kept."""
+
+
 class NotFound(ChunkstoreError):
     """There is no file or folder of this name."""
 
@@ -116,15 +120,18 @@ class LengthExceeded(InconsistentLength):
 class ChunksMissing(ChunkstoreError):
     """The store lacks chunks that the request refers to; send them, then ask again."""
 
-    def __init__(self, digests: Sequence[str], offset: int | None = None) -> None:
+    def __init__(
+        self, digests: Sequence[str], offset: int | None = None, *, count: int | None = None
+    ) -> None:
         """`digests` are the chunks', in hexadecimal digits, each once, in the order of the request.
 
         `offset` is where the list of the upload ends that they were to be appended to, None where
-        it is no upload's.
+        it is no upload's. `count` is how many are missing, if that is more than `digests`.
         """
         super().__init__()
         self.digests = digests
         self.offset = offset
+        self.count = len(digests) if count is None else count
 
 
 class RangeNotSatisfiable(ChunkstoreError):

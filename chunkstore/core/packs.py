@@ -28,11 +28,15 @@ class Record:
     size: int
     encoded: Encoded
 
+    @property
+    def head(self) -> bytes:
+        """What stands before its bytes as it travels."""
+        encoded = self.encoded
+        return _HEAD.pack(self.digest.raw, encoded.codec, bytes(3), len(encoded.content), self.size)
+
     def to_bytes(self) -> bytes:
         """Return the record as it travels."""
-        encoded = self.encoded
-        head = _HEAD.pack(self.digest.raw, encoded.codec, bytes(3), len(encoded.content), self.size)
-        return head + encoded.content
+        return self.head + self.encoded.content
 
     def to_chunk(self) -> Chunk:
         """Return the chunk, whose bytes have been checked against its digest.
@@ -50,12 +54,19 @@ class Record:
 class PackParser:
     """Parses one pack that arrives in pieces of any length.
 
-    A chunk has at most `max_chunk_size` bytes. After an error nothing more can be parsed.
+    A chunk has at most `max_chunk_size` bytes. The records before an error are returned; what
+    comes after them raises it.
     """
 
     def __init__(self, max_chunk_size: int) -> None:
         self._max_chunk_size = max_chunk_size
         self._pending = bytearray()
+        self._fault: ValueError | None = None
+
+    @property
+    def pending(self) -> int:
+        """How many bytes have been fed that complete no record yet."""
+        return len(self._pending)
 
     def feed(self, piece: bytes) -> list[Record]:
         """Take the next bytes; return the records that they complete, in order.
@@ -63,32 +74,47 @@ class PackParser:
         Raises:
             ValueError: they are no pack.
         """
+        if self._fault is not None:
+            raise self._fault
         self._pending += piece
-        records = []
+        records: list[Record] = []
         start = 0
-        with memoryview(self._pending) as view:
-            while len(view) - start >= HEAD_SIZE:
-                digest, codec, reserved, stored, size = _HEAD.unpack_from(view, start)
-                if any(reserved):
-                    raise ValueError("the three bytes after the codec are zero")
-                self._check_head(codec, stored, size)
-                stop = start + HEAD_SIZE + stored
-                if len(view) < stop:
-                    break
-                content = bytes(view[start + HEAD_SIZE : stop])
-                records.append(Record(Digest(digest), size, Encoded(Codec(codec), content)))
-                start = stop
+        try:
+            while (record := self._parse(start)) is not None:
+                records.append(record)
+                start += HEAD_SIZE + len(record.encoded.content)
+        except ValueError as fault:
+            if not records:
+                raise
+            self._fault = fault
         del self._pending[:start]
         return records
 
     def finish(self) -> None:
-        """Refuse a pack that ends within a record.
+        """Refuse a pack that ends within a record, or in an error.
 
         Raises:
             ValueError: it does.
         """
+        if self._fault is not None:
+            raise self._fault
         if self._pending:
             raise ValueError("the pack ends within a record")
+
+    def _parse(self, start: int) -> Record | None:
+        """Return the pending record that begins at `start`, None if not all of it is there."""
+        if len(self._pending) - start < HEAD_SIZE:
+            return None
+        digest, codec, reserved, stored, size = _HEAD.unpack_from(self._pending, start)
+        if any(reserved):
+            raise ValueError("the three bytes after the codec are zero")
+        self._check_head(codec, stored, size)
+        start += HEAD_SIZE
+        if len(self._pending) < start + stored:
+            return None
+        with memoryview(self._pending) as view:
+            content = bytes(view[start : start + stored])
+        return Record(Digest(digest), size, Encoded(Codec(codec), content))
 
     def _check_head(self, codec: int, stored: int, size: int) -> None:
         if codec not in set(Codec):

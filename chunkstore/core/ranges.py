@@ -19,6 +19,7 @@ from chunkstore.core.errors import RangeNotSatisfiable
 # zsync and zchunk ask for as many at once.
 MAX_RANGES: Final = 256
 _SPEC: Final = re.compile(r"(?P<first>[0-9]*)-(?P<last>[0-9]*)", re.ASCII)
+_SEPARATOR: Final = re.compile(r"[,\r\n]")
 _MOST_DIGITS: Final = 18
 _OVERSIZE: Final = 10**_MOST_DIGITS
 
@@ -64,6 +65,31 @@ def parse_range(header: str | None, size: int) -> list[ByteRange] | None:
         wanted.append(bounds)
     if not wanted:
         return None
+    return _merge_satisfiable(wanted, size)
+
+
+def parse_spans(text: str, size: int, most: int) -> list[ByteRange]:
+    """Return the ranges in a list like `0-99,200-`, ascending and disjoint.
+
+    They are inclusive, as in a Range header, and separated by commas or line breaks; `size` is that
+    of the file in bytes. A range may end behind it, not begin there.
+
+    Raises:
+        ValueError: there are more than `most`, or none, or one breaks the grammar.
+        RangeNotSatisfiable: one lies outside of the file.
+    """
+    specs = [spec for part in _SEPARATOR.split(text, most + 1) if (spec := part.strip(" \t"))]
+    if not 1 <= len(specs) <= most:
+        raise ValueError(f"there are 1 to {most} ranges")
+    wanted = []
+    for spec in specs:
+        match = _SPEC.fullmatch(spec)
+        bounds = _resolve(match["first"], match["last"], size) if match and match["first"] else None
+        if bounds is None:
+            raise ValueError("a range is FIRST-LAST or FIRST-")
+        if not len(bounds):
+            raise RangeNotSatisfiable(size)
+        wanted.append(bounds)
     return _merge_satisfiable(wanted, size)
 
 

@@ -23,7 +23,7 @@ from chunkstore.http.message.problems import check_expectation, problem_middlewa
 from chunkstore.http.message.request import ROOM_RETURNS, SERVICE, TASKS, UPLOADS, raw_remainder
 from chunkstore.http.native import files, forms, status
 from chunkstore.http.page.render import set_up_templates
-from chunkstore.http.resumable.dialects import add_request_headers
+from chunkstore.http.resumable.dialects import FINISH_SECONDS, add_request_headers
 from chunkstore.http.routes import ANY_PATH, add_routes
 from chunkstore.http.runtime.exchange import LIMITS
 from chunkstore.http.security.cors import (
@@ -65,6 +65,7 @@ def create_app(
     hosts: HostPolicy | None = None,
     tasks: Sequence[Periodic] = (),
     room_returns: str = "Delete files, or give the store more room.",
+    finish_seconds: float = 25.0,
 ) -> web.Application:
     """Return the server of `store` as an application, to be run or mounted in another.
 
@@ -84,6 +85,7 @@ def create_app(
         hosts: which a request may be for; None leaves that to the application it is mounted in.
         tasks: what the caller repeats in the background, of which `/health/ready` tells.
         room_returns: tells a client when there may be room again, where there is none.
+        finish_seconds: how long a request waits for a large upload to become its file.
     """
     app = web.Application(middlewares=[problem_middleware, _check_middleware])
     if hosts is not None:
@@ -98,6 +100,7 @@ def create_app(
     app[forms.PARTS] = forms.PartCount(memory)
     app[status.FIGURES] = status.Figures(store.maintenance, limits.stats_seconds)
     app[ROOM_RETURNS] = room_returns
+    app[FINISH_SECONDS] = finish_seconds
     app[UPLOADS] = ResumableUploads(
         app[SERVICE], expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished
     )

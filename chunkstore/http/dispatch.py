@@ -1,7 +1,7 @@
 """Which protocol a request is of, where several share a path and a method.
 
 `/files/{name}` takes PUT by the server's own protocol and by the IETF's draft of resumable uploads;
-`/uploads` belongs to that draft and to tus.
+`/uploads` belongs to that draft, to tus, and to lists of chunks.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from chunkstore.core.errors import InvalidRequest
+from chunkstore.http.chunks import uploads as chunk_uploads
 from chunkstore.http.message.headers import essence_of
 from chunkstore.http.message.problems import MethodNotPossible, allowed_methods
 from chunkstore.http.native import files
@@ -51,6 +52,13 @@ def speaks_tus(request: web.Request) -> bool:
         return True
     marks = {"Upload-Draft-Interop-Version", "Upload-Complete"}
     return request.method == "POST" and not any(mark in headers for mark in marks)
+
+
+async def append_to_upload(request: web.Request) -> web.StreamResponse:
+    """Answer PATCH of an upload: its bytes by tus or the draft, or a list of chunks."""
+    if chunk_uploads.is_list(request):
+        return await chunk_uploads.patch(request)
+    return await (tus.patch if speaks_tus(request) else ietf.patch)(request)
 
 
 def by_protocol(*, tus: Handler, ietf: Handler) -> Handler:

@@ -15,7 +15,10 @@ from aiohttp.typedefs import Handler
 from chunkstore.core.errors import NotFound
 from chunkstore.core.names import ROOT
 from chunkstore.http.caches import nx
+from chunkstore.http.chunks import abilities, manifests, packs
+from chunkstore.http.chunks import uploads as chunk_uploads
 from chunkstore.http.dispatch import (
+    append_to_upload,
     by_protocol,
     create_upload,
     file_options,
@@ -38,6 +41,9 @@ FOLDER_PATH: Final = "/files/{folder:(?s:.*/)?}"
 # Nx appends `/v1/cache/{hash}` to the address that it is given.
 NX_PATH: Final = "/nx/{entry:(?s:(?:.*/)?v1/cache/[^/]+)}"
 UPLOAD_PATH: Final = "/uploads/{upload:[^/]+}"
+CHUNKS_PATH: Final = UPLOAD_PATH + "/chunks"
+MANIFEST_PATH: Final = "/manifests/{name:(?s:.*[^/])}"
+PACK_PATH: Final = "/packs/{name:(?s:.*[^/])}"
 ANY_PATH: Final = "/{path:(?s:.*)}"
 
 FILE: Final[Mapping[str, Handler]] = {
@@ -66,10 +72,22 @@ UPLOADS: Final[Mapping[str, Handler]] = {"POST": create_upload, "OPTIONS": uploa
 _UPLOAD: Final[Mapping[str, Handler]] = {
     "GET": by_protocol(tus=tus.head, ietf=ietf.head),
     "HEAD": by_protocol(tus=tus.head, ietf=ietf.head),
-    "PATCH": by_protocol(tus=tus.patch, ietf=ietf.patch),
+    "PATCH": append_to_upload,
     "DELETE": by_protocol(tus=tus.delete, ietf=ietf.delete),
     "OPTIONS": upload_options,
 }
+CHUNKS: Final[Mapping[str, Handler]] = {
+    "GET": chunk_uploads.get_chunks,
+    "HEAD": chunk_uploads.get_chunks,
+    "POST": chunk_uploads.post_chunks,
+}
+MANIFEST: Final[Mapping[str, Handler]] = {
+    "GET": manifests.get,
+    "HEAD": manifests.get,
+    "PUT": manifests.put,
+    "POST": manifests.post,
+}
+PACK: Final[Mapping[str, Handler]] = {"GET": packs.get, "HEAD": packs.get, "POST": packs.post}
 UPLOAD: Final[Mapping[str, Handler]] = {**_UPLOAD, "POST": method_override(_UPLOAD)}
 
 
@@ -79,6 +97,11 @@ def add_routes(app: web.Application) -> None:
     add("/uploads", UPLOADS, name=UPLOADS_RESOURCE)
     add("/uploads/", UPLOADS)
     add(UPLOAD_PATH, UPLOAD, name=UPLOAD_RESOURCE)
+    add(CHUNKS_PATH, CHUNKS)
+    add("/chunks", _read_only(abilities.get))
+    add("/chunks/missing", {"POST": abilities.post_missing})
+    add(MANIFEST_PATH, MANIFEST)
+    add(PACK_PATH, PACK)
     add("/static/{name}", _read_only(static_handler()), name="static")
     add(FILE_PATH, FILE)
     app[FOLDERS] = add(FOLDER_PATH, FOLDER, name="folder")

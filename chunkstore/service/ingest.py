@@ -8,11 +8,9 @@ a small file takes one transaction. Batches are reserved from the memory budget.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterable, Sequence
 from datetime import datetime
-from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from chunkstore.core.chunkers import Chunker, Chunking, FixedChunker
 from chunkstore.core.chunking import Chunk
@@ -20,23 +18,13 @@ from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.digest import ContentCheck, ContentHasher
 from chunkstore.core.errors import Crowded, TooLarge
 from chunkstore.core.names import FileName
-from chunkstore.core.tasks import retrieve_exception
+from chunkstore.service.batches import BATCH_SIZE, Batches, ChunkSink
 from chunkstore.service.memory import Account, Reservation
-from chunkstore.store.contract.contents import Contents, PreparedBatch
+from chunkstore.store.contract.contents import Contents
 from chunkstore.store.contract.edits import Put, Received
 
-BATCH_SIZE: Final = 4 * 1024 * 1024
-# Full batches of one upload: one is hashed while the other is stored.
-_IN_FLIGHT: Final = 2
 # Up to this size, hashing takes less time than handing it to a thread.
 _HASHED_INLINE: Final = 128 * 1024
-
-
-class ChunkSink(Protocol):
-    """Takes the chunks of one file content, in order, a batch at a time."""
-
-    async def prepare(self, chunks: Sequence[Chunk]) -> PreparedBatch:
-        """Prepare the next batch; the batches before it may not be stored yet."""
 
 
 class Intake:
@@ -58,7 +46,7 @@ class Intake:
         hasher: ContentHasher | None = None,
         tail: bytes = b"",
     ) -> None:
-        self._sink = sink
+        self._batches = Batches(sink, self._hash)
         self._memory = memory
         self._chunk_size = chunk_size
         self._checks = checks
@@ -69,11 +57,6 @@ class Intake:
         self._add(self._chunker.feed(tail))
         self._unchecked = len(tail)
         self._reservation: Reservation | None = None
-        self._in_flight: deque[asyncio.Task[None]] = deque()
-        self._hashing = asyncio.Lock()
-        self._preparing = asyncio.Lock()
-        self._storing = asyncio.Lock()
-        self._failed = False
 
     async def take(self, piece: bytes) -> None:
         """Take the next bytes; hand a batch to the sink when it is full.
@@ -96,7 +79,7 @@ class Intake:
             room = self._capacity - self._batch_size - self._chunker.pending
             self._add(self._chunker.feed(view[:room]))
             if len(view) >= room:
-                await self._wait_for_batches(_IN_FLIGHT - 1)
+                await self._batches.wait_for_room()
                 pending = self._reservation.split(self._chunker.pending)
                 self._hand_over(self._reservation)
                 self._reservation = pending
@@ -118,11 +101,7 @@ class Intake:
 
     def _hand_over(self, reservation: Reservation) -> None:
         """Start to store the batch, which takes its reservation along."""
-        batch = self._take_batch()
-        task = asyncio.create_task(self._append(batch))
-        # Not by a context within the task, which may be cancelled before it starts.
-        task.add_done_callback(partial(_release, reservation))
-        self._in_flight.append(task)
+        self._batches.hand_over(self._take_batch(), reservation)
 
     async def _give_back(self) -> None:
         """Reserve no more than has come, if others want memory: whole chunks are stored early.
@@ -135,7 +114,7 @@ class Intake:
         if self._reservation is None or not self._reservation.wanted:
             return
         if self._batch:
-            await self._wait_for_batches(_IN_FLIGHT - 1)
+            await self._batches.wait_for_room()
             self._hand_over(self._reservation.split(self._batch_size))
         pending = self._reservation.split(self._chunker.pending)
         self._reservation.release()
@@ -145,7 +124,7 @@ class Intake:
 
     async def settle(self) -> tuple[list[Chunk], bytes]:
         """Wait until all batches are stored; return the chunks and bytes that remain."""
-        await self._wait_for_batches(0)
+        await self._batches.settle()
         rest, tail = self._chunker.rest()
         self._add(rest)
         chunks = await self._hash(self._take_batch())
@@ -160,35 +139,8 @@ class Intake:
 
     def close(self) -> bool:
         """Cancel what is under way; return whether anything was."""
-        for task in self._in_flight:
-            task.cancel()
-            task.add_done_callback(retrieve_exception)
         self.release()
-        return bool(self._in_flight)
-
-    async def _append(self, batch: list[bytes]) -> None:
-        """Hash a batch while the one before is stored; each lock keeps their order."""
-        try:
-            async with self._hashing:
-                chunks = await self._hash(batch)
-            async with self._preparing:
-                prepared = await self._sink.prepare(chunks)
-            async with self._storing:
-                if not self._failed:
-                    await prepared.store()
-        except BaseException:
-            # No gap: later batches are not stored, and whoever waits for this one gets the error.
-            self._failed = True
-            raise
-
-    async def _wait_for_batches(self, most: int) -> None:
-        """Wait until at most `most` batches are in flight.
-
-        A caller that is cancelled meanwhile can still settle or close.
-        """
-        while len(self._in_flight) > most:
-            await asyncio.shield(self._in_flight[0])
-            self._in_flight.popleft()
+        return self._batches.cancel()
 
     async def _hash(self, batch: list[bytes]) -> list[Chunk]:
         if sum(map(len, batch)) <= _HASHED_INLINE:
@@ -282,7 +234,3 @@ class Receiver:
         if self._intake.close() or self.upload.begun:
             # The store runs jobs in order, so this one comes after the last batch.
             await asyncio.shield(self.upload.abort())
-
-
-def _release(reservation: Reservation, _: asyncio.Task[None]) -> None:
-    reservation.release()

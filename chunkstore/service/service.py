@@ -43,7 +43,8 @@ class Service:
         chunkers.load()
         self.store = store
         self.budget = budget
-        self.reader = ContentReader(store.contents, budget.account(Use.DOWNLOAD, client))
+        self.download_memory = budget.account(Use.DOWNLOAD, client)
+        self.reader = ContentReader(store.contents, self.download_memory)
         self.max_file_size = max_file_size
         self.chunking = chunking
         self.upload_memory = budget.account(Use.UPLOAD, client)

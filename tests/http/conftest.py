@@ -34,6 +34,7 @@ _NUMBERS: Final = itertools.count(1)
 # take minutes; on the server that tests share they run on both.
 NO_DATABASE: Final = {
     "test_chunking",
+    "test_bounds",
     "test_conditional",
     "test_cors",
     "test_errors",

@@ -19,7 +19,7 @@ from chunkstore.core.chunking import DEFAULT_CHUNK_SIZE
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreDamaged, StoreUnusable
 from chunkstore.core.names import parse_file_name
-from chunkstore.service.ingest import BATCH_SIZE
+from chunkstore.service.batches import BATCH_SIZE
 from chunkstore.service.memory import MemoryBudget
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import ResumableUploads

@@ -204,25 +204,31 @@ async def test_another_process_is_faster_than_who_has_seen_all_parts(
     assert await unfinished(rows) == sum_of(await rows.uploads())
 
 
+@pytest.mark.parametrize(("part", "method"), [("contents", "read"), ("chunks", "entries")])
 async def test_a_file_that_another_puts_while_it_is_finished(
-    store: Store, random_bytes: RandomBytes, monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    random_bytes: RandomBytes,
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+    method: str,
 ) -> None:
     content = random_bytes(MIB)
     spec = UploadSpec(UploadKind.FILE, name_of("a"), "text/plain")
     upload_id = await whole(uploads_of(store), content, spec)
-    # Known, so that the list that is read for the digest is given up.
-    await put(store, "known", content)
-    read_chunks, reading, is_put = store.contents.read, asyncio.Event(), asyncio.Event()
+    interface = type(getattr(store, part))
+    read, reading, is_put = getattr(interface, method), asyncio.Event(), asyncio.Event()
 
-    async def overtaken(*bounds: Any) -> bytes:  # noqa: ANN401
+    async def overtaken(*called: Any) -> Any:  # noqa: ANN401 - as what it stands for
         reading.set()
         await is_put.wait()
-        return await read_chunks(*bounds)
+        return await read(*called)
 
-    monkeypatch.setattr(store.contents, "read", overtaken)
+    monkeypatch.setattr(interface, method, overtaken)
     uploads = uploads_of(store)
     finishing = asyncio.create_task(uploads.finish(upload_id))
     await reading.wait()
+    # Known now, so that the list that is read for the digest is given up.
+    await put(store, "known", content)
     await become_a_file(store, upload_id, content)
     is_put.set()
     assert await finishing is None

@@ -32,8 +32,9 @@ from chunkstore.core.errors import (
 from chunkstore.core.manifest import ChunkList, Manifest
 from chunkstore.core.names import parse_file_name
 from chunkstore.core.ranges import ByteRange
+from chunkstore.service.batches import BATCH_SIZE
 from chunkstore.service.downloads import WINDOW_SIZE, spans
-from chunkstore.service.ingest import BATCH_SIZE, Intake
+from chunkstore.service.ingest import Intake
 from chunkstore.service.memory import MemoryBudget, Reservation, Use
 from chunkstore.service.service import Service
 from chunkstore.store.contract.contents import PreparedBatch
@@ -575,7 +576,7 @@ async def test_nothing_is_stored_behind_a_batch_that_could_not_be_prepared(
     intake = Intake(sink, MemoryBudget(CHUNK_SIZE * 2).account(Use.UPLOAD), CHUNK_SIZE)
     with pytest.raises(StoreError):
         await intake.take(random_bytes(3 * CHUNK_SIZE))
-    await asyncio.wait(intake._in_flight)
+    await asyncio.wait(intake._batches._in_flight)
     assert sink.prepared == 2
     assert sink.stored == []
     intake.close()

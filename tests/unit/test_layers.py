@@ -31,14 +31,14 @@ LAYERS: Final[Mapping[str, frozenset[str]]] = {
 ROOMS: Final[Mapping[str, Sequence[set[str]]]] = {
     "store": [{"contract"}, {"shared"}, {"sqlite", "postgres"}, {"open"}],
     "store.sqlite": [{"engine"}, {"segments"}, {""}],
-    "service": [{""}, {"resumable", "maintenance", "transfer"}],
+    "service": [{""}, {"resumable", "maintenance", "transfer"}, {"chunks"}],
     "http": [
         {"page", "answers"},
         {"runtime"},
         {"message"},
         {"security"},
         {"native", "resumable"},
-        {"caches"},
+        {"caches", "chunks"},
         {"dispatch"},
         {"routes"},
         {"app"},

@@ -63,7 +63,7 @@ class Problem:
 
 
 def problem_document(
-    problem: Problem, detail: str, members: Mapping[str, int] | None = None
+    problem: Problem, detail: str, members: Mapping[str, Any] | None = None
 ) -> web.Response:
     """Return a problem document; `members` are what its type adds (RFC 9457 §3.2)."""
     document = {

@@ -25,6 +25,7 @@ _LONG: Final = 8 * 1024
 MOST_BYTES: Final = {
     "Accept": _LIST,
     "Access-Control-Request-Method": _SHORT,
+    "Base": _LONG,
     "Content-Digest": _LIST,
     "Content-Encoding": _SHORT,
     "Content-Range": _SHORT,
@@ -32,6 +33,7 @@ MOST_BYTES: Final = {
     "Depth": _SHORT,
     "Destination": _LIST,
     "Expect": _SHORT,
+    "File-Type": 1024,
     "If-Match": _LONG,
     "If-Modified-Since": _SHORT,
     "If-None-Match": _LONG,

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import http_sf
 from aiohttp import web
 
-from chunkstore.core.digest import ContentCheck
+from chunkstore.core.digest import BLAKE3, ContentCheck
 from chunkstore.core.errors import InvalidRequest
 from chunkstore.core.media_types import guess_media_type
 
@@ -48,8 +48,8 @@ _UNPLAIN: Final = re.compile(r'[^\x20-\x7e]|["\\%]')
 # RFC 8187 §3.2.1, attr-char, without what quote() never escapes.
 _ATTR_CHARS: Final = "!#$&+^`|"
 
-# RFC 9530 §5: the algorithms that are secure, and their names in hashlib.
-_DIGEST_ALGORITHMS: Final = {"sha-256": "sha256", "sha-512": "sha512"}
+# RFC 9530 §5: the algorithms that are secure, by their names in `ContentCheck`; and that of ETags.
+_DIGEST_ALGORITHMS: Final = {"sha-256": "sha256", "sha-512": "sha512", BLAKE3: BLAKE3}
 
 
 def essence_of(request: web.Request) -> str:
@@ -122,7 +122,7 @@ def parse_content_checks(lines: Sequence[str]) -> list[ContentCheck]:
 def parse_digests(lines: Sequence[str]) -> dict[str, bytes]:
     """Return the digests in Content-Digest or Repr-Digest fields (RFC 9530 §2, §3), by algorithm.
 
-    Algorithms are named as in `hashlib`; unknown and insecure ones are ignored (§5).
+    Algorithms are named as in `ContentCheck`; unknown and insecure ones are ignored (§5).
 
     Raises:
         InvalidRequest: the fields break the grammar.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -99,6 +99,7 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.InconsistentLength: Problem(
         HTTPStatus.BAD_REQUEST, "inconsistent-length", _REGISTERED + "inconsistent-upload-length"
     ),
+    errors.DigestMismatch: Problem(HTTPStatus.BAD_REQUEST, "digest-mismatch"),
     errors.InvalidRequest: Problem(HTTPStatus.BAD_REQUEST, "invalid-request"),
     errors.Forbidden: Problem(HTTPStatus.FORBIDDEN, "forbidden"),
     errors.UploadExpired: Problem(HTTPStatus.GONE, "upload-expired"),
@@ -110,6 +111,7 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.OffsetMismatch: Problem(
         HTTPStatus.CONFLICT, "offset-mismatch", _REGISTERED + "mismatching-upload-offset"
     ),
+    errors.ChunksMissing: Problem(HTTPStatus.CONFLICT, "chunks-missing"),
     errors.AlreadyExists: Problem(HTTPStatus.PRECONDITION_FAILED, "already-exists"),
     errors.NameConflict: Problem(HTTPStatus.CONFLICT, "name-conflict"),
     errors.PreconditionFailed: Problem(HTTPStatus.PRECONDITION_FAILED, "precondition-failed"),
@@ -129,6 +131,8 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
 }
 # Errors of clients, and those that the store logs by itself.
 _NOT_LOGGED: Final = (ElsewhereDestination, errors.StoreAway)
+# How many missing chunks an answer names.
+_MOST_NAMED: Final = 100
 _INTERNAL: Final = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error")
 
 
@@ -186,7 +190,7 @@ def problem_response(
     request: web.Request,
     problem: Problem,
     detail: str,
-    members: Mapping[str, int] | None = None,
+    members: Mapping[str, Any] | None = None,
 ) -> web.Response:
     """Return the answer that tells of a problem: a page for a browser, else a document."""
     if prefers_html(request):
@@ -202,7 +206,7 @@ def problem_response(
 def error_response(
     request: web.Request,
     error: errors.ChunkstoreError,
-    members: Mapping[str, int] | None = None,
+    members: Mapping[str, Any] | None = None,
 ) -> web.Response:
     """Return the answer that tells of an error; `members` are what it has more than its type."""
     problem = next((PROBLEMS[kind] for kind in PROBLEMS if isinstance(error, kind)), _INTERNAL)
@@ -213,9 +217,13 @@ def error_response(
     members = members or {}
     if isinstance(error, errors.OffsetMismatch):
         members = {"expected-offset": error.expected, "provided-offset": error.provided}
+    if isinstance(error, errors.ChunksMissing):
+        members = {"missing": error.count, "first": error.digests[:_MOST_NAMED]}
     response = problem_response(request, problem, _detail(request, error), members)
     if isinstance(error, errors.OffsetMismatch):
         response.headers["Upload-Offset"] = str(error.expected)
+    if isinstance(error, errors.ChunksMissing) and error.offset is not None:
+        response.headers["Upload-Offset"] = str(error.offset)
     if isinstance(error, errors.RangeNotSatisfiable):
         response.headers["Content-Range"] = f"bytes */{error.size}"
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -1,9 +1,8 @@
 """Send parts of a file at the pace of its client, with little memory for one that stops reading.
 
-The kernel is given what it takes at once. Where it takes no more, one slice waits in the transport,
-which tells when that has gone. The rest of the window stays here, and can be given back when others
-want the memory: what is in the transport stays reserved, and the rest is read again, from where
-sending stopped, once the client has taken that. So a chunk is read again at most once per slice.
+What the client does not take (`pacing`) stays here, and can be given back when others want the
+memory: what is in the transport stays reserved, and the rest is read again, from where sending
+stopped, once the client has taken that. So a chunk is read again at most once per slice.
 """
 
 from __future__ import annotations
@@ -13,25 +12,14 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final
 
 from aiohttp import web
 
 from chunkstore.core.manifest import ListHasher, Manifest
 from chunkstore.core.ranges import ByteRange
-from chunkstore.http.runtime.exchange import (
-    LIMITS,
-    paced_connection,
-    send_now,
-    write_without_waiting,
-)
+from chunkstore.http.message.pacing import PacedWriter
 from chunkstore.service.downloads import ContentReader, Window, spans
 from chunkstore.service.memory import Reservation
-
-# Bytes in the transport cannot be taken back, so it gets only this part of a window, which is
-# larger the faster the client was, and at least so many bytes.
-_SLICE_PART: Final = 64
-_LEAST_SLICE: Final = 4 * 1024
 
 
 @dataclass(slots=True)
@@ -54,13 +42,8 @@ class BodySender:
     def __init__(
         self, request: web.Request, response: web.StreamResponse, parts: Iterable[Part]
     ) -> None:
-        self._request = request
-        self._response = response
-        self._connection = paced_connection(request)
+        self._writer = PacedWriter(request, response)
         self._parts = deque(part for part in parts if part.start < part.stop)
-        # The head of the answer leaves with the first slice.
-        self._begun = False
-        self._stall_seconds = request.app[LIMITS].stall_seconds
 
     async def send(self, reader: ContentReader, manifest: Manifest) -> None:
         """Send all parts.
@@ -84,12 +67,8 @@ class BodySender:
                         break
             if kept is not None:
                 with kept:
-                    await self._all_taken()
-        await self._prepare()
-
-    async def _prepare(self) -> None:
-        if not self._response.prepared:
-            await self._response.prepare(self._request)
+                    await self._writer.all_taken()
+        await self._writer.prepare()
 
     async def _send_window(self, window: Window) -> Reservation | None:
         """Send the bytes of the parts that lie in the window.
@@ -97,57 +76,15 @@ class BodySender:
         If the client does not take them while others want the memory, stop, and return the
         reservation of those that wait in the transport.
         """
-        await self._prepare()
+        await self._writer.prepare()
         began = asyncio.get_running_loop().time()
+        content = memoryview(window.content)
         while self._parts and (part := self._parts[0]).start < window.stop:
-            await self._write(window, part, min(part.stop, window.stop))
+            stop = min(part.stop, window.stop)
+            unsent = content[part.start - window.start : stop - window.start]
+            part.start += await self._writer.write(part.take_head(), unsent, len(content))
             if part.start == part.stop:
                 self._parts.popleft()
-            if not await self._taken(window.reservation, began):
-                transport = self._request.transport
-                return window.reservation.split(
-                    0 if transport is None else transport.get_write_buffer_size()
-                )
+            if not await self._writer.taken(window.reservation, began):
+                return window.reservation.split(self._writer.waiting_size)
         return None
-
-    async def _write(self, window: Window, part: Part, stop: int) -> None:
-        """Write some of a part without waiting; all of it where the connection is not paced."""
-        at = part.start - window.start
-        if self._connection is None:
-            part.start = stop
-            await self._response.write(part.take_head() + window.content[at : stop - window.start])
-            return
-        if self._begun and not part.head:
-            unsent = memoryview(window.content)[at : stop - window.start]
-            sent = send_now(self._request, self._connection, unsent)
-            part.start += sent
-            at += sent
-        if part.start < stop:
-            slice_size = max(_LEAST_SLICE, len(window.content) // _SLICE_PART)
-            part.start = min(part.start + slice_size, stop)
-            self._begun = True
-            octets = part.take_head() + window.content[at : part.start - window.start]
-            await write_without_waiting(self._request, octets)
-
-    async def _taken(self, reservation: Reservation, began: float) -> bool:
-        """Wait for the client to take what was written, and return whether it has.
-
-        Give up when others want the memory and the client takes nothing, or so little that it has
-        had the window for too long, since `began` by the loop's clock.
-        """
-        connection = self._connection
-        if connection is None:
-            return True
-        loop = asyncio.get_running_loop()
-        while connection.is_draining:
-            taken = await connection.wait_drained(self._stall_seconds or None)
-            long = 0 < self._stall_seconds <= loop.time() - began
-            if reservation.wanted and (long or not taken):
-                return False
-            if taken:
-                return True
-        return True
-
-    async def _all_taken(self) -> None:
-        if self._connection is not None:
-            await self._connection.wait_drained(None)

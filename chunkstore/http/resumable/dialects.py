@@ -21,6 +21,9 @@ from chunkstore.store.contract.resumable import ResumableUpload
 
 T = TypeVar("T")
 
+# How long a request waits for an upload to become its file, which can take long to read.
+FINISH_SECONDS: Final = web.AppKey("finish_seconds", float)
+
 TUS_PATCH: Final = "application/offset+octet-stream"
 PARTIAL_UPLOAD: Final = "application/partial-upload"
 
@@ -64,6 +67,21 @@ async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) ->
                 raise ConnectionAbortedError("the client disconnected")
     finally:
         task.cancel()
+
+
+async def finished_in_time(request: web.Request, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return the result of `work`, None if it takes longer than a client waits for an answer.
+
+    What `work` waits for goes on. Raises as `while_connected`.
+    """
+    timeout = asyncio.timeout(request.app[FINISH_SECONDS])
+    try:
+        async with timeout:
+            return await while_connected(request, work)
+    except TimeoutError:
+        if not timeout.expired():
+            raise
+        return None
 
 
 def file_headers(request: web.Request, upload: ResumableUpload) -> dict[str, str]:

@@ -14,7 +14,6 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final
 
-import http_sf
 from aiohttp import HttpVersion11, web
 
 from chunkstore.core.digest import ContentCheck
@@ -24,6 +23,7 @@ from chunkstore.core.errors import (
     InvalidRequest,
     StoreUnavailable,
 )
+from chunkstore.http.answers.documents import RETRY_AFTER_SECONDS
 from chunkstore.http.message.bodies import read_body, require_identity_coding, require_no_body
 from chunkstore.http.message.file_upload import committed_response, read_file_upload
 from chunkstore.http.message.headers import essence_of, parse_digests
@@ -34,11 +34,13 @@ from chunkstore.http.resumable.dialects import (
     PARTIAL_UPLOAD,
     TUS_PATCH,
     file_headers,
+    finished_in_time,
     set_answer_headers,
     upload_id_of,
     uploads_of,
     while_connected,
 )
+from chunkstore.http.resumable.structured import boolean_of, format_boolean, integer_of
 from chunkstore.http.runtime.exchange import send_interim
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import ResumableUploads
@@ -59,7 +61,7 @@ def is_wanted(request: web.Request) -> bool:
     A PUT of the whole file is made resumable only if the client understands interim answers: no
     other would learn the upload's URL in time.
     """
-    complete = _complete_of(request)
+    complete = boolean_of(request, "Upload-Complete")
     return complete is False or (complete is True and _version_of(request) is not None)
 
 
@@ -74,7 +76,7 @@ def options_headers(uploads: ResumableUploads) -> dict[str, str]:
 async def create(request: web.Request) -> web.Response:
     """Create an upload of a file; the body is its first bytes, or all of them (§4.2)."""
     incoming = read_file_upload(request)
-    complete = _complete_of(request)
+    complete = boolean_of(request, "Upload-Complete")
     if complete is None:
         raise InvalidRequest(
             "A resumable upload requires Upload-Complete; forms are sent to folders."
@@ -98,21 +100,34 @@ async def create(request: web.Request) -> web.Response:
 
 async def head(request: web.Request) -> web.Response:
     """Answer HEAD and GET of an upload with its offset (§4.3)."""
-    if _integer_of(request, "Upload-Offset") is not None or _complete_of(request) is not None:
+    if (
+        integer_of(request, "Upload-Offset") is not None
+        or boolean_of(request, "Upload-Complete") is not None
+    ):
         raise InvalidRequest("Upload-Offset and Upload-Complete are fields of the answer here.")
     upload_id = upload_id_of(request)
     async with _state_on_error(request, upload_id):
-        upload = await while_connected(request, uploads_of(request).acquire_and_get(upload_id))
+        upload = await _acquire(request, upload_id)
     set_limit_headers(request, upload)
     headers = {
         "Upload-Offset": str(upload.offset),
-        "Upload-Complete": _format_boolean(upload.complete),
+        "Upload-Complete": format_boolean(upload.complete),
         "Cache-Control": "no-store",
         **file_headers(request, upload),
     }
     if upload.length is not None:
         headers["Upload-Length"] = str(upload.length)
     return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
+
+
+async def _acquire(request: web.Request, upload_id: str) -> ResumableUpload:
+    """Return the upload at an offset that holds, complete if it is within some seconds."""
+    uploads = uploads_of(request)
+    upload = await finished_in_time(request, uploads.acquire_and_get(upload_id))
+    if upload is not None:
+        return upload
+    set_answer_headers(request, {"Retry-After": RETRY_AFTER_SECONDS})
+    return await uploads.service.store.uploads.get(upload_id)
 
 
 async def patch(request: web.Request) -> web.Response:
@@ -137,7 +152,7 @@ def _read_upload_request(request: web.Request) -> UploadRequest:
         set_answer_headers(request, {"Accept-Patch": f"{PARTIAL_UPLOAD}, {TUS_PATCH}"})
         raise UnsupportedMedia(f"The body of PATCH must be {PARTIAL_UPLOAD}.")
     require_identity_coding(request)
-    offset, complete = _integer_of(request, "Upload-Offset"), _complete_of(request)
+    offset, complete = integer_of(request, "Upload-Offset"), boolean_of(request, "Upload-Complete")
     if offset is None or complete is None:
         raise InvalidRequest("PATCH requires Upload-Offset and Upload-Complete.")
     digests = parse_digests(request.headers.getall("Content-Digest", []))
@@ -156,7 +171,7 @@ async def _append(
         if upload.whole:
             committed = await while_connected(request, uploads.finish(upload_id))
     set_answer_headers(request, {"Upload-Offset": str(upload.offset)})
-    set_answer_headers(request, {"Upload-Complete": _format_boolean(upload.whole)})
+    set_answer_headers(request, {"Upload-Complete": format_boolean(upload.whole)})
     if not upload.whole:
         set_limit_headers(request, upload)
         return web.Response(status=status)
@@ -177,14 +192,14 @@ async def _state_on_error(request: web.Request, upload_id: str) -> AsyncIterator
     try:
         yield
     except StoreUnavailable:
-        set_answer_headers(request, {"Upload-Complete": _format_boolean(False)})
+        set_answer_headers(request, {"Upload-Complete": format_boolean(False)})
         raise
     except ChunkstoreError:
         upload = await uploads_of(request).find(upload_id)
         if upload is not None:
             refused = upload.whole and upload.failure is not None
             set_answer_headers(request, {"Upload-Offset": str(upload.offset)})
-            set_answer_headers(request, {"Upload-Complete": _format_boolean(refused)})
+            set_answer_headers(request, {"Upload-Complete": format_boolean(refused)})
         raise
 
 
@@ -192,10 +207,10 @@ def _upload_request_of(
     request: web.Request, offset: int, checks: list[ContentCheck], *, complete: bool
 ) -> UploadRequest:
     """Return what the request appends; Upload-Length must agree with the body (§4.1.3)."""
-    length, size = _integer_of(request, "Upload-Length"), request.content_length
+    length, size = integer_of(request, "Upload-Length"), request.content_length
     if complete and size is not None:
         if length not in (None, offset + size):
-            set_answer_headers(request, {"Upload-Complete": _format_boolean(False)})
+            set_answer_headers(request, {"Upload-Complete": format_boolean(False)})
             raise InconsistentLength("Upload-Length and the end of the body differ.")
         length = offset + size
     return UploadRequest(
@@ -251,32 +266,5 @@ def _format_limits(uploads: ResumableUploads, seconds: float, version: int | Non
 
 def _version_of(request: web.Request) -> int | None:
     """Return the interop version in which the client understands interim answers, if any."""
-    version = _integer_of(request, "Upload-Draft-Interop-Version")
+    version = integer_of(request, "Upload-Draft-Interop-Version")
     return version if version in _VERSIONS and request.version >= HttpVersion11 else None
-
-
-def _complete_of(request: web.Request) -> bool | None:
-    value = _item_of(request, "Upload-Complete")
-    return value if isinstance(value, bool) else None
-
-
-def _integer_of(request: web.Request, field: str) -> int | None:
-    value = _item_of(request, field)
-    usable = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return value if usable else None  # type: ignore[return-value]
-
-
-def _item_of(request: web.Request, field: str) -> object:
-    """Return the value of a structured field (RFC 9651); None if malformed, as if not given."""
-    if field not in request.headers:
-        return None
-    try:
-        item = http_sf.parse(request.headers[field].encode(errors="replace"), tltype="item")
-    except http_sf.StructuredFieldError:
-        return None
-    # An item is a pair of its value and its parameters.
-    return item[0] if isinstance(item, tuple) else None
-
-
-def _format_boolean(value: bool) -> str:
-    return "?1" if value else "?0"

@@ -80,6 +80,16 @@ def send_now(request: web.BaseRequest, connection: PacedConnection, octets: memo
     return sent
 
 
+def frame_by_hand(request: web.BaseRequest) -> bool:
+    """Leave the chunked coding of an answer that has begun to who writes it (RFC 9112 §7.1).
+
+    Return whether there is one: HTTP/1.0 has none.
+    """
+    writer = cast(StreamWriter, request.writer)
+    chunked, writer.chunked = writer.chunked, False
+    return chunked
+
+
 async def write_without_waiting(request: web.BaseRequest, octets: bytes) -> None:
     """Write a piece of an answer's body, and do not wait for the client to take it."""
     await cast(StreamWriter, request.writer).write(octets, drain=False)

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Seque
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from chunkstore.core.archives import DECIDING_SIZE
+from chunkstore.core.chunk_lists import ListParser
 from chunkstore.core.chunkers import Chunking, recognise
 from chunkstore.core.chunking import Chunk, size_of
 from chunkstore.core.digest import ContentCheck, ContentHasher
@@ -79,7 +80,8 @@ class UploadRequest:
     this request brings, None if it does not say; `checks` must hold for these bytes, or none of
     them is kept; `on_progress` is called with each offset that is confirmed. A length that does
     not fit `voids` the upload, or else is only refused. `client` is the address that the bytes
-    come from, "" for the server itself.
+    come from, "" for the server itself. `parser` is given where the body is a list of chunks that
+    the store has, in place of their bytes.
     """
 
     offset: int
@@ -90,6 +92,37 @@ class UploadRequest:
     on_progress: OnProgress | None = None
     voids: bool = False
     client: str = ""
+    parser: ListParser | None = None
+
+
+class AppendingReceiver(Protocol):
+    """Takes the body of one request and appends what it brings to an upload."""
+
+    async def take(self, piece: bytes) -> None:
+        """Take the next bytes."""
+
+    async def keep(self) -> None:
+        """Confirm what has come of a body that broke off."""
+
+    async def confirm(self, *, body_ended: bool) -> ResumableUpload:
+        """Confirm all that has come; return the upload as it is then."""
+
+    async def close(self) -> None:
+        """Forget what was not confirmed."""
+
+
+async def receive(receiver: AppendingReceiver, pieces: AsyncIterable[bytes]) -> ResumableUpload:
+    """Give all pieces to the receiver; return the upload as it is then."""
+    try:
+        async for piece in pieces:
+            await receiver.take(piece)
+    except BaseException:
+        await run_to_end(receiver.keep())
+        raise
+    else:
+        return await run_to_end(receiver.confirm(body_ended=True))
+    finally:
+        await run_to_end(receiver.close())
 
 
 class Hashers:
@@ -145,17 +178,7 @@ class UploadAppender:
         if memory is None:
             memory = self.service.on_behalf_of(request.client).upload_memory
         chunking = await self._chunking_of(upload)
-        receiver = _BodyReceiver(self, upload, request, memory, chunking)
-        try:
-            async for piece in pieces:
-                await receiver.take(piece)
-        except BaseException:
-            await _run_to_end(receiver.keep())
-            raise
-        else:
-            return await _run_to_end(receiver.confirm(body_ended=True))
-        finally:
-            await _run_to_end(receiver.close())
+        return await receive(_BodyReceiver(self, upload, request, memory, chunking), pieces)
 
     async def _chunking_of(self, upload: ResumableUpload) -> Chunking:
         """Return how the upload is cut, if need be as its first bytes decided.
@@ -307,7 +330,7 @@ class _ReceivedBatch(PreparedBatch):
         await self.receiver.store(self.chunks, self.prepared)
 
 
-async def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
+async def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     """Return what `work` comes to, which goes on to its end also if the caller is cancelled."""
     task = asyncio.create_task(work)
     try:

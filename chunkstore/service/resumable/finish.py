@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from chunkstore.core.digest import ContentCheck, ContentHasher, Digest
+from chunkstore.core.digest import BLAKE3, ContentCheck, ContentHasher, Digest, require_equal
 from chunkstore.core.errors import (
     ChunkstoreError,
     NameConflict,
@@ -20,6 +20,7 @@ from chunkstore.core.errors import (
     UploadExpired,
     UploadSuperseded,
 )
+from chunkstore.core.manifest import ListHasher
 from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.memory import Use
 from chunkstore.service.resumable.append import Ending, UploadAppender, UploadRequest
@@ -38,6 +39,8 @@ from chunkstore.store.contract.values import Committed
 # How long another process may take to get on with a concatenation before it is taken for gone.
 _FOLLOW_SECONDS: Final = 60.0
 _FOLLOW_PAUSE_SECONDS: Final = 0.2
+# Entries of a list that are read at once.
+_ENTRIES: Final = 2048
 
 _logger = logging.getLogger(__name__)
 
@@ -245,26 +248,49 @@ class UploadFinisher:
 
     async def _digest(self, upload: ResumableUpload) -> Digest:
         """Return the content's digest, by reading it unless that is spared; verify its checks."""
-        checks = [ContentCheck(algorithm, value) for algorithm, value in upload.spec.checks.items()]
+        claims = dict(upload.spec.checks)
+        claimed = claims.pop(BLAKE3, None)
+        checks = [ContentCheck(algorithm, value) for algorithm, value in claims.items()]
         hasher = self._appender.hashers.take(upload)
-        reads = hasher is None or bool(checks)
-        if hasher is None or checks:
+        if hasher is not None and not checks:
+            hasher.update(upload.tail)
+            digest, computed = hasher.digest(), True
+        else:
             await self._check_target(upload)
-            known = None if checks else await self._find_by_subtrees(upload)
-            if known is not None:
-                await self._store.apply(upload.id, NoteDigest(known))
-                return known
-            hasher = ContentHasher()
-            async with aclosing(self._read(upload)) as windows:
-                async for window in windows:
-                    await asyncio.to_thread(_update, window, hasher, checks)
+            known = None
+            if not checks:
+                known = await self._find_equal(upload) or await self._find_by_subtrees(upload)
+            digest, computed = known or await self._read_digest(upload, checks), False
+        if claimed is not None:
+            require_equal(BLAKE3, digest.raw, claimed)
+        if not computed:
+            await self._store.apply(upload.id, NoteDigest(digest))
+        return digest
+
+    async def _find_equal(self, upload: ResumableUpload) -> Digest | None:
+        """Return the digest of a content that has the very list of the upload, if one is known."""
+        assert upload.chunks is not None
+        store, spec = self.service.store.chunks, upload.spec
+        hasher, chunks = ListHasher(), upload.chunks
+        async with self._while_there(upload):
+            while hasher.size < chunks.size:
+                for entry in await store.entries(chunks, hasher.size, _ENTRIES):
+                    hasher.add(entry.digest.raw, entry.size)
+        if upload.tail:
+            hasher.add(Digest.of(upload.tail).raw, len(upload.tail))
+        target = () if spec.target is None else (spec.target,)
+        return await store.find_equal(hasher.digest(), (*spec.bases, *target))
+
+    async def _read_digest(self, upload: ResumableUpload, checks: Sequence[ContentCheck]) -> Digest:
+        """Return the digest of the content by reading all of it; verify `checks`."""
+        hasher = ContentHasher()
+        async with aclosing(self._read(upload)) as windows:
+            async for window in windows:
+                await asyncio.to_thread(_update, window, hasher, checks)
         _update(upload.tail, hasher, checks)
         for check in checks:
             check.verify()
-        digest = hasher.digest()
-        if reads:
-            await self._store.apply(upload.id, NoteDigest(digest))
-        return digest
+        return hasher.digest()
 
     async def _find_by_subtrees(self, upload: ResumableUpload) -> Digest | None:
         """Return the content's digest by what is known of its bases, if that is enough."""
@@ -278,13 +304,26 @@ class UploadFinisher:
         """Yield the bytes of the whole chunks of an upload, from `start` on."""
         assert upload.chunks is not None
         chunks = upload.chunks
+        async with (
+            self._while_there(upload),
+            aclosing(self.service.reader.stream(chunks, start, chunks.size)) as windows,
+        ):
+            async for window in windows:
+                yield window
+
+    @asynccontextmanager
+    async def _while_there(self, upload: ResumableUpload) -> AsyncIterator[None]:
+        """Tell damage within the context from a list that was given up, as its upload ended.
+
+        Raises:
+            NotFound: the upload has ended.
+        """
         try:
-            async with aclosing(self.service.reader.stream(chunks, start, chunks.size)) as windows:
-                async for window in windows:
-                    yield window
+            yield
         except StoreDamaged:
+            assert upload.chunks is not None
             current = (await self._get(upload.id)).chunks
-            if current is None or current.id != chunks.id:
+            if current is None or current.id != upload.chunks.id:
                 raise NotFound("The upload has ended meanwhile.") from None
             raise
 

@@ -14,23 +14,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
+from chunkstore.core.digest import Digest
 from chunkstore.core.errors import (
     ChunkstoreError,
     InconsistentLength,
     LengthExceeded,
     OffsetMismatch,
+    UploadCompleted,
     UploadExpired,
 )
 from chunkstore.core.periodic import Periodic
-from chunkstore.service.resumable.append import UploadAppender, UploadLimits, UploadRequest
+from chunkstore.service.resumable.append import (
+    UploadAppender,
+    UploadLimits,
+    UploadRequest,
+    receive,
+)
 from chunkstore.service.resumable.finish import UploadFinisher
 from chunkstore.service.resumable.leases import Lease, Leases
+from chunkstore.service.resumable.listing import ListReceiver
+from chunkstore.service.resumable.packs import PackReceiver
 from chunkstore.service.service import Service
 from chunkstore.store.contract.edits import Uploaded
 from chunkstore.store.contract.resumable import (
@@ -136,11 +145,57 @@ class ResumableUploads:
                     return upload
                 async with self._renewing(upload):
                     body = _then_irrevocable(pieces, lease)
-                    return await self._appender.append(upload, request, body)
+                    return await self._append(upload, request, body)
             except InconsistentLength as error:
                 if request.voids and upload.can_grow():
                     await self._store.apply(upload_id, Fail(Failure.of(error)))
                 raise
+
+    async def _append(
+        self, upload: ResumableUpload, request: UploadRequest, pieces: AsyncIterable[bytes]
+    ) -> ResumableUpload:
+        if request.parser is None:
+            return await self._appender.append(upload, request, pieces)
+        memory = self.service.on_behalf_of(request.client).upload_memory
+        known = self.service.store.chunks
+        receiver = ListReceiver(
+            known, self._store, self.limits, upload, request, memory, request.parser
+        )
+        return await receive(receiver, pieces)
+
+    async def receive_pack(
+        self, upload_id: str, pieces: AsyncIterable[bytes], client: str, *, raw: bool
+    ) -> int:
+        """Have an upload hold a pack of chunks, as `PackReceiver.receive`; return how many came.
+
+        Raises:
+            NotFound: there is no such upload; UploadExpired: there was.
+            UploadCompleted: it takes no more. Forbidden: its bytes come from its parts.
+            One of `FATAL`: it has failed.
+        """
+        upload = await self._get(upload_id)
+        upload.require_appendable()
+        if upload.whole:
+            raise UploadCompleted
+        memory = self.service.on_behalf_of(client).upload_memory
+        receiver = PackReceiver(self.service.store.contents, self._store, self.limits)
+        async with self._renewing(upload, leased=False):
+            return await receiver.receive(upload_id, pieces, memory, raw=raw)
+
+    async def iter_held(self, upload_id: str) -> AsyncGenerator[Sequence[Digest], None]:
+        """Yield pages of the chunks that an upload has been sent, by their digests.
+
+        Raises:
+            NotFound: there is no such upload; UploadExpired: there was.
+        """
+        await self._get(upload_id)
+        after = None
+        while True:
+            page = await self._store.held(upload_id, after)
+            yield page.digests
+            after = page.next
+            if after is None:
+                return
 
     async def acquire_and_get(self, upload_id: str) -> ResumableUpload:
         """Return an upload at an offset that holds: requests that append to it are ended.
@@ -207,19 +262,26 @@ class ResumableUploads:
         return _not_expired(await self._store.apply(upload_id, Acquire()))
 
     @asynccontextmanager
-    async def _renewing(self, upload: ResumableUpload) -> AsyncIterator[None]:
-        """Keep an upload from expiring for the time of a context, however slowly bytes come."""
-        renewing = asyncio.create_task(self._renew(upload))
+    async def _renewing(
+        self, upload: ResumableUpload, *, leased: bool = True
+    ) -> AsyncIterator[None]:
+        """Keep an upload from expiring for the time of a context, however slowly bytes come.
+
+        If it is not `leased` within the context, others may lease it meanwhile.
+        """
+        renewing = asyncio.create_task(self._renew(upload, leased=leased))
         try:
             yield
         finally:
             renewing.cancel()
 
-    async def _renew(self, upload: ResumableUpload) -> None:
+    async def _renew(self, upload: ResumableUpload, *, leased: bool) -> None:
         while True:
             await asyncio.sleep(self.limits.empty_expiry_seconds / _RENEWALS)
             expires = self.limits.expiry(empty=True)
             try:
+                if not leased:
+                    upload = await self._store.get(upload.id)
                 await self._store.apply(upload.id, Renew(upload.epoch, expires))
             except ChunkstoreError as error:
                 _logger.info("An upload's lease was not renewed: %s", error)

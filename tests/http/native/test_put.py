@@ -234,7 +234,9 @@ OTHER = b"what is not"
         # RFC 9530 §5: unknown and insecure algorithms are ignored.
         ["md5=:AAAA:"],
         ["unknown=1, " + sha("sha-256", CONTENT)],
-        ["blake3=:AAAA:"],
+        ["blake2=:AAAA:"],
+        # Not registered, and the digest that every file has here.
+        [f"blake3=:{b64encode(blake3(CONTENT).digest()).decode()}:"],
         [""],
     ],
     ids=str,
@@ -257,6 +259,7 @@ async def test_digest_that_matches(shared: Client, name: str, lines: list[str]) 
         ([sha("sha-256", CONTENT), sha("sha-512", OTHER)], "content-mismatch"),
         ([sha("sha-256", OTHER) + ", " + sha("sha-512", CONTENT)], "content-mismatch"),
         (["sha-256=:AAAA:"], "content-mismatch"),
+        (["blake3=:AAAA:"], "content-mismatch"),
         (["sha-256=::"], "content-mismatch"),
         (["sha-256"], "invalid-request"),
         (["sha-256=1"], "invalid-request"),

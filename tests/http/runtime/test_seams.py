@@ -47,7 +47,7 @@ PRIVATE: Final[dict[type, set[str]]] = {
 UNDOCUMENTED: Final[dict[type, set[str]]] = {
     AbstractStreamWriter: {"output_size"},
     aiohttp.StreamReader: {"feed_eof", "set_exception", "total_bytes"},
-    StreamWriter: {"drain"},
+    StreamWriter: {"chunked", "drain"},
     aiohttp.web.BaseRequest: {"protocol", "writer"},
     aiohttp.web.RequestHandler: {
         "force_close",

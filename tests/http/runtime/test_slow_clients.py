@@ -30,8 +30,10 @@ LATER: Final = 3.0
 
 
 @asynccontextmanager
-async def stalled_download(client: Client, name: str) -> AsyncIterator[raw.Connection]:
-    """Ask for a file and take no more of it than buffers do."""
+async def stalled_download(
+    client: Client, name: str, root: str = "/files/", *headers: str
+) -> AsyncIterator[raw.Connection]:
+    """Ask for a file, or for what lies under another root, and take no more than buffers do."""
     connected = socket.socket()
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connected.setblocking(False)
@@ -40,7 +42,7 @@ async def stalled_download(client: Client, name: str) -> AsyncIterator[raw.Conne
     reader, writer = await asyncio.open_connection(sock=connected, limit=1024)
     try:
         connection = raw.Connection(reader, writer)
-        await connection.send(raw.request("GET", f"/files/{name}"))
+        await connection.send(raw.request("GET", f"{root}{name}", *headers))
         yield connection
     finally:
         writer.transport.abort()

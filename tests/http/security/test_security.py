@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from email.message import Message
 from email.utils import collapse_rfc2231_value
 from urllib.parse import quote
@@ -497,7 +498,11 @@ async def test_no_request_hides_in_a_request(
 async def test_etag_of_a_content_gives_it_to_nobody(shared: Client, name: str) -> None:
     # Whoever knows a digest has shown nothing: the bytes themselves make a file of it.
     digest = (await put(shared, name, b"secret"))["digest"]
-    await put(shared, f"{name}-b", b"", ETag=f'"{digest}"', Repr_Digest=f"blake3=:{digest}:")
+    await put(shared, f"{name}-b", b"", ETag=f'"{digest}"')
     assert await read(shared, f"{name}-b") == b""
+    claim = f"blake3=:{b64encode(bytes.fromhex(digest)).decode()}:"
+    async with shared.put(f"/files/{name}-c", data=b"", headers={"Repr-Digest": claim}) as refused:
+        assert refused.status == 400
+    assert await status_of(shared, f"{name}-c") == 404
     for path in (digest, f"chunks/{digest}", f"files/{digest}", f"contents/{digest}"):
         assert (await shared.get(f"/{path}")).status == 404

@@ -1,0 +1,48 @@
+"""`/chunks`: what this server can do, and which chunks it lacks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from chunkstore.core.chunk_lists import DIGESTS, TEXT, ListEntry, format_digests, format_text
+from chunkstore.core.chunkers import offered
+from chunkstore.core.compression import Codec
+from chunkstore.core.packs import MAX_PACK_SIZE
+from chunkstore.http.answers.documents import json_response
+from chunkstore.http.chunks.lists import form_of, read_list
+from chunkstore.http.message.request import service_of, store_of
+from chunkstore.service.resumable.packs import MAX_DIGESTS
+
+_VERSION: Final = 1
+
+
+async def get(request: web.Request) -> web.Response:
+    """Answer GET and HEAD of `/chunks`."""
+    service = service_of(request)
+    chunk_size = service.store.contents.chunk_size
+    return json_response(
+        {
+            "version": _VERSION,
+            "hash": "blake3",
+            "chunking": offered(service.chunking, chunk_size),
+            "max_chunk_size": chunk_size,
+            "max_digests": MAX_DIGESTS,
+            "max_pack_size": MAX_PACK_SIZE,
+            "codecs": [codec.name.lower() for codec in Codec],
+        }
+    )
+
+
+async def post_missing(request: web.Request) -> web.Response:
+    """Answer with those of the digests in the body that the store lacks, in the same form."""
+    form = form_of(request, (DIGESTS, TEXT))
+    digests = list(dict.fromkeys(entry.digest for entry in await read_list(request, form)))
+    sizes = await store_of(request).chunks.find_sizes(digests) if digests else {}
+    missing = [digest for digest in digests if digest not in sizes]
+    if form == DIGESTS:
+        return web.Response(body=format_digests(missing), content_type=DIGESTS)
+    return web.Response(
+        body=format_text([ListEntry(digest) for digest in missing]), content_type=TEXT
+    )
