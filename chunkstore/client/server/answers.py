@@ -1,0 +1,101 @@
+"""What an answer of the server means: errors from statuses and problem documents (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from chunkstore.client.errors import (
+    ChunksMissing,
+    ClientError,
+    ConditionFailed,
+    Mismatch,
+    Missing,
+    Refused,
+    ServerAway,
+)
+from chunkstore.client.transport import Answer
+from chunkstore.core.digest import Digest
+
+_MAX_PROBLEM_SIZE: Final = 64 * 1024
+_MISMATCHES: Final = frozenset({"content-mismatch", "digest-mismatch", "checksum-mismatch"})
+
+
+def require(answer: Answer, *statuses: int) -> Answer:
+    """Return the answer if it has one of the statuses; else close it.
+
+    Raises:
+        ClientError: it has not; of the class that suits the status.
+    """
+    if answer.status in statuses:
+        return answer
+    with answer:
+        raise error_of(answer)
+
+
+def error_of(answer: Answer) -> ClientError:
+    """Return the error that an answer tells, whose body has not been read."""
+    document = _document(answer)
+    problem = str(document.get("type", "")).rpartition(":")[2].rpartition("#")[2]
+    detail = document.get("detail")
+    message = f"{detail or 'The server answered'} ({answer.status})."
+    if isinstance(detail, str) and detail:
+        message = detail
+    match answer.status:
+        case 404 | 410:
+            return Missing(message)
+        case 412:
+            return ConditionFailed(message)
+        case 408 | 429 | 502 | 503 | 504:
+            return ServerAway(message)
+        case 409 if problem == "chunks-missing":
+            return ChunksMissing(message, _digests(document.get("first")), offset_of(answer))
+    if problem in _MISMATCHES:
+        return Mismatch(message)
+    return Refused(answer.status, problem, message)
+
+
+def read_json(answer: Answer) -> dict[str, Any]:
+    """Return the JSON object that is the body, and close the answer.
+
+    Raises:
+        Refused: it is none; this is no server of chunkstore.
+        ServerAway: the connection was lost.
+    """
+    with answer:
+        content = answer.read()
+    try:
+        found = json.loads(content)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Refused(answer.status, "", "The answer is not the JSON of a chunkstore server.")
+    return found
+
+
+def offset_of(answer: Answer) -> int | None:
+    """Return the Upload-Offset of an answer, None without a valid one."""
+    value = answer.headers.get("Upload-Offset", "")
+    return int(value) if value.isascii() and value.isdigit() else None
+
+
+def _document(answer: Answer) -> dict[str, Any]:
+    if "json" not in answer.headers.get("Content-Type", ""):
+        return {}
+    content = b""
+    try:
+        for piece in answer.pieces():
+            content += piece
+            if len(content) > _MAX_PROBLEM_SIZE:
+                return {}
+        found = json.loads(content)
+    except (ValueError, ServerAway):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _digests(found: object) -> list[Digest]:
+    try:
+        return [Digest.parse(text) for text in found] if isinstance(found, list) else []
+    except (ValueError, TypeError, AttributeError):
+        return []

@@ -1,0 +1,265 @@
+"""Files and folders of a server, by the methods of HTTP and WebDAV: `docs/http.md`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from urllib3.fields import RequestField
+from urllib3.filepost import encode_multipart_formdata
+
+from chunkstore.client.errors import Missing, Refused
+from chunkstore.client.server.answers import read_json, require
+from chunkstore.client.server.conditions import ANYTHING, Condition, digest_in
+from chunkstore.client.server.values import (
+    Page,
+    RemoteFile,
+    Written,
+    file_from_headers,
+    file_from_json,
+)
+from chunkstore.client.transport import Answer, Body, Transport
+from chunkstore.core.names import encode_path
+
+MAX_FORM_FILES: Final = 1000
+MAX_LIST: Final = 1000
+JSON_LINES: Final = "application/jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class FormFile:
+    """A file of a form: its name within the folder that the form is sent to, and its content."""
+
+    name: str
+    content: bytes
+    media_type: str | None = None
+
+
+class Files:
+    """The files whose URLs begin with `root`, which ends in `/`."""
+
+    def __init__(self, transport: Transport, root: str) -> None:
+        self._transport = transport
+        self._root = root
+        self._path = "/" + root.split("/", 3)[3]
+
+    def url(self, name: str) -> str:
+        """Return the URL of a file or folder."""
+        return self._root + encode_path(name)
+
+    def find(self, name: str) -> RemoteFile | None:
+        """Return what HEAD tells of a file, None if there is none.
+
+        Raises:
+            ClientError: the server refuses or is away.
+        """
+        answer = self._transport.request("HEAD", self.url(name))
+        with answer:
+            if answer.status in (404, 410):
+                return None
+            require(answer, 200)
+            return file_from_headers(name, answer.headers)
+
+    def get(
+        self, name: str, start: int = 0, stop: int | None = None, etag: str | None = None
+    ) -> Answer:
+        """Return the answer (200 or 206) that has the bytes from `start` to before `stop`.
+
+        Raises:
+            Missing: there is no such file.
+            ConditionFailed: it is not the one with that ETag.
+            ClientError: the server refuses or is away.
+        """
+        headers = {} if etag is None else {"If-Match": etag}
+        if start or stop is not None:
+            headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+        answer = require(self._transport.request("GET", self.url(name), headers=headers), 200, 206)
+        if start and answer.status == 200:
+            answer.close()
+            raise Refused(200, "", "The server sends no part of a file.")
+        return answer
+
+    def put(
+        self,
+        name: str,
+        body: bytes | Body,
+        size: int,
+        condition: Condition = ANYTHING,
+        media_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Written:
+        """Make or replace a file by a body of `size` bytes, in one request.
+
+        Raises:
+            ConditionFailed: it is not as the condition says.
+            ClientError: the server refuses or is away.
+        """
+        fields = {**condition.to_headers(), **(headers or {})}
+        if media_type is not None:
+            fields["Content-Type"] = media_type
+        return read_written(
+            self._transport.request("PUT", self.url(name), headers=fields, body=body, size=size)
+        )
+
+    def delete(self, name: str, condition: Condition = ANYTHING) -> None:
+        """Delete a file, or a folder whole.
+
+        Raises:
+            Missing: there is none.
+            ClientError: it is not as the condition says, or the server refuses or is away.
+        """
+        self._edit("DELETE", name, condition.to_headers(), 200, 204)
+
+    def copy(
+        self, source: str, target: str, *, overwrite: bool = True, condition: Condition = ANYTHING
+    ) -> None:
+        """Copy a file or folder within the server; the condition is on the source.
+
+        Raises:
+            ConditionFailed: the target is there and `overwrite` is false, or the condition fails.
+            ClientError: there is no source, or the server refuses or is away.
+        """
+        self._edit("COPY", source, self._destination(target, overwrite, condition), 201, 204)
+
+    def move(
+        self, source: str, target: str, *, overwrite: bool = True, condition: Condition = ANYTHING
+    ) -> None:
+        """Move a file or folder within the server, as `copy`."""
+        self._edit("MOVE", source, self._destination(target, overwrite, condition), 201, 204)
+
+    def make_folder(self, name: str) -> None:
+        """Make a folder.
+
+        Raises:
+            Refused: there is something of this name (405), or the server refuses.
+        """
+        self._edit("MKCOL", name, {}, 201)
+
+    def list(
+        self, folder: str = "", *, prefix: str = "", delimiter: str = "/",
+        after: str | None = None, limit: int = MAX_LIST,
+    ) -> Page:  # fmt: skip
+        """Return a page of a folder: one level of it, or all levels with an empty delimiter.
+
+        Raises:
+            Missing: there is no such folder.
+            ClientError: the server refuses or is away.
+        """
+        query = {"delimiter": delimiter, "limit": str(limit)}
+        query |= {"prefix": prefix} if prefix else {}
+        query |= {"after": after} if after is not None else {}
+        url = f"{self.url(folder)}?{urlencode(query)}"
+        headers = {"Accept": "application/json"}
+        found = read_json(require(self._transport.request("GET", url, headers=headers), 200))
+        try:
+            files = [file_from_json(file) for file in found["files"]]
+            folders = [str(name) for name in found["folders"]]
+            return Page(files, folders, found["next"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Refused(200, "", "The list is not that of a chunkstore server.") from error
+
+    def walk(self, folder: str = "") -> Iterator[RemoteFile]:
+        """Yield all files of a folder, in the order of their names; none if there is no folder.
+
+        Raises:
+            ClientError: the server refuses or is away.
+        """
+        after: str | None = None
+        while True:
+            try:
+                page = self.list(folder, delimiter="", after=after)
+            except Missing:
+                return
+            yield from page.files
+            after = page.next
+            if after is None:
+                return
+
+    def post_form(
+        self, folder: str, files: Sequence[FormFile], *, overwrite: bool
+    ) -> Sequence[Written]:
+        """Make up to `MAX_FORM_FILES` files in one transaction: all of them, or none.
+
+        Raises:
+            ConditionFailed: one is there and `overwrite` is false.
+            ClientError: the server refuses or is away.
+        """
+        fields = [_field('name="overwrite"', b"yes" if overwrite else b"no")]
+        for file in files:
+            # The one way in which any name has one meaning.
+            name = quote(file.name, safe="")
+            fields.append(
+                _field(f"name=\"file\"; filename*=utf-8''{name}", file.content, file.media_type)
+            )
+        body, content_type = encode_multipart_formdata(fields)
+        answer = self._transport.request(
+            "POST", self.url(folder), body=body,
+            headers={"Content-Type": content_type, "Accept": "application/json"},
+        )  # fmt: skip
+        found = read_json(require(answer, 200, 201))
+        return [_written(answer.status == 201, one) for one in found.get("files", [])]
+
+    def _edit(self, method: str, name: str, headers: Mapping[str, str], *statuses: int) -> None:
+        answer = self._transport.request(method, self.url(name), headers=headers)
+        require(answer, *statuses).close()
+
+    def _destination(self, target: str, overwrite: bool, condition: Condition) -> dict[str, str]:
+        return {
+            **condition.to_headers(),
+            "Destination": self._path + encode_path(target),
+            "Overwrite": "T" if overwrite else "F",
+        }
+
+
+def post_batch(
+    transport: Transport, base: str, edits: Sequence[Mapping[str, Any]]
+) -> Sequence[dict[str, Any]]:
+    """Make several edits in one transaction; return what each came to (`docs/http.md`).
+
+    Raises:
+        ClientError: one failed, so none was made; or the server refuses or is away.
+    """
+    lines = "".join(json.dumps(edit) + "\n" for edit in edits).encode()
+    answer = transport.request(
+        "POST", f"{base}batch", body=lines, headers={"Content-Type": JSON_LINES}
+    )
+    with require(answer, 200):
+        return [json.loads(line) for line in answer.read().splitlines()]
+
+
+def read_written(answer: Answer) -> Written:
+    """Return what an answer to PUT, or to the end of an upload, tells.
+
+    Raises:
+        ConditionFailed: the file is not as the condition says.
+        ClientError: the server refuses or is away.
+    """
+    with require(answer, 200, 201, 204):
+        content = answer.read()
+    try:
+        found = json.loads(content)
+    except ValueError:
+        found = None
+    written = _written(answer.status == 201, found if isinstance(found, dict) else {})
+    digest = digest_in(answer.headers.get("ETag")) or written.digest
+    return Written(written.created, digest, written.size, written.new_size)
+
+
+def _written(created: bool, found: Mapping[str, Any]) -> Written:
+    size, new_size = found.get("size"), found.get("new_size")
+    return Written(
+        created,
+        digest_in(str(found.get("digest"))),
+        size if isinstance(size, int) else None,
+        new_size if isinstance(new_size, int) else None,
+    )
+
+
+def _field(disposition: str, content: bytes, media_type: str | None = None) -> RequestField:
+    headers = {"Content-Disposition": f"form-data; {disposition}"}
+    if media_type is not None:
+        headers["Content-Type"] = media_type
+    return RequestField("", content, headers=headers)

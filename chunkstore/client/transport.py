@@ -1,0 +1,232 @@
+"""Requests to one server: pooled connections, retries, limits of bandwidth, credentials.
+
+What can be repeated is repeated: requests whose connection was lost or that were answered 408,
+429, 502, 503 or 504, up to `Settings.retries` times, after as long as `Retry-After` says or else a
+growing time with jitter. Bodies are bytes or files, so they can be sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.util import Retry, Timeout, make_headers
+
+import chunkstore
+from chunkstore.client.bandwidth import PIECE_SIZE, TokenBucket
+from chunkstore.client.credentials import authorization_for, origin_of
+from chunkstore.client.errors import InvalidPlace, ServerAway
+from chunkstore.client.settings import Settings
+
+_AGAIN: Final = frozenset({408, 429, 502, 503, 504})
+_BACKOFF_SECONDS: Final = 0.25
+_LONGEST_BACKOFF_SECONDS: Final = 30
+_LONGEST_RETRY_AFTER_SECONDS: Final = 300
+# By what a body is read from a file, and a download from its connection.
+_BLOCK_SIZE: Final = 256 * 1024
+_USER_AGENT: Final = f"chunkstore/{chunkstore.__version__}"
+
+
+class Body(Protocol):
+    """A file to be sent."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes, none at the end."""
+
+    def tell(self) -> int:
+        """Return the offset."""
+
+    def seek(self, offset: int, /) -> int:
+        """Go back, to be sent again."""
+
+
+class Answer:
+    """The answer to a request; its body is read once, and close() is called in any case."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, bucket: TokenBucket, url: str) -> None:
+        self._response = response
+        self._bucket = bucket
+        self._url = url
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body as it comes.
+
+        Raises:
+            ServerAway: the connection was lost before its end.
+        """
+        try:
+            for piece in self._response.stream(_BLOCK_SIZE, decode_content=False):
+                self._bucket.take(len(piece))
+                yield piece
+        except (HTTPError, OSError) as error:
+            raise _away(self._url, error) from error
+
+    def read(self) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            ServerAway: the connection was lost before its end.
+        """
+        return b"".join(self.pieces())
+
+    def close(self) -> None:
+        """Give the connection back, or close it if there is more of the body."""
+        if self._response.length_remaining == 0:
+            self._response.release_conn()
+        else:
+            self._response.close()
+            self._response.release_conn()
+
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Transport:
+    """Connections to the server whose URL is `base`."""
+
+    def __init__(self, base: str, settings: Settings) -> None:
+        """Connect to nothing yet.
+
+        Raises:
+            InvalidPlace: the URL, a proxy's or the file of netrc cannot be used.
+        """
+        self._origin = origin_of(base)
+        self._up = TokenBucket(settings.bandwidth.up)
+        self._down = TokenBucket(settings.bandwidth.down)
+        self._headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"}
+        if (authorization := authorization_for(base, settings)) is not None:
+            self._headers["Authorization"] = authorization
+        try:
+            self._pool = _pool(base, settings)
+        except (LocationParseError, ValueError) as error:
+            raise InvalidPlace(f"{self._origin} cannot be reached: {error}.") from error
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Body | None = None,
+        size: int | None = None,
+    ) -> Answer:
+        """Send a request; return the answer, whatever its status, once its head is there.
+
+        `size` is that of a body that is a file.
+
+        Raises:
+            ServerAway: the server was not reached, or stayed busy, however often it was tried.
+        """
+        fields = {**self._headers, **(headers or {})}
+        if isinstance(body, bytes) and self._up.rate:
+            size = len(body)
+            body = _Bytes(body)
+        if body is not None and not isinstance(body, bytes):
+            assert size is not None
+            fields["Content-Length"] = str(size)
+            body = _Limited(body, self._up)
+        try:
+            response = self._pool.urlopen(
+                method, url, body=body, headers=fields, preload_content=False,
+                decode_content=False,
+            )  # fmt: skip
+        except (HTTPError, OSError) as error:
+            raise _away(url, error) from error
+        return Answer(response, self._down, url)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.clear()
+
+
+class _Bytes:
+    """Bytes as a file."""
+
+    def __init__(self, content: bytes) -> None:
+        self._view = memoryview(content)
+        self._offset = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        start = self._offset
+        self._offset = len(self._view) if size < 0 else min(start + size, len(self._view))
+        return bytes(self._view[start : self._offset])
+
+    def tell(self) -> int:
+        return self._offset
+
+    def seek(self, offset: int, /) -> int:
+        self._offset = offset
+        return offset
+
+
+class _Limited:
+    """A body that waits for its turn; without `__len__`, so urllib3 reads it as a file."""
+
+    def __init__(self, body: Body, bucket: TokenBucket) -> None:
+        self._body = body
+        self._bucket = bucket
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece = self._body.read(min(size, PIECE_SIZE) if self._bucket.rate else size)
+        self._bucket.take(len(piece))
+        return piece
+
+    def tell(self) -> int:
+        return self._body.tell()
+
+    def seek(self, offset: int, /) -> int:
+        return self._body.seek(offset)
+
+
+def _pool(base: str, settings: Settings) -> urllib3.PoolManager:
+    common: dict[str, Any] = {
+        "num_pools": 4,
+        "maxsize": settings.connections,
+        # More threads than connections wait for one.
+        "block": True,
+        "timeout": Timeout(connect=settings.connect_seconds, read=settings.read_seconds),
+        "blocksize": _BLOCK_SIZE,
+        "retries": Retry(
+            total=settings.retries,
+            redirect=5,
+            status_forcelist=_AGAIN,
+            # All requests of these protocols may be repeated when an answer was lost.
+            allowed_methods=None,
+            backoff_factor=_BACKOFF_SECONDS,
+            backoff_jitter=_BACKOFF_SECONDS,
+            backoff_max=_LONGEST_BACKOFF_SECONDS,
+            retry_after_max=_LONGEST_RETRY_AFTER_SECONDS,
+            raise_on_status=False,
+        ),
+    }
+    parts = urlsplit(base)
+    proxy = getproxies().get(parts.scheme) or getproxies().get("all")
+    if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return urllib3.PoolManager(**common)
+    if "://" not in proxy:
+        proxy = f"http://{proxy}"
+    found = urlsplit(proxy)
+    login = f"{found.username}:{found.password or ''}" if found.username else None
+    return urllib3.ProxyManager(
+        proxy, proxy_headers=make_headers(proxy_basic_auth=login) if login else None, **common
+    )
+
+
+def _away(url: str, error: Exception) -> ServerAway:
+    """Return the error without the object in which urllib3 wraps what the system said."""
+    reason: BaseException = error
+    while (inner := getattr(reason, "reason", None) or reason.__cause__) is not None:
+        if not isinstance(inner, BaseException):
+            break
+        reason = inner
+    text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
+    return ServerAway(f"{origin_of(url)} cannot be reached: {text.rstrip('.')}.")
