@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from chunkstore.client.errors import Stopped
 from chunkstore.core.units import parse_size
 
 # What may be sent at once after a rest, in seconds at the full rate.
@@ -35,21 +36,31 @@ class Bandwidth:
 
 
 class TokenBucket:
-    """Lets `rate` bytes a second pass, from any number of threads; None lets all pass."""
+    """Lets `rate` bytes a second pass, from any number of threads; None lets all pass.
 
-    def __init__(self, rate: int | None) -> None:
+    Once `stopped` is set, nothing passes any more.
+    """
+
+    def __init__(self, rate: int | None, stopped: threading.Event | None = None) -> None:
         self.rate = rate
+        self._stopped = stopped or threading.Event()
         self._lock = threading.Lock()
         # When all that was let pass so far is due.
         self._due = time.monotonic()
 
     def take(self, size: int) -> None:
-        """Wait until `size` more bytes may pass."""
+        """Wait until `size` more bytes may pass.
+
+        Raises:
+            Stopped: nothing may pass any more.
+        """
+        if self._stopped.is_set():
+            raise Stopped
         if not self.rate:
             return
         with self._lock:
             now = time.monotonic()
             self._due = max(self._due, now - _BURST_SECONDS) + size / self.rate
             wait = self._due - now
-        if wait > 0:
-            time.sleep(wait)
+        if wait > 0 and self._stopped.wait(wait):
+            raise Stopped

@@ -54,6 +54,12 @@ class SourceChanged(ClientError):
     exit_status = 7
 
 
+class Stopped(ClientError):
+    """The transfer was stopped; the same command goes on from here."""
+
+    exit_status = 130
+
+
 class Refused(ClientError):
     """The server refused the request.
 

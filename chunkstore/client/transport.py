@@ -7,6 +7,7 @@ growing time with jitter. Bodies are bytes or files, so they can be sent again.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -100,8 +101,9 @@ class Transport:
             InvalidPlace: the URL, a proxy's or the file of netrc cannot be used.
         """
         self._origin = origin_of(base)
-        self._up = TokenBucket(settings.bandwidth.up)
-        self._down = TokenBucket(settings.bandwidth.down)
+        self._stopped = threading.Event()
+        self._up = TokenBucket(settings.bandwidth.up, self._stopped)
+        self._down = TokenBucket(settings.bandwidth.down, self._stopped)
         self._headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"}
         if (authorization := authorization_for(base, settings)) is not None:
             self._headers["Authorization"] = authorization
@@ -116,7 +118,7 @@ class Transport:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | Body | None = None,
+        body: bytes | bytearray | Body | None = None,
         size: int | None = None,
     ) -> Answer:
         """Send a request; return the answer, whatever its status, once its head is there.
@@ -127,10 +129,10 @@ class Transport:
             ServerAway: the server was not reached, or stayed busy, however often it was tried.
         """
         fields = {**self._headers, **(headers or {})}
-        if isinstance(body, bytes) and self._up.rate:
+        if isinstance(body, bytes | bytearray):
             size = len(body)
             body = _Bytes(body)
-        if body is not None and not isinstance(body, bytes):
+        if body is not None:
             assert size is not None
             fields["Content-Length"] = str(size)
             body = _Limited(body, self._up)
@@ -143,6 +145,10 @@ class Transport:
             raise _away(url, error) from error
         return Answer(response, self._down, url)
 
+    def stop(self) -> None:
+        """Have each request fail at its next step, from any thread."""
+        self._stopped.set()
+
     def close(self) -> None:
         """Close all connections."""
         self._pool.clear()
@@ -151,7 +157,7 @@ class Transport:
 class _Bytes:
     """Bytes as a file."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | bytearray) -> None:
         self._view = memoryview(content)
         self._offset = 0
 
@@ -176,6 +182,7 @@ class _Limited:
         self._bucket = bucket
 
     def read(self, size: int = -1, /) -> bytes:
+        size = _BLOCK_SIZE if size < 0 else size
         piece = self._body.read(min(size, PIECE_SIZE) if self._bucket.rate else size)
         self._bucket.take(len(piece))
         return piece
