@@ -43,6 +43,7 @@ CREATE TABLE file (
     used INTEGER NOT NULL, -- seconds since 1970
     PRIMARY KEY (device, inode, chunking)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX file_digest ON file (digest);
 CREATE TABLE manifest (
     digest BLOB PRIMARY KEY,
     entries BLOB NOT NULL,
@@ -61,6 +62,7 @@ _FIND_REMOTE: Final = """
 SELECT digest, entries FROM remote JOIN manifest USING (digest) WHERE url = ?
 """
 _FILES: Final = "SELECT path, size, digest, used FROM file ORDER BY used DESC, path"
+_PATHS: Final = "SELECT DISTINCT path FROM file WHERE digest = ? ORDER BY used DESC LIMIT 10"
 _TOUCH: Final = "UPDATE file SET used = ? WHERE device = ? AND inode = ?"
 # How exactly it is known when something was used last.
 _USED_SECONDS: Final = 24 * 3600
@@ -140,6 +142,10 @@ class DigestCache:
             found = format_entry(digest, state.size) if entries is None else entries
             return _manifest(digest, found)
         return None
+
+    def paths_of(self, digest: Digest) -> list[Path]:
+        """Return by what paths files were read that had this content."""
+        return [Path(path) for (path,) in self._read(_PATHS, (digest.raw,))]
 
     def keep(
         self, state: FileState, path: Path, fingerprint: Fingerprint, began_ns: int,

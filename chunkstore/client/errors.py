@@ -54,6 +54,12 @@ class SourceChanged(ClientError):
     exit_status = 7
 
 
+class UploadGone(ClientError):
+    """The upload is not there any more; begin anew."""
+
+    exit_status = 5
+
+
 class Stopped(ClientError):
     """The transfer was stopped; the same command goes on from here."""
 

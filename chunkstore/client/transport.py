@@ -102,6 +102,7 @@ class Transport:
         """
         self._origin = origin_of(base)
         self._stopped = threading.Event()
+        self._retries = settings.retries
         self._up = TokenBucket(settings.bandwidth.up, self._stopped)
         self._down = TokenBucket(settings.bandwidth.down, self._stopped)
         self._headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"}
@@ -120,26 +121,29 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: bytes | bytearray | Body | None = None,
         size: int | None = None,
+        retries: int | None = None,
     ) -> Answer:
         """Send a request; return the answer, whatever its status, once its head is there.
 
-        `size` is that of a body that is a file.
+        `size` is that of a body that is a file, None if it is not known. `retries` is how often it
+        is tried again, by default as the settings say.
 
         Raises:
             ServerAway: the server was not reached, or stayed busy, however often it was tried.
         """
+        retries = self._retries if retries is None else retries
         fields = {**self._headers, **(headers or {})}
         if isinstance(body, bytes | bytearray):
             size = len(body)
             body = _Bytes(body)
         if body is not None:
-            assert size is not None
-            fields["Content-Length"] = str(size)
+            if size is not None:
+                fields["Content-Length"] = str(size)
             body = _Limited(body, self._up)
         try:
             response = self._pool.urlopen(
                 method, url, body=body, headers=fields, preload_content=False,
-                decode_content=False,
+                decode_content=False, retries=_retries(retries),
             )  # fmt: skip
         except (HTTPError, OSError) as error:
             raise _away(url, error) from error
@@ -194,6 +198,21 @@ class _Limited:
         return self._body.seek(offset)
 
 
+def _retries(total: int) -> Retry:
+    return Retry(
+        total=total,
+        redirect=min(total, 5),
+        status_forcelist=_AGAIN,
+        # All requests of these protocols may be repeated when an answer was lost.
+        allowed_methods=None,
+        backoff_factor=_BACKOFF_SECONDS,
+        backoff_jitter=_BACKOFF_SECONDS,
+        backoff_max=_LONGEST_BACKOFF_SECONDS,
+        retry_after_max=_LONGEST_RETRY_AFTER_SECONDS,
+        raise_on_status=False,
+    )
+
+
 def _pool(base: str, settings: Settings) -> urllib3.PoolManager:
     common: dict[str, Any] = {
         "num_pools": 4,
@@ -202,18 +221,6 @@ def _pool(base: str, settings: Settings) -> urllib3.PoolManager:
         "block": True,
         "timeout": Timeout(connect=settings.connect_seconds, read=settings.read_seconds),
         "blocksize": _BLOCK_SIZE,
-        "retries": Retry(
-            total=settings.retries,
-            redirect=5,
-            status_forcelist=_AGAIN,
-            # All requests of these protocols may be repeated when an answer was lost.
-            allowed_methods=None,
-            backoff_factor=_BACKOFF_SECONDS,
-            backoff_jitter=_BACKOFF_SECONDS,
-            backoff_max=_LONGEST_BACKOFF_SECONDS,
-            retry_after_max=_LONGEST_RETRY_AFTER_SECONDS,
-            raise_on_status=False,
-        ),
     }
     parts = urlsplit(base)
     proxy = getproxies().get(parts.scheme) or getproxies().get("all")

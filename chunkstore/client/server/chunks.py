@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import quote, urljoin
 
 from chunkstore.client.credentials import origin_of
-from chunkstore.client.errors import Mismatch, Missing, Refused, ServerAway
+from chunkstore.client.errors import Mismatch, Missing, Refused, ServerAway, UploadGone
 from chunkstore.client.manifests import Manifest
 from chunkstore.client.server.answers import error_of, offset_of, read_json, require
 from chunkstore.client.server.conditions import ANYTHING, Condition, digest_in, etag_of
@@ -151,7 +151,7 @@ class Chunks:
         require(answer, 201).close()
         return resolve(self._base, answer.headers.get("Location", ""))
 
-    def send_pack(self, upload: str, pack: bytes) -> int:
+    def send_pack(self, upload: str, pack: bytes | bytearray) -> int:
         """Send chunks in the form of `core.packs`; return how many the server has received.
 
         Raises:
@@ -161,7 +161,7 @@ class Chunks:
         answer = self._transport.request(
             "POST", f"{upload}/chunks", body=pack, headers={"Content-Type": PACK}
         )
-        return int(read_json(require(answer, 200)).get("received", 0))
+        return int(read_json(_of_upload(answer, 200)).get("received", 0))
 
     def append(self, upload: str, offset: int, entries: bytes) -> int:
         """Append to the list of an upload that has `offset` bytes; return how many it has then.
@@ -171,7 +171,7 @@ class Chunks:
             ClientError: the upload is gone, or the server refuses or is away.
         """
         answer = self._patch(upload, offset, entries, complete=False)
-        with require(answer, 204):
+        with _of_upload(answer, 204):
             reached = offset_of(answer)
         if reached is None:
             raise Refused(204, "", "The server does not tell how far the upload is.")
@@ -187,7 +187,7 @@ class Chunks:
         """
         answer = self._patch(upload, offset, entries, complete=True)
         if answer.status != 202:
-            return read_written(answer)
+            return read_written(_of_upload(answer, 200, 201, 204))
         answer.close()
         self.wait(upload)
         return None
@@ -208,11 +208,11 @@ class Chunks:
         """Return how far an upload is; the server may wait a while for its end.
 
         Raises:
-            Missing: it is there no more.
+            UploadGone: it is there no more.
             ClientError: it has failed, or the server refuses or is away.
         """
         answer = self._transport.request("HEAD", upload)
-        with require(answer, 200, 204):
+        with _of_upload(answer, 200, 204):
             length = answer.headers.get("Upload-Length", "")
             return UploadState(
                 offset_of(answer) or 0,
@@ -226,7 +226,7 @@ class Chunks:
         Raises:
             ClientError: the upload is gone, or the server refuses or is away.
         """
-        with require(self._transport.request("GET", f"{upload}/chunks"), 200) as answer:
+        with _of_upload(self._transport.request("GET", f"{upload}/chunks"), 200) as answer:
             return answer.read()
 
     def cancel(self, upload: str) -> None:
@@ -236,8 +236,8 @@ class Chunks:
             ClientError: the server refuses or is away.
         """
         try:
-            require(self._transport.request("DELETE", upload), 204).close()
-        except Missing:
+            _of_upload(self._transport.request("DELETE", upload), 204).close()
+        except UploadGone:
             return
 
     def fetch(
@@ -281,6 +281,19 @@ class Chunks:
             "Upload-Complete": "?1" if complete else "?0",
         }
         return self._transport.request("PATCH", upload, headers=headers, body=entries)
+
+
+def _of_upload(answer: Answer, *statuses: int) -> Answer:
+    """Return the answer about an upload, if it has one of the statuses.
+
+    Raises:
+        UploadGone: it is there no more.
+        ClientError: the server refuses or is away.
+    """
+    try:
+        return require(answer, *statuses)
+    except Missing as error:
+        raise UploadGone(str(error)) from error
 
 
 def resolve(base: str, location: str) -> str:

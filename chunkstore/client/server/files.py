@@ -22,6 +22,7 @@ from chunkstore.client.server.values import (
     file_from_json,
 )
 from chunkstore.client.transport import Answer, Body, Transport
+from chunkstore.core.digest import Digest
 from chunkstore.core.names import encode_path
 
 MAX_FORM_FILES: Final = 1000
@@ -63,6 +64,15 @@ class Files:
             require(answer, 200)
             return file_from_headers(name, answer.headers)
 
+    def has(self, name: str, digest: Digest) -> bool:
+        """Whether there is a file of this name that has this content.
+
+        Raises:
+            ClientError: the server refuses or is away.
+        """
+        found = self.find(name)
+        return found is not None and found.digest == digest
+
     def get(
         self, name: str, start: int = 0, stop: int | None = None, etag: str | None = None
     ) -> Answer:
@@ -86,12 +96,12 @@ class Files:
         self,
         name: str,
         body: bytes | Body,
-        size: int,
+        size: int | None,
         condition: Condition = ANYTHING,
         media_type: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Written:
-        """Make or replace a file by a body of `size` bytes, in one request.
+        """Make or replace a file by a body of `size` bytes, or of any size, in one request.
 
         Raises:
             ConditionFailed: it is not as the condition says.

@@ -8,7 +8,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from chunkstore.client.server.conditions import digest_in
+from chunkstore.client.server.conditions import ABSENT, ANYTHING, Condition, digest_in, unchanged
 from chunkstore.core.digest import Digest
 
 
@@ -68,6 +68,16 @@ class UploadState:
     offset: int
     length: int | None
     complete: bool
+
+
+def condition_on(found: RemoteFile | None) -> Condition:
+    """Return the condition that a file is still what was found.
+
+    A server without strong ETags cannot be held to one.
+    """
+    if found is None:
+        return ABSENT
+    return unchanged(found.etag) if found.etag is not None else ANYTHING
 
 
 def file_from_json(found: Mapping[str, Any]) -> RemoteFile:

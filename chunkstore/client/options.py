@@ -1,0 +1,28 @@
+"""What those say who push and pull."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from chunkstore.client.server.conditions import Condition
+
+
+@dataclass(frozen=True, slots=True)
+class PushOptions:
+    """How a file is pushed.
+
+    Without a `condition` it replaces what was found, and nothing that came meanwhile. `bases` are
+    names of other files on the server that it is made from; what is replaced is one without being
+    named. `chunking` is a way to cut, or its beginning; without one it is that of the base, else
+    the server's own.
+    """
+
+    condition: Condition | None = None
+    media_type: str | None = None
+    bases: Sequence[str] = ()
+    chunking: str | None = None
+
+
+DEFAULT_PUSH: Final = PushOptions()

@@ -1,0 +1,283 @@
+"""Sends those chunks of a content that a server lacks, and the list of all of them.
+
+Digests are asked about in growing batches, so the first chunks leave early and large contents need
+few requests. What is missing goes in packs over all connections. Chunks are read again for that,
+usually from the system's cache, or kept if they came by a pipe; so a few packs are in memory, and
+no more of the content.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from typing import Final
+
+from chunkstore.client.errors import ChunksMissing, Mismatch, Refused, SourceChanged
+from chunkstore.client.manifests import Manifest, split_digests
+from chunkstore.client.outcome import Progress
+from chunkstore.client.reading import Cut, Piece
+from chunkstore.client.server.server import Server
+from chunkstore.client.server.values import Abilities, Written
+from chunkstore.client.session import Session
+from chunkstore.core.chunk_lists import ENTRY_SIZE
+from chunkstore.core.compression import DEFAULT_COMPRESSION, NO_COMPRESSION
+from chunkstore.core.digest import DIGEST_SIZE, Digest
+from chunkstore.core.packs import Record
+
+_PACK_SIZE: Final = 4 * 1024 * 1024
+_FIRST_BATCH: Final = 64
+# What batches that are asked about may hold of a content that comes by a pipe.
+_HELD_SIZE: Final = 8 * 1024 * 1024
+_BATCHES_UNDER_WAY: Final = 2
+# A digest takes some 100 bytes in a set. Of what is beyond, the server is asked.
+_MOST_REMEMBERED: Final = 200_000
+# So much of a list is sent in one request, and has to be sent again if that fails.
+_LIST_PART: Final = 65_536
+_MOST_ROUNDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A chunk that the server may lack; `piece` its bytes, if they cannot be read again."""
+
+    offset: int
+    digest: bytes
+    size: int
+    piece: Piece | None
+
+
+class KnownChunks:
+    """What a server has for sure: the chunks of a base, at the same place or anywhere in it."""
+
+    def __init__(self, bases: Sequence[Manifest]) -> None:
+        self._first = bases[0].entries if bases else b""
+        self._anywhere: set[bytes] = set()
+        for base in bases:
+            if len(self._anywhere) + len(base) <= _MOST_REMEMBERED:
+                self._anywhere.update(digest for digest, _ in base)
+
+    def has(self, number: int, digest: bytes) -> bool:
+        """Whether the chunk with this number and digest is known."""
+        at = number * ENTRY_SIZE
+        return self._first[at : at + DIGEST_SIZE] == digest or digest in self._anywhere
+
+
+class ChunkSender:
+    """Sends the chunks that are missing of one content; used by one thread, as a context.
+
+    `begin` begins the upload that they are sent to, and is called when the first one is missing;
+    `read` returns the bytes of the content at an offset.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        server: Server,
+        abilities: Abilities,
+        progress: Progress,
+        known: KnownChunks,
+        begin: Callable[[], str],
+        read: Callable[[int, int], bytes] | None,
+    ) -> None:
+        self.upload: str | None = None
+        self._session = session
+        self._chunks = server.chunks
+        self._abilities = abilities
+        self._progress = progress
+        self._known = known
+        self._begin = begin
+        self._read = read
+        self._compression = DEFAULT_COMPRESSION if "zstd" in abilities.codecs else NO_COMPRESSION
+        self._pack_size = min(_PACK_SIZE, abilities.max_pack_size)
+        self._number = 0
+        self._seen: set[bytes] = set()
+        self._batch: list[_Wanted] = []
+        self._held = 0
+        self._batch_limit = min(_FIRST_BATCH, abilities.max_digests)
+        self._asking: deque[tuple[list[_Wanted], Future[bytes]]] = deque()
+        self._pack: list[_Wanted] = []
+        self._packed = 0
+        self._sending: set[Future[None]] = set()
+
+    def __enter__(self) -> ChunkSender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for what is under way: it may read the content."""
+        for _, asked in self._asking:
+            asked.cancel()
+        for sent in self._sending:
+            sent.cancel()
+        wait(self._sending)
+
+    def add(self, cut: Cut) -> None:
+        """Take the next chunks of the content."""
+        pieces: Sequence[Piece | None] = cut.pieces if self._read is None else ()
+        offset = cut.offset
+        for at, (digest, size) in enumerate(cut.chunks):
+            if self._known.has(self._number, digest) or digest in self._seen:
+                self._progress.spared(size)
+            else:
+                self._want(_Wanted(offset, digest, size, pieces[at] if pieces else None))
+            self._number += 1
+            offset += size
+
+    def add_again(self, offset: int, chunks: Sequence[tuple[bytes, int]]) -> None:
+        """Ask for chunks that were taken to be there, and send those that are not."""
+        for digest, size in chunks:
+            self._want(_Wanted(offset, digest, size, None))
+            offset += size
+        self.finish()
+
+    def finish(self) -> None:
+        """Wait until the server has all chunks.
+
+        Raises:
+            SourceChanged: the content was changed meanwhile.
+            ClientError: the server refuses or is away.
+        """
+        self._ask()
+        while self._asking:
+            self._sort(*self._asking.popleft())
+        self._send()
+        while self._sending:
+            self._reap()
+
+    def _want(self, wanted: _Wanted) -> None:
+        if len(self._seen) >= _MOST_REMEMBERED:
+            self._seen.clear()
+        self._seen.add(wanted.digest)
+        self._batch.append(wanted)
+        self._held += wanted.size if wanted.piece is not None else 0
+        if len(self._batch) >= self._batch_limit or self._held >= _HELD_SIZE:
+            self._ask()
+
+    def _ask(self) -> None:
+        """Ask which of the batch are missing, and take what was answered meanwhile."""
+        if self._batch:
+            batch, self._batch, self._held = self._batch, [], 0
+            digests = b"".join(wanted.digest for wanted in batch)
+            self._asking.append(
+                (batch, self._session.requests.submit(self._chunks.missing, digests))
+            )
+            self._progress.moved(0, len(digests))
+            self._batch_limit = min(2 * self._batch_limit, self._abilities.max_digests)
+        while self._asking and (
+            self._asking[0][1].done() or len(self._asking) > _BATCHES_UNDER_WAY
+        ):
+            self._sort(*self._asking.popleft())
+
+    def _sort(self, batch: Sequence[_Wanted], answer: Future[bytes]) -> None:
+        missing = set(split_digests(answer.result()))
+        for wanted in batch:
+            if wanted.digest not in missing:
+                self._progress.spared(wanted.size)
+                continue
+            missing.discard(wanted.digest)
+            if self._packed + wanted.size > self._pack_size or (
+                len(self._pack) >= self._abilities.max_digests
+            ):
+                self._send()
+            self._pack.append(wanted)
+            self._packed += wanted.size
+
+    def _send(self) -> None:
+        if not self._pack:
+            return
+        if self.upload is None:
+            self.upload = self._begin()
+        pack, self._pack, self._packed = self._pack, [], 0
+        while len(self._sending) >= self._session.settings.connections:
+            self._reap()
+        self._sending.add(self._session.requests.submit(self._send_pack, self.upload, pack))
+
+    def _reap(self) -> None:
+        done, self._sending = wait(self._sending, return_when=FIRST_COMPLETED)
+        for future in done:
+            future.result()
+
+    def _send_pack(self, upload: str, pack: Sequence[_Wanted]) -> None:
+        body = bytearray()
+        for wanted in pack:
+            content = self._content_of(wanted)
+            encoded = self._compression.encode(content)
+            body += Record(Digest(wanted.digest), wanted.size, encoded).to_bytes()
+        try:
+            self._chunks.send_pack(upload, body)
+        except Mismatch as error:
+            raise SourceChanged from error
+        self._progress.moved(sum(wanted.size for wanted in pack), len(body))
+
+    def _content_of(self, wanted: _Wanted) -> bytes:
+        if wanted.piece is not None:
+            return bytes(wanted.piece)
+        if self._read is None:
+            raise SourceChanged(
+                "A chunk that the server had is gone, and a pipe cannot be read twice."
+            )
+        content = self._read(wanted.offset, wanted.size)
+        if len(content) != wanted.size:
+            raise SourceChanged
+        return content
+
+
+class ListWriter:
+    """Makes a file of the list of its chunks, sending what turns out to be missing after all."""
+
+    def __init__(self, server: Server, abilities: Abilities, sender: ChunkSender) -> None:
+        self._chunks = server.chunks
+        self._abilities = abilities
+        self._sender = sender
+
+    def append(self, upload: str, manifest: Manifest) -> Written | None:
+        """Send the list to an upload, and complete it; None if its answer was lost.
+
+        Raises:
+            ClientError: the file was not made.
+        """
+        number = 0
+        rounds = 0
+        while True:
+            stop = min(number + _LIST_PART, len(manifest))
+            entries = manifest.entries[number * ENTRY_SIZE : stop * ENTRY_SIZE]
+            offset = manifest.offset(number)
+            try:
+                if stop == len(manifest):
+                    return self._chunks.complete(upload, offset, entries)
+                number = self._number_at(manifest, self._chunks.append(upload, offset, entries))
+                rounds = 0
+            except ChunksMissing as error:
+                rounds += 1
+                if rounds > _MOST_ROUNDS or error.offset is None:
+                    raise
+                number = self._number_at(manifest, error.offset)
+                self._send_again(manifest, number)
+            except Refused as error:
+                rounds += 1
+                state = None if rounds > _MOST_ROUNDS else self._after_lost_answer(upload, error)
+                if state is None:
+                    raise
+                if state < 0:
+                    return None
+                number = self._number_at(manifest, state)
+
+    def _after_lost_answer(self, upload: str, error: Refused) -> int | None:
+        """Return where an upload is whose answer was lost, -1 for its end; None if it was not."""
+        if error.problem not in {"mismatching-upload-offset", "completed-upload"}:
+            return None
+        state = self._chunks.state(upload)
+        return -1 if state.complete else state.offset
+
+    def _send_again(self, manifest: Manifest, number: int) -> None:
+        stop = min(number + self._abilities.max_digests, len(manifest))
+        chunks = [manifest.entry(one) for one in range(number, stop)]
+        self._sender.add_again(manifest.offset(number), chunks)
+
+    @staticmethod
+    def _number_at(manifest: Manifest, offset: int) -> int:
+        number = len(manifest) if offset == manifest.size else manifest.number_at(offset)
+        if manifest.offset(number) != offset:
+            raise Refused(409, "", "The upload ends within a chunk; begin it anew.")
+        return number

@@ -1,0 +1,212 @@
+"""Local files that are written whole or not at all, beside what they replace.
+
+Names that come from a server lead through no symbolic link: each folder is opened from the one
+before, without following any.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from stat import S_IMODE, S_ISDIR, S_ISREG
+from typing import Final
+
+from chunkstore.client.digests import naming
+from chunkstore.client.errors import ClientError
+from chunkstore.core.digest import Digest
+from chunkstore.core.names import parse_file_name
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_PART: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+# A file name has at most 255 bytes on common file systems; a part has 15 more than its target.
+_LONGEST_STEM: Final = 230
+_ENDING: Final = ".part"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A place for a file: a name in a folder that is open; `path` is for people."""
+
+    folder: int
+    name: str
+    path: Path
+
+    def status(self) -> os.stat_result | None:
+        """Return what is there, None if it is nothing; a link is not followed."""
+        try:
+            return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+
+@contextmanager
+def target_at(path: Path) -> Iterator[Target]:
+    """Open the folder of a path that the user gave, which is created if it is not there.
+
+    Raises:
+        ClientError: it cannot be, or there is a folder of the target's name.
+    """
+    with naming(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(path.parent, _FOLDER)
+    try:
+        target = Target(folder, path.name, path)
+        _require_no_folder(target)
+        yield target
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def target_below(root: Path, name: str) -> Iterator[Target]:
+    """Open the folder below `root` in which the file `name` of a server is to be.
+
+    Folders are created where there are none.
+
+    Raises:
+        InvalidName: it is no name that a server may give.
+        ClientError: a folder of it is something else here, as a symbolic link.
+    """
+    *folders, last = parse_file_name(name).split("/")
+    path = root
+    with naming(root):
+        root.mkdir(parents=True, exist_ok=True)
+        folder = os.open(root, _FOLDER)
+    try:
+        for part in folders:
+            path /= part
+            inner = _open_folder(folder, part, path)
+            os.close(folder)
+            folder = inner
+        target = Target(folder, last, path / last)
+        _require_no_folder(target)
+        yield target
+    finally:
+        os.close(folder)
+
+
+def _open_folder(outer: int, name: str, path: Path) -> int:
+    with naming(path):
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=outer)
+        try:
+            return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=outer)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
+                raise ClientError(f"{path} is no folder here, and nothing is put there.") from error
+            raise
+
+
+def _require_no_folder(target: Target) -> None:
+    found = target.status()
+    if found is not None and S_ISDIR(found.st_mode):
+        raise ClientError(f"{target.path} is a folder; it is not replaced by a file.")
+
+
+class PartFile:
+    """What will be the file at a target, of `size` bytes, until it is complete.
+
+    It lies beside the target and is found again by the next run, by the digest that it will have.
+    `is_resumed` if some bytes may be there already. Others than its opener cannot have it open.
+    """
+
+    def __init__(self, target: Target, name: str, file: int, size: int) -> None:
+        self.size = size
+        self.file = file
+        self._target = target
+        self._name = name
+        self.is_resumed = os.fstat(file).st_size > 0
+        os.ftruncate(file, size)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, target: Target, size: int, digest: Digest | None) -> Iterator[PartFile]:
+        """Open the part of a target; it stays when the context ends without `finish`.
+
+        Raises:
+            ClientError: it cannot be written.
+        """
+        key = str(digest)[:8] if digest is not None else "new"
+        name = _part_name(target.name, key)
+        with naming(target.path.parent / name):
+            file = os.open(name, _PART, 0o666, dir_fd=target.folder)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                # Another process is at it.
+                os.close(file)
+                name = _part_name(target.name, f"{key}-{secrets.token_hex(4)}")
+                file = os.open(name, _PART | os.O_EXCL, 0o666, dir_fd=target.folder)
+            try:
+                part = cls(target, name, file, size)
+            except OSError:
+                os.close(file)
+                raise
+        try:
+            yield part
+        finally:
+            os.close(file)
+
+    def write(self, offset: int, content: bytes | memoryview) -> None:
+        """Write bytes at an offset.
+
+        Raises:
+            ClientError: they cannot be written.
+        """
+        view = memoryview(content)
+        with naming(self._target.path):
+            while view:
+                written = os.pwrite(self.file, view, offset)
+                view = view[written:]
+                offset += written
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return the bytes at an offset."""
+        with naming(self._target.path):
+            return os.pread(self.file, size, offset)
+
+    def finish(self, modified: datetime | None) -> None:
+        """Make it the file at the target, on the disk when this returns.
+
+        Raises:
+            ClientError: it cannot be.
+        """
+        target = self._target
+        with naming(target.path):
+            found = target.status()
+            if found is not None and S_ISREG(found.st_mode):
+                os.fchmod(self.file, S_IMODE(found.st_mode))
+            if modified is not None:
+                nanoseconds = int(modified.timestamp() * 1_000_000) * 1000
+                os.utime(self.file, ns=(nanoseconds, nanoseconds))
+            os.fsync(self.file)
+            os.rename(self._name, target.name, src_dir_fd=target.folder, dst_dir_fd=target.folder)
+            os.fsync(target.folder)
+
+    def discard(self) -> None:
+        """Delete it."""
+        with suppress(OSError):
+            os.unlink(self._name, dir_fd=self._target.folder)
+
+
+def older_parts(target: Target, digest: Digest) -> list[str]:
+    """Return the names of parts beside a target that were to have other digests."""
+    start = _part_name(target.name, "").removesuffix(_ENDING)
+    own = _part_name(target.name, str(digest)[:8])
+    with naming(target.path.parent):
+        names = os.listdir(target.folder)
+    return [
+        name for name in names if name.startswith(start) and name.endswith(_ENDING) and name != own
+    ]
+
+
+def _part_name(name: str, key: str) -> str:
+    stem = name.encode("utf-8", "surrogateescape")[:_LONGEST_STEM].decode("utf-8", "ignore")
+    return f".{stem}.{key}{_ENDING}"
