@@ -65,3 +65,11 @@ def chunking_for(abilities: Abilities, base: Manifest | None, wanted: str | None
         if base.chunk_size is None and defined is not None:
             return defined
     return known[0] if known else f"{_FIXED}{abilities.max_chunk_size}"
+
+
+def chunking_of(manifest: Manifest, abilities: Abilities) -> str | None:
+    """Return how a content was cut, None if that is not known here."""
+    if manifest.chunk_size is not None:
+        return f"{_FIXED}{manifest.chunk_size}"
+    defined = (way for way in abilities.chunking if is_known(way) and not fixed_size(way))
+    return next(defined, None)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from blake3 import blake3
@@ -21,6 +22,7 @@ from chunkstore.client.errors import Mismatch, ServerAway
 from chunkstore.client.manifests import Manifest
 from chunkstore.client.outcome import Progress
 from chunkstore.client.reading import BLOCK_SIZE, HASHING_THREADS, zero_digest
+from chunkstore.client.server.conditions import etag_of
 from chunkstore.client.server.server import Server
 from chunkstore.client.server.values import Abilities
 from chunkstore.client.session import Session
@@ -42,6 +44,7 @@ class Seed:
 
     file: int
     manifest: Manifest
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,13 @@ class Filler:
 
     def __init__(
         self, session: Session, server: Server, abilities: Abilities, name: str,
-        etag: str, manifest: Manifest, part: PartFile, progress: Progress,
+        manifest: Manifest, part: PartFile, progress: Progress,
     ) -> None:  # fmt: skip
         self._session = session
         self._server = server
         self._abilities = abilities
         self._name = name
-        self._etag = etag
+        self._etag = etag_of(manifest.digest)
         self._manifest = manifest
         self._part = part
         self._progress = progress
@@ -187,7 +190,7 @@ class Filler:
         return True
 
     def _clone(self, place: _Found, offset: int, size: int) -> bool:
-        """Have the file system share the bytes, where it can; the digest of the whole is checked."""
+        """Let the file system share the bytes if it can; the digest of the whole is checked."""
         if place.offset % _BLOCK or offset % _BLOCK or not hasattr(os, "copy_file_range"):
             return False
         with suppress(OSError):

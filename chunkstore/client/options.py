@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from chunkstore.client.server.conditions import Condition
@@ -26,3 +27,18 @@ class PushOptions:
 
 
 DEFAULT_PUSH: Final = PushOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class PullOptions:
+    """How a file is pulled.
+
+    `seeds` are files and folders of this machine that may have some of its chunks, besides what it
+    replaces. Its time of last change is the server's unless `keep_time` is false.
+    """
+
+    seeds: Sequence[Path] = ()
+    keep_time: bool = True
+
+
+DEFAULT_PULL: Final = PullOptions()

@@ -106,10 +106,10 @@ class ChunkSender:
 
     def __exit__(self, *_: object) -> None:
         """Wait for what is under way: it may read the content."""
-        for _, asked in self._asking:
-            asked.cancel()
-        for sent in self._sending:
-            sent.cancel()
+        for asking in self._asking:
+            asking[1].cancel()
+        for sending in self._sending:
+            sending.cancel()
         wait(self._sending)
 
     def add(self, cut: Cut) -> None:

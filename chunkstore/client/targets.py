@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,6 @@ from typing import Final
 
 from chunkstore.client.digests import naming
 from chunkstore.client.errors import ClientError
-from chunkstore.core.digest import Digest
 from chunkstore.core.names import parse_file_name
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -28,6 +28,7 @@ _PART: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 # A file name has at most 255 bytes on common file systems; a part has 15 more than its target.
 _LONGEST_STEM: Final = 230
 _ENDING: Final = ".part"
+_KEY: Final = "[0-9a-f]{8}(-[0-9a-f]{8})?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,29 +112,32 @@ def _require_no_folder(target: Target) -> None:
 
 
 class PartFile:
-    """What will be the file at a target, of `size` bytes, until it is complete.
+    """What will be the file at a target, until it is complete; `size` is its bytes.
 
-    It lies beside the target and is found again by the next run, by the digest that it will have.
-    `is_resumed` if some bytes may be there already. Others than its opener cannot have it open.
+    It lies beside the target and is found again by the next run; nobody else can have it open.
+    `is_resumed` if some bytes may be there already.
     """
 
-    def __init__(self, target: Target, name: str, file: int, size: int) -> None:
-        self.size = size
+    def __init__(self, target: Target, name: str, file: int, size: int | None) -> None:
         self.file = file
+        self.size = os.fstat(file).st_size
+        self.is_resumed = self.size > 0
         self._target = target
         self._name = name
-        self.is_resumed = os.fstat(file).st_size > 0
-        os.ftruncate(file, size)
+        if size is not None:
+            self.resize(size)
 
     @classmethod
     @contextmanager
-    def opened(cls, target: Target, size: int, digest: Digest | None) -> Iterator[PartFile]:
+    def opened(cls, target: Target, size: int | None, key: str) -> Iterator[PartFile]:
         """Open the part of a target; it stays when the context ends without `finish`.
+
+        It is found again by `key`, 8 hexadecimal digits that stand for its content. Without a
+        `size` it is as long as it was left.
 
         Raises:
             ClientError: it cannot be written.
         """
-        key = str(digest)[:8] if digest is not None else "new"
         name = _part_name(target.name, key)
         with naming(target.path.parent / name):
             file = os.open(name, _PART, 0o666, dir_fd=target.folder)
@@ -153,6 +157,11 @@ class PartFile:
             yield part
         finally:
             os.close(file)
+
+    def resize(self, size: int) -> None:
+        """Cut it, or lengthen it by a hole."""
+        os.ftruncate(self.file, size)
+        self.size = size
 
     def write(self, offset: int, content: bytes | memoryview) -> None:
         """Write bytes at an offset.
@@ -196,15 +205,24 @@ class PartFile:
             os.unlink(self._name, dir_fd=self._target.folder)
 
 
-def older_parts(target: Target, digest: Digest) -> list[str]:
-    """Return the names of parts beside a target that were to have other digests."""
-    start = _part_name(target.name, "").removesuffix(_ENDING)
-    own = _part_name(target.name, str(digest)[:8])
+def other_parts(target: Target, key: str) -> list[str]:
+    """Return the names of parts beside a target that were to have other contents."""
+    start, own = _part_name(target.name, ""), _part_name(target.name, key)
+    part = re.compile(re.escape(start.removesuffix(_ENDING)) + _KEY + re.escape(_ENDING))
     with naming(target.path.parent):
-        names = os.listdir(target.folder)
-    return [
-        name for name in names if name.startswith(start) and name.endswith(_ENDING) and name != own
-    ]
+        return [name for name in os.listdir(target.folder) if part.fullmatch(name) and name != own]
+
+
+def remove_other_parts(target: Target, key: str) -> None:
+    """Delete the parts beside a target that are for other contents and that nobody has open."""
+    for name in other_parts(target, key):
+        with suppress(OSError):
+            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target.folder)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(name, dir_fd=target.folder)
+            finally:
+                os.close(file)
 
 
 def _part_name(name: str, key: str) -> str:

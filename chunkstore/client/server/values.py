@@ -101,6 +101,8 @@ def file_from_headers(name: str, headers: Mapping[str, str]) -> RemoteFile:
     """Return the file that the head of an answer to GET or HEAD describes."""
     etag = headers.get("ETag")
     size = headers.get("Content-Size", headers.get("Content-Length", ""))
+    if "Content-Range" in headers:
+        size = headers["Content-Range"].rpartition("/")[2]
     return RemoteFile(
         name=name,
         size=int(size) if size.isascii() and size.isdigit() else None,
