@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 import click
 
 from chunkstore.cli.program import Option
 from chunkstore.cli.reporting import Report
+from chunkstore.cli.values import Parsed
+from chunkstore.client.bandwidth import Bandwidth
 from chunkstore.client.errors import ClientError
+from chunkstore.client.settings import DEFAULT_CONNECTIONS, DEFAULT_TRANSFERS, Settings
 from chunkstore.core.errors import ChunkstoreError
 
 FAILED: Final = 1
+DEFAULT_RETRIES: Final = 5
 _INTERRUPTED: Final = 130
 
 
@@ -56,15 +61,8 @@ def status_of(error: Exception) -> int:
 
 def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--json` and `--quiet`, which become `as_json` and `quiet`."""
-    for option in (
-        click.option(
-            "--quiet",
-            "-q",
-            cls=Option,
-            section="Output",
-            is_flag=True,
-            help="Show only what went wrong.",
-        ),
+    return _with(
+        command,
         click.option(
             "--json",
             "as_json",
@@ -73,6 +71,81 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
             is_flag=True,
             help="Show progress and results as JSON lines.",
         ),
-    ):
+        click.option(
+            "--quiet",
+            "-q",
+            cls=Option,
+            section="Output",
+            is_flag=True,
+            help="Show only what went wrong.",
+        ),
+    )
+
+
+def transfer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add those that say how to transfer, for `make_settings`, and `--cache`."""
+    return _with(
+        command,
+        click.option(
+            "--transfers",
+            cls=Option,
+            section="Network",
+            type=click.IntRange(1, 64),
+            default=DEFAULT_TRANSFERS,
+            help="How many files are transferred at once.",
+        ),
+        click.option(
+            "--connections",
+            cls=Option,
+            section="Network",
+            type=click.IntRange(1, 64),
+            default=DEFAULT_CONNECTIONS,
+            help="How many connections there are at most.",
+        ),
+        click.option(
+            "--bwlimit",
+            cls=Option,
+            section="Network",
+            type=Parsed("rate", Bandwidth.parse),
+            metavar="RATE",
+            default="0",
+            show_default="none",
+            help="Bytes a second, as 10M, or up and down, as 1M:10M.",
+        ),
+        click.option(
+            "--retries",
+            cls=Option,
+            section="Network",
+            type=click.IntRange(0, 100),
+            default=DEFAULT_RETRIES,
+            help="How often a request is repeated that got no answer.",
+        ),
+        click.option(
+            "--cache/--no-cache",
+            "use_cache",
+            cls=Option,
+            section="Network",
+            default=True,
+            help="Know files by their times instead of reading them again.",
+        ),
+    )
+
+
+def make_settings(
+    *, transfers: int, connections: int, bwlimit: Bandwidth, retries: int
+) -> Settings:
+    """Return the settings that options and the environment give."""
+    return replace(
+        Settings.from_environment(),
+        transfers=transfers,
+        connections=connections,
+        bandwidth=bwlimit,
+        retries=retries,
+    )
+
+
+def _with(command: Callable[..., Any], *options: Callable[..., Any]) -> Callable[..., Any]:
+    # The last that is added is the first that is listed.
+    for option in reversed(options):
         command = option(command)
     return command

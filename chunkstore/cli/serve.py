@@ -11,15 +11,9 @@ from urllib.parse import quote
 
 import click
 
-from chunkstore.cli.options import (
-    DURATION,
-    LOCATION,
-    Parsed,
-    chunking_option,
-    db_option,
-    grace_option,
-)
+from chunkstore.cli.options import LOCATION, chunking_option, db_option, grace_option
 from chunkstore.cli.program import SETTINGS, Command, Option
+from chunkstore.cli.values import DURATION, Parsed
 from chunkstore.core.chunking import (
     DEFAULT_CHUNK_SIZE,
     MAX_CHUNK_SIZE,

@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from chunkstore.cli.options import LOCATION, PATH, Parsed, chunking_option, db_option
+from chunkstore.cli.options import LOCATION, chunking_option, db_option
 from chunkstore.cli.program import SETTINGS, Command, Option
 from chunkstore.cli.stores import (
     is_missing,
@@ -20,6 +20,7 @@ from chunkstore.cli.stores import (
     progress,
     reporting_failures,
 )
+from chunkstore.cli.values import PATH, Parsed
 from chunkstore.core.chunkers import Chunking
 from chunkstore.core.errors import InvalidName, InvalidRequest
 from chunkstore.core.names import ROOT, FolderName, parse_folder_name
