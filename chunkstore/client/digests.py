@@ -59,15 +59,15 @@ def naming(path: Path | str) -> Iterator[None]:
         raise ClientError(f"{path}: {error.strerror or error}.") from error
 
 
-def digest_of(session: Session, path: Path) -> Fingerprint:
-    """Return the fingerprint of a file.
+def digest_of(session: Session, path: Path, *, use_cache: bool = True) -> Fingerprint:
+    """Return the fingerprint of a file; without `use_cache` it is read, whatever is known.
 
     Raises:
         SourceChanged: it was changed while it was read.
         ClientError: it cannot be read.
     """
     with opened(path) as (file, state):
-        known = session.cache.find(state) if session.cache else None
+        known = session.cache.find(state) if session.cache and use_cache else None
         if known is not None:
             return known
         if state.size > BLOCK_SIZE:

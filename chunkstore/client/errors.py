@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from chunkstore.core.digest import Digest
@@ -16,6 +17,26 @@ class ClientError(ChunkstoreError):
     """The transfer failed."""
 
     exit_status: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file that could not be transferred, and why."""
+
+    name: str
+    error: Exception
+
+
+class SomeFailed(ClientError):
+    """Some files were not transferred.
+
+    `failures` tells which, and why.
+    """
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        """`failures` has one at least."""
+        super().__init__(f"{failures[0].name}: {failures[0].error}")
+        self.failures = failures
 
 
 class InvalidPlace(ClientError):

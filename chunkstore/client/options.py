@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from chunkstore.client.server.conditions import Condition
+from chunkstore.core.digest import Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,13 @@ class PullOptions:
     """How a file is pulled.
 
     `seeds` are files and folders of this machine that may have some of its chunks, besides what it
-    replaces. Its time of last change is the server's unless `keep_time` is false.
+    replaces. Its time of last change is the server's unless `keep_time` is false. With `if_match`
+    the file has to have that digest.
     """
 
     seeds: Sequence[Path] = ()
     keep_time: bool = True
+    if_match: Digest | None = None
 
 
 DEFAULT_PULL: Final = PullOptions()

@@ -26,14 +26,6 @@ class Transferred:
     unchanged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A file that could not be transferred, and why."""
-
-    name: str
-    error: Exception
-
-
 class Progress:
     """Counts one file's transfer, from any thread, and tells the session's reporter."""
 

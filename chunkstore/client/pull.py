@@ -37,6 +37,7 @@ from chunkstore.client.targets import (
     other_parts,
     remove_other_parts,
     target_at,
+    target_below,
 )
 from chunkstore.core.digest import Digest
 
@@ -66,6 +67,22 @@ def pull_file(
         return pull_to(session, source, found, options)
 
 
+def pull_below(
+    session: Session, source: RemotePlace, root: Path, name: str,
+    options: PullOptions = DEFAULT_PULL, known: RemoteFile | None = None,
+) -> Transferred:  # fmt: skip
+    """Pull a file to `name` below a folder, which leads through no symbolic link, as `pull_file`.
+
+    `known` is what a list has told of it.
+
+    Raises:
+        InvalidName: a server may give no such name.
+        ClientError: as `pull_file`, or something that is no folder is in the way.
+    """
+    with target_below(root, name) as found:
+        return pull_to(session, source, found, options, known)
+
+
 def pull_to(
     session: Session, source: RemotePlace, target: Target, options: PullOptions = DEFAULT_PULL,
     known: RemoteFile | None = None,
@@ -83,7 +100,7 @@ def pull_to(
             return _Pull(session, server, source, target, options).run(known)
         except (ConditionFailed, Mismatch):
             # Replaced meanwhile; or a seed was changed after its chunks were checked.
-            if attempt == _ATTEMPTS - 1:
+            if attempt == _ATTEMPTS - 1 or options.if_match is not None:
                 raise
             known, options = None, replace(options, seeds=())
     raise AssertionError
@@ -116,11 +133,16 @@ class _Pull:
         if described is None:
             raise self._missing()
         file, manifest = described
+        self._require_wanted(file)
         if manifest.size <= SMALL_SIZE:
             return self._whole(file)
         if self._session.cache is not None and manifest is not cached:
             self._session.cache.keep_remote(self._source.url, manifest)
         return self._by_list(abilities, file, manifest)
+
+    def _require_wanted(self, file: RemoteFile) -> None:
+        if self._options.if_match not in (None, file.digest):
+            raise ConditionFailed(f"{self._source} is not what it was; nothing was changed.")
 
     def _missing(self) -> Missing:
         return Missing(f"There is no file {self._source}.")
@@ -181,6 +203,7 @@ class _Pull:
 
     def _whole(self, file: RemoteFile) -> Transferred:
         """Fetch a file by GET, or the rest of it by Range if that broke off in the last run."""
+        self._require_wanted(file)
         size = file.size or 0
         progress = Progress(self._session.reporter, str(self._source), size)
         if file.digest is not None and self._has(file.digest, size):

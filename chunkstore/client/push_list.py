@@ -31,7 +31,7 @@ from chunkstore.client.reading import ContentReader, Cut, blocks_of_file
 from chunkstore.client.sending import ChunkSender, KnownChunks, ListWriter
 from chunkstore.client.server.conditions import ABSENT, unchanged
 from chunkstore.client.server.server import Server
-from chunkstore.client.server.values import Abilities
+from chunkstore.client.server.values import Abilities, Written
 from chunkstore.client.session import Session
 from chunkstore.client.unfinished import UnfinishedUpload, UnfinishedUploads
 from chunkstore.core.digest import Digest
@@ -228,21 +228,31 @@ class ListPush:
             )
 
     def _write(self, sender: ChunkSender, manifest: Manifest) -> Digest | None:
+        """Send the list; return the digest that the server tells."""
         self._progress.moved(0, len(manifest.entries))
-        if sender.upload is None and len(manifest) <= self._abilities.max_digests:
-            try:
-                return self._server.chunks.put_manifest(
+        written = None
+        is_short = len(manifest) <= self._abilities.max_digests
+        try:
+            if sender.upload is None and is_short:
+                written = self._server.chunks.put_manifest(
                     self._target.name, manifest.entries, self._condition,
                     digest=manifest.digest, media_type=self._options.media_type,
-                ).digest  # fmt: skip
-            except ChunksMissing:
-                sender.add_again(0, list(manifest))
-        upload = sender.upload = sender.upload or self._begin()
-        written = ListWriter(self._server, self._abilities, sender).append(upload, manifest)
+                )  # fmt: skip
+            else:
+                written = self._append(sender, manifest)
+        except ChunksMissing:
+            if sender.upload is not None:
+                raise
+            sender.add_again(0, list(manifest))
+            written = self._append(sender, manifest)
         if written is not None and written.digest is not None:
             return written.digest
         found = self._server.files.find(self._target.name)
         return found.digest if found is not None else None
+
+    def _append(self, sender: ChunkSender, manifest: Manifest) -> Written | None:
+        upload = sender.upload = sender.upload or self._begin()
+        return ListWriter(self._server, self._abilities, sender).append(upload, manifest)
 
     def _begin(self) -> str:
         """Return the URL of an upload: that of the last run, or of a new one."""

@@ -205,6 +205,11 @@ class PartFile:
             os.unlink(self._name, dir_fd=self._target.folder)
 
 
+def is_part_name(name: str) -> bool:
+    """Whether a file of this name, without a folder, is an unfinished part of another one."""
+    return re.fullmatch(rf"\..+\.{_KEY}{re.escape(_ENDING)}", name, re.DOTALL) is not None
+
+
 def other_parts(target: Target, key: str) -> list[str]:
     """Return the names of parts beside a target that were to have other contents."""
     start, own = _part_name(target.name, ""), _part_name(target.name, key)

@@ -113,8 +113,10 @@ class Chunks:
         *,
         digest: Digest | None = None,
         media_type: str | None = None,
-    ) -> Written:
+    ) -> Written | None:
         """Make a file by the list of its chunks, as in `Manifest.entries`, if all are there.
+
+        None is returned where the server had to read long for its digest, and its head has to tell.
 
         Raises:
             ChunksMissing: they are not.
@@ -122,9 +124,14 @@ class Chunks:
             ClientError: the server refuses or is away.
         """
         headers = {"Content-Type": MANIFEST, **_fields(condition, digest, media_type)}
-        return read_written(
-            self._transport.request("PUT", self._manifest_url(name), headers=headers, body=entries)
+        answer = self._transport.request(
+            "PUT", self._manifest_url(name), headers=headers, body=entries
         )
+        if answer.status != 202:
+            return read_written(answer)
+        answer.close()
+        self.wait(resolve(self._base, answer.headers.get("Location", "")))
+        return None
 
     def begin(
         self,

@@ -1,0 +1,64 @@
+"""Pulling many files, several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from chunkstore.client.errors import Failure, ServerAway, Stopped
+from chunkstore.client.options import DEFAULT_PULL, PullOptions
+from chunkstore.client.places import RemotePlace
+from chunkstore.client.pull import pull_below
+from chunkstore.client.server.values import RemoteFile
+from chunkstore.client.session import Session
+from chunkstore.client.workers import run_each
+from chunkstore.core.errors import ChunkstoreError
+
+
+def pull_files(
+    session: Session, folder: RemotePlace, files: Iterable[RemoteFile], root: Path,
+    options: PullOptions = DEFAULT_PULL,
+) -> list[Failure]:  # fmt: skip
+    """Pull files of a folder, as a list told of them, to their names below `root`.
+
+    Those that failed are returned, after the reporter was told of them. A name that could lead out
+    of `root` is such a failure.
+
+    Raises:
+        ServerAway: the server cannot be reached; what was pulled stays.
+    """
+    failures: list[Failure] = []
+
+    def pull(file: RemoteFile) -> None:
+        name = file.name.removeprefix(folder.name)
+        place = folder.joined(name)
+        try:
+            pull_below(session, place, root, name, options, file)
+        except (ServerAway, Stopped):
+            raise
+        except ChunkstoreError as error:
+            failures.append(Failure(str(place), error))
+            session.reporter.failed(str(place), error)
+
+    run_each(session.settings.transfers, files, pull)
+    return failures
+
+
+def pull_folder(
+    session: Session, source: RemotePlace, target: Path, options: PullOptions = DEFAULT_PULL
+) -> list[Failure]:
+    """Pull what is in a folder of a server; return the files that failed, as `pull_files`.
+
+    What is there already is not fetched, and what else is in `target` stays.
+
+    Raises:
+        Missing: there is no such folder.
+        ServerAway: the server cannot be reached; what was pulled stays.
+    """
+    files = session.server(source).files
+    found = list(files.walk(source.name))
+    if not found:
+        # A folder may be empty; one that is not there is an error.
+        files.list(source.name)
+    session.reporter.planned(len(found), sum(file.size or 0 for file in found))
+    return pull_files(session, source, found, target, options)

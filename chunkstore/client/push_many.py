@@ -1,0 +1,233 @@
+"""Pushing many files: small new ones in one request, the others each by itself, several at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from chunkstore.client.digests import digest_of, naming, opened
+from chunkstore.client.errors import ClientError, Failure, Mismatch, Missing, ServerAway, Stopped
+from chunkstore.client.options import DEFAULT_PUSH, PushOptions
+from chunkstore.client.outcome import Progress
+from chunkstore.client.places import RemotePlace
+from chunkstore.client.push import push_file, read_small
+from chunkstore.client.reporting import Reporter
+from chunkstore.client.server.conditions import ANYTHING
+from chunkstore.client.server.files import MAX_FORM_FILES, FormFile
+from chunkstore.client.server.values import RemoteFile, condition_on
+from chunkstore.client.session import Session
+from chunkstore.client.workers import run_each
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import ChunkstoreError, InvalidName
+from chunkstore.core.names import parse_file_name
+
+# Up to this size a file may be one of a form, and so much one form has.
+_IN_FORM_SIZE: Final = 64 * 1024
+_FORM_SIZE: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A local file, and its name within the folder that it is pushed to.
+
+    `known` is the file that is to be replaced, of which it is a condition that nobody else replaces
+    it; without one there must be none. Neither matters if the options have a condition.
+    """
+
+    path: Path
+    name: str
+    known: RemoteFile | None = None
+
+
+def push_files(
+    session: Session, folder: RemotePlace, files: Iterable[Outgoing],
+    options: PushOptions = DEFAULT_PUSH,
+) -> list[Failure]:  # fmt: skip
+    """Push files into a folder; return those that failed, of which the reporter was told.
+
+    Small files that replace none, or any, travel in forms, each of which is made whole or not at
+    all.
+
+    Raises:
+        ServerAway: the server cannot be reached; what was pushed stays.
+    """
+    push = _PushMany(session, folder, options)
+    run_each(session.settings.transfers, push.tasks(files), push.run)
+    return push.failures
+
+
+def push_folder(
+    session: Session, source: Path, target: RemotePlace, options: PushOptions = DEFAULT_PUSH
+) -> list[Failure]:
+    """Push what is in a folder; return those that failed, of which the reporter was told.
+
+    What the target has already is not sent, and what else is in it stays. Links and what is no file
+    are left out, with a warning.
+
+    Raises:
+        Missing: there is no such folder.
+        ServerAway: the server cannot be reached; what was pushed stays.
+    """
+    if not source.is_dir():
+        raise Missing(f"{source}: there is no such folder.")
+    if not target.is_folder:
+        target = replace(target, name=f"{target.name}/", shown=f"{target.shown}/")
+    found = list(walk_folder(source, session.reporter))
+    session.reporter.planned(len(found), sum(size for _, size in found))
+    there = {}
+    if options.condition is None and not target.is_foreign:
+        there = {file.name: file for file in session.server(target).files.walk(target.name)}
+    push = _PushMany(session, target, options)
+    outgoing = (push.outgoing(source, path, there) for path, _ in found)
+    run_each(session.settings.transfers, push.tasks(filter(None, outgoing)), push.run)
+    return push.failures
+
+
+def walk_folder(folder: Path, reporter: Reporter) -> Iterator[tuple[Path, int]]:
+    """Yield the files below a folder, each with its size, those in outer folders first.
+
+    Raises:
+        ClientError: a folder cannot be read.
+    """
+    with naming(folder):
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    folders = []
+    for entry in entries:
+        if entry.is_symlink():
+            reporter.warned(f"{entry.path} is a symbolic link, and was left out.")
+        elif entry.is_dir():
+            folders.append(Path(entry.path))
+        elif entry.is_file():
+            with naming(entry.path):
+                yield Path(entry.path), entry.stat().st_size
+        else:
+            reporter.warned(f"{entry.path} is no file, and was left out.")
+    for inner in folders:
+        yield from walk_folder(inner, reporter)
+
+
+class _PushMany:
+    """Pushes files into one folder, on several threads."""
+
+    def __init__(self, session: Session, folder: RemotePlace, options: PushOptions) -> None:
+        self.failures: list[Failure] = []
+        self._session = session
+        self._server = session.server(folder)
+        self._folder = folder
+        self._options = options
+        self._has_forms = not folder.is_foreign and options.condition in (None, ANYTHING)
+
+    def outgoing(
+        self, source: Path, path: Path, there: Mapping[str, RemoteFile]
+    ) -> Outgoing | None:
+        """Return a file of a folder with its name on the server, None if it can have none."""
+        try:
+            name = parse_file_name(path.relative_to(source).as_posix())
+        except InvalidName as error:
+            self._fail(str(path), error)
+            return None
+        return Outgoing(path, name, there.get(self._folder.name + name))
+
+    def tasks(self, files: Iterable[Outgoing]) -> Iterator[Sequence[Outgoing]]:
+        """Yield what is to be pushed in one go: files of a form, or a single one."""
+        form: list[Outgoing] = []
+        form_size = 0
+        for file in files:
+            size = self._form_size(file)
+            if size is None:
+                yield [file]
+                continue
+            if len(form) == MAX_FORM_FILES or form_size + size > _FORM_SIZE:
+                yield form
+                form, form_size = [], 0
+            form.append(file)
+            form_size += size
+        if form:
+            yield form
+
+    def run(self, files: Sequence[Outgoing]) -> None:
+        """Push the files of one task."""
+        if len(files) > 1 and self._post(files):
+            return
+        for file in files:
+            try:
+                self._push(file)
+            except (ServerAway, Stopped):
+                raise
+            except ChunkstoreError as error:
+                self._fail(self._shown(file), error)
+
+    def _form_size(self, file: Outgoing) -> int | None:
+        """Return the size of a file that may travel in a form, None for others."""
+        if not self._has_forms or (file.known is not None and self._options.condition is None):
+            return None
+        try:
+            size = file.path.lstat().st_size
+        except OSError:
+            return None
+        return size if size <= _IN_FORM_SIZE else None
+
+    def _post(self, files: Sequence[Outgoing]) -> bool:
+        """Push files as a form; tell whether that was done."""
+        contents = {}
+        for file in files:
+            with suppress(ClientError), opened(file.path) as (number, state):
+                if state.size > _IN_FORM_SIZE:
+                    return False
+                contents[file.name] = read_small(self._session, file.path, number, state)
+        if len(contents) < len(files):
+            return False
+        media_type = self._options.media_type
+        form = [FormFile(name, content, media_type) for name, content in contents.items()]
+        overwrite = self._options.condition == ANYTHING
+        try:
+            written = self._server.files.post_form(self._folder.name, form, overwrite=overwrite)
+        except (ServerAway, Stopped):
+            raise
+        except ClientError:
+            # One of them is refused; each by itself tells which.
+            return False
+        for file, answer in zip(files, written, strict=False):
+            content = contents[file.name]
+            progress = Progress(self._session.reporter, self._shown(file), len(content))
+            digest = Digest.of(content)
+            if answer.digest not in (digest, None):
+                self._fail(self._shown(file), Mismatch())
+                continue
+            progress.moved(len(content), len(content))
+            progress.finish(len(content), digest)
+        return True
+
+    def _push(self, file: Outgoing) -> None:
+        target = self._folder.joined(file.name)
+        condition = self._options.condition
+        if condition is None:
+            if self._is_there(file):
+                return
+            condition = condition_on(file.known)
+        push_file(self._session, file.path, target, replace(self._options, condition=condition))
+
+    def _is_there(self, file: Outgoing) -> bool:
+        known = file.known
+        with naming(file.path):
+            size = file.path.stat().st_size
+        if known is None or known.size != size:
+            return False
+        found = digest_of(self._session, file.path)
+        if found.digest != known.digest:
+            return False
+        progress = Progress(self._session.reporter, self._shown(file), found.size)
+        progress.spared(found.size)
+        progress.finish(found.size, found.digest, unchanged=True)
+        return True
+
+    def _shown(self, file: Outgoing) -> str:
+        return str(self._folder.joined(file.name))
+
+    def _fail(self, name: str, error: ChunkstoreError) -> None:
+        self.failures.append(Failure(name, error))
+        self._session.reporter.failed(name, error)
