@@ -12,15 +12,19 @@ from chunkstore.cli.program import SETTINGS, Program
 
 _MODULES: Final = {
     "backup": "chunkstore.cli.backups",
+    "cat": "chunkstore.cli.exchange",
     "collect": "chunkstore.cli.administration",
     "copy": "chunkstore.cli.transfer",
     "export": "chunkstore.cli.transfer",
     "import": "chunkstore.cli.transfer",
     "init": "chunkstore.cli.administration",
+    "pull": "chunkstore.cli.exchange",
+    "push": "chunkstore.cli.exchange",
     "restore": "chunkstore.cli.backups",
     "scrub": "chunkstore.cli.administration",
     "serve": "chunkstore.cli.serve",
     "stats": "chunkstore.cli.administration",
+    "verify": "chunkstore.cli.exchange",
 }
 
 

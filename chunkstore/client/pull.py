@@ -94,30 +94,32 @@ def pull_to(
     """
     if source.is_folder:
         raise InvalidPlace(f"{source} is a folder; name a file in it.")
-    server = session.server(source)
+    pull = _Pull(session, session.server(source), source, target, options, planned=bool(known))
     for attempt in range(_ATTEMPTS):
         try:
-            return _Pull(session, server, source, target, options).run(known)
+            return pull.run(known)
         except (ConditionFailed, Mismatch):
             # Replaced meanwhile; or a seed was changed after its chunks were checked.
             if attempt == _ATTEMPTS - 1 or options.if_match is not None:
                 raise
-            known, options = None, replace(options, seeds=())
+            known = None
+            pull.options = replace(options, seeds=())
     raise AssertionError
 
 
 class _Pull:
-    """One attempt."""
+    """Pulls one file; `planned` if the reporter has been told to expect its bytes."""
 
     def __init__(
         self, session: Session, server: Server, source: RemotePlace, target: Target,
-        options: PullOptions,
+        options: PullOptions, *, planned: bool,
     ) -> None:  # fmt: skip
         self._session = session
         self._server = server
         self._source = source
         self._target = target
-        self._options = options
+        self.options = options
+        self._planned = planned
 
     def run(self, known: RemoteFile | None) -> Transferred:
         if known is not None and known.size is not None and known.size <= SMALL_SIZE:
@@ -141,14 +143,20 @@ class _Pull:
         return self._by_list(abilities, file, manifest)
 
     def _require_wanted(self, file: RemoteFile) -> None:
-        if self._options.if_match not in (None, file.digest):
+        if self.options.if_match not in (None, file.digest):
             raise ConditionFailed(f"{self._source} is not what it was; nothing was changed.")
+
+    def _progress(self, size: int) -> Progress:
+        if not self._planned:
+            self._planned = True
+            self._session.reporter.planned(0, size)
+        return Progress(self._session.reporter, str(self._source), size)
 
     def _missing(self) -> Missing:
         return Missing(f"There is no file {self._source}.")
 
     def _by_list(self, abilities: Abilities, file: RemoteFile, manifest: Manifest) -> Transferred:
-        progress = Progress(self._session.reporter, str(self._source), manifest.size)
+        progress = self._progress(manifest.size)
         key = _key(manifest.digest)
         with ExitStack() as stack:
             seeds = self._open_seeds(stack, manifest, chunking_of(manifest, abilities))
@@ -188,7 +196,7 @@ class _Pull:
         yield self._target.path
         for name in other_parts(self._target, _key(digest)):
             yield self._target.path.parent / name
-        for seed in self._options.seeds:
+        for seed in self.options.seeds:
             yield from islice(_files_of(seed), _MOST_SEED_FILES)
         if self._session.cache is not None:
             yield from self._session.cache.paths_of(digest)
@@ -198,14 +206,14 @@ class _Pull:
     ) -> None:
         if expected is not None and digest != expected:
             raise Mismatch(f"{self._source} has not the digest that the server tells.")
-        part.finish(file.modified if self._options.keep_time else None)
+        part.finish(file.modified if self.options.keep_time else None)
         remove_other_parts(self._target, key)
 
     def _whole(self, file: RemoteFile) -> Transferred:
         """Fetch a file by GET, or the rest of it by Range if that broke off in the last run."""
         self._require_wanted(file)
         size = file.size or 0
-        progress = Progress(self._session.reporter, str(self._source), size)
+        progress = self._progress(size)
         if file.digest is not None and self._has(file.digest, size):
             progress.spared(size)
             return progress.finish(size, file.digest, unchanged=True)

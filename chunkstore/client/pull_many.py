@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from chunkstore.client.errors import Failure, ServerAway, Stopped
@@ -17,12 +18,12 @@ from chunkstore.core.errors import ChunkstoreError
 
 def pull_files(
     session: Session, folder: RemotePlace, files: Iterable[RemoteFile], root: Path,
-    options: PullOptions = DEFAULT_PULL,
+    options: PullOptions = DEFAULT_PULL, *, relative: bool = False,
 ) -> list[Failure]:  # fmt: skip
     """Pull files of a folder, as a list told of them, to their names below `root`.
 
-    Those that failed are returned, after the reporter was told of them. A name that could lead out
-    of `root` is such a failure.
+    Those that failed are returned, after the reporter was told of them, with `relative` by names
+    within the folder. A name that could lead out of `root` is such a failure.
 
     Raises:
         ServerAway: the server cannot be reached; what was pulled stays.
@@ -32,6 +33,8 @@ def pull_files(
     def pull(file: RemoteFile) -> None:
         name = file.name.removeprefix(folder.name)
         place = folder.joined(name)
+        if relative:
+            place = replace(place, shown=name)
         try:
             pull_below(session, place, root, name, options, file)
         except (ServerAway, Stopped):

@@ -45,17 +45,18 @@ class Outgoing:
 
 def push_files(
     session: Session, folder: RemotePlace, files: Iterable[Outgoing],
-    options: PushOptions = DEFAULT_PUSH,
+    options: PushOptions = DEFAULT_PUSH, *, relative: bool = False,
 ) -> list[Failure]:  # fmt: skip
     """Push files into a folder; return those that failed, of which the reporter was told.
 
     Small files that replace none, or any, travel in forms, each of which is made whole or not at
-    all.
+    all; if one is refused, each of its files is pushed by itself. With `relative` the reporter is
+    told names within the folder.
 
     Raises:
         ServerAway: the server cannot be reached; what was pushed stays.
     """
-    push = _PushMany(session, folder, options)
+    push = _PushMany(session, folder, options, relative=relative)
     run_each(session.settings.transfers, push.tasks(files), push.run)
     return push.failures
 
@@ -113,12 +114,15 @@ def walk_folder(folder: Path, reporter: Reporter) -> Iterator[tuple[Path, int]]:
 class _PushMany:
     """Pushes files into one folder, on several threads."""
 
-    def __init__(self, session: Session, folder: RemotePlace, options: PushOptions) -> None:
+    def __init__(
+        self, session: Session, folder: RemotePlace, options: PushOptions, *, relative: bool = False
+    ) -> None:
         self.failures: list[Failure] = []
         self._session = session
         self._server = session.server(folder)
         self._folder = folder
         self._options = options
+        self._relative = relative
         self._has_forms = not folder.is_foreign and options.condition in (None, ANYTHING)
 
     def outgoing(
@@ -203,7 +207,7 @@ class _PushMany:
         return True
 
     def _push(self, file: Outgoing) -> None:
-        target = self._folder.joined(file.name)
+        target = self._target(file)
         condition = self._options.condition
         if condition is None:
             if self._is_there(file):
@@ -225,8 +229,12 @@ class _PushMany:
         progress.finish(found.size, found.digest, unchanged=True)
         return True
 
+    def _target(self, file: Outgoing) -> RemotePlace:
+        target = self._folder.joined(file.name)
+        return replace(target, shown=file.name) if self._relative else target
+
     def _shown(self, file: Outgoing) -> str:
-        return str(self._folder.joined(file.name))
+        return str(self._target(file))
 
     def _fail(self, name: str, error: ChunkstoreError) -> None:
         self.failures.append(Failure(name, error))

@@ -73,8 +73,11 @@ def verify_folder(session: Session, local: Path, remote: RemotePlace) -> list[Di
         if not is_part_name(path.name)
     }
     session.reporter.planned(len(there), sum(file.size or 0 for file in there.values()))
-    different = [Different(name, Difference.NOT_THERE) for name in here.keys() - there.keys()]
-    different += [Different(name, Difference.NOT_HERE) for name in there.keys() - here.keys()]
+    different = []
+    for name in sorted(here.keys() ^ there.keys()):
+        one = Different(name, Difference.NOT_THERE if name in here else Difference.NOT_HERE)
+        session.reporter.failed(name, Mismatch(f"It {one.difference}."))
+        different.append(one)
 
     def compare(name: str) -> None:
         found = _compare(session, name, here[name], there[name])
