@@ -1,13 +1,13 @@
-"""`chunkstore push`, `pull`, `cat` and `verify`."""
+"""`chunkstore push`, `pull`, `cat` and `verify`: their options.
+
+The client itself is imported when a command runs, which is longer than `--help` takes.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Final
 
 import click
 
@@ -18,20 +18,10 @@ from chunkstore.cli.client_program import (
     transfer_options,
 )
 from chunkstore.cli.program import SETTINGS, Command, Option
-from chunkstore.cli.reporting import CHECKING, PULLING, PUSHING, Report, make_report
+from chunkstore.cli.reporting import CHECKING, PULLING, PUSHING, make_report
 from chunkstore.cli.values import PATH
-from chunkstore.client import verify
-from chunkstore.client.api import local_within, within
-from chunkstore.client.errors import InvalidPlace, ServerAway, Stopped
-from chunkstore.client.options import PullOptions, PushOptions
-from chunkstore.client.places import PIPE, LocalPlace, Pipe, Place, RemotePlace
-from chunkstore.client.pull import pull_file
-from chunkstore.client.pull_many import pull_folder
-from chunkstore.client.push import push_file, push_pipe
-from chunkstore.client.push_many import push_folder
-from chunkstore.client.server.conditions import ANYTHING
-from chunkstore.client.session import Session
-from chunkstore.core.errors import ChunkstoreError
+
+_PIPE: Final = "-"
 
 
 @click.command(
@@ -87,35 +77,15 @@ def push_command(
     report = make_report(PUSHING, as_json=as_json, quiet=quiet)
 
     def run() -> None:
-        with Session(settings, reporter=report, use_cache=use_cache) as session:
-            place = _remote(session, target)
-            names = [_base(session, place, base) for base in bases]
-            options = PushOptions(ANYTHING if force else None, media_type, names, chunking)
-            found = [session.place(source) for source in sources]
-            folders = [one for one in found if isinstance(one, LocalPlace) and one.path.is_dir()]
-            if len(found) > 1 and not place.is_folder:
-                place = replace(place, name=f"{place.name}/", shown=f"{place.shown}/")
-            alone = [one for one in found if one not in folders]
-            report.planned(len(alone), sum(_size(one) for one in alone))
-            for one in found:
-                push = partial(_push, session, one, place, options)
-                _run(report, str(one), push, alone=len(found) == 1)
+        from chunkstore.cli import exchange_steps as steps
+        from chunkstore.client.options import PushOptions
+        from chunkstore.client.server.conditions import ANYTHING
+
+        options = PushOptions(ANYTHING if force else None, media_type, bases, chunking)
+        with steps.Session(settings, reporter=report, use_cache=use_cache) as session:
+            steps.push(session, report, sources, target, options)
 
     run_reported(report, run)
-
-
-def _push(session: Session, source: Place, target: RemotePlace, options: PushOptions) -> None:
-    match source:
-        case Pipe():
-            if target.is_folder:
-                raise InvalidPlace(f"{target} is a folder; what comes by a pipe needs a name.")
-            push_pipe(session, sys.stdin.buffer, target, options)
-        case LocalPlace(path, is_folder) if is_folder or path.is_dir():
-            push_folder(session, path, target, options)
-        case LocalPlace(path):
-            push_file(session, path, within(target, path.name), options)
-        case RemotePlace():
-            raise InvalidPlace(f"{source} is on a server; `chunkstore cp` copies within one.")
 
 
 @click.command(
@@ -156,41 +126,16 @@ def pull_command(
     on when it is run again.
     """
     settings = make_settings(**network)
-    report = make_report(PULLING, as_json=as_json, quiet=quiet, to_pipe=target == PIPE)
+    report = make_report(PULLING, as_json=as_json, quiet=quiet, to_pipe=target == _PIPE)
 
     def run() -> None:
-        with Session(settings, reporter=report, use_cache=use_cache) as session:
-            places = [_remote(session, source) for source in sources]
-            into = session.place(target)
-            if isinstance(into, RemotePlace):
-                raise InvalidPlace(f"{into} is on a server; push sends there.")
-            single = [place for place in places if not place.is_folder]
-            report.planned(len(single), 0)
-            options = PullOptions(seeds)
-            several = len(places) > 1
-            for place in places:
-                pull = partial(_pull, session, place, into, options, several=several)
-                _run(report, str(place), pull, alone=not several)
+        from chunkstore.cli import exchange_steps as steps
+        from chunkstore.client.options import PullOptions
+
+        with steps.Session(settings, reporter=report, use_cache=use_cache) as session:
+            steps.pull(session, report, sources, target, PullOptions(seeds))
 
     run_reported(report, run)
-
-
-def _pull(
-    session: Session,
-    source: RemotePlace,
-    target: LocalPlace | Pipe,
-    options: PullOptions,
-    *,
-    several: bool,
-) -> None:
-    if isinstance(target, Pipe):
-        verify.cat(session, source, _stdout())
-    elif source.is_folder:
-        pull_folder(session, source, target.path, options)
-    else:
-        is_folder = several or target.is_folder
-        path = local_within(f"{target.path}{'/' if is_folder else ''}", source)
-        pull_file(session, source, path, options)
 
 
 @click.command(
@@ -211,9 +156,10 @@ def cat_command(*, sources: Sequence[str], use_cache: bool, **network: Any) -> N
     report = make_report(PULLING, quiet=True, to_pipe=True)
 
     def run() -> None:
-        with Session(settings, reporter=report, use_cache=use_cache) as session:
-            for source in sources:
-                verify.cat(session, _remote(session, source), _stdout())
+        from chunkstore.cli import exchange_steps as steps
+
+        with steps.Session(settings, reporter=report, use_cache=use_cache) as session:
+            steps.cat(session, sources)
 
     run_reported(report, run)
 
@@ -246,48 +192,9 @@ def verify_command(
     report = make_report(CHECKING, as_json=as_json, quiet=quiet)
 
     def run() -> None:
-        with Session(settings, reporter=report, use_cache=use_cache) as session:
-            place = _remote(session, remote)
-            if local.is_dir():
-                verify.verify_folder(session, local, place)
-            else:
-                report.planned(1, local.stat().st_size if local.is_file() else 0)
-                verify.verify_file(session, local, within(place, local.name))
+        from chunkstore.cli import exchange_steps as steps
+
+        with steps.Session(settings, reporter=report, use_cache=use_cache) as session:
+            steps.verify(session, report, local, remote)
 
     run_reported(report, run)
-
-
-def _run(report: Report, name: str, transfer: Callable[[], None], *, alone: bool) -> None:
-    """Transfer one source; if it fails and is not `alone`, tell so and go on with the others."""
-    try:
-        transfer()
-    except (ServerAway, Stopped):
-        raise
-    except ChunkstoreError as error:
-        if alone:
-            raise
-        report.failed(name, error)
-
-
-def _remote(session: Session, text: str) -> RemotePlace:
-    place = session.place(text)
-    if not isinstance(place, RemotePlace):
-        raise InvalidPlace(f"{text!r} is here; a place on a server is a URL or NAME:PATH.")
-    return place
-
-
-def _base(session: Session, target: RemotePlace, text: str) -> str:
-    base = _remote(session, text)
-    if (base.base, base.folder) != (target.base, target.folder) or base.is_folder:
-        raise InvalidPlace(f"{text!r} is no file of the server that {target} is on.")
-    return base.name
-
-
-def _size(place: Place) -> int:
-    if isinstance(place, LocalPlace) and place.path.is_file():
-        return place.path.stat().st_size
-    return 0
-
-
-def _stdout() -> BinaryIO:
-    return sys.stdout.buffer

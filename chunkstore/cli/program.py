@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 from click.core import ParameterSource
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from click.types import OptionHelpExtra
 
 _ENVIRONMENT: Final = "CHUNKSTORE"
+# What the extra `server` has; see pyproject.toml.
+_OF_SERVER: Final = frozenset(
+    {"aiohttp", "aiohttp_jinja2", "aiosqlite", "asyncpg", "filelock", "http_sf", "jinja2"}
+    | {"multipart", "uvloop", "yarl"}
+)
 _INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as shells have it
 SETTINGS: Final = {"help_option_names": ["-h", "--help"], "show_default": True}
 
@@ -70,13 +75,18 @@ class Program(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self._modules:
             return None
-        command = getattr(import_module(self._modules[cmd_name]), f"{cmd_name}_command")
+        try:
+            command = getattr(import_module(self._modules[cmd_name]), f"{cmd_name}_command")
+        except ModuleNotFoundError as error:
+            return _without_server(cmd_name, error)
         assert isinstance(command, click.Command)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - what a command returns
         try:
             return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            _refuse_without_server(error)
         except click.BadParameter as error:
             if error.ctx is not None and error.param is not None and error.param.name is not None:
                 source = error.ctx.get_parameter_source(error.param.name)
@@ -103,6 +113,34 @@ class Program(click.Group):
             click.echo("chunkstore: Interrupted.", err=True)
             return _INTERRUPTED
         return status if isinstance(status, int) else 0
+
+
+def _without_server(name: str, error: ModuleNotFoundError) -> click.Command:
+    """Return what stands for a command that only the server has."""
+    if error.name not in _OF_SERVER:
+        raise error
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return click.Command(
+        name,
+        callback=lambda: _refuse_without_server(error),
+        context_settings=settings,
+        add_help_option=False,
+        short_help="Only with the extra `server`.",
+    )
+
+
+def _refuse_without_server(error: ModuleNotFoundError) -> NoReturn:
+    """Say that what a command needs is not installed.
+
+    Raises:
+        ClickException: always, if it is something of the server.
+    """
+    if error.name not in _OF_SERVER:
+        raise error
+    raise click.ClickException(
+        "Only the client is installed here; `pip install 'chunkstore[server]'` brings what serves"
+        " files and opens stores."
+    ) from error
 
 
 def _open_standard_files() -> None:

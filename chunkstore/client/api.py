@@ -13,8 +13,8 @@ from chunkstore.client.errors import Failure, InvalidPlace, SomeFailed
 from chunkstore.client.options import PullOptions, PushOptions
 from chunkstore.client.outcome import Transferred
 from chunkstore.client.places import LocalPlace, RemotePlace
-from chunkstore.client.pull import pull_file
-from chunkstore.client.push import push_file, push_pipe
+from chunkstore.client.pull_file import pull_file
+from chunkstore.client.push_file import push_file, push_pipe
 from chunkstore.client.server.conditions import ANYTHING
 from chunkstore.client.session import Session
 from chunkstore.client.verify import Different
@@ -37,7 +37,7 @@ def push(
     A target that ends in `/` is a folder, in which the file keeps its name.
 
     Raises:
-        ClientError: as `push.push_file`.
+        ClientError: as `push_file`.
     """
     options = _push_options(force, bases, media_type, chunking)
     with _in(session) as used:
@@ -83,7 +83,7 @@ def pull(
     A target that is a folder, or ends in `/`, gets the file under the name that it has.
 
     Raises:
-        ClientError: as `pull.pull_file`.
+        ClientError: as `pull_file`.
     """
     options = PullOptions([Path(seed) for seed in seeds], keep_time)
     with _in(session) as used:

@@ -48,7 +48,7 @@ def push_file(
     """Push an open file.
 
     Raises:
-        ClientError: as `push.push_file`.
+        ClientError: as `push_file`.
     """
     server = session.server(target)
     found = server.files.find(target.name)
@@ -79,7 +79,7 @@ def push_pipe(
     """Push what comes by a pipe, in one request, which cannot be repeated.
 
     Raises:
-        ClientError: as `push.push_pipe`.
+        ClientError: as `push_pipe`.
     """
     condition = options.condition or condition_on(server.files.find(target.name))
     body = _PipeBody(blocks, progress)

@@ -9,7 +9,7 @@ from pathlib import Path
 from chunkstore.client.errors import Failure, ServerAway, Stopped
 from chunkstore.client.options import DEFAULT_PULL, PullOptions
 from chunkstore.client.places import RemotePlace
-from chunkstore.client.pull import pull_below
+from chunkstore.client.pull_file import pull_below
 from chunkstore.client.server.values import RemoteFile
 from chunkstore.client.session import Session
 from chunkstore.client.workers import run_each

@@ -14,10 +14,10 @@ from chunkstore.client.errors import ClientError, Failure, Mismatch, Missing, Se
 from chunkstore.client.options import DEFAULT_PUSH, PushOptions
 from chunkstore.client.outcome import Progress
 from chunkstore.client.places import RemotePlace
-from chunkstore.client.push import push_file, read_small
+from chunkstore.client.push_file import push_file, read_small
 from chunkstore.client.reporting import Reporter
 from chunkstore.client.server.conditions import ANYTHING
-from chunkstore.client.server.files import MAX_FORM_FILES, FormFile
+from chunkstore.client.server.files import FormFile
 from chunkstore.client.server.values import RemoteFile, condition_on
 from chunkstore.client.session import Session
 from chunkstore.client.workers import run_each
@@ -26,8 +26,10 @@ from chunkstore.core.errors import ChunkstoreError, InvalidName
 from chunkstore.core.names import parse_file_name
 
 # Up to this size a file may be one of a form, and so much one form has.
-_IN_FORM_SIZE: Final = 64 * 1024
+_IN_FORM_SIZE: Final = 256 * 1024
 _FORM_SIZE: Final = 4 * 1024 * 1024
+# A server may take more in one form, but not in several at once.
+_FORM_FILES: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ class _PushMany:
             if size is None:
                 yield [file]
                 continue
-            if len(form) == MAX_FORM_FILES or form_size + size > _FORM_SIZE:
+            if len(form) == _FORM_FILES or form_size + size > _FORM_SIZE:
                 yield form
                 form, form_size = [], 0
             form.append(file)

@@ -22,7 +22,7 @@ from tests.postgres import Cluster
 
 # Commands that are not run, each with the reason.
 NOT_RUN: Final = {
-    "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/chunkstore serve": (
+    "python3 -m venv .venv && .venv/bin/pip install -q '.[server]' && .venv/bin/chunkstore serve": (
         "installs all packages anew, from the network; test_install.py tries the wheel"
     ),
     "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/pytest": (
@@ -30,9 +30,11 @@ NOT_RUN: Final = {
     ),
     "pip install tuspy": "comes from the network; it is a package that these tests have",
     "pip wheel --no-deps -w dist .": "takes its build system from the network; see test_install.py",
-    "pipx install chunkstore-*.whl": "installs all packages anew, from the network",
+    'pipx install "$(ls chunkstore-*.whl)[server]"': "installs all packages anew, from the network",
     "sudo python3 -m venv /opt/chunkstore": "needs root",
-    "sudo /opt/chunkstore/bin/pip install chunkstore-*.whl": "needs root and the network",
+    'sudo /opt/chunkstore/bin/pip install "$(ls chunkstore-*.whl)[server]"': (
+        "needs root and the network"
+    ),
     "sudo /opt/chunkstore/bin/pip install --force-reinstall --no-deps chunkstore-*.whl": (
         "needs root; test_programs.py runs it in an environment of its own"
     ),
