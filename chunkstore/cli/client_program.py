@@ -6,7 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final, NoReturn
+from functools import wraps
+from typing import Any, Final, NoReturn, ParamSpec
 
 import click
 
@@ -21,6 +22,8 @@ from chunkstore.core.errors import ChunkstoreError
 FAILED: Final = 1
 DEFAULT_RETRIES: Final = 5
 _INTERRUPTED: Final = 130
+
+_Given = ParamSpec("_Given")
 
 
 def run_reported(report: Report, action: Callable[[], object]) -> NoReturn:
@@ -37,6 +40,20 @@ def run_reported(report: Report, action: Callable[[], object]) -> NoReturn:
             stream.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def ended_by(command: Callable[_Given, None]) -> Callable[_Given, None]:
+    """Have errors of the client end the program with their status, where there is no report."""
+
+    @wraps(command)
+    def run(*args: _Given.args, **kwargs: _Given.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except ChunkstoreError as error:
+            click.echo(f"chunkstore: {error}", err=True)
+            sys.exit(status_of(error))
+
+    return run
 
 
 def _outcome(report: Report, action: Callable[[], object]) -> tuple[int, str | None]:
@@ -108,8 +125,6 @@ def transfer_options(command: Callable[..., Any]) -> Callable[..., Any]:
             section="Network",
             type=Parsed("rate", Bandwidth.parse),
             metavar="RATE",
-            default="0",
-            show_default="none",
             help="Bytes a second, as 10M, or up and down, as 1M:10M.",
         ),
         click.option(
@@ -132,14 +147,14 @@ def transfer_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def make_settings(
-    *, transfers: int, connections: int, bwlimit: Bandwidth, retries: int
+    *, transfers: int, connections: int, bwlimit: Bandwidth | None, retries: int
 ) -> Settings:
     """Return the settings that options and the environment give."""
     return replace(
         Settings.from_environment(),
         transfers=transfers,
         connections=connections,
-        bandwidth=bwlimit,
+        bandwidth=bwlimit or Bandwidth(),
         retries=retries,
     )
 

@@ -22,7 +22,8 @@ def _on_thread(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, 
     @wraps(function)
     async def call(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
         given = options.get("session")
-        session = given if isinstance(given, Session) else Session()
+        # On a thread, because it reads files.
+        session = given if isinstance(given, Session) else await asyncio.to_thread(Session)
 
         def run() -> _Result:
             settings: dict[str, Any] = {**options, "session": session}
@@ -36,8 +37,10 @@ def _on_thread(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, 
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
-            session.stop()
-            await asyncio.wait([running])
+            await asyncio.wait([running, asyncio.ensure_future(asyncio.to_thread(session.stop))])
+            if not running.cancelled():
+                # Nobody else asks how it ended.
+                running.exception()
             raise
 
     return call

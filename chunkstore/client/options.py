@@ -36,12 +36,14 @@ class PullOptions:
 
     `seeds` are files and folders of this machine that may have some of its chunks, besides what it
     replaces. Its time of last change is the server's unless `keep_time` is false. With `if_match`
-    the file has to have that digest.
+    the file has to have that digest. Without `sync_folder` the caller makes sure, by
+    `targets.sync_folders`, that what was renamed is on the disk.
     """
 
     seeds: Sequence[Path] = ()
     keep_time: bool = True
     if_match: Digest | None = None
+    sync_folder: bool = True
 
 
 DEFAULT_PULL: Final = PullOptions()

@@ -206,8 +206,11 @@ class _Pull:
     ) -> None:
         if expected is not None and digest != expected:
             raise Mismatch(f"{self._source} has not the digest that the server tells.")
-        part.finish(file.modified if self.options.keep_time else None)
-        remove_other_parts(self._target, key)
+        modified = file.modified if self.options.keep_time else None
+        part.finish(modified, sync_folder=self.options.sync_folder)
+        # Not for each of many small files, which are hardly ever interrupted.
+        if part.size > SMALL_SIZE or self.options.sync_folder:
+            remove_other_parts(self._target, key)
 
     def _whole(self, file: RemoteFile) -> Transferred:
         """Fetch a file by GET, or the rest of it by Range if that broke off in the last run."""

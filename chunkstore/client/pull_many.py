@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from chunkstore.client.errors import Failure, ServerAway, Stopped
 from chunkstore.client.options import DEFAULT_PULL, PullOptions
 from chunkstore.client.places import RemotePlace
-from chunkstore.client.pull_file import pull_below
+from chunkstore.client.pull_file import SMALL_SIZE, pull_below
 from chunkstore.client.server.values import RemoteFile
 from chunkstore.client.session import Session
+from chunkstore.client.targets import sync_folders
 from chunkstore.client.workers import run_each
 from chunkstore.core.errors import ChunkstoreError
 
@@ -29,6 +30,8 @@ def pull_files(
         ServerAway: the server cannot be reached; what was pulled stays.
     """
     failures: list[Failure] = []
+    pulled: list[str] = []
+    options = replace(options, sync_folder=False)
 
     def pull(file: RemoteFile) -> None:
         name = file.name.removeprefix(folder.name)
@@ -37,13 +40,26 @@ def pull_files(
             place = replace(place, shown=name)
         try:
             pull_below(session, place, root, name, options, file)
+            pulled.append(name)
         except (ServerAway, Stopped):
             raise
         except ChunkstoreError as error:
             failures.append(Failure(str(place), error))
             session.reporter.failed(str(place), error)
 
-    run_each(session.settings.transfers, files, pull)
+    large = []
+
+    def small() -> Iterator[RemoteFile]:
+        for file in files:
+            if file.size is not None and file.size <= SMALL_SIZE:
+                yield file
+            else:
+                large.append(file)
+
+    # A small file is one request.
+    run_each(session.settings.connections, small(), pull)
+    run_each(session.settings.transfers, large, pull)
+    sync_folders(root, pulled)
     return failures
 
 

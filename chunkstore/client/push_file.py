@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 
 from chunkstore.client import fallback
 from chunkstore.client.cache import FileState, Fingerprint
-from chunkstore.client.digests import naming, opened, require_unchanged
+from chunkstore.client.digests import digest_of, naming, opened, require_unchanged
 from chunkstore.client.errors import (
     ConditionFailed,
     InvalidPlace,
@@ -50,6 +50,14 @@ def push_file(
         try:
             with opened(source) as (file, state):
                 return _push(session, source, file, state, target, options)
+        except ConditionFailed:
+            # Somebody may have put there the same meanwhile, or this client, whose answer was lost.
+            found = digest_of(session, source)
+            if not session.server(target).files.has(target.name, found.digest):
+                raise
+            progress = Progress(session.reporter, str(target), found.size)
+            progress.spared(found.size)
+            return progress.finish(found.size, found.digest, unchanged=True)
         except UploadGone:
             if attempt == _ATTEMPTS - 1:
                 raise
@@ -95,15 +103,9 @@ def put_small(
             progress.spared(len(content))
             return progress.finish(len(content), digest, unchanged=True)
         condition = condition_on(found)
-    try:
-        written = server.files.put(name, content, len(content), condition, options.media_type)
-    except ConditionFailed:
-        # It may be so because an answer was lost, and the request repeated.
-        if not server.files.has(name, digest):
-            raise
-    else:
-        if written.digest not in (digest, None):
-            raise Mismatch(f"The server computed another digest for {name!r} than this client.")
+    written = server.files.put(name, content, len(content), condition, options.media_type)
+    if written.digest not in (digest, None):
+        raise Mismatch(f"The server computed another digest for {name!r} than this client.")
     progress.moved(len(content), len(content))
     return progress.finish(len(content), digest)
 

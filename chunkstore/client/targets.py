@@ -11,7 +11,7 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +28,8 @@ _PART: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 # A file name has at most 255 bytes on common file systems; a part has 15 more than its target.
 _LONGEST_STEM: Final = 230
 _ENDING: Final = ".part"
-_KEY: Final = "[0-9a-f]{8}(-[0-9a-f]{8})?"
+_KEY: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{8})?"
+_ANY_PART: Final = re.compile(rf"\..+\.{_KEY}{re.escape(_ENDING)}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +182,10 @@ class PartFile:
         with naming(self._target.path):
             return os.pread(self.file, size, offset)
 
-    def finish(self, modified: datetime | None) -> None:
+    def finish(self, modified: datetime | None, *, sync_folder: bool = True) -> None:
         """Make it the file at the target, on the disk when this returns.
+
+        Without `sync_folder` only its content is there for sure.
 
         Raises:
             ClientError: it cannot be.
@@ -197,7 +200,8 @@ class PartFile:
                 os.utime(self.file, ns=(nanoseconds, nanoseconds))
             os.fsync(self.file)
             os.rename(self._name, target.name, src_dir_fd=target.folder, dst_dir_fd=target.folder)
-            os.fsync(target.folder)
+            if sync_folder:
+                os.fsync(target.folder)
 
     def discard(self) -> None:
         """Delete it."""
@@ -205,9 +209,26 @@ class PartFile:
             os.unlink(self._name, dir_fd=self._target.folder)
 
 
+def sync_folders(root: Path, names: Iterable[str]) -> None:
+    """Make sure that what was renamed in folders is on the disk: those of `names` below `root`.
+
+    Raises:
+        ClientError: the file system failed.
+    """
+    folders = {parent for name in names for parent in Path(name).parents}
+    for folder in sorted(folders):
+        path = root / folder
+        with naming(path), suppress(FileNotFoundError):
+            number = os.open(path, _FOLDER | os.O_NOFOLLOW)
+            try:
+                os.fsync(number)
+            finally:
+                os.close(number)
+
+
 def is_part_name(name: str) -> bool:
     """Whether a file of this name, without a folder, is an unfinished part of another one."""
-    return re.fullmatch(rf"\..+\.{_KEY}{re.escape(_ENDING)}", name, re.DOTALL) is not None
+    return _ANY_PART.fullmatch(name) is not None
 
 
 def other_parts(target: Target, key: str) -> list[str]:

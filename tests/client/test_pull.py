@@ -74,7 +74,7 @@ def test_of_a_new_version_only_what_is_new_is_fetched(
     with make_session() as session:
         pull_file(session, source, target)
         target.chmod(0o640)
-        remote.files.put(source.name, changed, len(changed))
+        remote.files.put(source.name, bytes(changed), len(changed))
         pulled = pull_file(session, source, target)
     assert target.read_bytes() == changed
     assert pulled.moved == 2 * CHUNK
@@ -173,7 +173,7 @@ def test_the_last_runs_part_is_gone_on_with(
     # Its end was not written, and one chunk is damaged.
     left = bytearray(content[: 30 * CHUNK])
     left[3 * CHUNK] ^= 1
-    part_of(target, Digest.of(content), left)
+    part_of(target, Digest.of(content), bytes(left))
     with make_session() as session:
         pulled = pull_file(session, source, target)
     assert target.read_bytes() == content

@@ -159,16 +159,16 @@ def test_what_came_meanwhile_is_not_replaced(
     assert content_of(remote, target.name) == path.read_bytes()
 
 
-def _slow_reader(meanwhile: Callable[[], object]) -> Callable[[Path], io.RawIOBase]:
+def _slow_reader(meanwhile: Callable[[], object]) -> Callable[[Path], io.BytesIO]:
     """Return what opens a pipe, from which the last bytes come after something else was done."""
 
-    class Reader(io.RawIOBase):
+    class Reader(io.BytesIO):
         def __init__(self, path: Path) -> None:
-            self._content = io.BytesIO(path.read_bytes())
+            super().__init__(path.read_bytes())
             self._ended = False
 
-        def read(self, size: int = -1) -> bytes:
-            piece = self._content.read(size)
+        def read(self, size: int | None = -1, /) -> bytes:
+            piece = super().read(size)
             if not piece and not self._ended:
                 self._ended = True
                 meanwhile()

@@ -248,10 +248,12 @@ def test_threads_share_a_limit() -> None:
     rate = 10 << 20
     bucket = TokenBucket(rate)
     began = time.monotonic()
-    threads = [
-        threading.Thread(target=lambda: [bucket.take(64 * 1024) for _ in range(20)])
-        for _ in range(5)
-    ]
+
+    def take() -> None:
+        for _ in range(20):
+            bucket.take(64 * 1024)
+
+    threads = [threading.Thread(target=take) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -15,7 +15,7 @@ import pytest
 
 from chunkstore.store.contract.chunks import Chunks
 from chunkstore.store.contract.store import Store
-from tests.unit.test_layers import LAYERS
+from tests.unit.test_layers import BESIDE, LAYERS
 
 _ROOT: Final = Path(__file__).parents[2]
 _DOCUMENT: Final = (_ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -152,7 +152,9 @@ def test_the_layers_are_drawn_as_they_are() -> None:
     drawings = [text for language, text in _FENCE.findall(_DOCUMENT) if language == "mermaid"]
     [layers] = [drawing for drawing in drawings if drawing.startswith("flowchart")]
     edges = re.findall(r"(\w+)(?:\[[^]]*\])? --> (\w+)", layers)
-    assert edges == list(pairwise(reversed(list(LAYERS))))
+    chain = list(pairwise(layer for layer in reversed(list(LAYERS)) if layer not in BESIDE))
+    beside = [(name, below) for name, all_below in BESIDE.items() for below in all_below]
+    assert edges == [*chain, *(("cli", name) for name in BESIDE), *beside]
 
 
 def test_the_contract_is_narrow() -> None:

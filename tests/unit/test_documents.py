@@ -31,7 +31,9 @@ _PROSE: Final = {
     path: re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
     for path, text in _TEXTS.items()
 }
-_CLI: Final = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+_CLI: Final = "".join(
+    (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("cli.md", "client.md")
+)
 _HTTP: Final = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
 _OPERATIONS: Final = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 _SECURITY: Final = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
@@ -60,7 +62,15 @@ def options_of(command: click.Command) -> dict[str, click.Option]:
     return {name: one for one in options for name in (*one.opts, *one.secondary_opts)}
 
 
-OPTIONS: Final = {name for one in COMMANDS.values() for name in options_of(one)} | {"--help"}
+def options_within(command: click.Command) -> set[str]:
+    """Return the names of the options of a command, or of all commands of a group."""
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    return {*options_of(command), *(name for one in inner for name in options_within(one))}
+
+
+OPTIONS: Final = {name for one in COMMANDS.values() for name in options_within(one)} | {"--help"}
+# Settings that are no option's.
+SETTINGS: Final = {"CHUNKSTORE_URL", "CHUNKSTORE_TOKEN"}
 
 
 def rows(text: str, head: str) -> list[list[str]]:
@@ -95,7 +105,7 @@ def documented_options(name: str) -> Iterator[tuple[list[str], str]]:
     if "| option |" in section:
         for line in rows(section, "option | default | meaning"):
             if not line[0].startswith("**"):
-                yield line[0].strip("`").split("/"), line[1].strip("`")
+                yield re.findall(r"-[\w-]+", line[0]), line[1].strip("`")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -146,7 +156,7 @@ def test_options_that_documents_name_exist() -> None:
     for line in [*spans, *(line for section in all_sections() for line in section.commands)]:
         for name, arguments in re.findall(r"\bchunkstore (\w+)((?: +[^|&;]+)?)", line):
             if name in COMMANDS:
-                assert set(_OPTION.findall(arguments)) <= {*options_of(COMMANDS[name])}, line
+                assert set(_OPTION.findall(arguments)) <= options_within(COMMANDS[name]), line
 
 
 def test_options_of_benchmarks_and_tests_exist() -> None:
@@ -168,7 +178,7 @@ def test_settings_that_documents_name_exist() -> None:
     settings = {option.envvar for one in COMMANDS.values() for option in options_of(one).values()}
     named = {name for text in _TEXTS.values() for name in re.findall(r"CHUNKSTORE_[A-Z_]+", text)}
     assert named
-    assert named <= settings
+    assert named <= settings | SETTINGS
 
 
 def test_limits_are_the_defaults_of_their_options() -> None:
