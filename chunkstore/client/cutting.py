@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 
 from chunkstore.client.manifests import Manifest
 from chunkstore.client.server.values import Abilities
-from chunkstore.core.chunking import DEFAULT_CHUNK_SIZE, Chunker
+from chunkstore.core.chunkers import FASTCDC_MAX_SIZE, Chunker, Chunking, FixedChunker
+from chunkstore.core.chunking import DEFAULT_CHUNK_SIZE
 
 _FIXED: Final = "fixed;size="
 # What a file is cut like where no server says.
 DEFAULT_CHUNKING: Final = f"{_FIXED}{DEFAULT_CHUNK_SIZE}"
-
-
-class Cutter(Protocol):
-    """Cuts a stream of pieces into chunks."""
-
-    def feed(self, piece: bytes | memoryview, /) -> list[bytes]:
-        """Take the next bytes; return the chunks that they complete, in order."""
-
-    def finish(self) -> list[bytes]:
-        """Return the last chunks."""
 
 
 def fixed_size(chunking: str) -> int | None:
@@ -29,7 +20,7 @@ def fixed_size(chunking: str) -> int | None:
     return int(size) if size != chunking and size.isascii() and size.isdigit() else None
 
 
-def cutter_for(chunking: str) -> Cutter:
+def chunker_for(chunking: str) -> Chunker:
     """Return what cuts one content in this way.
 
     Raises:
@@ -37,13 +28,15 @@ def cutter_for(chunking: str) -> Cutter:
     """
     size = fixed_size(chunking)
     if size:
-        return Chunker(size)
+        return FixedChunker(size)
+    if chunking == Chunking.FASTCDC:
+        return Chunking.FASTCDC.chunker(FASTCDC_MAX_SIZE)
     raise ValueError(f"this client does not know how to cut by {chunking!r}")
 
 
 def is_known(chunking: str) -> bool:
     """Whether content can be cut in this way here."""
-    return bool(fixed_size(chunking))
+    return bool(fixed_size(chunking)) or chunking == Chunking.FASTCDC
 
 
 def chunking_for(abilities: Abilities, base: Manifest | None, wanted: str | None = None) -> str:

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 
 from blake3 import blake3
 
-from chunkstore.client.cutting import cutter_for, fixed_size
+from chunkstore.client.cutting import chunker_for, fixed_size
 from chunkstore.client.manifests import format_entry
 from chunkstore.core.digest import Digest
 
@@ -57,7 +57,7 @@ class ContentReader:
         size = fixed_size(chunking)
         # Chunks of a block that need no copy.
         self._slice_size = size if size and BLOCK_SIZE % size == 0 else None
-        self._cutter = cutter_for(chunking)
+        self._cutter = chunker_for(chunking)
 
     @property
     def digest(self) -> Digest:
