@@ -19,7 +19,8 @@ from chunkstore.cli.client_program import (
 )
 from chunkstore.cli.program import SETTINGS, Command, Option
 from chunkstore.cli.reporting import CHECKING, PULLING, PUSHING, make_report
-from chunkstore.cli.values import PATH
+from chunkstore.cli.values import CHUNKING, PATH
+from chunkstore.core.chunkers import Chunking
 
 _PIPE: Final = "-"
 
@@ -47,8 +48,10 @@ _PIPE: Final = "-"
 @click.option(
     "--chunking",
     cls=Option,
-    metavar="NAME",
-    help="How to cut: fixed, or the name that the server has for another way.",
+    type=CHUNKING,
+    metavar="fixed|cdc|auto",
+    show_default="as TARGET is, or the server's",
+    help="How to cut SOURCE. cdc finds again what was shifted; auto is cdc for archives and dumps.",
 )
 @transfer_options
 @report_options
@@ -59,7 +62,7 @@ def push_command(
     force: bool,
     bases: Sequence[str],
     media_type: str | None,
-    chunking: str | None,
+    chunking: Chunking | None,
     use_cache: bool,
     as_json: bool,
     quiet: bool,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import click
 
 from chunkstore.cli.program import Option
-from chunkstore.cli.values import CHUNKING, CHUNKINGS, DURATION, Parsed
+from chunkstore.cli.values import CHUNKING, DURATION, Parsed
 from chunkstore.store.open import is_shared
 
 
@@ -49,7 +49,7 @@ def chunking_option(*, section: str = "Options") -> Callable[[Any], Any]:
         section=section,
         type=CHUNKING,
         default="fixed",
-        metavar="|".join(CHUNKINGS),
+        metavar="fixed|cdc|auto",
         help="How to cut new files into chunks. fixed suits what is changed in place; cdc finds"
         " again what was shifted; auto is cdc for tar, stored zip and SQL dumps, and for what"
         " replaces a file that was cut so.",

@@ -19,7 +19,7 @@ _ENVIRONMENT: Final = "CHUNKSTORE"
 # What the extra `server` has; see pyproject.toml.
 _OF_SERVER: Final = frozenset(
     {"aiohttp", "aiohttp_jinja2", "aiosqlite", "asyncpg", "filelock", "http_sf", "jinja2"}
-    | {"multipart", "uvloop", "yarl"}
+    | {"multipart", "numpy", "uvloop", "yarl"}
 )
 _INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as shells have it
 SETTINGS: Final = {"help_option_names": ["-h", "--help"], "show_default": True}

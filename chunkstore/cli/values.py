@@ -40,13 +40,13 @@ def _parse_path(text: str) -> Path:
 
 
 # What the options say, and how stores and clients call it.
-CHUNKINGS: Final = {"fixed": Chunking.FIXED, "cdc": Chunking.FASTCDC, "auto": Chunking.AUTO}
+_CHUNKINGS: Final = {"fixed": Chunking.FIXED, "cdc": Chunking.FASTCDC, "auto": Chunking.AUTO}
 
 
 def _parse_chunking(text: str) -> Chunking:
-    if text not in CHUNKINGS:
-        raise ValueError(f"{text!r} is none of {', '.join(CHUNKINGS)}")
-    return CHUNKINGS[text]
+    if text not in _CHUNKINGS:
+        raise ValueError(f"{text!r} is none of {', '.join(_CHUNKINGS)}")
+    return _CHUNKINGS[text]
 
 
 CHUNKING: Final = Parsed("chunking", _parse_chunking)

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from chunkstore.client.outcome import Transferred
     from chunkstore.client.session import Session
     from chunkstore.client.settings import Settings
+    from chunkstore.core.chunkers import Chunking
 
 __all__ = [
+    "Chunking",
     "ClientError",
     "ConditionFailed",
     "Failure",
@@ -50,13 +52,18 @@ __all__ = [
     "push_folder",
 ]
 
-_HOMES = {"Session": "session", "Settings": "settings", "Transferred": "outcome"}
+_HOMES = {
+    "Chunking": "chunkstore.core.chunkers",
+    "Session": "chunkstore.client.session",
+    "Settings": "chunkstore.client.settings",
+    "Transferred": "chunkstore.client.outcome",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _HOMES.get(name, "errors" if name[0].isupper() else "api")
-    found = getattr(import_module(f"{__name__}.{home}"), name)
+    default = "chunkstore.client.errors" if name[0].isupper() else "chunkstore.client.api"
+    found = getattr(import_module(_HOMES.get(name, default)), name)
     globals()[name] = found
     return found

@@ -18,6 +18,7 @@ from chunkstore.client.push_file import push_file, push_pipe
 from chunkstore.client.server.conditions import ANYTHING
 from chunkstore.client.session import Session
 from chunkstore.client.verify import Different
+from chunkstore.core.chunkers import Chunking
 
 PathLike = str | os.PathLike[str]
 
@@ -30,7 +31,7 @@ def push(
     force: bool = False,
     bases: Sequence[str] = (),
     media_type: str | None = None,
-    chunking: str | None = None,
+    chunking: Chunking | None = None,
 ) -> Transferred:
     """Push a file, or what can be read from `source`, to `target`, as `chunkstore push` does.
 
@@ -56,7 +57,7 @@ def push_folder(
     force: bool = False,
     bases: Sequence[str] = (),
     media_type: str | None = None,
-    chunking: str | None = None,
+    chunking: Chunking | None = None,
 ) -> None:
     """Push what is in a folder into the folder `target`.
 
@@ -157,7 +158,7 @@ def local_within(target: str, source: RemotePlace) -> Path:
 
 
 def _push_options(
-    force: bool, bases: Sequence[str], media_type: str | None, chunking: str | None
+    force: bool, bases: Sequence[str], media_type: str | None, chunking: Chunking | None
 ) -> PushOptions:
     return PushOptions(ANYTHING if force else None, media_type, tuple(bases), chunking)
 

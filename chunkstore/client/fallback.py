@@ -30,7 +30,7 @@ from chunkstore.client.server.files import read_written
 from chunkstore.client.server.server import Server
 from chunkstore.client.server.values import RemoteFile, Written, condition_on
 from chunkstore.client.session import Session
-from chunkstore.client.unfinished import UnfinishedUpload, UnfinishedUploads
+from chunkstore.client.unfinished import Unfinished, UnfinishedUpload
 from chunkstore.core.digest import Digest
 
 _TUS: Final = {"Tus-Resumable": "1.0.0"}
@@ -43,7 +43,7 @@ _WHOLE: Final = "whole"
 
 def push_file(
     session: Session, source: Path, file: int, state: FileState, target: RemotePlace,
-    options: PushOptions, progress: Progress,
+    options: PushOptions, progress: Progress, unfinished: Unfinished,
 ) -> Transferred:  # fmt: skip
     """Push an open file.
 
@@ -61,7 +61,7 @@ def push_file(
     body = FileBody(source, file, state, progress)
     written: Written | None = None
     if state.size >= _RESUMED_FROM and not target.is_foreign:
-        tus = _Tus(session, server, source, file, state, target, found)
+        tus = _Tus(session, server, source, file, state, target, found, unfinished)
         written = tus.push(condition, options, progress)
     if written is None:
         written = server.files.put(
@@ -182,7 +182,7 @@ class _Tus:
 
     def __init__(
         self, session: Session, server: Server, source: Path, file: int, state: FileState,
-        target: RemotePlace, found: RemoteFile | None,
+        target: RemotePlace, found: RemoteFile | None, unfinished: Unfinished,
     ) -> None:  # fmt: skip
         self._transport = server.transport
         self._base = server.base
@@ -191,7 +191,7 @@ class _Tus:
         self._state = state
         self._target = target
         self._found = found
-        self._unfinished = UnfinishedUploads(session.state)
+        self._unfinished = unfinished
 
     def push(
         self, condition: Condition, options: PushOptions, progress: Progress
@@ -226,7 +226,7 @@ class _Tus:
                 return written
 
     def _resumed(self) -> str | None:
-        kept = self._unfinished.find(self._target.url, self._source)
+        kept = self._unfinished.find()
         if kept is None or (kept.state, kept.base) != (self._state, self._etag):
             return None
         with suppress(ClientError):
@@ -270,7 +270,7 @@ class _Tus:
             return offset_of(answer) or 0
 
     def _forget(self) -> None:
-        self._unfinished.forget(self._target.url, self._source)
+        self._unfinished.forget()
 
     @property
     def _etag(self) -> str | None:

@@ -99,6 +99,11 @@ class Filler:
                 self._advance(len(self._manifest))
                 while self._hashing:
                     self._hashing.popleft().result()
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    # Ctrl-C waits for no pack.
+                    self._session.stop()
+                raise
             finally:
                 self._cancel()
         return Digest(self._hash.digest())

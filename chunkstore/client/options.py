@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from chunkstore.client.server.conditions import Condition
+from chunkstore.core.chunkers import Chunking
 from chunkstore.core.digest import Digest
 
 
@@ -17,14 +18,13 @@ class PushOptions:
 
     Without a `condition` it replaces what was found, and nothing that came meanwhile. `bases` are
     names of other files on the server that it is made from; what is replaced is one without being
-    named. `chunking` is a way to cut, or its beginning; without one it is that of the base, else
-    the server's own.
+    named. Without `chunking` it is cut as the base is, else as the server does by default.
     """
 
     condition: Condition | None = None
     media_type: str | None = None
     bases: Sequence[str] = ()
-    chunking: str | None = None
+    chunking: Chunking | None = None
 
 
 DEFAULT_PUSH: Final = PushOptions()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from chunkstore.client.credentials import without_credentials
 from chunkstore.client.errors import InvalidPlace
 from chunkstore.core.errors import InvalidName
 from chunkstore.core.names import decode_path, encode_path, parse_file_name, parse_folder_name
@@ -66,8 +67,8 @@ class RemotePlace:
 
     @property
     def url(self) -> str:
-        """The URL, as curl would take it."""
-        return f"{self.base}{self.folder}{encode_path(self.name)}"
+        """The URL, without the name and password that it may have."""
+        return without_credentials(f"{self.base}{self.folder}{encode_path(self.name)}")
 
     def joined(self, name: str) -> RemotePlace:
         """Return the place of a name within this folder."""
@@ -131,11 +132,15 @@ def parse_url(url: str) -> RemotePlace:
     before, files, name = f"{path}/".partition(f"/{FILES}")
     if files:
         name = name.removesuffix("/")
-        return RemotePlace(f"{origin}{before}/", _canonical(name, url), shown=url)
+        return RemotePlace(
+            f"{origin}{before}/", _canonical(name, url), shown=without_credentials(url)
+        )
     if path.endswith("/"):
-        return RemotePlace(f"{origin}{path}", "", shown=url)
+        return RemotePlace(f"{origin}{path}", "", shown=without_credentials(url))
     folder, _, last = path.rpartition("/")
-    return RemotePlace(f"{origin}{folder}/", _canonical(last, url), folder="", shown=url)
+    return RemotePlace(
+        f"{origin}{folder}/", _canonical(last, url), folder="", shown=without_credentials(url)
+    )
 
 
 def _within(url: str, path: str, shown: str) -> RemotePlace:

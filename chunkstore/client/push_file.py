@@ -25,6 +25,7 @@ from chunkstore.client.reading import blocks_of_pipe
 from chunkstore.client.server.server import Server
 from chunkstore.client.server.values import condition_on
 from chunkstore.client.session import Session
+from chunkstore.client.unfinished import Unfinished
 from chunkstore.core.digest import Digest
 
 # Up to this size a file is one PUT: a list would not pay.
@@ -83,7 +84,9 @@ def push_pipe(
     blocks = blocks_of_pipe(pipe)
     if server.abilities is None:
         return fallback.push_pipe(server, blocks, target, options, progress)
-    push = ListPush(session, server, server.abilities, target, options, progress)
+    push = ListPush(
+        session, server, server.abilities, target, options, progress, Unfinished.nothing()
+    )
     return push.from_blocks(blocks)
 
 
@@ -119,10 +122,13 @@ def _push(
     if state.size <= SMALL_SIZE:
         content = read_small(session, source, file, state)
         return put_small(server, content, target.name, options, progress)
-    if server.abilities is None:
-        return fallback.push_file(session, source, file, state, target, options, progress)
-    push = ListPush(session, server, server.abilities, target, options, progress)
-    return push.from_file(source, file, state)
+    with Unfinished.of(session.state, target.url, source) as unfinished:
+        if server.abilities is None:
+            return fallback.push_file(
+                session, source, file, state, target, options, progress, unfinished
+            )
+        push = ListPush(session, server, server.abilities, target, options, progress, unfinished)
+        return push.from_file(source, file, state)
 
 
 def read_small(session: Session, source: Path, file: int, state: FileState) -> bytes:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +34,8 @@ from chunkstore.client.server.conditions import ABSENT, unchanged
 from chunkstore.client.server.server import Server
 from chunkstore.client.server.values import Abilities, Written
 from chunkstore.client.session import Session
-from chunkstore.client.unfinished import UnfinishedUpload, UnfinishedUploads
+from chunkstore.client.unfinished import Unfinished, UnfinishedUpload
+from chunkstore.core.archives import DECIDING_SIZE
 from chunkstore.core.digest import Digest
 
 # How many chunks of a list that is known are looked at in one step.
@@ -65,10 +67,10 @@ class Base:
         return cls(etag, manifest, [other[1] for other in others if other is not None])
 
     @property
-    def known(self) -> KnownChunks:
-        """The chunks that the server has because of these."""
+    def manifests(self) -> Sequence[Manifest]:
+        """All lists, that of the target first."""
         first = [self.manifest] if self.manifest is not None else []
-        return KnownChunks([*first, *self.others])
+        return [*first, *self.others]
 
 
 def find_manifest(
@@ -94,12 +96,11 @@ class ListPush:
 
     def __init__(
         self, session: Session, server: Server, abilities: Abilities, target: RemotePlace,
-        options: PushOptions, progress: Progress,
+        options: PushOptions, progress: Progress, unfinished: Unfinished,
     ) -> None:  # fmt: skip
         """Ask for the bases.
 
         Raises:
-            InvalidPlace: the way to cut is not known.
             ClientError: the server refuses or is away.
         """
         self._session = session
@@ -109,11 +110,8 @@ class ListPush:
         self._options = options
         self._progress = progress
         self._base = base = Base.find(session, server, target, options.bases)
-        try:
-            self._chunking = chunking_for(abilities, base.manifest, options.chunking)
-        except ValueError as error:
-            raise InvalidPlace(f"{error}.") from error
-        self._unfinished = UnfinishedUploads(session.state)
+        self._chunking = ""
+        self._unfinished = unfinished
         self._source: tuple[Path, FileState] | None = None
         self._claim: Digest | None = None
         if options.condition is not None:
@@ -128,6 +126,8 @@ class ListPush:
             ClientError: as `push_file`.
         """
         self._source = source, state
+        with naming(source):
+            self._choose_chunking(lambda: os.pread(file, DECIDING_SIZE, 0))
         cache = self._session.cache
         known = cache.find_list(state, self._chunking) if cache is not None else None
 
@@ -161,8 +161,24 @@ class ListPush:
         Raises:
             ClientError: as `push_file`.
         """
-        reader = ContentReader(blocks, self._chunking, self._session.hashers)
+        first = next(blocks, b"")
+        self._choose_chunking(lambda: first)
+        reader = ContentReader(
+            chain([first] if first else [], blocks), self._chunking, self._session.hashers
+        )
         return self._run(reader, None, lambda: Manifest(reader.digest, bytes(reader.entries)))
+
+    def _choose_chunking(self, first: Callable[[], bytes]) -> None:
+        """Choose how to cut the content, which begins with `first`.
+
+        Raises:
+            InvalidPlace: the server does not know the way that is wanted.
+        """
+        base = next(iter(self._base.manifests), None)
+        try:
+            self._chunking = chunking_for(self._abilities, base, self._options.chunking, first)
+        except ValueError as error:
+            raise InvalidPlace(f"{error}.") from error
 
     def _from_known(
         self, known: Manifest, source: Path, file: int, state: FileState, read: Read
@@ -184,10 +200,10 @@ class ListPush:
     def _run(
         self, cuts: Iterable[Cut], read: Read | None, whole: Callable[[], Manifest]
     ) -> Transferred:
+        known = KnownChunks(self._base.manifests)
         sender = ChunkSender(
-            self._session, self._server, self._abilities, self._progress, self._base.known,
-            self._begin, read,
-        )  # fmt: skip
+            self._session, self._server, self._abilities, self._progress, known, self._begin, read
+        )
         try:
             with sender:
                 for cut in cuts:
@@ -203,8 +219,7 @@ class ListPush:
             # Nothing can go on with it.
             self._give_up(sender.upload)
             raise
-        if self._source is not None:
-            self._unfinished.forget(self._target.url, self._source[0])
+        self._unfinished.forget()
         if self._session.cache is not None:
             self._session.cache.keep_remote(self._target.url, manifest)
         return self._progress.finish(manifest.size, manifest.digest)
@@ -237,6 +252,7 @@ class ListPush:
                 written = self._server.chunks.put_manifest(
                     self._target.name, manifest.entries, self._condition,
                     digest=manifest.digest, media_type=self._options.media_type,
+                    bases=self._options.bases,
                 )  # fmt: skip
             else:
                 written = self._append(sender, manifest)
@@ -256,7 +272,7 @@ class ListPush:
 
     def _begin(self) -> str:
         """Return the URL of an upload: that of the last run, or of a new one."""
-        if self._source is not None and (upload := self._find_unfinished(*self._source)):
+        if self._source is not None and (upload := self._find_unfinished(self._source[1])):
             return upload
         upload = self._server.chunks.begin(
             self._target.name, self._condition,
@@ -273,8 +289,8 @@ class ListPush:
             )  # fmt: skip
         return upload
 
-    def _find_unfinished(self, source: Path, state: FileState) -> str | None:
-        found = self._unfinished.find(self._target.url, source)
+    def _find_unfinished(self, state: FileState) -> str | None:
+        found = self._unfinished.find()
         if found is None:
             return None
         if (found.state, found.base, found.chunking) == (state, self._base.etag, self._chunking):
@@ -290,8 +306,7 @@ class ListPush:
         if upload is not None:
             with suppress(ClientError):
                 self._server.chunks.cancel(upload)
-        if self._source is not None:
-            self._unfinished.forget(self._target.url, self._source[0])
+        self._unfinished.forget()
 
 
 def _cuts_of(manifest: Manifest) -> Iterator[Cut]:

@@ -57,7 +57,7 @@ class ContentReader:
         size = fixed_size(chunking)
         # Chunks of a block that need no copy.
         self._slice_size = size if size and BLOCK_SIZE % size == 0 else None
-        self._cutter = chunker_for(chunking)
+        self._chunker = chunker_for(chunking)
 
     @property
     def digest(self) -> Digest:
@@ -88,7 +88,7 @@ class ContentReader:
                 for chunks, _, whole in under_way:
                     chunks.cancel()
                     whole.cancel()
-        last: list[Piece] = [] if self._slice_size else list(self._cutter.finish())
+        last: list[Piece] = [] if self._slice_size else list(self._chunker.finish())
         if last:
             yield self._taken(_digests(last), last)
 
@@ -99,7 +99,7 @@ class ContentReader:
 
     def _cut(self, block: bytes) -> list[Piece]:
         if not self._slice_size:
-            return list(self._cutter.feed(block))
+            return list(self._chunker.feed(block))
         view = memoryview(block)
         step = self._slice_size
         return [view[start : start + step] for start in range(0, len(view), step)]

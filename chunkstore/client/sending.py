@@ -104,8 +104,11 @@ class ChunkSender:
     def __enter__(self) -> ChunkSender:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Wait for what is under way: it may read the content."""
+        if kind is not None and not issubclass(kind, Exception):
+            # Ctrl-C waits for no pack.
+            self._session.stop()
         for asking in self._asking:
             asking[1].cancel()
         for sending in self._sending:

@@ -20,7 +20,7 @@ from urllib3.util import Retry, Timeout, make_headers
 import chunkstore
 from chunkstore.client.bandwidth import PIECE_SIZE, TokenBucket
 from chunkstore.client.credentials import authorization_for, origin_of
-from chunkstore.client.errors import InvalidPlace, ServerAway
+from chunkstore.client.errors import InvalidPlace, ServerAway, Stopped
 from chunkstore.client.settings import Settings
 
 _AGAIN: Final = frozenset({408, 429, 502, 503, 504})
@@ -143,7 +143,7 @@ class Transport:
         try:
             response = self._pool.urlopen(
                 method, url, body=body, headers=fields, preload_content=False,
-                decode_content=False, retries=_retries(retries),
+                decode_content=False, retries=_retries(retries, self._stopped),
             )  # fmt: skip
         except (HTTPError, OSError) as error:
             raise _away(url, error) from error
@@ -198,8 +198,30 @@ class _Limited:
         return self._body.seek(offset)
 
 
-def _retries(total: int) -> Retry:
-    return Retry(
+class _Retries(Retry):
+    """urllib3's retries, whose waits end when the transport is stopped."""
+
+    stopped: threading.Event
+
+    def new(self, **changes: Any) -> _Retries:  # noqa: ANN401 - as the base has it
+        """Return those that are left."""
+        left = super().new(**changes)
+        left.stopped = self.stopped
+        return left
+
+    def sleep(self, response: urllib3.BaseHTTPResponse | None = None) -> None:
+        """Wait as long as the server says, or a growing time.
+
+        Raises:
+            Stopped: the transport was stopped.
+        """
+        told = self.get_retry_after(response) if response is not None else None
+        if self.stopped.wait(told or self.get_backoff_time()):
+            raise Stopped
+
+
+def _retries(total: int, stopped: threading.Event) -> _Retries:
+    retries = _Retries(
         total=total,
         redirect=min(total, 5),
         status_forcelist=_AGAIN,
@@ -211,6 +233,8 @@ def _retries(total: int) -> Retry:
         retry_after_max=_LONGEST_RETRY_AFTER_SECONDS,
         raise_on_status=False,
     )
+    retries.stopped = stopped
+    return retries
 
 
 def _pool(base: str, settings: Settings) -> urllib3.PoolManager:

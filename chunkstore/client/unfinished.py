@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from blake3 import blake3
 
@@ -26,37 +27,72 @@ class UnfinishedUpload:
     chunking: str
 
 
-class UnfinishedUploads:
-    """The uploads that were begun from this machine, a file for each in `folder`.
+class Unfinished:
+    """What is kept of the upload of one source to one target, by one transfer at a time.
 
     What cannot be read is as if it was not there; what cannot be written is not kept.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, file: int | None, path: Path) -> None:
+        """Without a `file` nothing is kept."""
+        self._file = file
+        self._path = path
 
-    def find(self, target: str, source: Path) -> UnfinishedUpload | None:
-        """Return what was kept of a source and a target."""
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, folder: Path, target: str, source: Path) -> Iterator[Unfinished]:
+        """Give that of a source and a target; if another transfer has it, nothing is kept."""
+        key = os.fsencode(source.absolute()) + b"\0" + target.encode()
+        path = folder / f"{blake3(key).hexdigest(16)}.json"
+        file = None
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        found = cls(file if file is not None and _lock(file) else None, path)
         try:
-            found = json.loads(self._path(target, source).read_bytes())
+            yield found
+        finally:
+            if file is not None:
+                found._end()
+                os.close(file)
+
+    @classmethod
+    def nothing(cls) -> Unfinished:
+        """Return what keeps nothing, for a source that cannot be read twice."""
+        return cls(None, Path())
+
+    def find(self) -> UnfinishedUpload | None:
+        """Return what the last run has kept."""
+        if self._file is None:
+            return None
+        try:
+            found = json.loads(os.pread(self._file, os.fstat(self._file).st_size, 0))
             return UnfinishedUpload(**{**found, "state": FileState(**found["state"])})
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
     def keep(self, unfinished: UnfinishedUpload) -> None:
-        """Keep an upload, instead of the one that was kept of its source and target."""
-        path = self._path(unfinished.target, Path(unfinished.source))
-        with contextlib.suppress(OSError):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with NamedTemporaryFile("w", dir=self._folder, delete=False) as file:
-                json.dump(asdict(unfinished), file)
-            os.replace(file.name, path)
+        """Keep an upload, instead of the one that was kept."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, 0)
+                os.pwrite(self._file, json.dumps(asdict(unfinished)).encode(), 0)
 
-    def forget(self, target: str, source: Path) -> None:
-        """Forget what was kept of a source and a target."""
-        with contextlib.suppress(OSError):
-            self._path(target, source).unlink()
+    def forget(self) -> None:
+        """Forget what was kept."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, 0)
 
-    def _path(self, target: str, source: Path) -> Path:
-        key = os.fsencode(source.absolute()) + b"\0" + target.encode()
-        return self._folder / f"{blake3(key).hexdigest(16)}.json"
+    def _end(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._file is not None and os.fstat(self._file).st_size == 0:
+                self._path.unlink()
+
+
+def _lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

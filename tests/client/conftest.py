@@ -87,20 +87,10 @@ def session(make_session: MakeSession) -> Session:
 @pytest.fixture
 def remote(session: Session, folder: RemotePlace) -> Server:
     """Return the server as the client sees it."""
-    server = session.server(folder)
-    if server.abilities is None:
-        pytest.skip("this server does not know of chunks yet")
-    return server
+    return session.server(folder)
 
 
 def content_of(server: Server, name: str) -> bytes:
     """Return the content of a file of a server."""
     with server.files.get(name) as answer:
         return answer.read()
-
-
-def set_old(path: Path) -> None:
-    """Make it look as if a file was not changed of late, as far as its time can be set."""
-    import os
-
-    os.utime(path, (1_700_000_000, 1_700_000_000))

@@ -39,7 +39,8 @@ REMOTES = {"work": "http://host:8080/", "deep": "https://host/base/files/models/
 def test_what_is_on_a_server(text: str, base: str, name: str) -> None:
     place = parse_place(text, REMOTES, "http://default/")
     assert isinstance(place, RemotePlace)
-    assert (place.base, place.name, str(place)) == (base, name, text)
+    assert (place.base, place.name, str(place)) == (base, name, text.replace("u:p@", ""))
+    assert "@" not in place.url
     assert not place.is_foreign
     assert place.is_folder == (name == "" or name.endswith("/"))
 

@@ -192,7 +192,7 @@ def test_memory_does_not_grow_with_the_file(
     with (home / "a").open("wb") as file:
         for number in range(24):
             file.write(number.to_bytes(4, "big") + block[4:])
-        file.truncate(6 << 30)
+        file.truncate(2 << 30)
     url = f"{folder.url}a"
     assert memory_of(home, "push", "a", url) <= _MEMORY
     assert memory_of(home, "pull", url, "b", "--no-cache") <= _MEMORY

@@ -6,11 +6,13 @@ import io
 import json
 import os
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from chunkstore.client.cache import FileState
 from chunkstore.client.errors import (
     ClientError,
     ConditionFailed,
@@ -22,9 +24,12 @@ from chunkstore.client.errors import (
 from chunkstore.client.manifests import Manifest
 from chunkstore.client.options import PushOptions
 from chunkstore.client.places import RemotePlace
+from chunkstore.client.pull_file import pull_file
 from chunkstore.client.push_file import SMALL_SIZE, push_file, push_pipe
 from chunkstore.client.server.conditions import ABSENT, ANYTHING
 from chunkstore.client.server.server import Server
+from chunkstore.client.unfinished import Unfinished, UnfinishedUpload
+from chunkstore.core.chunkers import Chunking
 from chunkstore.core.chunking import DEFAULT_CHUNK_SIZE
 from chunkstore.core.digest import Digest
 from tests.client.conftest import MakeSession, Recorder, content_of
@@ -243,7 +248,6 @@ def test_the_last_runs_upload_goes_on(
             "upload": upload, "target": target.url, "source": str(path), "base": None,
             "state": _state_of(path), "chunking": f"fixed;size={CHUNK}",
         }  # fmt: skip
-        session.state.mkdir(parents=True)
         name = _state_name(session.state, path, target)
         (session.state / name).write_text(json.dumps(state))
         push_file(session, path, target)
@@ -261,9 +265,26 @@ def _state_of(path: Path) -> dict[str, int]:
 
 
 def _state_name(state: Path, path: Path, target: RemotePlace) -> str:
-    from chunkstore.client.unfinished import UnfinishedUploads
+    with Unfinished.of(state, target.url, path) as unfinished:
+        unfinished.keep(UnfinishedUpload("u", "t", "s", FileState(0, 0, 0, 0, 0), None, "c"))
+        [kept] = state.iterdir()
+    return kept.name
 
-    return UnfinishedUploads(state)._path(target.url, path).name
+
+def test_a_transfer_has_its_state_for_itself(tmp_path: Path) -> None:
+    upload = UnfinishedUpload("u", "t", "s", FileState(1, 2, 3, 4, 5), None, "c")
+    place = (tmp_path / "state", "http://h/a", tmp_path / "a")
+    with Unfinished.of(*place) as one:
+        one.keep(upload)
+        with Unfinished.of(*place) as two:
+            assert two.find() is None
+            two.keep(upload)
+            two.forget()
+        assert one.find() == upload
+    with Unfinished.of(*place) as one:
+        assert one.find() == upload
+        one.forget()
+    assert _unfinished(tmp_path / "state") == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"upload": 1}', '{"state": {"a": 1}}'])
@@ -271,7 +292,6 @@ def test_a_damaged_state_is_as_if_it_was_not_there(
     remote: Server, make_session: MakeSession, folder: RemotePlace, path: Path, text: str
 ) -> None:
     with make_session() as session:
-        session.state.mkdir(parents=True)
         target = folder.joined("a")
         (session.state / _state_name(session.state, path, target)).write_text(text)
         push_file(session, path, target)
@@ -340,9 +360,46 @@ def test_what_cannot_be_pushed(
                 push_file(session, source, folder.joined("a"))
         with pytest.raises(InvalidPlace):
             push_file(session, path, folder)
-        with pytest.raises(InvalidPlace, match="ways to cut"):
-            push_file(session, path, folder.joined("a"), PushOptions(chunking="none"))
         remote.files.put(f"{folder.name}file", b"", 0)
         with pytest.raises(Refused) as raised:
             push_file(session, path, folder.joined("file/below"))
         assert raised.value.problem == "name-conflict"
+
+
+def test_what_was_shifted_is_recognised_in_content_defined_chunks(
+    remote: Server, make_session: MakeSession, folder: RemotePlace, tmp_path: Path
+) -> None:
+    content = os.urandom(LARGE)
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    with make_session() as session:
+        push_file(session, path, folder.joined("a"), PushOptions(chunking=Chunking.FASTCDC))
+        found = remote.chunks.find_manifest(f"{folder.name}a")
+        assert found is not None
+        assert found[1].chunk_size is None
+        # As what is replaced was cut, and as what it is said to be made from.
+        shifted = content[:1_000_000] + b"inserted" + content[1_000_000:]
+        path.write_bytes(shifted)
+        pushed = push_file(session, path, folder.joined("a"))
+        assert content_of(remote, f"{folder.name}a") == shifted
+        assert pushed.moved <= 2 * CHUNK
+        options = PushOptions(bases=[f"{folder.name}a"])
+        assert push_pipe(session, io.BytesIO(shifted + b"x"), folder.joined("b"), options).moved
+        assert content_of(remote, f"{folder.name}b") == shifted + b"x"
+
+
+def test_archives_are_cut_so_by_themselves_if_wanted(
+    remote: Server, make_session: MakeSession, folder: RemotePlace, tmp_path: Path
+) -> None:
+    (tmp_path / "large").write_bytes(os.urandom(LARGE))
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "large", "large")
+    options = PushOptions(chunking=Chunking.AUTO)
+    with make_session() as session:
+        for name, is_fixed in (("a.tar", False), ("large", True)):
+            push_file(session, tmp_path / name, folder.joined(name), options)
+            found = remote.chunks.find_manifest(folder.name + name)
+            assert found is not None
+            assert (found[1].chunk_size is not None) == is_fixed
+            pull_file(session, folder.joined(name), tmp_path / "back")
+            assert (tmp_path / "back").read_bytes() == (tmp_path / name).read_bytes()

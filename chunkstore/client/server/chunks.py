@@ -113,6 +113,7 @@ class Chunks:
         *,
         digest: Digest | None = None,
         media_type: str | None = None,
+        bases: Sequence[str] = (),
     ) -> Written | None:
         """Make a file by the list of its chunks, as in `Manifest.entries`, if all are there.
 
@@ -123,7 +124,8 @@ class Chunks:
             ConditionFailed: the file is not as the condition says.
             ClientError: the server refuses or is away.
         """
-        headers = {"Content-Type": MANIFEST, **_fields(condition, digest, media_type)}
+        fields = self._fields(condition, digest, media_type, bases)
+        headers = {"Content-Type": MANIFEST, **fields}
         answer = self._transport.request(
             "PUT", self._manifest_url(name), headers=headers, body=entries
         )
@@ -148,12 +150,9 @@ class Chunks:
         Raises:
             ClientError: the server refuses or is away.
         """
-        headers = _fields(condition, digest, media_type)
+        headers = self._fields(condition, digest, media_type, bases)
         if size is not None:
             headers["Upload-Length"] = str(size)
-        if bases:
-            path = "/" + self._base.split("/", 3)[3]
-            headers["Base"] = ", ".join(f"{path}files/{quote(base)}" for base in bases)
         answer = self._transport.request("POST", self._manifest_url(name), headers=headers)
         require(answer, 201).close()
         return resolve(self._base, answer.headers.get("Location", ""))
@@ -278,6 +277,20 @@ class Chunks:
         headers["Content-Type"] = "text/plain"
         return self._transport.request("POST", url, headers=headers, body=text.encode("ascii"))
 
+    def _fields(
+        self, condition: Condition, digest: Digest | None, media_type: str | None,
+        bases: Sequence[str],
+    ) -> dict[str, str]:  # fmt: skip
+        headers = condition.to_headers()
+        if digest is not None:
+            headers["Repr-Digest"] = f"blake3=:{b64encode(digest.raw).decode('ascii')}:"
+        if media_type is not None:
+            headers["File-Type"] = media_type
+        if bases:
+            path = "/" + self._base.split("/", 3)[3]
+            headers["Base"] = ", ".join(f"{path}files/{quote(base)}" for base in bases)
+        return headers
+
     def _manifest_url(self, name: str) -> str:
         return f"{self._base}manifests/{encode_path(name)}"
 
@@ -313,15 +326,6 @@ def resolve(base: str, location: str) -> str:
     if not location or origin_of(url) != origin_of(base):
         raise Refused(201, "", "The server does not tell where the upload is.")
     return url
-
-
-def _fields(condition: Condition, digest: Digest | None, media_type: str | None) -> dict[str, str]:
-    headers = condition.to_headers()
-    if digest is not None:
-        headers["Repr-Digest"] = f"blake3=:{b64encode(digest.raw).decode('ascii')}:"
-    if media_type is not None:
-        headers["File-Type"] = media_type
-    return headers
 
 
 def _described(name: str, answer: Answer, manifest: Manifest) -> RemoteFile:
