@@ -19,7 +19,10 @@ from chunkstore.core.manifest import ChunkList, Manifest, tie
 from chunkstore.core.names import FileName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.service.memory import MemoryBudget, Use
+from chunkstore.service.subtrees.bases import Base
+from chunkstore.service.subtrees.computing import ListDigest
 from chunkstore.service.subtrees.digests import SubtreeDigests
+from chunkstore.service.subtrees.lists import EvenList, Unprovable
 from chunkstore.store.contract.contents import Upload
 from chunkstore.store.contract.edits import Put, Received
 from chunkstore.store.contract.store import Store
@@ -376,6 +379,23 @@ async def test_a_base_that_is_deleted_meanwhile_stays_until_it_is_not_needed(
         await collect_all(lists.store.maintenance, 0)
     assert await finding in (None, Digest.of(b"".join([*BASE[:-1], E])))
     assert lists.budget.free == lists.budget.limit
+
+
+@pytest.mark.parametrize(("changed", "is_worth_it"), [(1, True), (2, True), (3, False), (4, False)])
+async def test_where_much_differs_the_content_is_read(
+    lists: Lists, rows: Rows, changed: int, *, is_worth_it: bool
+) -> None:
+    manifest = await lists.put_with_values("base", [A, B, C, D])
+    new = [*[WHOLE[4]] * changed, *[A, B, C, D][changed:]]
+    even = EvenList(await lists.begin(rows, new), CHUNK_SIZE)
+    bases = [Base(lists.store, EvenList(manifest, CHUNK_SIZE), manifest)]
+    memory = lists.budget.account(Use.DOWNLOAD)
+    computing = ListDigest(lists.store, memory, even, bases, most=CHUNK_SIZE)
+    if is_worth_it:
+        assert await computing.compute() == Digest.of(b"".join(new))
+    else:
+        with pytest.raises(Unprovable):
+            await computing.compute()
 
 
 async def test_one_that_is_cancelled_gives_its_memory_back(

@@ -33,6 +33,8 @@ from chunkstore.store.contract.subtrees import SubtreePage
 
 # Bytes of chunks whose values are computed together: fewer take longer each.
 _BATCH_SIZE: Final = 4 * 1024 * 1024
+# To compute the values of more takes longer than to read all, unless as much is taken over.
+_MOST_COMPUTED: Final = 256 * 1024 * 1024
 # What a byte takes while values are computed: itself, a copy beside those of other chunks, and its
 # part of what numpy computes with.
 _COST: Final = 2.5
@@ -43,7 +45,8 @@ _logger = logging.getLogger(__name__)
 class ListDigest:
     """Computes the digest of the content that has a list, and keeps the values of its chunks.
 
-    One that is `gentle` rests for as long as it works.
+    One that is `gentle` rests for as long as it works, and goes on however much it has to compute;
+    others give up where it is faster to read the content, if they lack more than `most` bytes.
     """
 
     def __init__(
@@ -54,12 +57,15 @@ class ListDigest:
         bases: Sequence[Base],
         *,
         gentle: bool = False,
+        most: int = _MOST_COMPUTED,
     ) -> None:
         self._store = store
         self._memory = memory
         self._even = even
         self._bases = bases
         self._gentle = gentle
+        self._most_lacking = most // even.chunk_size
+        self._lacking = self._compared = 0
         self._entries = EntryReader(store, even)
         self._merging = Merging()
 
@@ -67,12 +73,16 @@ class ListDigest:
         """Return the digest.
 
         Raises:
-            Unprovable: it cannot be told by values; those of a base that were wrong are dropped.
+            Unprovable: it cannot be told by values, or not as fast as by reading; those of a base
+                that were wrong are dropped.
             StoreDamaged: a list or a chunk is damaged.
         """
         for group in self._even.groups():
             values = bytearray(self._even.count_in(group) * DIGEST_SIZE)
             lacking = await self._take_over(group, values)
+            self._compared += self._even.count_in(group)
+            self._lacking += len(lacking)
+            self._require_worthwhile()
             await self._compute(group, lacking, values)
             await self._merging.add(bytes(values))
             await self._keep(group, bytes(values))
@@ -82,6 +92,16 @@ class ListDigest:
                 await self._store.subtrees.drop(base.manifest.id)
                 raise Unprovable
         return await self._merging.digest()
+
+    def _require_worthwhile(self) -> None:
+        """Give up where too much is lacking.
+
+        Raises:
+            Unprovable: to read the content is faster.
+        """
+        too_much = self._lacking > max(self._most_lacking, self._compared // 2)
+        if too_much and not self._gentle:
+            raise Unprovable
 
     async def _take_over(self, group: Span, values: bytearray) -> list[int]:
         """Fill in what a base has; return the numbers, within the group, of other chunks."""

@@ -33,7 +33,7 @@ LEAST_SIZE: Final = 16 * 1024 * 1024
 # How many contents are compared with a list at once, of those that have values.
 _MOST_BASES: Final = 4
 # How many digests are computed at once: each takes some MiB for lists and values.
-_AT_ONCE: Final = 2
+_AT_ONCE: Final = 4
 # How many contents wait for their values to be computed.
 _MOST_WANTED: Final = 1000
 
