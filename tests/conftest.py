@@ -33,6 +33,7 @@ pytest.register_assert_rewrite(
     "tests.store.model",
     "tests.store.upload_conformance",
     "tests.store.part_conformance",
+    "tests.store.record_conformance",
     "tests.crash.load",
     "tests.crash.inspection",
 )

@@ -134,6 +134,10 @@ class ChunksMissing(ChunkstoreError):
         self.count = len(digests) if count is None else count
 
 
+class RecordsChanged(ChunkstoreError):
+    """Somebody else has just changed the same; look at it again, then repeat the change."""
+
+
 class RangeNotSatisfiable(ChunkstoreError):
     """None of the requested ranges lies within the content."""
 

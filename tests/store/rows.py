@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from blake3 import blake3
 
-Table = Literal["chunk", "chunk_data", "manifest", "place", "upload", "upload_pack"]
+Table = Literal["chunk", "chunk_data", "manifest", "place", "upload", "upload_pack", "record"]
 
 
 @dataclass(frozen=True, slots=True)

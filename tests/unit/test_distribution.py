@@ -20,7 +20,7 @@ GROUPS = (
     {"unfinished": "slot"},
 )
 # Small tables that are on every machine.
-EVERYWHERE = {"setting", "server"}
+EVERYWHERE = {"setting", "server", "record"}
 COLUMNS = {table: column for group in GROUPS for table, column in group.items()}
 LACKING = re.compile(r"advisory|\bnotify\b|\blisten\b|\blo_|skip locked|\bserial\b", re.IGNORECASE)
 

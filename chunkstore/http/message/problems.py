@@ -112,6 +112,7 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
         HTTPStatus.CONFLICT, "offset-mismatch", _REGISTERED + "mismatching-upload-offset"
     ),
     errors.ChunksMissing: Problem(HTTPStatus.CONFLICT, "chunks-missing"),
+    errors.RecordsChanged: Problem(HTTPStatus.CONFLICT, "changed-meanwhile"),
     errors.AlreadyExists: Problem(HTTPStatus.PRECONDITION_FAILED, "already-exists"),
     errors.NameConflict: Problem(HTTPStatus.CONFLICT, "name-conflict"),
     errors.PreconditionFailed: Problem(HTTPStatus.PRECONDITION_FAILED, "precondition-failed"),

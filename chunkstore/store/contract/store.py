@@ -22,12 +22,13 @@ from chunkstore.store.contract.contents import Contents
 from chunkstore.store.contract.maintenance import Backups, Maintenance
 from chunkstore.store.contract.name_changes import NameChanges
 from chunkstore.store.contract.names import Names
+from chunkstore.store.contract.records import Records
 from chunkstore.store.contract.subtrees import Subtrees
 from chunkstore.store.contract.uploads import Uploads
 
 
 class Store(ABC):
-    """A database of chunks, manifests and names, in five parts: callers take the narrowest."""
+    """A database of chunks, manifests and names, in seven parts: callers take the narrowest."""
 
     @property
     @abstractmethod
@@ -53,6 +54,11 @@ class Store(ABC):
     @abstractmethod
     def subtrees(self) -> Subtrees:
         """Chaining values of chunks, of which digests are computed."""
+
+    @property
+    @abstractmethod
+    def records(self) -> Records:
+        """What is small and found by a key: accounts, rules, tokens."""
 
     @property
     @abstractmethod

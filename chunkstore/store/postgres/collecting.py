@@ -53,6 +53,7 @@ async def collect(
         for start in range(0, len(digests), _CHUNKS_A_STEP):
             yield await _delete_chunks(database, digests[start : start + _CHUNKS_A_STEP])
     await _forget_folders(database)
+    await database.execute("delete_expired_records", now_microseconds())
     await database.execute("delete_receipts", now_microseconds() - _RECEIPT_MICROSECONDS)
 
 

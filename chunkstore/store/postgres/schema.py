@@ -22,7 +22,7 @@ from chunkstore.store.shared.queries import load_queries, load_script
 
 _logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 OLDEST_SERVER: Final = 140000
 # From a version to the next: the statements that lead there.
 MIGRATIONS: Final[Mapping[int, str]] = {
@@ -35,15 +35,19 @@ class _Preparation(Protocol):
     async def __call__(self, db: Connection, *, distributed: bool) -> None: ...
 
 
-async def _create_new_tables(db: Connection, *, distributed: bool) -> None:
-    """Create the tables of version 5, where they stay; foreign keys are added to them then."""
-    await _run_one_by_one(db, _SCRIPTS["preparation-4"])
+async def _create_new_tables(db: Connection, *, distributed: bool, version: int) -> None:
+    """Create the tables that are new after a version, where they stay."""
+    await _run_one_by_one(db, _SCRIPTS[f"preparation-{version}"])
     if distributed:
-        await _run_one_by_one(db, _SCRIPTS["distribution-4"])
+        await _run_one_by_one(db, _SCRIPTS[f"distribution-{version}"])
 
 
 # What goes before these statements, in the same transaction.
-_PREPARATIONS: Final[Mapping[int, _Preparation]] = {3: convert_lists, 4: _create_new_tables}
+_PREPARATIONS: Final[Mapping[int, _Preparation]] = {
+    3: convert_lists,
+    4: partial(_create_new_tables, version=4),
+    5: partial(_create_new_tables, version=5),
+}
 _PARTITIONED: Final = ") PARTITION BY HASH (digest);"
 # Here, because the event loop must not wait for files.
 _SCRIPTS: Final[Mapping[str, str]] = {
@@ -56,6 +60,8 @@ _SCRIPTS: Final[Mapping[str, str]] = {
         "references",
         "preparation-4",
         "distribution-4",
+        "preparation-5",
+        "distribution-5",
     )
 }
 _FUNCTIONS: Final[Mapping[str, str]] = load_queries(PACKAGE, "functions.sql")

@@ -17,6 +17,7 @@ from chunkstore.store.postgres.names import PostgresNames
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.presence import Presence
 from chunkstore.store.postgres.reading import Reader
+from chunkstore.store.postgres.records import PostgresRecords
 from chunkstore.store.postgres.subtrees import PostgresSubtrees
 from chunkstore.store.postgres.uploads import PostgresUploads
 from chunkstore.store.shared.pins import Pins
@@ -111,6 +112,10 @@ class PostgresStore(Store):
     @property
     def subtrees(self) -> PostgresSubtrees:
         return PostgresSubtrees(self._opened)
+
+    @property
+    def records(self) -> PostgresRecords:
+        return PostgresRecords(self._opened)
 
     @property
     def maintenance(self) -> PostgresMaintenance:

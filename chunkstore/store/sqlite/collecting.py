@@ -59,6 +59,8 @@ async def collect(
     `running` returns the ids of the manifests of uploads that run in this process.
     """
     age = _age(grace_seconds)
+    while await writer.run(partial(_delete_expired_records, now=age["now"]), durable=False):
+        pass
     expired = await readers.run(partial(resumable.find_expired, now=age["now"]))
     expire = partial(_expire, now=age["now"])
     async for _ in _in_steps(writer, expire, [upload for upload, _ in expired]):
@@ -183,6 +185,12 @@ def _age(grace_seconds: float) -> dict[str, int]:
 def _expire(db: sqlite3.Connection, upload: str, now: int) -> None:
     """Forget an upload that has expired; its manifest is as good as condemned then."""
     resumable.expire(db, upload, now)
+
+
+def _delete_expired_records(db: sqlite3.Connection, now: int) -> bool:
+    """Delete some records that have expired; return whether there are more."""
+    deleted = execute(db, "delete_expired_records", now=now, count=_ROWS_A_STEP).rowcount
+    return bool(deleted == _ROWS_A_STEP)
 
 
 def _record_last_manifest(db: sqlite3.Connection) -> None:

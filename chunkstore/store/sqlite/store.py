@@ -41,6 +41,7 @@ from chunkstore.store.sqlite.manifests import StoragePolicy
 from chunkstore.store.sqlite.name_changes import SQLiteNameChanges
 from chunkstore.store.sqlite.names import SQLiteNames
 from chunkstore.store.sqlite.opening import OpenDatabase, open_to_read, open_to_write
+from chunkstore.store.sqlite.records import SQLiteRecords
 from chunkstore.store.sqlite.segments.segments import BOUNDS, SegmentBounds
 from chunkstore.store.sqlite.settings import NewSettings
 from chunkstore.store.sqlite.subtrees import SQLiteSubtrees
@@ -150,6 +151,10 @@ class SQLiteStore(Store):
     @property
     def subtrees(self) -> SQLiteSubtrees:
         return SQLiteSubtrees(self._database)
+
+    @property
+    def records(self) -> SQLiteRecords:
+        return SQLiteRecords(self._database)
 
     @property
     def maintenance(self) -> SQLiteMaintenance:

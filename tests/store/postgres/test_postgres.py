@@ -7,6 +7,7 @@ from tests.store.conformance import StoreConformance
 from tests.store.edit_conformance import EditConformance
 from tests.store.pack_conformance import PackConformance
 from tests.store.part_conformance import PartConformance
+from tests.store.record_conformance import RecordConformance
 from tests.store.subtree_conformance import SubtreeConformance
 from tests.store.upload_conformance import UploadConformance
 
@@ -19,6 +20,7 @@ class TestPostgres(
     PartConformance,
     PackConformance,
     SubtreeConformance,
+    RecordConformance,
 ):
     """The conformance suites."""
 

@@ -15,6 +15,7 @@ from chunkstore.core.digest import Digest
 from chunkstore.core.errors import Forbidden, StoreError
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.store.contract.edits import Put
+from chunkstore.store.contract.records import DeleteRecord, PutRecord, RecordChange
 from chunkstore.store.contract.reports import Copied, Damage
 from chunkstore.store.contract.store import Store
 from chunkstore.store.sqlite.store import SQLiteStore
@@ -258,3 +259,16 @@ async def test_what_uploads_hold_stays_out_of_a_backup(
             for table, count in (("chunk", 3), ("manifest", 1), ("upload", 0), ("upload_pack", 0)):
                 assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (count,)
     assert len(await held(store, upload_id)) == 2
+
+
+async def test_a_backup_has_the_records_of_its_moment(store: Store, destination: Path) -> None:
+    accounts: list[RecordChange] = [PutRecord("account", name, "o", name) for name in "abc"]
+    await store.records.apply(accounts)
+    await back_up(store, destination)
+    await store.records.apply([DeleteRecord("account", "a"), PutRecord("account", "b", "", "2")])
+    await back_up(store, destination)
+    expected = await store.records.list("account")
+    assert [record.value for record in expected] == ["2", "c"]
+    backup = await SQLiteStore.open(destination)
+    assert await backup.records.list("account") == expected
+    await backup.close()

@@ -46,6 +46,7 @@ from tests.store.edit_conformance import EditConformance
 from tests.store.edits import copy, delete, get_file, make_folder, move
 from tests.store.pack_conformance import PackConformance
 from tests.store.part_conformance import PartConformance
+from tests.store.record_conformance import RecordConformance
 from tests.store.sqlite.rows import SQLiteRows
 from tests.store.subtree_conformance import SubtreeConformance
 from tests.store.upload_conformance import (
@@ -78,6 +79,7 @@ class TestSQLite(
     PartConformance,
     PackConformance,
     SubtreeConformance,
+    RecordConformance,
 ):
     """The conformance suites."""
 

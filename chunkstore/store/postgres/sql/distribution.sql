@@ -2,6 +2,7 @@
 -- have equal values on the same machine. What is small and read by all is on each of them.
 SELECT create_reference_table('setting');
 SELECT create_reference_table('server');
+SELECT create_reference_table('record');
 SELECT create_distributed_table('chunk', 'digest');
 SELECT create_distributed_table('chunk_data', 'digest', colocate_with => 'chunk');
 SELECT create_distributed_table('chunk_ref', 'digest', colocate_with => 'chunk');

@@ -1,4 +1,4 @@
--- The schema, version 5, with setting.sql, partitions.sql (or distribution.sql), references.sql and
+-- The schema, version 6, with setting.sql, partitions.sql (or distribution.sql), references.sql and
 -- functions.sql.
 -- Times are microseconds since 1970 in UTC, sizes are bytes.
 --
@@ -175,6 +175,20 @@ CREATE TABLE subtree (
     PRIMARY KEY (manifest, start)
 );
 ALTER TABLE subtree ALTER COLUMN chaining_values SET STORAGE EXTERNAL;
+
+-- Records: accounts, groups, rules, tokens and the like. `owner` is what those of a kind are listed by,
+-- `value` is JSON, `revision` is random and another one after each change.
+CREATE TABLE record (
+    kind text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    owner text COLLATE "C" NOT NULL,
+    value text NOT NULL,
+    revision bigint NOT NULL,
+    expires bigint,
+    PRIMARY KEY (kind, key)
+);
+CREATE INDEX record_by_owner ON record (kind, owner, key);
+CREATE INDEX record_by_expiry ON record (expires) WHERE expires IS NOT NULL;
 
 -- What all unfinished uploads come to, as the sum of all rows. Each transaction that changes it adds
 -- to a row that it picks at random, so that they seldom wait for each other.

@@ -145,3 +145,10 @@ WHERE NOT EXISTS (SELECT 1 FROM main.file AS ours WHERE ours.name = theirs.name)
 INSERT INTO main.folder (name, created)
 SELECT name, created FROM source.folder AS theirs
 WHERE NOT EXISTS (SELECT 1 FROM main.folder AS ours WHERE ours.name = theirs.name);
+
+-- name: delete_records
+DELETE FROM main.record;
+
+-- name: copy_source_records
+INSERT INTO main.record (kind, key, owner, value, revision, expires)
+SELECT kind, key, owner, value, revision, expires FROM source.record;

@@ -1,9 +1,9 @@
--- The schema, version 5. Times are microseconds since 1970 in UTC, sizes are bytes.
+-- The schema, version 6. Times are microseconds since 1970 in UTC, sizes are bytes.
 -- References are foreign keys and are not counted: what can be derived is not stored.
 
 -- The settings: `id`, random; `chunk_size` of new content; `backup_of`, the id of the store that this
 -- one is a backup of, until a name is changed in it; `scrub`, the report of the last scrub, as JSON;
--- and `opening`, the random id of the last session of writing.
+-- `opening`, the random id of the last session of writing; and `records`, the revision of the records.
 CREATE TABLE setting (
     name TEXT PRIMARY KEY,
     value ANY NOT NULL
@@ -155,6 +155,20 @@ CREATE TABLE subtree (
     tie INTEGER NOT NULL,
     PRIMARY KEY (manifest, start)
 ) STRICT, WITHOUT ROWID;
+
+-- Records: accounts, groups, rules, tokens and the like. `owner` is what those of a kind are listed by,
+-- `value` is JSON, `revision` is random and another one after each change.
+CREATE TABLE record (
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    value TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    expires INTEGER,
+    PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX record_by_owner ON record (kind, owner, key);
+CREATE INDEX record_by_expiry ON record (expires) WHERE expires IS NOT NULL;
 
 -- What all unfinished uploads come to: one row, which the triggers below keep.
 CREATE TABLE unfinished (
