@@ -33,7 +33,8 @@ from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.edits import Delete, Put, Received
 from chunkstore.store.contract.resumable import Failure, ResumableUpload, UploadSpec
 from chunkstore.store.contract.store import Store
-from chunkstore.store.contract.upload_state import Append, AppendLast, Progress
+from chunkstore.store.contract.upload_state import Acquire, Append, AppendLast, Fail, Progress
+from chunkstore.store.contract.upload_state import Delete as DeleteUpload
 from chunkstore.store.contract.values import Committed
 from tests.backends import Backend
 from tests.conftest import RandomBytes
@@ -507,6 +508,13 @@ class PackConformance(Suite):
                 await hold(store, upload_id, again, appended=appended, max_unfinished=limit)
         assert await store.uploads.get(upload_id) == before
         assert set(await held(store, upload_id)) == {chunk.digest for chunk in chunks}
+        # What was refused can be held yet.
+        pack = store.contents.begin()
+        await pack.append(again)
+        with pytest.raises(TooMuchUnfinished):
+            await store.uploads.hold(upload_id, pack, [], later(), limit)
+        await store.uploads.hold(upload_id, pack, [], later())
+        assert len(await held(store, upload_id)) == 8
         # Small ones are bounded by their rows.
         small = (
             hold(store, upload_id, [Chunk.of(bytes([number]))], max_unfinished=limit)
@@ -514,6 +522,52 @@ class PackConformance(Suite):
         )
         with pytest.raises(TooMuchUnfinished):
             await _one_by_one(small)
+
+    async def test_a_pack_is_held_or_not_when_the_upload_ends_at_the_same_moment(
+        self, store: Store, rows: Rows, random_bytes: RandomBytes
+    ) -> None:
+        for turn in range(8):
+            upload_id = await begin(store)
+            packs = (
+                hold(store, upload_id, cut(random_bytes(3 * CHUNK_SIZE)), appended=number % 3)
+                for number in range(4)
+            )
+            end = DeleteUpload() if turn % 2 else Fail(Failure("too-large", ""))
+            ended = store.uploads.apply(upload_id, end)
+            for outcome in await asyncio.gather(*packs, ended, return_exceptions=True):
+                assert isinstance(outcome, ResumableUpload | NotFound | TooLarge), outcome
+            assert await rows.count("upload_pack") == 0
+            assert await unfinished(rows) == sum_of(await rows.uploads())
+        for row in await rows.uploads():
+            await delete(store, row.id)
+        await collect_all(store.maintenance, 0)
+        await collect_all(store.maintenance, 0)
+        assert await rows.count("manifest") == await rows.count("chunk") == 0
+
+    async def test_a_pack_is_held_whole_or_not_when_the_call_is_cancelled(
+        self, store: Store, rows: Rows, random_bytes: RandomBytes
+    ) -> None:
+        upload_id = await begin(store)
+        for steps in range(0, 60, 3):
+            chunks = cut(random_bytes(3 * CHUNK_SIZE))
+            before = len(await held(store, upload_id))
+            call = asyncio.create_task(hold(store, upload_id, chunks, appended=steps % 4))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait([call])
+            await collect_all(store.maintenance, 0)
+            # Whether it takes effect is known once what was begun has ended.
+            await apply(store, upload_id, Acquire())
+            after = await held(store, upload_id)
+            assert len(after) in (before, before + 3)
+            assert await unfinished(rows) == sum_of(await rows.uploads())
+            there = await store.chunks.find_sizes(after)
+            assert there.keys() == set(after)
+        await delete(store, upload_id)
+        await collect_all(store.maintenance, 0)
+        await collect_all(store.maintenance, 0)
+        assert await rows.count("manifest") == await rows.count("chunk") == 0
 
     async def test_packs_and_lists_beside_collections(
         self, store: Store, rows: Rows, random_bytes: RandomBytes

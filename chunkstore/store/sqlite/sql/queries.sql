@@ -128,7 +128,7 @@ ORDER BY place.start;
 -- name: places_at
 -- At most `:count` places from the one on that holds the offset `:start`, in order.
 SELECT place.start, place.tie, chunk.digest, chunk.size
-FROM place LEFT JOIN chunk ON chunk.id = place.chunk
+FROM place CROSS JOIN chunk ON chunk.id = place.chunk
 WHERE place.manifest = :manifest
   AND place.start >= (SELECT max(start) FROM place WHERE manifest = :manifest AND start <= :start)
 ORDER BY place.start LIMIT :count;
