@@ -108,7 +108,7 @@ def entries_of(chunks: Sequence[AnyChunk]) -> list[Entry]:
 async def find_sizes(database: Database, digests: Iterable[Digest]) -> dict[Digest, int]:
     """Return the sizes of the chunks that are there and not damaged."""
     wanted = list({digest.raw for digest in digests})
-    rows = await database.fetch("sizes_of_chunks", wanted)
+    rows = await database.fetch("known_chunks", wanted)
     return {Digest(digest): size for digest, size in rows}
 
 
@@ -123,7 +123,7 @@ async def _require_named(database: Database, named: Sequence[KnownChunk]) -> Non
 
 async def _known(database: Database, chunks: Sequence[Chunk]) -> frozenset[bytes]:
     digests = list({chunk.digest.raw for chunk in chunks})
-    return frozenset(await database.fetch_values("known_chunks", digests))
+    return frozenset(digest for digest, _ in await database.fetch("known_chunks", digests))
 
 
 async def _prepare(

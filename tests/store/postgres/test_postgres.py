@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.conftest import on_postgres
+from tests.store.chunk_conformance import ChunkConformance
 from tests.store.conformance import StoreConformance
 from tests.store.edit_conformance import EditConformance
 from tests.store.pack_conformance import PackConformance
@@ -21,6 +22,7 @@ class TestPostgres(
     PackConformance,
     SubtreeConformance,
     RecordConformance,
+    ChunkConformance,
 ):
     """The conformance suites."""
 

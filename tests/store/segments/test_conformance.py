@@ -15,6 +15,7 @@ from chunkstore.store.contract.store import Store
 from chunkstore.store.sqlite.segments.segments import SegmentBounds
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.backends import CHUNK_SIZE, SQLiteBackend
+from tests.store.chunk_conformance import ChunkConformance
 from tests.store.conformance import StoreConformance
 from tests.store.edit_conformance import EditConformance
 from tests.store.pack_conformance import PackConformance
@@ -98,7 +99,12 @@ async def backend(tmp_path: Path) -> SegmentBackend:
 
 
 class TestSegments(
-    StoreConformance, EditConformance, UploadConformance, PartConformance, PackConformance
+    StoreConformance,
+    EditConformance,
+    UploadConformance,
+    PartConformance,
+    PackConformance,
+    ChunkConformance,
 ):
     """The conformance suites."""
 

@@ -41,6 +41,7 @@ from chunkstore.store.sqlite.engine.connection import Connection, Job, ReaderPoo
 from chunkstore.store.sqlite.engine.lookups import Lookups
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.conftest import on_sqlite
+from tests.store.chunk_conformance import ChunkConformance
 from tests.store.conformance import CHUNK_SIZE, StoreConformance, get, names, put, scrub
 from tests.store.edit_conformance import EditConformance
 from tests.store.edits import copy, delete, get_file, make_folder, move
@@ -79,7 +80,11 @@ class TestSQLite(
     PartConformance,
     PackConformance,
     SubtreeConformance,
+<<<<<<< HEAD
     RecordConformance,
+=======
+    ChunkConformance,
+>>>>>>> cf1973a (Chunks by themselves have a conformance suite of their own; one query of known chunks on PostgreSQL)
 ):
     """The conformance suites."""
 

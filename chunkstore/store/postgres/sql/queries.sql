@@ -56,11 +56,7 @@ SELECT extract(epoch FROM coalesce(
 )::interval)::float8;
 
 -- name: known_chunks
--- digests. Those of them that need no bytes.
-SELECT digest FROM chunk WHERE digest = ANY ($1::bytea[]) AND NOT damaged;
-
--- name: sizes_of_chunks
--- digests. The sizes of those that need no bytes.
+-- digests. Those of them that need no bytes, and their sizes.
 SELECT digest, size FROM chunk WHERE digest = ANY ($1::bytea[]) AND NOT damaged;
 
 -- name: put_chunks
