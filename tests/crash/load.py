@@ -12,12 +12,25 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 
 import aiohttp
 
+from chunkstore.core.chunking import Chunk
 from chunkstore.core.digest import Digest
-from tests.crash.operations import Batch, Copy, Files, Get, Move, Operation, Put
+from tests.crash.operations import (
+    CHUNK_SIZE,
+    Batch,
+    Copy,
+    Files,
+    Get,
+    Move,
+    Operation,
+    Put,
+    PutByList,
+)
+from tests.crash.pushing import Push, Refused
 from tests.process import ServerProcess
 
 _PIECE_SIZE = 16 * 1024
@@ -114,6 +127,8 @@ class Client:
     ) -> Answer:
         if isinstance(operation, Batch):
             return await self._send_batch(session, operation, tick)
+        if isinstance(operation, PutByList):
+            return await self._put_by_list(session, operation, tick)
         headers = {}
         body = None
         if isinstance(operation, Put):
@@ -123,6 +138,20 @@ class Client:
             headers["Destination"] = f"/files/{self.folder}/{operation.target}"
         path = f"files/{self.folder}/{operation.name}"
         return await _ask(session, operation.method, path, headers, body)
+
+    async def _put_by_list(
+        self, session: aiohttp.ClientSession, put: PutByList, tick: Callable[[], None]
+    ) -> Answer:
+        content = put.content
+        chunks = [
+            Chunk.of(content[start : start + CHUNK_SIZE])
+            for start in range(0, len(content), CHUNK_SIZE)
+        ]
+        path = f"{self.folder}/{put.name}"
+        try:
+            return Answer(*await Push(session, path, chunks, partial(_pieces, tick=tick)).run())
+        except Refused as refused:
+            return Answer(refused.status, refused.body)
 
     async def _send_batch(
         self, session: aiohttp.ClientSession, batch: Batch, tick: Callable[[], None]

@@ -59,6 +59,21 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class PutByList:
+    """Create or replace a file by the list of its chunks, and send only those that are missing."""
+
+    method: ClassVar[str] = "PATCH"
+    name: str
+    content: bytes
+
+    def status(self, files: Mapping[str, bytes]) -> HTTPStatus:
+        return Put(self.name, self.content).status(files)
+
+    def applied(self, files: Files) -> Files:
+        return Put(self.name, self.content).applied(files)
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Remove a file."""
 
@@ -122,7 +137,7 @@ class Batch:
         return {**files, self.name: self.content, self.target: self.content}
 
 
-Operation = Get | Put | Delete | Copy | Move | Batch
+Operation = Get | Put | PutByList | Delete | Copy | Move | Batch
 
 
 def schedule(seed: str) -> Iterator[Operation]:
@@ -135,9 +150,10 @@ def schedule(seed: str) -> Iterator[Operation]:
     makers = (_new, _known, _sharing)
     while True:
         name, target = rng.sample(NAMES, 2)
-        kind = rng.choices((Put, Delete, Copy, Move, Get, Batch), (9, 3, 1, 1, 2, 2))[0]
-        if kind is Put:
-            yield Put(name, rng.choice(makers)(rng, pool))
+        kinds = (Put, PutByList, Delete, Copy, Move, Get, Batch)
+        kind = rng.choices(kinds, (7, 4, 3, 1, 1, 2, 2))[0]
+        if kind is Put or kind is PutByList:
+            yield kind(name, rng.choice(makers)(rng, pool))
         elif kind is Batch:
             yield Batch(name, target, rng.choice(makers)(rng, pool))
         elif kind is Copy or kind is Move:
