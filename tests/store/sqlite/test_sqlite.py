@@ -80,11 +80,8 @@ class TestSQLite(
     PartConformance,
     PackConformance,
     SubtreeConformance,
-<<<<<<< HEAD
     RecordConformance,
-=======
     ChunkConformance,
->>>>>>> cf1973a (Chunks by themselves have a conformance suite of their own; one query of known chunks on PostgreSQL)
 ):
     """The conformance suites."""
 
