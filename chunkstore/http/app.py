@@ -22,6 +22,7 @@ from chunkstore.http.message.fields import check_fields
 from chunkstore.http.message.problems import check_expectation, problem_middleware
 from chunkstore.http.message.request import ROOM_RETURNS, SERVICE, TASKS, UPLOADS, raw_remainder
 from chunkstore.http.native import files, forms, status
+from chunkstore.http.page.foot import FOOT, Foot
 from chunkstore.http.page.render import set_up_templates
 from chunkstore.http.resumable.dialects import FINISH_SECONDS, add_request_headers
 from chunkstore.http.routes import ANY_PATH, add_routes
@@ -99,6 +100,7 @@ def create_app(
     app[LIMITS] = limits
     app[forms.PARTS] = forms.PartCount(memory)
     app[status.FIGURES] = status.Figures(store.maintenance, limits.stats_seconds)
+    app[FOOT] = Foot(store.maintenance.stats)
     app[ROOM_RETURNS] = room_returns
     app[FINISH_SECONDS] = finish_seconds
     app[UPLOADS] = ResumableUploads(

@@ -38,6 +38,7 @@ NO_DATABASE: Final = {
     "test_conditional",
     "test_cors",
     "test_errors",
+    "test_foot",
     "test_form",
     "test_head",
     "test_hot_files",

@@ -15,6 +15,7 @@ from chunkstore.core.names import MAX_UNNORMALIZED, ROOT, FolderName, ancestors
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.request import folder_name_of, names_root, path_of, store_of
+from chunkstore.http.page.foot import FOOT
 from chunkstore.http.page.render import render
 from chunkstore.service.representations import listing_to_json
 from chunkstore.store.contract.values import Listing
@@ -42,7 +43,7 @@ async def get(request: web.Request) -> web.Response:
     if not listing.files and not listing.folders:
         await _require_folder(request, folder)
     response = (
-        _page(request, folder, listing, query.get("prefix", ""))
+        await _page(request, folder, listing, query.get("prefix", ""))
         if html
         else json_response(listing_to_json(listing))
     )
@@ -90,13 +91,16 @@ def _next_url(request: web.Request, after: str) -> str:
     return str(request.rel_url.update_query(after=after))
 
 
-def _page(request: web.Request, folder: FolderName, listing: Listing, prefix: str) -> web.Response:
+async def _page(
+    request: web.Request, folder: FolderName, listing: Listing, prefix: str
+) -> web.Response:
     context = {
         "folder": folder,
         "ancestors": [*ancestors(folder), folder] if folder != ROOT else [],
         "listing": listing,
         "limit": _PAGE_LIMIT,
         "prefix": prefix,
+        "figures": await request.app[FOOT].get(),
         "next_url": None if listing.next is None else _next_url(request, listing.next),
         "root_url": names_root(request.app),
         "url_of": lambda name: path_of(request.app, name),

@@ -23,6 +23,7 @@ const headers = [...document.querySelectorAll("#list th[data-sort]")];
 const more = document.querySelector("#more");
 const count = document.querySelector("#count");
 const filter = document.querySelector("#filter");
+const foot = document.querySelector("#store");
 const menuTemplate = document.querySelector("#menu-button");
 
 let order = { key: "name", descending: false };
@@ -151,6 +152,7 @@ function rowOf(name) {
 function follow(page, prefix) {
   if (page !== document) {
     more.replaceChildren(...page.querySelector("#more").childNodes);
+    foot.replaceChildren(...page.querySelector("#store").childNodes);
   }
   whole = !nextLink(document) && !prefix;
   rows().forEach(enhance);
