@@ -32,7 +32,7 @@ from chunkstore.http.message.problems import MethodNotPossible
 from chunkstore.http.message.request import FOLDERS, redirect_to_folder
 from chunkstore.http.message.upload_urls import UPLOAD_RESOURCE, UPLOADS_RESOURCE
 from chunkstore.http.native import batch, files, folders, forms, lists, status
-from chunkstore.http.page.render import static_handler
+from chunkstore.http.page.render import STATIC_RESOURCE, static_handler
 from chunkstore.http.resumable import ietf, tus
 
 # (?s:) because a name is refused for its line break, not lost on the way.
@@ -102,7 +102,7 @@ def add_routes(app: web.Application) -> None:
     add("/chunks/missing", {"POST": abilities.post_missing})
     add(MANIFEST_PATH, MANIFEST)
     add(PACK_PATH, PACK)
-    add("/static/{name}", _read_only(static_handler()), name="static")
+    add("/static/{name}", _read_only(static_handler()), name=STATIC_RESOURCE)
     add(FILE_PATH, FILE)
     app[FOLDERS] = add(FOLDER_PATH, FOLDER, name="folder")
     add(NX_PATH, NX)

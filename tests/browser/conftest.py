@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.steps import Visit
+from tests.browser.meter import Meter, metered
+from tests.browser.steps import MIB, Visit
 from tests.process import ServerProcess, served
 from tests.programs import require_program
 
@@ -38,12 +40,29 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def meter(server: ServerProcess) -> Iterator[Meter]:
+    """Return a meter before that server."""
+    with metered(server.port) as meter:
+        yield meter
+
+
 @pytest.fixture
 def visit(
-    chromium: Browser, server: ServerProcess, tmp_path: Path, request: pytest.FixtureRequest
+    chromium: Browser,
+    server: ServerProcess,
+    meter: Meter,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Visit]:
     """Return a visit to the test's own folder, in which nothing unexpected may happen."""
     name = request.node.name.removeprefix("test_")
-    visit = Visit(chromium.new_context(), server, name, tmp_path)
+    visit = Visit(chromium.new_context(), server, name, tmp_path, meter)
     yield visit
     visit.end()
+
+
+@pytest.fixture
+def large(request: pytest.FixtureRequest) -> bytes:
+    """Return 3 MiB that the server knows from no other test."""
+    return random.Random(request.node.nodeid).randbytes(3 * MIB)

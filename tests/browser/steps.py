@@ -11,6 +11,7 @@ from urllib.request import Request, urlopen
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, expect
 
+from tests.browser.meter import Meter
 from tests.process import ServerProcess
 
 PATIENCE_MS = 60_000
@@ -37,14 +38,22 @@ _DROP = """(contents) => {
 class Visit:
     """A browser's visit to `folder` of a server; `files` is a folder on the browser's side.
 
+    If there is a `meter`, the browser comes through it.
+
     When it ends, no script may have failed, no request have gone to another host, and no answer
     have been an error but those with a status (or Chromium's name of an error) in `expected`.
     """
 
     def __init__(
-        self, context: BrowserContext, server: ServerProcess, folder: str, files: Path
+        self,
+        context: BrowserContext,
+        server: ServerProcess,
+        folder: str,
+        files: Path,
+        meter: Meter | None = None,
     ) -> None:
-        self.server = server
+        self.url = server.url if meter is None else meter.url
+        self.meter = meter
         self.folder = folder
         self.files = files
         self.expected: set[str] = set()
@@ -71,7 +80,7 @@ class Visit:
 
     def open(self, query: str = "") -> Page:
         """Open the folder's page."""
-        self.page.goto(f"{self.server.url}files/{quote(self.folder)}/{query}")
+        self.page.goto(f"{self.url}files/{quote(self.folder)}/{query}")
         return self.page
 
     def put(self, name: str, content: bytes = b"content") -> None:
@@ -142,6 +151,16 @@ class Visit:
             dialog.get_by_role("textbox").fill(text)
         dialog.get_by_role("button", name=button).click()
 
+    def sent(self) -> int:
+        """Return the bytes of all requests, heads included, since this was asked last."""
+        assert self.meter is not None
+        return self.meter.take()
+
+    def send_whole(self) -> None:
+        """Have the server know no chunks, as older ones do, so that files are sent whole."""
+        self.expected.add("404")
+        self.context.route("**/chunks", lambda route: route.fulfill(status=404))
+
     def slow(self, bytes_per_second: int) -> None:
         """Let no more bytes out."""
         session = self.context.new_cdp_session(self.page)
@@ -151,7 +170,7 @@ class Visit:
         session.send("Network.emulateNetworkConditions", conditions)
 
     def _url(self, name: str) -> str:
-        return f"{self.server.url}files/{quote(self.folder)}/{quote(name, safe='/?=')}"
+        return f"{self.url}files/{quote(self.folder)}/{quote(name, safe='/?=')}"
 
     def _ask(self, method: str, name: str, content: bytes | None = None) -> bytes:
         # Left to itself the client would make up a type; the server is to guess one.
@@ -168,5 +187,5 @@ class Visit:
             self._troubles.append(message.text)
 
     def _follow(self, url: str) -> None:
-        if urlsplit(url).netloc != urlsplit(self.server.url).netloc:
+        if urlsplit(url).netloc != urlsplit(self.url).netloc:
             self._troubles.append(f"a request to {url}")

@@ -101,7 +101,7 @@ def test_copy_link(visit: Visit) -> None:
     visit.choose("a b.txt", "Copy link")
     expect(page.locator("#announcer")).to_have_text("Link copied.")
     copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied == f"{visit.server.url}files/{visit.folder}/a%20b.txt"
+    assert copied == f"{visit.url}files/{visit.folder}/a%20b.txt"
 
 
 def test_preview(visit: Visit) -> None:

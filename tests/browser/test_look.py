@@ -44,7 +44,7 @@ def test_without_javascript(visit: Visit, chromium: Browser) -> None:
         visit.row("a.txt").get_by_role("link", name="Download").click()
     assert download.value.path().read_bytes() == b"a"
     visit.row("b/").get_by_role("link").click()
-    expect(page).to_have_url(f"{visit.server.url}files/{visit.folder}/b/")
+    expect(page).to_have_url(f"{visit.url}files/{visit.folder}/b/")
     visit.open("?limit=1")
     page.get_by_role("link", name="Show more").click()
     assert visit.shown() == ["a.txt"] or visit.shown() == ["b/"]
@@ -68,6 +68,7 @@ def test_phone(visit: Visit, chromium: Browser) -> None:
     visit.pick(visit.file(f"other {LONG}", b"y"))
     visit.uploaded(1)
     expect(visit.row(f"other {LONG}")).to_be_visible()
+    expect(page.locator("#store svg")).to_be_visible()
     assert width_of(page) == PHONE["width"]
     visit.row("b").locator(".menu-button").tap()
     box = page.locator("#menu").bounding_box()
@@ -95,6 +96,7 @@ def test_accessible(visit: Visit, chromium: Browser, axe: str, scheme: str) -> N
     visit.pick(visit.file("new.txt", b"new"), visit.file("a.txt", b"other"))
     expect(visit.row("new.txt")).to_be_visible()
     expect(visit.upload("a.txt")).to_contain_text("Replace it?")
+    expect(page.locator("#store")).to_contain_text("kept")
     assert violations(page) == []
     visit.row("a.txt").locator(".menu-button").click()
     assert violations(page) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import re
 from pathlib import Path
 
 import pytest
@@ -15,12 +15,21 @@ from tests.process import served
 # So slow that an upload is caught on its way, whatever the machine.
 SLOW = 256 * KIB
 FAST = -1
-BIG = random.Random(7).randbytes(3 * MIB)
+ONE_OF_THREE = re.compile(r"1\.\d MiB of 3\.0 MiB")
 
 
-def test_upload_by_button(visit: Visit) -> None:
+@pytest.fixture(params=["chunks", "whole"])
+def either(visit: Visit, request: pytest.FixtureRequest) -> Visit:
+    """Return a visit that sends files as chunks, or whole to a server that knows none."""
+    if request.param == "whole":
+        visit.send_whole()
+    return visit
+
+
+def test_upload_by_button(either: Visit, large: bytes) -> None:
+    visit = either
     page = visit.made().open()
-    contents = {"a.txt": b"some text", "empty": b"", "ä & <b>.bin": BIG}
+    contents = {"a.txt": b"some text", "empty": b"", "ä & <b>.bin": large}
     visit.pick(*(visit.file(name, content) for name, content in contents.items()))
     visit.uploaded(3)
     for name, content in contents.items():
@@ -29,19 +38,20 @@ def test_upload_by_button(visit: Visit) -> None:
     row = visit.upload("ä & <b>.bin")
     expect(row).to_contain_text("all of it new")
     row.get_by_text("Digest").click()
-    expect(row.locator("code")).to_have_text(blake3(BIG).hexdigest())
+    expect(row.locator("code")).to_have_text(blake3(large).hexdigest())
     expect(page.locator("#uploads .summary")).to_contain_text("3 of 3 files · 100 %")
     page.get_by_role("button", name="Clear finished").click()
     expect(page.locator("#uploads")).to_be_hidden()
 
 
-def test_upload_tells_what_was_known(visit: Visit) -> None:
-    visit.put("old", BIG[: 2 * MIB])
+def test_upload_tells_what_was_known(either: Visit, large: bytes) -> None:
+    visit = either
+    visit.put("old", large[: 2 * MIB])
     visit.open()
-    visit.pick(visit.file("same", BIG[: 2 * MIB]), visit.file("longer", BIG))
+    visit.pick(visit.file("same", large[: 2 * MIB]), visit.file("longer", large))
     visit.uploaded(2)
     expect(visit.upload("same")).to_contain_text("all of it already known")
-    expect(visit.upload("longer")).to_contain_text("already known")
+    expect(visit.upload("longer")).to_contain_text("2.0 MiB already known")
 
 
 def test_upload_by_drop(visit: Visit) -> None:
@@ -83,10 +93,11 @@ def test_folder_by_drop(visit: Visit) -> None:
     assert visit.read("top/one/deep/file") == b"deep"
 
 
-def test_pause_and_resume(visit: Visit) -> None:
+def test_pause_and_resume(either: Visit, large: bytes) -> None:
+    visit = either
     visit.made().open()
     visit.slow(SLOW)
-    visit.pick(visit.file("big", BIG))
+    visit.pick(visit.file("big", large))
     row = visit.upload("big")
     expect(row).to_contain_text("/s")
     expect(row).to_contain_text("left")
@@ -96,13 +107,13 @@ def test_pause_and_resume(visit: Visit) -> None:
     visit.slow(FAST)
     row.get_by_role("button", name="Resume").click()
     visit.uploaded(1)
-    assert visit.read("big") == BIG
+    assert visit.read("big") == large
 
 
-def test_cancel(visit: Visit) -> None:
+def test_cancel(visit: Visit, large: bytes) -> None:
     page = visit.made().open()
     visit.slow(SLOW)
-    visit.pick(visit.file("big", BIG))
+    visit.pick(visit.file("big", large))
     row = visit.upload("big")
     expect(row).to_contain_text("of 3.0 MiB")
     with page.expect_request(lambda request: request.method == "DELETE") as ended:
@@ -115,34 +126,33 @@ def test_cancel(visit: Visit) -> None:
     expect(page.locator("#uploads")).to_be_hidden()
 
 
-def test_reload_and_resume(visit: Visit) -> None:
+def test_reload_and_resume(either: Visit, large: bytes) -> None:
+    visit = either
     page = visit.made().open()
-    big = visit.file("big", BIG)
+    big = visit.file("big", large)
     visit.slow(SLOW)
     visit.pick(big)
-    expect(visit.upload("big")).to_contain_text("left")
+    expect(visit.upload("big")).to_contain_text(ONE_OF_THREE)
     page.reload()
     row = visit.upload("big")
     expect(row).to_contain_text("Choose or drop the same file to go on.")
     visit.slow(FAST)
-    sent: list[int] = []
-    page.on("request", lambda request: sent.append(offset_of(request.headers)))
+    visit.sent()
     visit.pick(big)
     visit.uploaded(1)
-    assert visit.read("big") == BIG
-    assert any(offset > 0 for offset in sent)
+    assert visit.read("big") == large
+    # It went on where it was.
+    assert visit.sent() < len(large)
+    # What was sent before was not known.
+    expect(visit.upload("big")).to_contain_text("all of it new")
     page.reload()
     expect(page.locator("#uploads")).to_be_hidden()
 
 
-def offset_of(headers: dict[str, str]) -> int:
-    return int(headers.get("upload-offset", 0))
-
-
-def test_discard_what_was_interrupted(visit: Visit) -> None:
+def test_discard_what_was_interrupted(visit: Visit, large: bytes) -> None:
     page = visit.made().open()
     visit.slow(SLOW)
-    visit.pick(visit.file("big", BIG))
+    visit.pick(visit.file("big", large))
     expect(visit.upload("big")).to_contain_text("left")
     page.reload()
     visit.upload("big").get_by_role("button", name="Discard").click()
@@ -159,7 +169,7 @@ _BLOCK_STORAGE = """
 
 
 @pytest.mark.parametrize("storage", ["blocked", "corrupt"])
-def test_uploads_need_no_storage(visit: Visit, storage: str) -> None:
+def test_uploads_need_no_storage(visit: Visit, storage: str, large: bytes) -> None:
     page = visit.made().open()
     if storage == "blocked":
         page.add_init_script(_BLOCK_STORAGE)
@@ -170,30 +180,32 @@ def test_uploads_need_no_storage(visit: Visit, storage: str) -> None:
     page.reload()
     expect(page.locator("#uploads")).to_be_hidden()
     visit.slow(SLOW)
-    visit.pick(visit.file("big", BIG), visit.file("small", b"small"))
+    visit.pick(visit.file("big", large), visit.file("small", b"small"))
     row = visit.upload("big")
-    expect(row).to_contain_text("left")
+    expect(row).to_contain_text(ONE_OF_THREE)
     row.get_by_role("button", name="Pause").click()
     expect(row).to_contain_text("Paused at")
     visit.slow(FAST)
-    sent: list[int] = []
-    page.on("request", lambda request: sent.append(offset_of(request.headers)))
+    visit.sent()
     row.get_by_role("button", name="Resume").click()
     visit.uploaded(2)
-    assert visit.read("big") == BIG
+    assert visit.read("big") == large
     # It went on where it was.
-    assert any(offset > 0 for offset in sent)
+    assert visit.sent() < len(large)
 
 
-def test_server_restarts(chromium: Browser, tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole", [False, True], ids=["chunks", "whole"])
+def test_server_restarts(chromium: Browser, tmp_path: Path, whole: bool, large: bytes) -> None:
     (tmp_path / "served").mkdir()
     with served(tmp_path / "served", "--min-free", "0") as first:
         visit = Visit(chromium.new_context(), first, "d", tmp_path)
         visit.expected = {"net::ERR_CONNECTION_REFUSED", "net::ERR_CONNECTION_RESET"}
         visit.expected |= {"net::ERR_EMPTY_RESPONSE", "net::ERR_SOCKET_NOT_CONNECTED"}
+        if whole:
+            visit.send_whole()
         visit.made().open()
         visit.slow(SLOW)
-        visit.pick(visit.file("big", BIG))
+        visit.pick(visit.file("big", large))
         row = visit.upload("big")
         expect(row).to_contain_text("left")
         first.kill()
@@ -202,13 +214,15 @@ def test_server_restarts(chromium: Browser, tmp_path: Path) -> None:
     visit.slow(FAST)
     with served(tmp_path / "served", "--min-free", "0", port=first.port):
         visit.uploaded(1)
-        assert visit.read("big") == BIG
+        assert visit.read("big") == large
         visit.end()
 
 
-@pytest.mark.parametrize("content", [b"new", BIG], ids=["small", "big"])
-def test_replace_asks(visit: Visit, content: bytes) -> None:
-    visit.expected = {"412"}
+@pytest.mark.parametrize("size", [3, 3 * MIB], ids=["small", "large"])
+def test_replace_asks(either: Visit, large: bytes, size: int) -> None:
+    visit = either
+    content = large[:size]
+    visit.expected |= {"412"}
     visit.put("a", b"old")
     visit.put("b", b"old")
     page = visit.open()
@@ -312,7 +326,7 @@ def test_twenty_thousand_at_once(visit: Visit) -> None:
     assert len(visit.names()) == 200
 
 
-def test_a_dead_network_is_noticed(chromium: Browser, tmp_path: Path) -> None:
+def test_a_dead_network_is_noticed(chromium: Browser, tmp_path: Path, large: bytes) -> None:
     (tmp_path / "served").mkdir()
     with served(tmp_path / "served", "--min-free", "0") as server:
         visit = Visit(chromium.new_context(), server, "d", tmp_path)
@@ -323,7 +337,7 @@ def test_a_dead_network_is_noticed(chromium: Browser, tmp_path: Path) -> None:
         big, other = visit.upload("big"), visit.upload("other")
         with server.suspended():
             # What is sent is taken by nobody, and no connection breaks.
-            visit.pick(visit.file("big", BIG))
+            visit.pick(visit.file("big", large))
             expect(big).to_have_class("active")
             page.clock.run_for(6000)
             expect(big).to_contain_text("nothing heard for")
@@ -331,12 +345,12 @@ def test_a_dead_network_is_noticed(chromium: Browser, tmp_path: Path) -> None:
                 page.clock.run_for(1000)
             expect(big).to_contain_text("cannot be reached")
             # A browser that knows it at once says so at once.
-            visit.pick(visit.file("other", BIG[1:]))
+            visit.pick(visit.file("other", large[1:]))
             expect(other).to_have_class("active")
             page.evaluate("dispatchEvent(new Event('offline'))")
             expect(other).to_have_class("retrying")
         page.clock.resume()
         page.evaluate("dispatchEvent(new Event('online'))")
         visit.uploaded(2)
-        assert visit.read("big") == BIG
+        assert visit.read("big") == large
         visit.end()

@@ -18,19 +18,30 @@ from chunkstore.core.digest import Digest
 from chunkstore.core.errors import NotFound
 from chunkstore.core.units import format_size
 
+STATIC_RESOURCE: Final = "static"
 _STATIC: Final = Path(__file__).with_name("static")
+# Code of others; `origins.toml` there tells where it is from.
+VENDOR: Final = Path(__file__).with_name("vendor")
 _MEDIA_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
 _TEMPLATES: Final = Path(__file__).with_name("templates")
-# Scripts and style sheets have a nonce: 'self' would allow uploaded files.
+# Scripts and style sheets have a nonce: 'self' would allow uploaded files. A worker has none, so a
+# path stands for it; its host may be any, since browsers take workers from the page's origin only,
+# and the server need not know the name that it has before a proxy.
 _POLICY: Final = (
-    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self';"
-    " media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none';"
-    " frame-ancestors 'none'; require-trusted-types-for 'script'"
+    "default-src 'none'; script-src 'nonce-{nonce}'; worker-src http://*:*{worker};"
+    " style-src 'nonce-{nonce}'; img-src 'self'; media-src 'self'; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none';"
+    " require-trusted-types-for 'script'; trusted-types hasher"
 )
+# A worker obeys the policy that it comes with, not its page's: it may compile WebAssembly, and load
+# and ask for nothing. So what it needs of others stands before it in one script.
+_WORKER: Final = "hasher.js"
+_BEFORE_WORKER: Final = VENDOR / "hash-wasm" / "blake3.umd.min.js"
+_WORKER_POLICY: Final = "default-src 'none'; script-src 'wasm-unsafe-eval'"
 _NONCE_SIZE: Final = 16
 
 
@@ -53,6 +64,7 @@ def set_up_templates(app: web.Application) -> None:
 def static_handler() -> Handler:
     """Return the handler of scripts, styles and images, which are few and stay in memory."""
     files = {file.name: file.read_bytes() for file in _STATIC.iterdir()}
+    files[_WORKER] = _BEFORE_WORKER.read_bytes() + files[_WORKER]
     tags = {name: ETag(str(Digest.of(content))) for name, content in files.items()}
 
     async def get(request: web.Request) -> web.Response:
@@ -63,6 +75,8 @@ def static_handler() -> Handler:
         response = web.Response(status=HTTPStatus.NOT_MODIFIED) if known else part(name)
         response.etag = tags[name]
         response.headers["Cache-Control"] = "no-cache"
+        if name == _WORKER:
+            response.headers["Content-Security-Policy"] = _WORKER_POLICY
         return response
 
     def part(name: str) -> web.Response:
@@ -82,10 +96,16 @@ def render(
     nonce = secrets.token_urlsafe(_NONCE_SIZE)
     response = aiohttp_jinja2.render_template(template, request, {**context, "nonce": nonce})
     response.set_status(status)
-    response.headers["Content-Security-Policy"] = _POLICY.format(nonce=nonce)
+    response.headers["Content-Security-Policy"] = _policy(request.app, nonce)
     # A page that opens this one in a window learns nothing about it.
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     return response
+
+
+def _policy(app: web.Application, nonce: str) -> str:
+    worker = str(app.router.named_resources()[STATIC_RESOURCE].url_for(name=_WORKER))
+    # In a policy these two separate (CSP3 §2.3.1), in a path they need not be escaped.
+    return _POLICY.format(nonce=nonce, worker=worker.replace(";", "%3B").replace(",", "%2C"))
 
 
 def _format_time(moment: datetime) -> str:

@@ -9,8 +9,12 @@ from html.parser import HTMLParser
 from urllib.parse import quote
 
 import pytest
+from aiohttp.test_utils import TestClient
 from yarl import URL
 
+from chunkstore.http.app import create_app, mount
+from chunkstore.store.contract.store import Store
+from tests.http.conftest import ServedAsInProduction
 from tests.http.steps import BROWSER, Client, exactly, names, on_shared_server, put, read
 
 NASTY = sorted(
@@ -31,6 +35,10 @@ NASTY = sorted(
     ],
     key=str.encode,
 )
+
+
+# Elements of a page that shows files, and not of an empty one.
+_OF_FILES = {"details", "summary", "form", "button", "time", "svg", "rect"}
 
 
 @dataclass
@@ -114,6 +122,7 @@ async def browse(client: Client, url: str | URL, status: int = 200) -> Page:
     assert policy == {
         "default-src": "'none'",
         "script-src": f"'nonce-{nonce}'",
+        "worker-src": "http://*:*/static/hasher.js",
         "style-src": f"'nonce-{nonce}'",
         "img-src": "'self'",
         "media-src": "'self'",
@@ -122,6 +131,7 @@ async def browse(client: Client, url: str | URL, status: int = 200) -> Page:
         "base-uri": "'none'",
         "frame-ancestors": "'none'",
         "require-trusted-types-for": "'script'",
+        "trusted-types": "hasher",
     }
     return Page(text)
 
@@ -140,8 +150,8 @@ async def test_nasty_names_are_mere_text(shared: Client, name: str) -> None:
         await put(shared, f"{name}/in/{quote(nasty)}/a")
     for folder in ("", "in/", *(f"in/{quote(nasty)}/" for nasty in NASTY)):
         page = await browse(shared, exactly(f"/files/{name}/{folder}"))
-        # Nothing is there that is not there for plain names.
-        assert set(page.tags) <= {*plain.tags, "details", "summary", "form", "button", "time"}
+        # Nothing is there that is not there for plain names, or for any file at all.
+        assert set(page.tags) <= {*plain.tags, *_OF_FILES}
         assert page.tags["script"] == 1
         assert page.sources == ["/static/page.js"]
         assert not {"onclick", "onerror", "style"} & page.attributes
@@ -256,9 +266,31 @@ async def test_script_is_there_and_so_is_all_that_it_imports(shared: Client) -> 
         async with shared.get(f"/static/{part}") as response:
             assert response.status == 200
             assert response.content_type == "text/javascript"
-            wanted |= set(re.findall(r'from "\./([^"]*)"', await response.text()))
+            wanted |= set(_PARTS.findall(await response.text()))
         seen.add(part)
-    assert len(seen) > 1
+    assert {"queue.js", "hasher.js"} <= seen
+
+
+# What a module imports, and the worker that it starts.
+_PARTS = re.compile(r'(?:from |new URL\()"(?:\./)?([a-z]+\.js)"')
+
+
+@on_shared_server
+async def test_worker_may_compile_webassembly_and_load_nothing(shared: Client) -> None:
+    async with shared.get("/static/hasher.js") as response:
+        policy = directives_of(response.headers["Content-Security-Policy"])
+    assert policy == {"default-src": "'none'", "script-src": "'wasm-unsafe-eval'"}
+
+
+async def test_worker_is_under_the_base_path(store: Store) -> None:
+    app = mount(create_app(store), "/a,b;c/")
+    async with (
+        TestClient(ServedAsInProduction(app)) as client,
+        client.get("/a,b;c/files/", headers=BROWSER) as response,
+    ):
+        policy = directives_of(response.headers["Content-Security-Policy"])
+    # A comma or a semicolon would end the policy there.
+    assert policy["worker-src"] == "http://*:*/a%2Cb%3Bc/static/hasher.js"
 
 
 @on_shared_server

@@ -2,9 +2,8 @@
 
 import { baseName, formatDuration, formatShare, formatSize, parentOf, plural } from "./format.js";
 import { forget, keyOf, remembered } from "./remembered.js";
-import { folder, urlOf } from "./server.js";
+import { endUpload, folder, urlOf } from "./server.js";
 import { announce } from "./announcer.js";
-import * as tus from "./tus.js";
 
 // Of each state, and of what an earlier visit left; all others are only counted.
 const SHOWN = 50;
@@ -26,12 +25,12 @@ const BUTTONS = {
 const SAID = {
   waiting: () => "Waits for its turn",
   again: () => "Waits for its turn",
-  active: (transfer) => [sentOf(transfer), paceOf(transfer)].filter(Boolean).join(" · "),
+  active: (transfer) => listed(sentOf(transfer), sparedOf(transfer), paceOf(transfer)),
   retrying: ({ problem }) => `${problem.message} It goes on by itself as soon as it can.`,
-  paused: (transfer) => `Paused at ${sentOf(transfer)}`,
+  paused: (transfer) => listed(`Paused at ${sentOf(transfer)}`, sparedOf(transfer)),
   exists: () => "There is a file of this name. Replace it?",
   failed: ({ problem }) => problem.message,
-  done: (transfer) => `${formatSize(transfer.file.size)} · ${knownOf(transfer)}`,
+  done: (transfer) => listed(formatSize(transfer.file.size), endOf(transfer)),
 };
 
 const panel = document.querySelector("#uploads");
@@ -100,7 +99,7 @@ export class Panel {
       this.#dropInterrupted(key);
       this.#render();
       forget(record, record.target);
-      await tus.end(record.url).catch(() => {});
+      await endUpload(record.url).catch(() => {});
     });
     row.interrupted(record);
     rows.append(row.element);
@@ -188,10 +187,13 @@ export class Panel {
   }
 
   #renderTotal() {
-    const { count, size, sent } = this.#queue;
+    const { count, size, sent, spared } = this.#queue;
     const rate = sum(this.#queue.inState("active"), (one) => one.rate);
     const done = this.#queue.countIn("done");
     const parts = [`${done} of ${plural(count, "file")}`, formatShare(sent, size)];
+    if (spared) {
+      parts.push(`${formatSize(spared)} spared`);
+    }
     if (rate) {
       parts.push(`${formatSize(Math.round(rate))}/s`, `${formatDuration((size - sent) / rate)} left`);
     }
@@ -279,7 +281,14 @@ function sentOf({ sent, file }) {
   return `${formatSize(sent)} of ${formatSize(file.size)}`;
 }
 
+function sparedOf({ spared }) {
+  return spared ? `${formatSize(spared)} spared` : "";
+}
+
 function paceOf({ rate, sent, file, silence }) {
+  if (sent === file.size) {
+    return "the server is checking it";
+  }
   if (silence > SILENT_SECONDS) {
     return `nothing heard for ${formatDuration(silence)}`;
   }
@@ -287,16 +296,31 @@ function paceOf({ rate, sent, file, silence }) {
   return rate && `${formatSize(Math.round(rate))}/s · ${left}`;
 }
 
-/** Say how much of a file needed no room; unknown where the answer to its end was lost. */
-function knownOf({ file, result }) {
-  if (result.newSize === null || result.newSize === undefined) {
+/** Say how much of a file was sent, or, where all of it was, how much of that needed no room. */
+function endOf({ file, result, spared }) {
+  if (spared >= file.size && file.size) {
+    return "nothing sent, all of it already known";
+  }
+  if (spared) {
+    return `${formatSize(file.size - spared)} sent, ${formatSize(spared)} already known`;
+  }
+  return knownOf(file.size, result.newSize);
+}
+
+/** Unknown where the answer to its end was lost. */
+function knownOf(size, newSize) {
+  if (newSize === null || newSize === undefined) {
     return "uploaded";
   }
-  const known = file.size - result.newSize;
+  const known = size - newSize;
   if (known <= 0) {
     return "all of it new";
   }
-  return result.newSize ? `${formatSize(known)} already known` : "all of it already known";
+  return newSize ? `${formatSize(known)} already known` : "all of it already known";
+}
+
+function listed(...parts) {
+  return parts.filter(Boolean).join(" · ");
 }
 
 function sum(values, measure) {

@@ -9,13 +9,14 @@ const AT_ONCE = 3;
 const BUSY = ["active", "retrying"];
 
 export class Queue extends EventTarget {
-  /** Bytes of all files, and of these what is there. */
+  /** Bytes of all files, of these what is there, and of that what was not sent. */
   size = 0;
   sent = 0;
+  spared = 0;
   count = 0;
   #states = new Map();
   #lines = new Map();
-  // Of each transfer its state and bytes sent as they are counted above, and its place.
+  // Of each transfer its state and bytes as they are counted above, and its place.
   #known = new Map();
   #latest = new Map();
   #places = 0;
@@ -84,12 +85,13 @@ export class Queue extends EventTarget {
 
   /** Forget a transfer that has nothing left to do or to tell. */
   remove(transfer) {
-    const { state, sent } = this.#known.get(transfer);
+    const { state, sent, spared } = this.#known.get(transfer);
     this.#of(state).delete(transfer);
     this.#known.delete(transfer);
     this.count -= 1;
     this.size -= transfer.file.size;
     this.sent -= sent;
+    this.spared -= spared;
     if (this.#latest.get(transfer.target) === transfer) {
       this.#latest.delete(transfer.target);
     }
@@ -105,7 +107,12 @@ export class Queue extends EventTarget {
 
   #take(transfer) {
     this.#places += 1;
-    this.#known.set(transfer, { state: transfer.state, sent: 0, place: this.#places });
+    this.#known.set(transfer, {
+      state: transfer.state,
+      sent: 0,
+      spared: 0,
+      place: this.#places,
+    });
     this.#of(transfer.state).add(transfer);
     this.count += 1;
     this.size += transfer.file.size;
@@ -142,6 +149,8 @@ export class Queue extends EventTarget {
       const sent = transfer.state === "done" ? transfer.file.size : transfer.sent;
       this.sent += sent - known.sent;
       known.sent = sent;
+      this.spared += transfer.spared - known.spared;
+      known.spared = transfer.spared;
     }
   }
 

@@ -11,9 +11,13 @@ const PREFIX = `chunkstore ${uploads} `;
 // Those of this visit, whatever becomes of the browser's storage.
 const kept = new Map();
 
-export function remember(file, target, { url, offset, expires }) {
+/**
+ * `offset` is how much of the file is there; `spares` tells in which of two ways it is sent, and
+ * `spared` how much was not, of what the server has on the upload's list.
+ */
+export function remember(file, target, { url, offset, expires, spares, spared }) {
   const { size, lastModified } = file;
-  const record = { target, size, lastModified, url, offset, expires };
+  const record = { target, size, lastModified, url, offset, expires, spares, spared };
   const key = keyOf(file, target);
   kept.set(key, record);
   inStorage((storage) => storage.setItem(key, JSON.stringify(record)));

@@ -2,6 +2,8 @@
 
 export const { root, folder, uploads } = document.body.dataset;
 
+const base = new URL("..", new URL(root, location));
+
 // After so long without a sign of a request the server is asked for one, which has so long to come.
 const SILENCE_MS = 15_000;
 const ANSWER_MS = 10_000;
@@ -13,7 +15,21 @@ const LIST_MS = 30_000;
 let asked = null;
 
 export function urlOf(name) {
-  return root + name.split("/").map(encodeURIComponent).join("/");
+  return root + escaped(name);
+}
+
+/** Where the list of a file's chunks is. */
+export function manifestOf(name) {
+  return urlAt(`manifests/${escaped(name)}`);
+}
+
+/** What is at a path of the server that is not one of its files. */
+export function urlAt(path) {
+  return new URL(path, base).pathname;
+}
+
+function escaped(name) {
+  return name.split("/").map(encodeURIComponent).join("/");
 }
 
 /** A request that came to nothing; `status` is 0 where there was no answer at all. */
@@ -58,12 +74,21 @@ export async function request(method, url, headers = {}) {
   return response;
 }
 
-/** Send a body and tell how much of it has gone out, which `fetch` cannot. */
-export function send(method, url, headers, body, { onProgress, signal } = {}) {
+/** Drop an upload; one that is complete leaves its file. */
+export async function endUpload(url) {
+  await request("DELETE", url);
+}
+
+/**
+ * Send a body and tell how much of it has gone out, which `fetch` cannot. What is answered is
+ * text, or bytes where `binary`.
+ */
+export function send(method, url, headers, body, { onProgress, signal, binary = false } = {}) {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const xhr = new XMLHttpRequest();
     xhr.open(method, url);
+    xhr.responseType = binary ? "arraybuffer" : "text";
     for (const [name, value] of Object.entries(headers)) {
       xhr.setRequestHeader(name, value);
     }
@@ -73,13 +98,17 @@ export function send(method, url, headers, body, { onProgress, signal } = {}) {
     xhr.onerror = () => reject(Problem.unreachable());
     xhr.onabort = () => reject(signal?.reason ?? Problem.unreachable());
     xhr.onload = () =>
-      xhr.status < 300 ? resolve(xhr) : reject(Problem.read(xhr.status, xhr.responseText));
+      xhr.status < 300 ? resolve(xhr) : reject(Problem.read(xhr.status, textOf(xhr)));
     const abort = () => xhr.abort();
     signal?.addEventListener("abort", abort, { once: true });
     xhr.onloadend = () => signal?.removeEventListener("abort", abort);
     abortWhenLost(xhr, body !== null);
     xhr.send(body);
   });
+}
+
+function textOf(xhr) {
+  return xhr.responseType === "arraybuffer" ? new TextDecoder().decode(xhr.response) : xhr.response;
 }
 
 /** Abort a request of which nothing is heard, if the server is not either, or it goes on so. */
@@ -123,7 +152,7 @@ async function knock() {
   const aborter = new AbortController();
   const timer = setTimeout(() => aborter.abort(), ANSWER_MS);
   try {
-    await fetch(new URL("../health/live", new URL(root, location)), { signal: aborter.signal });
+    await fetch(urlAt("health/live"), { signal: aborter.signal });
     return true;
   } catch {
     return false;

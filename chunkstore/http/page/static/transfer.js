@@ -7,19 +7,22 @@
 // It begins create-only: what is there already is replaced only if the user says so.
 
 import { forget, recall, remember } from "./remembered.js";
-import { Problem } from "./server.js";
+import { endUpload, Problem } from "./server.js";
+import * as sparing from "./sparing.js";
 import * as tus from "./tus.js";
 
 const SMALL_SIZE = 1024 * 1024;
-// Below what proxies commonly allow a request's body to be.
-const SLICE_SIZE = 32 * 1024 * 1024;
+// What is asked how far it is before it goes on: the answer to its last request was lost.
+const BEHIND = ["mismatching-upload-offset", "completed-upload"];
 const FIRST_PAUSE_SECONDS = 1;
 const LONGEST_PAUSE_SECONDS = 30;
 const RATE_SECONDS = 8;
 
 export class Transfer extends EventTarget {
   state = "waiting";
+  /** Bytes of the file that are there, and those of them that were known and not sent. */
   sent = 0;
+  spared = 0;
   problem = null;
   result = null;
   retryAt = 0;
@@ -109,44 +112,34 @@ export class Transfer extends EventTarget {
   }
 
   async #send(signal) {
-    const options = { replace: this.#replace, signal, onProgress: (sent) => this.#advance(sent) };
-    if (this.file.size <= SMALL_SIZE) {
-      return tus.put(this.file, this.target, options);
+    const { file, target } = this;
+    const options = {
+      replace: this.#replace,
+      signal,
+      onProgress: (sent, spared = 0) => this.#advance(sent, spared),
+    };
+    if (file.size <= SMALL_SIZE) {
+      return tus.put(file, target, options);
     }
-    let progress = await this.#open(options);
-    while (progress.offset < this.file.size) {
-      const { url, offset } = progress;
-      this.#advance(offset);
-      const slice = this.file.slice(offset, offset + SLICE_SIZE);
-      const onProgress = (sent) => this.#advance(offset + sent);
-      progress = await tus.append(url, offset, slice, { signal, onProgress });
-      remember(this.file, this.target, progress);
-      this.#pauseSeconds = FIRST_PAUSE_SECONDS;
-    }
-    return progress;
+    const base = await sparing.prepare(target, options);
+    const spares = base !== null;
+    const recalled = recall(file, target);
+    // An upload goes on only in the way in which it was begun.
+    const known = recalled && Boolean(recalled.spares) === spares ? recalled : undefined;
+    const onKept = (record) => this.#keep({ ...record, spares });
+    return (spares ? sparing : tus).send(file, target, { ...options, base, known, onKept });
   }
 
-  /** Go on with the upload that was begun for this file, or begin one. */
-  async #open(options) {
-    const known = recall(this.file, this.target);
-    if (known) {
-      try {
-        return await tus.look(known.url, options);
-      } catch (error) {
-        if (![404, 410].includes(error.status)) {
-          throw error;
-        }
-      }
-    }
-    const progress = await tus.begin(this.file, this.target, options);
-    remember(this.file, this.target, progress);
-    return progress;
+  #keep(record) {
+    remember(this.file, this.target, record);
+    this.#pauseSeconds = FIRST_PAUSE_SECONDS;
   }
 
-  #advance(sent) {
+  #advance(sent, spared) {
     const now = performance.now();
     this.#heard = now;
     this.sent = Math.min(sent, this.file.size);
+    this.spared = spared;
     this.#samples.push({ time: now, sent });
     while (now - this.#samples[0].time > RATE_SECONDS * 1000) {
       this.#samples.shift();
@@ -163,7 +156,7 @@ export class Transfer extends EventTarget {
     if (error.status === 412) {
       this.#drop();
       this.#enter("exists");
-    } else if (this.problem.temporary || this.problem.kind === "mismatching-upload-offset") {
+    } else if (this.problem.temporary || BEHIND.includes(this.problem.kind)) {
       this.#retryLater(signal);
     } else {
       this.#enter("failed");
@@ -194,7 +187,7 @@ export class Transfer extends EventTarget {
     forget(this.file, this.target);
     if (known) {
       // If that fails, the server drops it when it expires.
-      tus.end(known.url).catch(() => {});
+      endUpload(known.url).catch(() => {});
     }
   }
 }
