@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
+from chunkstore.cli.network_options import check_network, network_options, number_from
 from chunkstore.cli.options import LOCATION, chunking_option, db_option, grace_option
 from chunkstore.cli.program import SETTINGS, Command, Option
 from chunkstore.cli.values import DURATION, Parsed
@@ -22,7 +21,7 @@ from chunkstore.core.chunking import (
 )
 from chunkstore.core.client_limits import DEFAULT_LIMITS
 from chunkstore.core.compression import DEFAULT_COMPRESSION, Compression
-from chunkstore.core.hosts import HostPolicy, parse_host
+from chunkstore.core.hosts import HostPolicy
 from chunkstore.core.units import format_duration, format_exact_size, parse_size
 from chunkstore.server.config import DEFAULT_MIN_FREE, ServeConfig
 from chunkstore.server.run import run
@@ -30,22 +29,10 @@ from chunkstore.service.memory import DEFAULT_MEMORY
 from chunkstore.service.resumable.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED
 from chunkstore.store.open import is_shared, redact_password
 
-_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-_NUMBER: Final = re.compile(r"[0-9]{1,9}")
-_MAX_WORKERS: Final = 64
 _MAX_CONNECTIONS: Final = 1_000_000
 _MAX_SIZE: Final = 2**62  # a database keeps numbers below twice as much
 
 _logger = logging.getLogger(__name__)
-
-
-def _number_from(least: int, most: int) -> Parsed:
-    def parse(text: str) -> int:
-        if not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
-            raise ValueError(f"{text!r} is not a number from {least} to {most}")
-        return int(text)
-
-    return Parsed("number", parse)
 
 
 def _parse_size(text: str) -> int:
@@ -69,40 +56,11 @@ def _parse_memory(text: str) -> int:
     return size
 
 
-def _parse_address(text: str) -> str:
-    if not text:
-        raise ValueError("it is empty; 0.0.0.0 and :: stand for all addresses of the machine")
-    try:
-        text.encode("idna")
-    except UnicodeError as error:
-        raise ValueError(f"{text!r} is neither a host name nor an IP address") from error
-    return text
-
-
-def _parse_base_path(text: str) -> str:
-    segments = text.strip("/").split("/") if text.strip("/") else []
-    if any(segment in ("", ".", "..") or quote(segment) != segment for segment in segments):
-        raise ValueError(f"{text!r} is not a path like /store/ of letters, digits and - . _ ~")
-    return "/".join(["", *segments, ""])
-
-
-def _parse_origin(text: str) -> str:
-    """Return an origin as browsers write it (RFC 6454 §6.2); `*` is any."""
-    origin = text.lower().removesuffix("/")
-    if origin != "*" and not _ORIGIN.fullmatch(origin):
-        raise ValueError(f"{text!r} is neither an origin like https://example.org nor *")
-    return origin
-
-
 SIZE: Final = Parsed("size", _parse_size)
 MEMORY: Final = Parsed("size", _parse_memory)
-ADDRESS: Final = Parsed("address", _parse_address)
-BASE_PATH: Final = Parsed("path", _parse_base_path)
 CHUNK_SIZE: Final = Parsed("size", lambda text: check_chunk_size(parse_size(text)))
 RATE: Final = Parsed("size", _parse_rate)
 COMPRESSION: Final = Parsed("compression", Compression.parse)
-HOST: Final = Parsed("host", parse_host)
-ORIGIN: Final = Parsed("origin", _parse_origin)
 
 _STORE: Final = "Store"
 _HOUSEKEEPING: Final = "Housekeeping"
@@ -113,7 +71,6 @@ def _options_of(section: str) -> Callable[..., Callable[[Any], Any]]:
 
 
 _store_option = _options_of(_STORE)
-_network_option = _options_of("Network")
 _limit_option = _options_of("Limits")
 _housekeeping_option = _options_of(_HOUSEKEEPING)
 _log_option = _options_of("Logs")
@@ -156,50 +113,7 @@ _log_option = _options_of("Logs")
     help="Refuse uploads that would leave less than this free on the disk of an SQLite database."
     " 0 disables the check.",
 )
-@_network_option("--host", type=ADDRESS, default="127.0.0.1", help="Address to listen on.")
-@_network_option(
-    "--port",
-    default=8080,
-    type=_number_from(0, 65535),
-    help="Port to listen on. 0 picks a free one.",
-)
-@_network_option(
-    "--base-path",
-    type=BASE_PATH,
-    default="/",
-    help="Path that all URLs begin with, for a reverse proxy that passes it on.",
-)
-@_network_option(
-    "--allow-host",
-    "allowed_hosts",
-    type=HOST,
-    multiple=True,
-    show_default="localhost and the machine's own addresses",
-    help="Answer requests for this host too, such as files.example.org. Can be repeated.",
-)
-@_network_option(
-    "--cors-origin",
-    "cors_origins",
-    type=ORIGIN,
-    multiple=True,
-    show_default="none",
-    help="Let pages of this origin, such as https://example.org, use the server; * lets all. Can"
-    " be repeated.",
-)
-@_network_option(
-    "--workers",
-    default=1,
-    type=_number_from(1, _MAX_WORKERS),
-    help=f"Number of processes that share the port, up to {_MAX_WORKERS}. More than one needs"
-    " PostgreSQL.",
-)
-@_network_option(
-    "--shutdown-timeout",
-    "shutdown_seconds",
-    type=DURATION,
-    default="30s",
-    help="How long running requests may take to finish after SIGTERM or SIGINT.",
-)
+@network_options
 @_limit_option(
     "--max-file-size", type=SIZE, show_default="unlimited", help="Largest file to accept."
 )
@@ -224,7 +138,7 @@ _log_option = _options_of("Logs")
 )
 @_limit_option(
     "--max-connections",
-    type=_number_from(1, _MAX_CONNECTIONS),
+    type=number_from(1, _MAX_CONNECTIONS),
     default=DEFAULT_LIMITS.max_connections,
     help="Maximum number of open connections. Requests on others are answered 503.",
 )
@@ -290,6 +204,7 @@ def serve_command(**options: Any) -> None:  # noqa: ANN401 - click gives them by
     """Serve files over HTTP."""
     # Here, because it takes longer to load than `--help` to run.
     from chunkstore.server.process import serve
+    from chunkstore.server.systemd import find_overseer
     from chunkstore.server.workers import supervise
 
     config = ServeConfig(**options)
@@ -306,10 +221,11 @@ def serve_command(**options: Any) -> None:  # noqa: ANN401 - click gives them by
             )
         click.echo(f"Serving {redact_password(config.db)} at {url}")
 
+    overseer = find_overseer()
     if config.workers == 1:
-        run(serve(config, announce), config.db)
+        run(serve(config, announce, overseer=overseer), config.db)
     else:
-        supervise(config, announce)
+        supervise(config, announce, overseer)
 
 
 def _check(config: ServeConfig) -> None:
@@ -323,6 +239,7 @@ def _check(config: ServeConfig) -> None:
             config.chunking.require_room(config.chunk_size)
         except ValueError as error:
             raise click.UsageError(f"--chunking fixed is the only way here: {error}.") from error
+    check_network(config)
     least = config.workers * MAX_CHUNK_SIZE
     if config.memory < least:
         raise click.UsageError(

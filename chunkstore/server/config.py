@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from chunkstore.core.chunkers import Chunking
@@ -13,6 +14,10 @@ from chunkstore.core.hosts import Host
 DEFAULT_MIN_FREE: Final = 512 * 1024 * 1024
 
 
+# The owner and the group, as a proxy's user is in that.
+DEFAULT_UNIX_MODE: Final = 0o660
+
+
 @dataclass(frozen=True, slots=True)
 class ServeConfig:
     """How to serve. Sizes are in bytes; None sets no limit, or leaves a setting as it is.
@@ -21,7 +26,9 @@ class ServeConfig:
     - `chunk_size`, `chunking` and `compression` are for what is new. Uploads are refused if they
       would leave less than `min_free` on the disk.
     - With `one_file` also large contents go to the file of an SQLite database.
-    - `host` and `port` are listened on by `workers` processes; all URLs begin with `base_path`.
+    - `host` and `port` are listened on by `workers` processes, or the Unix socket `unix` instead,
+      which has `unix_mode`; all URLs begin with `base_path`.
+    - `tls_cert` and `tls_key` are PEM files (`certificate`); the port speaks TLS then.
     - `memory` is for the file content that all requests hold, and for `hot_files` where it is free.
       `tune_malloc`: see `malloc`.
     - Resumable uploads expire `upload_expiry_seconds` after their last progress; the unfinished
@@ -39,6 +46,10 @@ class ServeConfig:
     workers: int
     host: str
     port: int
+    unix: Path | None
+    unix_mode: int
+    tls_cert: Path | None
+    tls_key: Path | None
     base_path: str
     chunk_size: int | None
     chunking: Chunking
@@ -63,3 +74,8 @@ class ServeConfig:
     idle_seconds: float
     min_rate: int
     access_log: bool
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of the server's URLs."""
+        return "http" if self.tls_cert is None else "https"

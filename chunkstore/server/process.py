@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import logging
-import os
 import resource
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Final
 
 from aiohttp import web
 from aiohttp.log import access_logger
 
 from chunkstore.core.client_limits import Limits
-from chunkstore.core.errors import ChunkstoreError
 from chunkstore.core.hosts import HostPolicy
 from chunkstore.core.periodic import Periodic
 from chunkstore.core.units import format_duration
 from chunkstore.http import create_app
 from chunkstore.http.app import mount
 from chunkstore.http.runtime.access_log import AccessLogger
+from chunkstore.http.runtime.connections import ConnectionMonitor
 from chunkstore.http.runtime.draining import Drain
 from chunkstore.http.runtime.runner import ProblemRunner
+from chunkstore.http.runtime.tls import TlsListener
+from chunkstore.server.certificate import Certificate
 from chunkstore.server.config import ServeConfig
+from chunkstore.server.listening import BACKLOG, Listening, bound, cannot_listen, is_unix
 from chunkstore.server.malloc import configure_malloc
+from chunkstore.server.overseer import NOBODY, Overseer, beating
 from chunkstore.service.maintenance.collect import collecting, compacting
 from chunkstore.service.maintenance.scrub import scrubbing
 from chunkstore.store.contract.store import Store
@@ -39,40 +40,73 @@ _logger = logging.getLogger(__name__)
 _KEEPALIVE_SECONDS: Final = 75.0
 # For requests that are still running then to be cancelled.
 _CUT_OFF_SECONDS: Final = 1.0
-_BACKLOG: Final = 1024
 # Files of the database, and connections that are being refused.
 _OTHER_FILES: Final = 256
-
-
-class CannotListen(ChunkstoreError):
-    """The server cannot listen on the address."""
 
 
 async def serve(
     config: ServeConfig,
     announce: Callable[[str], None],
     *,
-    listening: socket.socket | None = None,
+    listening: Listening | None = None,
     maintenance: bool = True,
     lifeline: int | None = None,
+    overseer: Overseer = NOBODY,
 ) -> None:
     """Serve until SIGTERM or SIGINT; call `announce` with the URL once requests are answered.
 
     Then no new connections are accepted, running requests have `shutdown_seconds` to finish, and
-    the store is closed. If `listening` is given, connections are accepted from this socket, which
+    the store is closed. If `listening` is given, connections are accepted from its sockets, which
     processes can share; one of these does `maintenance`, collections and scrubs. End of file on the
-    descriptor `lifeline` stops the server like a signal.
+    descriptor `lifeline` stops the server like a signal. SIGHUP loads the certificate again.
+    `overseer` is told of all this.
 
     Raises:
+        CertificateUnusable: the certificate or its key is.
         StoreUnusable: the store cannot be opened.
         CannotListen: the address cannot be listened on.
     """
     if config.tune_malloc:
         configure_malloc()
     _allow_open_files(config.max_connections + _OTHER_FILES)
-    stop = asyncio.Event()
-    if listening is None:
-        await _require_address(config)
+    certificate = load_certificate(config)
+    with ExitStack() as ends:
+        if listening is None:
+            # Before a store is created.
+            listening = ends.enter_context(bound(config))
+        async with _opened_store(config) as store, beating(overseer):
+            tasks = _maintenance_tasks(store, config) if maintenance else []
+            app = _application(store, config, tasks)
+            _exempt_from_garbage_collection()
+            async with (
+                _running(tasks),
+                _reloading(certificate, overseer),
+                _listening(app, config, listening, certificate),
+            ):
+                stop = asyncio.Event()
+                _stop_on_signals(stop)
+                if lifeline is not None:
+                    _stop_at_end_of(lifeline, stop)
+                url = listening.url(config.scheme, config.base_path)
+                announce(url)
+                overseer.ready(f"Serving at {url}")
+                await stop.wait()
+                overseer.stopping("Running requests may finish.")
+
+
+def load_certificate(config: ServeConfig) -> Certificate | None:
+    """Return the certificate that the configuration names.
+
+    Raises:
+        CertificateUnusable: it, or its key, is.
+    """
+    if config.tls_cert is None or config.tls_key is None:
+        return None
+    return Certificate(config.tls_cert, config.tls_key)
+
+
+@asynccontextmanager
+async def _opened_store(config: ServeConfig) -> AsyncIterator[Store]:
     store = await open_store(
         config.db,
         read_location=config.read_db,
@@ -82,15 +116,7 @@ async def serve(
         one_file=config.one_file,
     )
     try:
-        tasks = _maintenance_tasks(store, config) if maintenance else []
-        app = _application(store, config, tasks)
-        _exempt_from_garbage_collection()
-        async with _running(tasks), _listening(app, config, listening) as url:
-            _stop_on_signals(stop)
-            if lifeline is not None:
-                _stop_at_end_of(lifeline, stop)
-            announce(url)
-            await stop.wait()
+        yield store
     finally:
         await store.close()
 
@@ -102,23 +128,6 @@ def _exempt_from_garbage_collection() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-async def _require_address(config: ServeConfig) -> None:
-    """Check that the address can be listened on, before a store is created.
-
-    Raises:
-        CannotListen: it cannot.
-    """
-    loop = asyncio.get_running_loop()
-    try:
-        server = await loop.create_server(
-            asyncio.Protocol, config.host, config.port, start_serving=False
-        )
-    except OSError as error:
-        raise _cannot_listen(error, config) from error
-    server.close()
-    await server.wait_closed()
 
 
 def _allow_open_files(count: int) -> None:
@@ -193,9 +202,44 @@ async def _running(tasks: Sequence[Periodic]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _reloading(certificate: Certificate | None, overseer: Overseer) -> AsyncIterator[None]:
+    """Load the certificate again when its files change, and at SIGHUP."""
+    if certificate is None and not overseer.reloads:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    wanted = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, wanted.set)
+    tasks = [loop.create_task(_reload_when(wanted, certificate, overseer))]
+    if certificate is not None:
+        tasks.append(loop.create_task(certificate.follow()))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        # A late one must not end the process before requests have.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+async def _reload_when(
+    wanted: asyncio.Event, certificate: Certificate | None, overseer: Overseer
+) -> None:
+    """Reload once for all signals that came before the reload began."""
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        overseer.reloading()
+        if certificate is not None:
+            await certificate.reload()
+        overseer.reloaded()
+
+
+@asynccontextmanager
 async def _listening(
-    app: web.Application, config: ServeConfig, listening: socket.socket | None
-) -> AsyncIterator[str]:
+    app: web.Application, config: ServeConfig, listening: Listening, certificate: Certificate | None
+) -> AsyncIterator[None]:
     """Answer requests for the time of the context; its end waits for those that are running."""
     drain = Drain()
     drain.install(app)
@@ -209,52 +253,37 @@ async def _listening(
     )
     await runner.setup()
     try:
-        site: web.BaseSite
-        if listening is None:
-            site = web.TCPSite(runner, config.host, config.port, backlog=_BACKLOG)
-        else:
-            site = web.SockSite(runner, listening, backlog=_BACKLOG)
-        try:
-            await site.start()
-        except OSError as error:
-            raise _cannot_listen(error, config) from error
-        host, port = runner.addresses[0][:2]
-        yield f"http://{f'[{host}]' if ':' in host else host}:{port}{config.base_path}"
-        await site.stop()
+        async with AsyncExitStack() as ends:
+            try:
+                await _accept(runner.connections, listening, certificate, ends)
+            except OSError as error:
+                raise cannot_listen(error, config) from error
+            yield
         _logger.info("Stopping: running requests may finish, new ones are not accepted.")
         await drain.wait(config.shutdown_seconds)
     finally:
         await runner.cleanup()
 
 
-def listen(config: ServeConfig) -> socket.socket:
-    """Return a socket that listens on the configured address, for several processes to share.
-
-    Raises:
-        CannotListen: the address cannot be listened on.
-    """
-    try:
-        family, *_, address = socket.getaddrinfo(
-            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise _cannot_listen(error, config) from error
-
-
-def _cannot_listen(error: OSError, config: ServeConfig) -> CannotListen:
-    where = f"{config.host} port {config.port}"
-    if error.errno == errno.EADDRINUSE:
-        return CannotListen(f"{where} is in use; choose another with --port, or 0 for a free one.")
-    reason = error.strerror or str(error)
-    if error.errno is not None and error.errno > 0:
-        # Else it is about a name that is not found. asyncio has a text of its own in `strerror`.
-        reason = os.strerror(error.errno)
-    advice = {
-        errno.EACCES: "Choose a --port from 1024 on.",
-        errno.EADDRNOTAVAIL: "Choose a --host that is an address of this machine.",
-    }.get(error.errno or 0, "")
-    return CannotListen(f"Listening on {where} is not possible: {reason}. {advice}".rstrip())
+async def _accept(
+    connections: ConnectionMonitor,
+    listening: Listening,
+    certificate: Certificate | None,
+    ends: AsyncExitStack,
+) -> None:
+    """Accept connections from all sockets until `ends` is closed; Unix sockets speak no TLS."""
+    loop = asyncio.get_running_loop()
+    for each in listening.sockets:
+        if is_unix(each):
+            server = await loop.create_unix_server(connections, sock=each, backlog=BACKLOG)
+            ends.callback(server.close)
+        elif certificate is None:
+            server = await loop.create_server(connections, sock=each, backlog=BACKLOG)
+            ends.callback(server.close)
+        else:
+            listener = TlsListener(connections, each, lambda: certificate.context)
+            listener.start(BACKLOG)
+            ends.push_async_callback(listener.stop)
 
 
 def _stop_at_end_of(lifeline: int, stop: asyncio.Event) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chunkstore.cli.serve import ORIGIN
+from chunkstore.cli.network_options import ORIGIN
 from chunkstore.core.hosts import HostPolicy, parse_authority, parse_host, parse_local_address
 
 LOOPBACK = HostPolicy.of("127.0.0.1", [])

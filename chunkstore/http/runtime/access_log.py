@@ -5,6 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
+from chunkstore.http.runtime.connections import UNIX
+
 
 class AccessLogger(AbstractAccessLogger):
     """Logs client, request line, status, bytes sent, seconds and user agent.
@@ -17,7 +19,7 @@ class AccessLogger(AbstractAccessLogger):
         version = request.version
         self.logger.info(
             '%s "%s %s HTTP/%d.%d" %d %d %.6fs "%s"',
-            request.remote,
+            request.remote or UNIX,
             request.method,
             escape(request.path_qs),
             version.major,

@@ -33,13 +33,16 @@ _CHECKS_PER_LIMIT: Final = 4
 # to take nothing for as long as it needs for those.
 _UNSENT_SIZE: Final = 128 * 1024
 # Refused connections that are kept open until their client has read why: how many, and how long.
-_MAX_REFUSALS: Final = 64
+MAX_REFUSALS: Final = 64
 _REFUSAL_SECONDS: Final = 1.0
 # A flood of connections has one line in the log for so long.
 _REPORT_SECONDS: Final = 60.0
 
 _SLOW_HEAD: Final = Problem(HTTPStatus.REQUEST_TIMEOUT, "slow-request")
 _TOO_MANY: Final = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections")
+
+# What a client of a Unix socket is called, which has no address.
+UNIX: Final = "unix"
 
 _logger = logging.getLogger(__name__)
 
@@ -86,13 +89,16 @@ class MonitoredConnection(PacedConnection):
         # uvloop's transports are none by their class.
         stream = cast(asyncio.Transport, transport)
         if self._monitor.is_full:
-            self._monitor.refuse(stream)
+            self._monitor.refuse_for_many(stream)
             return
         _bound_unsent(stream)
         # A writer waits until the transport has passed on all that the kernel did not take at once.
-        stream.set_write_buffer_limits(high=0)
         if stream.get_extra_info("sslcontext") is None:
+            stream.set_write_buffer_limits(high=0)
             self._socket = stream.get_extra_info("socket").fileno()
+        else:
+            # With 0, a transport of TLS pauses its writer also when it holds nothing.
+            stream.set_write_buffer_limits(high=1)
         self._stream = stream
         super().connection_made(transport)
 
@@ -210,6 +216,47 @@ class MonitoredConnection(PacedConnection):
         self.force_close()
 
 
+class Flood:
+    """Logs the first of many events at once, and how many came since after a while.
+
+    `first` is the format of that line, `more` the one of the number.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        first: str,
+        more: str,
+        *,
+        level: int = logging.WARNING,
+    ) -> None:
+        self._loop = loop
+        self._first = first
+        self._more = more
+        self._level = level
+        self._unreported = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def log(self, *values: object) -> None:
+        """Log an event with the values of its line, or count it."""
+        if self._timer is not None:
+            self._unreported += 1
+            return
+        _logger.log(self._level, self._first, *values)
+        self._timer = self._loop.call_later(_REPORT_SECONDS, self._report)
+
+    def close(self) -> None:
+        """Log what was only counted so far."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._report()
+
+    def _report(self) -> None:
+        count, self._unreported, self._timer = self._unreported, 0, None
+        if count:
+            _logger.log(self._level, self._more, count)
+
+
 class ConnectionMonitor(web.Server):
     """A server that checks its connections, and has no more of them than its limit."""
 
@@ -218,8 +265,17 @@ class ConnectionMonitor(web.Server):
         self.limits = limits
         self.loop = asyncio.get_running_loop()
         self._refusals: set[_Refusal] = set()
-        self._unreported = 0
-        self._report: asyncio.TimerHandle | None = None
+        self._refused = Flood(
+            self.loop,
+            "A connection from %s was refused: all %d that --max-connections allows are in use.",
+            "%d more connections were refused since.",
+        )
+        self._failed_handshakes = Flood(
+            self.loop,
+            "A TLS handshake with %s failed: %s.",
+            "%d more TLS handshakes failed since.",
+            level=logging.INFO,
+        )
         self._check_seconds = limits.shortest_seconds / _CHECKS_PER_LIMIT
         self._next_check: asyncio.TimerHandle | None = None
         self._schedule_check()
@@ -229,39 +285,34 @@ class ConnectionMonitor(web.Server):
         """Whether there are as many connections as there may be."""
         return len(self.connections) >= self.limits.max_connections
 
-    def refuse(self, transport: asyncio.Transport) -> None:
+    def refuse_for_many(self, transport: asyncio.Transport) -> None:
         """Answer 503 on a connection that is one too many, and close it."""
-        self._log_refusal(transport)
-        transport.write(_closing_answer(_TOO_MANY, "The server has no connection left; try again."))
-        if len(self._refusals) >= _MAX_REFUSALS:
+        peer = transport.get_extra_info("peername")
+        self.log_refusal(str(peer[0] if isinstance(peer, tuple) else peer or UNIX))
+        self.refuse(transport, _TOO_MANY, "The server has no connection left; try again.")
+
+    def refuse(self, transport: asyncio.Transport, problem: Problem, detail: str) -> None:
+        """Answer with a problem on a connection that no request is read from, and close it."""
+        transport.write(_closing_answer(problem, detail))
+        if len(self._refusals) >= MAX_REFUSALS or not transport.can_write_eof():
+            # TLS has an end of its own, behind which an answer can still be read.
             transport.close()
         else:
             transport.set_protocol(_Refusal(self._refusals, transport, self.loop))
 
-    def _log_refusal(self, transport: asyncio.Transport) -> None:
-        """Log the first refusal of a flood; the others are only counted for a while."""
-        if self._report is not None:
-            self._unreported += 1
-            return
-        peer = transport.get_extra_info("peername")
-        _logger.warning(
-            "A connection from %s was refused: all %d that --max-connections allows are in use.",
-            peer[0] if isinstance(peer, tuple) else peer,
-            self.limits.max_connections,
-        )
-        self._report = self.loop.call_later(_REPORT_SECONDS, self._report_refusals)
+    def log_refusal(self, peer: str) -> None:
+        """Log that a connection was refused, because all are in use."""
+        self._refused.log(peer, self.limits.max_connections)
 
-    def _report_refusals(self) -> None:
-        count, self._unreported, self._report = self._unreported, 0, None
-        if count:
-            _logger.warning("%d more connections were refused since.", count)
+    def log_failed_handshake(self, peer: str, reason: str) -> None:
+        """Log that a client did not come as far as a request."""
+        self._failed_handshakes.log(peer, reason)
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's
         if self._next_check is not None:
             self._next_check.cancel()
-        if self._report is not None:
-            self._report.cancel()
-            self._report_refusals()
+        self._refused.close()
+        self._failed_handshakes.close()
         await super().shutdown(timeout)
 
     def _schedule_check(self) -> None:

@@ -127,3 +127,9 @@ class ProblemRunner(web.AppRunner):
             max_field_size=_MAX_FIELD_SIZE,
             **{"read_bufsize": _READ_SIZE, **server._kwargs},
         )
+
+    @property
+    def connections(self) -> ConnectionMonitor:
+        """What makes the protocol of each connection, once the runner is set up."""
+        assert isinstance(self.server, ConnectionMonitor)
+        return self.server
