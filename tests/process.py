@@ -42,7 +42,7 @@ class ServerProcess:
         if not self.announcement:
             self.wait()
             raise RuntimeError(self.log.read_text())
-        self.url = self.announcement.rpartition(" ")[2]
+        self.url = self.announcement.rpartition(" ")[2].removesuffix('"}')
         # Of a Unix socket it is 0.
         self.port = urlsplit(self.url).port or 0
         self.pid = self._process.pid

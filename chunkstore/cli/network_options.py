@@ -13,6 +13,7 @@ import click
 from chunkstore.cli.program import Option
 from chunkstore.cli.values import DURATION, PATH, Parsed
 from chunkstore.core.hosts import parse_host
+from chunkstore.core.proxies import parse_proxy
 from chunkstore.server.config import DEFAULT_UNIX_MODE, ServeConfig
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
@@ -67,6 +68,7 @@ ADDRESS: Final = Parsed("address", _parse_address)
 BASE_PATH: Final = Parsed("path", _parse_base_path)
 HOST: Final = Parsed("host", parse_host)
 MODE: Final = Parsed("mode", _parse_mode)
+PROXY: Final = Parsed("proxy", parse_proxy)
 ORIGIN: Final = Parsed("origin", _parse_origin)
 
 _option: Final = partial(click.option, cls=Option, section="Network")
@@ -100,6 +102,24 @@ _OPTIONS: Final = (
     ),
     _option("--tls-key", type=PATH, show_default="none", help="The private key of --tls-cert."),
     _option(
+        "--hsts",
+        "hsts_seconds",
+        type=DURATION,
+        default="0s",
+        help="Tell browsers that come over https to come over nothing else for so long, such as"
+        " 365d. 0 tells nothing.",
+    ),
+    _option(
+        "--trusted-proxy",
+        "trusted_proxies",
+        type=PROXY,
+        multiple=True,
+        show_default="none",
+        metavar="ADDRESS|NETWORK|unix",
+        help="Believe this proxy what client, host and scheme it forwards a request of; unix is"
+        " whoever connects to --unix. Can be repeated.",
+    ),
+    _option(
         "--base-path",
         type=BASE_PATH,
         default="/",
@@ -128,6 +148,13 @@ _OPTIONS: Final = (
         type=number_from(1, _MAX_WORKERS),
         help=f"Number of processes that share the port, up to {_MAX_WORKERS}. More than one needs"
         " PostgreSQL.",
+    ),
+    _option(
+        "--drain",
+        "drain_seconds",
+        type=DURATION,
+        default="0s",
+        help="How long to go on serving after SIGTERM or SIGINT, while /health/ready is 503.",
     ),
     _option(
         "--shutdown-timeout",

@@ -23,7 +23,7 @@ from chunkstore.core.client_limits import DEFAULT_LIMITS
 from chunkstore.core.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.core.hosts import HostPolicy
 from chunkstore.core.units import format_duration, format_exact_size, parse_size
-from chunkstore.server.config import DEFAULT_MIN_FREE, ServeConfig
+from chunkstore.server.config import DEFAULT_MIN_FREE, LogFormat, ServeConfig
 from chunkstore.server.run import run
 from chunkstore.service.memory import DEFAULT_MEMORY
 from chunkstore.service.resumable.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED
@@ -47,6 +47,12 @@ def _parse_rate(text: str) -> int:
     if rate == 0:
         raise ValueError("it must be more than 0")
     return rate
+
+
+def _parse_log_format(text: str) -> LogFormat:
+    if text not in list(LogFormat):
+        raise ValueError(f"{text!r} is neither text nor json")
+    return LogFormat(text)
 
 
 def _parse_memory(text: str) -> int:
@@ -200,16 +206,24 @@ _log_option = _options_of("Logs")
 @_log_option(
     "--access-log/--no-access-log", default=True, help="Log each request to standard error."
 )
+@_log_option(
+    "--log-format",
+    type=Parsed("format", _parse_log_format),
+    default=LogFormat.TEXT.value,
+    metavar="text|json",
+    help="Log lines for people, or a JSON object a line.",
+)
 def serve_command(**options: Any) -> None:  # noqa: ANN401 - click gives them by name
     """Serve files over HTTP."""
     # Here, because it takes longer to load than `--help` to run.
+    from chunkstore.server.logs import announce_line, configure_logging
     from chunkstore.server.process import serve
     from chunkstore.server.systemd import find_overseer
     from chunkstore.server.workers import supervise
 
     config = ServeConfig(**options)
     _check(config)
-    _configure_logging()
+    configure_logging(config.log_format)
     hosts = HostPolicy.of(config.host, config.allowed_hosts)
 
     def announce(url: str) -> None:
@@ -219,7 +233,8 @@ def serve_command(**options: Any) -> None:  # noqa: ANN401 - click gives them by
                 " replace and delete every file.",
                 hosts.format_hosts(),
             )
-        click.echo(f"Serving {redact_password(config.db)} at {url}")
+        serving = f"Serving {redact_password(config.db)} at {url}"
+        click.echo(announce_line(serving, config.log_format))
 
     overseer = find_overseer()
     if config.workers == 1:
@@ -250,12 +265,3 @@ def _check(config: ServeConfig) -> None:
             "--workers needs PostgreSQL: one process writes to an SQLite database faster than"
             " several that would wait for each other."
         )
-
-
-def _configure_logging() -> None:
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    # What the format does not show is not looked up for each line (logging's HOWTO, Optimization).
-    logging._srcfile = None
-    logging.logThreads = False
-    logging.logProcesses = False
-    logging.logMultiprocessing = False

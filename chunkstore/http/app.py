@@ -16,6 +16,7 @@ from chunkstore.core.chunkers import Chunking
 from chunkstore.core.client_limits import DEFAULT_LIMITS, Limits
 from chunkstore.core.hosts import HostPolicy
 from chunkstore.core.periodic import Periodic
+from chunkstore.core.proxies import ProxyPolicy
 from chunkstore.http.answers.documents import Problem, problem_document
 from chunkstore.http.answers.headers import add_answer_headers
 from chunkstore.http.message.fields import check_fields
@@ -27,6 +28,7 @@ from chunkstore.http.page.render import set_up_templates
 from chunkstore.http.resumable.dialects import FINISH_SECONDS, add_request_headers
 from chunkstore.http.routes import ANY_PATH, add_routes
 from chunkstore.http.runtime.exchange import LIMITS
+from chunkstore.http.runtime.senders import PROXIES, add_request_id
 from chunkstore.http.security.cors import (
     ORIGINS,
     add_cors_headers,
@@ -40,6 +42,7 @@ from chunkstore.http.security.gate import (
     close_after_upgrade,
     gate_middleware,
 )
+from chunkstore.http.security.hsts import HSTS, add_https_only
 from chunkstore.service.hot_files import HotFiles
 from chunkstore.service.memory import DEFAULT_MEMORY, MemoryBudget
 from chunkstore.service.resumable.uploads import (
@@ -64,6 +67,8 @@ def create_app(
     cors_origins: Collection[str] = (),
     limits: Limits = DEFAULT_LIMITS,
     hosts: HostPolicy | None = None,
+    proxies: ProxyPolicy | None = None,
+    hsts_seconds: float = 0,
     tasks: Sequence[Periodic] = (),
     room_returns: str = "Delete files, or give the store more room.",
     finish_seconds: float = 25.0,
@@ -84,6 +89,8 @@ def create_app(
         cors_origins: pages of these may use the server, like `https://example.org`; `*` is any.
         limits: on clients.
         hosts: which a request may be for; None leaves that to the application it is mounted in.
+        proxies: which are believed about whom they forward requests of; needs that runner.
+        hsts_seconds: how long browsers are told to use https only, where they do; 0 is not at all.
         tasks: what the caller repeats in the background, of which `/health/ready` tells.
         room_returns: tells a client when there may be room again, where there is none.
         finish_seconds: how long a request waits for a large upload to become its file.
@@ -91,6 +98,10 @@ def create_app(
     app = web.Application(middlewares=[problem_middleware, _check_middleware])
     if hosts is not None:
         app[HOSTS] = hosts
+    if proxies is not None:
+        app[PROXIES] = proxies
+    if hsts_seconds:
+        app[HSTS] = f"max-age={hsts_seconds:.0f}"
     app[ORIGINS] = frozenset(cors_origins)
     budget = MemoryBudget(memory)
     app[SERVICE] = Service(store, budget, max_file_size=max_file_size, chunking=chunking)
@@ -123,6 +134,10 @@ def mount(app: web.Application, base_path: str) -> web.Application:
     outer[LIMITS] = app[LIMITS]
     if HOSTS in app:
         outer[HOSTS] = app[HOSTS]
+    if PROXIES in app:
+        outer[PROXIES] = app[PROXIES]
+    if HSTS in app:
+        outer[HSTS] = app[HSTS]
     outer.on_response_prepare.append(_add_headers_outside)
     # Before the application, which takes its own path without the slash too.
     outer.router.add_get(prefix, partial(_redirect_to_base, base_path=prefix + "/"))
@@ -176,12 +191,17 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     `answers.headers.ANSWER_HEADERS`; one that depends on the request is added here.
     """
     add_request_headers(request, response)
-    add_answer_headers(response)
-    close_after_upgrade(request, response)
+    _add_headers_of_all(request, response)
     add_cors_headers(request, response)
 
 
 async def _add_headers_outside(request: web.Request, response: web.StreamResponse) -> None:
     """Do likewise for answers outside of the path that the application is mounted at."""
+    _add_headers_of_all(request, response)
+
+
+def _add_headers_of_all(request: web.Request, response: web.StreamResponse) -> None:
     add_answer_headers(response)
+    add_request_id(request, response)
+    add_https_only(request, response)
     close_after_upgrade(request, response)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from chunkstore.core.chunkers import Chunking
 from chunkstore.core.compression import Compression
 from chunkstore.core.hosts import Host
+from chunkstore.core.proxies import Proxy
 
 # Space for the database's log, so that files can still be deleted and collected.
 DEFAULT_MIN_FREE: Final = 512 * 1024 * 1024
@@ -16,6 +18,13 @@ DEFAULT_MIN_FREE: Final = 512 * 1024 * 1024
 
 # The owner and the group, as a proxy's user is in that.
 DEFAULT_UNIX_MODE: Final = 0o660
+
+
+class LogFormat(StrEnum):
+    """How the log is written: lines for people, or a JSON object a line for programs."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,8 @@ class ServeConfig:
     - `host` and `port` are listened on by `workers` processes, or the Unix socket `unix` instead,
       which has `unix_mode`; all URLs begin with `base_path`.
     - `tls_cert` and `tls_key` are PEM files (`certificate`); the port speaks TLS then.
+      Browsers that come over TLS are told to use nothing else for `hsts_seconds`; 0 is not at all.
+    - `trusted_proxies` are believed about whom they forward requests of (`proxies`).
     - `memory` is for the file content that all requests hold, and for `hot_files` where it is free.
       `tune_malloc`: see `malloc`.
     - Resumable uploads expire `upload_expiry_seconds` after their last progress; the unfinished
@@ -37,8 +48,9 @@ class ServeConfig:
     - Every `collect_seconds` unused data older than `grace_seconds` is removed. `scrub_seconds`
       after a scrub there is another one, which reads `scrub_rate` a second. 0 is never, for both.
     - `max_connections`, `head_seconds`, `idle_seconds`, `min_rate`: see `client_limits`.
-    - Requests have `shutdown_seconds` to finish when the server stops.
-    - `access_log`: each request has a line in the log.
+    - A server that is to stop is not ready for `drain_seconds`, and goes on serving. Then requests
+      have `shutdown_seconds` to finish.
+    - `access_log`: each request has a line in the log, which is in `log_format`.
     """
 
     db: str
@@ -50,6 +62,8 @@ class ServeConfig:
     unix_mode: int
     tls_cert: Path | None
     tls_key: Path | None
+    hsts_seconds: float
+    trusted_proxies: tuple[Proxy, ...]
     base_path: str
     chunk_size: int | None
     chunking: Chunking
@@ -64,6 +78,7 @@ class ServeConfig:
     max_unfinished: int
     cors_origins: tuple[str, ...]
     allowed_hosts: tuple[Host, ...]
+    drain_seconds: float
     shutdown_seconds: float
     collect_seconds: float
     grace_seconds: float
@@ -74,6 +89,7 @@ class ServeConfig:
     idle_seconds: float
     min_rate: int
     access_log: bool
+    log_format: LogFormat
 
     @property
     def scheme(self) -> str:

@@ -17,16 +17,17 @@ from aiohttp.log import access_logger
 from chunkstore.core.client_limits import Limits
 from chunkstore.core.hosts import HostPolicy
 from chunkstore.core.periodic import Periodic
+from chunkstore.core.proxies import ProxyPolicy
 from chunkstore.core.units import format_duration
 from chunkstore.http import create_app
 from chunkstore.http.app import mount
-from chunkstore.http.runtime.access_log import AccessLogger
+from chunkstore.http.runtime.access_log import AccessLogger, FieldsAccessLogger
 from chunkstore.http.runtime.connections import ConnectionMonitor
-from chunkstore.http.runtime.draining import Drain
+from chunkstore.http.runtime.draining import DRAIN, Drain
 from chunkstore.http.runtime.runner import ProblemRunner
 from chunkstore.http.runtime.tls import TlsListener
 from chunkstore.server.certificate import Certificate
-from chunkstore.server.config import ServeConfig
+from chunkstore.server.config import LogFormat, ServeConfig
 from chunkstore.server.listening import BACKLOG, Listening, bound, cannot_listen, is_unix
 from chunkstore.server.malloc import configure_malloc
 from chunkstore.server.overseer import NOBODY, Overseer, beating
@@ -40,6 +41,10 @@ _logger = logging.getLogger(__name__)
 _KEEPALIVE_SECONDS: Final = 75.0
 # For requests that are still running then to be cancelled.
 _CUT_OFF_SECONDS: Final = 1.0
+_ACCESS_LOGGERS: Final[dict[LogFormat, type[AccessLogger] | type[FieldsAccessLogger]]] = {
+    LogFormat.TEXT: AccessLogger,
+    LogFormat.JSON: FieldsAccessLogger,
+}
 # Files of the database, and connections that are being refused.
 _OTHER_FILES: Final = 256
 
@@ -76,12 +81,13 @@ async def serve(
             listening = ends.enter_context(bound(config))
         async with _opened_store(config) as store, beating(overseer):
             tasks = _maintenance_tasks(store, config) if maintenance else []
-            app = _application(store, config, tasks)
+            drain = Drain()
+            app = _application(store, config, tasks, drain)
             _exempt_from_garbage_collection()
             async with (
                 _running(tasks),
                 _reloading(certificate, overseer),
-                _listening(app, config, listening, certificate),
+                _listening(app, config, listening, certificate, drain),
             ):
                 stop = asyncio.Event()
                 _stop_on_signals(stop)
@@ -92,6 +98,7 @@ async def serve(
                 overseer.ready(f"Serving at {url}")
                 await stop.wait()
                 overseer.stopping("Running requests may finish.")
+                await _go_on_unready(drain, config.drain_seconds)
 
 
 def load_certificate(config: ServeConfig) -> Certificate | None:
@@ -141,7 +148,9 @@ def _allow_open_files(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
-def _application(store: Store, config: ServeConfig, tasks: Sequence[Periodic]) -> web.Application:
+def _application(
+    store: Store, config: ServeConfig, tasks: Sequence[Periodic], drain: Drain
+) -> web.Application:
     app = create_app(
         store,
         tasks=tasks,
@@ -155,8 +164,21 @@ def _application(store: Store, config: ServeConfig, tasks: Sequence[Periodic]) -
         cors_origins=config.cors_origins,
         limits=_limits_of(config),
         hosts=HostPolicy.of(config.host, config.allowed_hosts),
+        proxies=ProxyPolicy.of(config.trusted_proxies) if config.trusted_proxies else None,
+        hsts_seconds=config.hsts_seconds,
     )
-    return mount(app, config.base_path)
+    app[DRAIN] = drain
+    outer = mount(app, config.base_path)
+    drain.install(outer)
+    return outer
+
+
+async def _go_on_unready(drain: Drain, seconds: float) -> None:
+    """Let load balancers find out that the server is about to stop, while it still serves."""
+    drain.announced = True
+    if seconds:
+        _logger.info("Stopping in %s: not ready any more.", format_duration(seconds))
+        await asyncio.sleep(seconds)
 
 
 def _limits_of(config: ServeConfig) -> Limits:
@@ -238,17 +260,19 @@ async def _reload_when(
 
 @asynccontextmanager
 async def _listening(
-    app: web.Application, config: ServeConfig, listening: Listening, certificate: Certificate | None
+    app: web.Application,
+    config: ServeConfig,
+    listening: Listening,
+    certificate: Certificate | None,
+    drain: Drain,
 ) -> AsyncIterator[None]:
     """Answer requests for the time of the context; its end waits for those that are running."""
-    drain = Drain()
-    drain.install(app)
     runner = ProblemRunner(
         app,
         auto_decompress=False,
         keepalive_timeout=_KEEPALIVE_SECONDS,
         shutdown_timeout=_CUT_OFF_SECONDS,
-        access_log_class=AccessLogger,
+        access_log_class=_ACCESS_LOGGERS[config.log_format],
         access_log=access_logger if config.access_log else None,
     )
     await runner.setup()

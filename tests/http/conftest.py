@@ -46,6 +46,7 @@ NO_DATABASE: Final = {
     "test_mounted",
     "test_options",
     "test_page",
+    "test_proxies",
     "test_ranges",
     "test_security",
     "test_slow_clients",

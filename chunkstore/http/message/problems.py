@@ -20,6 +20,7 @@ from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.request import ROOM_RETURNS
 from chunkstore.http.page.render import render
 from chunkstore.http.runtime.exchange import bytes_received, bytes_sent
+from chunkstore.http.runtime.senders import address_of
 
 _REGISTERED: Final = "https://iana.org/assignments/http-problem-types#"
 
@@ -153,7 +154,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     except ConnectionError:
         _logger.info(
             "%s disconnected during %s %s: %d bytes received, %d sent.",
-            request.remote,
+            address_of(request),
             request.method,
             request.rel_url,
             bytes_received(request),

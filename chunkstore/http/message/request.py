@@ -23,6 +23,7 @@ from chunkstore.core.names import (
 )
 from chunkstore.core.periodic import Periodic
 from chunkstore.http.runtime.exchange import absolute_target
+from chunkstore.http.runtime.senders import address_of, forwarded_authority_of, scheme_of
 from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.service.service import Service
 from chunkstore.store.contract.store import Store
@@ -33,7 +34,7 @@ TASKS: Final[web.AppKey[Sequence[Periodic]]] = web.AppKey("tasks")
 ROOM_RETURNS: Final = web.AppKey("room_returns", str)
 UPLOADS: Final = web.AppKey("uploads", ResumableUploads)
 FOLDERS: Final = web.AppKey("folders", web.Resource)
-_DEFAULT_PORTS: Final = (80, 443)
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _REMAINDER: Final = web.RequestKey("remainder", str)
 
 
@@ -47,7 +48,7 @@ def client_of(request: web.Request) -> str:
 
     Whoever has one address of IPv6 has the whole /64.
     """
-    remote = request.remote or ""
+    remote = address_of(request)
     if ":" not in remote:
         return remote
     with suppress(ValueError):
@@ -132,6 +133,14 @@ def raw_remainder(request: web.Request) -> str:
 
 
 def authority_of(request: web.BaseRequest) -> str | None:
+    """Return the `host[:port]` that the client asked for; None if HTTP/1.0 left it out.
+
+    A trusted proxy knows it better than the request that it makes itself.
+    """
+    return forwarded_authority_of(request) or own_authority_of(request)
+
+
+def own_authority_of(request: web.BaseRequest) -> str | None:
     """Return the `host[:port]` that a request is for; None if it has none, as HTTP/1.0 allows.
 
     Where the target is a whole URL, Host is ignored (RFC 9112 §3.2.2). aiohttp's `host` has no
@@ -144,14 +153,17 @@ def authority_of(request: web.BaseRequest) -> str | None:
 def is_this_server(request: web.Request, text: str) -> bool:
     """Whether the absolute URL in `text` has the host and port that the request was sent to.
 
-    Its scheme does not matter: a proxy may have terminated TLS.
+    Its scheme matters only if it is known: a proxy may have terminated TLS.
     """
+    scheme = scheme_of(request)
     try:
         url, here = URL(text), URL(f"http://{authority_of(request) or ''}")
         host, here_host = url.host, here.host
         port, here_port = url.port, here.explicit_port
     except ValueError:
         return False
-    if not host or host != here_host:
+    if not host or host != here_host or scheme not in (None, url.scheme):
         return False
-    return port == here_port if here_port is not None else port in _DEFAULT_PORTS
+    if here_port is not None:
+        return port == here_port
+    return port in (_DEFAULT_PORTS.values() if scheme is None else (_DEFAULT_PORTS[scheme],))

@@ -13,6 +13,7 @@ from aiohttp import web
 from chunkstore.core.tasks import retrieve_exception
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.request import TASKS, store_of
+from chunkstore.http.runtime.draining import DRAIN
 from chunkstore.service.representations import Json, scrub_to_json, stats_to_json, tasks_to_json
 from chunkstore.store.contract.maintenance import Maintenance
 from chunkstore.store.contract.reports import Health, Stats
@@ -72,16 +73,20 @@ async def ready(request: web.Request) -> web.Response:
     """Answer 200 if the store answers and has no known fault, else 503.
 
     The document reports the last scrub, and the last run of each background task. Where the disk
-    is full its `status` is `full`, with 200: only what adds to the store fails then.
+    is full its `status` is `full`, with 200: only what adds to the store fails then. A server that
+    is about to stop is `stopping`, with 503.
     """
     health = await store_of(request).maintenance.health()
+    drain = request.app.get(DRAIN)
+    stopping = drain is not None and drain.announced
     described = {
-        **_status_of(health),
+        **({"status": "stopping"} if stopping else _status_of(health)),
         "faults": list(health.faults),
         "scrub": scrub_to_json(health.scrub),
         "tasks": tasks_to_json(request.app[TASKS]),
     }
-    status = HTTPStatus.SERVICE_UNAVAILABLE if health.faults else HTTPStatus.OK
+    unavailable = stopping or health.faults
+    status = HTTPStatus.SERVICE_UNAVAILABLE if unavailable else HTTPStatus.OK
     return json_response(described, status=status, headers={"Cache-Control": "no-store"})
 
 

@@ -24,6 +24,7 @@ from aiohttp.http_parser import HttpRequestParser
 
 from chunkstore.core.client_limits import Limits, SlowClientAllowance
 from chunkstore.core.conditional import format_http_date
+from chunkstore.core.proxies import UNIX_PROXY
 from chunkstore.http.answers.documents import RETRY_AFTER_SECONDS, Problem, problem_document
 from chunkstore.http.runtime.heads import BoundedParser
 from chunkstore.http.runtime.paced import PacedConnection
@@ -40,9 +41,6 @@ _REPORT_SECONDS: Final = 60.0
 
 _SLOW_HEAD: Final = Problem(HTTPStatus.REQUEST_TIMEOUT, "slow-request")
 _TOO_MANY: Final = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections")
-
-# What a client of a Unix socket is called, which has no address.
-UNIX: Final = "unix"
 
 _logger = logging.getLogger(__name__)
 
@@ -288,7 +286,7 @@ class ConnectionMonitor(web.Server):
     def refuse_for_many(self, transport: asyncio.Transport) -> None:
         """Answer 503 on a connection that is one too many, and close it."""
         peer = transport.get_extra_info("peername")
-        self.log_refusal(str(peer[0] if isinstance(peer, tuple) else peer or UNIX))
+        self.log_refusal(str(peer[0] if isinstance(peer, tuple) else peer or UNIX_PROXY))
         self.refuse(transport, _TOO_MANY, "The server has no connection left; try again.")
 
     def refuse(self, transport: asyncio.Transport, problem: Problem, detail: str) -> None:

@@ -7,15 +7,20 @@ could never end. Here requests are counted, and at first only new connections ar
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 
 class Drain:
-    """Counts the requests under way in the application it is installed in."""
+    """Counts the requests under way in the application it is installed in.
+
+    `announced` is set once the server is about to stop: load balancers should send no more.
+    """
 
     def __init__(self) -> None:
+        self.announced = False
         self._under_way = 0
         self._draining = False
         self._ended = asyncio.Event()
@@ -47,3 +52,7 @@ class Drain:
                     await self._ended.wait()
         except TimeoutError:
             return
+
+
+# The drain of an application's server, if that has one.
+DRAIN: Final = web.AppKey("drain", Drain)

@@ -15,10 +15,12 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 
 from chunkstore.core.client_limits import DEFAULT_LIMITS
+from chunkstore.core.proxies import UNIX_PROXY, ProxyPolicy
 from chunkstore.http.answers.documents import Problem, problem_document
 from chunkstore.http.runtime.connections import ConnectionMonitor, MonitoredConnection
 from chunkstore.http.runtime.exchange import LIMITS
 from chunkstore.http.runtime.heads import MOST_BYTES, MOST_FIELDS, HeadTooLarge
+from chunkstore.http.runtime.senders import PROXIES, add_request_id, identify
 
 # They differ, for only by the limit does the parser's error tell a target from a field.
 _MAX_TARGET_SIZE: Final = 8191
@@ -50,9 +52,12 @@ class _Protocol(MonitoredConnection):
             raise exc
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
-        _logger.info("Malformed request from %s: %s", request.remote, type(exc).__name__)
+        identify(request, None)
+        peer = request.remote or UNIX_PROXY
+        _logger.info("Malformed request from %s: %s", peer, type(exc).__name__)
         problem, detail = _explain(HTTPStatus(status), exc)
         response = problem_document(problem, detail)
+        add_request_id(request, response)
         response.force_close()
         return response
 
@@ -90,15 +95,20 @@ class _Server(ConnectionMonitor):
         return _Protocol(self, loop=self.loop, **self._kwargs)
 
 
-def _routable(handler: _BaseHandler) -> _BaseHandler:
-    """Return a handler that refuses the requests that aiohttp answers itself, past all middleware.
+def _routable(handler: _BaseHandler, proxies: ProxyPolicy | None) -> _BaseHandler:
+    """Return a handler that notes whom each request is of, and refuses some.
 
-    Those are requests that have no path, and those with an Expect that is not ASCII, at which it
-    would fail.
+    Those are requests that aiohttp answers itself, past all middleware: that have no path, and
+    those with an Expect that is not ASCII, at which it would fail; and those of which a trusted
+    proxy does not tell clearly whom it forwards them of.
     """
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        if not request.headers.get(hdrs.EXPECT, "").isascii():
+        fault = identify(request, proxies)
+        if fault is not None:
+            problem = Problem(HTTPStatus.BAD_REQUEST, "malformed-request")
+            response = problem_document(problem, fault)
+        elif not request.headers.get(hdrs.EXPECT, "").isascii():
             problem = Problem(HTTPStatus.EXPECTATION_FAILED, "unknown-expectation")
             response = problem_document(problem, "Only 100-continue can be expected.")
         elif not request.rel_url.raw_path.startswith("/"):
@@ -106,6 +116,7 @@ def _routable(handler: _BaseHandler) -> _BaseHandler:
             response = problem_document(problem, "Nothing is here; the target has no path.")
         else:
             return await handler(request)
+        add_request_id(request, response)
         response.force_close()
         return response
 
@@ -118,7 +129,7 @@ class ProblemRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         return _Server(
-            _routable(server.request_handler),
+            _routable(server.request_handler, self.app.get(PROXIES)),
             limits=self.app.get(LIMITS, DEFAULT_LIMITS),
             request_factory=server.request_factory,
             handler_cancellation=server.handler_cancellation,

@@ -30,7 +30,7 @@ _RESPONSE_HEADERS: Final = (
     " Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version,"
     " Upload-Complete, Upload-Concat,"
     " Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, Upload-Length,"
-    " Upload-Limit, Upload-Metadata, Upload-New-Size, Upload-Offset"
+    " Upload-Limit, Upload-Metadata, Upload-New-Size, Upload-Offset, X-Request-ID"
 )
 
 

@@ -16,8 +16,9 @@ from aiohttp.typedefs import Handler
 from chunkstore.core.hosts import Host, HostPolicy, parse_authority, parse_local_address
 from chunkstore.http.answers.documents import Problem
 from chunkstore.http.message.problems import InvalidMessage
-from chunkstore.http.message.request import authority_of
+from chunkstore.http.message.request import own_authority_of
 from chunkstore.http.runtime.exchange import absolute_target, has_known_version
+from chunkstore.http.runtime.senders import forwarded_authority_of
 
 HOSTS: Final = web.AppKey("hosts", HostPolicy)
 
@@ -82,10 +83,16 @@ def _host_fault(request: web.Request) -> _Fault | None:
     policy = request.app.get(HOSTS)
     if policy is None:
         return None
-    authority = authority_of(request)
-    if authority is None:
+    # Both: a proxy that does not set what it forwards passes on what a page has sent.
+    for authority in (own_authority_of(request), forwarded_authority_of(request)):
         # Old programs leave it out, browsers never do.
-        return None
+        fault = None if authority is None else _authority_fault(request, policy, authority)
+        if fault is not None:
+            return fault
+    return None
+
+
+def _authority_fault(request: web.Request, policy: HostPolicy, authority: str) -> _Fault | None:
     if _is_always_answered_for(policy, authority):
         return None
     host = parse_authority(authority)

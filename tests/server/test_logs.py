@@ -1,0 +1,133 @@
+"""The log as JSON and as text: one entry a line, whatever a client sends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chunkstore.http.runtime.senders import CURRENT_REQUEST
+from chunkstore.server.config import LogFormat
+from chunkstore.server.logs import make_formatter
+from tests.http import raw
+from tests.process import ServerProcess, served
+
+
+def record(message: str, *values: object, **more: Any) -> logging.LogRecord:  # noqa: ANN401
+    made = logging.LogRecord("chunkstore", logging.WARNING, "", 0, message, values, None)
+    vars(made).update(more)
+    return made
+
+
+ANY_TEXT = st.text(st.characters())
+
+
+@given(message=ANY_TEXT, field=ANY_TEXT)
+def test_an_entry_is_one_line_of_json(message: str, field: str) -> None:
+    line = make_formatter(LogFormat.JSON).format(record("%s", message, fields={"target": field}))
+    assert line.isascii()
+    assert line.isprintable()
+    entry = json.loads(line)
+    # No reader of JSON stumbles over it.
+    for sent, logged in ((message, entry["event"]), (field, entry["target"])):
+        assert logged.encode().decode("utf-8") == re.sub("[\ud800-\udfff]", "\ufffd", sent)
+
+
+@given(ANY_TEXT)
+def test_an_entry_is_one_line_of_text(message: str) -> None:
+    line = make_formatter(LogFormat.TEXT).format(record("%s", message))
+    assert line.splitlines() == [line]
+    assert not set(line) & {"\x1b", "\x9b", "\u202e", "\x00"}
+    assert line.encode()
+
+
+def test_a_traceback_is_one_member_of_json() -> None:
+    try:
+        raise ValueError("first\nsecond\x1b[31m")  # noqa: TRY301 - it is to have a traceback
+    except ValueError:
+        made = record("It failed.", exc_info=sys.exc_info())
+    entry = json.loads(make_formatter(LogFormat.JSON).format(made))
+    assert "Traceback" in entry["exception"]
+    made.exc_text = None
+    text = make_formatter(LogFormat.TEXT).format(made)
+    assert "Traceback" in text
+    assert "\x1b" not in text
+
+
+def test_an_entry_tells_of_its_request() -> None:
+    token = CURRENT_REQUEST.set("abc")
+    try:
+        assert json.loads(make_formatter(LogFormat.JSON).format(record("x")))["request_id"] == "abc"
+        assert make_formatter(LogFormat.TEXT).format(record("x")).endswith("WARNING x [abc]")
+    finally:
+        CURRENT_REQUEST.reset(token)
+
+
+async def answers_to_hostile_requests(server: ServerProcess) -> list[raw.Answer]:
+    class Where:
+        host, port = "127.0.0.1", server.port
+
+    answers = []
+    for octets in (
+        b'GET /files/a%0a%22 HTTP/1.1\r\nHost: a\r\nUser-Agent: \xff\x80\xe2\x80\xa8"\\\r\n\r\n',
+        b"GET /files/%ff HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: mine\r\n\r\n",
+        b"NOTHING\r\n\r\n",
+    ):
+        async with raw.connect(Where()) as connection:
+            await connection.send(octets)
+            answers.append(await connection.receive())
+    return answers
+
+
+FIELDS = {"time", "level", "event", "request_id", "route", "status", "bytes", "seconds", "remote"}
+
+
+async def test_each_line_of_the_server_is_json(tmp_path: Path) -> None:
+    with served(tmp_path, "--log-format", "json") as server:
+        answers = await answers_to_hostile_requests(server)
+        server.stop()
+        entries = [json.loads(line) for line in server.log.read_text().splitlines()]
+        assert json.loads(server.announcement)["event"].startswith("Serving ")
+    requests = [entry for entry in entries if entry["event"] == "request"]
+    assert all(set(entry) >= FIELDS for entry in requests)
+    assert [entry["request_id"] for entry in requests] == [
+        answer.headers["X-Request-ID"] for answer in answers
+    ]
+    assert [entry["status"] for entry in requests] == [421, 400, 501]
+    # Names are in the target only.
+    assert [entry["route"] for entry in requests][:2] == ["/files/{name}", "/files/{name}"]
+    assert any("Malformed request" in entry["event"] for entry in entries)
+
+
+async def test_the_id_in_the_answer_is_in_the_log_as_text(tmp_path: Path) -> None:
+    with served(tmp_path) as server:
+        answers = await answers_to_hostile_requests(server)
+        server.stop()
+        lines = server.log.read_text().splitlines()
+    for answer in answers:
+        assert any(answer.headers["X-Request-ID"] in line for line in lines)
+        assert answer.headers["X-Request-ID"] != "mine"
+    assert not [line for line in lines if not re.match(r"\d{4}-\d\d-\d\d ", line)]
+
+
+@pytest.mark.parametrize("options", [("--trusted-proxy", "127.0.0.1"), ()])
+def test_the_log_names_the_client_that_a_trusted_proxy_tells(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    with served(tmp_path, *options) as server:
+        request = Request(
+            f"{server.url}health/live", headers={"X-Forwarded-For": "6.6.6.6, 198.51.100.7"}
+        )
+        with urlopen(request) as answer:
+            assert answer.status == 200
+        server.stop()
+        client = "198.51.100.7" if options else "127.0.0.1"
+        assert f' INFO {client} "GET /health/live' in server.log.read_text()
