@@ -16,6 +16,7 @@ _MODULES: Final = {
     "collect": "chunkstore.cli.administration",
     "copy": "chunkstore.cli.transfer",
     "export": "chunkstore.cli.transfer",
+    "health": "chunkstore.cli.health",
     "import": "chunkstore.cli.transfer",
     "init": "chunkstore.cli.administration",
     "pull": "chunkstore.cli.exchange",
