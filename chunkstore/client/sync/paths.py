@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Final
 
 from chunkstore.core.errors import Forbidden, InvalidName
 from chunkstore.core.names import parse_file_name
 
+_HERE: Final = type(PurePath())
 
-def segments_of(name: str, flavour: type[PurePath] = PurePath) -> list[str]:
+
+def segments_of(name: str, flavour: type[PurePath] = _HERE) -> list[str]:
     """Return the segments of a name, each of which is one of a path, too.
 
     `flavour` has the rules of a file system.
@@ -26,6 +29,8 @@ def segments_of(name: str, flavour: type[PurePath] = PurePath) -> list[str]:
     if parse_file_name(name) != name:
         raise InvalidName(f"The name {name!r} is not in NFC.")
     segments = name.split("/")
+    if issubclass(flavour, PurePosixPath):
+        return segments  # What a name forbids is all that is special there.
     for segment in segments:
         path = flavour(segment)
         if path.parts != (segment,) or path.anchor or path.name != segment:
