@@ -173,9 +173,9 @@ class _Comparison:
         in_files = [name for name in folders if name in self._source.files]
         steps: list[Step] = [step for step in deletions if step.in_the_way]
         steps += [DeleteEmptyFolder(name) for name in in_files]
-        steps += [MakeEmptyFolder(name) for name in sorted(self._missing_folders())]
         steps += [copies[name] for name in wanted if name in copies]
         steps += [self._put(name) for name in wanted if name not in copies]
+        steps += [MakeEmptyFolder(name) for name in sorted(self._missing_folders())]
         steps += [step for step in deletions if not step.in_the_way]
         steps += [DeleteEmptyFolder(name) for name in folders if name not in self._source.files]
         return Plan(

@@ -210,10 +210,10 @@ def test_empty_folders_are_made_and_deleted() -> None:
     )
     assert plan.steps == (
         DeleteEmptyFolder("g"),
-        MakeEmptyFolder("e"),
-        MakeEmptyFolder("n/m"),
         PutFile("f/a", 1, None),
         PutFile("g", 1, None),
+        MakeEmptyFolder("e"),
+        MakeEmptyFolder("n/m"),
         DeleteFile("e/old", 1, digest_of("2")),
         DeleteEmptyFolder("o"),
     )

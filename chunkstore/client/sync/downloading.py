@@ -1,0 +1,153 @@
+"""Carrying a plan out in a folder of this machine, from files of a server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from chunkstore.client.digests import naming
+from chunkstore.client.errors import ClientError, ConditionFailed, ServerAway
+from chunkstore.client.session import Session
+from chunkstore.client.sync.local_tree import LocalFile
+from chunkstore.client.sync.paths import SafeFolder
+from chunkstore.client.sync.plan import (
+    DeleteEmptyFolder,
+    DeleteFile,
+    MakeEmptyFolder,
+    Plan,
+    PutFile,
+)
+from chunkstore.client.workers import run_each
+from chunkstore.core.errors import ChunkstoreError
+
+# Fetches a file of the server into a path, if it is as the step says, and reports it.
+PullFile: TypeAlias = Callable[[PutFile, Path], object]
+
+
+class Downloading:
+    """Carries plans out in the folder `root`, where `files` are what was found there.
+
+    What fails is told to the session's reporter, and counted.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        root: Path,
+        files: Mapping[str, LocalFile],
+        pull: PullFile,
+        *,
+        follow_links: bool = False,
+    ) -> None:
+        self.failed = 0
+        self.deleted = 0
+        self._session = session
+        self._root = root
+        self._folder = SafeFolder(root, follow_links=follow_links)
+        self._files = files
+        self._pull = pull
+
+    def make_room(self, plan: Plan) -> None:
+        """Delete what is in the way of other steps, and folders that are empty then."""
+        first = [step for step in plan.steps if isinstance(step, DeleteFile) and step.in_the_way]
+        self._delete(plan, first)
+        names = {step.name for step in plan.transfers}
+        for step in plan.steps:
+            if isinstance(step, DeleteEmptyFolder) and step.name in names:
+                self._attempt(step.name, partial(self._delete_folder, plan, step.name))
+
+    def put(self, plan: Plan) -> None:
+        """Make folders, and fetch files.
+
+        Raises:
+            ServerAway: the server went away; some of them may be there.
+            ClientError: the folder cannot be made.
+        """
+        with naming(self._root):
+            self._root.mkdir(parents=True, exist_ok=True)
+        # The largest first, so that none of them is what is waited for at the end.
+        steps = sorted(plan.transfers, key=lambda step: -step.size)
+        run_each(self._session.settings.transfers, steps, self._put)
+        for step in plan.steps:
+            if isinstance(step, MakeEmptyFolder):
+                self._attempt(step.name, partial(self._make_folder, step.name))
+
+    def delete(self, plan: Plan) -> None:
+        """Delete what the source does not have."""
+        last = [step for step in plan.steps if isinstance(step, DeleteFile) and not step.in_the_way]
+        self._delete(plan, last)
+        for step in plan.steps:
+            if isinstance(step, DeleteEmptyFolder):
+                self._attempt(step.name, partial(self._delete_folder, plan, step.name))
+
+    def _put(self, step: PutFile) -> None:
+        self._attempt(step.name, partial(self._fetch, step))
+
+    def _fetch(self, step: PutFile) -> None:
+        found = self._files.get(step.name)
+        if found is None:
+            path = self._folder.made_path_of(step.name)
+            if os.path.lexists(path):
+                raise ConditionFailed(f"{path} is there now; it was not when the sync began.")
+        else:
+            # Not made from the name: the file system may have it in another form than NFC.
+            self._folder.path_of(step.name)
+            path = found.path
+            self._require_unchanged(found)
+        self._pull(step, path)
+
+    def _delete(self, plan: Plan, steps: Sequence[DeleteFile]) -> None:
+        emptied = set()
+        for step in steps:
+            self._attempt(step.name, partial(self._delete_file, step.name))
+            emptied.add(self._files[step.name].path.parent)
+        for folder in sorted(emptied, key=lambda path: -len(path.parts)):
+            self._remove_empty(plan, folder)
+
+    def _delete_file(self, name: str) -> None:
+        found = self._files[name]
+        self._folder.path_of(name)
+        if os.path.lexists(found.path):
+            self._require_unchanged(found)
+            with naming(found.path):
+                found.path.unlink()
+        self.deleted += 1
+
+    def _remove_empty(self, plan: Plan, folder: Path) -> None:
+        """Remove a folder that has nothing in it any more, and those that have only it."""
+        made = {step.name for step in plan.steps if isinstance(step, MakeEmptyFolder)}
+        while folder != self._root and folder.relative_to(self._root).as_posix() not in made:
+            try:
+                folder.rmdir()
+            except OSError:
+                return  # There is something in it.
+            folder = folder.parent
+
+    def _make_folder(self, name: str) -> None:
+        path = self._folder.made_path_of(name)
+        with naming(path):
+            path.mkdir(exist_ok=True)
+
+    def _delete_folder(self, plan: Plan, name: str) -> None:
+        self._remove_empty(plan, self._folder.path_of(name))
+
+    def _require_unchanged(self, found: LocalFile) -> None:
+        if not found.is_unchanged():
+            raise ConditionFailed(f"{found.path} was changed after the sync began; it is kept.")
+
+    def _attempt(self, name: str, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except ServerAway:
+            raise
+        except ChunkstoreError as error:
+            self._fail(name, error)
+        except OSError as error:
+            self._fail(name, ClientError(f"{error.filename or name}: {error.strerror or error}."))
+
+    def _fail(self, name: str, error: Exception) -> None:
+        self.failed += 1
+        self._session.reporter.failed(name, error)
