@@ -25,6 +25,7 @@ _MODULES: Final = {
     "scrub": "chunkstore.cli.administration",
     "serve": "chunkstore.cli.serve",
     "stats": "chunkstore.cli.administration",
+    "sync": "chunkstore.cli.sync",
     "verify": "chunkstore.cli.exchange",
 }
 

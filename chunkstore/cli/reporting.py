@@ -54,13 +54,14 @@ class Report:
 
     def __init__(self, verb: Verb, *, out: TextIO | None = None, quiet: bool = False) -> None:
         """Results go to `out`, standard output by default; `quiet` shows only what went wrong."""
-        self._verb = verb
+        self.verb = verb
         self._out = out
         self._quiet = quiet
         self._tally = Tally()
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._extra: dict[str, Any] = {}
+        self._conclusion: str | None = None
 
     @property
     def failures(self) -> list[tuple[str, Exception]]:
@@ -109,9 +110,14 @@ class Report:
             with self._lock:
                 click.echo(text, file=self._out)
 
-    def add_to_summary(self, **members: int) -> None:
+    def add_to_summary(self, **numbers: int) -> None:
         """Add numbers to the summary, as `deleted`."""
-        self._extra |= members
+        self._extra |= numbers
+
+    def conclude(self, text: str, **numbers: int) -> None:
+        """Have this as the summary, of something else than transfers."""
+        self._conclusion = text
+        self._extra |= numbers
 
     @contextmanager
     def showing(self) -> Iterator[None]:
@@ -128,7 +134,8 @@ class Report:
     def summarize(self) -> None:
         """Show what was done altogether."""
         if not self._quiet:
-            click.echo(self._summary(self._tally.sums()), file=self._out)
+            text = self._conclusion
+            click.echo(self._summary(self._tally.sums()) if text is None else text, file=self._out)
 
     def end(self, status: int, message: str | None) -> None:
         """Say why the command ends, if it does not because all is done."""
@@ -154,23 +161,23 @@ class Report:
     def _line(self, sums: Sums) -> str:
         files = f"{sums.files:,} of {format_count(sums.planned_files, 'file')}"
         size = f"{format_size(sums.done_size)} of {format_size(sums.planned_size)}"
-        return f"{self._verb.present}: {files}, {size}; {self._moved(sums)}{_rest(sums)}"
+        return f"{self.verb.present}: {files}, {size}; {self._moved(sums)}{_rest(sums)}"
 
     def _moved(self, sums: Sums) -> str:
         return (
-            f"{format_size(sums.wire_size)} {self._verb.bytes_past}, "
+            f"{format_size(sums.wire_size)} {self.verb.bytes_past}, "
             f"{format_size(sums.spared)} spared, {format_size(round(sums.rate))}/s"
         )
 
     def _summary(self, sums: Sums) -> str:
         rate = sums.wire_size / sums.seconds if sums.seconds else 0
         parts = [
-            f"{self._verb.past.capitalize()} {format_count(sums.files, 'file')}",
-            *(f"{key.replace('_', ' ')} {count:,}" for key, count in self._extra.items() if count),
+            f"{self.verb.past.capitalize()} {format_count(sums.files, 'file')}",
+            *(f"{count:,} {key.replace('_', ' ')}" for key, count in self._extra.items() if count),
         ]
         failed = f"; {sums.failed:,} failed" if sums.failed else ""
         return (
-            f"{', '.join(parts)}: {format_size(sums.wire_size)} {self._verb.bytes_past}, "
+            f"{', '.join(parts)}: {format_size(sums.wire_size)} {self.verb.bytes_past}, "
             f"{format_size(sums.spared)} spared, in {sums.seconds:.1f} s "
             f"({format_size(round(rate))}/s){failed}."
         )

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Final
 
 from chunkstore.client.errors import ClientError, ConditionFailed, InvalidPlace, Missing
 from chunkstore.client.places import LocalPlace, Place, RemotePlace
@@ -36,6 +37,8 @@ from chunkstore.client.sync.transfers import is_part, pull_step, push_step
 from chunkstore.client.sync.tree import NotSynced, Tree
 from chunkstore.client.sync.uploading import Uploading
 from chunkstore.core.digest import Digest
+
+_NOTHING_DELETED: Final = "Nothing is deleted, since not all went well."
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +94,26 @@ class Sync:
     def make_plan(self, *, complete: bool = False) -> Plan:
         """Look at both trees, and return what is to be done.
 
-        What cannot take part is told to the reporter as failed. A plan that is `complete` has the
-        digests of all files that it is about.
+        What cannot take part is told to the reporter as failed, and then nothing is to be deleted.
+        A plan that is `complete` has the digests of all files that it is about.
 
         Raises:
             Missing: there is no source.
             ClientError: a tree cannot be read.
         """
         self._look()
+        self._report_failures()
         digests_here, digests_there = self._digests()
         plan = make_plan(self._source, self._target, self._rules(), digests_here, digests_there)
         if complete:
             plan = with_all_digests(plan, digests_here, digests_there)
+        return plan
+
+    def _report_failures(self) -> None:
         for failure in self._failures:
             self._session.reporter.failed(failure.name, failure.error)
-        return plan
+        if self._failures and self._options.rules.delete:
+            self._session.reporter.warned(_NOTHING_DELETED)
 
     def check(self, plan: Plan) -> None:
         """Make sure that a plan that was made before is still what has to be done.
@@ -143,10 +151,10 @@ class Sync:
     def _carry_out(self, plan: Plan, hands: Uploading | Downloading) -> Synced:
         hands.make_room(plan)
         hands.put(plan)
-        if hands.failed or self._failures:
+        if hands.failed:
             kept = plan.deletions - hands.deleted
             if kept:
-                self._session.reporter.warned("Nothing is deleted, since not all went well.")
+                self._session.reporter.warned(_NOTHING_DELETED)
             self._require_all_if_atomic(hands.failed)
             return Synced(hands.deleted, kept)
         hands.delete(plan)
@@ -228,13 +236,7 @@ class Sync:
 
     def _rules(self) -> PlanRules:
         rules = self._options.rules
-        return PlanRules(
-            delete=rules.delete,
-            existing=rules.existing,
-            ignore_existing=rules.ignore_existing,
-            size_only=rules.size_only,
-            copies=self._is_upload,
-        )
+        return replace(rules, delete=rules.delete and not self._failures, copies=self._is_upload)
 
 
 def _places(source: Place, target: Place) -> tuple[LocalPlace, RemotePlace]:
