@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from stat import S_ISLNK
 from typing import TypeAlias
 
 from chunkstore.client.digests import naming
@@ -20,11 +22,12 @@ from chunkstore.client.sync.plan import (
     Plan,
     PutFile,
 )
+from chunkstore.client.targets import Target, target_at, target_below
 from chunkstore.client.workers import run_each
-from chunkstore.core.errors import ChunkstoreError
+from chunkstore.core.errors import ChunkstoreError, Forbidden
 
-# Fetches a file of the server into a path, if it is as the step says, and reports it.
-PullFile: TypeAlias = Callable[[PutFile, Path], object]
+# Fetches a file of the source, by its name, and reports it.
+PullFile: TypeAlias = Callable[[str, Target], object]
 
 
 class Downloading:
@@ -46,6 +49,7 @@ class Downloading:
         self.deleted = 0
         self._session = session
         self._root = root
+        self._follow_links = follow_links
         self._folder = SafeFolder(root, follow_links=follow_links)
         self._files = files
         self._pull = pull
@@ -87,17 +91,29 @@ class Downloading:
         self._attempt(step.name, partial(self._fetch, step))
 
     def _fetch(self, step: PutFile) -> None:
-        found = self._files.get(step.name)
-        if found is None:
-            path = self._folder.made_path_of(step.name)
-            if os.path.lexists(path):
-                raise ConditionFailed(f"{path} is there now; it was not when the sync began.")
-        else:
-            # Not made from the name: the file system may have it in another form than NFC.
-            self._folder.path_of(step.name)
-            path = found.path
+        with self._target(step.name) as target:
+            self._require_expected(target, step.name)
+            self._pull(step.name, target)
+
+    def _target(self, name: str) -> AbstractContextManager[Target]:
+        """Open the folder in which a file is to be, through no link unless those are followed."""
+        found = self._files.get(name)
+        if found is None or (found.path == self._root / name and not self._follow_links):
+            return target_below(self._root, name)
+        # Not made from the name: the file system may have it in another form than NFC.
+        self._folder.path_of(name)
+        return target_at(found.path)
+
+    def _require_expected(self, target: Target, name: str) -> None:
+        found, now = self._files.get(name), target.status()
+        if found is not None:
             self._require_unchanged(found)
-        self._pull(step, path)
+        elif now is not None and S_ISLNK(now.st_mode):
+            raise Forbidden(
+                f"{target.path} is a symbolic link; it is neither followed nor replaced."
+            )
+        elif now is not None:
+            raise ConditionFailed(f"{target.path} is there now; it was not when the sync began.")
 
     def _delete(self, plan: Plan, steps: Sequence[DeleteFile]) -> None:
         emptied = set()

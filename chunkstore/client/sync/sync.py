@@ -33,9 +33,10 @@ from chunkstore.client.sync.plan import (
 )
 from chunkstore.client.sync.remote_tree import RemoteTree, list_tree
 from chunkstore.client.sync.staging import staged
-from chunkstore.client.sync.transfers import is_part, pull_step, push_step
+from chunkstore.client.sync.transfers import pull_step, push_step
 from chunkstore.client.sync.tree import NotSynced, Tree
 from chunkstore.client.sync.uploading import Uploading
+from chunkstore.client.targets import Target, is_part_name
 from chunkstore.core.digest import Digest
 
 _NOTHING_DELETED: Final = "Nothing is deleted, since not all went well."
@@ -90,6 +91,7 @@ class Sync:
         self._source: Tree = Tree()
         self._target: Tree = Tree()
         self._here = LocalTree({})
+        self._there = RemoteTree({})
 
     def make_plan(self, *, complete: bool = False) -> Plan:
         """Look at both trees, and return what is to be done.
@@ -176,7 +178,7 @@ class Sync:
                 self._session,
                 self._local.path,
                 self._here.files,
-                partial(pull_step, self._session, self._remote, self._folder),
+                self._pull,
                 follow_links=self._options.follow_links,
             )
         elif self._options.atomic:
@@ -186,8 +188,12 @@ class Sync:
         else:
             yield self._uploading(self._folder)
 
+    def _pull(self, name: str, target: Target) -> None:
+        folder = replace(self._remote, name=self._folder)
+        pull_step(self._session, folder, self._there.files[name].file, name, target)
+
     def _uploading(self, folder: str) -> Uploading:
-        push = partial(push_step, self._session, self._remote, folder)
+        push = partial(push_step, self._session, replace(self._remote, name=folder))
         return Uploading(self._session, self._server, folder, self._here.files, push)
 
     def _look(self) -> None:
@@ -196,7 +202,7 @@ class Sync:
             listing = other.submit(self._list)
             here = self._scan()
             there = listing.result()
-        self._here = here
+        self._here, self._there = here, there
         self._source, self._target = (here, there) if self._is_upload else (there, here)
         if not self._is_upload and not there.exists:
             raise Missing(f"There is no folder {self._remote}.")
@@ -212,7 +218,7 @@ class Sync:
             options.chosen,
             prefix=self._folder,
             follow_links=options.follow_links,
-            ignores=is_part,
+            ignores=is_part_name,
             warn=self._session.reporter.warned if self._is_upload else lambda _: None,
         )
         if self._is_upload:

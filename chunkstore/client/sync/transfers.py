@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from pathlib import Path
 
+from chunkstore.client.options import PushOptions
 from chunkstore.client.places import RemotePlace
-from chunkstore.client.server.conditions import Condition, etag_of
+from chunkstore.client.pull_file import pull_to
+from chunkstore.client.push_file import push_file
+from chunkstore.client.server.conditions import Condition
+from chunkstore.client.server.values import RemoteFile
 from chunkstore.client.session import Session
-from chunkstore.client.sync.plan import PutFile
+from chunkstore.client.targets import Target
 
 
 def push_step(
-    session: Session, place: RemotePlace, folder: str, path: Path, name: str, condition: Condition
+    session: Session, folder: RemotePlace, path: Path, name: str, condition: Condition
 ) -> None:
-    server = session.server(place)
-    shown = name.removeprefix(folder)
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        session.reporter.started(shown, size)
-        server.files.put(name, file, size, condition)
-        session.reporter.transferred(shown, size, size)
-        session.reporter.finished(shown)
+    """Send a file to a name in a folder.
+
+    Raises:
+        ClientError: as `push_file`.
+    """
+    push_file(session, path, _shown(folder, name), PushOptions(condition))
 
 
-def pull_step(session: Session, place: RemotePlace, folder: str, step: PutFile, path: Path) -> None:
-    server = session.server(place)
-    session.reporter.started(step.name, step.size)
-    part = path.with_name(f".{path.name}.part")
-    etag = None if step.digest is None else etag_of(step.digest)
-    with server.files.get(folder + step.name, etag=etag) as answer, part.open("wb") as file:
-        for piece in answer.pieces():
-            file.write(piece)
-    part.replace(path)
-    session.reporter.transferred(step.name, step.size, step.size)
-    session.reporter.finished(step.name)
+def pull_step(
+    session: Session, folder: RemotePlace, file: RemoteFile, name: str, target: Target
+) -> None:
+    """Fetch a file of a folder, which a list has told, into an open folder of this machine.
+
+    Raises:
+        ClientError: as `pull_to`.
+    """
+    pull_to(session, _shown(folder, name), target, known=file)
 
 
-def is_part(name: str) -> bool:
-    return name.startswith(".") and name.endswith(".part")
+def _shown(folder: RemotePlace, name: str) -> RemotePlace:
+    """Return the place of a name, told to people without the folder that all names are in."""
+    return replace(folder.joined(name), shown=name)

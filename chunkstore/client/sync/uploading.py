@@ -33,7 +33,7 @@ from chunkstore.core.names import FolderName, parent
 
 _EXISTS: Final = 405
 _NO_PARENT: Final = 409
-# Sends a file to a name on the server, and reports it.
+# Sends a file to a name in the folder, and reports it.
 PushFile: TypeAlias = Callable[[Path, str, Condition], object]
 
 
@@ -163,7 +163,7 @@ class Uploading:
         else:
             condition = ANYTHING if step.replaces is None else Condition(etag_of(step.replaces))
         path = self._files[step.name].path
-        self._attempt(step.name, lambda: self._push(path, self._folder + step.name, condition))
+        self._attempt(step.name, lambda: self._push(path, step.name, condition))
 
     def _delete(self, steps: Sequence[DeleteFile]) -> None:
         self._edit(

@@ -1,0 +1,144 @@
+"""Names on a server: listing, copying, moving and deleting them. No content travels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from chunkstore.client.errors import ConditionFailed, InvalidPlace, Missing
+from chunkstore.client.places import Place, RemotePlace
+from chunkstore.client.server.conditions import ANYTHING, unchanged
+from chunkstore.client.server.files import Files
+from chunkstore.client.server.values import RemoteFile
+from chunkstore.client.session import Session
+
+_ONE_LEVEL: Final = "/"
+_ALL_LEVELS: Final = ""
+
+
+class IsFolder(InvalidPlace):
+    """It is a folder; -r deletes it with all that is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or a folder in a list; `name` is relative to what was listed, a folder's with `/`."""
+
+    name: str
+    file: RemoteFile | None
+
+
+def on_server(place: Place) -> RemotePlace:
+    """Return a place that is on a server.
+
+    Raises:
+        InvalidPlace: it is not.
+    """
+    if isinstance(place, RemotePlace):
+        return place
+    raise InvalidPlace(f"{str(place)!r} is not on a server; write a URL, or NAME:PATH of a remote.")
+
+
+def list_place(session: Session, place: RemotePlace, *, recursive: bool) -> Iterator[Entry]:
+    """Yield what is in a folder, in the order of names, or the file that the place is.
+
+    Raises:
+        Missing: there is neither.
+        ClientError: the server refuses or is away.
+    """
+    files = session.server(place).files
+    if not place.is_folder:
+        found = files.find(place.name)
+        if found is not None:
+            yield Entry(place.name.rpartition("/")[2], found)
+            return
+        place = replace(place, name=f"{place.name}/")
+    after = None
+    while True:
+        delimiter = _ALL_LEVELS if recursive else _ONE_LEVEL
+        page = files.list(place.name, delimiter=delimiter, after=after)
+        entries = [Entry(file.name.removeprefix(place.name), file) for file in page.files]
+        entries += [Entry(name.removeprefix(place.name), None) for name in page.folders]
+        yield from sorted(entries, key=lambda entry: entry.name)
+        after = page.next
+        if after is None:
+            return
+
+
+def delete_place(session: Session, place: RemotePlace, *, recursive: bool) -> None:
+    """Delete a file; with `recursive` a folder, too, and all that is in it.
+
+    Raises:
+        IsFolder: it is one, without `recursive`.
+        Missing: there is nothing of this name.
+        ClientError: the server refuses or is away.
+    """
+    files = session.server(place).files
+    found = None if place.is_folder else files.find(place.name)
+    if found is not None:
+        # A folder that comes to have this name meanwhile does not go.
+        files.delete(found.name, ANYTHING if found.etag is None else unchanged(found.etag))
+        return
+    folder = place.name if place.is_folder else f"{place.name}/"
+    _require_folder(files, folder, place)
+    if not recursive:
+        raise IsFolder(f"{place} is a folder; -r deletes it with all that is in it.")
+    files.delete(folder)
+
+
+def copy_place(
+    session: Session,
+    source: RemotePlace,
+    target: RemotePlace,
+    *,
+    move: bool = False,
+    overwrite_file: bool = True,
+    replace_folder: bool = False,
+) -> tuple[str, str]:
+    """Copy or move a file or a folder within a server, at one moment; return both names.
+
+    A file goes into a target that ends in `/`. A folder becomes the target, which must not be
+    there unless `replace_folder`: then it loses all that it has.
+
+    Raises:
+        InvalidPlace: the places are on two servers.
+        Missing: there is no source.
+        ConditionFailed: there is a target that is not to be replaced.
+        ClientError: the server refuses or is away.
+    """
+    if (source.base, source.folder) != (target.base, target.folder):
+        raise InvalidPlace(f"{source} and {target} are on two servers; pull it, and push it.")
+    files = session.server(source).files
+    found = None if source.is_folder else files.find(source.name)
+    if found is not None:
+        last = found.name.rpartition("/")[2]
+        names = (found.name, target.name + last if target.is_folder else target.name)
+        overwrite = overwrite_file
+    else:
+        names = (_folder_name(source), _folder_name(target))
+        _require_folder(files, names[0], source)
+        overwrite = replace_folder
+    edit = files.move if move else files.copy
+    try:
+        edit(*names, overwrite=overwrite)
+    except ConditionFailed as error:
+        raise ConditionFailed(_there(target, is_folder=found is None)) from error
+    return names
+
+
+def _there(target: RemotePlace, *, is_folder: bool) -> str:
+    if is_folder:
+        return f"The folder {target} is there; --replace deletes it, with all it has, first."
+    return f"{target} is there already; it is kept."
+
+
+def _folder_name(place: RemotePlace) -> str:
+    return place.name if place.is_folder else f"{place.name}/"
+
+
+def _require_folder(files: Files, folder: str, place: RemotePlace) -> None:
+    try:
+        files.list(folder, limit=1)
+    except Missing as error:
+        raise Missing(f"There is nothing at {place}.") from error
