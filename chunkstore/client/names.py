@@ -49,9 +49,9 @@ def list_place(session: Session, place: RemotePlace, *, recursive: bool) -> Iter
     """
     files = session.server(place).files
     if not place.is_folder:
-        found = files.find(place.name)
+        found = _find_file(files, place)
         if found is not None:
-            yield Entry(place.name.rpartition("/")[2], found)
+            yield Entry(place.name.rpartition("/")[2], found[0])
             return
         place = replace(place, name=f"{place.name}/")
     after = None
@@ -75,10 +75,10 @@ def delete_place(session: Session, place: RemotePlace, *, recursive: bool) -> No
         ClientError: the server refuses or is away.
     """
     files = session.server(place).files
-    found = None if place.is_folder else files.find(place.name)
+    found = _find_file(files, place)
     if found is not None:
         # A folder that comes to have this name meanwhile does not go.
-        files.delete(found.name, ANYTHING if found.etag is None else unchanged(found.etag))
+        files.delete(place.name, unchanged(found[1]))
         return
     folder = place.name if place.is_folder else f"{place.name}/"
     _require_folder(files, folder, place)
@@ -110,21 +110,30 @@ def copy_place(
     if (source.base, source.folder) != (target.base, target.folder):
         raise InvalidPlace(f"{source} and {target} are on two servers; pull it, and push it.")
     files = session.server(source).files
-    found = None if source.is_folder else files.find(source.name)
+    found = _find_file(files, source)
+    condition = ANYTHING
     if found is not None:
-        last = found.name.rpartition("/")[2]
-        names = (found.name, target.name + last if target.is_folder else target.name)
-        overwrite = overwrite_file
+        last = source.name.rpartition("/")[2]
+        names = (source.name, target.name + last if target.is_folder else target.name)
+        overwrite, condition = overwrite_file, unchanged(found[1])
     else:
         names = (_folder_name(source), _folder_name(target))
         _require_folder(files, names[0], source)
         overwrite = replace_folder
     edit = files.move if move else files.copy
     try:
-        edit(*names, overwrite=overwrite)
+        edit(*names, overwrite=overwrite, condition=condition)
     except ConditionFailed as error:
+        if overwrite:
+            raise  # The source was replaced meanwhile.
         raise ConditionFailed(_there(target, is_folder=found is None)) from error
     return names
+
+
+def _find_file(files: Files, place: RemotePlace) -> tuple[RemoteFile, str] | None:
+    """Return a file and its ETag; None if there is none, or a folder, which has no ETag."""
+    found = None if place.is_folder else files.find(place.name)
+    return None if found is None or found.etag is None else (found, found.etag)
 
 
 def _there(target: RemotePlace, *, is_folder: bool) -> str:
