@@ -1,21 +1,25 @@
-"""`chunkstore ls`, `cp`, `mv` and `rm`: names on a server."""
+"""`chunkstore ls`, `cp`, `mv` and `rm`: names on a server.
+
+What they need is imported when they run, so that `--help` does not wait for it.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from chunkstore.cli.client_program import ended_by
 from chunkstore.cli.program import SETTINGS, Command, Option
 from chunkstore.client.errors import Missing
-from chunkstore.client.names import Entry, copy_place, delete_place, list_place, on_server
-from chunkstore.client.places import RemotePlace
-from chunkstore.client.session import Session
 from chunkstore.core.units import format_size
+
+if TYPE_CHECKING:
+    from chunkstore.client.names import Entry
+    from chunkstore.client.places import RemotePlace
 
 
 @click.command(
@@ -35,6 +39,9 @@ def ls_command(place: str, *, long: bool, recursive: bool, as_json: bool) -> Non
     PLACE is a URL, as http://HOST/files/models/, or NAME:models/ after `chunkstore remote add`.
     Without one it is the root folder of the server in CHUNKSTORE_URL.
     """
+    from chunkstore.client.names import list_place, on_server
+    from chunkstore.client.session import Session
+
     with Session(use_cache=False) as session:
         for entry in list_place(session, on_server(session.place(place)), recursive=recursive):
             click.echo(_to_json(entry) if as_json else _to_line(entry, long=long))
@@ -113,6 +120,9 @@ def mv_command(
 @ended_by
 def rm_command(places: Sequence[str], *, recursive: bool, force: bool) -> None:
     """Delete files of a server; with -r folders, too, each whole and at once."""
+    from chunkstore.client.names import delete_place, on_server
+    from chunkstore.client.session import Session
+
     with Session(use_cache=False) as session:
         for place in [on_server(session.place(text)) for text in places]:
             try:
@@ -125,6 +135,9 @@ def rm_command(places: Sequence[str], *, recursive: bool, force: bool) -> None:
 def _transfer(
     sources: Sequence[str], target: str, *, move: bool, no_clobber: bool, replace_folder: bool
 ) -> None:
+    from chunkstore.client.names import copy_place, on_server
+    from chunkstore.client.session import Session
+
     with Session(use_cache=False) as session:
         parsed = [on_server(session.place(text)) for text in sources]
         into = on_server(session.place(target))

@@ -1,4 +1,7 @@
-"""`chunkstore remote` and `chunkstore cache`: what the client keeps on this machine."""
+"""`chunkstore remote` and `chunkstore cache`: what the client keeps on this machine.
+
+What they need is imported when they run, so that `--help` does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,7 @@ import click
 from chunkstore.cli.client_program import ended_by
 from chunkstore.cli.program import SETTINGS, Command, Option
 from chunkstore.cli.values import DURATION
-from chunkstore.client.cache import DigestCache
-from chunkstore.client.credentials import without_credentials
 from chunkstore.client.errors import ConditionFailed, Missing
-from chunkstore.client.places import parse_url
-from chunkstore.client.remotes import read_remotes, write_remotes
 from chunkstore.core.units import format_count, format_size
 
 
@@ -28,12 +27,14 @@ def remote_command() -> None:
 @ended_by
 def add_command(name: str, url: str) -> None:
     """Call the server, or the folder on it, at URL by NAME."""
+    from chunkstore.client.credentials import without_credentials
+    from chunkstore.client.remotes import read_remotes, write_remotes
+
     remotes = read_remotes()
     if name in remotes:
         raise ConditionFailed(
             f"{name} is {without_credentials(remotes[name])} already; `chunkstore remote rm` it."
         )
-    parse_url(url)
     write_remotes({**remotes, name: url})
 
 
@@ -41,6 +42,9 @@ def add_command(name: str, url: str) -> None:
 @ended_by
 def list_command() -> None:
     """List the names, each with its URL, without passwords."""
+    from chunkstore.client.credentials import without_credentials
+    from chunkstore.client.remotes import read_remotes
+
     remotes = read_remotes()
     width = max(map(len, remotes), default=0)
     for name, url in sorted(remotes.items()):
@@ -52,6 +56,8 @@ def list_command() -> None:
 @ended_by
 def remove_command(name: str) -> None:
     """Forget NAME."""
+    from chunkstore.client.remotes import read_remotes, write_remotes
+
     remotes = read_remotes()
     if name not in remotes:
         raise Missing(f"There is no remote {name!r}.")
@@ -68,6 +74,8 @@ def cache_command() -> None:
 @click.option("--files", cls=Option, is_flag=True, help="List each file, those used last first.")
 def list_cache_command(*, files: bool) -> None:
     """Tell where the cache is, how many files it knows and how large it is."""
+    from chunkstore.client.cache import DigestCache
+
     cache = DigestCache()
     known = cache.files()
     for file in known if files else ():
@@ -88,6 +96,8 @@ def list_cache_command(*, files: bool) -> None:
 )
 def prune_cache_command(seconds: float) -> None:
     """Forget files that were not used lately; they are read again when they are needed."""
+    from chunkstore.client.cache import DigestCache
+
     cache = DigestCache()
     count = cache.prune(seconds)
     click.echo(f"Forgot {count:,} files and lists.")

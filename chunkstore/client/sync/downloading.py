@@ -11,7 +11,7 @@ from stat import S_ISLNK
 from typing import TypeAlias
 
 from chunkstore.client.digests import naming
-from chunkstore.client.errors import ClientError, ConditionFailed, ServerAway
+from chunkstore.client.errors import ClientError, ConditionFailed, ServerAway, Stopped
 from chunkstore.client.session import Session
 from chunkstore.client.sync.local_tree import LocalFile
 from chunkstore.client.sync.paths import SafeFolder
@@ -157,7 +157,7 @@ class Downloading:
     def _attempt(self, name: str, work: Callable[[], object]) -> None:
         try:
             work()
-        except ServerAway:
+        except (ServerAway, Stopped):
             raise
         except ChunkstoreError as error:
             self._fail(name, error)

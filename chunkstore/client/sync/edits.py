@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chunkstore.client.errors import ClientError, ServerAway
+from chunkstore.client.errors import ClientError, ServerAway, Stopped
 from chunkstore.client.server.conditions import ANYTHING, Condition, etag_of
 from chunkstore.client.server.files import Files
 from chunkstore.client.server.server import Server
@@ -87,7 +87,7 @@ def _make_group(
     while group:
         try:
             server.batch([edit.to_json() for edit in group])
-        except ServerAway:
+        except (ServerAway, Stopped):
             raise
         except ClientError as error:
             if error.edit is None or error.edit >= len(group):
@@ -106,7 +106,7 @@ def _make_each(
     for edit in group:
         try:
             edit.make(server.files)
-        except ServerAway:
+        except (ServerAway, Stopped):
             raise
         except ClientError as error:
             ended(edit, error)

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final
 
 from chunkstore.client.errors import ClientError, ConditionFailed, InvalidPlace, Missing
 from chunkstore.client.places import LocalPlace, Place, RemotePlace
+from chunkstore.client.pull_file import pull_to
 from chunkstore.client.session import Session
 from chunkstore.client.sync.checking import require_current
 from chunkstore.client.sync.downloading import Downloading
@@ -33,7 +33,6 @@ from chunkstore.client.sync.plan import (
 )
 from chunkstore.client.sync.remote_tree import RemoteTree, list_tree
 from chunkstore.client.sync.staging import staged
-from chunkstore.client.sync.transfers import pull_step, push_step
 from chunkstore.client.sync.tree import NotSynced, Tree
 from chunkstore.client.sync.uploading import Uploading
 from chunkstore.client.targets import Target, is_part_name
@@ -190,11 +189,12 @@ class Sync:
 
     def _pull(self, name: str, target: Target) -> None:
         folder = replace(self._remote, name=self._folder)
-        pull_step(self._session, folder, self._there.files[name].file, name, target)
+        place = replace(folder.joined(name), shown=name)
+        pull_to(self._session, place, target, known=self._there.files[name].file)
 
     def _uploading(self, folder: str) -> Uploading:
-        push = partial(push_step, self._session, replace(self._remote, name=folder))
-        return Uploading(self._session, self._server, folder, self._here.files, push)
+        place = replace(self._remote, name=folder)
+        return Uploading(self._session, place, self._here.files, self._there.files)
 
     def _look(self) -> None:
         """Look at both trees at once."""

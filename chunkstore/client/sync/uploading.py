@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
-from chunkstore.client.errors import ClientError, ConditionFailed, Missing, Refused, ServerAway
-from chunkstore.client.server.conditions import ABSENT, ANYTHING, Condition, etag_of
-from chunkstore.client.server.server import Server
+from chunkstore.client.errors import ClientError, Refused, ServerAway, Stopped
+from chunkstore.client.options import DEFAULT_PUSH, PushOptions
+from chunkstore.client.places import RemotePlace
+from chunkstore.client.push_many import Outgoing, push_files
+from chunkstore.client.server.conditions import ANYTHING
+from chunkstore.client.server.values import RemoteFile
 from chunkstore.client.session import Session
 from chunkstore.client.sync.edits import CopyName, DeleteName, Edit, make_edits
-from chunkstore.client.sync.forms import (
-    LARGEST_IN_FORM,
-    SmallFile,
-    form_groups,
-    post_small,
-    read_small,
-)
 from chunkstore.client.sync.local_tree import LocalFile
 from chunkstore.client.sync.plan import (
     CopyFile,
@@ -28,49 +23,50 @@ from chunkstore.client.sync.plan import (
     Plan,
     PutFile,
 )
-from chunkstore.client.workers import run_each
+from chunkstore.client.sync.remote_tree import ListedFile
 from chunkstore.core.names import FolderName, parent
 
 _EXISTS: Final = 405
 _NO_PARENT: Final = 409
-# Sends a file to a name in the folder, and reports it.
-PushFile: TypeAlias = Callable[[Path, str, Condition], object]
+# Files up to this size replace others many in one request, which has no conditions.
+_SMALL_SIZE: Final = 256 * 1024
 
 
 class Uploading:
-    """Carries plans out in `folder` of a server, whose name ends in `/` or is empty.
+    """Carries plans out in `folder` of a server.
 
-    `files` are those of the source by their names; what is larger than a chunk is sent by `push`.
+    `files` are those of the source by their names, `there` those that were found in the target.
     What fails is told to the session's reporter, and counted.
     """
 
     def __init__(
         self,
         session: Session,
-        server: Server,
-        folder: str,
+        folder: RemotePlace,
         files: Mapping[str, LocalFile],
-        push: PushFile,
+        there: Mapping[str, ListedFile],
     ) -> None:
         self.failed = 0
         self.deleted = 0
         self._session = session
         self._reporter = session.reporter
-        self._server = server
-        self._folder = folder
+        self._server = session.server(folder)
+        self._place = folder
+        self._folder = folder.name
         self._files = files
-        self._push = push
+        self._there = there
 
     def make_room(self, plan: Plan) -> None:
         """Delete what is in the way of other steps."""
-        first = [step for step in plan.steps if isinstance(step, DeleteFile) and step.in_the_way]
-        self._delete(first)
+        self._delete(
+            [step for step in plan.steps if isinstance(step, DeleteFile) and step.in_the_way]
+        )
         for step in plan.steps:
             if isinstance(step, DeleteEmptyFolder) and step.name in self._files:
                 self._attempt(step.name, partial(self._delete_folder, plan, step.name))
 
     def put(self, plan: Plan) -> None:
-        """Make folders, copies and files.
+        """Make copies, files and folders.
 
         Raises:
             ServerAway: the server went away; some of them may be there.
@@ -89,10 +85,15 @@ class Uploading:
             ],
             {self._folder + step.name: step for step in copies},
         )
-        run_each(self._session.settings.transfers, self._jobs(plan.transfers), lambda job: job())
+        # The largest first, so that none of them is what is waited for at the end.
+        steps = sorted(plan.transfers, key=lambda step: -step.size)
+        unconditional = [step for step in steps if not step.is_new and step.size <= _SMALL_SIZE]
+        self._push(step for step in steps if step.is_new or step.size > _SMALL_SIZE)
+        self._push(unconditional, PushOptions(ANYTHING))
         for step in plan.steps:
             if isinstance(step, MakeEmptyFolder):
-                self._attempt(step.name, partial(self._make_folder, f"{self._folder}{step.name}/"))
+                name = f"{self._folder}{step.name}/"
+                self._attempt(step.name, partial(self._make_folder, name))
 
     def delete(self, plan: Plan) -> None:
         """Delete what the source does not have."""
@@ -103,67 +104,15 @@ class Uploading:
             if isinstance(step, DeleteEmptyFolder) and step.name not in self._files:
                 self._attempt(step.name, partial(self._delete_folder, plan, step.name))
 
-    def _jobs(self, steps: Sequence[PutFile]) -> Iterator[Callable[[], None]]:
-        # The largest first, so that none of them is what is waited for at the end.
-        large = [step for step in steps if step.size > LARGEST_IN_FORM]
-        for step in sorted(large, key=lambda step: -step.size):
-            yield partial(self._push_one, step)
-        for group in form_groups(step for step in steps if step.size <= LARGEST_IN_FORM):
-            yield partial(self._post_group, group)
+    def _push(self, steps: Iterable[PutFile], options: PushOptions = DEFAULT_PUSH) -> None:
+        files = (
+            Outgoing(self._files[step.name].path, step.name, self._known(step)) for step in steps
+        )
+        failures = push_files(self._session, self._place, files, options, relative=True)
+        self.failed += len(failures)
 
-    def _post_group(self, group: Sequence[PutFile]) -> None:
-        """Send a form; if the server does not take it whole, each of its files."""
-        smalls = []
-        for step in group:
-            self._reporter.started(step.name, step.size)
-            try:
-                smalls.append(read_small(step, self._files[step.name]))
-            except ClientError as error:
-                self._fail(step.name, error)
-        if not smalls:
-            return
-        try:
-            post_small(self._session, self._server.files, self._folder, smalls)
-        except ServerAway:
-            raise
-        except (ConditionFailed, Refused, Missing):
-            for small in smalls:
-                self._put_small(small)
-        except ClientError as error:
-            for small in smalls:
-                self._fail(small.step.name, error)
-        else:
-            for small in smalls:
-                size = len(small.content)
-                self._reporter.transferred(small.step.name, size, size)
-                self._reporter.finished(small.step.name)
-
-    def _put_small(self, small: SmallFile) -> None:
-        """Send one file of a form that was refused."""
-        step = small.step
-        with_name = self._folder + step.name
-        try:
-            there = self._server.files.find(with_name)
-            # Of a form whose answer was lost, all is there.
-            if there is None or there.digest != small.digest:
-                size = len(small.content)
-                condition = ABSENT if step.is_new else ANYTHING
-                self._server.files.put(with_name, small.content, size, condition)
-                self._reporter.transferred(step.name, size, size)
-        except ServerAway:
-            raise
-        except ClientError as error:
-            self._fail(step.name, error)
-        else:
-            self._reporter.finished(step.name)
-
-    def _push_one(self, step: PutFile) -> None:
-        if step.is_new:
-            condition = ABSENT
-        else:
-            condition = ANYTHING if step.replaces is None else Condition(etag_of(step.replaces))
-        path = self._files[step.name].path
-        self._attempt(step.name, lambda: self._push(path, step.name, condition))
+    def _known(self, step: PutFile) -> RemoteFile | None:
+        return None if step.is_new else self._there[step.name].file
 
     def _delete(self, steps: Sequence[DeleteFile]) -> None:
         self._edit(
@@ -211,7 +160,7 @@ class Uploading:
     def _attempt(self, name: str, work: Callable[[], object]) -> None:
         try:
             work()
-        except ServerAway:
+        except (ServerAway, Stopped):
             raise
         except ClientError as error:
             self._fail(name, error)

@@ -79,7 +79,7 @@ def test_many_small_files_take_few_requests(folders: Folders, server_log: Path) 
     folders.up()
     assert folders.read_there() == tree
     posts = server_log.read_text().splitlines()[before:]
-    assert sum("POST /files/" in line for line in posts) == 3
+    assert 1 <= sum("POST /files/" in line for line in posts) <= 4
     assert sum("PUT " in line for line in posts) == 0
 
 
