@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from stat import S_ISLNK
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from chunkstore.client.digests import naming
 from chunkstore.client.errors import ClientError, ConditionFailed, ServerAway, Stopped
@@ -26,6 +26,7 @@ from chunkstore.client.targets import Target, target_at, target_below
 from chunkstore.client.workers import run_each
 from chunkstore.core.errors import ChunkstoreError, Forbidden
 
+_SMALL_SIZE: Final = 1024 * 1024
 # Fetches a file of the source, by its name, and reports it.
 PullFile: TypeAlias = Callable[[str, Target], object]
 
@@ -74,7 +75,10 @@ class Downloading:
             self._root.mkdir(parents=True, exist_ok=True)
         # The largest first, so that none of them is what is waited for at the end.
         steps = sorted(plan.transfers, key=lambda step: -step.size)
-        run_each(self._session.settings.transfers, steps, self._put)
+        large = [step for step in steps if step.size > _SMALL_SIZE]
+        run_each(self._session.settings.transfers, large, self._put)
+        # Small ones need one request each, and wait for the disk most of the time.
+        run_each(self._session.settings.connections, steps[len(large) :], self._put)
         for step in plan.steps:
             if isinstance(step, MakeEmptyFolder):
                 self._attempt(step.name, partial(self._make_folder, step.name))
