@@ -140,7 +140,7 @@ def _told(place: Place) -> str:
 
 def _write_plan(path: Path, written: WrittenPlan) -> None:
     try:
-        with path.open("w", encoding="utf-8") as file:
+        with path.open("w", encoding="utf-8", errors="surrogateescape") as file:
             file.writelines(format_plan(written))
     except OSError as error:
         raise LocalFileError(f"{path}: {error.strerror or error}.") from error
@@ -148,7 +148,7 @@ def _write_plan(path: Path, written: WrittenPlan) -> None:
 
 def _read_plan(path: Path) -> WrittenPlan:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8", errors="surrogateescape") as file:
             return parse_plan(file)
     except ValueError as error:
         raise InvalidPlace(f"{path} is no plan: {error}.") from error

@@ -181,8 +181,7 @@ class Sync:
                 follow_links=self._options.follow_links,
             )
         elif self._options.atomic:
-            warn = self._session.reporter.warned
-            with staged(self._server.files, self._folder, warn=warn) as folder:
+            with staged(self._session, self._remote, self._folder) as folder:
                 yield self._uploading(folder)
         else:
             yield self._uploading(self._folder)
@@ -221,10 +220,9 @@ class Sync:
             ignores=is_part_name,
             warn=self._session.reporter.warned if self._is_upload else lambda _: None,
         )
-        if self._is_upload:
-            return tree
+        empty_folders = tree.empty_folders if options.empty_folders else frozenset()
         # What no server could have is none of the sync's business in its target.
-        return LocalTree(tree.files, tree.empty_folders)
+        return LocalTree(tree.files, empty_folders, tree.failures if self._is_upload else ())
 
     def _list(self) -> RemoteTree:
         return list_tree(

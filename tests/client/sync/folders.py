@@ -125,3 +125,11 @@ class Folders:
             sync = Sync(session, source, target, options)
             plan = sync.make_plan()
             return plan, notes, sync.carry_out(plan)
+
+
+def environment_in(folder: Path) -> dict[str, str]:
+    """Return the settings by which the client keeps its own files within `folder`."""
+    return {
+        f"XDG_{kind}_HOME": str(folder / kind.lower())
+        for kind in ("CACHE", "CONFIG", "STATE", "DATA")
+    }

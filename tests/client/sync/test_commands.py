@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -14,17 +13,10 @@ import pytest
 
 from chunkstore.client.cache import DigestCache, FileState, Fingerprint
 from chunkstore.core.digest import Digest
-from tests.client.sync.folders import Folders
-from tests.process import COMMAND, ServerProcess, clean_environment, run_command
+from tests.client.sync.folders import Folders, environment_in
+from tests.process import run_command
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def environment_in(folder: Path) -> dict[str, str]:
-    return {
-        f"XDG_{kind}_HOME": str(folder / kind.lower())
-        for kind in ("CACHE", "CONFIG", "STATE", "DATA")
-    }
 
 
 @pytest.fixture
@@ -201,29 +193,3 @@ def test_the_digest_cache_is_shown_and_pruned(folders: Folders, run: Run, tmp_pa
     assert str(folders.root / "a") in shown
     assert run("cache", "prune", "--older-than", "0").stdout == "Forgot 2 files and lists.\n"
     assert "0 files" in run("cache", "ls").stdout
-
-
-def test_a_sync_that_is_interrupted_goes_on(
-    folders: Folders, server: ServerProcess, tmp_path: Path, run: Run
-) -> None:
-    tree = {f"{number}": b"%d" % number * 3000 for number in range(200)}
-    folders.write(tree)
-    process = subprocess.Popen(
-        [*COMMAND, "sync", "root", folders.there.url, "--json", "--bwlimit", "1MiB"],
-        cwd=tmp_path,
-        env={**clean_environment(), **environment_in(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    # It has sent something, and not all.
-    for line in process.stdout:
-        if json.loads(line)["type"] == "status" and json.loads(line)["planned_files"]:
-            break
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (130, "")
-    assert json.loads(output.splitlines()[-1])["status"] == 130
-    assert run("sync", "root", "{}").returncode == 0
-    assert folders.read_there() == tree

@@ -133,6 +133,18 @@ def test_empty_folders_are_synced_if_asked(folders: Folders, up: bool) -> None:
     assert plan.steps == ()
 
 
+@pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
+def test_empty_folders_are_left_alone_unless_asked(folders: Folders, up: bool) -> None:
+    (folders.root / "here").mkdir()
+    folders.write({"a": b"1"})
+    folders.put({"a": b"1"})
+    folders.server.files.make_folder(f"{folders.name}there/")
+    plan, _, _ = (folders.up if up else folders.down)()
+    assert plan.steps == ()
+    assert folders_here(folders) == {"here"}
+    assert folders_there(folders) == {"there"}
+
+
 def folders_there(folders: Folders) -> frozenset[str]:
     return list_tree(folders.server.files, folders.name, empty_folders=True).empty_folders
 
@@ -150,6 +162,30 @@ def test_nothing_is_deleted_if_something_failed(folders: Folders) -> None:
     assert synced.deleted == 0
     assert notes.warnings == ["Nothing is deleted, since not all went well."]
     assert folders.read_there() == {"good": b"1", "old": b"2"}
+
+
+def test_of_a_request_with_many_files_only_the_guilty_one_fails(folders: Folders) -> None:
+    folders.write({"a": b"1", "b": b"2", "c": b"3"})
+    folders.put({"b/in": b"the way"})
+    _, notes, _ = folders.up(KEEPING)
+    assert list(notes.failures) == ["b"]
+    assert folders.read_there() == {"a": b"1", "b/in": b"the way", "c": b"3"}
+
+
+def test_a_large_folder_is_replaced_at_once(folders: Folders) -> None:
+    tree = {f"{number}": b"%d" % number for number in range(1100)}
+    folders.write(tree)
+    folders.up()
+    atomic = SyncOptions(PlanRules(delete=True), atomic=True)
+    folders.write({"0": b"new"})
+    (folders.root / "1").unlink()
+    _, notes, _ = folders.up(atomic)
+    assert notes.failures == {}
+    assert [file.name for file in folders.server.files.walk(folders.name)] == [
+        folders.name + name for name in sorted(tree.keys() - {"1"})
+    ]
+    siblings = folders.server.files.list(folders.name.removesuffix("folder/"))
+    assert list(siblings.folders) == [folders.name]
 
 
 def test_names_that_collide_are_refused_and_the_others_synced(folders: Folders) -> None:

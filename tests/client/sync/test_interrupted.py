@@ -1,0 +1,123 @@
+"""A sync that ends in the middle, by whatever: the next one goes on, and nothing is half there."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from chunkstore.client.errors import Missing
+from tests.client.sync.folders import Folders, environment_in
+from tests.process import COMMAND, ServerProcess, clean_environment, run_command, served
+
+LARGE = random.Random(3).randbytes(3_000_000)
+TREE = {
+    **{f"d{number % 5}/{number}": LARGE[number : number + 9000] for number in range(150)},
+    "large": LARGE,
+}
+
+
+@contextmanager
+def begun(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a slow sync until it has transferred something, and not all."""
+    process = subprocess.Popen(
+        [*COMMAND, "sync", *arguments, "--json", "--bwlimit", "1M", "--retries", "0"],
+        cwd=folder,
+        env={**clean_environment(), **environment_in(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        told = json.loads(line)
+        if told.get("transferred") or told["type"] == "file":
+            break
+    assert process.poll() is None
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def sync_again(folder: Path, *arguments: str) -> str:
+    result = run_command(folder, "sync", *arguments, environment=environment_in(folder))
+    assert result.returncode == 0, result.stderr
+    return result.stderr
+
+
+@pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_client_that_was_ended_goes_on(
+    folders: Folders, tmp_path: Path, up: bool, number: signal.Signals
+) -> None:
+    (folders.write if up else folders.put)(TREE)
+    places = ("root", folders.there.url) if up else (folders.there.url, "root")
+    with begun(tmp_path, *places) as process:
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+    if number == signal.SIGINT:
+        assert (process.returncode, errors) == (130, "")
+        assert json.loads(output.splitlines()[-1])["status"] == 130
+    else:
+        assert process.returncode == -signal.SIGKILL
+    half = folders.read_there() if up else folders.read_here()
+    whole = {name: content for name, content in half.items() if not name.endswith(".part")}
+    assert whole.items() <= TREE.items()
+    sync_again(tmp_path, *places, "--delete")
+    assert folders.read_there() == folders.read_here() == TREE
+
+
+def test_a_server_that_was_killed_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    with served(tmp_path / "server") as server, Folders(server.url, "x/", tmp_path) as folders:
+        folders.write(TREE)
+        port = server.port
+        with begun(tmp_path, "root", folders.there.url) as process:
+            server.kill()
+            output, _ = process.communicate(timeout=60)
+        assert process.returncode == 5
+        assert json.loads(output.splitlines()[-1])["status"] == 5
+        with served(tmp_path / "server", port=port):
+            assert folders.read_there().items() <= TREE.items()
+            sync_again(tmp_path, "root", folders.there.url)
+            assert folders.read_there() == TREE
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_of_an_atomic_sync_that_was_ended_readers_see_nothing(
+    folders: Folders, tmp_path: Path, server: ServerProcess, number: signal.Signals
+) -> None:
+    folders.put({"old": b"1"})
+    folders.write(TREE)
+    places = ("root", folders.there.url, "--atomic", "--delete")
+    with begun(tmp_path, *places) as process:
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert folders.read_there() == {"old": b"1"}
+    warnings = sync_again(tmp_path, *places)
+    assert folders.read_there() == TREE
+    siblings = folders.server.files.list(folders.name.removesuffix("folder/")).folders
+    if number == signal.SIGKILL:
+        # It could not be deleted by who was killed, and may be in use for all others know.
+        [left, _] = siblings
+        assert left in warnings
+        folders.server.files.delete(left)
+    else:
+        assert list(siblings) == [folders.name]
+
+
+def test_what_is_not_there_at_first_is_not_half_there(folders: Folders, tmp_path: Path) -> None:
+    folders.write(TREE)
+    with begun(tmp_path, "root", folders.there.url, "--atomic") as process:
+        process.kill()
+        process.communicate(timeout=60)
+    with pytest.raises(Missing):
+        folders.server.files.list(folders.name)
