@@ -62,7 +62,7 @@ def test_no_command_loads_the_server_or_another_database(
 
 
 def test_help_loads_no_server_and_no_database(tmp_path: Path) -> None:
-    for arguments in (("--help",), ("serve", "--help"), ("import", "--help")):
+    for arguments in (("--help",), ("serve", "--help"), ("sync", "--help"), ("cache", "--help")):
         assert not loaded_by(tmp_path, *arguments) & {
             "aiohttp", "aiohttp_jinja2", "aiosqlite", "asyncpg", "jinja2", "sqlite3",
         }  # fmt: skip
