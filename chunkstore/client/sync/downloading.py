@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from chunkstore.client.digests import naming
 from chunkstore.client.errors import ClientError, ConditionFailed, ServerAway, Stopped
+from chunkstore.client.options import PullOptions
 from chunkstore.client.session import Session
 from chunkstore.client.sync.local_tree import LocalFile
 from chunkstore.client.sync.paths import SafeFolder
@@ -22,13 +23,15 @@ from chunkstore.client.sync.plan import (
     Plan,
     PutFile,
 )
-from chunkstore.client.targets import Target, target_at, target_below
+from chunkstore.client.targets import Target, sync_folders, target_at, target_below
 from chunkstore.client.workers import run_each
 from chunkstore.core.errors import ChunkstoreError, Forbidden
 
 _SMALL_SIZE: Final = 1024 * 1024
+# Of more files of one size, none is likely to be the one that was renamed.
+_MOST_SEEDS: Final = 8
 # Fetches a file of the source, by its name, and reports it.
-PullFile: TypeAlias = Callable[[str, Target], object]
+PullFile: TypeAlias = Callable[[str, Target, PullOptions], object]
 
 
 class Downloading:
@@ -54,6 +57,8 @@ class Downloading:
         self._folder = SafeFolder(root, follow_links=follow_links)
         self._files = files
         self._pull = pull
+        self._seeds: Mapping[int, Sequence[Path]] = {}
+        self._pulled: list[str] = []
 
     def make_room(self, plan: Plan) -> None:
         """Delete what is in the way of other steps, and folders that are empty then."""
@@ -73,12 +78,15 @@ class Downloading:
         """
         with naming(self._root):
             self._root.mkdir(parents=True, exist_ok=True)
+        self._seeds = self._find_seeds(plan)
         # The largest first, so that none of them is what is waited for at the end.
         steps = sorted(plan.transfers, key=lambda step: -step.size)
         large = [step for step in steps if step.size > _SMALL_SIZE]
         run_each(self._session.settings.transfers, large, self._put)
         # Small ones need one request each, and wait for the disk most of the time.
         run_each(self._session.settings.connections, steps[len(large) :], self._put)
+        if not self._follow_links:
+            sync_folders(self._root, self._pulled)
         for step in plan.steps:
             if isinstance(step, MakeEmptyFolder):
                 self._attempt(step.name, partial(self._make_folder, step.name))
@@ -97,7 +105,19 @@ class Downloading:
     def _fetch(self, step: PutFile) -> None:
         with self._target(step.name) as target:
             self._require_expected(target, step.name)
-            self._pull(step.name, target)
+            seeds = self._seeds.get(step.size, ()) if step.is_new else ()
+            # Folders that links lead to are synced one by one, the others once at the end.
+            options = PullOptions(seeds=seeds, sync_folder=self._follow_links)
+            self._pull(step.name, target, options)
+            self._pulled.append(target.path.relative_to(self._root).as_posix())
+
+    def _find_seeds(self, plan: Plan) -> Mapping[int, Sequence[Path]]:
+        """Return, by their sizes, files that are to be deleted: one may have got another name."""
+        seeds: dict[int, list[Path]] = {}
+        for step in plan.steps:
+            if isinstance(step, DeleteFile) and not step.in_the_way:
+                seeds.setdefault(step.size, []).append(self._files[step.name].path)
+        return {size: paths for size, paths in seeds.items() if len(paths) <= _MOST_SEEDS}
 
     def _target(self, name: str) -> AbstractContextManager[Target]:
         """Open the folder in which a file is to be, through no link unless those are followed."""

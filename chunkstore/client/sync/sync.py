@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from chunkstore.client.errors import ClientError, ConditionFailed, InvalidPlace, Missing
+from chunkstore.client.options import PullOptions
 from chunkstore.client.places import LocalPlace, Place, RemotePlace
 from chunkstore.client.pull_file import pull_to
 from chunkstore.client.session import Session
@@ -186,10 +187,11 @@ class Sync:
         else:
             yield self._uploading(self._folder)
 
-    def _pull(self, name: str, target: Target) -> None:
+    def _pull(self, name: str, target: Target, options: PullOptions) -> None:
         folder = replace(self._remote, name=self._folder)
         place = replace(folder.joined(name), shown=name)
-        pull_to(self._session, place, target, known=self._there.files[name].file)
+        file = self._there.files[name].file
+        pull_to(self._session, place, target, options, file)
 
     def _uploading(self, folder: str) -> Uploading:
         place = replace(self._remote, name=folder)
