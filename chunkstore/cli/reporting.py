@@ -159,6 +159,8 @@ class Report:
             click.echo(text, err=True)
 
     def _line(self, sums: Sums) -> str:
+        if not sums.planned_files:
+            return f"{self.verb.present}: looking at what is there."
         files = f"{sums.files:,} of {format_count(sums.planned_files, 'file')}"
         size = f"{format_size(sums.done_size)} of {format_size(sums.planned_size)}"
         return f"{self.verb.present}: {files}, {size}; {self._moved(sums)}{_rest(sums)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -65,9 +65,10 @@ class Downloading:
         first = [step for step in plan.steps if isinstance(step, DeleteFile) and step.in_the_way]
         self._delete(plan, first)
         names = {step.name for step in plan.transfers}
+        made = plan.made_folders
         for step in plan.steps:
             if isinstance(step, DeleteEmptyFolder) and step.name in names:
-                self._attempt(step.name, partial(self._delete_folder, plan, step.name))
+                self._attempt(step.name, partial(self._delete_folder, step.name, made))
 
     def put(self, plan: Plan) -> None:
         """Make folders, and fetch files.
@@ -95,9 +96,10 @@ class Downloading:
         """Delete what the source does not have."""
         last = [step for step in plan.steps if isinstance(step, DeleteFile) and not step.in_the_way]
         self._delete(plan, last)
+        made = plan.made_folders
         for step in plan.steps:
             if isinstance(step, DeleteEmptyFolder):
-                self._attempt(step.name, partial(self._delete_folder, plan, step.name))
+                self._attempt(step.name, partial(self._delete_folder, step.name, made))
 
     def _put(self, step: PutFile) -> None:
         self._attempt(step.name, partial(self._fetch, step))
@@ -140,12 +142,12 @@ class Downloading:
             raise ConditionFailed(f"{target.path} is there now; it was not when the sync began.")
 
     def _delete(self, plan: Plan, steps: Sequence[DeleteFile]) -> None:
-        emptied = set()
+        emptied, made = set(), plan.made_folders
         for step in steps:
             self._attempt(step.name, partial(self._delete_file, step.name))
             emptied.add(self._files[step.name].path.parent)
         for folder in sorted(emptied, key=lambda path: -len(path.parts)):
-            self._remove_empty(plan, folder)
+            self._remove_empty(folder, made)
 
     def _delete_file(self, name: str) -> None:
         found = self._files[name]
@@ -156,9 +158,8 @@ class Downloading:
                 found.path.unlink()
         self.deleted += 1
 
-    def _remove_empty(self, plan: Plan, folder: Path) -> None:
+    def _remove_empty(self, folder: Path, made: Set[str]) -> None:
         """Remove a folder that has nothing in it any more, and those that have only it."""
-        made = {step.name for step in plan.steps if isinstance(step, MakeEmptyFolder)}
         while folder != self._root and folder.relative_to(self._root).as_posix() not in made:
             try:
                 folder.rmdir()
@@ -171,8 +172,8 @@ class Downloading:
         with naming(path):
             path.mkdir(exist_ok=True)
 
-    def _delete_folder(self, plan: Plan, name: str) -> None:
-        self._remove_empty(plan, self._folder.path_of(name))
+    def _delete_folder(self, name: str, made: Set[str]) -> None:
+        self._remove_empty(self._folder.path_of(name), made)
 
     def _require_unchanged(self, found: LocalFile) -> None:
         if not found.is_unchanged():

@@ -103,6 +103,11 @@ class Plan:
         """The steps that need content."""
         return tuple(step for step in self.steps if isinstance(step, PutFile))
 
+    @property
+    def made_folders(self) -> frozenset[str]:
+        """The folders that are made, and so are not deleted for being empty."""
+        return frozenset(step.name for step in self.steps if isinstance(step, MakeEmptyFolder))
+
 
 # Returns the digests of files of a tree, by name; those that cannot be read are left out.
 DigestsOf: TypeAlias = Callable[[Iterable[str]], Mapping[str, Digest]]

@@ -1,8 +1,9 @@
 """Plans as JSON lines, which people read before they have them applied.
 
-The first line says what the plan is of; each further one is a step:
+The first line, broken here, says what the plan is of; each further one is a step:
 
-    {"plan": 1, "source": "/home/ada/build", "target": "http://h/files/build/", "unchanged": 7}
+    {"plan": 1, "source": "/home/ada/build", "target": "http://h/files/build/",
+     "follow_links": false, "unchanged": 7, "unchanged_size": 4096}
     {"step": "put", "name": "a", "size": 6, "digest": "8e4c…", "replaces": null}
     {"step": "copy", "name": "b", "source": "c", "size": 6, "digest": "8e4c…", "replaces": "77…"}
     {"step": "make_folder", "name": "empty"}

@@ -12,6 +12,7 @@ from chunkstore.client.server.values import Page, RemoteFile
 from chunkstore.client.sync.filters import EVERYTHING, Filter
 from chunkstore.client.sync.paths import segments_of
 from chunkstore.client.sync.tree import NotSynced, Tree
+from chunkstore.client.targets import is_part_name
 from chunkstore.client.workers import run_each
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import InvalidName
@@ -51,7 +52,8 @@ def list_tree(
 ) -> RemoteTree:
     """Return the tree of `folder`, whose name ends in `/` or is empty.
 
-    It takes a request for each thousand files; with `empty_folders` one for each folder.
+    It takes a request for each thousand files; with `empty_folders` one for each folder. Files
+    whose names are those of parts are left out, as they are on this machine.
 
     Raises:
         ClientError: the server refuses, is away, or has no lists.
@@ -128,7 +130,9 @@ class _Listing:
     def _take_files(self, page: Page) -> None:
         for file in page.files:
             name = self._relative(file.name)
-            if name is not None and self._chosen.includes(name) and file.size is not None:
+            if name is None or file.size is None or is_part_name(name.rpartition("/")[2]):
+                continue
+            if self._chosen.includes(name):
                 self.files[name] = ListedFile(file, file.size)
 
     def _is_entered(self, folder: str) -> bool:

@@ -201,8 +201,12 @@ class Sync:
         """Look at both trees at once."""
         with ThreadPoolExecutor(1) as other:
             listing = other.submit(self._list)
-            here = self._scan()
-            there = listing.result()
+            try:
+                here = self._scan()
+                there = listing.result()
+            except KeyboardInterrupt:
+                self._session.stop()
+                raise
         self._here, self._there = here, there
         self._source, self._target = (here, there) if self._is_upload else (there, here)
         if not self._is_upload and not there.exists:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 from typing import Final
 
@@ -61,9 +61,10 @@ class Uploading:
         self._delete(
             [step for step in plan.steps if isinstance(step, DeleteFile) and step.in_the_way]
         )
+        made = plan.made_folders
         for step in plan.steps:
             if isinstance(step, DeleteEmptyFolder) and step.name in self._files:
-                self._attempt(step.name, partial(self._delete_folder, plan, step.name))
+                self._attempt(step.name, partial(self._delete_folder, step.name, made))
 
     def put(self, plan: Plan) -> None:
         """Make copies, files and folders.
@@ -100,9 +101,10 @@ class Uploading:
         self._delete(
             [step for step in plan.steps if isinstance(step, DeleteFile) and not step.in_the_way]
         )
+        made = plan.made_folders
         for step in plan.steps:
             if isinstance(step, DeleteEmptyFolder) and step.name not in self._files:
-                self._attempt(step.name, partial(self._delete_folder, plan, step.name))
+                self._attempt(step.name, partial(self._delete_folder, step.name, made))
 
     def _push(self, steps: Iterable[PutFile], options: PushOptions = DEFAULT_PUSH) -> None:
         files = (
@@ -120,9 +122,9 @@ class Uploading:
             {self._folder + step.name: step for step in steps},
         )
 
-    def _delete_folder(self, plan: Plan, name: str) -> None:
+    def _delete_folder(self, name: str, made: Set[str]) -> None:
         """Delete a folder that is still empty, and those that had only it."""
-        while name and name not in _made(plan):
+        while name and name not in made:
             folder = f"{self._folder}{name}/"
             page = self._server.files.list(folder, limit=1)
             if page.files or page.folders:
@@ -168,8 +170,3 @@ class Uploading:
     def _fail(self, name: str, error: Exception) -> None:
         self.failed += 1
         self._reporter.failed(name, error)
-
-
-def _made(plan: Plan) -> set[str]:
-    """Return the folders that a plan makes, which is why they are not deleted when empty."""
-    return {step.name for step in plan.steps if isinstance(step, MakeEmptyFolder)}

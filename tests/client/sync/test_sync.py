@@ -49,6 +49,15 @@ def test_a_tree_is_made_like_another(folders: Folders, up: bool) -> None:
     assert notes.done == []
 
 
+@pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
+def test_parts_that_a_pull_has_left_take_no_part(folders: Folders, up: bool) -> None:
+    part = ".a.12345678.part"
+    folders.write({"a": b"1", part: b"2"})
+    folders.put({"a": b"1", f"d/{part}": b"3"})
+    plan, _, _ = (folders.up if up else folders.down)()
+    assert plan.steps == ()
+
+
 def test_what_only_the_target_has_is_kept_unless_asked(folders: Folders) -> None:
     folders.write({"a": b"1"})
     folders.put({"b": b"2"})
