@@ -115,7 +115,7 @@ def test_an_interrupted_push_says_so_and_goes_on(
         shared_server.wait_for_log('/chunks HTTP/1.1" 200', times=packs + 1)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)
-        assert process.returncode == 130
+        assert process.returncode == 130, told
     assert b"goes on from here" in told
     assert b"Traceback" not in told
     run(home, "push", "a", url)
