@@ -252,30 +252,34 @@ class UploadFinisher:
         claimed = claims.pop(BLAKE3, None)
         checks = [ContentCheck(algorithm, value) for algorithm, value in claims.items()]
         hasher = self._appender.hashers.take(upload)
+        was_read = False
         if hasher is not None and not checks:
             hasher.update(upload.tail)
-            digest, computed = hasher.digest(), True
+            digest: Digest | None = hasher.digest()
         else:
             await self._check_target(upload)
-            known = None
-            if not checks:
-                known = await self._find_equal(upload) or await self._find_by_subtrees(upload)
-            digest, computed = known or await self._read_digest(upload, checks), False
+            digest = None if checks else await self._find_known(upload)
+        if digest is None:
+            digest, was_read = await self._read_digest(upload, checks), True
         if claimed is not None:
             require_equal(BLAKE3, digest.raw, claimed)
-        if not computed:
+        if was_read:
             await self._store.apply(upload.id, NoteDigest(digest))
         return digest
+
+    async def _find_known(self, upload: ResumableUpload) -> Digest | None:
+        """Return the content's digest by what is known of other contents, if that is enough."""
+        async with self._while_there(upload):
+            return await self._find_equal(upload) or await self._find_by_subtrees(upload)
 
     async def _find_equal(self, upload: ResumableUpload) -> Digest | None:
         """Return the digest of a content that has the very list of the upload, if one is known."""
         assert upload.chunks is not None
         store, spec = self.service.store.chunks, upload.spec
         hasher, chunks = ListHasher(), upload.chunks
-        async with self._while_there(upload):
-            while hasher.size < chunks.size:
-                for entry in await store.entries(chunks, hasher.size, _ENTRIES):
-                    hasher.add(entry.digest.raw, entry.size)
+        while hasher.size < chunks.size:
+            for entry in await store.entries(chunks, hasher.size, _ENTRIES):
+                hasher.add(entry.digest.raw, entry.size)
         if upload.tail:
             hasher.add(Digest.of(upload.tail).raw, len(upload.tail))
         target = () if spec.target is None else (spec.target,)
