@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.clients.listed import fetch_by_list, send_by_list
 from tests.clients.test_resumable_uploads import (
     MODES,
     check_content,
@@ -112,6 +113,15 @@ class Links(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.urls |= {value for name, value in attrs if name in ("href", "src") and value}
+
+
+def test_a_file_is_sent_and_fetched_by_its_list(url: str, random_bytes: RandomBytes) -> None:
+    content = random_bytes(5 * 1024 * 1024)
+    assert call("PUT", f"{url}files/a", content).status == 201
+    changed = content[:1_000_000] + b"changed" + content[1_000_007:]
+    assert send_by_list([url], "a", changed) == 1
+    assert fetch_by_list(url, "a") == changed
+    assert call("GET", f"{url}files/a").body == changed
 
 
 def test_links_and_locations_lead_through_the_proxy(url: str) -> None:

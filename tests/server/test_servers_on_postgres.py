@@ -12,6 +12,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.backends import PostgresBackend
+from tests.clients.listed import fetch_by_list, send_by_list
 from tests.clients.test_nginx import call, proxied
 from tests.clients.test_resumable_uploads import (
     MODES,
@@ -59,6 +60,18 @@ def pair(tmp_path: Path, db: str) -> Iterator[Pair]:
         proxied(folders[2], first, second) as url,
     ):
         yield Pair((first, second), url)
+
+
+def test_a_list_goes_on_on_the_other_server(pair: Pair, random_bytes: RandomBytes) -> None:
+    content = random_bytes(5 * 1024 * 1024)
+    urls = [f"http://127.0.0.1:{server.port}/store/" for server in pair.servers]
+    assert send_by_list(urls, "a", content) == 20
+    changed = content[:1_000_000] + b"changed" + content[1_000_007:]
+    # The other one begins.
+    assert send_by_list(urls[::-1], "b", changed) == 1
+    for url in (*urls, pair.url):
+        assert fetch_by_list(url, "a") == content
+        assert call("GET", f"{url}files/b").body == changed
 
 
 @pytest.mark.parametrize("mode", ["tuspy", "tus-js-client-draft-05"])
