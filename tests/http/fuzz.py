@@ -12,6 +12,18 @@ from random import Random
 from typing import Final
 from urllib.parse import quote_from_bytes
 
+from chunkstore.core.chunk_lists import (
+    DIGESTS,
+    MANIFEST,
+    TEXT,
+    ListEntry,
+    format_digests,
+    format_manifest,
+    format_text,
+)
+from chunkstore.core.chunking import Chunk
+from chunkstore.core.compression import DEFAULT_COMPRESSION, NO_COMPRESSION
+from chunkstore.core.packs import PACK, Record
 from chunkstore.http.message.fields import MOST_BYTES
 from tests.http import raw
 
@@ -29,6 +41,8 @@ _METHODS: Final = (
 _PATHS: Final = (
     *("/", "/files", "/files/", "/files/a", "/files/a/", "/files/b/c", "/uploads", "/uploads/"),
     *("/uploads/none", "/stats", "/health/ready", "/static/style.css", "/nowhere", "*"),
+    *("/chunks", "/chunks/missing", "/manifests/a", "/manifests/b/c", "/uploads/none/chunks"),
+    *("/packs/a", "/packs/a?ranges=0-", "/packs/b/c?ranges=1-2,5-5"),
     "/nx/v1/cache/a",
 )
 # What the grammars of fields are made of, and bytes that are in none.
@@ -38,12 +52,14 @@ _ATOMS: Final = (
     *(b"a=", b"q=0.1", b"\xc3\xa9", b"\xcc\x81\xcc\x96", b"\xff", b"\xed\xa0\x80", b"\x01"),
 )  # fmt: skip
 _VALID: Final = {
+    "Base": b"/files/a, /files/b/c",
     "Accept": b"text/html,application/xhtml+xml;q=0.9,*/*;q=0.8",
     "Content-Digest": b"sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:",
     "Content-Type": b"application/offset+octet-stream",
     "Depth": b"infinity",
     "Destination": b"/files/b",
     "Expect": b"100-continue",
+    "File-Type": b"text/plain",
     "If-Match": b'"a", W/"b"',
     "If-Modified-Since": b"Sat, 28 Nov 2026 10:00:00 GMT",
     "If-None-Match": b"*",
@@ -78,6 +94,7 @@ class Fuzz:
 
     def __init__(self, random: Random) -> None:
         self._random = random
+        self._uploads = ["/uploads/none"]
         self._kinds: Sequence[Callable[[], Request]] = (
             self.file,
             self.any_fields,
@@ -90,6 +107,12 @@ class Fuzz:
             self.form,
             self.urlencoded,
             self.upload,
+            self.upload_of_a_list,
+            self.chunk_list,
+            self.chunk_list,
+            self.pack,
+            self.pack,
+            self.ranges,
             self.tiny_chunks,
             self.nonsense,
         )
@@ -97,6 +120,10 @@ class Fuzz:
     def request(self) -> Request:
         """Return the next request."""
         return self._random.choice(self._kinds)()
+
+    def learn(self, location: str) -> None:
+        """Have later requests go to an upload that there is."""
+        self._uploads = [*self._uploads[-3:], location]
 
     def breaks_off(self) -> bool:
         """Whether the client goes away in the middle of a request."""
@@ -184,6 +211,58 @@ class Fuzz:
         if self._random.random() < _SOME:
             lines += self._fields()
         return self._send("POST", "/uploads", lines)
+
+    def upload_of_a_list(self) -> Request:
+        """An upload that is to take a list."""
+        path = self._random.choice(("/manifests/a", "/manifests/d"))
+        return self._send("POST", path, self._fields())
+
+    def chunk_list(self) -> Request:
+        """A list of chunks, some of which are there, in any form and for whatever takes one."""
+        takers = [("PUT", "/manifests/a"), ("PUT", "/manifests/d"), ("POST", "/chunks/missing")]
+        takers += [("PATCH", upload) for upload in self._uploads]
+        method, path = self._random.choice(takers)
+        entries = [(chunk.digest, chunk.size) for chunk in self._chunks()]
+        forms = {
+            DIGESTS: format_digests(digest for digest, _ in entries),
+            MANIFEST: format_manifest(entries),
+            TEXT: format_text([ListEntry(*entry) for entry in entries]),
+        }
+        form, body = self._random.choice(list(forms.items()))
+        complete = self._random.choice(("?0", "?1"))
+        lines = [f"Content-Type: {form}", "Upload-Offset: 0", f"Upload-Complete: {complete}"]
+        return self._send(method, path, lines, self._perhaps_changed(body))
+
+    def pack(self) -> Request:
+        """A pack of chunks, whole or not, or anything that is called one."""
+        codec = self._random.choice((NO_COMPRESSION, DEFAULT_COMPRESSION))
+        records = [
+            Record(one.digest, one.size, codec.encode(one.content)).to_bytes()
+            for one in self._chunks()
+        ]
+        form = self._random.choice((PACK, PACK, "application/octet-stream"))
+        body = self._perhaps_changed(b"".join(records))
+        path = f"{self._random.choice(self._uploads)}/chunks"
+        return self._send("POST", path, [f"Content-Type: {form}"], body)
+
+    def ranges(self) -> Request:
+        """Ranges of a pack."""
+        count = self._random.choice((1, 2, 300))
+        bounds = [sorted(self._random.choices(range(9000), k=2)) for _ in range(count)]
+        text = ",".join(f"{start}-{stop}" for start, stop in bounds)
+        body = self._perhaps_changed(text.encode())
+        if self._random.random() < _SOME:
+            query = quote_from_bytes(body[:3000])
+            return self._send("GET", f"/packs/a?ranges={query}", self._fields())
+        return self._send("POST", "/packs/a", [f"Content-Type: {TEXT}"], body)
+
+    def _chunks(self) -> Sequence[Chunk]:
+        """Return a few chunks, some of files that there are."""
+        sizes = self._random.choices((1, 2, 100, 4096, 8999), k=self._random.choice((0, 1, 3, 40)))
+        return [Chunk.of(self._random.choice((b"x", b"y")) * size) for size in sizes]
+
+    def _perhaps_changed(self, octets: bytes) -> bytes:
+        return self._changed(octets) if self._random.random() < _SOME else octets
 
     def tiny_chunks(self) -> Request:
         """A body in chunks of one byte, maybe with trailers (RFC 9112 §7.1)."""

@@ -122,5 +122,8 @@ async def send_some(fuzz: Fuzz, server: raw.Server, run: Run) -> None:
                 run.add(request, 0)
                 return
             run.add(request, answer.status)
+            location = answer.headers["Location"] or ""
+            if location.startswith("/uploads/"):
+                fuzz.learn(location)
             if answer.headers["Connection"] == "close" or answer.version == "HTTP/1.0":
                 return
