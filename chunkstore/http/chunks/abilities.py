@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -9,10 +11,12 @@ from aiohttp import web
 from chunkstore.core.chunk_lists import DIGESTS, TEXT, ListEntry, format_digests, format_text
 from chunkstore.core.chunkers import offered
 from chunkstore.core.compression import Codec
+from chunkstore.core.digest import Digest
 from chunkstore.core.packs import MAX_PACK_SIZE
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.chunks.lists import form_of, read_list
 from chunkstore.http.message.request import service_of, store_of
+from chunkstore.service.resumable.listing import digests_in
 from chunkstore.service.resumable.packs import MAX_DIGESTS
 
 _VERSION: Final = 1
@@ -38,11 +42,15 @@ async def get(request: web.Request) -> web.Response:
 async def post_missing(request: web.Request) -> web.Response:
     """Answer with those of the digests in the body that the store lacks, in the same form."""
     form = form_of(request, (DIGESTS, TEXT))
-    digests = list(dict.fromkeys(entry.digest for entry in await read_list(request, form)))
+    # Elsewhere, because there can be many.
+    digests = await asyncio.to_thread(digests_in, await read_list(request, form))
     sizes = await store_of(request).chunks.find_sizes(digests) if digests else {}
-    missing = [digest for digest in digests if digest not in sizes]
+    body = await asyncio.to_thread(_format_missing, form, digests, sizes)
+    return web.Response(body=body, content_type=form)
+
+
+def _format_missing(form: str, digests: Sequence[Digest], sizes: Mapping[Digest, int]) -> bytes:
+    missing = (digest for digest in digests if digest not in sizes)
     if form == DIGESTS:
-        return web.Response(body=format_digests(missing), content_type=DIGESTS)
-    return web.Response(
-        body=format_text([ListEntry(digest) for digest in missing]), content_type=TEXT
-    )
+        return format_digests(missing)
+    return format_text([ListEntry(digest) for digest in missing])

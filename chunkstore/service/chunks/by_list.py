@@ -11,7 +11,7 @@ from chunkstore.core.digest import BLAKE3, Digest, require_equal
 from chunkstore.core.errors import ChunksMissing
 from chunkstore.core.manifest import ListHasher
 from chunkstore.service.resumable.append import Ending, UploadRequest, run_to_end
-from chunkstore.service.resumable.listing import LISTED_AT_ONCE, known_entries
+from chunkstore.service.resumable.listing import LISTED_AT_ONCE, digests_in, known_entries
 from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.store.contract.chunks import Chunks
 from chunkstore.store.contract.edits import Put, Received
@@ -44,12 +44,13 @@ async def put_by_list(
 
 
 async def _find_all(chunks: Chunks, entries: Sequence[ListEntry]) -> Sequence[KnownChunk]:
-    digests = list(dict.fromkeys(entry.digest for entry in entries))
+    # Elsewhere, because there can be many.
+    digests = await asyncio.to_thread(digests_in, entries)
     sizes = await chunks.find_sizes(digests) if digests else {}
-    missing = [digest for digest in digests if digest not in sizes]
-    if missing:
-        raise ChunksMissing([str(digest) for digest in missing])
-    return known_entries(entries, sizes)
+    known = await asyncio.to_thread(known_entries, entries, sizes)
+    if len(known) < len(entries):
+        raise ChunksMissing([str(digest) for digest in digests if digest not in sizes])
+    return known
 
 
 async def _find_digest(
@@ -58,11 +59,16 @@ async def _find_digest(
     """Return the digest of the content, if it is known without reading it."""
     if not known:
         return Digest.of(b"")
+    assert spec.target is not None
+    list_digest = await asyncio.to_thread(_list_digest, known)
+    return await chunks.find_equal(list_digest, (*spec.bases, spec.target))
+
+
+def _list_digest(known: Sequence[KnownChunk]) -> Digest:
     hasher = ListHasher()
     for chunk in known:
         hasher.add(chunk.digest.raw, chunk.size)
-    assert spec.target is not None
-    return await chunks.find_equal(hasher.digest(), (*spec.bases, spec.target))
+    return hasher.digest()
 
 
 async def _put(

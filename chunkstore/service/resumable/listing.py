@@ -135,7 +135,7 @@ class ListReceiver:
         entries, self._entries = self._entries, []
         if self._looked_up >= _MOST_LOOKED_UP:
             return
-        digests = list(dict.fromkeys(entry.digest for entry in entries))
+        digests = digests_in(entries)
         sizes = dict(await self._known.find_sizes(digests)) if digests else {}
         appended = False
         while not self._missing and not appended:
@@ -176,6 +176,11 @@ class ListReceiver:
                 self._missing_entries += 1
                 if len(self._missing) < _MOST_TOLD:
                     self._missing[entry.digest] = None
+
+
+def digests_in(entries: Sequence[ListEntry]) -> list[Digest]:
+    """Return the digests in a list, each once, in order."""
+    return list(dict.fromkeys(entry.digest for entry in entries))
 
 
 def known_entries(entries: Sequence[ListEntry], sizes: Mapping[Digest, int]) -> list[KnownChunk]:
