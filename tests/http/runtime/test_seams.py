@@ -214,7 +214,7 @@ def test_the_document_says_what_each_is_for(name: str) -> None:
 
 def test_only_the_minor_release_that_is_tested_is_allowed() -> None:
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-    requirements = map(Requirement, project["dependencies"])
+    requirements = map(Requirement, project["optional-dependencies"]["server"])
     [pinned] = [requirement for requirement in requirements if requirement.name == "aiohttp"]
     major, minor, patch = version("aiohttp").split(".")[:3]
     assert pinned.specifier.contains(f"{major}.{minor}.{patch}")
