@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.figures import Quantity, Results, Spread, Work
 from benchmarks.space import Kept
 from benchmarks.subjects import REFERENCE, Subject
-from benchmarks.targets import outcomes
+from benchmarks.targets import TARGETS, Target, outcomes
 from chunkstore.core.units import format_size
 
 
@@ -30,8 +30,8 @@ def describe_subjects(subjects: Mapping[Subject, str]) -> Iterator[str]:
         yield f"| {subject.name} | {version} | {subject.settings} | {meaning} |"
 
 
-def tables(results: Results) -> Iterator[str]:
-    """Yield a table for each work: medians, and chunkstore's ratio to each of the others.
+def tables(results: Results, reference: str = REFERENCE) -> Iterator[str]:
+    """Yield a table for each work: medians, and the reference's ratio to each of the others.
 
     Of the first quantity also the least and the most.
     """
@@ -40,22 +40,24 @@ def tables(results: Results) -> Iterator[str]:
         yield f"\n### {work.title}\n"
         first, subjects = quantities[0], results.subjects(work)
         head = ["server", *(quantity.name for quantity in quantities)]
-        if len(subjects) > 1 and REFERENCE in subjects:
-            head.append(f"{REFERENCE} is better by ({first.name})")
+        if len(subjects) > 1 and reference in subjects:
+            head.append(f"{reference} is better by ({first.name})")
         yield _row(head)
         yield _row(["---"] * len(head))
         for subject in subjects:
-            yield _row(_cells(results, work, quantities, subject)[: len(head)])
+            yield _row(_cells(results, work, quantities, subject, reference)[: len(head)])
 
 
-def _cells(results: Results, work: Work, quantities: Sequence[Quantity], subject: str) -> list[str]:
+def _cells(
+    results: Results, work: Work, quantities: Sequence[Quantity], subject: str, reference: str
+) -> list[str]:
     cells = [subject]
     for quantity in quantities:
         spread, form = results.spread(work, quantity, subject), f",.{quantity.decimals}f"
         shown = spread if quantity is quantities[0] or spread is None else spread.median
         cells.append("" if shown is None else format(shown, form))
-    ratio = results.ratio(work, quantities[0], REFERENCE, subject)
-    return [*cells, "" if ratio is None or subject == REFERENCE else f"{ratio:.2f}"]
+    ratio = results.ratio(work, quantities[0], reference, subject)
+    return [*cells, "" if ratio is None or subject == reference else f"{ratio:.2f}"]
 
 
 def space_table(rows: Sequence[Kept]) -> Iterator[str]:
@@ -72,13 +74,13 @@ def space_table(rows: Sequence[Kept]) -> Iterator[str]:
         yield _row([row.name, chunk_size, kept, saving, once, rate])
 
 
-def target_lines(results: Results) -> Iterator[str]:
+def target_lines(results: Results, targets: Sequence[Target] = TARGETS) -> Iterator[str]:
     """Yield a table of what came of each target."""
     yield "\n### Targets\n"
     yield "Against another: how many times better, repetition by repetition.\n"
     yield "| work | against | reach | median (least to most) | |"
     yield "| --- | --- | --- | --- | --- |"
-    for outcome in outcomes(results):
+    for outcome in outcomes(results, targets):
         came_to = f"{outcome.spread:,.2f}" if outcome.spread else outcome.reason
         met = {True: "met", False: "MISSED", None: "not measured"}[outcome.met]
         yield _row([outcome.name, outcome.against, outcome.reach, came_to, met])
