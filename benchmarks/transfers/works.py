@@ -184,6 +184,8 @@ def over_loopback(bench: Bench) -> Iterator[Figure]:
     cold = bench.push(old, _NAME)
     yield from _rated("push-known-cold", "push of what is there, nothing known", cold, size)
     if bench.tool.pull:
+        # Or the file that was pushed would be copied.
+        forget_caches(bench.scratch)
         yield from _rated("pull-new", "pull, all new, loopback", bench.pull(_NAME), size)
         (bench.scratch / "target").unlink()
 
@@ -221,6 +223,8 @@ def back_over_link(bench: Bench) -> Iterator[Figure]:
     bench.push(sources.old(), _NAME)
     bench.pull(_NAME)
     bench.push(sources.new(), _NAME)
+    # Or the file that was pushed would be copied; what was pulled is there to begin with.
+    forget_caches(bench.scratch)
     with bench.link() as link:
         cost = bench.pull(_NAME, link.port)
         received = link.carried()[1]
