@@ -12,7 +12,7 @@ from tests.programs import require_program
 
 ROOT = Path(__file__).parents[2]
 TINY = shlex.split(
-    "--repetitions 1 --size 1MiB --files 20 --sparse 2MiB --rate 1000 --round-trip 1 --tools 0,1"
+    "--repetitions 1 --size 2MiB --files 20 --sparse 2MiB --rate 1000 --round-trip 1 --tools 0,1"
 )
 CLIENT, CURL = "chunkstore push, pull, sync", "curl"
 PUSHES = {"push-new", "push-known", "push-known-cold", "pull-new", "tree-new", "tree-unchanged"}
