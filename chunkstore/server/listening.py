@@ -17,8 +17,6 @@ from chunkstore.server.config import ServeConfig
 from chunkstore.server.systemd import inherited_sockets
 
 BACKLOG: Final = 1024
-# Until a socket has the mode that is asked for, nobody else may connect.
-_PRIVATE_MASK: Final = 0o177
 # The system lacks a version of IP, or has no address of it.
 _NO_SUCH_FAMILY: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
@@ -134,12 +132,12 @@ def _bind_path(path: Path, mode: int) -> tuple[socket.socket, tuple[int, int]]:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
-        before = os.umask(_PRIVATE_MASK)
+        # It has that mode from the first moment; a chmod could follow a link put in its place.
+        before = os.umask(0o777 & ~mode)
         try:
             listening.bind(str(path))
         finally:
             os.umask(before)
-        path.chmod(mode)
         return listening, _identity(path)
     except OSError as error:
         listening.close()

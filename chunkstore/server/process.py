@@ -79,7 +79,7 @@ async def serve(
         if listening is None:
             # Before a store is created.
             listening = ends.enter_context(bound(config))
-        async with _opened_store(config) as store, beating(overseer):
+        async with beating(overseer), _opened_store(config) as store:
             tasks = _maintenance_tasks(store, config) if maintenance else []
             drain = Drain()
             app = _application(store, config, tasks, drain)
@@ -299,7 +299,10 @@ async def _accept(
     loop = asyncio.get_running_loop()
     for each in listening.sockets:
         if is_unix(each):
-            server = await loop.create_unix_server(connections, sock=each, backlog=BACKLOG)
+            # From Python 3.13 on, asyncio's own would remove the path, which other workers have.
+            own = isinstance(loop, asyncio.BaseEventLoop)
+            create = loop.create_server if own else loop.create_unix_server
+            server = await create(connections, sock=each, backlog=BACKLOG)
             ends.callback(server.close)
         elif certificate is None:
             server = await loop.create_server(connections, sock=each, backlog=BACKLOG)

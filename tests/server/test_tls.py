@@ -29,6 +29,7 @@ from tests.conftest import RandomBytes
 from tests.http import raw
 from tests.http.steps import wait_until
 from tests.process import ServerProcess, run_command, served
+from tests.programs import do_without
 from tests.server.certificates import Pair, certificate_of, make_pair, shake_hands
 from tests.server.test_servers_on_postgres import children
 
@@ -99,6 +100,18 @@ def test_older_tls_is_refused(server: ServerProcess, pair: Pair) -> None:
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(ssl.SSLError):
         shake_hands(server.port, context)
+
+
+def test_tls_over_ipv6(tmp_path: Path, pair: Pair) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        do_without("IPv6")
+    with served(tmp_path, "--host", "::1", *pair.options) as server:
+        assert server.url == f"https://[::1]:{server.port}/"
+        with shake_hands(server.port, pair.client_context(), "::1") as connection:
+            connection.sendall(GET)
+            assert b"200 OK" in answer_of(connection)
 
 
 # As it should not be.

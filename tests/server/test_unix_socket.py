@@ -49,6 +49,16 @@ def test_requests_are_answered_and_the_path_is_removed_at_the_end(tmp_path: Path
     assert not path.exists()
 
 
+def test_who_connects_to_it_is_trusted_where_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    told = {"X-Forwarded-For": "198.51.100.7", "X-Forwarded-Host": "evil.example"}
+    with served(tmp_path, "--unix", str(path), "--trusted-proxy", "unix") as server:
+        assert get(path, **told).status == 421
+        server.wait_for_log('198.51.100.7 "GET')
+    with served(tmp_path, "--unix", str(path), "--trusted-proxy", "127.0.0.1"):
+        assert get(path, **told).status == 200
+
+
 def test_the_mode_is_as_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "a.sock"
     with served(tmp_path, "--unix", str(path), "--unix-mode", "0606"):

@@ -21,7 +21,7 @@ class AccessLogger(AbstractAccessLogger):
         version = request.version
         self.logger.info(
             '%s "%s %s HTTP/%d.%d" %d %d %.6fs "%s" %s',
-            address_of(request),
+            address_of(request) or "-",
             request.method,
             escape(request.path_qs),
             version.major,

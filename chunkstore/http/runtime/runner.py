@@ -15,12 +15,12 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 
 from chunkstore.core.client_limits import DEFAULT_LIMITS
-from chunkstore.core.proxies import UNIX_PROXY, ProxyPolicy
+from chunkstore.core.proxies import ProxyPolicy
 from chunkstore.http.answers.documents import Problem, problem_document
 from chunkstore.http.runtime.connections import ConnectionMonitor, MonitoredConnection
 from chunkstore.http.runtime.exchange import LIMITS
 from chunkstore.http.runtime.heads import MOST_BYTES, MOST_FIELDS, HeadTooLarge
-from chunkstore.http.runtime.senders import PROXIES, add_request_id, identify
+from chunkstore.http.runtime.senders import PROXIES, add_request_id, address_of, identify
 
 # They differ, for only by the limit does the parser's error tell a target from a field.
 _MAX_TARGET_SIZE: Final = 8191
@@ -53,8 +53,7 @@ class _Protocol(MonitoredConnection):
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         identify(request, None)
-        peer = request.remote or UNIX_PROXY
-        _logger.info("Malformed request from %s: %s", peer, type(exc).__name__)
+        _logger.info("Malformed request from %s: %s", address_of(request), type(exc).__name__)
         problem, detail = _explain(HTTPStatus(status), exc)
         response = problem_document(problem, detail)
         add_request_id(request, response)

@@ -30,7 +30,7 @@ def identify(request: web.BaseRequest, policy: ProxyPolicy | None) -> str | None
     request_id = f"{_random.getrandbits(64):016x}"
     request[_REQUEST_ID] = request_id
     CURRENT_REQUEST.set(request_id)
-    peer = request.remote or UNIX_PROXY
+    peer = _peer_of(request)
     if policy is None or not policy.trusts(peer):
         return None
     given = request.headers.getall(REQUEST_ID_FIELD, ())
@@ -51,6 +51,17 @@ def request_id_of(request: web.BaseRequest) -> str | None:
     return cast("str | None", request.get(_REQUEST_ID))
 
 
+def _peer_of(request: web.BaseRequest) -> str:
+    """Return the address of the other end, empty if it was gone before anybody asked.
+
+    Then it must not pass for a client of the Unix socket, which has no address either.
+    """
+    if request.remote:
+        return request.remote
+    own = request.get_extra_info("sockname")
+    return UNIX_PROXY if isinstance(own, str | bytes) else ""
+
+
 def _sender_of(request: web.BaseRequest) -> Sender | None:
     return cast("Sender | None", request.get(_SENDER))
 
@@ -58,7 +69,7 @@ def _sender_of(request: web.BaseRequest) -> Sender | None:
 def address_of(request: web.BaseRequest) -> str:
     """Return the address of the client; `unix` for one of the Unix socket."""
     sender = _sender_of(request)
-    return sender.address if sender is not None else request.remote or UNIX_PROXY
+    return sender.address if sender is not None else _peer_of(request)
 
 
 def scheme_of(request: web.BaseRequest) -> str | None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from unittest.mock import Mock
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, make_mocked_request
 
 from chunkstore.core.hosts import HostPolicy, parse_host
 from chunkstore.core.proxies import ProxyPolicy, parse_proxy
 from chunkstore.http import create_app
 from chunkstore.http.app import mount
 from chunkstore.http.message import request as module
+from chunkstore.http.runtime.senders import address_of, forwarded_authority_of, identify
 from chunkstore.store.contract.store import Store
 from tests.http import raw
 from tests.http.conftest import ServedAsInProduction
@@ -109,6 +112,17 @@ async def test_memory_is_charged_to_the_client(
         for value in (CLIENT, "2001:db8:9:1::5", f"6.6.6.6, {CLIENT}, 10.1.1.1", "garbage"):
             await client.put("/files/a", data=b"", headers={"X-Forwarded-For": value})
     assert charged[:4] == [CLIENT, "2001:db8:9:1::/64", CLIENT, "127.0.0.1"]
+
+
+def test_a_peer_that_has_gone_is_no_client_of_the_unix_socket() -> None:
+    extra = {"peername": None, "sockname": ("127.0.0.1", 8080)}
+    transport = Mock(spec=asyncio.Transport)
+    transport.get_extra_info.side_effect = extra.get
+    headers = {"X-Forwarded-For": CLIENT, "X-Forwarded-Host": "a.example"}
+    request = make_mocked_request("GET", "/", headers=headers, transport=transport)
+    identify(request, ProxyPolicy.of([parse_proxy("unix")]))
+    assert address_of(request) == ""
+    assert forwarded_authority_of(request) is None
 
 
 async def test_underscores_are_no_hyphens(store: Store) -> None:
