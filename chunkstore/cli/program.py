@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _ENVIRONMENT: Final = "CHUNKSTORE"
 # What the extra `server` has; see pyproject.toml.
 _OF_SERVER: Final = frozenset(
-    {"aiohttp", "aiohttp_jinja2", "aiosqlite", "asyncpg", "filelock", "http_sf", "jinja2"}
+    {"aiohttp", "aiohttp_jinja2", "aiosqlite", "argon2", "asyncpg", "filelock", "http_sf", "jinja2"}
     | {"multipart", "numpy", "uvloop", "yarl"}
 )
 _INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as shells have it

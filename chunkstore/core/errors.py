@@ -134,6 +134,39 @@ class ChunksMissing(ChunkstoreError):
         self.count = len(digests) if count is None else count
 
 
+class InvalidAccountName(InvalidRequest):
+    """A name of accounts and groups has letters, digits and . _ - + @ only."""
+
+
+class PasswordRefused(InvalidRequest):
+    """The password is not one that can be chosen."""
+
+
+class SignInFailed(ChunkstoreError):
+    """The name and password, or the token, are not right, or not valid any more."""
+
+
+class TooManyAttempts(ChunkstoreError):
+    """Too many attempts to sign in have failed; try again later."""
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        """After so many seconds another attempt is possible."""
+        super().__init__()
+        self.retry_after_seconds = retry_after_seconds
+
+
+class SignInBusy(ChunkstoreError):
+    """Too many passwords are being checked at the moment; try again."""
+
+
+class AccountExists(ChunkstoreError):
+    """There is an account or a group with this name, or one that looks the same."""
+
+
+class NoSuchAccount(NotFound):
+    """There is no such account, group, token or session."""
+
+
 class RecordsChanged(ChunkstoreError):
     """Somebody else has just changed the same; look at it again, then repeat the change."""
 

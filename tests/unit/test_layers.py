@@ -35,7 +35,7 @@ BESIDE: Final[Mapping[str, frozenset[str]]] = {"client": frozenset({"core"})}
 ROOMS: Final[Mapping[str, Sequence[set[str]]]] = {
     "store": [{"contract"}, {"shared"}, {"sqlite", "postgres"}, {"open"}],
     "store.sqlite": [{"engine"}, {"segments"}, {""}],
-    "service": [{""}, {"resumable", "maintenance", "transfer"}, {"chunks"}],
+    "service": [{"access"}, {""}, {"resumable", "maintenance", "transfer"}, {"chunks"}],
     "http": [
         {"page", "answers"},
         {"runtime"},

@@ -113,6 +113,10 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
         HTTPStatus.CONFLICT, "offset-mismatch", _REGISTERED + "mismatching-upload-offset"
     ),
     errors.ChunksMissing: Problem(HTTPStatus.CONFLICT, "chunks-missing"),
+    errors.SignInFailed: Problem(HTTPStatus.UNAUTHORIZED, "sign-in-failed"),
+    errors.TooManyAttempts: Problem(HTTPStatus.TOO_MANY_REQUESTS, "too-many-attempts"),
+    errors.SignInBusy: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "sign-in-busy"),
+    errors.AccountExists: Problem(HTTPStatus.CONFLICT, "account-exists"),
     errors.RecordsChanged: Problem(HTTPStatus.CONFLICT, "changed-meanwhile"),
     errors.AlreadyExists: Problem(HTTPStatus.PRECONDITION_FAILED, "already-exists"),
     errors.NameConflict: Problem(HTTPStatus.CONFLICT, "name-conflict"),

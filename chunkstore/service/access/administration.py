@@ -1,0 +1,359 @@
+"""Changing accounts, groups, rules and tokens.
+
+Each change is made on what was seen: if somebody else has changed the same meanwhile, it is made
+again on what is there then. The directory of this process has it when the method returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from chunkstore.core.access import EVERYONE, EVERYTHING, GROUP_MARK, Verbs
+from chunkstore.core.errors import (
+    AccountExists,
+    Forbidden,
+    NoSuchAccount,
+    RecordsChanged,
+    SignInBusy,
+    StoreError,
+)
+from chunkstore.core.names import ROOT, FolderName
+from chunkstore.service.access.clock import Clock
+from chunkstore.service.access.directory import Directory, Snapshot, read_all
+from chunkstore.service.access.passwords import Passwords
+from chunkstore.service.access.tokens import digest_of, new_token
+from chunkstore.service.access.values import (
+    CLOSED,
+    MEMBER,
+    RULE,
+    SESSION,
+    TOKEN,
+    Account,
+    Group,
+    KeptRule,
+    Member,
+    Scope,
+    Token,
+    deletion_of,
+    fold,
+    new_id,
+    parse_all,
+)
+from chunkstore.store.contract.records import ABSENT, DeleteRecord, RecordChange, Records
+
+_ATTEMPTS: Final = 5
+
+Plan = Callable[[Snapshot], Awaitable[Sequence[RecordChange]]]
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token that was just made, and its text, which nobody can be told again."""
+
+    text: str = field(repr=False)
+    token: Token
+
+
+class Administration:
+    """Changes of who may do what in a store."""
+
+    def __init__(
+        self, records: Records, directory: Directory, passwords: Passwords, clock: Clock
+    ) -> None:
+        self._records = records
+        self._directory = directory
+        self._passwords = passwords
+        self._clock = clock
+
+    async def add(self, name: str, password: str | None, *, admin: bool = False) -> Account:
+        """Add an account, which closes the store if it is the first; an `admin` may do everything.
+
+        Raises:
+            InvalidAccountName, PasswordRefused: the name or the password is not possible.
+            AccountExists: there is one with this name, or one that looks the same.
+        """
+        account = Account.new(name, self._clock.now())
+        if password is not None:
+            account = replace(account, password=await self._passwords.hash(password, name))
+
+        async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
+            if account.key in snapshot.accounts:
+                raise AccountExists
+            rule = KeptRule(account.key, account.id, ROOT, EVERYTHING)
+            return [
+                account.to_record(ABSENT),
+                CLOSED,
+                *await self._of_subject(account.key, keep=rule.key if admin else None),
+                *([rule.to_record()] if admin else []),
+            ]
+
+        await self._change(plan)
+        return account
+
+    async def set_password(
+        self, name: str, password: str | None, *, keep_tokens: bool = False
+    ) -> None:
+        """Give an account another password, or none; its sessions end, and so do its tokens.
+
+        Raises:
+            NoSuchAccount: there is no such account.
+            PasswordRefused: the password is not possible.
+        """
+        stored = None
+        if password is not None:
+            account = self._get(await self._directory.current(), name)
+            stored = await self._passwords.hash(
+                password, name, second_factor=account.totp is not None
+            )
+
+        async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
+            account = self._get(snapshot, name)
+            changed = replace(account, password=stored, epoch=new_id())
+            tokens = () if keep_tokens else await self._deletions(TOKEN, account.key)
+            sessions = await self._deletions(SESSION, account.key)
+            return [changed.to_record(account.revision), *tokens, *sessions]
+
+        await self._change(plan)
+
+    async def rehash(self, account: Account, password: str) -> None:
+        """Keep a password that is right by a hash with the parameters of today, if that works."""
+        try:
+            stored = await self._passwords.rehash(password)
+            changed = replace(account, password=stored)
+            await self._records.apply([changed.to_record(account.revision)])
+            await self._directory.reload()
+        except (RecordsChanged, SignInBusy, StoreError):
+            return  # It is done when the password is given the next time.
+
+    async def set_disabled(self, name: str, *, disabled: bool) -> None:
+        """Disable an account, with its tokens and sessions, or enable it again.
+
+        Its sessions have ended then, its tokens go on.
+
+        Raises:
+            NoSuchAccount: there is no such account.
+        """
+
+        async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
+            account = self._get(snapshot, name)
+            changed = replace(account, disabled=disabled, epoch=new_id())
+            return [changed.to_record(account.revision)]
+
+        await self._change(plan)
+
+    async def remove(self, name: str) -> None:
+        """Remove an account, with all that it has. The store stays closed without any.
+
+        Raises:
+            NoSuchAccount: there is no such account.
+        """
+
+        async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
+            account = self._get(snapshot, name)
+            members = [member for member in snapshot.members if member.account == account.key]
+            return [
+                deletion_of(account),
+                *await self._of_subject(account.key),
+                *(DeleteRecord(MEMBER, member.key) for member in members),
+            ]
+
+        await self._change(plan)
+
+    async def open_to_everybody(self) -> None:
+        """Make a store that has no account any more one that is open, as it was at first.
+
+        Raises:
+            Forbidden: it has accounts.
+        """
+
+        async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
+            if snapshot.accounts:
+                raise Forbidden("The store has accounts; remove them first.")
+            return [DeleteRecord(CLOSED.kind, CLOSED.key)]
+
+        await self._change(plan)
+
+    async def add_group(self, name: str) -> Group:
+        """Add a group.
+
+        Raises:
+            InvalidAccountName: the name is not possible.
+            AccountExists: there is a group with this name, or one that looks the same.
+        """
+        group = Group.new(name)
+
+        async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
+            if group.key in snapshot.groups:
+                raise AccountExists
+            return [group.to_record(ABSENT), *await self._of_subject(group.subject)]
+
+        await self._change(plan)
+        return group
+
+    async def remove_group(self, name: str) -> None:
+        """Remove a group, with its rules; its members stay what they are.
+
+        Raises:
+            NoSuchAccount: there is no such group.
+        """
+
+        async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
+            group = self._get_group(snapshot, name)
+            members = await self._deletions(MEMBER, group.key)
+            return [deletion_of(group), *await self._of_subject(group.subject), *members]
+
+        await self._change(plan)
+
+    async def join(self, group: str, name: str) -> None:
+        """Make an account a member of a group.
+
+        Raises:
+            NoSuchAccount: there is no such group or account.
+        """
+
+        async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
+            member = Member.new(self._get_group(snapshot, group), self._get(snapshot, name))
+            return [member.to_record()]
+
+        await self._change(plan)
+
+    async def leave(self, group: str, name: str) -> None:
+        """Make an account no member of a group any more.
+
+        Raises:
+            NoSuchAccount: there is no such group or account, or it is no member.
+        """
+
+        async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
+            member = Member.new(self._get_group(snapshot, group), self._get(snapshot, name))
+            if member not in snapshot.members:
+                raise NoSuchAccount(f"{name} is not in the group {group}.")
+            return [DeleteRecord(MEMBER, member.key)]
+
+        await self._change(plan)
+
+    async def allow(self, subject: str, folder: FolderName, verbs: Verbs | None) -> KeptRule:
+        """Put the rule of an account, a `@group` or everyone for a folder; None removes it.
+
+        Raises:
+            NoSuchAccount: there is no such account or group, or no rule to remove.
+        """
+        kept: list[KeptRule] = []
+
+        async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
+            key, subject_id = self._subject_of(snapshot, subject)
+            rule = KeptRule(key, subject_id, folder, verbs or Verbs(0))
+            kept[:] = [rule]
+            if verbs is not None:
+                return [rule.to_record()]
+            if not any(rule.key == other.key for other in snapshot.kept_rules):
+                raise NoSuchAccount("There is no such rule.")
+            return [DeleteRecord(RULE, rule.key)]
+
+        await self._change(plan)
+        return kept[0]
+
+    async def add_token(
+        self, name: str, label: str, scope: Scope, expires: datetime | None
+    ) -> NewToken:
+        """Make a token of an account.
+
+        Raises:
+            NoSuchAccount: there is no such account.
+        """
+        account = self._get(await self._directory.reload(), name)
+        text = new_token()
+        token = Token(
+            digest=digest_of(text),
+            id=new_id(),
+            account=account.key,
+            account_id=account.id,
+            label=label,
+            scope=scope,
+            created=self._clock.now(),
+            expires=expires,
+        )
+        await self._records.apply([token.to_record(ABSENT)])
+        return NewToken(text, token)
+
+    async def tokens(self, name: str | None = None) -> list[Token]:
+        """Return all tokens that have not expired, or those of an account, oldest first.
+
+        Raises:
+            NoSuchAccount: there is no such account.
+        """
+        snapshot = await self._directory.current()
+        owner = None if name is None else self._get(snapshot, name).key
+        found = parse_all(Token.of, await read_all(self._records, TOKEN, owner))
+        valid = [token for token in found if _is_of(token, snapshot)]
+        return sorted(valid, key=lambda token: (token.created, token.id))
+
+    async def revoke_token(self, token_id: str, owner: Account | None = None) -> Token:
+        """Revoke a token by its id; with `owner`, one of this account.
+
+        Raises:
+            NoSuchAccount: there is no such token.
+        """
+        for token in await self.tokens(None if owner is None else owner.name):
+            if token.id == token_id:
+                await self._records.apply([DeleteRecord(TOKEN, token.digest)])
+                await self._directory.reload()
+                return token
+        raise NoSuchAccount("There is no such token.")
+
+    async def _change(self, plan: Plan) -> None:
+        """Make the changes that are planned on what is there.
+
+        Raises:
+            RecordsChanged: others kept on changing the same.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            snapshot = await self._directory.reload()
+            try:
+                await self._records.apply(await plan(snapshot))
+                break
+            except RecordsChanged:
+                if attempt == _ATTEMPTS:
+                    raise
+        await self._directory.reload()
+
+    async def _of_subject(self, subject: str, keep: str | None = None) -> list[DeleteRecord]:
+        """Return what deletes all that is kept for a subject, but for the rule with a key."""
+        kinds = (RULE,) if subject.startswith(GROUP_MARK) else (RULE, TOKEN, SESSION)
+        deletions = [one for kind in kinds for one in await self._deletions(kind, subject)]
+        return [one for one in deletions if one.key != keep]
+
+    async def _deletions(self, kind: str, owner: str) -> list[DeleteRecord]:
+        return [
+            DeleteRecord(kind, record.key) for record in await read_all(self._records, kind, owner)
+        ]
+
+    def _get(self, snapshot: Snapshot, name: str) -> Account:
+        account = snapshot.find(name)
+        if account is None:
+            raise NoSuchAccount(f"There is no account {name}.")
+        return account
+
+    def _get_group(self, snapshot: Snapshot, name: str) -> Group:
+        group = snapshot.groups.get(fold(name.removeprefix(GROUP_MARK)))
+        if group is None:
+            raise NoSuchAccount(f"There is no group {name}.")
+        return group
+
+    def _subject_of(self, snapshot: Snapshot, subject: str) -> tuple[str, str]:
+        """Return the subject as rules have it, and its id."""
+        if subject == EVERYONE:
+            return EVERYONE, ""
+        if subject.startswith(GROUP_MARK):
+            group = self._get_group(snapshot, subject)
+            return group.subject, group.id
+        account = self._get(snapshot, subject)
+        return account.key, account.id
+
+
+def _is_of(token: Token, snapshot: Snapshot) -> bool:
+    account = snapshot.accounts.get(token.account)
+    return account is not None and account.id == token.account_id

@@ -1,0 +1,212 @@
+"""Accounts, groups and rules in memory, as they are at one moment.
+
+All of them are read when the store opens, and again when the revision of its records has moved.
+That is asked for at most once a second, when somebody wants to know who may do what. So a change
+holds everywhere within two seconds, and at once in the process that made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from chunkstore.core.access import EVERYONE, OPEN, Access, Grant, Rule, Rules
+from chunkstore.core.tasks import retrieve_exception
+from chunkstore.service.access.clock import Clock
+from chunkstore.service.access.values import (
+    ACCOUNT,
+    CLOSED,
+    GROUP,
+    MEMBER,
+    RULE,
+    Account,
+    Group,
+    KeptRule,
+    Member,
+    Token,
+    fold,
+    parse_all,
+)
+from chunkstore.store.contract.records import Record, Records
+
+_ASKED_SECONDS: Final = 1.0
+_PAGE: Final = 1000
+_MOST_READINGS: Final = 4
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Accounts and groups by their folded names, and the rules that hold, at one moment.
+
+    The store is open to everybody until it has been `closed` by its first account.
+    """
+
+    revision: int
+    closed: bool
+    accounts: Mapping[str, Account]
+    groups: Mapping[str, Group]
+    members: Sequence[Member]
+    kept_rules: Sequence[KeptRule]
+    # The rights of those who have asked: one object for each, as long as nothing changes.
+    _accesses: dict[str, Access] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def _groups_of(self) -> Mapping[str, tuple[str, ...]]:
+        groups_of: dict[str, tuple[str, ...]] = {}
+        for member in self.members:
+            subject = self.groups[member.group].subject
+            groups_of[member.account] = (*groups_of.get(member.account, ()), subject)
+        return groups_of
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may do everything, as there never was an account."""
+        return not self.closed and not self.accounts
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The rules, to be asked about names."""
+        return Rules(Rule(kept.subject, kept.folder, kept.verbs) for kept in self.kept_rules)
+
+    @cached_property
+    def guest(self) -> Access:
+        """The rights of everyone."""
+        return OPEN if self.is_open else Access((Grant(self.rules, (EVERYONE,)),))
+
+    def access_of(self, account: Account) -> Access:
+        """Return the rights of an account, which are those of everyone once it is disabled."""
+        if self.is_open or not self.is_valid(account):
+            return self.guest
+        access = self._accesses.get(account.key)
+        if access is None:
+            access = Access((Grant(self.rules, self.subjects_of(account)),))
+            self._accesses[account.key] = access
+        return access
+
+    def access_of_token(self, token: Token, account: Account) -> Access:
+        """Return the rights that a token of an account has."""
+        access = self._accesses.get(token.digest)
+        if access is None:
+            access = self.access_of(account).narrowed(token.scope)
+            self._accesses[token.digest] = access
+        return access
+
+    def subjects_of(self, account: Account) -> tuple[str, ...]:
+        """Return whose rules hold for an account."""
+        return (account.key, *self._groups_of.get(account.key, ()), EVERYONE)
+
+    def find(self, name: str) -> Account | None:
+        """Return the account of a name, however that is written; None if there is none."""
+        return self.accounts.get(fold(name))
+
+    def find_valid(self, key: str, account_id: str) -> Account | None:
+        """Return the account that something is kept for, None if it is gone or disabled."""
+        account = self.accounts.get(key)
+        if account is None or account.id != account_id or account.disabled:
+            return None
+        return account
+
+    def is_valid(self, account: Account) -> bool:
+        """Whether an account is still there, and not disabled."""
+        return self.find_valid(account.key, account.id) is not None
+
+
+class Directory:
+    """The present snapshot of a store's accounts, groups and rules, read when first asked for."""
+
+    def __init__(self, records: Records, clock: Clock) -> None:
+        self._records = records
+        self._clock = clock
+        self._snapshot: Snapshot | None = None
+        # When what is in the snapshot was last known to be so.
+        self._known_at = clock.monotonic()
+        self._asking: asyncio.Task[Snapshot] | None = None
+
+    async def current(self) -> Snapshot:
+        """Return a snapshot that is at most a second old.
+
+        Raises:
+            StoreError: the store does not tell; so nobody can be let in.
+        """
+        snapshot = self._snapshot
+        if snapshot is not None and self._clock.monotonic() - self._known_at < _ASKED_SECONDS:
+            return snapshot
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask(snapshot))
+            self._asking.add_done_callback(self._ended)
+        return await asyncio.shield(self._asking)
+
+    async def reload(self) -> Snapshot:
+        """Return a snapshot that has all changes that were made before."""
+        return await self._ask(None)
+
+    def _ended(self, task: asyncio.Task[Snapshot]) -> None:
+        self._asking = None
+        retrieve_exception(task)
+
+    async def _ask(self, known: Snapshot | None) -> Snapshot:
+        """Read everything, unless nothing has changed since what is known."""
+        began = self._clock.monotonic()
+        if known is None or await self._records.revision() != known.revision:
+            known = await read_snapshot(self._records)
+        if self._snapshot is None or began >= self._known_at:
+            self._snapshot, self._known_at = known, began
+        # Else another has read more lately, and been faster.
+        return self._snapshot
+
+
+async def read_snapshot(records: Records) -> Snapshot:
+    """Return all accounts, groups and rules of a store, as they are at one moment.
+
+    While they change all the time, what was read in pieces has to do: its revision is that from
+    before, so it is read again.
+
+    Raises:
+        StoreDamaged: a record has what it cannot have.
+    """
+    for _ in range(_MOST_READINGS):
+        revision = await records.revision()
+        closed = await records.find(CLOSED.kind, CLOSED.key) is not None
+        found = {kind: await read_all(records, kind) for kind in (ACCOUNT, GROUP, MEMBER, RULE)}
+        if await records.revision() == revision:
+            break
+    accounts = {account.key: account for account in parse_all(Account.of, found[ACCOUNT])}
+    groups = {group.key: group for group in parse_all(Group.of, found[GROUP])}
+    members = _valid_members(parse_all(Member.of, found[MEMBER]), accounts, groups)
+    rules = _valid_rules(parse_all(KeptRule.of, found[RULE]), accounts, groups)
+    return Snapshot(revision, closed, accounts, groups, members, rules)
+
+
+async def read_all(records: Records, kind: str, owner: str | None = None) -> list[Record]:
+    """Return all records of a kind, or those of an owner."""
+    found: list[Record] = []
+    while page := await records.list(kind, owner, found[-1].key if found else "", _PAGE):
+        found += page
+        if len(page) < _PAGE:
+            break
+    return found
+
+
+def _valid_members(
+    members: Iterable[Member], accounts: Mapping[str, Account], groups: Mapping[str, Group]
+) -> list[Member]:
+    return [
+        member
+        for member in members
+        if member.account in accounts
+        and accounts[member.account].id == member.account_id
+        and member.group in groups
+        and groups[member.group].id == member.group_id
+    ]
+
+
+def _valid_rules(
+    rules: Iterable[KeptRule], accounts: Mapping[str, Account], groups: Mapping[str, Group]
+) -> list[KeptRule]:
+    ids = {account.key: account.id for account in accounts.values()}
+    ids |= {group.subject: group.id for group in groups.values()}
+    ids[EVERYONE] = ""
+    return [rule for rule in rules if ids.get(rule.subject) == rule.subject_id]

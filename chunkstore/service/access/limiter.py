@@ -1,0 +1,133 @@
+"""How often somebody may fail to sign in: one limiter, whatever carries the credentials.
+
+Each attempt counts for its address and for the name that it is about, until it succeeds. Whoever
+has failed too often has to wait for some seconds before each further attempt; nobody is locked out.
+By name it is counted so that many addresses together cannot guess much either. As strangers could
+keep somebody waiting by that, those who sign in from an address from which they did before are
+excepted: there only the address counts.
+
+Addresses of IPv6 count by /64, for whoever has one has all of them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from chunkstore.core.errors import TooManyAttempts
+from chunkstore.service.access.clock import Clock
+
+_IPV6_PREFIX: Final = 64
+_MOST_KEYS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """So many failures at once, then one for each interval."""
+
+    at_once: int
+    interval_seconds: float
+
+
+BY_ADDRESS: Final = Allowance(20, 6.0)
+BY_NAME: Final = Allowance(30, 10.0)
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """Attempts by key; for each, the time at which all of its allowance is there again.
+
+    Of more keys than can be kept, those are forgotten that were used longest ago.
+    """
+
+    allowance: Allowance
+    _full_at: OrderedDict[str, float] = field(default_factory=OrderedDict)
+
+    def wait_seconds(self, key: str, now: float) -> float:
+        """Return after how long an attempt is possible, 0 for now."""
+        longest = (self.allowance.at_once - 1) * self.allowance.interval_seconds
+        return max(0.0, self._full_at.get(key, now) - now - longest)
+
+    def add(self, key: str, now: float) -> None:
+        """Count an attempt."""
+        full_at = max(self._full_at.pop(key, now), now) + self.allowance.interval_seconds
+        self._full_at[key] = full_at
+        if len(self._full_at) > _MOST_KEYS:
+            self._full_at.popitem(last=False)
+
+    def forgive(self, key: str) -> None:
+        """Count one attempt less."""
+        if key in self._full_at:
+            self._full_at[key] -= self.allowance.interval_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that counts as failed until its limiter is told otherwise."""
+
+    address: str
+    name: str | None
+
+
+class Limiter:
+    """Counts attempts of this process."""
+
+    def __init__(
+        self, clock: Clock, by_address: Allowance = BY_ADDRESS, by_name: Allowance = BY_NAME
+    ) -> None:
+        self._clock = clock
+        self._by_address = _Attempts(by_address)
+        self._by_name = _Attempts(by_name)
+        # Pairs of name and address that have signed in.
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def attempt(self, address: str, name: str | None = None) -> Attempt:
+        """Count an attempt from an address, about a folded name if there is one.
+
+        It is counted before it is made, so that many at once are not made on one allowance.
+
+        Raises:
+            TooManyAttempts: there were too many.
+        """
+        attempt = Attempt(network_of(address), name)
+        now = self._clock.monotonic()
+        wait = self._by_address.wait_seconds(attempt.address, now)
+        counted = None if (name or "", attempt.address) in self._known else name
+        if counted is not None:
+            wait = max(wait, self._by_name.wait_seconds(counted, now))
+        if wait:
+            raise TooManyAttempts(math.ceil(wait))
+        self._by_address.add(attempt.address, now)
+        if counted is not None:
+            self._by_name.add(counted, now)
+        return Attempt(attempt.address, counted)
+
+    def succeeded(self, attempt: Attempt) -> None:
+        """Take back an attempt: it was none to guess."""
+        self._by_address.forgive(attempt.address)
+        if attempt.name is not None:
+            self._by_name.forgive(attempt.name)
+
+    def signed_in(self, address: str, name: str) -> None:
+        """Take note that a folded name has signed in from an address by its password."""
+        known = (name, network_of(address))
+        self._known[known] = None
+        self._known.move_to_end(known)
+        if len(self._known) > _MOST_KEYS:
+            self._known.popitem(last=False)
+
+
+def network_of(address: str) -> str:
+    """Return what an address counts as; what is none, as a Unix socket, counts as it is."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))
+    return str(parsed)

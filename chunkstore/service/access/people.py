@@ -1,0 +1,229 @@
+"""Signing in: who a request's credentials say that it is, and the sessions of browsers.
+
+The order is the same whatever carries the credentials, and no answer tells more than that they are
+not right: what costs nothing and proves enough (a token, a session, a password that was right just
+now) comes before the limiter, so strangers who guess keep nobody out; all else is counted first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from chunkstore.core.access import Access
+from chunkstore.core.errors import SignInFailed
+from chunkstore.service.access.administration import Administration
+from chunkstore.service.access.clock import Clock, SystemClock
+from chunkstore.service.access.credentials import Sessions, Tokens
+from chunkstore.service.access.directory import Directory, Snapshot
+from chunkstore.service.access.limiter import Limiter
+from chunkstore.service.access.passwords import Passwords
+from chunkstore.service.access.principal import (
+    ANYBODY,
+    CLEARED,
+    Basic,
+    Bearer,
+    Credentials,
+    NoCredentials,
+    Principal,
+    SessionCookie,
+    Via,
+)
+from chunkstore.service.access.tokens import looks_like_token
+from chunkstore.service.access.values import Account, Session, fold
+from chunkstore.store.contract.records import Records
+
+_LONGEST_NAME: Final = 256
+
+
+class People:
+    """Those who use a store, as one process knows them: read when they are first asked for."""
+
+    def __init__(self, records: Records, clock: Clock | None = None) -> None:
+        self.clock = clock or SystemClock()
+        self.directory = Directory(records, self.clock)
+        self.passwords = Passwords(self.clock)
+        self.limiter = Limiter(self.clock)
+        self.tokens = Tokens(records, self.clock)
+        self.sessions = Sessions(records, self.clock)
+        self.accounts = Administration(records, self.directory, self.passwords, self.clock)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self.passwords.close()
+
+    async def sign_in(self, credentials: Credentials, address: str) -> Principal:
+        """Return who asks, from `address`, by what the request brings.
+
+        A cookie that is none of a session any more is that of a guest, who loses it.
+
+        Raises:
+            SignInFailed: the credentials are not right, also where a guest could do the same.
+            TooManyAttempts: too many from there, or with this name, were not right.
+            SignInBusy: too many passwords are being checked.
+            StoreError: the store does not tell.
+        """
+        snapshot = await self.directory.current()
+        if snapshot.is_open:
+            return ANYBODY
+        match credentials:
+            case NoCredentials():
+                return Principal(snapshot.guest)
+            case SessionCookie(value):
+                return await self._by_session(value, snapshot)
+            case Bearer(token) | Basic(_, token) if looks_like_token(token):
+                return await self._by_token(token, address, snapshot)
+            case Bearer():
+                self.limiter.attempt(address)
+                raise SignInFailed
+            case Basic(name, password):
+                account = await self._by_password(name, password, address, snapshot)
+                return _principal(account, snapshot, Via.PASSWORD)
+
+    async def access_now(self, principal: Principal) -> Access:
+        """Return what a principal may do now, who was recognised before, as at a commit.
+
+        Raises:
+            SignInFailed: what they were recognised by is not valid any more. A session that has
+                got another cookie meanwhile is.
+            StoreError: the store does not tell.
+        """
+        snapshot = await self.directory.current()
+        if principal.account is None:
+            if principal.via is not Via.NONE:
+                raise SignInFailed
+            return snapshot.guest
+        known = principal.account
+        account = snapshot.find_valid(known.key, known.id)
+        if account is None:
+            raise SignInFailed
+        match principal.via:
+            case Via.TOKEN:
+                token = await self.tokens.find_by(principal.digest, snapshot.revision)
+                if token is not None:
+                    return snapshot.access_of_token(token, account)
+            case Via.SESSION:
+                session = await self.sessions.find_by(
+                    principal.digest, principal.credential_id, account.key, snapshot.revision
+                )
+                if session is not None and _account_in(session, snapshot) is not None:
+                    return snapshot.access_of(account)
+            case Via.PASSWORD if account.epoch == known.epoch:
+                return snapshot.access_of(account)
+        raise SignInFailed
+
+    async def log_in(self, name: str, password: str, address: str) -> Principal:
+        """Begin a session, whose new cookie the principal has.
+
+        Raises: as `sign_in`.
+        """
+        snapshot = await self.directory.current()
+        account = await self._by_password(name, password, address, snapshot)
+        session, cookie = await self.sessions.begin(account)
+        return replace(_in_session(account, session, snapshot), cookie=cookie)
+
+    async def log_out(self, principal: Principal) -> None:
+        """End the session of a principal, here and for every cookie that it had.
+
+        Raises:
+            NoSuchAccount: it has ended already.
+        """
+        if principal.via is Via.SESSION and principal.account is not None:
+            await self.sessions.end(principal.account.key, principal.credential_id)
+
+    async def confirm(self, cookie: str, password: str, address: str) -> Principal:
+        """Note that a session was given the password again; its cookie becomes another one.
+
+        Raises:
+            RecordsChanged: the session has just got another cookie.
+            SignInFailed, and more: as `sign_in`.
+        """
+        snapshot = await self.directory.current()
+        session = await self.sessions.find(cookie, snapshot.revision)
+        account = None if session is None else _account_in(session, snapshot)
+        if session is None or account is None:
+            raise SignInFailed
+        await self._by_password(account.name, password, address, snapshot)
+        new_cookie = await self.sessions.confirm(session)
+        session = replace(session, password_at=self.clock.now())
+        return replace(_in_session(account, session, snapshot), cookie=new_cookie)
+
+    async def sessions_of(self, account: Account) -> list[Session]:
+        """Return the sessions of an account that have not ended, each once, newest first."""
+        newest: dict[str, Session] = {}
+        for session in await self.sessions.list(account.key):
+            is_valid = (session.account_id, session.epoch) == (account.id, account.epoch)
+            known = newest.get(session.id)
+            if is_valid and (known is None or known.created < session.created):
+                newest[session.id] = session
+        return sorted(newest.values(), key=lambda session: session.created, reverse=True)
+
+    async def _by_session(self, cookie: str, snapshot: Snapshot) -> Principal:
+        session = await self.sessions.find(cookie, snapshot.revision)
+        account = None if session is None else _account_in(session, snapshot)
+        if session is None or account is None:
+            return Principal(snapshot.guest, cookie=CLEARED)
+        new_cookie = await self.sessions.renew(session)
+        return replace(_in_session(account, session, snapshot), cookie=new_cookie)
+
+    async def _by_token(self, text: str, address: str, snapshot: Snapshot) -> Principal:
+        token = await self.tokens.find(text, snapshot.revision)
+        account = None if token is None else snapshot.find_valid(token.account, token.account_id)
+        if token is None or account is None:
+            self.limiter.attempt(address)
+            raise SignInFailed
+        principal = _principal(account, snapshot, Via.TOKEN)
+        return replace(
+            principal,
+            access=snapshot.access_of_token(token, account),
+            credential_id=token.id,
+            digest=token.digest,
+            label=token.label,
+        )
+
+    async def _by_password(
+        self, name: str, password: str, address: str, snapshot: Snapshot
+    ) -> Account:
+        """Return the account whose name and password these are.
+
+        An account that is not there, that is disabled, that has no password or needs more than one
+        is not told apart from a wrong password, also not by the time that it takes.
+        """
+        if len(name) > _LONGEST_NAME:
+            # It is no account's, whatever there is, and would take long to fold.
+            self.limiter.attempt(address)
+            raise SignInFailed
+        key, account = fold(name), snapshot.find(name)
+        is_usable = account is not None and not account.disabled and account.totp is None
+        stored = account.password if account is not None and is_usable else None
+        if account is not None and self.passwords.is_remembered(key, password, stored):
+            return account
+        attempt = self.limiter.attempt(address, key)
+        if not await self.passwords.verify(key, password, stored) or account is None:
+            raise SignInFailed
+        self.limiter.succeeded(attempt)
+        self.limiter.signed_in(address, key)
+        if stored is not None and self.passwords.needs_rehash(stored):
+            await self.accounts.rehash(account, password)
+        return account
+
+
+def _principal(account: Account, snapshot: Snapshot, via: Via) -> Principal:
+    access: Access = snapshot.access_of(account)
+    return Principal(access, via, account, account.id)
+
+
+def _in_session(account: Account, session: Session, snapshot: Snapshot) -> Principal:
+    principal = _principal(account, snapshot, Via.SESSION)
+    return replace(
+        principal,
+        credential_id=session.id,
+        digest=session.digest,
+        password_at=session.password_at,
+    )
+
+
+def _account_in(session: Session, snapshot: Snapshot) -> Account | None:
+    """Return the account of a session, None if the session does not count any more."""
+    account = snapshot.find_valid(session.account, session.account_id)
+    return None if account is None or session.epoch != account.epoch else account
