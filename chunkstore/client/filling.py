@@ -140,7 +140,7 @@ class Filler:
         """Return where chunks of a band are: by number at the same place, else by digest."""
         found: dict[int | bytes, _Found] = {}
         wanted = set()
-        for number in band:
+        for number in band if seeds else ():
             entry = self._manifest.entry(number)
             for seed in seeds:
                 if number < len(seed.manifest) and seed.manifest.entry(number) == entry:

@@ -178,12 +178,13 @@ class _Pull:
         """Open what has chunks of the list: the target first, whatever it has."""
         if chunking is None or not is_known(chunking):
             return []
-        wanted = set(split_digests(manifest.digests(0, _MOST_COMPARED)))
+        wanted: set[bytes] = set()
         seeds: list[Seed] = []
         for path in self._seed_paths(manifest.digest):
             with suppress(ClientError), ExitStack() as opening:
                 file, _ = opening.enter_context(opened(path, os.O_NOFOLLOW))
                 seed = Seed(file, list_of(self._session, path, chunking), path)
+                wanted = wanted or set(split_digests(manifest.digests(0, _MOST_COMPARED)))
                 if any(digest in wanted for digest, _ in seed.manifest):
                     seeds.append(seed)
                     stack.push(opening.pop_all())

@@ -31,6 +31,7 @@ def pull_files(
     """
     failures: list[Failure] = []
     pulled: list[str] = []
+    large: list[RemoteFile] = []
     options = replace(options, sync_folder=False)
 
     def pull(file: RemoteFile) -> None:
@@ -46,8 +47,6 @@ def pull_files(
         except ChunkstoreError as error:
             failures.append(Failure(str(place), error))
             session.reporter.failed(str(place), error)
-
-    large = []
 
     def small() -> Iterator[RemoteFile]:
         for file in files:

@@ -24,9 +24,12 @@ from chunkstore.client.session import Session
 from chunkstore.core.chunk_lists import ENTRY_SIZE
 from chunkstore.core.compression import DEFAULT_COMPRESSION, NO_COMPRESSION
 from chunkstore.core.digest import DIGEST_SIZE, Digest
-from chunkstore.core.packs import Record
+from chunkstore.core.packs import HEAD_SIZE, Record
 
-_PACK_SIZE: Final = 4 * 1024 * 1024
+# The server syncs what a pack has before it answers, so larger ones are faster.
+_PACK_SIZE: Final = 16 * 1024 * 1024
+# Of a content that comes by a pipe, whose chunks are in memory until they are sent.
+_HELD_PACK_SIZE: Final = 4 * 1024 * 1024
 _FIRST_BATCH: Final = 64
 # What batches that are asked about may hold of a content that comes by a pipe.
 _HELD_SIZE: Final = 8 * 1024 * 1024
@@ -90,7 +93,8 @@ class ChunkSender:
         self._begin = begin
         self._read = read
         self._compression = DEFAULT_COMPRESSION if "zstd" in abilities.codecs else NO_COMPRESSION
-        self._pack_size = min(_PACK_SIZE, abilities.max_pack_size)
+        pack_size = _PACK_SIZE if read is not None else _HELD_PACK_SIZE
+        self._pack_size = min(pack_size, abilities.max_pack_size)
         self._number = 0
         self._seen: set[bytes] = set()
         self._batch: list[_Wanted] = []
@@ -202,16 +206,14 @@ class ChunkSender:
             future.result()
 
     def _send_pack(self, upload: str, pack: Sequence[_Wanted]) -> None:
-        body = bytearray()
-        for wanted in pack:
-            content = self._content_of(wanted)
-            encoded = self._compression.encode(content)
-            body += Record(Digest(wanted.digest), wanted.size, encoded).to_bytes()
         try:
-            self._chunks.send_pack(upload, body)
+            self._chunks.send_pack(upload, _PackBody(pack, self._record_of, self._progress))
         except Mismatch as error:
             raise SourceChanged from error
-        self._progress.moved(sum(wanted.size for wanted in pack), len(body))
+
+    def _record_of(self, wanted: _Wanted) -> bytes:
+        encoded = self._compression.encode(self._content_of(wanted))
+        return Record(Digest(wanted.digest), wanted.size, encoded).to_bytes()
 
     def _content_of(self, wanted: _Wanted) -> bytes:
         if wanted.piece is not None:
@@ -224,6 +226,49 @@ class ChunkSender:
         if len(content) != wanted.size:
             raise SourceChanged
         return content
+
+
+class _PackBody:
+    """A pack as the body of a request: its records are made as they are sent."""
+
+    def __init__(
+        self, pack: Sequence[_Wanted], record_of: Callable[[_Wanted], bytes], progress: Progress
+    ) -> None:
+        self._pack = pack
+        self._record_of = record_of
+        self._progress = progress
+        # How many records were counted as sent; those that are sent again are not.
+        self._counted = 0
+        self._number = 0
+        self._record = b""
+        self._sent = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes of one record, none at the end of the pack.
+
+        They may be more than `size` by the head of a record, rather than that alone.
+        """
+        if self._sent == len(self._record):
+            if self._number == len(self._pack):
+                return b""
+            self._record, self._sent = self._record_of(self._pack[self._number]), 0
+            self._number += 1
+            if self._number > self._counted:
+                self._counted = self._number
+                self._progress.moved(self._pack[self._number - 1].size, len(self._record))
+        start = self._sent
+        is_last = size < 0 or len(self._record) - start <= size + HEAD_SIZE
+        self._sent = len(self._record) if is_last else start + size
+        return self._record[start : self._sent]
+
+    def tell(self) -> int:
+        """Return 0: a pack is only sent again from its start."""
+        return 0
+
+    def seek(self, offset: int, /) -> int:
+        """Go back to the start."""
+        self._number, self._record, self._sent = 0, b"", 0
+        return offset
 
 
 class ListWriter:

@@ -119,7 +119,7 @@ class Transport:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | bytearray | Body | None = None,
+        body: bytes | Body | None = None,
         size: int | None = None,
         retries: int | None = None,
     ) -> Answer:
@@ -133,7 +133,7 @@ class Transport:
         """
         retries = self._retries if retries is None else retries
         fields = {**self._headers, **(headers or {})}
-        if isinstance(body, bytes | bytearray):
+        if isinstance(body, bytes):
             size = len(body)
             body = _Bytes(body)
         if body is not None:
@@ -161,7 +161,7 @@ class Transport:
 class _Bytes:
     """Bytes as a file."""
 
-    def __init__(self, content: bytes | bytearray) -> None:
+    def __init__(self, content: bytes) -> None:
         self._view = memoryview(content)
         self._offset = 0
 

@@ -21,7 +21,7 @@ from chunkstore.client.server.values import (
     Written,
     file_from_headers,
 )
-from chunkstore.client.transport import Answer, Transport
+from chunkstore.client.transport import Answer, Body, Transport
 from chunkstore.core.chunk_lists import DIGESTS, MANIFEST
 from chunkstore.core.digest import Digest
 from chunkstore.core.names import encode_path
@@ -157,7 +157,7 @@ class Chunks:
         require(answer, 201).close()
         return resolve(self._base, answer.headers.get("Location", ""))
 
-    def send_pack(self, upload: str, pack: bytes | bytearray) -> int:
+    def send_pack(self, upload: str, pack: bytes | Body) -> int:
         """Send chunks in the form of `core.packs`; return how many the server has received.
 
         Raises:
