@@ -186,13 +186,18 @@ class ListPush:
         self._claim = known.digest
         if self._is_there(known.digest):
             self._progress.spared(known.size)
-            return self._progress.finish(known.size, known.digest, unchanged=True)
+            return self._nothing_to_do(known)
 
         def whole() -> Manifest:
             require_unchanged(source, file, state)
             return known
 
         return self._run(_cuts_of(known), read, whole)
+
+    def _nothing_to_do(self, manifest: Manifest) -> Transferred:
+        # The last run may have come to its end without hearing of it.
+        self._unfinished.forget()
+        return self._progress.finish(manifest.size, manifest.digest, unchanged=True)
 
     def _is_there(self, digest: Digest) -> bool:
         return self._base.manifest is not None and self._base.manifest.digest == digest
@@ -211,7 +216,7 @@ class ListPush:
                 sender.finish()
                 manifest = whole()
                 if sender.upload is None and self._is_there(manifest.digest):
-                    return self._progress.finish(manifest.size, manifest.digest, unchanged=True)
+                    return self._nothing_to_do(manifest)
                 self._make(sender, manifest)
         except (ServerAway, Stopped):
             raise

@@ -287,6 +287,18 @@ def test_a_transfer_has_its_state_for_itself(tmp_path: Path) -> None:
     assert _unfinished(tmp_path / "state") == []
 
 
+def test_an_upload_that_came_to_its_end_unheard_is_forgotten(
+    remote: Server, make_session: MakeSession, folder: RemotePlace, path: Path
+) -> None:
+    target = folder.joined("a")
+    with make_session() as session:
+        push_file(session, path, target)
+        _state_name(session.state, path, target)
+        assert len(_unfinished(session.state)) == 1
+        assert push_file(session, path, target).unchanged
+        assert _unfinished(session.state) == []
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"upload": 1}', '{"state": {"a": 1}}'])
 def test_a_damaged_state_is_as_if_it_was_not_there(
     remote: Server, make_session: MakeSession, folder: RemotePlace, path: Path, text: str
