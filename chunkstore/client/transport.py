@@ -53,6 +53,8 @@ class Answer:
         self._bucket = bucket
         self._url = url
         self.status = response.status
+        # Where the answer comes from, after all redirections.
+        self.path = urlsplit(response.geturl() or url).path
         self.headers: Mapping[str, str] = response.headers
 
     def pieces(self) -> Iterator[bytes]:

@@ -22,6 +22,7 @@ from chunkstore.client.errors import (
     ServerAway,
     Stopped,
 )
+from chunkstore.client.places import RemotePlace
 from chunkstore.client.server.chunks import resolve
 from chunkstore.client.server.server import Server
 from chunkstore.client.settings import Settings
@@ -285,3 +286,10 @@ def test_what_is_stopped_fails_soon() -> None:
             client.files.put("a", bytes(100_000), 100_000)
         stopper.join()
         client.close()
+
+
+def test_a_folder_is_no_file(remote: Server, folder: RemotePlace) -> None:
+    remote.files.put(f"{folder.name}a/b", b"b", 1)
+    assert remote.files.find(f"{folder.name}a") is None
+    with pytest.raises(Missing):
+        remote.files.get(f"{folder.name}a")

@@ -62,7 +62,7 @@ class Files:
             if answer.status in (404, 410):
                 return None
             require(answer, 200)
-            return file_from_headers(name, answer.headers)
+            return None if _is_folder(name, answer) else file_from_headers(name, answer.headers)
 
     def has(self, name: str, digest: Digest) -> bool:
         """Whether there is a file of this name that has this content.
@@ -87,6 +87,9 @@ class Files:
         if start or stop is not None:
             headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
         answer = require(self._transport.request("GET", self.url(name), headers=headers), 200, 206)
+        if _is_folder(name, answer):
+            answer.close()
+            raise Missing(f"There is no file {name!r}, but a folder.")
         if start and answer.status == 200:
             answer.close()
             raise Refused(200, "", "The server sends no part of a file.")
@@ -256,6 +259,11 @@ def read_written(answer: Answer) -> Written:
     written = _written(answer.status == 201, found if isinstance(found, dict) else {})
     digest = digest_in(answer.headers.get("ETag")) or written.digest
     return Written(written.created, digest, written.size, written.new_size)
+
+
+def _is_folder(name: str, answer: Answer) -> bool:
+    """Whether the request for a file was redirected to the folder of its name."""
+    return answer.path.endswith("/") and not name.endswith("/")
 
 
 def _written(created: bool, found: Mapping[str, Any]) -> Written:
