@@ -14,9 +14,9 @@ _MOST_FAILURES: Final = 5
 
 
 def open_content(
-    files: Files, name: str, start: int = 0, etag: str | None = None
+    files: Files, name: str, start: int = 0, etag: str | None = None, stop: int | None = None
 ) -> tuple[RemoteFile, Iterator[bytes]]:
-    """Return what a file is, and its bytes from `start` on, which are of one content.
+    """Return what a file is, and its bytes from `start` to before `stop`, which are of one content.
 
     Where the server tells no strong ETag, a lost connection is the end of it.
 
@@ -25,12 +25,14 @@ def open_content(
         ConditionFailed: it is not the one with this ETag, or was replaced before its end.
         ClientError: the server refuses or is away.
     """
-    answer = files.get(name, start, etag=etag)
+    answer = files.get(name, start, stop, etag)
     file = file_from_headers(name, answer.headers)
-    return file, _pieces(files, file, answer, start)
+    return file, _pieces(files, file, answer, start, stop)
 
 
-def _pieces(files: Files, file: RemoteFile, answer: Answer, offset: int) -> Iterator[bytes]:
+def _pieces(
+    files: Files, file: RemoteFile, answer: Answer, offset: int, stop: int | None
+) -> Iterator[bytes]:
     failures = 0
     while True:
         before = offset
@@ -43,6 +45,6 @@ def _pieces(files: Files, file: RemoteFile, answer: Answer, offset: int) -> Iter
             failures = failures + 1 if offset == before else 0
             if file.etag is None or failures > _MOST_FAILURES:
                 raise
-            answer = files.get(file.name, offset, etag=file.etag)
+            answer = files.get(file.name, offset, stop, file.etag)
         else:
             return

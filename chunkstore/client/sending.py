@@ -285,6 +285,17 @@ class ListWriter:
         Raises:
             ClientError: the file was not made.
         """
+        return self._append(upload, manifest, complete=True)
+
+    def append_part(self, upload: str, manifest: Manifest) -> None:
+        """Send the list to an upload that is no file, and is not complete by that.
+
+        Raises:
+            ClientError: it does not have all of the list.
+        """
+        self._append(upload, manifest, complete=False)
+
+    def _append(self, upload: str, manifest: Manifest, *, complete: bool) -> Written | None:
         number = 0
         rounds = 0
         while True:
@@ -292,8 +303,10 @@ class ListWriter:
             entries = manifest.entries[number * ENTRY_SIZE : stop * ENTRY_SIZE]
             offset = manifest.offset(number)
             try:
-                if stop == len(manifest):
+                if stop == len(manifest) and complete:
                     return self._chunks.complete(upload, offset, entries)
+                if number == len(manifest):
+                    return None
                 number = self._number_at(manifest, self._chunks.append(upload, offset, entries))
                 rounds = 0
             except ChunksMissing as error:

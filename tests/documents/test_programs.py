@@ -99,3 +99,16 @@ def test_the_wheel_has_all_that_serves(wheel: Path, tmp_path: Path) -> None:
     assert shown.startswith(str(tmp_path))
     command = [sys.executable, "-m", "chunkstore", "init", "--db", "new.db"]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+
+
+def test_the_wheel_brings_a_file_system(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    environment = {**clean_environment(), "PYTHONPATH": str(tmp_path / "installed")}
+    program = (
+        "import fsspec\nfor scheme in ('chunkstore', 'chunkstores'):"
+        " print(fsspec.get_filesystem_class(scheme).__name__)"
+    )
+    command = [sys.executable, "-c", program]
+    shown = subprocess.check_output(command, cwd=tmp_path, env=environment, text=True)
+    assert shown.split() == ["ChunkstoreFileSystem"] * 2
