@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import click
@@ -13,13 +15,14 @@ from chunkstore.cli.program import SETTINGS, Command, Option
 from chunkstore.cli.stores import opened, progress
 from chunkstore.core.errors import StoreInUse
 from chunkstore.core.units import format_size
+from chunkstore.server.control import NobodyControls, ask
 from chunkstore.server.run import run
 from chunkstore.service.maintenance.collect import collect_all, format_collected
 from chunkstore.service.maintenance.scrub import format_damage, format_report, scrub_all
 from chunkstore.service.representations import stats_to_json
 from chunkstore.store.contract.reports import Collected, Reclaimable, Scrubbed, ScrubReport, Stats
 from chunkstore.store.contract.store import Store
-from chunkstore.store.open import create_distributed_store
+from chunkstore.store.open import create_distributed_store, is_shared
 
 _SERVER_COLLECTS: Final = (
     "A server collects by itself, every --collect-every, and --dry-run works beside it."
@@ -79,13 +82,16 @@ async def _read_stats(db: str) -> Stats:
 def collect_command(db: str, grace_seconds: float, *, dry_run: bool) -> None:
     """Remove data that no file uses any more, and give its space back to the file system.
 
-    A server does so by itself. While one has the store open, only --dry-run works.
+    A server does so by itself; one that has the store open is asked to do it now.
     """
     removed = run(_collect(db, grace_seconds, dry_run=dry_run), db)
     click.echo(f"{'Would remove' if dry_run else 'Removed'} {format_collected(removed)}.")
 
 
 async def _collect(db: str, grace_seconds: float, *, dry_run: bool) -> Collected:
+    if not dry_run and not is_shared(db):
+        with suppress(NobodyControls):
+            return Collected(**await ask(Path(db), "collect", {"grace_seconds": grace_seconds}))
     async with opened(db, read_only=dry_run, create=False, in_use=_SERVER_COLLECTS) as store:
         removed = await collect_all(store.maintenance, grace_seconds, dry_run=dry_run)
         if not dry_run:

@@ -63,7 +63,8 @@ class Command(click.Command):
 class Program(click.Group):
     """The commands of `modules`: by the name of each, the module that has it as `NAME_command`.
 
-    A module is imported when its command runs, so that none waits for what only others need.
+    There a `-` of the name is a `_`. A module is imported when its command runs, so that none waits
+    for what only others need.
     """
 
     def __init__(self, *arguments: Any, modules: Mapping[str, str], **settings: Any) -> None:  # noqa: ANN401 - what click takes
@@ -76,7 +77,8 @@ class Program(click.Group):
         if cmd_name not in self._modules:
             return None
         try:
-            command = getattr(import_module(self._modules[cmd_name]), f"{cmd_name}_command")
+            module = import_module(self._modules[cmd_name])
+            command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         except ModuleNotFoundError as error:
             return _without_server(cmd_name, error)
         assert isinstance(command, click.Command)

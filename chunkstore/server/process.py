@@ -27,10 +27,12 @@ from chunkstore.http.runtime.draining import DRAIN, Drain
 from chunkstore.http.runtime.runner import ProblemRunner
 from chunkstore.http.runtime.tls import TlsListener
 from chunkstore.server.certificate import Certificate
+from chunkstore.server.commands import taking_commands
 from chunkstore.server.config import LogFormat, ServeConfig
 from chunkstore.server.listening import BACKLOG, Listening, bound, cannot_listen, is_unix
 from chunkstore.server.malloc import configure_malloc
 from chunkstore.server.overseer import NOBODY, Overseer, beating
+from chunkstore.service.access.people import People
 from chunkstore.service.maintenance.collect import collecting, compacting
 from chunkstore.service.maintenance.scrub import scrubbing
 from chunkstore.store.contract.store import Store
@@ -80,6 +82,8 @@ async def serve(
             # Before a store is created.
             listening = ends.enter_context(bound(config))
         async with beating(overseer), _opened_store(config) as store:
+            people = People(store.records)
+            ends.callback(people.close)
             tasks = _maintenance_tasks(store, config) if maintenance else []
             drain = Drain()
             app = _application(store, config, tasks, drain)
@@ -87,6 +91,7 @@ async def serve(
             async with (
                 _running(tasks),
                 _reloading(certificate, overseer),
+                taking_commands(config.db, store, people),
                 _listening(app, config, listening, certificate, drain),
             ):
                 stop = asyncio.Event()

@@ -270,6 +270,12 @@ def test_collect(tmp_path: Path) -> None:
         put(server, "a", b"y")
         shown = run_command(tmp_path, "collect", "--dry-run", "--grace", "0s").stdout
         assert shown == "Would remove 1 content, 2 chunks, 293.0 KiB.\n"
+        # The server does it.
+        shown = run_command(tmp_path, "collect", "--grace", "0s").stdout
+        assert shown == "Removed 1 content, 2 chunks, 293.0 KiB.\n"
+        put(server, "a", b"x" * 300_000)
+        put(server, "a", b"y")
+        (tmp_path / "chunkstore.db-control").unlink()
         line = fails_with_one_line(run_command(tmp_path, "collect", "--grace", "0s"))
         assert "Another process" in line
         assert "A server collects by itself" in line
