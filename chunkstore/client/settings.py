@@ -36,5 +36,6 @@ class Settings:
         """Return those that CHUNKSTORE_URL and CHUNKSTORE_TOKEN give."""
         return cls(
             url=environment.get("CHUNKSTORE_URL") or None,
-            token=environment.get("CHUNKSTORE_TOKEN") or None,
+            # Of a file that it was read from, the end of the line may have come with it.
+            token=environment.get("CHUNKSTORE_TOKEN", "").strip() or None,
         )

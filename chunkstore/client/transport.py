@@ -7,14 +7,16 @@ growing time with jitter. Bodies are bytes or files, so they can be sent again.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.exceptions import HTTPError, InvalidHeader, LocationParseError
 from urllib3.util import Retry, Timeout, make_headers
 
 import chunkstore
@@ -30,6 +32,8 @@ _LONGEST_RETRY_AFTER_SECONDS: Final = 300
 # By what a body is read from a file, and a download from its connection.
 _BLOCK_SIZE: Final = 256 * 1024
 _USER_AGENT: Final = f"chunkstore/{chunkstore.__version__}"
+# RFC 9110 §5.5.
+_FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class Body(Protocol):
@@ -131,10 +135,13 @@ class Transport:
         is tried again, by default as the settings say.
 
         Raises:
+            InvalidPlace: a header field cannot be sent.
             ServerAway: the server was not reached, or stayed busy, however often it was tried.
         """
         retries = self._retries if retries is None else retries
         fields = {**self._headers, **(headers or {})}
+        for name, value in fields.items():
+            require_field_value(name, value)
         if isinstance(body, bytes):
             size = len(body)
             body = _Bytes(body)
@@ -211,6 +218,12 @@ class _Retries(Retry):
         left.stopped = self.stopped
         return left
 
+    def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
+        """Return how long the server wants to be left alone; None if that is not to be read."""
+        with suppress(InvalidHeader):
+            return super().get_retry_after(response)
+        return None
+
     def sleep(self, response: urllib3.BaseHTTPResponse | None = None) -> None:
         """Wait as long as the server says, or a growing time.
 
@@ -237,6 +250,16 @@ def _retries(total: int, stopped: threading.Event) -> _Retries:
     )
     retries.stopped = stopped
     return retries
+
+
+def require_field_value(name: str, value: str) -> None:
+    """Make sure that a value can be that of a header field; it may be secret, and is not told.
+
+    Raises:
+        InvalidPlace: it has a control character, or one that is not in Latin-1.
+    """
+    if not _FIELD_VALUE.fullmatch(value):
+        raise InvalidPlace(f"What was given for {name} has characters that it cannot have.")
 
 
 def _pool(base: str, settings: Settings) -> urllib3.PoolManager:

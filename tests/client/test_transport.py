@@ -16,6 +16,7 @@ from chunkstore.client.errors import (
     ChunksMissing,
     ClientError,
     ConditionFailed,
+    InvalidPlace,
     Mismatch,
     Missing,
     Refused,
@@ -24,6 +25,7 @@ from chunkstore.client.errors import (
 )
 from chunkstore.client.places import RemotePlace
 from chunkstore.client.server.chunks import resolve
+from chunkstore.client.server.files import FormFile
 from chunkstore.client.server.server import Server
 from chunkstore.client.settings import Settings
 from chunkstore.core.digest import Digest
@@ -293,3 +295,41 @@ def test_a_folder_is_no_file(remote: Server, folder: RemotePlace) -> None:
     assert remote.files.find(f"{folder.name}a") is None
     with pytest.raises(Missing):
         remote.files.get(f"{folder.name}a")
+
+
+@pytest.mark.parametrize("token", ["SECRET\nX: y", "SECRET€", "SECRET\0"])
+def test_a_token_that_cannot_be_sent_is_not_told(token: str) -> None:
+    with (
+        scripted(lambda handler, _: answer(handler, 200)) as server,
+        Server(server.url, Settings(token=token)) as found,
+        pytest.raises(InvalidPlace) as raised,
+    ):
+        found.files.find("a")
+    assert "SECRET" not in str(raised.value)
+    assert server.requests == []
+
+
+def test_the_end_of_the_line_is_no_part_of_a_token() -> None:
+    assert Settings.from_environment({"CHUNKSTORE_TOKEN": "a\r\n"}).token == "a"
+
+
+def test_a_media_type_adds_no_other_fields() -> None:
+    media_type = "a/b\r\nX: y"
+    with (
+        scripted(lambda handler, _: answer(handler, 200)) as server,
+        Server(server.url, Settings()) as found,
+    ):
+        with pytest.raises(InvalidPlace):
+            found.files.put("a", b"", 0, media_type=media_type)
+        with pytest.raises(InvalidPlace):
+            found.files.post_form("", [FormFile("a", b"", media_type)], overwrite=True)
+    assert server.requests == []
+
+
+def test_a_time_to_wait_that_cannot_be_read_is_none() -> None:
+    def script(handler: BaseHTTPRequestHandler, number: int) -> None:
+        answer(handler, 200 if number else 503, Retry_After="soon", ETag=f'"{DIGEST}"')
+
+    with scripted(script) as server, Server(server.url, Settings()) as found:
+        assert found.files.has("a", DIGEST)
+    assert len(server.requests) == 2

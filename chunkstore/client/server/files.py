@@ -21,7 +21,7 @@ from chunkstore.client.server.values import (
     file_from_headers,
     file_from_json,
 )
-from chunkstore.client.transport import Answer, Body, Transport
+from chunkstore.client.transport import Answer, Body, Transport, require_field_value
 from chunkstore.core.digest import Digest
 from chunkstore.core.names import encode_path
 
@@ -279,5 +279,6 @@ def _written(created: bool, found: Mapping[str, Any]) -> Written:
 def _field(disposition: str, content: bytes, media_type: str | None = None) -> RequestField:
     headers = {"Content-Disposition": f"form-data; {disposition}"}
     if media_type is not None:
+        require_field_value("Content-Type", media_type)
         headers["Content-Type"] = media_type
     return RequestField("", content, headers=headers)
