@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from stat import S_IMODE, S_ISDIR, S_ISREG
+from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from typing import Final
 
 from chunkstore.client.digests import naming
@@ -53,14 +53,15 @@ def target_at(path: Path) -> Iterator[Target]:
     """Open the folder of a path that the user gave, which is created if it is not there.
 
     Raises:
-        ClientError: it cannot be, or there is a folder of the target's name.
+        ClientError: it cannot be, or there is a folder of the target's name, or a device or pipe.
     """
     with naming(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = os.open(path.parent, _FOLDER)
     try:
         target = Target(folder, path.name, path)
-        _require_no_folder(target)
+        _require_replaceable(target)
+        _require_no_link_to_device(target)
         yield target
     finally:
         os.close(folder)
@@ -88,7 +89,7 @@ def target_below(root: Path, name: str) -> Iterator[Target]:
             os.close(folder)
             folder = inner
         target = Target(folder, last, path / last)
-        _require_no_folder(target)
+        _require_replaceable(target)
         yield target
     finally:
         os.close(folder)
@@ -106,10 +107,26 @@ def _open_folder(outer: int, name: str, path: Path) -> int:
             raise
 
 
-def _require_no_folder(target: Target) -> None:
+def _require_replaceable(target: Target) -> None:
     found = target.status()
     if found is not None and S_ISDIR(found.st_mode):
         raise ClientError(f"{target.path} is a folder; it is not replaced by a file.")
+    if found is not None and not S_ISLNK(found.st_mode):
+        _require_regular(target, found)
+
+
+def _require_no_link_to_device(target: Target) -> None:
+    """Refuse a link like /dev/stdout, which is a device or a pipe to its user."""
+    # What cannot be followed is only a link.
+    with suppress(OSError):
+        _require_regular(target, os.stat(target.name, dir_fd=target.folder))
+
+
+def _require_regular(target: Target, found: os.stat_result) -> None:
+    if not S_ISREG(found.st_mode):
+        raise ClientError(
+            f"{target.path} is no regular file, and is not replaced; - is standard output."
+        )
 
 
 class PartFile:
@@ -141,12 +158,8 @@ class PartFile:
         """
         name = _part_name(target.name, key)
         with naming(target.path.parent / name):
-            file = os.open(name, _PART, 0o666, dir_fd=target.folder)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                # Another process is at it.
-                os.close(file)
+            file = _open_locked(target.folder, name)
+            if file is None:
                 name = _part_name(target.name, f"{key}-{secrets.token_hex(4)}")
                 file = os.open(name, _PART | os.O_EXCL, 0o666, dir_fd=target.folder)
             try:
@@ -226,6 +239,31 @@ def sync_folders(root: Path, names: Iterable[str]) -> None:
                 os.close(number)
 
 
+def _open_locked(folder: int, name: str) -> int | None:
+    """Open or make a part that nobody else has open; None if somebody has."""
+    while True:
+        file = os.open(name, _PART, 0o666, dir_fd=folder)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(file, folder, name):
+                return file
+        except BlockingIOError:
+            os.close(file)
+            return None
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+
+
+def _is_still(file: int, folder: int, name: str) -> bool:
+    """Whether a name is that of an open file still: who had it before may have finished it."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(name, dir_fd=folder, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
 def is_part_name(name: str) -> bool:
     """Whether a file of this name, without a folder, is an unfinished part of another one."""
     return _ANY_PART.fullmatch(name) is not None
@@ -246,7 +284,8 @@ def remove_other_parts(target: Target, key: str) -> None:
             file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target.folder)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(name, dir_fd=target.folder)
+                if _is_still(file, target.folder, name):
+                    os.unlink(name, dir_fd=target.folder)
             finally:
                 os.close(file)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 from collections.abc import Callable
@@ -283,6 +284,44 @@ def test_a_link_is_replaced_and_not_followed(
     assert elsewhere.read_bytes() == b"mine"
     assert not target.is_symlink()
     assert target.read_bytes() == content
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_device_or_a_pipe_is_not_replaced(
+    make_session: MakeSession, source: RemotePlace, tmp_path: Path, linked: bool
+) -> None:
+    pipe = target = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if linked:
+        target = tmp_path / "link"
+        target.symlink_to(pipe)
+    with make_session() as session, pytest.raises(ClientError, match="- is standard output"):
+        pull_file(session, source, target)
+    assert pipe.is_fifo()
+    assert target.is_symlink() == linked
+
+
+def test_a_part_that_was_finished_before_it_was_locked_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = tmp_path / "a"
+    lock = fcntl.flock
+
+    def finish_first(file: int, how: int) -> None:
+        if not finished.exists():
+            part.write_bytes(b"whole")
+            part.rename(finished)
+        lock(file, how)
+
+    with target_at(finished) as target:
+        with PartFile.opened(target, 0, "0" * 8):
+            (part,) = tmp_path.iterdir()
+        monkeypatch.setattr(fcntl, "flock", finish_first)
+        with PartFile.opened(target, 3, "0" * 8) as opened:
+            assert finished.read_bytes() == b"whole"
+            opened.write(0, b"new")
+            opened.finish(None)
+    assert finished.read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", ".", "a//b", "a\0b", ""])
