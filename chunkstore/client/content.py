@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Final
 
 from chunkstore.client.errors import ServerAway
@@ -15,8 +15,10 @@ _MOST_FAILURES: Final = 5
 
 def open_content(
     files: Files, name: str, start: int = 0, etag: str | None = None, stop: int | None = None
-) -> tuple[RemoteFile, Iterator[bytes]]:
+) -> tuple[RemoteFile, Generator[bytes]]:
     """Return what a file is, and its bytes from `start` to before `stop`, which are of one content.
+
+    The caller closes the generator, or no other request may have its connection.
 
     Where the server tells no strong ETag, a lost connection is the end of it.
 
@@ -32,7 +34,7 @@ def open_content(
 
 def _pieces(
     files: Files, file: RemoteFile, answer: Answer, offset: int, stop: int | None
-) -> Iterator[bytes]:
+) -> Generator[bytes]:
     failures = 0
     while True:
         before = offset

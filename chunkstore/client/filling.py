@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,7 @@ from chunkstore.client.server.values import Abilities
 from chunkstore.client.session import Session
 from chunkstore.client.targets import PartFile
 from chunkstore.core.digest import Digest
-from chunkstore.core.packs import HEAD_SIZE
+from chunkstore.core.packs import HEAD_SIZE, Record
 
 _PACK_SIZE: Final = 8 * 1024 * 1024
 # How many chunks are looked for at a time, in all seeds and by one thread.
@@ -244,23 +244,33 @@ class Filler:
     def _receive(self, places: dict[bytes, list[int]]) -> None:
         firsts = sorted(numbers[0] for numbers in places.values())
         ranges = list(_joined(self._manifest, firsts))
-        for record in self._server.chunks.fetch(
+        records = self._server.chunks.fetch(
             self._name, ranges, self._etag, self._abilities.max_chunk_size
-        ):
-            try:
-                content = record.to_chunk().content
-            except ValueError as error:
-                raise Mismatch(f"The server sent a damaged chunk of {self._name!r}.") from error
-            numbers = places.pop(record.digest.raw, [])
-            for number in numbers:
-                if self._part.is_resumed or record.digest.raw != zero_digest(len(content)):
-                    self._part.write(self._manifest.offset(number), content)
-            self._progress.moved(
-                len(content) if numbers else 0, HEAD_SIZE + len(record.encoded.content)
-            )
-            self._progress.spared(len(content) * (len(numbers) - 1) if numbers else 0)
+        )
+        with closing(records):
+            for record in records:
+                self._take(record, places)
         if places:
-            raise Mismatch(f"The server sent other chunks of {self._name!r} than its list has.")
+            raise self._other_chunks()
+
+    def _take(self, record: Record, places: dict[bytes, list[int]]) -> None:
+        """Write a chunk that was asked for to its places, which are taken out of `places`."""
+        try:
+            content = record.to_chunk().content
+        except ValueError as error:
+            raise Mismatch(f"The server sent a damaged chunk of {self._name!r}.") from error
+        numbers = places.pop(record.digest.raw, [])
+        sizes = {self._manifest.entry(number)[1] for number in numbers}
+        if sizes != {len(content)}:
+            raise self._other_chunks()
+        for number in numbers:
+            if self._part.is_resumed or record.digest.raw != zero_digest(len(content)):
+                self._part.write(self._manifest.offset(number), content)
+        self._progress.moved(len(content), HEAD_SIZE + len(record.encoded.content))
+        self._progress.spared(len(content) * (len(numbers) - 1))
+
+    def _other_chunks(self) -> Mismatch:
+        return Mismatch(f"The server sent other chunks of {self._name!r} than its list has.")
 
     def _advance(self, looked_for: int) -> None:
         """Hash what has become complete from the start on, if all chunks before are looked for."""

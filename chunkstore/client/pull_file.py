@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -237,11 +237,15 @@ class _Pull:
             whole.update(part.read(offset, min(BLOCK_SIZE, part.size - offset)))
         progress.spared(part.size)
         _, pieces = open_content(self._server.files, file.name, part.size, file.etag)
-        for piece in pieces:
-            part.write(part.size, piece)
-            part.size += len(piece)
-            whole.update(piece)
-            progress.moved(len(piece), len(piece))
+        with closing(pieces):
+            for piece in pieces:
+                if file.size is not None and part.size + len(piece) > file.size:
+                    part.discard()
+                    raise Mismatch(f"{self._source} has {file.size} bytes, and more came.")
+                part.write(part.size, piece)
+                part.size += len(piece)
+                whole.update(piece)
+                progress.moved(len(piece), len(piece))
         return Digest(whole.digest())
 
     def _has(self, digest: Digest, size: int) -> bool:

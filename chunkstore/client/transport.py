@@ -22,7 +22,7 @@ from urllib3.util import Retry, Timeout, make_headers
 import chunkstore
 from chunkstore.client.bandwidth import PIECE_SIZE, TokenBucket
 from chunkstore.client.credentials import authorization_for, origin_of
-from chunkstore.client.errors import InvalidPlace, ServerAway, Stopped
+from chunkstore.client.errors import InvalidPlace, Mismatch, ServerAway, Stopped
 from chunkstore.client.settings import Settings
 
 _AGAIN: Final = frozenset({408, 429, 502, 503, 504})
@@ -74,13 +74,19 @@ class Answer:
         except (HTTPError, OSError) as error:
             raise _away(self._url, error) from error
 
-    def read(self) -> bytes:
+    def read(self, most: int | None = None) -> bytes:
         """Return the whole body.
 
         Raises:
+            Mismatch: it has more than `most` bytes.
             ServerAway: the connection was lost before its end.
         """
-        return b"".join(self.pieces())
+        content = bytearray()
+        for piece in self.pieces():
+            content += piece
+            if most is not None and len(content) > most:
+                raise Mismatch(f"The answer of {origin_of(self._url)} has no end.")
+        return bytes(content)
 
     def close(self) -> None:
         """Give the connection back, or close it if there is more of the body."""

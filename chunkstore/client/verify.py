@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -101,11 +102,12 @@ def cat(session: Session, source: RemotePlace, out: BinaryIO) -> Transferred:
     file, pieces = open_content(session.server(source).files, source.name)
     progress = Progress(session.reporter, str(source), file.size or 0)
     whole, size = blake3(), 0
-    for piece in pieces:
-        whole.update(piece)
-        size += len(piece)
-        out.write(piece)
-        progress.moved(len(piece), len(piece))
+    with closing(pieces):
+        for piece in pieces:
+            whole.update(piece)
+            size += len(piece)
+            out.write(piece)
+            progress.moved(len(piece), len(piece))
     out.flush()
     digest = Digest(whole.digest())
     if file.digest not in (None, digest):

@@ -18,6 +18,8 @@ from chunkstore.client.transport import Answer
 from chunkstore.core.digest import Digest
 
 _MAX_PROBLEM_SIZE: Final = 64 * 1024
+# A list of 1,000 names of 1,024 bytes has less, however they are escaped.
+_MAX_JSON_SIZE: Final = 16 * 1024 * 1024
 _MISMATCHES: Final = frozenset({"content-mismatch", "digest-mismatch", "checksum-mismatch"})
 
 
@@ -63,14 +65,19 @@ def read_json(answer: Answer) -> dict[str, Any]:
         ServerAway: the connection was lost.
     """
     with answer:
-        content = answer.read()
-    try:
-        found = json.loads(content)
-    except ValueError:
-        found = None
+        content = answer.read(_MAX_JSON_SIZE)
+    found = parse_json(content)
     if not isinstance(found, dict):
         raise Refused(answer.status, "", "The answer is not the JSON of a chunkstore server.")
     return found
+
+
+def parse_json(content: bytes) -> Any:  # noqa: ANN401 - whatever JSON has
+    """Return what JSON has, None if it is none."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 def offset_of(answer: Answer) -> int | None:
@@ -88,9 +95,9 @@ def _document(answer: Answer) -> dict[str, Any]:
             content += piece
             if len(content) > _MAX_PROBLEM_SIZE:
                 return {}
-        found = json.loads(content)
-    except (ValueError, ServerAway):
+    except ServerAway:
         return {}
+    found = parse_json(content)
     return found if isinstance(found, dict) else {}
 
 

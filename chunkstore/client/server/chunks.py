@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Final
 from urllib.parse import quote, urljoin
 
@@ -30,6 +30,8 @@ from chunkstore.core.packs import PACK, PackParser, Record
 _PROTOCOL: Final = 1
 _HASH: Final = "blake3"
 _LONGEST_WAIT_SECONDS: Final = 24 * 3600
+# What a record of a pack can tell.
+_MOST: Final = 2**32 - 1
 
 
 class Chunks:
@@ -57,12 +59,12 @@ class Chunks:
                 return None
             return Abilities(
                 chunking=tuple(str(way) for way in found["chunking"]),
-                max_chunk_size=int(found["max_chunk_size"]),
-                max_digests=int(found["max_digests"]),
-                max_pack_size=int(found["max_pack_size"]),
+                max_chunk_size=_positive(found["max_chunk_size"]),
+                max_digests=_positive(found["max_digests"]),
+                max_pack_size=_positive(found["max_pack_size"]),
                 codecs=frozenset(found["codecs"]),
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
 
     def find_manifest(
@@ -248,10 +250,11 @@ class Chunks:
 
     def fetch(
         self, name: str, ranges: Sequence[tuple[int, int]], etag: str, max_chunk_size: int
-    ) -> Iterator[Record]:
+    ) -> Generator[Record]:
         """Yield the chunks that have a byte in one of the ranges `start, stop` of a file.
 
-        Each comes once, in the order of their offsets, unchecked: see `Record.to_chunk`.
+        Each comes once, in the order of their offsets, unchecked: see `Record.to_chunk`. The caller
+        closes the generator, or no other request may have its connection.
 
         Raises:
             ConditionFailed: the file is not the one with this ETag.
@@ -314,6 +317,12 @@ def _of_upload(answer: Answer, *statuses: int) -> Answer:
         return require(answer, *statuses)
     except Missing as error:
         raise UploadGone(str(error)) from error
+
+
+def _positive(number: object) -> int:
+    if not isinstance(number, int) or not 0 < number <= _MOST:
+        raise ValueError(number)
+    return number
 
 
 def resolve(base: str, location: str) -> str:

@@ -12,7 +12,7 @@ from urllib3.fields import RequestField
 from urllib3.filepost import encode_multipart_formdata
 
 from chunkstore.client.errors import Missing, Refused
-from chunkstore.client.server.answers import read_json, require
+from chunkstore.client.server.answers import parse_json, read_json, require
 from chunkstore.client.server.conditions import ANYTHING, Condition, digest_in
 from chunkstore.client.server.values import (
     Page,
@@ -27,6 +27,7 @@ from chunkstore.core.names import encode_path
 
 MAX_FORM_FILES: Final = 1000
 MAX_LIST: Final = 1000
+MAX_WRITTEN_SIZE: Final = 1024 * 1024
 JSON_LINES: Final = "application/jsonl"
 
 
@@ -170,9 +171,13 @@ class Files:
         try:
             files = [file_from_json(file) for file in found["files"]]
             folders = [str(name) for name in found["folders"]]
-            return Page(files, folders, found["next"])
-        except (KeyError, TypeError, ValueError) as error:
+            page = Page(files, folders, found["next"])
+            # One that turns in a circle would never end.
+            if page.next is not None and page.next <= (after or ""):
+                raise ValueError(page.next)  # noqa: TRY301 - one message for all
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Refused(200, "", "The list is not that of a chunkstore server.") from error
+        return page
 
     def walk(self, folder: str = "") -> Iterator[RemoteFile]:
         """Yield all files of a folder, in the order of their names; none if there is no folder.
@@ -240,7 +245,7 @@ def post_batch(
         "POST", f"{base}batch", body=lines, headers={"Content-Type": JSON_LINES}
     )
     with require(answer, 200):
-        return [json.loads(line) for line in answer.read().splitlines()]
+        return [parse_json(line) or {} for line in answer.read().splitlines()]
 
 
 def read_written(answer: Answer) -> Written:
@@ -251,11 +256,8 @@ def read_written(answer: Answer) -> Written:
         ClientError: the server refuses or is away.
     """
     with require(answer, 200, 201, 204):
-        content = answer.read()
-    try:
-        found = json.loads(content)
-    except ValueError:
-        found = None
+        content = answer.read(MAX_WRITTEN_SIZE)
+    found = parse_json(content)
     written = _written(answer.status == 201, found if isinstance(found, dict) else {})
     digest = digest_in(answer.headers.get("ETag")) or written.digest
     return Written(written.created, digest, written.size, written.new_size)

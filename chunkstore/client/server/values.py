@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Final
 
 from chunkstore.client.server.conditions import ABSENT, ANYTHING, Condition, digest_in, unchanged
 from chunkstore.core.digest import Digest
+
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 2200
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +90,15 @@ def file_from_json(found: Mapping[str, Any]) -> RemoteFile:
         ValueError, KeyError, TypeError: it has another form.
     """
     digest = Digest.parse(found["digest"])
+    size = found["size"]
+    if not isinstance(size, int) or size < 0:
+        raise ValueError(f"a size of {size!r} bytes")
     return RemoteFile(
         name=str(found["name"]),
-        size=int(found["size"]),
+        size=size,
         etag=f'"{digest}"',
         digest=digest,
-        modified=datetime.fromisoformat(found["modified"]),
+        modified=_plausible(datetime.fromisoformat(found["modified"])),
         media_type=str(found["media_type"]),
     )
 
@@ -115,6 +121,13 @@ def file_from_headers(name: str, headers: Mapping[str, str]) -> RemoteFile:
 
 def _time(field: str | None) -> datetime | None:
     try:
-        return None if field is None else parsedate_to_datetime(field)
+        return None if field is None else _plausible(parsedate_to_datetime(field))
     except ValueError:
         return None
+
+
+def _plausible(time: datetime) -> datetime | None:
+    """Return a time that files can have everywhere, in any time zone; None for another."""
+    if not _FIRST_YEAR <= time.year <= _LAST_YEAR:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

@@ -122,8 +122,7 @@ class _Listing:
         while True:
             page = self._server.list(folder, delimiter=delimiter, after=after)
             yield page
-            # A server that turns in a circle would be listed for ever.
-            if page.next is None or (after is not None and page.next <= after):
+            if page.next is None:
                 return
             after = page.next
 
