@@ -26,7 +26,8 @@ from chunkstore.core.digest import Digest
 
 RACY_NANOSECONDS: Final = 2_000_000_000
 _VERSION: Final = 1
-_BUSY_SECONDS: Final = 10
+_LARGEST_TIME: Final = (1 << 63) - 1
+_BUSY_SECONDS: Final = 10.0
 # So many files are written in one transaction.
 _BATCH: Final = 500
 _SCHEMA: Final = """
@@ -97,6 +98,13 @@ class FileState:
         return cls(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
     @property
+    def can_be_kept(self) -> bool:
+        """Whether SQLite has numbers as large as the times: they are from 1677 to 2262."""
+        return all(
+            -_LARGEST_TIME <= time <= _LARGEST_TIME for time in (self.mtime_ns, self.ctime_ns)
+        )
+
+    @property
     def row(self) -> tuple[int, ...]:
         """The state as the database has it."""
         device, inode = (_signed(number) for number in (self.device, self.inode))
@@ -119,8 +127,9 @@ class DigestCache:
     No method fails: what cannot be read is not known, what cannot be written is not kept.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, busy_seconds: float = _BUSY_SECONDS) -> None:
         self.path = path or cache_path()
+        self._busy_seconds = busy_seconds
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
         self._usable = True
@@ -128,6 +137,8 @@ class DigestCache:
 
     def find(self, state: FileState) -> Fingerprint | None:
         """Return the fingerprint of a file in this state, None if it is not known."""
+        if not state.can_be_kept:
+            return None
         rows = self._read(_FIND, state.row)
         for digest, _, _, used in rows:
             self._touch(state, used)
@@ -136,6 +147,8 @@ class DigestCache:
 
     def find_list(self, state: FileState, chunking: str) -> Manifest | None:
         """Return the chunks of a file in this state, cut so, None if they are not known."""
+        if not state.can_be_kept:
+            return None
         rows = self._read(f"{_FIND} AND chunking = ?", (*state.row, chunking))
         for digest, entries, _, used in rows:
             self._touch(state, used)
@@ -156,6 +169,8 @@ class DigestCache:
         `entries` are its chunks, cut as `chunking` says; None if it is its only one.
         """
         if max(state.mtime_ns, state.ctime_ns) + RACY_NANOSECONDS > began_ns:
+            return
+        if not state.can_be_kept:
             return
         row = (
             *state.row[:2], chunking, *state.row[2:], fingerprint.digest.raw, entries,
@@ -270,13 +285,17 @@ class DigestCache:
         if self._database is None:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             database = sqlite3.connect(
-                self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+                self.path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
             )
+            try:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = NORMAL")
+                with _transaction(database):
+                    _create_or_check(database)
+            except BaseException:
+                database.close()
+                raise
             self._database = database
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL")
-            with _transaction(database):
-                _create_or_check(database)
         return self._database
 
     def _discard(self) -> None:

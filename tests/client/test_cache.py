@@ -171,3 +171,31 @@ def test_what_was_not_used_is_forgotten(path: Path) -> None:
     cache.clear()
     assert cache.find(STATE) is None
     cache.close()
+
+
+@pytest.mark.parametrize("time_ns", [-(2**63) - 1, 2**63])
+def test_times_that_sqlite_cannot_have_are_in_nobodys_way(path: Path, time_ns: int) -> None:
+    cache = DigestCache(path)
+    far = FileState(1, 1, 7, time_ns, LONG_AGO)
+    keep(cache, far, 2**64)
+    keep(cache)
+    assert cache.find(far) is None
+    assert cache.find_list(far, "") is None
+    assert cache.find(STATE) == PRINT
+    cache.close()
+
+
+def test_a_database_of_another_version_that_is_in_use_is_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA user_version = 99")
+    other.execute("CREATE TABLE file (x)")
+    other.execute("BEGIN EXCLUSIVE")
+    cache = DigestCache(path, busy_seconds=0)
+    keep(cache)
+    assert cache.find(STATE) is None
+    other.execute("COMMIT")
+    assert cache.find(STATE) is None
+    cache.close()
+    assert other.execute("SELECT count(*) FROM file").fetchone() == (0,)
+    other.close()
