@@ -19,6 +19,8 @@ from chunkstore.client.server.conditions import ANYTHING
 from chunkstore.client.session import Session
 from chunkstore.client.verify import Different
 from chunkstore.core.chunkers import Chunking
+from chunkstore.core.errors import InvalidName
+from chunkstore.core.names import parse_file_name
 
 PathLike = str | os.PathLike[str]
 
@@ -140,13 +142,16 @@ def within(place: RemotePlace, name: str) -> RemotePlace:
     """Return the place of a file that is pushed: of this name, if `place` is a folder.
 
     Raises:
-        InvalidPlace: there is no such name.
+        InvalidPlace: no file of a server can have the name.
     """
     if not place.is_folder:
         return place
     if name in ("", ".", ".."):
         raise InvalidPlace(f"{place} is a folder; a file needs a name.")
-    return place.joined(name)
+    try:
+        return place.joined(parse_file_name(place.name + name).removeprefix(place.name))
+    except InvalidName as error:
+        raise InvalidPlace(f"{name}: {error}") from error
 
 
 def local_within(target: str, source: RemotePlace) -> Path:

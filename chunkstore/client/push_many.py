@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -79,7 +80,8 @@ def push_folder(
         raise Missing(f"{source}: there is no such folder.")
     if not target.is_folder:
         target = replace(target, name=f"{target.name}/", shown=f"{target.shown}/")
-    found = list(walk_folder(source, session.reporter))
+    failures: list[Failure] = []
+    found = list(walk_folder(source, session.reporter, failures))
     session.reporter.planned(len(found), sum(size for _, size in found))
     there = {}
     if options.condition is None and not target.is_foreign:
@@ -87,30 +89,56 @@ def push_folder(
     push = _PushMany(session, target, options)
     outgoing = (push.outgoing(source, path, there) for path, _ in found)
     run_each(session.settings.transfers, push.tasks(filter(None, outgoing)), push.run)
-    return push.failures
+    return [*failures, *push.failures]
 
 
-def walk_folder(folder: Path, reporter: Reporter) -> Iterator[tuple[Path, int]]:
+def walk_folder(
+    root: Path, reporter: Reporter, failures: list[Failure]
+) -> Iterator[tuple[Path, int]]:
     """Yield the files below a folder, each with its size, those in outer folders first.
 
+    What cannot be read is added to `failures`, of which the reporter is told, and what goes
+    meanwhile is left out.
+
     Raises:
-        ClientError: a folder cannot be read.
+        ClientError: `root` itself cannot be read.
     """
-    with naming(folder):
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    folders = []
-    for entry in entries:
-        if entry.is_symlink():
-            reporter.warned(f"{entry.path} is a symbolic link, and was left out.")
-        elif entry.is_dir():
-            folders.append(Path(entry.path))
-        elif entry.is_file():
-            with naming(entry.path):
-                yield Path(entry.path), entry.stat().st_size
-        else:
-            reporter.warned(f"{entry.path} is no file, and was left out.")
-    for inner in folders:
-        yield from walk_folder(inner, reporter)
+    with naming(root):
+        entries = _entries(root)
+    folders: deque[str] = deque()
+    while True:
+        for entry in entries:
+            if entry.is_symlink():
+                reporter.warned(f"{entry.path} is a symbolic link, and was left out.")
+            elif entry.is_dir():
+                folders.append(entry.path)
+            elif not entry.is_file():
+                reporter.warned(f"{entry.path} is no file, and was left out.")
+            else:
+                with suppress(FileNotFoundError):
+                    yield Path(entry.path), entry.stat().st_size
+        if not folders:
+            return
+        entries = _entries_or_failure(folders.popleft(), reporter, failures)
+
+
+def _entries_or_failure(
+    folder: str, reporter: Reporter, failures: list[Failure]
+) -> list[os.DirEntry[str]]:
+    try:
+        with naming(folder):
+            return _entries(folder)
+    except Missing:
+        return []
+    except ClientError as error:
+        failures.append(Failure(folder, error))
+        reporter.failed(folder, error)
+        return []
+
+
+def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
 
 
 class _PushMany:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
+from unicodedata import normalize
 
 from blake3 import blake3
 
 from chunkstore.client.content import open_content
 from chunkstore.client.digests import digest_of
-from chunkstore.client.errors import ClientError, InvalidPlace, Mismatch, Missing
+from chunkstore.client.errors import ClientError, Failure, InvalidPlace, Mismatch, Missing
 from chunkstore.client.outcome import Progress, Transferred
 from chunkstore.client.places import RemotePlace
 from chunkstore.client.push_many import walk_folder
@@ -38,7 +39,7 @@ class Different:
 
     name: str
     difference: Difference
-    error: ClientError | None = None
+    error: Exception | None = None
 
 
 def verify_file(session: Session, local: Path, remote: RemotePlace) -> Different | None:
@@ -68,13 +69,15 @@ def verify_folder(session: Session, local: Path, remote: RemotePlace) -> list[Di
     there = {file.name.removeprefix(remote.name): file for file in files.walk(remote.name)}
     if not there:
         files.list(remote.name)
+    unread: list[Failure] = []
     here = {
-        os.fspath(path.relative_to(local)): path
-        for path, _ in walk_folder(local, session.reporter)
+        # As the server has it, to which it was pushed.
+        normalize("NFC", os.fspath(path.relative_to(local))): path
+        for path, _ in walk_folder(local, session.reporter, unread)
         if not is_part_name(path.name)
     }
     session.reporter.planned(len(there), sum(file.size or 0 for file in there.values()))
-    different = []
+    different = [Different(one.name, Difference.CONTENT, one.error) for one in unread]
     for name in sorted(here.keys() ^ there.keys()):
         one = Different(name, Difference.NOT_THERE if name in here else Difference.NOT_HERE)
         session.reporter.failed(name, Mismatch(f"It {one.difference}."))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from chunkstore.client.errors import ConditionFailed, Mismatch, Missing, Refused
+from chunkstore.client.api import push
+from chunkstore.client.errors import ConditionFailed, InvalidPlace, Mismatch, Missing, Refused
 from chunkstore.client.options import PushOptions
 from chunkstore.client.places import RemotePlace
 from chunkstore.client.pull_many import pull_files, pull_folder
@@ -15,6 +17,7 @@ from chunkstore.client.push_many import Outgoing, push_files, push_folder
 from chunkstore.client.server.conditions import ANYTHING
 from chunkstore.client.server.server import Server
 from chunkstore.client.server.values import RemoteFile
+from chunkstore.client.session import Session
 from chunkstore.client.verify import Difference, verify_file, verify_folder
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import InvalidName
@@ -128,6 +131,42 @@ def test_links_and_devices_are_left_out(
         assert push_folder(session, root, folder) == []
     assert files_at(remote, folder) == {"a": b"a"}
     assert len(recorder.warnings) == 3
+
+
+def test_a_folder_that_is_very_deep_takes_no_other_along(
+    remote: Server, session: Session, folder: RemotePlace, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    (source / "b").mkdir(parents=True)
+    (source / "b" / "b").write_bytes(b"b")
+    inner = os.open(source, os.O_RDONLY)
+    # Longer than a path can be.
+    for _ in range(2100):
+        os.mkdir("d", dir_fd=inner)
+        outer, inner = inner, os.open("d", os.O_RDONLY, dir_fd=inner)
+        os.close(outer)
+    os.close(inner)
+    try:
+        (failure,) = push_folder(session, source, folder)
+        assert "too long" in str(failure.error)
+        (different,) = verify_folder(session, source, folder)
+        assert different.error is not None
+    finally:
+        subprocess.run(["rm", "-rf", source], check=True)
+    assert content_of(remote, f"{folder.name}b/b") == b"b"
+
+
+def test_names_are_the_same_in_every_form_of_unicode(
+    session: Session, folder: RemotePlace, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "e\u0301").write_bytes(b"e")
+    assert push_folder(session, source, folder) == []
+    assert verify_folder(session, source, folder) == []
+    push(source / "e\u0301", folder.url, session=session)
+    with pytest.raises(InvalidPlace, match="Unicode"):
+        push(os.fsdecode(b"\xff"), folder.url, session=session)
 
 
 @pytest.mark.parametrize("name", [b"\xff", b"a\nb"])
