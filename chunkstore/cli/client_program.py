@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from typing import Any, Final, NoReturn, ParamSpec
@@ -12,7 +13,7 @@ from typing import Any, Final, NoReturn, ParamSpec
 import click
 
 from chunkstore.cli.program import Option
-from chunkstore.cli.reporting import Report
+from chunkstore.cli.reporting import Report, printable
 from chunkstore.cli.values import Parsed
 from chunkstore.client.bandwidth import Bandwidth
 from chunkstore.client.errors import ClientError
@@ -33,7 +34,9 @@ def run_reported(report: Report, action: Callable[[], object]) -> NoReturn:
     one way, and 1 if not.
     """
     status, message = _outcome(report, action)
-    report.end(status, message)
+    with suppress(OSError):
+        # Where standard output is full or closed, the status is all that can be told.
+        report.end(status, message)
     if status == _INTERRUPTED:
         # Threads may wait for the network still. What they have done is there for the next time.
         for stream in (sys.stdout, sys.stderr):
@@ -50,8 +53,13 @@ def ended_by(command: Callable[_Given, None]) -> Callable[_Given, None]:
         try:
             command(*args, **kwargs)
         except ChunkstoreError as error:
-            click.echo(f"chunkstore: {error}", err=True)
+            click.echo(f"chunkstore: {printable(str(error))}", err=True)
             sys.exit(status_of(error))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            click.echo(f"chunkstore: {error}.", err=True)
+            sys.exit(FAILED)
 
     return run
 
@@ -60,11 +68,16 @@ def _outcome(report: Report, action: Callable[[], object]) -> tuple[int, str | N
     try:
         with report.showing():
             action()
+        report.summarize()
     except KeyboardInterrupt:
         return _INTERRUPTED, "Interrupted; the same command goes on from here."
     except ChunkstoreError as error:
         return status_of(error), str(error)
-    report.summarize()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # Of standard input or output: what has a name is a ClientError.
+        return FAILED, f"{error}."
     statuses = {status_of(error) for _, error in report.failures}
     if not statuses:
         return 0, None

@@ -89,6 +89,8 @@ def _push(session: Session, source: Place, target: RemotePlace, options: PushOpt
         case Pipe():
             if target.is_folder:
                 raise InvalidPlace(f"{target} is a folder; what comes by a pipe needs a name.")
+            if sys.stdin is None:
+                raise InvalidPlace("Standard input is closed.")
             push_pipe(session, sys.stdin.buffer, target, options)
         case LocalPlace(path, is_folder) if is_folder or path.is_dir():
             push_folder(session, path, target, options)

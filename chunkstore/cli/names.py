@@ -14,6 +14,7 @@ import click
 
 from chunkstore.cli.client_program import ended_by
 from chunkstore.cli.program import SETTINGS, Command, Option
+from chunkstore.cli.reporting import printable
 from chunkstore.client.errors import Missing
 from chunkstore.core.units import format_size
 
@@ -161,8 +162,9 @@ def _within(source: RemotePlace, folder: RemotePlace) -> RemotePlace:
 
 
 def _to_line(entry: Entry, *, long: bool) -> str:
+    name = printable(entry.name)
     if not long:
-        return entry.name
+        return name
     file = entry.file
     size = "" if file is None or file.size is None else format_size(file.size)
     modified = (
@@ -170,7 +172,7 @@ def _to_line(entry: Entry, *, long: bool) -> str:
         if file is None or file.modified is None
         else f"{file.modified.astimezone():%Y-%m-%d %H:%M}"
     )
-    return f"{size:>11}  {modified:16}  {entry.name}"
+    return f"{size:>11}  {modified:16}  {name}"
 
 
 def _to_json(entry: Entry) -> str:

@@ -8,6 +8,7 @@ or `exit`, which comes last. Members are only ever added. `docs/client.md` has t
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ _BAR_SECONDS: Final = 0.2
 # Smaller files come and go too fast to have a bar of their own.
 _OWN_BAR_SIZE: Final = 16 * 1024 * 1024
 _MAX_OWN_BARS: Final = 8
+# Those of C0 and C1, and what stands for bytes that are no UTF-8.
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ class Report:
         """Show a step that would be done, as JSON or as text."""
         del members
         with self._lock:
-            click.echo(text, file=self._out)
+            click.echo(printable(text), file=self._out)
 
     def result(self, text: str) -> None:
         """Show a line of the result."""
@@ -141,7 +144,7 @@ class Report:
         """Say why the command ends, if it does not because all is done."""
         del status
         if message is not None:
-            click.echo(f"chunkstore: {message}", err=True)
+            click.echo(f"chunkstore: {printable(message)}", err=True)
 
     def _show_often(self) -> None:
         while not self._done.wait(self._every_seconds):
@@ -156,7 +159,7 @@ class Report:
 
     def _tell(self, text: str) -> None:
         with self._lock:
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
     def _line(self, sums: Sums) -> str:
         if not sums.planned_files:
@@ -228,7 +231,7 @@ class TerminalReport(Report):
     def _tell(self, text: str) -> None:
         with self._lock:
             # Above the bars; not as markup.
-            self._progress.console.print(text, markup=False, highlight=False)
+            self._progress.console.print(printable(text), markup=False, highlight=False)
 
 
 class JsonReport(Report):
@@ -289,6 +292,11 @@ class JsonReport(Report):
             click.echo(line, file=self._out)
 
 
+def printable(text: str) -> str:
+    """Return a line without what a terminal would obey: names come from servers, too."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def make_report(
     verb: Verb, *, as_json: bool = False, quiet: bool = False, to_pipe: bool = False
 ) -> Report:
@@ -331,4 +339,5 @@ def _rest(sums: Sums) -> str:
 
 
 def _shortened(name: str, width: int = 30) -> str:
+    name = printable(name)
     return name if len(name) <= width else f"…{name[1 - width :]}"

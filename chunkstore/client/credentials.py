@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import netrc
 import os
+import re
 from base64 import b64encode
+from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from chunkstore.client.errors import InvalidPlace
 from chunkstore.client.settings import Settings
+
+_CREDENTIALS: Final = re.compile(r"^([^/]*//)[^/?#]*@")
 
 
 def origin_of(url: str) -> str:
@@ -18,9 +22,8 @@ def origin_of(url: str) -> str:
 
 
 def without_credentials(url: str) -> str:
-    """Return a URL without the name and password that it may have."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=_address(parts)).geturl()
+    """Return a URL without the name and password that it may have, even one that is none."""
+    return _CREDENTIALS.sub(r"\1", url)
 
 
 def authorization_for(base: str, settings: Settings) -> str | None:

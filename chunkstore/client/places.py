@@ -118,29 +118,26 @@ def parse_url(url: str) -> RemotePlace:
     Raises:
         InvalidPlace: it is none of http and https, or has a query, or no name can be like that.
     """
+    shown = without_credentials(url)
     try:
         parts = urlsplit(url)
         host = parts.hostname and parts.port != 0
     except ValueError as error:
-        raise InvalidPlace(f"{url!r} is not a URL.") from error
+        raise InvalidPlace(f"{shown!r} is not a URL.") from error
     if parts.scheme not in ("http", "https") or not host:
-        raise InvalidPlace(f"{url!r} is not a URL of http or https.")
+        raise InvalidPlace(f"{shown!r} is not a URL of http or https.")
     if "?" in url or "#" in url:
-        raise InvalidPlace(f"A ? or # in a name is written %3F or %23 in a URL: {url!r}.")
+        raise InvalidPlace(f"A ? or # in a name is written %3F or %23 in a URL: {shown!r}.")
     path = parts.path or "/"
     origin = f"{parts.scheme}://{parts.netloc}"
     before, files, name = f"{path}/".partition(f"/{FILES}")
     if files:
         name = name.removesuffix("/")
-        return RemotePlace(
-            f"{origin}{before}/", _canonical(name, url), shown=without_credentials(url)
-        )
+        return RemotePlace(f"{origin}{before}/", _canonical(name, shown), shown=shown)
     if path.endswith("/"):
-        return RemotePlace(f"{origin}{path}", "", shown=without_credentials(url))
+        return RemotePlace(f"{origin}{path}", "", shown=shown)
     folder, _, last = path.rpartition("/")
-    return RemotePlace(
-        f"{origin}{folder}/", _canonical(last, url), folder="", shown=without_credentials(url)
-    )
+    return RemotePlace(f"{origin}{folder}/", _canonical(last, shown), folder="", shown=shown)
 
 
 def _within(url: str, path: str, shown: str) -> RemotePlace:
@@ -157,9 +154,9 @@ def _within(url: str, path: str, shown: str) -> RemotePlace:
     return replace(root, name=canonical, shown=shown)
 
 
-def _canonical(raw: str, url: str) -> str:
+def _canonical(raw: str, shown: str) -> str:
     try:
         name = decode_path(raw)
         return parse_folder_name(name) if not name or name.endswith("/") else parse_file_name(name)
     except InvalidName as error:
-        raise InvalidPlace(f"{url}: {error}") from error
+        raise InvalidPlace(f"{shown}: {error}") from error

@@ -145,6 +145,55 @@ def test_statuses_say_what_failed(remote: Server, folder: RemotePlace, home: Pat
     assert content_of(remote, f"{folder.name}b") == b"b"
 
 
+@pytest.mark.parametrize(
+    "arguments", [["cat"], ["ls", "-l"], ["verify", "--json", "a"], ["push", "--json", "a"]]
+)
+def test_an_output_that_is_full_is_one_line(
+    remote: Server, folder: RemotePlace, home: Path, arguments: list[str]
+) -> None:
+    (home / "a").write_bytes(b"a")
+    remote.files.put(f"{folder.name}a", b"a", 1)
+    with Path("/dev/full").open("wb") as full:
+        found = subprocess.run(
+            [*COMMAND, *arguments, f"{folder.url}a"],
+            cwd=home,
+            env=environment_of(home),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert found.returncode == 1
+    assert "Traceback" not in found.stderr
+
+
+def test_an_input_that_is_closed_is_told(folder: RemotePlace, home: Path) -> None:
+    found = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, "push", "-", f"{folder.url}a"],
+        env=environment_of(home),
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stderr) == (2, "chunkstore: Standard input is closed.\n")
+
+
+@pytest.mark.parametrize("url", ["http://u:SECRET@h:99999/a", "http://u:SECRET@h/a?b"])
+def test_a_password_is_not_told(home: Path, url: str) -> None:
+    (home / "a").write_bytes(b"a")
+    assert "SECRET" not in run(home, "push", "a", url, status=2).stderr
+
+
+def test_no_name_is_obeyed_by_a_terminal(folder: RemotePlace, home: Path) -> None:
+    (home / "a\x1b[2J").write_bytes(b"a")
+    told = run(home, "push", "a\x1b[2J", folder.url, status=2).stderr
+    assert "\x1b" not in told
+    assert r"a\x1b[2J: The name has a control character" in told
+    (home / "b").mkdir()
+    (home / "b" / "a\x9b2J\n").write_bytes(b"a")
+    assert r"b/a\x9b2J\n: " in run(home, "push", "b", folder.url, status=1).stderr
+
+
 def test_a_pipe_each_way(remote: Server, folder: RemotePlace, home: Path) -> None:
     content = os.urandom(3 * CHUNK)
     url = f"{folder.url}a"
