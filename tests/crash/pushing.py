@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import accumulate
 
 import aiohttp
 
@@ -51,19 +52,20 @@ class Push:
         """
         _, _, headers = await self._ask("POST", f"manifests/{self.path}", HTTPStatus.CREATED)
         upload = headers["Location"].lstrip("/")
-        missing = await self._missing()
+        missing, offset = await self._missing(), 0
         while True:
             new = [chunk for chunk in self.chunks if chunk.digest in missing]
             packs = (self._send(upload, pack) for pack in (new[::2], new[1::2]))
             for outcome in await asyncio.gather(*packs, return_exceptions=True):
                 if outcome is not None:
                     raise outcome
-            status, body = await self._complete(upload)
+            status, body, headers = await self._complete(upload, offset)
             if status != HTTPStatus.CONFLICT:
                 return status, body
-            # A collection has taken what was known.
+            # A collection has taken what was known; the entries before that are kept.
             assert b"chunks-missing" in body, body
             missing = {chunk.digest for chunk in self.chunks}
+            offset = int(headers["Upload-Offset"])
 
     async def _missing(self) -> Collection[Digest]:
         digests = format_digests(chunk.digest for chunk in self.chunks)
@@ -78,11 +80,16 @@ class Push:
         pack = b"".join(record.to_bytes() for record in records)
         await self._ask("POST", f"{upload}/chunks", HTTPStatus.OK, PACK, pack)
 
-    async def _complete(self, upload: str) -> tuple[int, bytes]:
-        entries = format_manifest((chunk.digest, chunk.size) for chunk in self.chunks)
-        fields = {"Upload-Offset": "0", "Upload-Complete": "?1"}
-        status, body, _ = await self._ask("PATCH", upload, None, MANIFEST, entries, fields)
-        return status, body
+    async def _complete(self, upload: str, offset: int) -> tuple[int, bytes, Mapping[str, str]]:
+        """Send the entries from an offset on, which is one at which a chunk begins."""
+        starts = accumulate((chunk.size for chunk in self.chunks), initial=0)
+        entries = format_manifest(
+            (chunk.digest, chunk.size)
+            for start, chunk in zip(starts, self.chunks, strict=False)
+            if start >= offset
+        )
+        fields = {"Upload-Offset": str(offset), "Upload-Complete": "?1"}
+        return await self._ask("PATCH", upload, None, MANIFEST, entries, fields)
 
     async def _ask(
         self,

@@ -157,8 +157,9 @@ def test_workers_are_refused_on_sqlite(tmp_path: Path) -> None:
 
 def test_a_password_is_not_shown(tmp_path: Path) -> None:
     url = "postgresql://user:secret@127.0.0.1:1/none"
+    environment = {"CHUNKSTORE_DB": url, "CHUNKSTORE_PORT": "0"}
     for arguments in (["stats"], ["serve"], ["serve", "--workers", "2"]):
-        done = run_command(tmp_path, *arguments, environment={"CHUNKSTORE_DB": url})
+        done = run_command(tmp_path, *arguments, environment=environment)
         assert done.returncode == 1
         assert "cannot open postgresql://user@127.0.0.1:1/none" in done.stderr
         assert "secret" not in done.stderr + done.stdout
