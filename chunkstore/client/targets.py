@@ -158,10 +158,9 @@ class PartFile:
         """
         name = _part_name(target.name, key)
         with naming(target.path.parent / name):
-            file = _open_locked(target.folder, name)
-            if file is None:
+            while (file := _open_locked(target.folder, name)) is None:
+                # Another process is at it.
                 name = _part_name(target.name, f"{key}-{secrets.token_hex(4)}")
-                file = os.open(name, _PART | os.O_EXCL, 0o666, dir_fd=target.folder)
             try:
                 part = cls(target, name, file, size)
             except OSError:

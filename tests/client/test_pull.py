@@ -17,7 +17,13 @@ from chunkstore.client.places import RemotePlace
 from chunkstore.client.pull_file import SMALL_SIZE, pull_below, pull_file
 from chunkstore.client.push_file import push_file
 from chunkstore.client.server.server import Server
-from chunkstore.client.targets import PartFile, is_part_name, other_parts, target_at
+from chunkstore.client.targets import (
+    PartFile,
+    is_part_name,
+    other_parts,
+    remove_other_parts,
+    target_at,
+)
 from chunkstore.client.verify import cat
 from chunkstore.core.chunking import DEFAULT_CHUNK_SIZE
 from chunkstore.core.digest import Digest
@@ -299,6 +305,18 @@ def test_a_device_or_a_pipe_is_not_replaced(
         pull_file(session, source, target)
     assert pipe.is_fifo()
     assert target.is_symlink() == linked
+
+
+def test_a_part_beside_one_that_is_open_is_left_alone_too(tmp_path: Path) -> None:
+    key = "0" * 8
+    with (
+        target_at(tmp_path / "a") as target,
+        PartFile.opened(target, 1, key),
+        PartFile.opened(target, 2, key) as second,
+    ):
+        remove_other_parts(target, key)
+        second.finish(None)
+    assert (tmp_path / "a").stat().st_size == 2
 
 
 def test_a_part_that_was_finished_before_it_was_locked_is_not_written_to(
