@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
@@ -21,11 +21,12 @@ from urllib3.util import Retry, Timeout, make_headers
 
 import chunkstore
 from chunkstore.client.bandwidth import PIECE_SIZE, TokenBucket
-from chunkstore.client.credentials import authorization_for, origin_of
-from chunkstore.client.errors import InvalidPlace, Mismatch, ServerAway, Stopped
+from chunkstore.client.credentials import authorization_for, origin_of, without_credentials
+from chunkstore.client.errors import InvalidPlace, Mismatch, Refused, ServerAway, Stopped
 from chunkstore.client.settings import Settings
 
 _AGAIN: Final = frozenset({408, 429, 502, 503, 504})
+_SAFE: Final = frozenset({"GET", "HEAD"})
 _BACKOFF_SECONDS: Final = 0.25
 _LONGEST_BACKOFF_SECONDS: Final = 30
 _LONGEST_RETRY_AFTER_SECONDS: Final = 300
@@ -142,6 +143,8 @@ class Transport:
 
         Raises:
             InvalidPlace: a header field cannot be sent.
+            Refused: the server redirects a request that is not safe (RFC 9110 §15.4): no content is
+                sent to where the user has not sent it.
             ServerAway: the server was not reached, or stayed busy, however often it was tried.
         """
         retries = self._retries if retries is None else retries
@@ -159,10 +162,16 @@ class Transport:
             response = self._pool.urlopen(
                 method, url, body=body, headers=fields, preload_content=False,
                 decode_content=False, retries=_retries(retries, self._stopped),
+                redirect=method in _SAFE,
             )  # fmt: skip
         except (HTTPError, OSError) as error:
             raise _away(url, error) from error
-        return Answer(response, self._down, url)
+        answer = Answer(response, self._down, url)
+        if location := response.get_redirect_location():
+            answer.close()
+            where = without_credentials(urljoin(url, location))
+            raise Refused(answer.status, "", f"The server redirects to {where}; use that URL.")
+        return answer
 
     def stop(self) -> None:
         """Have each request fail at its next step, from any thread."""

@@ -333,3 +333,30 @@ def test_a_time_to_wait_that_cannot_be_read_is_none() -> None:
     with scripted(script) as server, Server(server.url, Settings()) as found:
         assert found.files.has("a", DIGEST)
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_content_goes_nowhere_else(status: int) -> None:
+    with scripted(lambda handler, _: answer(handler, 200)) as other:
+
+        def redirect(handler: BaseHTTPRequestHandler, _: int) -> None:
+            answer(handler, status, Location=f"{other.url}files/a")
+
+        with scripted(redirect) as server, Server(server.url, Settings()) as found:
+            with pytest.raises(Refused, match=f"redirects to {other.url}files/a"):
+                found.files.put("a", b"a" * 100, 100)
+            with pytest.raises(Refused):
+                found.files.delete("a")
+    assert other.requests == []
+
+
+def test_a_token_does_not_follow_to_another_server() -> None:
+    with scripted(lambda handler, _: answer(handler, 200, ETag=f'"{DIGEST}"')) as other:
+
+        def redirect(handler: BaseHTTPRequestHandler, _: int) -> None:
+            answer(handler, 307, Location=f"{other.url}files/a")
+
+        with scripted(redirect) as server, Server(server.url, Settings(token="SECRET")) as found:
+            assert found.files.has("a", DIGEST)
+    assert server.requests[0][2]["authorization"] == "Bearer SECRET"
+    assert "authorization" not in other.requests[0][2]
