@@ -209,7 +209,16 @@ def test_an_upload_is_on_the_server_that_was_asked(location: str) -> None:
         resolve("http://host:8080/base/", location)
 
 
-@pytest.mark.parametrize("location", ["/base/uploads/x", "http://host:8080/base/uploads/x"])
+@pytest.mark.parametrize(
+    "location",
+    # The last are as a proxy passes them on that takes /base off.
+    [
+        "/base/uploads/x",
+        "http://host:8080/base/uploads/x",
+        "/uploads/x",
+        "http://host:8080/uploads/x",
+    ],
+)
 def test_an_upload_may_have_a_path_or_a_url(location: str) -> None:
     assert resolve("http://host:8080/base/", location) == "http://host:8080/base/uploads/x"
 

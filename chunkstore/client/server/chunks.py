@@ -6,7 +6,7 @@ import time
 from base64 import b64encode
 from collections.abc import Generator, Sequence
 from typing import Final
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urljoin, urlsplit
 
 from chunkstore.client.credentials import origin_of
 from chunkstore.client.errors import Mismatch, Missing, Refused, ServerAway, UploadGone
@@ -29,6 +29,7 @@ from chunkstore.core.packs import PACK, PackParser, Record
 
 _PROTOCOL: Final = 1
 _HASH: Final = "blake3"
+_UPLOADS: Final = "/uploads/"
 _LONGEST_WAIT_SECONDS: Final = 24 * 3600
 # What a record of a pack can tell.
 _MOST: Final = 2**32 - 1
@@ -334,6 +335,10 @@ def resolve(base: str, location: str) -> str:
     url = urljoin(base, location)
     if not location or origin_of(url) != origin_of(base):
         raise Refused(201, "", "The server does not tell where the upload is.")
+    path = urlsplit(url).path
+    if path.startswith(_UPLOADS):
+        # A proxy that takes the base's path off may not have put it before this one.
+        return f"{base.removesuffix('/')}{path}"
     return url
 
 
