@@ -19,6 +19,10 @@ from chunkstore.server.config import DEFAULT_UNIX_MODE, ServeConfig
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _MODE: Final = re.compile(r"0?[0-7]{3}")
+_ADDRESS_AND_PORT: Final = re.compile(
+    r"(?:\[(?P<bracketed>[0-9a-fA-F:.%]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9]{1,5})"
+)
+_MAX_PORT: Final = 65535
 _MAX_WORKERS: Final = 64
 
 
@@ -64,9 +68,17 @@ def _parse_mode(text: str) -> int:
     return int(text, 8)
 
 
+def _parse_metrics(text: str) -> tuple[str, int]:
+    match = _ADDRESS_AND_PORT.fullmatch(text)
+    if match is None or int(match["port"]) > _MAX_PORT:
+        raise ValueError(f"{text!r} is not an address and a port like 127.0.0.1:9464")
+    return _parse_address(match["host"] or match["bracketed"]), int(match["port"])
+
+
 ADDRESS: Final = Parsed("address", _parse_address)
 BASE_PATH: Final = Parsed("path", _parse_base_path)
 HOST: Final = Parsed("host", parse_host)
+METRICS: Final = Parsed("address", _parse_metrics)
 MODE: Final = Parsed("mode", _parse_mode)
 PROXY: Final = Parsed("proxy", parse_proxy)
 ORIGIN: Final = Parsed("origin", _parse_origin)
@@ -78,7 +90,7 @@ _OPTIONS: Final = (
     _option(
         "--port",
         default=8080,
-        type=number_from(0, 65535),
+        type=number_from(0, _MAX_PORT),
         help="Port to listen on. 0 picks a free one.",
     ),
     _option(
@@ -148,6 +160,14 @@ _OPTIONS: Final = (
         type=number_from(1, _MAX_WORKERS),
         help=f"Number of processes that share the port, up to {_MAX_WORKERS}. More than one needs"
         " PostgreSQL.",
+    ),
+    _option(
+        "--metrics",
+        type=METRICS,
+        show_default="none",
+        metavar="ADDRESS:PORT",
+        help="Show metrics for Prometheus at /metrics on this address, such as 127.0.0.1:9464, to"
+        " whoever can reach it.",
     ),
     _option(
         "--drain",

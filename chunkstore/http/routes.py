@@ -116,6 +116,13 @@ def add_routes(app: web.Application) -> None:
     nowhere.add_route("*", _refuse_path, expect_handler=defer_continue)
 
 
+def route_templates() -> tuple[str, ...]:
+    """Return the templates of all paths, without a base path, as metrics name them."""
+    app = web.Application()
+    add_routes(app)
+    return tuple(dict.fromkeys(resource.canonical for resource in app.router.resources()))
+
+
 def _add(
     app: web.Application, path: str, handlers: Mapping[str, Handler], name: str | None = None
 ) -> web.Resource:

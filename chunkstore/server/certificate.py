@@ -11,8 +11,9 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NoReturn, TypeAlias
 
@@ -21,6 +22,10 @@ from chunkstore.core.errors import ChunkstoreError
 # How long both files have to stay as they are before they are loaded.
 DEFAULT_REST_SECONDS: Final = 2.0
 _PROTOCOLS: Final = ("http/1.1",)
+
+# Tags of X.690: the version of a certificate, and a year of two digits.
+_VERSION: Final = 0xA0
+_UTC_TIME: Final = 0x17
 
 _Stamp: TypeAlias = tuple[int, int, int]
 
@@ -45,7 +50,7 @@ class Certificate:
         self._key = key
         self._rest_seconds = rest_seconds
         self._tried = self._stamps()
-        self._context = self._load()
+        self._context, self._not_after = self._load()
         self._reloading = asyncio.Lock()
 
     @property
@@ -53,12 +58,17 @@ class Certificate:
         """The context for a new connection."""
         return self._context
 
+    @property
+    def not_after(self) -> datetime | None:
+        """When the certificate in use expires, None where that is not known."""
+        return self._not_after
+
     async def reload(self) -> bool:
         """Load the files again; return False, and log why, if the old pair stays in use."""
         async with self._reloading:
             self._tried = await asyncio.to_thread(self._stamps)
             try:
-                self._context = await asyncio.to_thread(self._load)
+                self._context, self._not_after = await asyncio.to_thread(self._load)
             except CertificateUnusable as error:
                 _logger.error("%s The certificate loaded before stays in use.", error)  # noqa: TRY400 - no defect
                 return False
@@ -78,7 +88,7 @@ class Certificate:
     def _stamps(self) -> tuple[_Stamp, ...]:
         return _stamp(self._chain), _stamp(self._key)
 
-    def _load(self) -> ssl.SSLContext:
+    def _load(self) -> tuple[ssl.SSLContext, datetime | None]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         # A client of TLS 1.2 could make the server negotiate again and again.
@@ -94,13 +104,47 @@ class Certificate:
             raise CertificateUnusable(
                 f"The certificate cannot be read: {error.strerror}."
             ) from error
-        return context
+        return context, self._find_not_after()
+
+    def _find_not_after(self) -> datetime | None:
+        # OpenSSL takes what this does not read, as trusted certificates; it is only told of.
+        with suppress(ValueError, IndexError, OSError):
+            return find_not_after(self._chain.read_text("ascii", "replace"))
+        return None
 
     def _explain(self, error: ssl.SSLError) -> str:
         if error.reason == "KEY_VALUES_MISMATCH":
             return f"{self._key} is not the key of the certificate {self._chain}."
         reason = (error.reason or "no PEM").lower().replace("_", " ")
         return f"{self._chain} and {self._key} are no certificate and key in PEM: {reason}."
+
+
+def find_not_after(chain: str) -> datetime:
+    """Return when the first certificate of a chain in PEM expires (RFC 5280 §4.1).
+
+    Raises:
+        ValueError, IndexError: it is no certificate.
+    """
+    end = chain.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)
+    der = memoryview(ssl.PEM_cert_to_DER_cert(chain[chain.index(ssl.PEM_HEADER) : end]))
+    [(_, certificate)] = _elements(der)
+    fields = list(_elements(next(_elements(certificate))[1]))
+    # Serial number, signature algorithm, issuer and validity, behind a version that may lack.
+    validity = fields[3 + (fields[0][0] == _VERSION)][1]
+    _, (kind, text) = _elements(validity)
+    form = "%y%m%d%H%M%SZ" if kind == _UTC_TIME else "%Y%m%d%H%M%SZ"
+    return datetime.strptime(bytes(text).decode("ascii"), form).replace(tzinfo=UTC)
+
+
+def _elements(der: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield the tag and the content of each element (X.690 §8.1)."""
+    while der:
+        tag, size, start = der[0], der[1], 2
+        if size & 0x80:
+            start += size & 0x7F
+            size = int.from_bytes(der[2:start], "big")
+        yield tag, der[start : start + size]
+        der = der[start + size :]
 
 
 def _stamp(path: Path) -> _Stamp:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from chunkstore.core.chunkers import Chunking
 from chunkstore.core.compression import Compression
@@ -18,6 +18,10 @@ DEFAULT_MIN_FREE: Final = 512 * 1024 * 1024
 
 # The owner and the group, as a proxy's user is in that.
 DEFAULT_UNIX_MODE: Final = 0o660
+
+
+# A host and a port.
+Address: TypeAlias = tuple[str, int]
 
 
 class LogFormat(StrEnum):
@@ -50,6 +54,7 @@ class ServeConfig:
     - `max_connections`, `head_seconds`, `idle_seconds`, `min_rate`: see `client_limits`.
     - A server that is to stop is not ready for `drain_seconds`, and goes on serving. Then requests
       have `shutdown_seconds` to finish.
+    - `metrics` is where they are shown (`metrics`).
     - `access_log`: each request has a line in the log, which is in `log_format`.
     """
 
@@ -88,6 +93,7 @@ class ServeConfig:
     head_seconds: float
     idle_seconds: float
     min_rate: int
+    metrics: Address | None
     access_log: bool
     log_format: LogFormat
 

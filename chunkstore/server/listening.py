@@ -7,13 +7,13 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from chunkstore.core.errors import ChunkstoreError
-from chunkstore.server.config import ServeConfig
+from chunkstore.server.config import Address, ServeConfig
 from chunkstore.server.systemd import inherited_sockets
 
 BACKLOG: Final = 1024
@@ -77,6 +77,28 @@ def bound(config: ServeConfig) -> Iterator[Listening]:
         with suppress(OSError):
             if _identity(config.unix) == identity:
                 config.unix.unlink()
+
+
+@contextmanager
+def bound_metrics(where: Address) -> Iterator[socket.socket]:
+    """Bind the address at which metrics are shown, for the time of the context.
+
+    Raises:
+        CannotListen: it cannot be listened on.
+    """
+    host, port = where
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = _bind(family, address)
+    except OSError as error:
+        raise CannotListen(
+            f"Metrics cannot be shown on {host} port {port}: {error.strerror or error}."
+            " Give another --metrics."
+        ) from error
+    with closing(listening):
+        yield listening
 
 
 def _close(sockets: tuple[socket.socket, ...]) -> None:

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Final
 
 from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
 from aiohttp.log import access_logger
 
 from chunkstore.core.client_limits import Limits
@@ -21,8 +22,10 @@ from chunkstore.core.proxies import ProxyPolicy
 from chunkstore.core.units import format_duration
 from chunkstore.http import create_app
 from chunkstore.http.app import mount
+from chunkstore.http.message.request import SERVICE, TASKS
 from chunkstore.http.runtime.access_log import AccessLogger, FieldsAccessLogger
 from chunkstore.http.runtime.connections import ConnectionMonitor
+from chunkstore.http.runtime.counting import COUNTER, RequestCounter, counting_logger
 from chunkstore.http.runtime.draining import DRAIN, Drain
 from chunkstore.http.runtime.runner import ProblemRunner
 from chunkstore.http.runtime.tls import TlsListener
@@ -31,7 +34,9 @@ from chunkstore.server.commands import taking_commands
 from chunkstore.server.config import LogFormat, ServeConfig
 from chunkstore.server.listening import BACKLOG, Listening, bound, cannot_listen, is_unix
 from chunkstore.server.malloc import configure_malloc
+from chunkstore.server.metrics import Metrics, Sources, metrics_of, showing
 from chunkstore.server.overseer import NOBODY, Overseer, beating
+from chunkstore.server.store_metrics import StoreMetrics
 from chunkstore.service.access.people import People
 from chunkstore.service.maintenance.collect import collecting, compacting
 from chunkstore.service.maintenance.scrub import scrubbing
@@ -43,7 +48,7 @@ _logger = logging.getLogger(__name__)
 _KEEPALIVE_SECONDS: Final = 75.0
 # For requests that are still running then to be cancelled.
 _CUT_OFF_SECONDS: Final = 1.0
-_ACCESS_LOGGERS: Final[dict[LogFormat, type[AccessLogger] | type[FieldsAccessLogger]]] = {
+_ACCESS_LOGGERS: Final[dict[LogFormat, type[AbstractAccessLogger]]] = {
     LogFormat.TEXT: AccessLogger,
     LogFormat.JSON: FieldsAccessLogger,
 }
@@ -56,6 +61,7 @@ async def serve(
     announce: Callable[[str], None],
     *,
     listening: Listening | None = None,
+    metrics: Metrics | None = None,
     maintenance: bool = True,
     lifeline: int | None = None,
     overseer: Overseer = NOBODY,
@@ -64,7 +70,8 @@ async def serve(
 
     Then no new connections are accepted, running requests have `shutdown_seconds` to finish, and
     the store is closed. If `listening` is given, connections are accepted from its sockets, which
-    processes can share; one of these does `maintenance`, collections and scrubs. End of file on the
+    processes can share, as they do `metrics`; one of these does `maintenance`, collections and
+    scrubs. End of file on the
     descriptor `lifeline` stops the server like a signal. SIGHUP loads the certificate again.
     `overseer` is told of all this.
 
@@ -81,18 +88,23 @@ async def serve(
         if listening is None:
             # Before a store is created.
             listening = ends.enter_context(bound(config))
+            metrics = ends.enter_context(metrics_of(config))
         async with beating(overseer), _opened_store(config) as store:
             people = People(store.records)
             ends.callback(people.close)
             tasks = _maintenance_tasks(store, config) if maintenance else []
             drain = Drain()
             app = _application(store, config, tasks, drain)
+            counting = None if metrics is None else metrics.begin()
+            counter = None if counting is None else counting.requests
+            outer = _mounted(app, config, drain, counter)
             _exempt_from_garbage_collection()
             async with (
                 _running(tasks),
                 _reloading(certificate, overseer),
                 taking_commands(config.db, store, people),
-                _listening(app, config, listening, certificate, drain),
+                _listening(outer, config, listening, certificate, drain) as connections,
+                showing(counting, _sources(app, connections, certificate)),
             ):
                 stop = asyncio.Event()
                 _stop_on_signals(stop)
@@ -173,9 +185,27 @@ def _application(
         hsts_seconds=config.hsts_seconds,
     )
     app[DRAIN] = drain
+    return app
+
+
+def _mounted(
+    app: web.Application, config: ServeConfig, drain: Drain, counter: RequestCounter | None
+) -> web.Application:
+    if counter is not None:
+        counter.know(app)
     outer = mount(app, config.base_path)
+    if counter is not None:
+        outer[COUNTER] = counter
     drain.install(outer)
     return outer
+
+
+def _sources(
+    app: web.Application, connections: ConnectionMonitor, certificate: Certificate | None
+) -> Sources:
+    service = app[SERVICE]
+    store = StoreMetrics(service.store.maintenance)
+    return Sources(connections, service.budget, app[TASKS], certificate, store)
 
 
 async def _go_on_unready(drain: Drain, seconds: float) -> None:
@@ -270,15 +300,18 @@ async def _listening(
     listening: Listening,
     certificate: Certificate | None,
     drain: Drain,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[ConnectionMonitor]:
     """Answer requests for the time of the context; its end waits for those that are running."""
+    log_class = _ACCESS_LOGGERS[config.log_format] if config.access_log else None
+    if COUNTER in app:
+        log_class = counting_logger(app[COUNTER], log_class)
     runner = ProblemRunner(
         app,
         auto_decompress=False,
         keepalive_timeout=_KEEPALIVE_SECONDS,
         shutdown_timeout=_CUT_OFF_SECONDS,
-        access_log_class=_ACCESS_LOGGERS[config.log_format],
-        access_log=access_logger if config.access_log else None,
+        access_log_class=log_class or AccessLogger,
+        access_log=access_logger if log_class is not None else None,
     )
     await runner.setup()
     try:
@@ -287,7 +320,7 @@ async def _listening(
                 await _accept(runner.connections, listening, certificate, ends)
             except OSError as error:
                 raise cannot_listen(error, config) from error
-            yield
+            yield runner.connections
         _logger.info("Stopping: running requests may finish, new ones are not accepted.")
         await drain.wait(config.shutdown_seconds)
     finally:

@@ -23,6 +23,7 @@ from typing import Final
 from chunkstore.core.errors import ChunkstoreError
 from chunkstore.server.config import ServeConfig
 from chunkstore.server.listening import Listening, bound
+from chunkstore.server.metrics import Metrics, metrics_of
 from chunkstore.server.overseer import Overseer
 from chunkstore.server.process import load_certificate, serve
 from chunkstore.server.run import fail, run
@@ -51,8 +52,8 @@ def supervise(config: ServeConfig, announce: Callable[[str], None], overseer: Ov
     try:
         # Each worker loads the certificate again; said here, it is said once.
         load_certificate(config)
-        with bound(config) as listening:
-            _Supervisor(config, listening, overseer).run(announce)
+        with bound(config) as listening, metrics_of(config) as metrics:
+            _Supervisor(config, listening, metrics, overseer).run(announce)
     except ChunkstoreError as error:
         fail(str(error))
 
@@ -106,9 +107,16 @@ class _Worker:
 
 
 class _Supervisor:
-    def __init__(self, config: ServeConfig, listening: Listening, overseer: Overseer) -> None:
+    def __init__(
+        self,
+        config: ServeConfig,
+        listening: Listening,
+        metrics: Metrics | None,
+        overseer: Overseer,
+    ) -> None:
         self._config = replace(config, memory=max(1, config.memory // config.workers))
         self._listening = listening
+        self._metrics = metrics
         self._overseer = overseer
         self._workers: dict[int, _Worker] = {}
         self._stopping = False
@@ -172,6 +180,7 @@ class _Supervisor:
                 self._config,
                 supervisor.announce,
                 listening=self._listening,
+                metrics=None if self._metrics is None else self._metrics.of_worker(number),
                 maintenance=number == 0,
                 lifeline=self._lifeline[0],
                 overseer=supervisor,

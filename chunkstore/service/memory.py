@@ -140,6 +140,15 @@ class MemoryBudget:
         """Bytes that nobody has reserved."""
         return self._free
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for memory."""
+        return sum(len(one) for waiting in self._waiting.values() for one in waiting.values())
+
+    def held(self, use: Use) -> int:
+        """Return how many bytes are reserved for a use."""
+        return self._held[use]
+
     def account(self, use: Use, client: str = "") -> Account:
         """Return the account that reserves memory for a use, on behalf of a client."""
         return Account(self, use, client)

@@ -59,7 +59,7 @@ def stats_to_json(stats: Stats) -> Json:
         "logical_size": stats.logical_size,
         "unique_size": stats.unique_size,
         "stored_size": stats.stored_size,
-        "reclaimable_size": _reclaimable_size(stats),
+        "reclaimable_size": stats.reclaimable_size,
         "ratio": _rounded(stats.ratio),
         "deduplication": _rounded(stats.deduplication),
         "compression": _rounded(stats.compression),
@@ -68,11 +68,6 @@ def stats_to_json(stats: Stats) -> Json:
         "scrub": scrub_to_json(stats.scrub),
         "versions": stats.versions,
     }
-
-
-def _reclaimable_size(stats: Stats) -> int | None:
-    found = stats.reclaimable
-    return None if found is None else found.stored_size + found.free_size
 
 
 def scrub_to_json(report: ScrubReport | None) -> Json | None:

@@ -7,13 +7,14 @@ import itertools
 import logging
 import os
 import shutil
+import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from chunkstore.server.certificate import Certificate, CertificateUnusable
+from chunkstore.server.certificate import Certificate, CertificateUnusable, find_not_after
 from tests.http.steps import wait_until
 from tests.process import run_command
 from tests.programs import require_program
@@ -181,3 +182,28 @@ def test_a_key_that_may_not_be_read_is_refused(live: Pair) -> None:
     live.key.chmod(0)
     with pytest.raises(CertificateUnusable, match="Permission denied"):
         Certificate(live.chain, live.key)
+
+
+@pytest.mark.parametrize("days", [1, 20000])
+def test_the_end_of_a_certificate_is_read_as_openssl_does(tmp_path: Path, days: int) -> None:
+    openssl, chain = require_program("openssl"), tmp_path / "chain.pem"
+    # fmt: off
+    subprocess.run(
+        [openssl, "req", "-x509", "-nodes", "-days", str(days), "-newkey", "rsa:2048",
+         "-subj", f"/CN={'long' * 12}", "-keyout", str(tmp_path / "key.pem"), "-out", str(chain)],
+        check=True, capture_output=True,
+    )
+    # fmt: on
+    command = [openssl, "x509", "-in", str(chain), "-noout", "-enddate"]
+    told = subprocess.check_output(command, text=True).strip().removeprefix("notAfter=")
+    seconds = ssl.cert_time_to_seconds(told)
+    # What is before it, and what follows, is not it.
+    text = chain.read_text()
+    assert find_not_after(f"Subject: a\n{text}{text}").timestamp() == seconds
+
+
+def test_an_end_that_cannot_be_read_is_not_known(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path)
+    text = pair.chain.read_text().replace("CERTIFICATE", "TRUSTED CERTIFICATE")
+    pair.chain.write_text(text)
+    assert Certificate(pair.chain, pair.key).not_after is None

@@ -89,6 +89,7 @@ class MonitoredConnection(PacedConnection):
         if self._monitor.is_full:
             self._monitor.refuse_for_many(stream)
             return
+        self._monitor.taken += 1
         _bound_unsent(stream)
         # A writer waits until the transport has passed on all that the kernel did not take at once.
         if stream.get_extra_info("sslcontext") is None:
@@ -262,13 +263,15 @@ class ConnectionMonitor(web.Server):
         super().__init__(*arguments, **options)
         self.limits = limits
         self.loop = asyncio.get_running_loop()
+        # How many connections were taken, and were not.
+        self.taken = self.refused = self.failed_handshakes = 0
         self._refusals: set[_Refusal] = set()
-        self._refused = Flood(
+        self._refusal_log = Flood(
             self.loop,
             "A connection from %s was refused: all %d that --max-connections allows are in use.",
             "%d more connections were refused since.",
         )
-        self._failed_handshakes = Flood(
+        self._handshake_log = Flood(
             self.loop,
             "A TLS handshake with %s failed: %s.",
             "%d more TLS handshakes failed since.",
@@ -300,17 +303,19 @@ class ConnectionMonitor(web.Server):
 
     def log_refusal(self, peer: str) -> None:
         """Log that a connection was refused, because all are in use."""
-        self._refused.log(peer, self.limits.max_connections)
+        self.refused += 1
+        self._refusal_log.log(peer, self.limits.max_connections)
 
     def log_failed_handshake(self, peer: str, reason: str) -> None:
         """Log that a client did not come as far as a request."""
-        self._failed_handshakes.log(peer, reason)
+        self.failed_handshakes += 1
+        self._handshake_log.log(peer, reason)
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's
         if self._next_check is not None:
             self._next_check.cancel()
-        self._refused.close()
-        self._failed_handshakes.close()
+        self._refusal_log.close()
+        self._handshake_log.close()
         await super().shutdown(timeout)
 
     def _schedule_check(self) -> None:

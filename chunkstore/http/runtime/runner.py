@@ -6,6 +6,7 @@ put another class in its place. The runner here overrides the private method tha
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -18,6 +19,7 @@ from chunkstore.core.client_limits import DEFAULT_LIMITS
 from chunkstore.core.proxies import ProxyPolicy
 from chunkstore.http.answers.documents import Problem, problem_document
 from chunkstore.http.runtime.connections import ConnectionMonitor, MonitoredConnection
+from chunkstore.http.runtime.counting import COUNTER, RequestCounter
 from chunkstore.http.runtime.exchange import LIMITS
 from chunkstore.http.runtime.heads import MOST_BYTES, MOST_FIELDS, HeadTooLarge
 from chunkstore.http.runtime.senders import PROXIES, add_request_id, address_of, identify
@@ -122,13 +124,31 @@ def _routable(handler: _BaseHandler, proxies: ProxyPolicy | None) -> _BaseHandle
     return answer
 
 
+def _counted(handler: _BaseHandler, counter: RequestCounter) -> _BaseHandler:
+    """Return a handler that counts the requests under way, and those that get no answer."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        counter.began()
+        try:
+            return await handler(request)
+        except (ConnectionError, asyncio.CancelledError):
+            counter.broken_off(request)
+            raise
+        finally:
+            counter.ended()
+
+    return answer
+
+
 class ProblemRunner(web.AppRunner):
     """Runs an application: every error is a problem document, and its `LIMITS` are kept to."""
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
+        handler = _routable(server.request_handler, self.app.get(PROXIES))
+        counter = self.app.get(COUNTER)
         return _Server(
-            _routable(server.request_handler, self.app.get(PROXIES)),
+            handler if counter is None else _counted(handler, counter),
             limits=self.app.get(LIMITS, DEFAULT_LIMITS),
             request_factory=server.request_factory,
             handler_cancellation=server.handler_cancellation,

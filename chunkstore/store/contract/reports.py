@@ -138,6 +138,12 @@ class Stats:
         return _saving(self._needed_size, self._needed_stored_size)
 
     @property
+    def reclaimable_size(self) -> int | None:
+        """Bytes of the database that collections will free; None where that is not known."""
+        found = self.reclaimable
+        return None if found is None else found.stored_size + found.free_size
+
+    @property
     def _needed_size(self) -> int:
         return self.unique_size - (self.reclaimable.size if self.reclaimable else 0)
 
