@@ -82,6 +82,21 @@ class ChunkConformance(Suite):
         found = await store.chunks.read_kept(upload.chunks, 0, 2 * CHUNK_SIZE, 9 * CHUNK_SIZE)
         assert [record.digest for record in found.records] == [one.digest for one in chunks[:2]]
 
+    async def test_tiny_chunks_are_read_few_at_once(self, store: Store) -> None:
+        chunks = [Chunk.of(bytes([number % 251])) for number in range(CHUNK_SIZE)]
+        content = b"".join(chunk.content for chunk in chunks)
+        manifest = (await put_chunks(store, "a", [chunks], content)).file.manifest
+        hasher, read = ListHasher(), b""
+        while len(read) < len(content):
+            part = await store.contents.read(manifest, len(read), len(content), CHUNK_SIZE, hasher)
+            assert 0 < len(part) <= CHUNK_SIZE // 32
+            found = await store.chunks.read_kept(manifest, len(read), len(content), CHUNK_SIZE)
+            assert b"".join(record.to_chunk().content for record in found.records) == part
+            read += part
+        assert read == content
+        assert hasher.proves(manifest)
+        assert await store.contents.read(manifest, 0, len(content)) == content
+
     @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(start=st.integers(0, 400), length=st.integers(0, 400), most=st.integers(1, 300))
     async def test_chunks_are_told_as_they_are_kept(

@@ -16,6 +16,8 @@ from chunkstore.service.resumable.packs import MAX_DIGESTS
 from chunkstore.store.contract.chunks import Chunks
 
 _WINDOW_SIZE: Final = 512 * 1024
+# What a record takes in memory beside its bytes.
+_RECORD_COST: Final = 512
 # What it takes to remember a digest.
 _SEEN_COST: Final = 128
 
@@ -51,7 +53,7 @@ class KeptReader:
         # Freed before others are waited for.
         self._window = []
         remembered = _SEEN_COST * len(self._seen)
-        least = self._chunks.chunk_size + HEAD_SIZE
+        least = self._chunks.chunk_size + _RECORD_COST
         reservation = await self._memory.reserve(
             least + remembered, max(least, _WINDOW_SIZE) + remembered, instead_of=instead_of
         )
@@ -94,20 +96,20 @@ class KeptReader:
     async def _read_records(self, room: int) -> list[tuple[int, Record]]:
         """Return records of about `room` bytes, or of one chunk, with the offsets of the chunks."""
         records: list[tuple[int, Record]] = []
-        least = self._chunks.chunk_size + HEAD_SIZE
+        least = self._chunks.chunk_size + _RECORD_COST
         while self._ranges and (room >= least or not records):
             bounds = self._ranges[-1]
             start = max(bounds.start, self._start)
             if start >= bounds.stop:
                 self._ranges.pop()
                 continue
-            most = max(room - HEAD_SIZE, self._chunks.chunk_size)
+            most = max(room - _RECORD_COST, self._chunks.chunk_size)
             kept = await self._store.read_kept(self._chunks, start, bounds.stop, most)
             start = kept.start
             for record in kept.records:
                 if self._is_fresh(record.digest):
                     records.append((start, record))
-                    room -= HEAD_SIZE + len(record.encoded.content)
+                    room -= _RECORD_COST + len(record.encoded.content)
                 start += record.size
             self._start = start
         return records

@@ -40,7 +40,8 @@ class Chunks(ABC):
 
         Places are checked as in `Contents.read`, but not the bytes of the chunks, which are not
         decoded: each record carries the digest that whoever decodes it compares. If the chunks have
-        more than `most` bytes together, fewer are returned, but one at least. There are none if
+        more than `most` bytes together, or are very many for so many bytes, fewer are returned, but
+        one at least. There are none if
         `start` is `stop`. `whole` is as for `Contents.read`.
 
         Raises:

@@ -100,10 +100,10 @@ class Contents(ABC):
     ) -> bytes:
         """Return the bytes `start` to `stop` of a chunk list, every chunk and place checked.
 
-        If they are more than `most` bytes, which is the list's chunk size at least, fewer are
-        returned, up to the end of a chunk. Callers keep them to a few MiB, which are read in one
-        consistent view. The list is the manifest of a file that is open, or that of an upload that
-        is not complete; any other may have been collected.
+        If they are more than `most` bytes, which is the list's chunk size at least, or of very many
+        chunks for so many bytes, fewer are returned, up to the end of a chunk. Callers keep them to
+        a few MiB, which are read in one consistent view. The list is the manifest of a file that is
+        open, or that of an upload that is not complete; any other may have been collected.
 
         Whoever reads a whole list, in order, passes the same `whole` each time: then its last bytes
         are returned only if it is the list that was sealed.

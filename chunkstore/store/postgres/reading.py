@@ -17,7 +17,7 @@ from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.shared.chunks import DamagedChunk, check_chunk, to_record
-from chunkstore.store.shared.lists import DamagedList, Place, ReadBytes, read_places
+from chunkstore.store.shared.lists import DamagedList, Place, ReadBytes, most_places, read_places
 
 T = TypeVar("T")
 # Makes something of a chunk by its digest, size, codec and stored bytes, which it may refuse.
@@ -50,15 +50,16 @@ class Reader:
     async def read(
         self, chunks: ChunkList, start: int, stop: int, most: int | None = None
     ) -> ReadBytes:
-        """Return the bytes `start` to `stop`, at most `most`, every chunk and place checked.
+        """Return the bytes `start` to `stop`, every chunk and place checked.
+
+        They are at most `most`, of the number of chunks that `most_places` tells.
 
         Raises:
             DamagedChunk: a chunk is not what its digest says.
             DamagedList: the chunk list is not as it was written.
             StoreUnavailable: something is missing that may be there soon.
         """
-        limit = stop if most is None else min(stop, start + most)
-        places = await self._checked_places(chunks, start, stop, limit)
+        places = await self._checked_places(chunks, start, stop, most)
         contents = await self._chunks(places, check_chunk)
         return ReadBytes.join(places, contents, start, stop)
 
@@ -66,7 +67,7 @@ class Reader:
         self, chunks: ChunkList, start: int, stop: int, most: int
     ) -> tuple[Sequence[Place], Sequence[Record]]:
         """Return the places of the same chunks, and the chunks as they are kept; as `read`."""
-        places = await self._checked_places(chunks, start, stop, min(stop, start + most))
+        places = await self._checked_places(chunks, start, stop, most)
         return places, await self._chunks(places, to_record)
 
     async def entries(self, chunks: ChunkList, start: int, most: int) -> Sequence[Place]:
@@ -79,11 +80,13 @@ class Reader:
             return await self._read_places(chunks.id, start, min(most, PLACES_A_STEP))
 
     async def _checked_places(
-        self, chunks: ChunkList, start: int, stop: int, limit: int
+        self, chunks: ChunkList, start: int, stop: int, most: int | None
     ) -> list[Place]:
+        limit = stop if most is None else min(stop, start + most)
+        count = None if most is None else most_places(most)
         try:
             with self._judging(chunks):
-                return await self._places(chunks, start, stop, limit)
+                return (await self._places(chunks, start, stop, limit, count))[:count]
         except DamagedList:
             self._forget(chunks.id)
             raise
@@ -98,14 +101,16 @@ class Reader:
             raise
         self._gaps.filled(chunks.id)
 
-    async def _places(self, chunks: ChunkList, start: int, stop: int, limit: int) -> list[Place]:
+    async def _places(
+        self, chunks: ChunkList, start: int, stop: int, limit: int, count: int | None
+    ) -> list[Place]:
         """Return the places of `start` to `stop`; if that is behind `limit`, those that end by it.
 
-        The first place is one of them in any case.
+        The first place is one of them in any case. Behind the first `count` there may be others.
         """
         places: list[Place] = []
         offset = start
-        while offset < limit:
+        while offset < limit and (count is None or len(places) < count):
             span = await self._span(chunks, offset)
             for place in span:
                 if place.stop <= offset:

@@ -9,13 +9,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from chunkstore.core.chunking import KnownChunk
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import ChunkstoreError, StoreDamaged
 from chunkstore.core.manifest import ChunkList, ListHasher, Manifest, tie
 from chunkstore.store.contract.edits import Edit, Put, Uploaded
+
+# What a place and its chunk take in memory beside the chunk's bytes.
+_PLACE_COST: Final = 512
+# So many are nothing.
+_FEW_PLACES: Final = 64
 
 
 class DamagedList(StoreDamaged):
@@ -56,6 +61,14 @@ class OpenManifest:
         for digest, size in chunks:
             yield Place(start, size, digest, tie(self.id, start, size, digest))
             start += size
+
+
+def most_places(most: int) -> int:
+    """Return how many places are read at once by whoever reads at most so many bytes.
+
+    Chunks may be tiny: then what is beside their bytes would take many times as much memory.
+    """
+    return max(_FEW_PLACES, most // _PLACE_COST)
 
 
 def read_places(manifest_id: int, places: Sequence[Place], start: int) -> None:

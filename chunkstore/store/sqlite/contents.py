@@ -82,7 +82,7 @@ class SQLiteContents(Contents):
         chunks.require_range(start, stop)
         if start == stop:
             return b""
-        job = ReadChunks(chunks, start, stop, stop - start if most is None else most)
+        job = ReadChunks(chunks, start, stop, most)
         async with marking_damage(self._database):
             read = await read_bytes(self._database, job.run)
             if whole is not None:

@@ -20,6 +20,7 @@ from chunkstore.store.shared.lists import (
     Place,
     ReadBytes,
     hash_list,
+    most_places,
     read_places,
 )
 from chunkstore.store.sqlite.chunk_bytes import BytesReader
@@ -36,15 +37,18 @@ _NO_LIMIT: Final = 2**62
 
 @dataclass(frozen=True, slots=True)
 class ReadChunks:
-    """The job that reads the bytes `start` to `stop` of a chunk list, at most `most`."""
+    """The job that reads the bytes `start` to `stop` of a chunk list.
+
+    They are at most `most`, of the number of chunks that `most_places` tells; None sets no bound.
+    """
 
     chunks: ChunkList
     start: int
     stop: int
-    most: int
+    most: int | None
 
     def run(self, db: sqlite3.Connection, reader: BytesReader) -> ReadBytes:
-        """Return the bytes, up to `stop` or to the last chunk that ends in time.
+        """Return the bytes, up to `stop` or to the end of the last chunk within the bounds.
 
         This is the gate: every chunk and every place is checked here.
 
@@ -68,15 +72,21 @@ class ReadChunks:
         self, db: sqlite3.Connection, read: Callable[[sqlite3.Row], T]
     ) -> tuple[list[Place], list[T]]:
         """Return the places, checked, and what `read` makes of the row of each chunk."""
-        fits = self.stop - self.start <= self.most
+        limit, count = _NO_LIMIT, _NO_LIMIT
+        if self.most is not None:
+            count = most_places(self.most)
+            if self.stop - self.start > self.most:
+                limit = self.start + self.most
         rows = execute(
             db,
             "read_chunks",
             manifest=self.chunks.id,
             start=self.start,
             stop=self.stop,
-            limit=_NO_LIMIT if fits else self.start + self.most,
+            limit=limit,
+            count=count,
         ).fetchall()
+        fits = limit == _NO_LIMIT and len(rows) < count
         with understood_rows():
             places = [Place(row["start"], row["size"], row["digest"], row["tie"]) for row in rows]
             try:

@@ -114,7 +114,7 @@ WHERE digest IS NULL
 
 -- name: read_chunks
 -- The chunks that hold the bytes `:start` to `:stop` of a manifest, in order. All but the first end
--- at `:limit` at the latest.
+-- at `:limit` at the latest. They are at most `:count`.
 SELECT place.start, place.tie, chunk.digest, chunk.size, chunk.codec, chunk.segment,
        chunk.segment_row, chunk_data.bytes
 FROM place
@@ -123,7 +123,7 @@ LEFT JOIN chunk_data ON chunk_data.id = place.chunk
 WHERE place.manifest = :manifest AND place.start < :stop
   AND place.start >= (SELECT max(start) FROM place WHERE manifest = :manifest AND start <= :start)
   AND (place.start <= :start OR place.start + chunk.size <= :limit)
-ORDER BY place.start;
+ORDER BY place.start LIMIT :count;
 
 -- name: places_at
 -- At most `:count` places from the one on that holds the offset `:start`, in order.
