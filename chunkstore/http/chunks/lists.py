@@ -18,6 +18,8 @@ from chunkstore.service.resumable.listing import ENTRY_COST
 from chunkstore.service.resumable.packs import MAX_DIGESTS
 
 FORMS: Final = (DIGESTS, MANIFEST, TEXT)
+# The longest entry there is: 64 digits, a space, ten digits and a line break of two characters.
+_LONGEST_ENTRY: Final = 77
 # A line of the longest form has 78 bytes; lines may be empty of sizes, never of digests.
 _PARSED_AT_ONCE: Final = 16 * 1024
 _PARSED_ENTRIES: Final = _PARSED_AT_ONCE // 32
@@ -45,6 +47,8 @@ async def read_list(request: web.Request, form: str) -> Sequence[ListEntry]:
         InvalidRequest: it is no list of this form. TooLarge: it has more than `MAX_DIGESTS`.
         Crowded: the client was slow while others waited for memory.
     """
+    if (request.content_length or 0) > MAX_DIGESTS * _LONGEST_ENTRY:
+        raise _too_large()
     memory = service_of(request).upload_memory
     parser = PARSERS[form]()
     entries: list[ListEntry] = []
@@ -71,4 +75,8 @@ async def read_list(request: web.Request, form: str) -> Sequence[ListEntry]:
 
 def _check_count(entries: Sequence[ListEntry]) -> None:
     if len(entries) > MAX_DIGESTS:
-        raise TooLarge(f"A list can have {MAX_DIGESTS} entries here.")
+        raise _too_large()
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"A list can have {MAX_DIGESTS} entries here.")

@@ -117,7 +117,9 @@ class PackReceiver:
             await run_to_end(self._keep(upload_id, pack, intake))
             raise
         else:
-            return await run_to_end(self._hold(upload_id, pack, intake))
+            received = await run_to_end(self._hold(upload_id, pack, intake))
+            intake.require_sound()
+            return received
         finally:
             if intake.close() or pack.begun:
                 await asyncio.shield(pack.abort())
@@ -140,5 +142,4 @@ class PackReceiver:
         if intake.received:
             expires, most = self.limits.expiry(), self.limits.max_unfinished
             await self.uploads.hold(upload_id, pack, last, expires, most)
-        intake.require_sound()
         return intake.received
