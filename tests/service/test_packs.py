@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chunkstore.core.chunk_lists import MANIFEST, PARSERS, format_manifest
+from chunkstore.core.chunk_lists import DIGESTS, MANIFEST, PARSERS, format_manifest, parse_list
 from chunkstore.core.chunking import Chunk, size_of
 from chunkstore.core.compression import Codec, Encoded
-from chunkstore.core.digest import Digest
-from chunkstore.core.errors import ChunksMissing, ChunkstoreError
+from chunkstore.core.digest import DIGEST_SIZE, Digest
+from chunkstore.core.errors import ChunksMissing, ChunkstoreError, NotFound
 from chunkstore.core.packs import HEAD_SIZE, Record
 from chunkstore.service.memory import MemoryBudget
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.service.service import Service
 from chunkstore.store.contract.store import Store
+from chunkstore.store.contract.uploads import HELD_AT_ONCE
 from tests.conftest import CHUNK_SIZE
 from tests.service.test_uploads import spec, uploads_of
 from tests.store.conformance import get
@@ -54,7 +56,8 @@ async def pieces(octets: bytes, size: int, *, breaks_off: bool) -> AsyncIterator
 
 
 async def held(uploads: ResumableUploads, upload_id: str) -> set[Digest]:
-    return {digest async for page in uploads.iter_held(upload_id) for digest in page}
+    octets = b"".join([page async for page in uploads.iter_held(upload_id)])
+    return {entry.digest for entry in parse_list(DIGESTS, octets)}
 
 
 @settings_of_these
@@ -150,3 +153,19 @@ async def test_a_slow_pack_does_not_expire(store: Store) -> None:
     renewed.set()
     assert await receiving == 1
     assert await held(uploads, upload.id) == {chunk.digest}
+
+
+async def test_what_an_upload_holds_is_told_in_pages_and_not_as_whole_if_it_ends(
+    store: Store,
+) -> None:
+    uploads = uploads_of(store)
+    upload = await uploads.create(spec(), None)
+    chunks = [Chunk.of(struct.pack(">I", number)) for number in range(2 * HELD_AT_ONCE + 1)]
+    body = pieces(packed(chunks), 65_536, breaks_off=False)
+    assert await uploads.receive_pack(upload.id, body, "", raw=False) == len(chunks)
+    assert await held(uploads, upload.id) == {one.digest for one in chunks}
+    async with aclosing(uploads.iter_held(upload.id)) as pages:
+        assert len(await anext(pages)) == HELD_AT_ONCE * DIGEST_SIZE
+        await uploads.delete(upload.id)
+        with pytest.raises(NotFound):
+            await anext(pages)

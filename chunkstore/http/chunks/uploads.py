@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from chunkstore.core.chunk_lists import DIGESTS, MANIFEST, PARSERS, format_digests
+from chunkstore.core.chunk_lists import DIGESTS, MANIFEST, PARSERS
 from chunkstore.core.errors import (
     ChunkstoreError,
     InvalidRequest,
@@ -125,7 +125,7 @@ async def get_chunks(request: web.Request) -> web.StreamResponse:
                 await response.prepare(request)
             if request.method == "HEAD":
                 break
-            await response.write(format_digests(page))
+            await response.write(page)
     return response
 
 

@@ -216,10 +216,9 @@ def error_response(
 ) -> web.Response:
     """Return the answer that tells of an error; `members` are what it has more than its type."""
     problem = next((PROBLEMS[kind] for kind in PROBLEMS if isinstance(error, kind)), _INTERNAL)
-    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        if not isinstance(error, _NOT_LOGGED):
-            _log(request, problem, error)
-        _abort_if_begun(request)
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, _NOT_LOGGED):
+        _log(request, problem, error)
+    _abort_if_begun(request)
     members = members or {}
     if isinstance(error, errors.OffsetMismatch):
         members = {"expected-offset": error.expected, "provided-offset": error.provided}

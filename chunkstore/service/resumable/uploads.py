@@ -20,7 +20,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from chunkstore.core.digest import Digest
+from chunkstore.core.chunk_lists import format_digests
 from chunkstore.core.errors import (
     ChunkstoreError,
     InconsistentLength,
@@ -182,20 +182,23 @@ class ResumableUploads:
         async with self._renewing(upload, leased=False):
             return await receiver.receive(upload_id, pieces, memory, raw=raw)
 
-    async def iter_held(self, upload_id: str) -> AsyncGenerator[Sequence[Digest], None]:
-        """Yield pages of the chunks that an upload has been sent, by their digests.
+    async def iter_held(self, upload_id: str) -> AsyncGenerator[bytes, None]:
+        """Yield the digests of the chunks that an upload has been sent, end to end, in pages.
 
         Raises:
-            NotFound: there is no such upload; UploadExpired: there was.
+            NotFound: there is no such upload, or none any more; UploadExpired: there was.
         """
         await self._get(upload_id)
-        after = None
-        while True:
+        after, is_last = None, False
+        while not is_last:
             page = await self._store.held(upload_id, after)
-            yield page.digests
-            after = page.next
-            if after is None:
-                return
+            after, is_last = page.next, page.next is None
+            octets = format_digests(page.digests)
+            # Digests take more memory than their bytes, and a client may be slow to take those.
+            del page
+            if is_last:
+                await self._get(upload_id)
+            yield octets
 
     async def acquire_and_get(self, upload_id: str) -> ResumableUpload:
         """Return an upload at an offset that holds: requests that append to it are ended.

@@ -93,6 +93,10 @@ class Bounds:
 UNBOUNDED: Final = Bounds()
 
 
+# Chunks of a page of those that an upload holds, at most.
+HELD_AT_ONCE: Final = 1024
+
+
 @dataclass(frozen=True, slots=True)
 class HeldChunks:
     """A page of the chunks that an upload holds, by their digests, in no order and some twice.

@@ -35,6 +35,7 @@ from chunkstore.store.contract.upload_state import (
     require_part,
 )
 from chunkstore.store.contract.uploads import (
+    HELD_AT_ONCE,
     NOTHING,
     Bounds,
     HeldChunks,
@@ -44,7 +45,7 @@ from chunkstore.store.postgres import manifests, unfinished
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.manifests import Entry, PreparedChunks
 from chunkstore.store.postgres.presence import clock
-from chunkstore.store.postgres.reading import PLACES_A_STEP, next_places
+from chunkstore.store.postgres.reading import next_places
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.lists import OpenManifest, hash_list
@@ -172,15 +173,15 @@ async def find_held(db: Connection, upload_id: str, after: tuple[int, int]) -> H
     """Return the chunks in an upload's packs, from a manifest and an offset in its list on."""
     digests: list[Digest] = []
     manifest, start = after
-    packs = await db.fetch(QUERIES["packs_from"], upload_id, manifest, PLACES_A_STEP)
+    packs = await db.fetch(QUERIES["packs_from"], upload_id, manifest, HELD_AT_ONCE)
     for (pack,) in packs:
         offset = start if pack == manifest else 0
-        count = PLACES_A_STEP - len(digests)
+        count = HELD_AT_ONCE - len(digests)
         places = await db.fetch(QUERIES["places_from"], pack, offset, count)
         digests += [Digest(row["digest"]) for row in places]
         if len(places) == count:
             return HeldChunks(digests, (pack, places[-1]["start"] + 1))
-    if len(packs) == PLACES_A_STEP:
+    if len(packs) == HELD_AT_ONCE:
         return HeldChunks(digests, (packs[-1]["manifest"] + 1, 0))
     return HeldChunks(digests, None)
 

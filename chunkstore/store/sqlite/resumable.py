@@ -29,7 +29,7 @@ from chunkstore.store.contract.upload_state import (
     Join,
     require_part,
 )
-from chunkstore.store.contract.uploads import Bounds, HeldChunks, Unfinished
+from chunkstore.store.contract.uploads import HELD_AT_ONCE, Bounds, HeldChunks, Unfinished
 from chunkstore.store.shared.chunks import Encodings, NewBytes
 from chunkstore.store.shared.lists import DamagedList, OpenManifest
 from chunkstore.store.shared.queries import load_queries
@@ -39,7 +39,7 @@ from chunkstore.store.shared.upload_rows import StoredUpload, UploadRow, can_exi
 from chunkstore.store.sqlite import manifests, rows
 from chunkstore.store.sqlite.engine.connection import Runner
 from chunkstore.store.sqlite.manifests import StoragePolicy
-from chunkstore.store.sqlite.reading import PLACES_A_STEP, chunks_at, read_list
+from chunkstore.store.sqlite.reading import chunks_at, read_list
 from chunkstore.store.sqlite.schema import PACKAGE
 
 QUERIES: Final = load_queries(PACKAGE, "uploads.sql")
@@ -175,16 +175,16 @@ def find_held(db: sqlite3.Connection, upload_id: str, after: tuple[int, int]) ->
     """Return the chunks in an upload's packs, from a manifest and an offset in its list on."""
     digests: list[Digest] = []
     manifest, start = after
-    of_upload = {"upload": upload_id, "manifest": manifest, "count": PLACES_A_STEP}
+    of_upload = {"upload": upload_id, "manifest": manifest, "count": HELD_AT_ONCE}
     packs = [pack for (pack,) in db.execute(QUERIES["packs_from"], of_upload)]
     for pack in packs:
         offset = start if pack == manifest else 0
-        of_pack = {"manifest": pack, "start": offset, "count": PLACES_A_STEP - len(digests)}
+        of_pack = {"manifest": pack, "start": offset, "count": HELD_AT_ONCE - len(digests)}
         found = db.execute(QUERIES["digests_of_pack"], of_pack).fetchall()
         digests += [Digest(digest) for _, digest in found]
-        if len(digests) == PLACES_A_STEP:
+        if len(digests) == HELD_AT_ONCE:
             return HeldChunks(digests, (pack, found[-1][0] + 1))
-    if len(packs) == PLACES_A_STEP:
+    if len(packs) == HELD_AT_ONCE:
         return HeldChunks(digests, (packs[-1] + 1, 0))
     return HeldChunks(digests, None)
 

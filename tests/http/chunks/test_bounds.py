@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+import socket
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -189,3 +190,41 @@ async def test_what_came_is_the_same_however_it_was_cut(
         if size > 1:
             assert (await append(server.client, path, cut(content))).status == 201
             assert await read(server.client, f"a{size}") == content
+
+
+async def test_a_list_that_its_head_tells_to_be_too_long_is_not_waited_for(
+    limited: ServeLimited,
+) -> None:
+    server = await limited(memory=MIB)
+    for method, path in (("POST", "/chunks/missing"), ("PUT", "/manifests/a")):
+        head = raw.request(
+            method, path, f"Content-Type: {DIGESTS}", "Content-Length: 2000000",
+            "Expect: 100-continue",
+        )  # fmt: skip
+        answer = await raw.ask(server.client, head, method)
+        assert (answer.status, answer.json()["type"]) == (413, "urn:chunkstore:problem:too-large")
+
+
+async def test_an_answer_that_has_begun_breaks_off_if_its_upload_ends(serve: Serve) -> None:
+    client = await serve()
+    path = await begin(client, "a")
+    tiny = [Chunk.of(number.to_bytes(4, "big")) for number in range(16_384)]
+    for _ in range(8):
+        assert (await send(client, path, pack_of(tiny))).status == 200
+    # More than the sockets of both sides take.
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * KIB)
+        slow.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(slow, (client.host, client.port))
+        await loop.sock_sendall(slow, raw.request("GET", f"{path}/chunks"))
+        head = await loop.sock_recv(slow, KIB)
+        assert head.startswith(b"HTTP/1.1 200")
+        async with client.delete(path) as answer:
+            assert answer.status == 204
+        octets = head
+        with suppress(ConnectionError):
+            while part := await loop.sock_recv(slow, MIB):
+                octets += part
+    assert octets.count(b"HTTP/1.1") == 1
+    assert not octets.endswith(raw.LAST_CHUNK)
