@@ -140,8 +140,8 @@ def _refuse_without_server(error: ModuleNotFoundError) -> NoReturn:
     if error.name not in _OF_SERVER:
         raise error
     raise click.ClickException(
-        "Only the client is installed here; `pip install 'chunkstore[server]'` brings what serves"
-        " files and opens stores."
+        "Only the client is installed here; install the extra `server`, too, which serves files and"
+        " opens stores: `pip install '.[server]'` in a checkout."
     ) from error
 
 

@@ -175,7 +175,8 @@ class Report:
         )
 
     def _summary(self, sums: Sums) -> str:
-        rate = sums.wire_size / sums.seconds if sums.seconds else 0
+        rate = format_size(round(sums.wire_size / sums.seconds)) if sums.seconds else ""
+        told_rate = f" ({rate}/s)" if sums.wire_size and rate else ""
         parts = [
             f"{self.verb.past.capitalize()} {format_count(sums.files, 'file')}",
             *(f"{count:,} {key.replace('_', ' ')}" for key, count in self._extra.items() if count),
@@ -183,8 +184,7 @@ class Report:
         failed = f"; {sums.failed:,} failed" if sums.failed else ""
         return (
             f"{', '.join(parts)}: {format_size(sums.wire_size)} {self.verb.bytes_past}, "
-            f"{format_size(sums.spared)} spared, in {sums.seconds:.1f} s "
-            f"({format_size(round(rate))}/s){failed}."
+            f"{format_size(sums.spared)} spared, in {sums.seconds:.1f} s{told_rate}{failed}."
         )
 
 

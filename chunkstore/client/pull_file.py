@@ -153,7 +153,7 @@ class _Pull:
         return Progress(self._session.reporter, str(self._source), size)
 
     def _missing(self) -> Missing:
-        return Missing(f"There is no file {self._source}.")
+        return Missing(f"There is no file {self._source}; the name of a folder ends in /.")
 
     def _by_list(self, abilities: Abilities, file: RemoteFile, manifest: Manifest) -> Transferred:
         progress = self._progress(manifest.size)

@@ -127,7 +127,7 @@ def _compare(session: Session, name: str, local: Path, remote: RemoteFile) -> Di
     except ClientError as error:
         session.reporter.failed(name, error)
         return Different(name, Difference.CONTENT, error)
-    progress.moved(found.size, 0)
+    progress.moved(found.size, found.size)
     if found.digest != remote.digest:
         session.reporter.failed(name, Mismatch(f"{local} differs from what the server has."))
         return Different(name, Difference.CONTENT)

@@ -27,7 +27,7 @@ def put_more_than_a_page(machine: Shell) -> dict[str, bytes]:
 
 
 def test_a_form_and_wget(machine: Shell) -> None:
-    up, back = commands("README.md: Quick start")
+    up, _, back, *_ = commands("docs/http.md: Many files")
     machine.run(up)
     # The second time it finds another content, of the same size and older.
     for content in (b"old", b"new"):
@@ -38,7 +38,7 @@ def test_a_form_and_wget(machine: Shell) -> None:
 
 
 def test_wget_takes_names_on_all_pages_and_no_file_for_one(machine: Shell) -> None:
-    up, back = commands("README.md: Quick start")
+    up, _, back, *_ = commands("docs/http.md: Many files")
     machine.run(up)
     more = put_more_than_a_page(machine)
     machine.run(back)

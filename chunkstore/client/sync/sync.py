@@ -38,6 +38,7 @@ from chunkstore.client.sync.tree import NotSynced, Tree
 from chunkstore.client.sync.uploading import Uploading
 from chunkstore.client.targets import Target, is_part_name
 from chunkstore.core.digest import Digest
+from chunkstore.core.units import format_count
 
 _NOTHING_DELETED: Final = "Nothing is deleted, since not all went well."
 
@@ -138,7 +139,8 @@ class Sync:
         allowed = self._options.max_delete
         if allowed is not None and plan.deletions > allowed:
             raise ConditionFailed(
-                f"{plan.deletions:,} deletions would be made, more than --max-delete allows."
+                f"It would delete {format_count(plan.deletions, 'file')},"
+                " more than --max-delete allows."
             )
         reporter = self._session.reporter
         size = sum(step.size for step in plan.steps if isinstance(step, PutFile | CopyFile))
