@@ -87,6 +87,11 @@ def format_verbs(verbs: Verbs) -> str:
     return ",".join(name for name, verb in _NAMES.items() if verb in verbs) or _NO_VERBS
 
 
+def words_of(verbs: Verbs) -> str:
+    """Return the verbs as a sentence names them."""
+    return " and ".join(name for name, verb in _NAMES.items() if verb in verbs)
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A subject's verbs in a folder."""

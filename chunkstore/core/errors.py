@@ -75,6 +75,14 @@ class Forbidden(ChunkstoreError):
     """The request is understood and refused."""
 
 
+class VerbLacking(Forbidden):
+    """You have no right to do this here."""
+
+    def __init__(self, name: str, verb: str) -> None:
+        """`verb` is what may not be done with `name`, or everywhere below it."""
+        super().__init__(f"You have no right to {verb} {name or '/'!r}.")
+
+
 class PreconditionFailed(ChunkstoreError):
     """The file is not in the state that the request makes a condition."""
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from chunkstore.core.access import EVERYTHING, Verbs
+from chunkstore.core.access import NOTHING as NO_VERBS
 from chunkstore.core.conditional import CREATE_ONLY, Conditions
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import (
@@ -16,6 +19,7 @@ from chunkstore.core.errors import (
     NameConflict,
     NotFound,
     PreconditionFailed,
+    VerbLacking,
 )
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.store.contract.edits import (
@@ -27,6 +31,7 @@ from chunkstore.store.contract.edits import (
     Put,
     Received,
     Uploaded,
+    names_in,
 )
 from chunkstore.store.contract.store import Store
 from chunkstore.store.contract.uploads import NOTHING, Unfinished
@@ -104,6 +109,36 @@ class EditConformance(Suite):
         assert await files(store) == {
             "a": b"B", "b": b"A", "d/3": b"3", "t/u/1": b"1", "t/u/2": b"2",
         }  # fmt: skip
+
+    @pytest.mark.parametrize("allowed", [NO_VERBS, Verbs.CREATE, Verbs.WRITE, EVERYTHING])
+    @pytest.mark.parametrize("target", ["b", "new"])
+    async def test_what_is_not_allowed_is_refused_in_the_commit(
+        self, store: Store, some: dict[str, bytes], allowed: Verbs, target: str
+    ) -> None:
+        taken = target in some
+        is_allowed = (Verbs.WRITE if taken else Verbs.CREATE) in allowed
+        folder = FolderName("d/" if taken else "e/")
+        await put(store, "s/1", b"1")
+        edits: list[Edit] = [
+            replace(whole_put(store, target, b"X"), allowed=allowed),
+            replace(whole_put(store, target, b"X" * 3 * CHUNK_SIZE), allowed=allowed),
+            Copy(FileName("a"), FileName(target), allowed=allowed),
+            Copy(FolderName("s/"), folder, allowed=allowed),
+            Move(FileName("a"), FileName(target), allowed=allowed),
+        ]
+        before = await files(store)
+        for edit in edits:
+            if is_allowed:
+                await store.names.apply([edit])
+                if not taken and not isinstance(edit, Move):
+                    await store.names.apply([Delete(names_in(edit)[-1])])
+                continue
+            with pytest.raises(VerbLacking, match="write" if taken else "create"):
+                await store.names.apply([edit])
+            assert await files(store) == before
+        if not is_allowed:
+            with pytest.raises(VerbLacking):
+                await store.names.check_put(FileName(target), allowed=allowed)
 
     @pytest.mark.parametrize("place", [0, 2, 4])
     @pytest.mark.parametrize(("failing", "error"), FAILURES)

@@ -615,11 +615,12 @@ class PackConformance(Suite):
     async def test_an_upload_keeps_its_bases_and_how_it_is_cut(self, reopen: Reopen) -> None:
         store = await reopen()
         bases = (name_of("é/a"), name_of('"'))
-        spec = UploadSpec(FILE.kind, FILE.target, "", bases=bases, chunking="fastcdc")
+        spec = UploadSpec(FILE.kind, FILE.target, "", bases=bases, chunking="fastcdc", owner="a1")
         begun = await store.uploads.create(spec, None, later())
         store = await reopen()
         found = await store.uploads.get(begun.id)
         assert (found.spec.bases, found.spec.chunking) == (bases, "fastcdc")
+        assert found.spec.owner == "a1"
         await hold(store, begun.id, cut(b"x"))
         assert (await store.uploads.get(begun.id)).spec == found.spec
 

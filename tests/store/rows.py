@@ -58,6 +58,7 @@ class UploadRow:
     spared: int
     bases: str
     chunking: str
+    owner: str
 
 
 class ListDamage(StrEnum):

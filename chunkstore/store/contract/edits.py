@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
+from chunkstore.core.access import EVERYTHING, Verbs, words_of
 from chunkstore.core.chunking import AnyChunk
 from chunkstore.core.conditional import UNCONDITIONAL, UNTAGGED, Conditions, Validators
 from chunkstore.core.digest import Digest
@@ -21,6 +22,7 @@ from chunkstore.core.errors import (
     NameConflict,
     NotFound,
     StoreDamaged,
+    VerbLacking,
 )
 from chunkstore.core.names import MAX_NAME_SIZE, ROOT, FileName, FolderName, parent
 from chunkstore.store.contract.contents import Upload
@@ -61,7 +63,8 @@ class Put:
     """Create or replace a file: point its name at content.
 
     `created` and `modified` are the times that the file gets. `modified` None is now; `created`
-    None is that of the file replaced, or else `modified`.
+    None is that of the file replaced, or else `modified`. Of `allowed` it needs `CREATE` or
+    `WRITE`, as the name is free or taken.
     """
 
     name: FileName
@@ -70,6 +73,12 @@ class Put:
     conditions: Conditions = UNCONDITIONAL
     created: datetime | None = None
     modified: datetime | None = None
+    allowed: Verbs = EVERYTHING
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether it is allowed whatever file is there."""
+        return self.conditions == UNCONDITIONAL and Verbs.WRITE in self.allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,8 @@ class Copy:
 
     Both names are files or both are folders. `conditions` are judged against the source,
     `target_conditions` against what has the target's name. A folder that is replaced goes with all
-    that is in it (RFC 4918 §9.8.4). Without `with_members` the copy of a folder is empty.
+    that is in it (RFC 4918 §9.8.4). Without `with_members` the copy of a folder is empty. `allowed`
+    is of the target, as for a `Put`.
     """
 
     source: Name
@@ -95,6 +105,7 @@ class Copy:
     conditions: Conditions = UNCONDITIONAL
     target_conditions: Conditions = UNCONDITIONAL
     with_members: bool = True
+    allowed: Verbs = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +117,7 @@ class Move:
     overwrite: bool = True
     conditions: Conditions = UNCONDITIONAL
     target_conditions: Conditions = UNCONDITIONAL
+    allowed: Verbs = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +167,13 @@ def judge(edit: Edit, present: Present) -> bool:
         PreconditionFailed: a condition does not hold.
         NameConflict: the file's name is a folder's, or a folder's name is a file's.
         AlreadyExists: the name is taken, and must not be replaced.
+        VerbLacking: it would create or replace something, and that is not among what is `allowed`.
         Forbidden: it is not allowed whatever exists.
         StoreDamaged: of the file that it depends on only the name can be read.
     """
     match edit:
         case Put():
-            return judge_put(edit.name, edit.conditions, present)
+            return judge_put(edit.name, edit.conditions, present, edit.allowed)
         case Delete():
             judge_source(edit, present.source)
             return False
@@ -172,13 +185,22 @@ def judge(edit: Edit, present: Present) -> bool:
             return False
 
 
-def judge_put(name: FileName, conditions: Conditions, present: Present) -> bool:
+def judge_put(
+    name: FileName, conditions: Conditions, present: Present, allowed: Verbs = EVERYTHING
+) -> bool:
     """Return whether a `Put` of this name replaces a file; raise as `judge` does."""
     current = present.target if isinstance(present.target, File | DamagedFile) else None
     conditions.require(None if current is None else _validators(current, conditions))
     if current is None:
         _require_free(name, present)
+    _require_allowed(name, allowed, replaced=current is not None)
     return current is not None
+
+
+def _require_allowed(name: Name, allowed: Verbs, *, replaced: bool) -> None:
+    needed = Verbs.WRITE if replaced else Verbs.CREATE
+    if needed not in allowed:
+        raise VerbLacking(name, words_of(needed))
 
 
 def judge_source(edit: Delete | Copy | Move, source: File | DamagedFile | Folder | None) -> None:
@@ -218,6 +240,7 @@ def _judge_target(edit: Copy | Move, present: Present) -> bool:
     elif not edit.overwrite:
         what = "folder" if is_folder else "file"
         raise AlreadyExists(f"There is a {what} {target!r}, and the request forbids to replace it.")
+    _require_allowed(target, edit.allowed, replaced=current is not None)
     return current is not None
 
 

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import overload
 
+from chunkstore.core.access import EVERYTHING, Verbs
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.store.contract.edits import Edit, Put
@@ -29,7 +30,12 @@ class Names(ABC):
         return await self._find(name)
 
     @abstractmethod
-    async def check_put(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
+    async def check_put(
+        self,
+        name: FileName,
+        conditions: Conditions = UNCONDITIONAL,
+        allowed: Verbs = EVERYTHING,
+    ) -> None:
         """Raise what a `Put` of this name would raise now, before content is sent for nothing."""
 
     @abstractmethod

@@ -43,6 +43,7 @@ class UploadSpec:
     `checks` are what the content must have, by `hashlib`'s name of the algorithm; `metadata` is
     handed back as it came; `parts` are the uploads that a concatenation is made of, in order;
     `bases` are files that the content was made from; `chunking` names the way in which it is cut.
+    `owner` is whose it is, "" for anybody's.
     """
 
     kind: UploadKind
@@ -54,6 +55,7 @@ class UploadSpec:
     parts: Sequence[str] = ()
     bases: Sequence[FileName] = ()
     chunking: str = "fixed"
+    owner: str = ""
 
 
 # By the names that stores keep: why an upload can never become its file.

@@ -16,7 +16,6 @@ from typing import Final
 
 import asyncpg
 
-from chunkstore.core.conditional import UNCONDITIONAL
 from chunkstore.core.errors import StoreError
 from chunkstore.store.contract.edits import Edit, Present, Put, Received
 from chunkstore.store.contract.values import Committed
@@ -71,7 +70,7 @@ class SmallPut:
             self.target.media_type,
             self.target.created,
             self.target.modified,
-            self.edit.conditions == UNCONDITIONAL,
+            self.edit.may_replace,
         )
 
     def committed(self, row: Row) -> Committed:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from chunkstore.core.access import EVERYTHING, Verbs
 from chunkstore.core.chunking import Chunk, KnownChunk
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.errors import ChunksMissing, ChunkstoreError
@@ -57,8 +58,14 @@ class PostgresNames(Names):
     async def _find(self, name: Name) -> File | Folder | None:
         return await self._opened.database.read(tree.find, name)
 
-    async def check_put(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
-        judge_put(name, conditions, await self._opened.database.read(tree.load_target, name))
+    async def check_put(
+        self,
+        name: FileName,
+        conditions: Conditions = UNCONDITIONAL,
+        allowed: Verbs = EVERYTHING,
+    ) -> None:
+        present = await self._opened.database.read(tree.load_target, name)
+        judge_put(name, conditions, present, allowed)
 
     async def list(
         self,

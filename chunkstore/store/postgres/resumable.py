@@ -312,6 +312,7 @@ async def _add(db: Connection, row: UploadRow) -> None:
         row.metadata,
         row.bases,
         row.chunking,
+        row.owner,
     )
 
 

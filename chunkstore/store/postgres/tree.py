@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from chunkstore.core.conditional import UNCONDITIONAL
 from chunkstore.core.errors import ChunkstoreError
 from chunkstore.core.manifest import Manifest
 from chunkstore.core.names import (
@@ -133,8 +132,8 @@ async def put_file(db: Connection, edit: Put, target: Target) -> tuple[File, boo
     Raises:
         What `judge` raises.
     """
-    may_replace = edit.conditions == UNCONDITIONAL
-    may_create = may_replace or accepts(edit, Present())
+    may_replace = edit.may_replace
+    may_create = accepts(edit, Present())
     outcome, conflict, current = await _put(db, edit.name, target, may_create, may_replace)
     if outcome in ("present", "absent"):
         # A file that is there is locked by now; that none is there was refused before.

@@ -81,6 +81,7 @@ class UploadRow:
     spared: int
     bases: str
     chunking: str
+    owner: str
     used: bool
 
     def to_columns(self) -> dict[str, Any]:
@@ -125,6 +126,7 @@ class UploadRow:
             parts=tuple(parts),
             bases=tuple(FileName(name) for name in json.loads(self.bases)),
             chunking=self.chunking,
+            owner=self.owner,
         )
 
 
@@ -205,6 +207,7 @@ class StoredUpload:
             spared=self.spared,
             bases=json.dumps(spec.bases),
             chunking=spec.chunking,
+            owner=spec.owner,
             used=self.used,
         )
 

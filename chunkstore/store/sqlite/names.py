@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from chunkstore.core.access import EVERYTHING, Verbs
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.errors import ChunkstoreError, TooManyNames
 from chunkstore.core.manifest import ListHasher
@@ -49,9 +50,14 @@ class SQLiteNames(Names):
     async def _find(self, name: Name) -> File | Folder | None:
         return await self._database.lookups.run(partial(tree.find, name=name))
 
-    async def check_put(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
+    async def check_put(
+        self,
+        name: FileName,
+        conditions: Conditions = UNCONDITIONAL,
+        allowed: Verbs = EVERYTHING,
+    ) -> None:
         present = await self._database.lookups.run(partial(tree.load_target, name=name))
-        judge_put(name, conditions, present)
+        judge_put(name, conditions, present, allowed)
 
     async def list(
         self,

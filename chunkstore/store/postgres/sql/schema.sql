@@ -115,7 +115,7 @@ CREATE TABLE vacated (
 -- was made of. `known_digest` is that of a whole upload that has been read, `failure` why it can
 -- never become a file; then its manifest is empty. By `spared` bytes less is in the store than is
 -- confirmed: chunks that were only referred to count for their places, packs for what they brought.
--- `chunking` names how the content is cut. Conditions, checks, failure and bases are JSON.
+-- `chunking` names how the content is cut, `owner` whose the upload is. Conditions, checks, failure and bases are JSON.
 CREATE TABLE upload (
     id text PRIMARY KEY,
     kind text NOT NULL CHECK (kind IN ('file', 'part', 'concatenation')),
@@ -143,6 +143,7 @@ CREATE TABLE upload (
     spared bigint NOT NULL DEFAULT 0,
     bases text NOT NULL DEFAULT '[]',
     chunking text NOT NULL DEFAULT 'fixed',
+    owner text NOT NULL DEFAULT '',
     CHECK ((digest IS NULL) = (manifest IS NOT NULL))
 );
 ALTER TABLE upload ALTER COLUMN tail SET STORAGE EXTERNAL;

@@ -2,10 +2,10 @@
 
 -- name: add_upload
 -- id, manifest, chunk size, extent, length, created, expires, kind, target, media type, conditions,
--- checks, metadata, bases, chunking.
+-- checks, metadata, bases, chunking, owner.
 INSERT INTO upload (id, manifest, chunk_size, extent, length, created, expires, kind, target,
-                    media_type, conditions, checks, metadata, bases, chunking)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15);
+                    media_type, conditions, checks, metadata, bases, chunking, owner)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16);
 
 -- name: add_upload_part
 -- upload, place, part.
@@ -16,7 +16,7 @@ INSERT INTO upload_part (upload, seq, part) VALUES ($1, $2, $3);
 -- SHARE, so that nobody changes it but others may ask for the same.
 SELECT id, kind, target, media_type, conditions, checks, metadata, received, length, whole, epoch,
        created, expires, tail, manifest, chunk_size, digest, known_digest, failure, new_chunks,
-       new_size, extent, spared, bases, chunking, used
+       new_size, extent, spared, bases, chunking, owner, used
 FROM upload WHERE id = $1 {lock};
 
 -- name: lock_upload

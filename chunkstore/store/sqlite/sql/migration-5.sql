@@ -12,3 +12,6 @@ CREATE TABLE record (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX record_by_owner ON record (kind, owner, key);
 CREATE INDEX record_by_expiry ON record (expires) WHERE expires IS NOT NULL;
+
+-- Whose an upload is.
+ALTER TABLE upload ADD COLUMN owner TEXT NOT NULL DEFAULT '';

@@ -102,7 +102,7 @@ CREATE TABLE folder_change (
 -- file was made of. `known_digest` is that of a whole content that has been read, `failure` why it
 -- can never become a file; then its manifest is empty. By `spared` bytes less is in the store than is
 -- confirmed: chunks that were only referred to count for their places, packs for what they brought.
--- `chunking` names how the content is cut. Conditions, checks, failure and bases are JSON.
+-- `chunking` names how the content is cut, `owner` whose the upload is. Conditions, checks, failure and bases are JSON.
 CREATE TABLE upload (
     id TEXT PRIMARY KEY,
     kind TEXT NOT NULL CHECK (kind IN ('file', 'part', 'concatenation')),
@@ -123,7 +123,7 @@ CREATE TABLE upload (
     conditions TEXT NOT NULL,
     checks TEXT NOT NULL,
     metadata TEXT NOT NULL,
-    tail BLOB NOT NULL DEFAULT x'', known_digest BLOB CHECK (length(known_digest) = 32), failure TEXT, unfinished INTEGER AS (digest IS NULL AND failure IS NULL AND NOT used), spared INTEGER NOT NULL DEFAULT 0, bases TEXT NOT NULL DEFAULT '[]', chunking TEXT NOT NULL DEFAULT 'fixed',
+    tail BLOB NOT NULL DEFAULT x'', known_digest BLOB CHECK (length(known_digest) = 32), failure TEXT, unfinished INTEGER AS (digest IS NULL AND failure IS NULL AND NOT used), spared INTEGER NOT NULL DEFAULT 0, bases TEXT NOT NULL DEFAULT '[]', chunking TEXT NOT NULL DEFAULT 'fixed', owner TEXT NOT NULL DEFAULT '',
     CHECK ((digest IS NULL) = (manifest IS NOT NULL))
 ) STRICT;
 CREATE INDEX upload_by_manifest ON upload (manifest);

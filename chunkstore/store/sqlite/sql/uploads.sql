@@ -2,9 +2,9 @@
 
 -- name: add_upload
 INSERT INTO upload (id, kind, manifest, extent, length, created, expires,
-                    target, media_type, conditions, checks, metadata, bases, chunking)
+                    target, media_type, conditions, checks, metadata, bases, chunking, owner)
 VALUES (:id, :kind, :manifest, :extent, :length, :created, :expires,
-        :target, :media_type, :conditions, :checks, :metadata, :bases, :chunking);
+        :target, :media_type, :conditions, :checks, :metadata, :bases, :chunking, :owner);
 
 -- name: add_upload_part
 INSERT INTO upload_part (upload, seq, part) VALUES (:upload, :seq, :part);
@@ -15,7 +15,7 @@ SELECT upload.id, upload.kind, upload.target, upload.media_type, upload.conditio
        upload.epoch, upload.created, upload.expires, upload.tail, upload.manifest,
        manifest.chunk_size, upload.digest, upload.known_digest, upload.failure,
        upload.new_chunks, upload.new_size, upload.extent, upload.spared, upload.bases,
-       upload.chunking, upload.used
+       upload.chunking, upload.owner, upload.used
 FROM upload LEFT JOIN manifest ON manifest.id = upload.manifest
 WHERE upload.id = :id;
 
