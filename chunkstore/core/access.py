@@ -209,11 +209,15 @@ class Access:
         A region begins where a folder with a rule begins or ends, so all names of one are in the
         same of these folders as its start.
         """
+        starts = self.borders(folder)
+        for start, stop in zip(starts, [*starts[1:], prefix_stop(folder)], strict=True):
+            yield Region(start, stop, self.verbs(FileName(start)))
+
+    def borders(self, folder: FolderName) -> Sequence[str]:
+        """Return where the regions of a folder begin, in order."""
         end, below = prefix_stop(folder), self._below(folder)
         borders = {folder, *below, *map(prefix_stop, below)} - {end, None}
-        starts = sorted(border for border in borders if border is not None)
-        for start, stop in zip(starts, [*starts[1:], end], strict=True):
-            yield Region(start, stop, self.verbs(FileName(start)))
+        return sorted(border for border in borders if border is not None)
 
     def _below(self, folder: FolderName) -> list[FolderName]:
         found = {

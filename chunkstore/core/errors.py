@@ -154,6 +154,10 @@ class SignInFailed(ChunkstoreError):
     """The name and password, or the token, are not right, or not valid any more."""
 
 
+class SignInNeeded(ChunkstoreError):
+    """Only who has signed in may do this here."""
+
+
 class TooManyAttempts(ChunkstoreError):
     """Too many attempts to sign in have failed; try again later."""
 

@@ -43,6 +43,15 @@ from chunkstore.http.security.gate import (
     gate_middleware,
 )
 from chunkstore.http.security.hsts import HSTS, add_https_only
+from chunkstore.http.security.rights import (
+    PEOPLE,
+    add_access_headers,
+    enter,
+    need_of,
+    nothing,
+    refused,
+)
+from chunkstore.service.access.people import People
 from chunkstore.service.hot_files import HotFiles
 from chunkstore.service.memory import DEFAULT_MEMORY, MemoryBudget
 from chunkstore.service.resumable.uploads import (
@@ -72,6 +81,7 @@ def create_app(
     tasks: Sequence[Periodic] = (),
     room_returns: str = "Delete files, or give the store more room.",
     finish_seconds: float = 25.0,
+    people: People | None = None,
 ) -> web.Application:
     """Return the server of `store` as an application, to be run or mounted in another.
 
@@ -94,6 +104,7 @@ def create_app(
         tasks: what the caller repeats in the background, of which `/health/ready` tells.
         room_returns: tells a client when there may be room again, where there is none.
         finish_seconds: how long a request waits for a large upload to become its file.
+        people: those who use the store, if the caller has them; they stay the caller's.
     """
     app = web.Application(middlewares=[problem_middleware, _check_middleware])
     if hosts is not None:
@@ -118,6 +129,10 @@ def create_app(
         app[SERVICE], expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished
     )
     app[TASKS] = [*tasks, *store.maintenance.tasks, *app[UPLOADS].tasks]
+    if people is None:
+        people = People(store.records)
+        app.cleanup_ctx.append(partial(_closing, people=people))
+    app[PEOPLE] = people
     app.cleanup_ctx.append(_running_uploads)
     set_up_templates(app)
     add_routes(app)
@@ -160,6 +175,11 @@ async def _keeping_hot_files(app: web.Application, changes: NameChanges) -> Asyn
         yield
 
 
+async def _closing(app: web.Application, people: People) -> AsyncIterator[None]:
+    yield
+    people.close()
+
+
 async def _running_uploads(app: web.Application) -> AsyncIterator[None]:
     for task in app[UPLOADS].tasks:
         task.start()
@@ -170,7 +190,8 @@ async def _running_uploads(app: web.Application) -> AsyncIterator[None]:
 # One for all checks before a handler: each middleware costs every request microseconds.
 @web.middleware
 async def _check_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Pass on only requests that can be read in one way, and come from a page that may send them.
+    """Pass on only requests that can be read in one way, come from a page that may send them, and
+    are of somebody who may do what they ask for.
 
     A browser that asks beforehand whether its page may is answered here.
     """
@@ -180,7 +201,14 @@ async def _check_middleware(request: web.Request, handler: Handler) -> web.Strea
     check_fields(request)
     if is_allowed_preflight(request):
         return preflight_response()
+    need = need_of(request)
+    if need is nothing:
+        require_own_page(request)
+        return await handler(request)
+    rights = await enter(request)
     require_own_page(request)
+    if not rights.is_open or need is refused:
+        need(request, rights)
     return await handler(request)
 
 
@@ -191,6 +219,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     `answers.headers.ANSWER_HEADERS`; one that depends on the request is added here.
     """
     add_request_headers(request, response)
+    add_access_headers(request, response)
     _add_headers_of_all(request, response)
     add_cors_headers(request, response)
 

@@ -17,9 +17,10 @@ from chunkstore.core.errors import InvalidRequest
 from chunkstore.http.chunks import uploads as chunk_uploads
 from chunkstore.http.message.headers import essence_of
 from chunkstore.http.message.problems import MethodNotPossible, allowed_methods
+from chunkstore.http.message.request import UPLOADS
 from chunkstore.http.native import files
 from chunkstore.http.resumable import ietf, tus
-from chunkstore.http.resumable.dialects import TUS_PATCH, uploads_of
+from chunkstore.http.resumable.dialects import TUS_PATCH
 
 _OVERRIDABLE: Final = frozenset({"HEAD", "PATCH", "DELETE"})
 
@@ -89,13 +90,13 @@ async def options(request: web.Request) -> web.Response:
 
 async def file_options(request: web.Request) -> web.Response:
     """Answer OPTIONS of a file, which can be uploaded by the IETF's draft too."""
-    headers = {**_options_headers(request), **ietf.options_headers(uploads_of(request))}
+    headers = {**_options_headers(request), **ietf.options_headers(request.app[UPLOADS])}
     return web.Response(headers=headers)
 
 
 async def upload_options(request: web.Request) -> web.Response:
     """Answer OPTIONS of uploads, with what both protocols tell there."""
-    uploads = uploads_of(request)
+    uploads = request.app[UPLOADS]
     headers = {
         "Allow": allowed_methods(request),
         **tus.options_headers(uploads),

@@ -31,9 +31,15 @@ from chunkstore.http.message.bodies import defer_continue
 from chunkstore.http.message.problems import MethodNotPossible
 from chunkstore.http.message.request import FOLDERS, redirect_to_folder
 from chunkstore.http.message.upload_urls import UPLOAD_RESOURCE, UPLOADS_RESOURCE
-from chunkstore.http.native import batch, files, folders, forms, lists, status
-from chunkstore.http.page.render import STATIC_RESOURCE, static_handler
+from chunkstore.http.native import batch, files, folders, forms, lists, sessions, status
+from chunkstore.http.page.render import (
+    LOGIN_RESOURCE,
+    LOGOUT_RESOURCE,
+    STATIC_RESOURCE,
+    static_handler,
+)
 from chunkstore.http.resumable import ietf, tus
+from chunkstore.http.security.rights import ROUTE_NEEDS, find_need
 
 # (?s:) because a name is refused for its line break, not lost on the way.
 FILE_PATH: Final = "/files/{name:(?s:.*[^/])}"
@@ -93,6 +99,7 @@ UPLOAD: Final[Mapping[str, Handler]] = {**_UPLOAD, "POST": method_override(_UPLO
 
 def add_routes(app: web.Application) -> None:
     """Add all routes to the application; the first that fits answers."""
+    app[ROUTE_NEEDS] = {}
     add = partial(_add, app)
     add("/uploads", UPLOADS, name=UPLOADS_RESOURCE)
     add("/uploads/", UPLOADS)
@@ -109,11 +116,14 @@ def add_routes(app: web.Application) -> None:
     add("/files", _read_only(_redirect_to_root))
     add("/", _read_only(lists.get))
     add("/batch", {"POST": batch.post})
+    add("/login", {**_read_only(sessions.show), "POST": sessions.log_in}, name=LOGIN_RESOURCE)
+    add("/logout", {"POST": sessions.log_out}, name=LOGOUT_RESOURCE)
     add("/health/live", _read_only(status.live))
     add("/health/ready", _read_only(status.ready))
     add("/stats", _read_only(status.stats))
     nowhere = app.router.add_resource(ANY_PATH)
-    nowhere.add_route("*", _refuse_path, expect_handler=defer_continue)
+    route = nowhere.add_route("*", _refuse_path, expect_handler=defer_continue)
+    app[ROUTE_NEEDS][route] = find_need(nowhere.canonical, "*")
 
 
 def route_templates() -> tuple[str, ...]:
@@ -127,8 +137,10 @@ def _add(
     app: web.Application, path: str, handlers: Mapping[str, Handler], name: str | None = None
 ) -> web.Resource:
     resource = app.router.add_resource(path, name=name)
+    needs = app[ROUTE_NEEDS]
     for method, handler in {"OPTIONS": options, **handlers, "*": _refuse_method}.items():
-        resource.add_route(method, handler, expect_handler=defer_continue)
+        route = resource.add_route(method, handler, expect_handler=defer_continue)
+        needs[route] = find_need(resource.canonical, method)
     return resource
 
 

@@ -94,7 +94,7 @@ async def serve(
             ends.callback(people.close)
             tasks = _maintenance_tasks(store, config) if maintenance else []
             drain = Drain()
-            app = _application(store, config, tasks, drain)
+            app = _application(store, config, tasks, drain, people)
             counting = None if metrics is None else metrics.begin()
             counter = None if counting is None else counting.requests
             outer = _mounted(app, config, drain, counter)
@@ -166,7 +166,7 @@ def _allow_open_files(count: int) -> None:
 
 
 def _application(
-    store: Store, config: ServeConfig, tasks: Sequence[Periodic], drain: Drain
+    store: Store, config: ServeConfig, tasks: Sequence[Periodic], drain: Drain, people: People
 ) -> web.Application:
     app = create_app(
         store,
@@ -183,6 +183,7 @@ def _application(
         hosts=HostPolicy.of(config.host, config.allowed_hosts),
         proxies=ProxyPolicy.of(config.trusted_proxies) if config.trusted_proxies else None,
         hsts_seconds=config.hsts_seconds,
+        people=people,
     )
     app[DRAIN] = drain
     return app

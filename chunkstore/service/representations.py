@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from chunkstore.core.names import FileName
 from chunkstore.core.periodic import Ended, Periodic
 from chunkstore.store.contract.reports import ScrubReport, Stats
 from chunkstore.store.contract.values import Applied, Committed, File, Listing
@@ -24,26 +25,35 @@ def file_to_json(file: File) -> Json:
     }
 
 
-def committed_to_json(committed: Committed) -> Json:
-    """Return the result of a `Put`: the file, and how much of its content was new."""
-    return {
+def committed_to_json(committed: Committed, *, tells_new: bool) -> Json:
+    """Return the result of a `Put`: the file, and how much was new if that is to be told."""
+    described = {
         **file_to_json(committed.file),
         "chunks": committed.file.manifest.chunk_count,
-        "new_chunks": committed.new_chunks,
-        "new_size": committed.new_size,
     }
+    if tells_new:
+        described["new_chunks"] = committed.new_chunks
+        described["new_size"] = committed.new_size
+    return described
 
 
-def applied_to_json(applied: Applied) -> Json:
+def applied_to_json(applied: Applied, *, tells_new: bool) -> Json:
     """Return what an edit of a batch came to."""
-    members = committed_to_json(applied) if isinstance(applied, Committed) else {}
+    members: Json = {}
+    if isinstance(applied, Committed):
+        members = committed_to_json(applied, tells_new=tells_new)
     return {**members, "replaced": applied.replaced}
 
 
-def listing_to_json(listing: Listing) -> Json:
-    """Return one page of a listing."""
+def listing_to_json(listing: Listing, may_read: Callable[[FileName], bool] | None = None) -> Json:
+    """Return one page of a listing; the digests of files that one may not read are left out."""
+    files = [file_to_json(file) for file in listing.files]
+    if may_read is not None:
+        for file in files:
+            if not may_read(file["name"]):
+                file["digest"] = None
     return {
-        "files": [file_to_json(file) for file in listing.files],
+        "files": files,
         "folders": list(listing.folders),
         "next": listing.next,
     }

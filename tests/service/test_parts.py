@@ -13,8 +13,10 @@ from chunkstore.core.digest import Digest
 from chunkstore.core.errors import NotFound, PartGone, TooLarge
 from chunkstore.core.names import FileName
 from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.service.putting import AllowedNames
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import ResumableUploads
+from chunkstore.service.rights import EVERY_RIGHT
 from chunkstore.store.contract.edits import Put, Uploaded
 from chunkstore.store.contract.resumable import Failure, UploadKind, UploadSpec, UploadState
 from chunkstore.store.contract.store import Store
@@ -253,5 +255,7 @@ async def test_a_part_that_no_hasher_of_this_process_has_seen_can_be_read_for_it
     content = b"x" * CHUNK_SIZE + b"tail"
     part = await whole(uploads_of(store), content, PART)
     finisher = uploads_of(store)._finisher
-    assert await finisher._digest(await store.uploads.get(part)) == Digest.of(content)
+    putting = AllowedNames(store.names, EVERY_RIGHT)
+    upload = await store.uploads.get(part)
+    assert await finisher._digest(upload, putting) == Digest.of(content)
     assert (await store.uploads.get(part)).known_digest == Digest.of(content)

@@ -10,23 +10,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Final
 
 from aiohttp import web
 
 from chunkstore.core.conditional import CREATE_ONLY
 from chunkstore.core.errors import NameConflict, PreconditionFailed
-from chunkstore.core.names import FileName, decode_path, parse_file_name
 from chunkstore.http.message.file_upload import read_file_upload
-from chunkstore.http.message.request import raw_remainder
 from chunkstore.http.native import files
-
-_FOLDER: Final = "nx/"
+from chunkstore.http.security.allowed import readable
+from chunkstore.http.security.rights import nx_name_of
 
 
 async def get(request: web.Request) -> web.StreamResponse:
     """Answer GET and HEAD of an entry."""
-    return await files.send(request, _file_name_of(request))
+    return await files.send(request, readable(request, nx_name_of(request)))
 
 
 async def put(request: web.Request) -> web.Response:
@@ -36,7 +33,7 @@ async def put(request: web.Request) -> web.Response:
         NameConflict: it is there; nothing has changed.
     """
     incoming = read_file_upload(request)
-    incoming = replace(incoming, name=_file_name_of(request), conditions=CREATE_ONLY)
+    incoming = replace(incoming, name=nx_name_of(request), conditions=CREATE_ONLY)
     try:
         await files.store(request, incoming)
     except PreconditionFailed as error:
@@ -44,7 +41,3 @@ async def put(request: web.Request) -> web.Response:
             "The cache has this entry already, and entries do not change."
         ) from error
     return web.Response(status=HTTPStatus.OK)
-
-
-def _file_name_of(request: web.Request) -> FileName:
-    return parse_file_name(_FOLDER + decode_path(raw_remainder(request)))

@@ -14,8 +14,9 @@ from chunkstore.core.compression import Codec
 from chunkstore.core.digest import Digest
 from chunkstore.core.packs import MAX_PACK_SIZE
 from chunkstore.http.answers.documents import json_response
-from chunkstore.http.chunks.lists import form_of, read_list
-from chunkstore.http.message.request import service_of, store_of
+from chunkstore.http.chunks.lists import bases_of, form_of, read_list
+from chunkstore.http.message.request import service_of
+from chunkstore.http.security.allowed import known_chunks
 from chunkstore.service.resumable.listing import digests_in
 from chunkstore.service.resumable.packs import MAX_DIGESTS
 
@@ -40,11 +41,15 @@ async def get(request: web.Request) -> web.Response:
 
 
 async def post_missing(request: web.Request) -> web.Response:
-    """Answer with those of the digests in the body that the store lacks, in the same form."""
+    """Answer with those of the digests in the body that the store lacks, in the same form.
+
+    For who may not read everything, only chunks of the files that Base names are there.
+    """
     form = form_of(request, (DIGESTS, TEXT))
     # Elsewhere, because there can be many.
     digests = await asyncio.to_thread(digests_in, await read_list(request, form))
-    sizes = await store_of(request).chunks.find_sizes(digests) if digests else {}
+    known = known_chunks(request, bases_of(request))
+    sizes = await known.find_sizes(digests) if digests else {}
     body = await asyncio.to_thread(_format_missing, form, digests, sizes)
     return web.Response(body=body, content_type=form)
 

@@ -25,41 +25,36 @@ from chunkstore.core.conditional import (
     format_http_date,
     if_range_holds,
 )
-from chunkstore.core.errors import InvalidRequest, NotFound, PreconditionFailed
-from chunkstore.core.names import FileName, decode_path, parse_file_name
+from chunkstore.core.errors import NotFound, PreconditionFailed
 from chunkstore.core.ranges import ByteRange, parse_range
-from chunkstore.http.chunks.lists import form_of, read_list
+from chunkstore.http.chunks.lists import bases_of, form_of, read_list
 from chunkstore.http.chunks.sending import WindowSender
 from chunkstore.http.chunks.uploads import answer_when_finished
 from chunkstore.http.message.bodies import require_no_body, require_whole_put
-from chunkstore.http.message.file_upload import committed_response
 from chunkstore.http.message.headers import parse_digests, parse_media_type
 from chunkstore.http.message.negotiation import prefers_text
 from chunkstore.http.message.request import (
-    client_of,
     conditions_of,
     file_name_of,
-    names_root,
     service_of,
-    store_of,
 )
 from chunkstore.http.message.upload_urls import upload_path
-from chunkstore.http.resumable.dialects import parse_size, uploads_of
+from chunkstore.http.resumable.dialects import parse_size
 from chunkstore.http.resumable.ietf import set_limit_headers
 from chunkstore.http.runtime.exchange import FileResponse
-from chunkstore.service.chunks.by_list import put_by_list
+from chunkstore.http.security.allowed import open_file, readable, uploads_of
+from chunkstore.http.security.told import stored_response
 from chunkstore.service.chunks.entries import ListReader
 from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
 from chunkstore.store.contract.values import File
 
-_MOST_BASES: Final = 16
 _AS_TEXT: Final = "-t"
 
 
 async def get(request: web.Request) -> web.StreamResponse:
     """Answer GET and HEAD with the manifest, as entries or as text."""
-    name = file_name_of(request)
-    async with store_of(request).contents.open(name) as file:
+    name = readable(request)
+    async with open_file(request, name) as file:
         if file is None:
             raise NotFound(f"There is no file {name!r}.")
         return await _answer(request, file, as_text=prefers_text(request, MANIFEST))
@@ -128,11 +123,12 @@ async def put(request: web.Request) -> web.Response:
     require_whole_put(request)
     spec = _spec_of(request)
     entries = await read_list(request, form_of(request))
-    made = await put_by_list(uploads_of(request), spec, entries, client_of(request))
+    made = await uploads_of(request).put_by_list(spec, entries)
     if isinstance(made, ResumableUpload):
         location = {"Location": upload_path(request.app, made.id)}
         return await answer_when_finished(request, made.id, location)
-    return committed_response(made)
+    assert spec.target is not None
+    return stored_response(request, spec.target, made)
 
 
 async def post(request: web.Request) -> web.Response:
@@ -154,21 +150,5 @@ def _spec_of(request: web.Request) -> UploadSpec:
         media_type=parse_media_type(request.headers.get("File-Type"), name),
         conditions=conditions_of(request),
         checks=parse_digests(request.headers.getall("Repr-Digest", [])),
-        bases=_bases_of(request),
+        bases=bases_of(request),
     )
-
-
-def _bases_of(request: web.Request) -> Sequence[FileName]:
-    """Return the files that Base names.
-
-    Raises:
-        InvalidRequest: it names more than 16, or something that is no file's path here.
-    """
-    root = names_root(request.app)
-    lines = ",".join(request.headers.getall("Base", []))
-    paths = [path for part in lines.split(",") if (path := part.strip(" \t"))]
-    if len(paths) > _MOST_BASES:
-        raise InvalidRequest(f"Base names at most {_MOST_BASES} files.")
-    if any(not path.startswith(root) for path in paths):
-        raise InvalidRequest(f"Base lists paths under {root}, separated by commas.")
-    return [parse_file_name(decode_path(path.removeprefix(root))) for path in paths]

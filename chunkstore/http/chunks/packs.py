@@ -16,8 +16,9 @@ from chunkstore.core.ranges import ByteRange, parse_spans
 from chunkstore.http.chunks.lists import form_of
 from chunkstore.http.chunks.sending import WindowSender
 from chunkstore.http.message.bodies import read_body
-from chunkstore.http.message.request import conditions_of, file_name_of, service_of, store_of
+from chunkstore.http.message.request import conditions_of, service_of
 from chunkstore.http.runtime.exchange import FileResponse
+from chunkstore.http.security.allowed import open_file, readable
 from chunkstore.service.chunks.kept import KeptReader
 from chunkstore.service.resumable.packs import MAX_DIGESTS
 from chunkstore.store.contract.values import File
@@ -44,8 +45,8 @@ async def post(request: web.Request) -> web.StreamResponse:
 
 
 async def _answer(request: web.Request, text: str) -> web.StreamResponse:
-    name = file_name_of(request)
-    async with store_of(request).contents.open(name) as file:
+    name = readable(request)
+    async with open_file(request, name) as file:
         if file is None:
             raise NotFound(f"There is no file {name!r}.")
         if conditions_of(request).evaluate(file.validators) is Outcome.FAILED:

@@ -24,7 +24,6 @@ from chunkstore.core.packs import HEAD_SIZE, MAX_PACK_SIZE, PACK
 from chunkstore.http.answers.documents import RETRY_AFTER_SECONDS, json_response
 from chunkstore.http.chunks.lists import form_of
 from chunkstore.http.message.bodies import read_body
-from chunkstore.http.message.file_upload import committed_response
 from chunkstore.http.message.headers import essence_of
 from chunkstore.http.message.request import client_of, raw_remainder
 from chunkstore.http.message.upload_urls import parse_upload_id
@@ -33,10 +32,11 @@ from chunkstore.http.resumable.dialects import (
     finished_in_time,
     set_answer_headers,
     upload_id_of,
-    uploads_of,
 )
 from chunkstore.http.resumable.ietf import set_limit_headers
 from chunkstore.http.resumable.structured import boolean_of, format_boolean, integer_of
+from chunkstore.http.security.allowed import uploads_of
+from chunkstore.http.security.told import stored_response
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.packs import MAX_DIGESTS
 from chunkstore.store.contract.values import Committed
@@ -84,10 +84,11 @@ async def answer_when_finished(
     committed = await finished_in_time(request, _finish(request, upload_id))
     if isinstance(committed, Committed):
         set_answer_headers(request, {**headers, "Upload-Complete": format_boolean(True)})
-        upload = await uploads.service.store.uploads.get(upload_id)
+        upload = await uploads.get(upload_id)
         set_answer_headers(request, file_headers(request, upload))
-        return committed_response(committed)
-    upload = await uploads.service.store.uploads.get(upload_id)
+        assert upload.spec.target is not None
+        return stored_response(request, upload.spec.target, committed)
+    upload = await uploads.get(upload_id)
     state = {**headers, "Upload-Complete": format_boolean(upload.complete)}
     if upload.complete:
         # Another request finished it.

@@ -25,6 +25,7 @@ _LONG: Final = 8 * 1024
 MOST_BYTES: Final = {
     "Accept": _LIST,
     "Access-Control-Request-Method": _SHORT,
+    "Authorization": _LIST,
     "Base": _LONG,
     "Content-Digest": _LIST,
     "Content-Encoding": _SHORT,
@@ -43,6 +44,7 @@ MOST_BYTES: Final = {
     "Overwrite": _SHORT,
     "Range": _LONG,
     "Repr-Digest": _LIST,
+    "Sec-Fetch-Mode": _SHORT,
     "Sec-Fetch-Site": _SHORT,
     "Tus-Resumable": _SHORT,
     "Upload-Checksum": 1024,

@@ -60,11 +60,11 @@ def read_file_upload(request: web.Request) -> FileUpload:
     )
 
 
-def committed_response(committed: Committed) -> web.Response:
-    """Return the answer to a request whose file has been stored."""
+def committed_response(committed: Committed, *, tells_new: bool) -> web.Response:
+    """Return the answer to a request whose file has been stored, and how much of it was new."""
     validators = committed.file.validators
     return json_response(
-        committed_to_json(committed),
+        committed_to_json(committed, tells_new=tells_new),
         status=HTTPStatus.OK if committed.replaced else HTTPStatus.CREATED,
         headers={
             "ETag": format_etag(validators.etag),

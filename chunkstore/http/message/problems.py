@@ -7,6 +7,7 @@ it is logged with its traceback and answered with a plain 500.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -22,6 +23,7 @@ from chunkstore.http.page.render import render
 from chunkstore.http.runtime.exchange import bytes_received, bytes_sent
 from chunkstore.http.runtime.senders import address_of
 
+_REALM: Final = 'realm="chunkstore"'
 _REGISTERED: Final = "https://iana.org/assignments/http-problem-types#"
 
 _logger = logging.getLogger(__name__)
@@ -113,6 +115,7 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
         HTTPStatus.CONFLICT, "offset-mismatch", _REGISTERED + "mismatching-upload-offset"
     ),
     errors.ChunksMissing: Problem(HTTPStatus.CONFLICT, "chunks-missing"),
+    errors.SignInNeeded: Problem(HTTPStatus.UNAUTHORIZED, "sign-in-needed"),
     errors.SignInFailed: Problem(HTTPStatus.UNAUTHORIZED, "sign-in-failed"),
     errors.TooManyAttempts: Problem(HTTPStatus.TOO_MANY_REQUESTS, "too-many-attempts"),
     errors.SignInBusy: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "sign-in-busy"),
@@ -224,7 +227,10 @@ def error_response(
         members = {"expected-offset": error.expected, "provided-offset": error.provided}
     if isinstance(error, errors.ChunksMissing):
         members = {"missing": error.count, "first": error.digests[:_MOST_NAMED]}
-    response = problem_response(request, problem, _detail(request, error), members)
+    if problem.status == HTTPStatus.UNAUTHORIZED and prefers_html(request):
+        response = _login_page(request, _detail(request, error))
+    else:
+        response = problem_response(request, problem, _detail(request, error), members)
     if isinstance(error, errors.OffsetMismatch):
         response.headers["Upload-Offset"] = str(error.expected)
     if isinstance(error, errors.ChunksMissing) and error.offset is not None:
@@ -233,12 +239,32 @@ def error_response(
         response.headers["Content-Range"] = f"bytes */{error.size}"
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = RETRY_AFTER_SECONDS
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = _challenge(request)
+    if isinstance(error, errors.TooManyAttempts):
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
     if isinstance(error, MethodNotPossible):
         response.headers["Allow"] = allowed_methods(request)
     if isinstance(error, EncodedBody):
         # RFC 9110 §12.5.3: in a 415, what codings would have been taken.
         response.headers["Accept-Encoding"] = "identity"
     return response
+
+
+def _login_page(request: web.Request, detail: str) -> web.Response:
+    """Return the page on which a browser signs in, and goes on to what it asked for."""
+    path = request.rel_url.raw_path_qs if request.method == "GET" else ""
+    response = render(request, "login.html", {"detail": detail, "next": path}, 401)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def _challenge(request: web.Request) -> str:
+    """Return how to sign in (RFC 7617, RFC 6750); a browser shows the page, and no dialog."""
+    if "Sec-Fetch-Mode" in request.headers:
+        return f"Bearer {_REALM}"
+    return f'Basic {_REALM}, charset="UTF-8"'
 
 
 def _detail(request: web.Request, error: errors.ChunkstoreError) -> str:

@@ -23,9 +23,10 @@ from chunkstore.core.media_types import guess_media_type
 from chunkstore.http.message.bodies import read_body, require_identity_coding
 from chunkstore.http.message.headers import essence_of, parse_digests
 from chunkstore.http.message.problems import UnsupportedMedia, error_response
-from chunkstore.http.message.request import UPLOADS, service_of
+from chunkstore.http.message.request import service_of
 from chunkstore.http.message.upload_urls import parse_upload_url
 from chunkstore.http.native.edit_lines import PutUpload, RequestedEdit, parse_edits, placed
+from chunkstore.http.security.allowed import names_of, refuse_dropping, tells_new, uploads_of
 from chunkstore.service.representations import applied_to_json
 from chunkstore.service.service import Service
 from chunkstore.store.contract.edits import Edit, Put
@@ -52,7 +53,9 @@ async def post(request: web.Request) -> web.Response:
         if error.edit is None:
             raise
         return error_response(request, _of_batch(error), {"edit": error.edit})
-    lines = [json.dumps(applied_to_json(one)) + "\n" for one in applied]
+    lines = [
+        json.dumps(applied_to_json(one, tells_new=tells_new(request))) + "\n" for one in applied
+    ]
     return web.Response(text="".join(lines), content_type=JSON_LINES)
 
 
@@ -101,12 +104,13 @@ async def _apply(
     for place, one in enumerate(requested):
         with placed(place):
             edits.append(await _to_edit(request, one) if isinstance(one, PutUpload) else one)
-    return await service.store.names.apply(edits)
+    return await names_of(request).apply(edits)
 
 
 async def _to_edit(request: web.Request, put: PutUpload) -> Edit:
+    refuse_dropping(request, put.name)
     upload_id = parse_upload_url(request.app, put.upload)
-    upload, content = await request.app[UPLOADS].get_whole(upload_id)
+    upload, content = await uploads_of(request).get_whole(upload_id)
     media_type = put.media_type or upload.spec.media_type or guess_media_type(put.name)
     return Put(put.name, content, media_type, put.conditions)
 

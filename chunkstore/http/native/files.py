@@ -27,7 +27,7 @@ from chunkstore.http.message.bodies import (
     send_multipart,
 )
 from chunkstore.http.message.destination import file_destination_of, overwrite_of
-from chunkstore.http.message.file_upload import FileUpload, committed_response, read_file_upload
+from chunkstore.http.message.file_upload import FileUpload, read_file_upload
 from chunkstore.http.message.headers import format_disposition
 from chunkstore.http.message.request import (
     conditions_of,
@@ -35,10 +35,18 @@ from chunkstore.http.message.request import (
     path_of,
     redirect_to_folder,
     service_of,
-    store_of,
 )
 from chunkstore.http.native import folders
 from chunkstore.http.runtime.exchange import FileResponse
+from chunkstore.http.security.allowed import (
+    Readable,
+    folder_exists,
+    may_read,
+    names_of,
+    open_file,
+    readable,
+)
+from chunkstore.http.security.told import stored_response
 from chunkstore.service.hot_files import HotFiles
 from chunkstore.store.contract.edits import Copy, Delete, Move
 from chunkstore.store.contract.values import Committed, File
@@ -78,10 +86,14 @@ HOT_FILES: Final[web.AppKey[HotFiles[Prepared]]] = web.AppKey("hot_files")
 
 async def get(request: web.Request) -> web.StreamResponse:
     """Answer GET and HEAD."""
-    return await send(request, file_name_of(request))
+    if not may_read(request):
+        folder = FolderName(f"{file_name_of(request)}/")
+        if await folder_exists(request, folder):
+            return redirect_to_folder(request, folder)
+    return await send(request, readable(request))
 
 
-async def send(request: web.Request, name: FileName) -> web.StreamResponse:
+async def send(request: web.Request, name: Readable) -> web.StreamResponse:
     """Answer GET and HEAD of the file `name`, wherever the URL leads."""
     hot_files = request.app[HOT_FILES]
     prepared = hot_files.find(name)
@@ -89,7 +101,7 @@ async def send(request: web.Request, name: FileName) -> web.StreamResponse:
     if prepared is not None and "Range" not in request.headers:
         return await _answer(request, prepared)
     with hot_files.looking_up(name) as lookup:
-        async with store_of(request).contents.open(name, inline=_INLINE) as file:
+        async with open_file(request, name, inline=_INLINE) as file:
             if file is None:
                 return await _redirect_to_folder_named(request, name)
             prepared = Prepared.of(file)
@@ -137,7 +149,7 @@ async def _send(
 
 async def _redirect_to_folder_named(request: web.Request, name: FileName) -> web.Response:
     folder = FolderName(name + "/")
-    if await store_of(request).names.find(folder) is None:
+    if not await folder_exists(request, folder):
         raise NotFound(f"There is no file {name!r}.")
     return redirect_to_folder(request, folder)
 
@@ -152,7 +164,8 @@ def _validator_headers(validators: Validators) -> dict[str, str]:
 
 async def put(request: web.Request) -> web.Response:
     """Create or replace the file, whole or not at all."""
-    return committed_response(await store(request, read_file_upload(request)))
+    incoming = read_file_upload(request)
+    return stored_response(request, incoming.name, await store(request, incoming))
 
 
 async def store(request: web.Request, incoming: FileUpload) -> Committed:
@@ -162,12 +175,11 @@ async def store(request: web.Request, incoming: FileUpload) -> Committed:
     _check_size(request.content_length, service.max_file_size)
     if incoming.conditions != UNCONDITIONAL or _waits_for_answer(request):
         # The edit decides; this spares the client sending a body in vain.
-        await service.store.names.check_put(incoming.name, incoming.conditions)
+        await names_of(request).check(incoming.name, incoming.conditions)
     async with service.receiving(checks, name=incoming.name) as receiver:
         await receiver.receive(read_body(request))
         put = receiver.put(incoming.name, incoming.media_type, incoming.conditions)
-        [committed] = await service.store.names.apply([put])
-    return committed
+        return await names_of(request).put(put)
 
 
 def _check_size(size: int | None, limit: int | None) -> None:
@@ -186,7 +198,7 @@ async def delete(request: web.Request) -> web.Response:
     require_no_body(request)
     try:
         edit = Delete(file_name_of(request), conditions_of(request))
-        await store_of(request).names.apply([edit])
+        await names_of(request).apply([edit])
     except NotFound:
         if await _is_folder(request):
             return await folders.delete(request)
@@ -208,14 +220,14 @@ async def copy_or_move(request: web.Request) -> web.Response:
 
 async def _is_folder(request: web.Request) -> bool:
     folder = FolderName(file_name_of(request) + "/")
-    return await store_of(request).names.find(folder) is not None
+    return await folder_exists(request, folder)
 
 
 async def _copy_or_move_file(request: web.Request) -> web.Response:
     make = Copy if request.method == "COPY" else Move
     target = file_destination_of(request)
     edit = make(file_name_of(request), target, overwrite_of(request), conditions_of(request))
-    [applied] = await store_of(request).names.apply([edit])
+    [applied] = await names_of(request).apply([edit])
     if applied.replaced:
         return web.Response(status=HTTPStatus.NO_CONTENT)
     location = path_of(request.app, target)

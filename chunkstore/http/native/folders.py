@@ -10,7 +10,8 @@ from chunkstore.core.errors import AlreadyExists, NameConflict, NotFound
 from chunkstore.http.message.bodies import require_no_body
 from chunkstore.http.message.destination import depth_of, folder_destination_of, overwrite_of
 from chunkstore.http.message.problems import MethodNotPossible
-from chunkstore.http.message.request import conditions_of, folder_name_of, path_of, store_of
+from chunkstore.http.message.request import conditions_of, folder_name_of, path_of
+from chunkstore.http.security.allowed import names_of
 from chunkstore.store.contract.edits import Copy, Delete, MakeFolder, Move
 
 
@@ -19,7 +20,7 @@ async def make(request: web.Request) -> web.Response:
     require_no_body(request)
     name = folder_name_of(request)
     try:
-        await store_of(request).names.apply([MakeFolder(name)])
+        await names_of(request).apply([MakeFolder(name)])
     except AlreadyExists as error:
         # RFC 4918 §9.3.1: 405 where the name is taken.
         raise MethodNotPossible(str(error)) from error
@@ -34,7 +35,7 @@ async def delete(request: web.Request) -> web.Response:
     require_no_body(request)
     depth_of(request, "infinity")
     edit = Delete(folder_name_of(request), conditions_of(request))
-    await store_of(request).names.apply([edit])
+    await names_of(request).apply([edit])
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
@@ -42,7 +43,7 @@ async def copy_or_move(request: web.Request) -> web.Response:
     """Copy or move a folder with all that is in it; COPY with `Depth: 0` makes an empty one."""
     require_no_body(request)
     edit = _edit_of(request)
-    [applied] = await store_of(request).names.apply([edit])
+    [applied] = await names_of(request).apply([edit])
     if applied.replaced:
         return web.Response(status=HTTPStatus.NO_CONTENT)
     location = path_of(request.app, edit.target)

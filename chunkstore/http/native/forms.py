@@ -21,11 +21,12 @@ from chunkstore.http.message.bodies import read_body, require_identity_coding
 from chunkstore.http.message.headers import essence_of, parse_media_type, parse_parameters
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.problems import Busy, UnsupportedMedia
-from chunkstore.http.message.request import folder_name_of, path_of, service_of, store_of
-from chunkstore.service.representations import committed_to_json
+from chunkstore.http.message.request import folder_name_of, path_of, service_of
+from chunkstore.http.security.allowed import names_of
+from chunkstore.http.security.told import described
+from chunkstore.service.representations import Json
 from chunkstore.service.service import Service
 from chunkstore.store.contract.edits import Delete, Put
-from chunkstore.store.contract.values import Committed
 
 MAX_FILES: Final = 1000
 # Fields beside the files: `overwrite`, `_charset_`, inputs that were left empty.
@@ -106,8 +107,9 @@ async def _upload(request: web.Request, folder: FolderName) -> web.Response:
         puts = await _receive_files(request, folder, service, receivers)
         if not puts:
             raise InvalidRequest("The form has no file in it.")
-        committed = await service.store.names.apply(puts)
-    return _respond(request, folder, committed)
+        committed = await names_of(request).apply(puts)
+    stored = [described(request, put.name, one) for put, one in zip(puts, committed, strict=True)]
+    return _respond(request, folder, stored, created=any(not one.replaced for one in committed))
 
 
 async def _receive_files(
@@ -263,18 +265,17 @@ async def _delete(request: web.Request, folder: FolderName) -> web.Response:
     name = parse_file_name(fields["delete"][0])
     if not name.startswith(folder):
         raise InvalidRequest(f"{name!r} does not lie in {folder!r}, where the form was sent.")
-    await store_of(request).names.apply([Delete(name)])
-    return _respond(request, folder, [])
+    await names_of(request).apply([Delete(name)])
+    return _respond(request, folder, [], created=False)
 
 
 def _respond(
-    request: web.Request, folder: FolderName, committed: Sequence[Committed]
+    request: web.Request, folder: FolderName, stored: Sequence[Json], *, created: bool
 ) -> web.Response:
     if prefers_html(request):
         location = path_of(request.app, folder)
         return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": location})
-    created = any(not one.replaced for one in committed)
     return json_response(
-        {"files": [committed_to_json(one) for one in committed]},
+        {"files": stored},
         status=HTTPStatus.CREATED if created else HTTPStatus.OK,
     )

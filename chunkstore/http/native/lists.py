@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from chunkstore.core.errors import InvalidRequest, NotFound
-from chunkstore.core.names import MAX_UNNORMALIZED, ROOT, FolderName, ancestors
+from chunkstore.core.names import MAX_UNNORMALIZED, ROOT, FileName, FolderName, ancestors
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.negotiation import prefers_html
-from chunkstore.http.message.request import folder_name_of, names_root, path_of, store_of
+from chunkstore.http.message.request import folder_name_of, names_root, path_of
 from chunkstore.http.page.foot import FOOT
 from chunkstore.http.page.render import render
+from chunkstore.http.security.allowed import (
+    folder_exists,
+    list_names,
+    readable_in,
+    tells_figures,
+    who_is,
+)
 from chunkstore.service.representations import listing_to_json
 from chunkstore.store.contract.values import Listing
 
@@ -34,7 +41,8 @@ async def get(request: web.Request) -> web.Response:
     html = prefers_html(request)
     limit = _limit_of(query.get("limit"), default=_PAGE_LIMIT if html else MAX_LIMIT)
     _check_lengths(query)
-    listing = await store_of(request).names.list(
+    listing = await list_names(
+        request,
         folder + unicodedata.normalize("NFC", query.get("prefix", "")),
         delimiter=query.get("delimiter", "/"),
         after=query.get("after"),
@@ -42,10 +50,11 @@ async def get(request: web.Request) -> web.Response:
     )
     if not listing.files and not listing.folders:
         await _require_folder(request, folder)
+    readable = readable_in(request, folder)
     response = (
-        await _page(request, folder, listing, query.get("prefix", ""))
+        await _page(request, folder, listing, query.get("prefix", ""), readable)
         if html
-        else json_response(listing_to_json(listing))
+        else json_response(listing_to_json(listing, readable))
     )
     response.headers["Vary"] = "Accept"
     response.headers["Cache-Control"] = "no-cache"
@@ -83,7 +92,7 @@ def _limit_of(text: str | None, *, default: int) -> int:
 
 
 async def _require_folder(request: web.Request, folder: FolderName) -> None:
-    if await store_of(request).names.find(folder) is None:
+    if not await folder_exists(request, folder):
         raise NotFound(f"There is no folder {folder!r}.")
 
 
@@ -92,7 +101,11 @@ def _next_url(request: web.Request, after: str) -> str:
 
 
 async def _page(
-    request: web.Request, folder: FolderName, listing: Listing, prefix: str
+    request: web.Request,
+    folder: FolderName,
+    listing: Listing,
+    prefix: str,
+    readable: Callable[[FileName], bool] | None,
 ) -> web.Response:
     context = {
         "folder": folder,
@@ -100,7 +113,9 @@ async def _page(
         "listing": listing,
         "limit": _PAGE_LIMIT,
         "prefix": prefix,
-        "figures": await request.app[FOOT].get(),
+        "figures": await request.app[FOOT].get() if tells_figures(request) else None,
+        "may_read": readable,
+        **who_is(request),
         "next_url": None if listing.next is None else _next_url(request, listing.next),
         "root_url": names_root(request.app),
         "url_of": lambda name: path_of(request.app, name),

@@ -14,6 +14,7 @@ from chunkstore.core.tasks import retrieve_exception
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.request import TASKS, store_of
 from chunkstore.http.runtime.draining import DRAIN
+from chunkstore.http.security.rights import may_see_details
 from chunkstore.service.representations import Json, scrub_to_json, stats_to_json, tasks_to_json
 from chunkstore.store.contract.maintenance import Maintenance
 from chunkstore.store.contract.reports import Health, Stats
@@ -88,15 +89,21 @@ async def ready(request: web.Request) -> web.Response:
     health = await store_of(request).maintenance.health()
     drain = request.app.get(DRAIN)
     stopping = drain is not None and drain.announced
-    described = {
-        **({"status": "stopping"} if stopping else _status_of(health)),
+    status = {"status": "stopping"} if stopping else _status_of(health)
+    details = {
         "faults": list(health.faults),
         "scrub": scrub_to_json(health.scrub),
         "tasks": tasks_to_json(request.app[TASKS]),
     }
+    # Strangers learn no more than what to do about it.
+    described = {**status, **details} if await may_see_details(request) else _summary(status)
     unavailable = stopping or health.faults
-    status = HTTPStatus.SERVICE_UNAVAILABLE if unavailable else HTTPStatus.OK
-    return json_response(described, status=status, headers={"Cache-Control": "no-store"})
+    code = HTTPStatus.SERVICE_UNAVAILABLE if unavailable else HTTPStatus.OK
+    return json_response(described, status=code, headers={"Cache-Control": "no-store"})
+
+
+def _summary(status: Json) -> Json:
+    return {"status": status["status"]}
 
 
 def _status_of(health: Health) -> Json:

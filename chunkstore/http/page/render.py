@@ -19,6 +19,8 @@ from chunkstore.core.errors import NotFound
 from chunkstore.core.units import format_size
 
 STATIC_RESOURCE: Final = "static"
+LOGIN_RESOURCE: Final = "login"
+LOGOUT_RESOURCE: Final = "logout"
 _STATIC: Final = Path(__file__).with_name("static")
 # Code of others; `origins.toml` there tells where it is from.
 VENDOR: Final = Path(__file__).with_name("vendor")

@@ -14,9 +14,9 @@ from aiohttp import web
 
 from chunkstore.core.conditional import format_etag
 from chunkstore.core.errors import InvalidRequest, TooLarge
-from chunkstore.http.message.request import UPLOADS, path_of, raw_remainder
+from chunkstore.http.message.request import path_of, raw_remainder
 from chunkstore.http.message.upload_urls import parse_upload_id
-from chunkstore.service.resumable.uploads import ResumableUploads
+from chunkstore.http.security.allowed import is_dropped
 from chunkstore.store.contract.resumable import ResumableUpload
 
 T = TypeVar("T")
@@ -33,11 +33,6 @@ _NUMBER: Final = re.compile("[0-9]{1,30}", re.ASCII)
 _MOST: Final = 2**63 - 1
 # How often a long request checks that its client is still connected.
 _CHECK_SECONDS: Final = 0.5
-
-
-def uploads_of(request: web.Request) -> ResumableUploads:
-    """Return the application's resumable uploads."""
-    return request.app[UPLOADS]
 
 
 def upload_id_of(request: web.Request) -> str:
@@ -86,10 +81,11 @@ async def finished_in_time(request: web.Request, work: Coroutine[Any, Any, T]) -
 
 def file_headers(request: web.Request, upload: ResumableUpload) -> dict[str, str]:
     """Return the header fields for the file that a complete upload has become."""
-    if upload.digest is None or upload.spec.target is None:
+    target = upload.spec.target
+    if upload.digest is None or target is None or is_dropped(request, target):
         return {}
     return {
-        "Content-Location": path_of(request.app, upload.spec.target),
+        "Content-Location": path_of(request.app, target),
         "ETag": format_etag(str(upload.digest)),
     }
 

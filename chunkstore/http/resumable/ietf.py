@@ -25,10 +25,10 @@ from chunkstore.core.errors import (
 )
 from chunkstore.http.answers.documents import RETRY_AFTER_SECONDS
 from chunkstore.http.message.bodies import read_body, require_identity_coding, require_no_body
-from chunkstore.http.message.file_upload import committed_response, read_file_upload
+from chunkstore.http.message.file_upload import read_file_upload
 from chunkstore.http.message.headers import essence_of, parse_digests
 from chunkstore.http.message.problems import UnsupportedMedia
-from chunkstore.http.message.request import client_of
+from chunkstore.http.message.request import UPLOADS, client_of
 from chunkstore.http.message.upload_urls import upload_path
 from chunkstore.http.resumable.dialects import (
     PARTIAL_UPLOAD,
@@ -37,11 +37,12 @@ from chunkstore.http.resumable.dialects import (
     finished_in_time,
     set_answer_headers,
     upload_id_of,
-    uploads_of,
     while_connected,
 )
 from chunkstore.http.resumable.structured import boolean_of, format_boolean, integer_of
 from chunkstore.http.runtime.exchange import send_interim
+from chunkstore.http.security.allowed import uploads_of
+from chunkstore.http.security.told import stored_response
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
@@ -127,7 +128,7 @@ async def _acquire(request: web.Request, upload_id: str) -> ResumableUpload:
     if upload is not None:
         return upload
     set_answer_headers(request, {"Retry-After": RETRY_AFTER_SECONDS})
-    return await uploads.service.store.uploads.get(upload_id)
+    return await uploads.get(upload_id)
 
 
 async def patch(request: web.Request) -> web.Response:
@@ -175,11 +176,12 @@ async def _append(
     if not upload.whole:
         set_limit_headers(request, upload)
         return web.Response(status=status)
-    upload = await uploads.service.store.uploads.get(upload_id)
+    upload = await uploads.get(upload_id)
     set_answer_headers(request, file_headers(request, upload))
     if committed is None:
         return web.Response(status=HTTPStatus.NO_CONTENT)
-    return committed_response(committed)
+    assert upload.spec.target is not None
+    return stored_response(request, upload.spec.target, committed)
 
 
 @asynccontextmanager
@@ -249,7 +251,7 @@ def set_limit_headers(request: web.Request, upload: ResumableUpload | None = Non
 
 
 def _limit_headers(request: web.Request, upload: ResumableUpload | None) -> dict[str, str]:
-    uploads = uploads_of(request)
+    uploads = request.app[UPLOADS]
     seconds = uploads.limits.expiry_seconds
     if upload is not None:
         seconds = max(0.0, (upload.expires - datetime.now(UTC)).total_seconds())

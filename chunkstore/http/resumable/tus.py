@@ -30,9 +30,9 @@ from chunkstore.http.resumable.dialects import (
     parse_size,
     set_answer_headers,
     upload_id_of,
-    uploads_of,
     while_connected,
 )
+from chunkstore.http.security.allowed import is_dropped, tells_new, uploads_of
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.finish import nothing
 from chunkstore.service.resumable.uploads import ResumableUploads
@@ -167,9 +167,11 @@ async def _finish(request: web.Request, upload: ResumableUpload) -> ResumableUpl
     uploads = uploads_of(request)
     if upload.whole or upload.spec.kind is UploadKind.CONCATENATION:
         committed = await while_connected(request, uploads.finish(upload.id))
-        if committed is not None:
+        target = upload.spec.target
+        is_told = target is not None and not is_dropped(request, target) and tells_new(request)
+        if committed is not None and is_told:
             set_answer_headers(request, {"Upload-New-Size": str(committed.new_size)})
-        return await uploads.service.store.uploads.get(upload.id)
+        return await uploads.get(upload.id)
     return upload
 
 

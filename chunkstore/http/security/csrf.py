@@ -13,10 +13,8 @@ from aiohttp import web
 
 from chunkstore.core.errors import Forbidden
 from chunkstore.http.message.request import is_this_server
-from chunkstore.http.security.cors import (
-    allowed_origin,
-    is_open_to_all,
-)
+from chunkstore.http.security.cors import allowed_origin, is_open_to_all
+from chunkstore.http.security.rights import has_cookie
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_SITE: Final = frozenset({"same-origin", "none"})
@@ -40,9 +38,24 @@ def require_own_page(request: web.Request) -> None:
         raise Forbidden("Pages of other sites may not embed files of this server.")
 
 
+def require_own_origin(request: web.Request) -> None:
+    """Refuse what another page than the server's own has sent, also one that CORS lets in.
+
+    Raises:
+        Forbidden: it comes from another page.
+    """
+    if not _is_same_origin(request):
+        raise Forbidden("Only the pages of this server sign in and out.")
+
+
 def _is_from_here(request: web.Request) -> bool:
-    if allowed_origin(request) is not None:
+    # A page that CORS lets in has no use of a cookie, which the browser adds by itself.
+    if allowed_origin(request) is not None and not has_cookie(request):
         return True
+    return _is_same_origin(request)
+
+
+def _is_same_origin(request: web.Request) -> bool:
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site.strip().lower() in _OWN_SITE

@@ -125,6 +125,11 @@ class Directory:
         self._known_at = clock.monotonic()
         self._asking: asyncio.Task[Snapshot] | None = None
 
+    @property
+    def latest(self) -> Snapshot | None:
+        """The snapshot that was read last, however old it is; None if none was."""
+        return self._snapshot
+
     async def current(self) -> Snapshot:
         """Return a snapshot that is at most a second old.
 

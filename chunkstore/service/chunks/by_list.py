@@ -10,6 +10,8 @@ from chunkstore.core.chunking import KnownChunk, size_of
 from chunkstore.core.digest import BLAKE3, Digest, require_equal
 from chunkstore.core.errors import ChunksMissing
 from chunkstore.core.manifest import ListHasher
+from chunkstore.service.known_chunks import KnownChunks
+from chunkstore.service.putting import Putting
 from chunkstore.service.resumable.append import Ending, UploadRequest, run_to_end
 from chunkstore.service.resumable.listing import LISTED_AT_ONCE, digests_in, known_entries
 from chunkstore.service.resumable.uploads import ResumableUploads
@@ -20,11 +22,18 @@ from chunkstore.store.contract.values import Committed
 
 
 async def put_by_list(
-    uploads: ResumableUploads, spec: UploadSpec, entries: Sequence[ListEntry], client: str
+    uploads: ResumableUploads,
+    spec: UploadSpec,
+    entries: Sequence[ListEntry],
+    client: str,
+    *,
+    putting: Putting,
+    known_chunks: KnownChunks,
 ) -> Committed | ResumableUpload:
     """Make a file of chunks that are there, if its digest is known; else an upload that is whole.
 
-    The upload is to be finished, which may take long: it is read for its digest.
+    The list refers to `known_chunks`; the file is made by `putting`. The upload is to be finished,
+    which may take long: it is read for its digest.
 
     Raises:
         ChunksMissing: some are not there; nothing was changed.
@@ -32,18 +41,18 @@ async def put_by_list(
         TooLarge, PreconditionFailed, NameConflict, ContentMismatch: it cannot be that file.
     """
     chunks = uploads.service.store.chunks
-    known = await _find_all(chunks, entries)
+    known = await _find_all(known_chunks, entries)
     uploads.limits.check_size(size_of(known))
     assert spec.target is not None
-    await uploads.service.store.names.check_put(spec.target, spec.conditions)
+    await putting.check(spec.target, spec.conditions)
     if not spec.checks.keys() - {BLAKE3}:
         digest = await _find_digest(chunks, spec, known)
         if digest is not None:
-            return await _put(uploads, spec, known, digest)
-    return await _upload(uploads, spec, known, client)
+            return await _put(uploads, spec, known, digest, putting)
+    return await _upload(uploads, spec, known, client, putting)
 
 
-async def _find_all(chunks: Chunks, entries: Sequence[ListEntry]) -> Sequence[KnownChunk]:
+async def _find_all(chunks: KnownChunks, entries: Sequence[ListEntry]) -> Sequence[KnownChunk]:
     # Elsewhere, because there can be many.
     digests = await asyncio.to_thread(digests_in, entries)
     sizes = await chunks.find_sizes(digests) if digests else {}
@@ -72,7 +81,11 @@ def _list_digest(known: Sequence[KnownChunk]) -> Digest:
 
 
 async def _put(
-    uploads: ResumableUploads, spec: UploadSpec, known: Sequence[KnownChunk], digest: Digest
+    uploads: ResumableUploads,
+    spec: UploadSpec,
+    known: Sequence[KnownChunk],
+    digest: Digest,
+    putting: Putting,
 ) -> Committed:
     if BLAKE3 in spec.checks:
         require_equal(BLAKE3, digest.raw, spec.checks[BLAKE3])
@@ -85,18 +98,21 @@ async def _put(
         assert spec.target is not None
         content = Received(upload, known[last:], digest, size_of(known))
         put = Put(spec.target, content, spec.media_type, spec.conditions)
-        [committed] = await store.names.apply([put])
-        return committed
+        return await putting.put(put)
     finally:
         if upload.begun:
             await asyncio.shield(upload.abort())
 
 
 async def _upload(
-    uploads: ResumableUploads, spec: UploadSpec, known: Sequence[KnownChunk], client: str
+    uploads: ResumableUploads,
+    spec: UploadSpec,
+    known: Sequence[KnownChunk],
+    client: str,
+    putting: Putting,
 ) -> ResumableUpload:
     size = size_of(known)
-    upload = await uploads.create(spec, size)
+    upload = await uploads.create(spec, size, putting)
     request = UploadRequest(
         0, Ending.WITH_BODY, length=size, client=client, parser=PARSERS[MANIFEST]()
     )

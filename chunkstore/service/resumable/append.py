@@ -20,6 +20,7 @@ from chunkstore.core.digest import ContentCheck, ContentHasher
 from chunkstore.core.errors import ChunkstoreError, InconsistentLength, LengthExceeded, TooLarge
 from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.ingest import Intake
+from chunkstore.service.known_chunks import KnownChunks
 from chunkstore.service.memory import Account
 from chunkstore.service.service import Service
 from chunkstore.store.contract.contents import PreparedBatch
@@ -81,7 +82,7 @@ class UploadRequest:
     them is kept; `on_progress` is called with each offset that is confirmed. A length that does
     not fit `voids` the upload, or else is only refused. `client` is the address that the bytes
     come from, "" for the server itself. `parser` is given where the body is a list of chunks that
-    the store has, in place of their bytes.
+    the store has, in place of their bytes; `known` are those that it may refer to, None for all.
     """
 
     offset: int
@@ -93,6 +94,7 @@ class UploadRequest:
     voids: bool = False
     client: str = ""
     parser: ListParser | None = None
+    known: KnownChunks | None = None
 
 
 class AppendingReceiver(Protocol):

@@ -13,8 +13,11 @@ from typing import Any, Final
 from chunkstore.core.digest import BLAKE3, ContentCheck, ContentHasher, Digest, require_equal
 from chunkstore.core.errors import (
     ChunkstoreError,
+    Forbidden,
     NameConflict,
     NotFound,
+    SignInFailed,
+    SignInNeeded,
     StoreDamaged,
     StoreError,
     UploadExpired,
@@ -23,6 +26,7 @@ from chunkstore.core.errors import (
 from chunkstore.core.manifest import ListHasher
 from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.memory import Use
+from chunkstore.service.putting import Putting
 from chunkstore.service.resumable.append import Ending, UploadAppender, UploadRequest
 from chunkstore.service.subtrees.digests import SubtreeDigests
 from chunkstore.store.contract.edits import Put, Uploaded
@@ -67,19 +71,20 @@ class UploadFinisher:
         self._running: dict[str, _Finishing] = {}
         self._background: set[asyncio.Task[None]] = set()
 
-    async def finish(self, upload_id: str) -> Committed | None:
+    async def finish(self, upload_id: str, putting: Putting) -> Committed | None:
         """Make a whole upload the file it is for; None for a part, or if not all has come.
 
-        Further callers wait for the same. It goes on when all of them are cancelled, but for a
-        concatenation: to make one may take hours.
+        Further callers wait for the same, by the first one's `putting`. It goes on when all of them
+        are cancelled, but for a concatenation: to make one may take hours.
 
         Raises:
             One of FATAL: it can never become that file.
             NameConflict: it cannot while there are other names in its way.
+            What `putting` raises: it cannot while it is not allowed.
         """
         finishing = self._running.get(upload_id)
         if finishing is None or finishing.cancelled:
-            finishing = self._start(upload_id, finishing)
+            finishing = self._start(upload_id, finishing, putting)
         finishing.waiting += 1
         try:
             return await asyncio.shield(finishing.task)
@@ -105,7 +110,9 @@ class UploadFinisher:
         )
         return all(part.whole for part in found)
 
-    async def get_whole(self, upload: ResumableUpload) -> tuple[ResumableUpload, Uploaded]:
+    async def get_whole(
+        self, upload: ResumableUpload, putting: Putting
+    ) -> tuple[ResumableUpload, Uploaded]:
         """As `ResumableUploads.get_whole`."""
         upload.require_not_failed()
         if upload.complete:
@@ -116,7 +123,7 @@ class UploadFinisher:
         digest = upload.known_digest
         if digest is None:
             try:
-                digest = await self._digest(upload)
+                digest = await self._digest(upload, putting)
             except FATAL as error:
                 await self._store.apply(upload.id, Fail(Failure.of(error)))
                 raise
@@ -139,11 +146,11 @@ class UploadFinisher:
             await asyncio.wait(tasks)
         await self.subtrees.task.stop()
 
-    def _start(self, upload_id: str, before: _Finishing | None) -> _Finishing:
+    def _start(self, upload_id: str, before: _Finishing | None, putting: Putting) -> _Finishing:
         async def finish() -> Committed | None:
             if before is not None:
                 await asyncio.wait({before.task})
-            return await self._finish(upload_id, finishing)
+            return await self._finish(upload_id, finishing, putting)
 
         finishing = self._running[upload_id] = _Finishing(asyncio.create_task(finish()))
         finishing.task.add_done_callback(lambda _: self._forget(upload_id, finishing))
@@ -155,15 +162,17 @@ class UploadFinisher:
         if self._running.get(upload_id) is finishing:
             del self._running[upload_id]
 
-    async def _finish(self, upload_id: str, finishing: _Finishing) -> Committed | None:
+    async def _finish(
+        self, upload_id: str, finishing: _Finishing, putting: Putting
+    ) -> Committed | None:
         upload = await self._get(upload_id)
         if upload.spec.kind is UploadKind.PART:
             if upload.whole:
-                self._finish_in_background(await self._store.awaiting(upload_id))
+                self._finish_in_background(await self._store.awaiting(upload_id), putting)
             return None
         finishing.outlasts = upload.spec.kind is not UploadKind.CONCATENATION
         try:
-            return await self._make_file(upload)
+            return await self._make_file(upload, putting)
         except FATAL as error:
             if await self._fail(upload_id, error):
                 return None
@@ -184,17 +193,17 @@ class UploadFinisher:
             _logger.warning("That an upload failed was not noted: %s", another)
             return False
 
-    async def _make_file(self, upload: ResumableUpload) -> Committed | None:
+    async def _make_file(self, upload: ResumableUpload, putting: Putting) -> Committed | None:
         if upload.can_grow(joining=True) and upload.spec.kind is UploadKind.CONCATENATION:
             parts = [await self._get_part(part) for part in upload.spec.parts]
             if not all(part.whole for part in parts):
                 return None
-            await self._check_target(upload)
+            await self._check_target(upload, putting)
             try:
                 upload = await self._concatenate(upload, parts)
             except UploadSuperseded:
                 return await self._follow(upload.id)
-        return await self._complete(upload) if upload.state is UploadState.WHOLE else None
+        return await self._complete(upload, putting) if upload.state is UploadState.WHOLE else None
 
     async def _get(self, upload_id: str) -> ResumableUpload:
         """Return an upload that has not failed."""
@@ -206,22 +215,22 @@ class UploadFinisher:
         """Return a part that a concatenation can have; raise as `require_part`."""
         return require_part(await self._store.find(part_id))
 
-    async def _check_target(self, upload: ResumableUpload) -> None:
+    async def _check_target(self, upload: ResumableUpload, putting: Putting) -> None:
         """Judge before content is read what is judged again when it becomes its file."""
         if upload.spec.target is not None:
-            await self.service.store.names.check_put(upload.spec.target, upload.spec.conditions)
+            await putting.check(upload.spec.target, upload.spec.conditions)
 
-    async def _complete(self, upload: ResumableUpload) -> Committed:
+    async def _complete(self, upload: ResumableUpload, putting: Putting) -> Committed:
         digest, hashed = upload.known_digest, self._appender.hashers.know(upload)
         if digest is None:
-            digest = await self._digest(upload)
+            digest = await self._digest(upload, putting)
         spec, expires = upload.spec, self._appender.limits.expiry()
         assert spec.target is not None
         content = Uploaded(upload.id, digest, expires)
         put = Put(spec.target, content, spec.media_type, spec.conditions)
         try:
-            [committed] = await self.service.store.names.apply([put])
-        except (StoreError, NameConflict):
+            committed = await putting.put(put)
+        except (StoreError, NameConflict, Forbidden, SignInFailed, SignInNeeded):
             # It may be tried again.
             if upload.known_digest is None:
                 with suppress(StoreError, NotFound):
@@ -232,13 +241,13 @@ class UploadFinisher:
             self.subtrees.want(spec.target, digest, spec.bases)
         return committed
 
-    def _finish_in_background(self, upload_ids: Sequence[str]) -> None:
+    def _finish_in_background(self, upload_ids: Sequence[str], putting: Putting) -> None:
         """Finish uploads one after the other, which nobody may be waiting for."""
 
         async def finish() -> None:
             for upload_id in upload_ids:
                 try:
-                    await self.finish(upload_id)
+                    await self.finish(upload_id, putting)
                 except ChunkstoreError as error:
                     _logger.info("An upload was not finished: %s", error)
 
@@ -246,7 +255,7 @@ class UploadFinisher:
         task.add_done_callback(self._background.discard)
         self._background.add(task)
 
-    async def _digest(self, upload: ResumableUpload) -> Digest:
+    async def _digest(self, upload: ResumableUpload, putting: Putting) -> Digest:
         """Return the content's digest, by reading it unless that is spared; verify its checks."""
         claims = dict(upload.spec.checks)
         claimed = claims.pop(BLAKE3, None)
@@ -257,7 +266,7 @@ class UploadFinisher:
             hasher.update(upload.tail)
             digest: Digest | None = hasher.digest()
         else:
-            await self._check_target(upload)
+            await self._check_target(upload, putting)
             digest = None if checks else await self._find_known(upload)
         if digest is None:
             digest, was_read = await self._read_digest(upload, checks), True

@@ -22,9 +22,9 @@ from chunkstore.core.errors import (
     InvalidRequest,
     LengthExceeded,
 )
+from chunkstore.service.known_chunks import KnownChunks
 from chunkstore.service.memory import Account, Reservation
 from chunkstore.service.resumable.append import Ending, UploadLimits, UploadRequest
-from chunkstore.store.contract.chunks import Chunks
 from chunkstore.store.contract.resumable import ResumableUpload
 from chunkstore.store.contract.upload_state import Append, AppendLast, Progress
 from chunkstore.store.contract.uploads import Uploads
@@ -46,7 +46,7 @@ class ListReceiver:
 
     def __init__(
         self,
-        known: Chunks,
+        known: KnownChunks,
         uploads: Uploads,
         limits: UploadLimits,
         upload: ResumableUpload,

@@ -30,6 +30,7 @@ from chunkstore.core.errors import (
     UploadExpired,
 )
 from chunkstore.core.periodic import Periodic
+from chunkstore.service.putting import AllowedNames, Putting
 from chunkstore.service.resumable.append import (
     UploadAppender,
     UploadLimits,
@@ -40,6 +41,7 @@ from chunkstore.service.resumable.finish import UploadFinisher
 from chunkstore.service.resumable.leases import Lease, Leases
 from chunkstore.service.resumable.listing import ListReceiver
 from chunkstore.service.resumable.packs import PackReceiver
+from chunkstore.service.rights import EVERY_RIGHT
 from chunkstore.service.service import Service
 from chunkstore.store.contract.edits import Uploaded
 from chunkstore.store.contract.resumable import (
@@ -94,14 +96,17 @@ class ResumableUploads:
         self._appender = UploadAppender(service, self.limits)
         self._finisher = UploadFinisher(self._appender)
         self._leases = Leases()
+        self._putting = AllowedNames(service.store.names, EVERY_RIGHT)
 
     @property
     def tasks(self) -> Sequence[Periodic]:
         """What is to be started for them in the background; `close` stops it."""
         return [self._finisher.subtrees.task]
 
-    async def create(self, spec: UploadSpec, length: int | None) -> ResumableUpload:
-        """Begin an upload.
+    async def create(
+        self, spec: UploadSpec, length: int | None, putting: Putting | None = None
+    ) -> ResumableUpload:
+        """Begin an upload, which becomes its file by `putting`.
 
         Raises:
             TooLarge: `length`, or that of all parts, is more than there may be.
@@ -111,7 +116,7 @@ class ResumableUploads:
         """
         self.limits.check_size(length)
         if spec.target is not None:
-            await self.service.store.names.check_put(spec.target, spec.conditions)
+            await (putting or self._putting).check(spec.target, spec.conditions)
         waits = not await self._finisher.can_concatenate(spec.parts)
         expires = self.limits.expiry(empty=not waits)
         chunking = await self.service.choose_chunking(spec.target)
@@ -157,7 +162,7 @@ class ResumableUploads:
         if request.parser is None:
             return await self._appender.append(upload, request, pieces)
         memory = self.service.on_behalf_of(request.client).upload_memory
-        known = self.service.store.chunks
+        known = request.known or self.service.store.chunks
         receiver = ListReceiver(
             known, self._store, self.limits, upload, request, memory, request.parser
         )
@@ -200,7 +205,9 @@ class ResumableUploads:
                 await self._get(upload_id)
             yield octets
 
-    async def acquire_and_get(self, upload_id: str) -> ResumableUpload:
+    async def acquire_and_get(
+        self, upload_id: str, putting: Putting | None = None
+    ) -> ResumableUpload:
         """Return an upload at an offset that holds: requests that append to it are ended.
 
         One that is whole is finished first, so that whoever sees all bytes arrived sees the file.
@@ -220,7 +227,7 @@ class ResumableUploads:
         if upload.complete:
             return upload
         if upload.whole or upload.spec.kind is UploadKind.CONCATENATION:
-            await self.finish(upload_id)
+            await self.finish(upload_id, putting)
             return await self._store.get(upload_id)
         return upload
 
@@ -240,7 +247,9 @@ class ResumableUploads:
             await self._acquire(upload_id)
             await self._store.apply(upload_id, Delete())
 
-    async def get_whole(self, upload_id: str) -> tuple[ResumableUpload, Uploaded]:
+    async def get_whole(
+        self, upload_id: str, putting: Putting | None = None
+    ) -> tuple[ResumableUpload, Uploaded]:
         """Return an upload that is whole and no file yet, and its content for a `Put`.
 
         Raises:
@@ -248,11 +257,11 @@ class ResumableUploads:
             NameConflict: it is not whole, or another upload that is not complete is made of it.
             One of `FATAL`: its content is not what it should be.
         """
-        return await self._finisher.get_whole(await self._get(upload_id))
+        return await self._finisher.get_whole(await self._get(upload_id), putting or self._putting)
 
-    async def finish(self, upload_id: str) -> Committed | None:
+    async def finish(self, upload_id: str, putting: Putting | None = None) -> Committed | None:
         """As `UploadFinisher.finish`."""
-        return await self._finisher.finish(upload_id)
+        return await self._finisher.finish(upload_id, putting or self._putting)
 
     async def close(self) -> None:
         """Stop finishing; what is not finished can be later."""

@@ -191,9 +191,9 @@ def judge_put(
     """Return whether a `Put` of this name replaces a file; raise as `judge` does."""
     current = present.target if isinstance(present.target, File | DamagedFile) else None
     conditions.require(None if current is None else _validators(current, conditions))
+    _require_allowed(name, allowed, replaced=current is not None)
     if current is None:
         _require_free(name, present)
-    _require_allowed(name, allowed, replaced=current is not None)
     return current is not None
 
 
@@ -235,12 +235,12 @@ def _judge_target(edit: Copy | Move, present: Present) -> bool:
     current = present.target if isinstance(present.target, kind) else None
     conditions = edit.target_conditions
     conditions.require(None if current is None else _validators(current, conditions))
-    if current is None:
-        _require_free(target, present)
-    elif not edit.overwrite:
+    if current is not None and not edit.overwrite:
         what = "folder" if is_folder else "file"
         raise AlreadyExists(f"There is a {what} {target!r}, and the request forbids to replace it.")
     _require_allowed(target, edit.allowed, replaced=current is not None)
+    if current is None:
+        _require_free(target, present)
     return current is not None
 
 

@@ -1,0 +1,297 @@
+"""The one gate: what each route and method needs, decided by names alone.
+
+`NEEDS` has an entry for every route; what has none is refused. A need is judged before a handler
+runs, so before anything is looked up in the store, a condition evaluated or a body asked for. Needs
+that depend on a body are judged where it has been read; handlers reach names, contents and uploads
+through `allowed`, which asks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+from aiohttp import hdrs, web
+
+from chunkstore.core.access import EVERYTHING, Verbs
+from chunkstore.core.errors import ChunkstoreError, Forbidden, StoreError
+from chunkstore.core.names import ROOT, FileName, FolderName, decode_path, parse_file_name
+from chunkstore.http.message.destination import folder_destination_of
+from chunkstore.http.message.request import (
+    file_name_of,
+    folder_name_of,
+    raw_remainder,
+)
+from chunkstore.http.runtime.senders import address_of
+from chunkstore.http.security.credentials import credentials_of, set_cookie
+from chunkstore.service.access.people import People
+from chunkstore.service.access.principal import ANYBODY, Via
+from chunkstore.service.rights import PUTTING, Rights
+from chunkstore.service.visible_names import regions_of
+from chunkstore.store.contract.edits import Copy, Delete, MakeFolder, Move
+
+Need: TypeAlias = Callable[[web.Request, Rights], None]
+
+NX_FOLDER: Final = "nx/"
+
+_RIGHTS: Final = web.RequestKey("rights", Rights)
+# The file that the URL names, once it is known that it may be read.
+READABLE: Final = web.RequestKey("readable", str)
+
+
+PEOPLE: Final = web.AppKey("people", People)
+ROUTE_NEEDS: Final = web.AppKey("route_needs", dict[web.AbstractRoute, Need])
+
+
+def rights_of(request: web.Request) -> Rights:
+    """Return the rights of a request, which the gate has found."""
+    return request[_RIGHTS]
+
+
+async def enter(request: web.Request) -> Rights:
+    """Find the rights of a request by what it brings.
+
+    Raises:
+        SignInFailed, TooManyAttempts, SignInBusy: as `People.sign_in`.
+        InvalidRequest: it brings two.
+        StoreError: the store does not tell.
+    """
+    people = request.app[PEOPLE]
+    if (await people.directory.current()).is_open:
+        rights = Rights(ANYBODY, people)
+    else:
+        principal = await people.sign_in(credentials_of(request), address_of(request))
+        rights = Rights(principal, people)
+    request[_RIGHTS] = rights
+    return rights
+
+
+def need_of(request: web.Request) -> Need:
+    """Return what the request's route needs."""
+    return request.app[ROUTE_NEEDS].get(request.match_info.route, refused)
+
+
+def has_cookie(request: web.Request) -> bool:
+    """Whether a request has rights by a cookie alone, which browsers add by themselves."""
+    rights = request.get(_RIGHTS)
+    return rights is not None and rights.principal.via is Via.SESSION
+
+
+def add_access_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Keep shared caches from an answer that depends on rights; renew the session's cookie."""
+    rights = request.get(_RIGHTS)
+    if rights is None or rights.is_open:
+        return
+    if response.headers.get(hdrs.CACHE_CONTROL, "no-cache") == "no-cache":
+        response.headers[hdrs.CACHE_CONTROL] = "private, no-cache"
+    if rights.principal.cookie is not None:
+        set_cookie(request, response, rights.principal.cookie)
+        response.headers[hdrs.CACHE_CONTROL] = "no-store"
+
+
+async def may_see_details(request: web.Request) -> bool:
+    """Whether somebody may know how the store is: everybody, or else its administrators."""
+    try:
+        rights = await enter(request)
+    except StoreError:
+        latest = request.app[PEOPLE].directory.latest
+        return latest is not None and latest.is_open
+    except ChunkstoreError:
+        return False
+    return rights.is_open or Verbs.ADMIN in rights.access.verbs(ROOT)
+
+
+def refused(request: web.Request, rights: Rights) -> None:
+    """Refuse what nobody has said a need of."""
+    raise Forbidden("Nobody may do this here.")
+
+
+def nothing(request: web.Request, rights: Rights) -> None:
+    """Need nothing, as the answer depends on nothing in the store: nobody is even asked who."""
+
+
+def anything(request: web.Request, rights: Rights) -> None:
+    """Need some right somewhere."""
+    rights.require_somewhere(EVERYTHING)
+
+
+def putting(request: web.Request, rights: Rights) -> None:
+    """Need a place to put files; which one is judged by the name in the request or the upload."""
+    rights.require_somewhere(PUTTING)
+
+
+def changing(request: web.Request, rights: Rights) -> None:
+    """Need a place to change something in; each edit is judged by its names."""
+    rights.require_somewhere(PUTTING | Verbs.DELETE)
+
+
+def administration(request: web.Request, rights: Rights) -> None:
+    """Need to administer the whole store."""
+    rights.require(Verbs.ADMIN, ROOT)
+
+
+def reading(request: web.Request, rights: Rights) -> None:
+    """Need to read the file; who may see the folder of that name is led there instead."""
+    name = file_name_of(request)
+    if Verbs.READ in rights.access.verbs(name):
+        request[READABLE] = name
+    elif not _leads(rights, name):
+        rights.require(Verbs.READ, name)
+
+
+def _leads(rights: Rights, name: FileName) -> bool:
+    return _may_list(rights, FolderName(f"{name}/"))
+
+
+def _may_list(rights: Rights, folder: FolderName) -> bool:
+    return regions_of(rights.access, folder).has_somewhere(Verbs.LIST)
+
+
+def reading_content(request: web.Request, rights: Rights) -> None:
+    """Need to read the file."""
+    name = file_name_of(request)
+    rights.require(Verbs.READ, name)
+    request[READABLE] = name
+
+
+def reading_entry(request: web.Request, rights: Rights) -> None:
+    """Need to read an entry of a cache."""
+    rights.require(Verbs.READ, nx_name_of(request))
+
+
+def making_entry(request: web.Request, rights: Rights) -> None:
+    """Need to create an entry of a cache, and to be told if it is there."""
+    name = nx_name_of(request)
+    rights.require(Verbs.CREATE, name)
+    if rights.drops(name):
+        raise rights.refusal(name, Verbs.READ)
+
+
+def nx_name_of(request: web.Request) -> FileName:
+    """Return the file that is an entry of the cache of Nx.
+
+    Raises:
+        InvalidName: it cannot be one.
+    """
+    return parse_file_name(NX_FOLDER + decode_path(raw_remainder(request)))
+
+
+def putting_file(request: web.Request, rights: Rights) -> None:
+    """Need to create or to replace the file; the commit judges which of them it is."""
+    rights.require_putting(file_name_of(request))
+
+
+def deleting_file(request: web.Request, rights: Rights) -> None:
+    """Need to delete the file."""
+    rights.judge(Delete(file_name_of(request)))
+
+
+def transferring_file(request: web.Request, rights: Rights) -> None:
+    """Need to read the source, to delete it for MOVE, and to put the target."""
+    make = Copy if request.method == "COPY" else Move
+    source, target = file_name_of(request), folder_destination_of(request)
+    # Whether it is a file or a folder is not known yet.
+    rights.judge(make(source, FileName(target.removesuffix("/")) if target else target))
+
+
+def listing(request: web.Request, rights: Rights) -> None:
+    """Need to list the folder, or something below it."""
+    folder = folder_name_of(request)
+    if not _may_list(rights, folder):
+        rights.require(Verbs.LIST, folder)
+
+
+def sending_form(request: web.Request, rights: Rights) -> None:
+    """Need to change something in the folder; each file of the form is judged by its name."""
+    folder = folder_name_of(request)
+    needed = PUTTING | Verbs.DELETE
+    if not any(verbs & needed for verbs in _verbs_below(rights, folder)):
+        raise rights.refusal(folder, needed)
+
+
+def _verbs_below(rights: Rights, folder: FolderName) -> list[Verbs]:
+    regions = regions_of(rights.access, folder)
+    return [regions.verbs_at(place) for place in range(len(regions.starts))]
+
+
+def deleting_folder(request: web.Request, rights: Rights) -> None:
+    """Need to delete the folder and all that is in it."""
+    rights.judge(Delete(folder_name_of(request)))
+
+
+def transferring_folder(request: web.Request, rights: Rights) -> None:
+    """Need the same as for a file, everywhere below the folder."""
+    make = Copy if request.method == "COPY" else Move
+    rights.judge(make(folder_name_of(request), folder_destination_of(request)))
+
+
+def making_folder(request: web.Request, rights: Rights) -> None:
+    """Need to create the folder."""
+    rights.judge(MakeFolder(folder_name_of(request)))
+
+
+_FILE: Final[Mapping[str, Need]] = {
+    "GET": reading,
+    "HEAD": reading,
+    "PUT": putting_file,
+    "POST": putting_file,
+    "DELETE": deleting_file,
+    "COPY": transferring_file,
+    "MOVE": transferring_file,
+    "MKCOL": making_folder,
+}
+_FOLDER: Final[Mapping[str, Need]] = {
+    "GET": listing,
+    "HEAD": listing,
+    "POST": sending_form,
+    "DELETE": deleting_folder,
+    "COPY": transferring_folder,
+    "MOVE": transferring_folder,
+    "MKCOL": making_folder,
+}
+_UPLOAD: Final = dict.fromkeys(("GET", "HEAD", "PATCH", "DELETE", "POST"), putting)
+_CHUNKS: Final = dict.fromkeys(("GET", "HEAD", "POST"), putting)
+# What is told on OPTIONS, and that a method is not supported, does not depend on the store.
+_ANYWHERE: Final[Mapping[str, Need]] = {"OPTIONS": nothing, "*": nothing}
+
+
+def _read_only(need: Need) -> Mapping[str, Need]:
+    return {"GET": need, "HEAD": need}
+
+
+NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
+    "/uploads": {"POST": putting},
+    "/uploads/": {"POST": putting},
+    "/uploads/{upload}": _UPLOAD,
+    "/uploads/{upload}/chunks": _CHUNKS,
+    "/chunks": _read_only(anything),
+    "/chunks/missing": {"POST": putting},
+    "/manifests/{name}": {
+        **_read_only(reading_content),
+        "PUT": putting_file,
+        "POST": putting_file,
+    },
+    "/packs/{name}": {**_read_only(reading_content), "POST": reading_content},
+    "/static/{name}": _read_only(nothing),
+    "/files/{name}": _FILE,
+    "/files/{folder}": _FOLDER,
+    "/nx/{entry}": {**_read_only(reading_entry), "PUT": making_entry},
+    "/files": _read_only(nothing),
+    "/": _read_only(listing),
+    "/batch": {"POST": changing},
+    # Whoever signs in is nobody yet; whoever leaves is asked who by the handler.
+    "/login": {**_read_only(nothing), "POST": nothing},
+    "/logout": {"POST": nothing},
+    "/health/live": _read_only(nothing),
+    "/health/ready": _read_only(nothing),
+    "/stats": _read_only(administration),
+    "/{path}": {},
+}
+
+
+def find_need(path: str, method: str) -> Need:
+    """Return what a method of a route needs; `path` is as the route has it, without patterns."""
+    of_route = NEEDS.get(path)
+    if of_route is None:
+        return refused
+    return of_route.get(method) or _ANYWHERE.get(method, refused)

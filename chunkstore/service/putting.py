@@ -1,0 +1,159 @@
+"""Making edits on behalf of somebody, as far as they may by the moment of the commit.
+
+Who may only drop files learns nothing of others: what they put under a name that is taken is stored
+beside it, under a name with a random ending, as often as it takes.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, overload
+
+from chunkstore.core.access import Verbs
+from chunkstore.core.conditional import UNCONDITIONAL, Conditions
+from chunkstore.core.errors import (
+    ChunkstoreError,
+    NameConflict,
+    NotFound,
+    PreconditionFailed,
+    SignInNeeded,
+    VerbLacking,
+)
+from chunkstore.core.names import MAX_NAME_SIZE, FileName, FolderName, parent
+from chunkstore.service.rights import Rights
+from chunkstore.service.visible_names import VisibleNames
+from chunkstore.store.contract.edits import Edit, MakeFolder, Put
+from chunkstore.store.contract.names import Names
+from chunkstore.store.contract.values import Applied, Committed
+
+_ENDING_BYTES: Final = 5
+
+
+class Putting(Protocol):
+    """Makes files, as far as somebody may."""
+
+    async def check(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
+        """Raise what `put` would raise now, before content is sent for nothing."""
+
+    async def put(self, put: Put) -> Committed:
+        """Make a file; raise as `Names.apply`, and what `Rights.judge` raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedNames:
+    """The edits of names that `rights` allow (`Putting`)."""
+
+    names: Names
+    rights: Rights
+
+    async def check(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
+        rights = self.rights
+        if rights.is_open:
+            await self.names.check_put(name, conditions)
+            return
+        allowed = rights.require_putting(name)
+        if rights.drops(name):
+            conditions.require(None)
+            return
+        rights.require_conditions(conditions, name)
+        with _guests_asked_to_sign_in(rights):
+            await self.names.check_put(name, conditions, allowed)
+
+    async def put(self, put: Put) -> Committed:
+        [committed] = await self.apply([put])
+        return committed
+
+    @overload
+    async def apply(self, edits: Sequence[Put]) -> Sequence[Committed]: ...
+
+    @overload
+    async def apply(self, edits: Sequence[Edit]) -> Sequence[Applied]: ...
+
+    async def apply(self, edits: Sequence[Edit]) -> Sequence[Applied]:
+        """Make all edits, or none; raise as `Names.apply`, and what `Rights.judge` raises.
+
+        The rights are judged anew: for what came with a long body they may be others by now.
+        """
+        rights = await self.rights.at_this_moment()
+        if rights.is_open:
+            return await self.names.apply(edits)
+        judged: list[Edit] = []
+        for place, edit in enumerate(edits):
+            try:
+                judged.append(rights.judge(edit))
+                if isinstance(edit, MakeFolder):
+                    await self._require_parent(edit.name, rights)
+            except ChunkstoreError as error:
+                error.edit = place
+                raise
+        dropped = {
+            place: names_beside(edit.name, rights)
+            for place, edit in enumerate(judged)
+            if isinstance(edit, Put) and rights.drops(edit.name)
+        }
+        with _guests_asked_to_sign_in(rights):
+            return await self._apply(judged, dropped)
+
+    async def _require_parent(self, folder: FolderName, rights: Rights) -> None:
+        """Refuse to make a folder where it would tell that there is something hidden beside it.
+
+        Where nothing can be hidden, the commit judges, which sees what edits before it have made.
+        """
+        above, visible = parent(folder), VisibleNames(self.names, rights.access)
+        if not visible.lists_all(above) and not await visible.exists(above):
+            raise NotFound(f"There is no folder {above!r} to make it in.")
+
+    async def _apply(
+        self, edits: list[Edit], dropped: dict[int, Iterator[FileName]]
+    ) -> Sequence[Applied]:
+        """Make the edits; those in `dropped` get other names until they fit."""
+        while True:
+            try:
+                return await self.names.apply(edits)
+            except (PreconditionFailed, NameConflict) as error:
+                place = 0 if error.edit is None else error.edit
+                edit, name = edits[place], next(dropped.get(place, iter(())), None)
+                if name is None or not isinstance(edit, Put):
+                    raise
+                edits[place] = replace(edit, name=name)
+
+
+@contextmanager
+def _guests_asked_to_sign_in(rights: Rights) -> Iterator[None]:
+    """Have a guest who lacks a verb sign in."""
+    try:
+        yield
+    except VerbLacking as error:
+        if not rights.principal.is_guest:
+            raise
+        needed = SignInNeeded()
+        needed.edit = error.edit
+        raise needed from error
+
+
+def names_beside(name: FileName, rights: Rights) -> Iterator[FileName]:
+    """Yield names like `name` that are likely free, all where one may create files.
+
+    First the file's own name has another ending, then that of each folder above it: a file may be
+    where one of these is to be.
+    """
+    segments = name.split("/")
+    for place in range(len(segments) - 1, -1, -1):
+        before, segment, behind = segments[:place], segments[place], segments[place + 1 :]
+        for changed in (
+            [*before, _with_ending(segment, is_file=not behind), *behind],
+            # Shorter, where that is too long.
+            [*before, secrets.token_hex(_ENDING_BYTES)],
+        ):
+            found = FileName("/".join(changed))
+            if len(found.encode()) <= MAX_NAME_SIZE and Verbs.CREATE in rights.access.verbs(found):
+                yield found
+
+
+def _with_ending(segment: str, *, is_file: bool) -> str:
+    mark = secrets.token_hex(_ENDING_BYTES)
+    stem, dot, suffix = segment.rpartition(".") if is_file else (segment, "", "")
+    return f"{stem}-{mark}{dot}{suffix}" if stem else f"{segment}-{mark}"
