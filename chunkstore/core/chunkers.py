@@ -19,12 +19,10 @@ from typing import TYPE_CHECKING, Final
 
 from chunkstore.core.archives import DECIDING_SIZE, is_shifting
 from chunkstore.core.manifest import Manifest
+from chunkstore.core.pieces import Pieces
 
 if TYPE_CHECKING:
     from pyfastcdc import FastCDC
-
-# Shorter parts are copied: a view of one takes some 200 bytes by itself.
-_SHORT: Final = 4 * 1024
 
 # The parameters of `fastcdc2020-64k-nc2-s0`, for ever.
 _FASTCDC_MIN_SIZE: Final = 16 * 1024
@@ -138,7 +136,7 @@ class FixedChunker(Chunker):
 
     def __init__(self, chunk_size: int) -> None:
         self._chunk_size = chunk_size
-        self._pieces = _Pieces()
+        self._pieces = Pieces()
 
     @property
     def pending(self) -> int:
@@ -173,7 +171,7 @@ class ContentDefinedChunker(Chunker):
 
     def __init__(self) -> None:
         self._fastcdc = _fastcdc()
-        self._pieces = _Pieces()
+        self._pieces = Pieces()
 
     @property
     def pending(self) -> int:
@@ -242,31 +240,6 @@ class _AutoChunker(Chunker):
             found = self._chosen.rest()
         self._first, self._chosen = bytearray(), None
         return found
-
-
-class _Pieces:
-    """Bytes that have come in pieces and are to be joined."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._pieces: list[memoryview | bytearray] = []
-
-    def keep(self, part: memoryview) -> None:
-        """Keep part of a piece; a view of it keeps all of that piece alive."""
-        self.size += len(part)
-        if len(part) >= _SHORT and 2 * len(part) >= memoryview(part.obj).nbytes:
-            self._pieces.append(part)
-        elif self._pieces and isinstance(self._pieces[-1], bytearray):
-            self._pieces[-1] += part
-        else:
-            self._pieces.append(bytearray(part))
-
-    def join(self, last: memoryview | bytes = b"") -> bytes:
-        """Return all that was kept, and `last` behind it; keep nothing any more."""
-        joined = b"".join([*self._pieces, last])
-        self._pieces.clear()
-        self.size = 0
-        return joined
 
 
 @cache

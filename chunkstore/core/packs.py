@@ -7,17 +7,20 @@ bytes are there, so no more than one chunk is held besides what a piece brings.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.compression import Codec, Encoded, decode, may_be_kept
 from chunkstore.core.digest import Digest
+from chunkstore.core.pieces import Pieces
 
 PACK: Final = "application/vnd.chunkstore.pack"
 MAX_PACK_SIZE: Final = 64 * 1024 * 1024
 _HEAD: Final = struct.Struct(">32sB3sII")
 HEAD_SIZE: Final = _HEAD.size
+_CODECS: Final = {int(codec): codec for codec in Codec}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,44 +54,68 @@ class Record:
         return Chunk(self.digest, content, kept)
 
 
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What stands before the bytes of a record."""
+
+    digest: Digest
+    codec: Codec
+    stored: int
+    size: int
+
+    @classmethod
+    def parse(cls, head: bytes, max_chunk_size: int) -> _Head:
+        """Parse `HEAD_SIZE` bytes.
+
+        Raises:
+            ValueError: no record can begin with them.
+        """
+        digest, codec, reserved, stored, size = _HEAD.unpack(head)
+        if any(reserved):
+            raise ValueError("the three bytes after the codec are zero")
+        if codec not in _CODECS:
+            raise ValueError(f"unknown codec {codec}")
+        if not 1 <= size <= max_chunk_size:
+            raise ValueError(f"a chunk has 1 to {max_chunk_size} bytes, not {size}")
+        if not 1 <= stored <= size or (codec == Codec.IDENTITY and stored != size):
+            raise ValueError(f"{stored} bytes cannot be those of a chunk of {size}")
+        return cls(Digest(digest), _CODECS[codec], stored, size)
+
+
 class PackParser:
     """Parses one pack that arrives in pieces of any length.
 
-    A chunk has at most `max_chunk_size` bytes. The records before an error are returned; what
-    comes after them raises it.
+    A chunk has at most `max_chunk_size` bytes, each of which is copied once, or twice from short
+    pieces.
     """
 
     def __init__(self, max_chunk_size: int) -> None:
         self._max_chunk_size = max_chunk_size
-        self._pending = bytearray()
+        self._pieces = Pieces()
+        self._head: _Head | None = None
         self._fault: ValueError | None = None
 
     @property
     def pending(self) -> int:
         """How many bytes have been fed that complete no record yet."""
-        return len(self._pending)
+        return self._pieces.size + (0 if self._head is None else HEAD_SIZE)
 
-    def feed(self, piece: bytes) -> list[Record]:
-        """Take the next bytes; return the records that they complete, in order.
+    def feed(self, piece: bytes) -> Iterator[Record]:
+        """Take the next bytes; yield the records that they complete, in order.
+
+        All of them are to be taken before the next bytes are fed.
 
         Raises:
-            ValueError: they are no pack.
+            ValueError: they are no pack; the records before that have been yielded.
         """
-        if self._fault is not None:
-            raise self._fault
-        self._pending += piece
-        records: list[Record] = []
-        start = 0
-        try:
-            while (record := self._parse(start)) is not None:
-                records.append(record)
-                start += HEAD_SIZE + len(record.encoded.content)
-        except ValueError as fault:
-            if not records:
-                raise
-            self._fault = fault
-        del self._pending[:start]
-        return records
+        view = memoryview(piece)
+        while len(view) >= (lacking := self._lacking()):
+            part, view = view[:lacking], view[lacking:]
+            record = self._complete(self._pieces.join(part))
+            if record is not None:
+                yield record
+        if view:
+            self._pieces.keep(view)
 
     def finish(self) -> None:
         """Refuse a pack that ends within a record, or in an error.
@@ -98,28 +125,27 @@ class PackParser:
         """
         if self._fault is not None:
             raise self._fault
-        if self._pending:
+        if self.pending:
             raise ValueError("the pack ends within a record")
 
-    def _parse(self, start: int) -> Record | None:
-        """Return the pending record that begins at `start`, None if not all of it is there."""
-        if len(self._pending) - start < HEAD_SIZE:
-            return None
-        digest, codec, reserved, stored, size = _HEAD.unpack_from(self._pending, start)
-        if any(reserved):
-            raise ValueError("the three bytes after the codec are zero")
-        self._check_head(codec, stored, size)
-        start += HEAD_SIZE
-        if len(self._pending) < start + stored:
-            return None
-        with memoryview(self._pending) as view:
-            content = bytes(view[start : start + stored])
-        return Record(Digest(digest), size, Encoded(Codec(codec), content))
+    def _lacking(self) -> int:
+        """Return how many bytes complete a head, or what stands behind one.
 
-    def _check_head(self, codec: int, stored: int, size: int) -> None:
-        if codec not in set(Codec):
-            raise ValueError(f"unknown codec {codec}")
-        if not 1 <= size <= self._max_chunk_size:
-            raise ValueError(f"a chunk has 1 to {self._max_chunk_size} bytes, not {size}")
-        if not 1 <= stored <= size or (codec == Codec.IDENTITY and stored != size):
-            raise ValueError(f"{stored} bytes cannot be those of a chunk of {size}")
+        Raises:
+            ValueError: what came before is no pack.
+        """
+        if self._fault is not None:
+            raise self._fault
+        return (HEAD_SIZE if self._head is None else self._head.stored) - self._pieces.size
+
+    def _complete(self, joined: bytes) -> Record | None:
+        """Take a whole head, or what stands behind one; return the record then."""
+        head, self._head = self._head, None
+        if head is not None:
+            return Record(head.digest, head.size, Encoded(head.codec, joined))
+        try:
+            self._head = _Head.parse(joined, self._max_chunk_size)
+        except ValueError as fault:
+            self._fault = fault
+            raise
+        return None

@@ -8,7 +8,7 @@ connection broke.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from chunkstore.core.chunking import Chunk
@@ -22,8 +22,6 @@ from chunkstore.service.memory import Account, Reservation
 _RECORD_OVERHEAD: Final = 512
 # Records of a batch, which is one transaction.
 _MOST_RECORDS: Final = 2048
-# Where pieces are parsed by parts, so that many short records do not come at once.
-_PARSED_AT_ONCE: Final = 64 * 1024
 
 
 class PackIntake:
@@ -64,14 +62,9 @@ class PackIntake:
         """
         if not piece:
             await self._give_back()
-        for start in range(0, len(piece), _PARSED_AT_ONCE):
-            await self._reserve()
-            try:
-                records = self._parser.feed(piece[start : start + _PARSED_AT_ONCE])
-            except ValueError as error:
-                raise InvalidRequest(f"The pack is malformed: {error}.") from error
-            for record in records:
-                await self._add(record)
+        await self._reserve()
+        for record in self._parse(piece):
+            await self._add(record)
 
     def end(self) -> None:
         """Refuse a pack that ends within a record.
@@ -106,6 +99,13 @@ class PackIntake:
             self._reservation = None
         return self._batches.cancel()
 
+    def _parse(self, piece: bytes) -> Iterator[Record]:
+        """Yield the records that a piece completes, one by one, for short ones take much memory."""
+        try:
+            yield from self._parser.feed(piece)
+        except ValueError as error:
+            raise InvalidRequest(f"The pack is malformed: {error}.") from error
+
     async def _reserve(self) -> None:
         """Reserve room for the largest record, and for that of which the beginning has come."""
         least = 3 * self._max_chunk_size
@@ -124,7 +124,9 @@ class PackIntake:
             raise TooLarge("The pack has more chunks than one may have, or larger ones.")
         await self._reserve()
         self._batch.append(record)
-        self._cost += record.size + len(record.encoded.content) + _RECORD_OVERHEAD
+        self._cost += len(record.encoded.content) + _RECORD_OVERHEAD
+        if record.encoded.codec != Codec.IDENTITY:
+            self._cost += record.size
         if len(self._batch) == _MOST_RECORDS:
             await self._hand_over()
 

@@ -41,7 +41,7 @@ def pack_of(chunks: Iterable[Chunk], compression: Compression = NO_COMPRESSION) 
 def unpack(pack: bytes) -> list[Chunk]:
     """Return the chunks of a pack, each checked against its digest."""
     parser = PackParser(1 << 20)
-    records = parser.feed(pack)
+    records = list(parser.feed(pack))
     parser.finish()
     return [record.to_chunk() for record in records]
 
