@@ -64,18 +64,27 @@ class ContentReader:
         self._contents = contents
         self._memory = memory
 
-    async def stream(self, chunks: ChunkList, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+    async def stream(
+        self, chunks: ChunkList, start: int, stop: int, most: int = WINDOW_SIZE
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of `windows`, for callers that need nothing else of them."""
         all_of_it = isinstance(chunks, Manifest) and (start, stop) == (0, chunks.size)
         whole = ListHasher() if all_of_it else None
-        async with aclosing(self.windows(chunks, start, stop, whole)) as windows:
+        async with aclosing(self.windows(chunks, start, stop, whole, most)) as windows:
             async for window in windows:
                 yield window.content
 
     async def windows(
-        self, chunks: ChunkList, start: int, stop: int, whole: ListHasher | None = None
+        self,
+        chunks: ChunkList,
+        start: int,
+        stop: int,
+        whole: ListHasher | None = None,
+        most: int = WINDOW_SIZE,
     ) -> AsyncGenerator[Window, None]:
         """Yield the bytes `start` to `stop` of the content, every chunk checked.
+
+        Windows grow to `most` bytes.
 
         Whoever reads all of a manifest passes `whole`, as `Contents.read` says. A window's memory
         stays reserved until the next one is asked for, or the generator closed.
@@ -109,7 +118,7 @@ class ContentReader:
                 # The bytes are freed before the next window is waited for.
                 del window, content
                 taken_fast = taken >= _FAST_RATE * (loop.time() - began) and start > buffered_stop
-                size = min(2 * size, WINDOW_SIZE) if taken_fast else _FIRST_WINDOW_SIZE
+                size = min(2 * size, most) if taken_fast else _FIRST_WINDOW_SIZE
         finally:
             if held is not None:
                 held.release()

@@ -43,6 +43,9 @@ from chunkstore.store.contract.values import Committed
 # How long another process may take to get on with a concatenation before it is taken for gone.
 _FOLLOW_SECONDS: Final = 60.0
 _FOLLOW_PAUSE_SECONDS: Final = 0.2
+# Bytes that are read at once to hash them: with fewer, handing them from thread to thread takes as
+# long as that.
+_WINDOW_SIZE: Final = 8 * 1024 * 1024
 # Entries of a list that are read at once.
 _ENTRIES: Final = 2048
 
@@ -319,7 +322,9 @@ class UploadFinisher:
         chunks = upload.chunks
         async with (
             self._while_there(upload),
-            aclosing(self.service.reader.stream(chunks, start, chunks.size)) as windows,
+            aclosing(
+                self.service.reader.stream(chunks, start, chunks.size, _WINDOW_SIZE)
+            ) as windows,
         ):
             async for window in windows:
                 yield window

@@ -90,12 +90,14 @@ class ReadChunks:
         with understood_rows():
             places = [Place(row["start"], row["size"], row["digest"], row["tie"]) for row in rows]
             try:
-                chunks = [read(row) for row in rows]
+                # In sparse files, most are the same.
+                found = {row["digest"]: row for row in rows}
+                chunks = {digest: read(row) for digest, row in found.items()}
             except DamagedChunk as error:
                 self._check_places(places, fits, damaged=error.digest)
                 raise
             self._check_places(places, fits)
-            return places, chunks
+            return places, [chunks[place.digest] for place in places]
 
     def _check_places(
         self, places: Sequence[Place], fits: bool, damaged: Digest | None = None
