@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Final
 
 import pytest
@@ -68,4 +69,35 @@ def test_a_pack_that_ends_within_a_record_is_refused() -> None:
     parser = PackParser(_MAX)
     assert list(parser.feed(record_of(b"x" * 50).to_bytes()[:-1])) == []
     with pytest.raises(ValueError, match="within a record"):
+        parser.finish()
+
+
+@pytest.mark.parametrize("sizes", [[1], [100], [4095], [4096, 1, 1], [65_536, 1]])
+def test_what_is_held_is_about_what_is_pending_whatever_the_pieces(sizes: list[int]) -> None:
+    size = 1 << 20
+    content = bytes(size)
+    record = Record(Digest.of(content), size, Encoded(Codec.IDENTITY, content))
+    parser = PackParser(size)
+    assert list(parser.feed(record.head)) == []
+    tracemalloc.start()
+    try:
+        while parser.pending < size // 2:
+            for each in sizes:
+                assert list(parser.feed(bytes(each))) == []
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1.5 * parser.pending
+
+
+def test_records_before_an_error_come_and_nothing_behind_it() -> None:
+    parser = PackParser(_MAX)
+    sound, bad = record_of(b"x" * 50), bytes(HEAD_SIZE)
+    records = parser.feed(sound.to_bytes() + bad + sound.to_bytes())
+    assert next(records) == sound
+    with pytest.raises(ValueError, match="1 to"):
+        next(records)
+    with pytest.raises(ValueError, match="1 to"):
+        list(parser.feed(sound.to_bytes()))
+    with pytest.raises(ValueError, match="1 to"):
         parser.finish()

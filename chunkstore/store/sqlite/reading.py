@@ -76,13 +76,14 @@ class ReadChunks:
         if self.most is not None:
             count = most_places(self.most)
             if self.stop - self.start > self.most:
-                limit = self.start + self.most
+                limit = self.start + max(1, self.most)
         rows = execute(
             db,
             "read_chunks",
             manifest=self.chunks.id,
             start=self.start,
-            stop=self.stop,
+            # Or all places up to the end would be looked at for each window.
+            stop=min(self.stop, limit),
             limit=limit,
             count=count,
         ).fetchall()
