@@ -28,7 +28,8 @@ SETTINGS: Final = {"help_option_names": ["-h", "--help"], "show_default": True}
 class Option(click.Option):
     """An option that `--help` lists under `section`, and that can be set in the environment.
 
-    The variable has the option's own name, as CHUNKSTORE_MAX_FILE_SIZE for --max-file-size. A
+    The variable has the option's own name, as CHUNKSTORE_MAX_FILE_SIZE for --max-file-size, and
+    with _FILE behind it that of a file with the value. A
     `show_default` that is a text is shown as it is, where click puts it in parentheses.
     """
 
@@ -38,6 +39,28 @@ class Option(click.Option):
         if self.envvar is None:
             longest = max(self.opts, key=len)
             self.envvar = f"{_ENVIRONMENT}_{longest.strip('-').replace('-', '_').upper()}"
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Return the value in the variable, or in the file that CHUNKSTORE_…_FILE names.
+
+        A secret is given as a file where the environment can be seen by others.
+
+        Raises:
+            UsageError: both are given, or the file cannot be read.
+        """
+        value = super().resolve_envvar_value(ctx)
+        variable = f"{self.envvar}_FILE"
+        path = os.environ.get(variable)
+        if not path:
+            return value
+        if value is not None:
+            raise click.UsageError(f"{self.envvar} and {variable} are both given.", ctx)
+        try:
+            with open(path, encoding="utf-8") as file:
+                return file.read().strip("\r\n")
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise click.UsageError(f"{variable}: {path} cannot be read: {reason}.", ctx) from error
 
     def get_help_extra(self, ctx: click.Context) -> OptionHelpExtra:
         extra = super().get_help_extra(ctx)

@@ -220,3 +220,21 @@ def test_output_that_is_closed_is_no_error(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 0
+
+
+def test_a_value_may_be_in_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(f"{tmp_path}/there.db\n")
+    given = {"CHUNKSTORE_DB_FILE": str(secret)}
+    assert run_command(tmp_path, "init", environment=given).returncode == 0
+    assert (tmp_path / "there.db").exists()
+    # The command line comes first, as it does before the variable itself.
+    assert run_command(tmp_path, "init", "--db", "b.db", environment=given).returncode == 0
+    both = refusal(run_command(tmp_path, "init", environment={**given, "CHUNKSTORE_DB": "c.db"}))
+    assert "CHUNKSTORE_DB and CHUNKSTORE_DB_FILE are both given." in both
+    secret.write_bytes(b"\xff")
+    assert "cannot be read: it is no text." in refusal(
+        run_command(tmp_path, "init", environment=given)
+    )
+    secret.unlink()
+    assert "No such file" in refusal(run_command(tmp_path, "init", environment=given))

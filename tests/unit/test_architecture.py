@@ -23,9 +23,9 @@ _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CODE: Final = tuple(sorted(set(re.findall(r"`([^`\n]+)`", _FENCE.sub("", _DOCUMENT)))))
 _LINKS: Final = tuple(sorted(set(re.findall(r"\]\(([^)\s]+)\)", _DOCUMENT))))
 _SUFFIXES: Final = ("", ".py", ".sql", ".js")
-_FILES: Final = frozenset({".py", ".sql", ".md", ".js"})
+_FILES: Final = frozenset({".py", ".sql", ".md", ".js", ".sh", ".toml"})
 _IDENTIFIER: Final = re.compile(r"\*?[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\*?")
-_FOLDERS: Final = ("chunkstore", "tests", "docs")
+_FOLDERS: Final = ("chunkstore", "tests", "docs", "deploy")
 # More are more than one person keeps in mind, and a backend has to write each of them.
 _MOST_METHODS: Final = 19
 _MOST_METHODS_OF_CHUNKS: Final = 9

@@ -175,7 +175,8 @@ def source_of(module: str) -> str:
 
 
 def test_settings_that_documents_name_exist() -> None:
-    settings = {option.envvar for one in COMMANDS.values() for option in options_of(one).values()}
+    own = {str(one.envvar) for each in COMMANDS.values() for one in options_of(each).values()}
+    settings = {f"{name}{suffix}" for name in own for suffix in ("", "_FILE")}
     named = {name for text in _TEXTS.values() for name in re.findall(r"CHUNKSTORE_[A-Z_]+", text)}
     assert named
     assert named <= settings | SETTINGS
