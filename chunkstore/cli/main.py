@@ -11,6 +11,7 @@ import chunkstore
 from chunkstore.cli.program import SETTINGS, Program
 
 _MODULES: Final = {
+    "allow": "chunkstore.cli.access",
     "backup": "chunkstore.cli.backups",
     "cache": "chunkstore.cli.remotes",
     "cat": "chunkstore.cli.exchange",
@@ -18,6 +19,7 @@ _MODULES: Final = {
     "copy": "chunkstore.cli.transfer",
     "cp": "chunkstore.cli.names",
     "export": "chunkstore.cli.transfer",
+    "group": "chunkstore.cli.access",
     "health": "chunkstore.cli.health",
     "import": "chunkstore.cli.transfer",
     "init": "chunkstore.cli.administration",
@@ -28,11 +30,15 @@ _MODULES: Final = {
     "remote": "chunkstore.cli.remotes",
     "restore": "chunkstore.cli.backups",
     "rm": "chunkstore.cli.names",
+    "rules": "chunkstore.cli.access",
     "scrub": "chunkstore.cli.administration",
     "serve": "chunkstore.cli.serve",
     "stats": "chunkstore.cli.administration",
     "sync": "chunkstore.cli.sync",
+    "token": "chunkstore.cli.access",
+    "user": "chunkstore.cli.access",
     "verify": "chunkstore.cli.exchange",
+    "who-can": "chunkstore.cli.access",
 }
 
 

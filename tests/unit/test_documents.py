@@ -90,12 +90,12 @@ def rows(text: str, head: str) -> list[list[str]]:
 
 
 def sections_of_commands() -> dict[str, str]:
-    parts = re.split(r"^## chunkstore (\w+)$", _CLI, flags=re.MULTILINE)
+    parts = re.split(r"^## chunkstore ([\w-]+)$", _CLI, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def test_each_command_has_its_section_and_its_line() -> None:
-    listed = re.findall(r"^\| \[`(\w+)`\]", _CLI, re.MULTILINE)
+    listed = re.findall(r"^\| \[`([\w-]+)`\]", _CLI, re.MULTILINE)
     assert sorted(listed) == sorted(sections_of_commands()) == sorted(COMMANDS)
 
 
@@ -154,7 +154,7 @@ def test_options_that_documents_name_exist() -> None:
         if span.startswith("--"):
             assert set(_OPTION.findall(span)) <= OPTIONS | TEST_OPTIONS, span
     for line in [*spans, *(line for section in all_sections() for line in section.commands)]:
-        for name, arguments in re.findall(r"\bchunkstore (\w+)((?: +[^|&;]+)?)", line):
+        for name, arguments in re.findall(r"\bchunkstore ([\w-]+)((?: +[^|&;]+)?)", line):
             if name in COMMANDS:
                 assert set(_OPTION.findall(arguments)) <= options_within(COMMANDS[name]), line
 
