@@ -23,13 +23,13 @@ from tests.postgres import Cluster
 # Commands that are not run, each with the reason.
 NOT_RUN: Final = {
     "python3 -m venv .venv && .venv/bin/pip install -q '.[server]' && .venv/bin/chunkstore serve": (
-        "installs all packages anew, from the network; test_install.py tries the wheel"
+        "installs all packages anew, from the network; test_packages.py tries the wheel"
     ),
     "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/pytest": (
         "runs this test; .ci/run takes it from README"
     ),
     "pip install tuspy": "comes from the network; it is a package that these tests have",
-    "pip wheel --no-deps -w dist .": "takes its build system from the network; see test_install.py",
+    "pip wheel --no-deps -w dist .": "takes a build system from the network; see test_packages.py",
     'pipx install "$(ls chunkstore-*.whl)[server]"': "installs all packages anew, from the network",
     "sudo python3 -m venv /opt/chunkstore": "needs root",
     'sudo /opt/chunkstore/bin/pip install "$(ls chunkstore-*.whl)[server]"': (
