@@ -139,10 +139,12 @@ class Files:
         self._edit("COPY", source, self._destination(target, overwrite, condition), 201, 204)
 
     def move(
-        self, source: str, target: str, *, overwrite: bool = True, condition: Condition = ANYTHING
-    ) -> None:
-        """Move a file or folder within the server, as `copy`."""
-        self._edit("MOVE", source, self._destination(target, overwrite, condition), 201, 204)
+        self, source: str, target: str, *, overwrite: bool = True, condition: Condition = ANYTHING,
+        retries: int | None = None,
+    ) -> None:  # fmt: skip
+        """Move a file or folder within the server, as `copy`; `retries` as `Transport.request`."""
+        headers = self._destination(target, overwrite, condition)
+        self._edit("MOVE", source, headers, 201, 204, retries=retries)
 
     def make_folder(self, name: str) -> None:
         """Make a folder.
@@ -220,8 +222,13 @@ class Files:
         found = read_json(require(answer, 200, 201))
         return [_written(answer.status == 201, one) for one in found.get("files", [])]
 
-    def _edit(self, method: str, name: str, headers: Mapping[str, str], *statuses: int) -> None:
-        answer = self._transport.request(method, self.url(name), headers=headers)
+    def _edit(
+        self, method: str, name: str, headers: Mapping[str, str], *statuses: int,
+        retries: int | None = None,
+    ) -> None:  # fmt: skip
+        answer = self._transport.request(
+            method, self.url(name), headers=headers, retries=retries
+        )  # fmt: skip
         require(answer, *statuses).close()
 
     def _destination(self, target: str, overwrite: bool, condition: Condition) -> dict[str, str]:

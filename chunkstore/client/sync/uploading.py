@@ -146,10 +146,8 @@ class Uploading:
     def _edit(self, edits: Sequence[Edit], steps: Mapping[str, DeleteFile | CopyFile]) -> None:
         def ended(edit: Edit, error: ClientError | None) -> None:
             step = steps[edit.name]
-            if error is not None:
-                if isinstance(step, CopyFile) or self._server.files.find(edit.name) is not None:
-                    self._fail(step.name, error)
-                # Else somebody has deleted it meanwhile.
+            if error is not None and not self._is_made(edit):
+                self._fail(step.name, error)
             elif isinstance(step, DeleteFile):
                 self.deleted += 1
             else:
@@ -158,6 +156,13 @@ class Uploading:
                 self._reporter.finished(step.name)
 
         make_edits(self._server, edits, ended)
+
+    def _is_made(self, edit: Edit) -> bool:
+        """Whether all is as the edit makes it: its answer was lost, or another did the same."""
+        found = self._server.files.find(edit.name)
+        if isinstance(edit, DeleteName):
+            return found is None
+        return found is not None and found.digest == edit.digest
 
     def _attempt(self, name: str, work: Callable[[], object]) -> None:
         try:
