@@ -24,10 +24,12 @@ _HANG_SECONDS = 1800
 class Rounds:
     """The seeds of a test's rounds, one after the other, until it has had its share."""
 
-    def __init__(self, count: int, seed: int, minutes: float) -> None:
+    def __init__(self, count: int, seed: int, minutes: float, share: int) -> None:
+        """It has one of `share` equal parts of the rounds."""
         self._count = count
+        self._share = share
         self._seed = seed
-        self._seconds = minutes * 60
+        self._seconds = minutes * 60 / share
 
     def __iter__(self) -> Iterator[int]:
         began = time.monotonic()
@@ -42,10 +44,10 @@ class Rounds:
         try:
             yield
         except Exception as error:
-            count = _CHAINS * (seed - self._seed + 1)
+            count = self._share * (seed - self._seed + 1)
             error.add_note(
                 f"In the round of seed {seed}. The same operations on a new database:"
-                f" --crash-seed {seed} --crash-rounds {_CHAINS}; with the rounds before it:"
+                f" --crash-seed {seed} --crash-rounds {self._share}; with the rounds before it:"
                 f" --crash-seed {self._seed} --crash-rounds {count}"
             )
             raise
@@ -70,17 +72,28 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     minutes = config.getoption("--crash-minutes")
     for item in items:
-        if {"rounds", "power_cuts"} & {*getattr(item, "fixturenames", ())}:
+        if {"rounds", "client_rounds", "power_cuts"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.timeout(minutes * 60 + _HANG_SECONDS))
 
 
 @pytest.fixture
 def rounds(pytestconfig: pytest.Config) -> Rounds:
     """Return this test's share of the rounds."""
-    seed = pytestconfig.getoption("--crash-seed")
-    minutes = pytestconfig.getoption("--crash-minutes") / _CHAINS
-    count = 1 if minutes else -(-pytestconfig.getoption("--crash-rounds") // _CHAINS)
-    return Rounds(count, random.randrange(_MAX_SEED) if seed is None else seed, minutes)
+    return _rounds(pytestconfig, _CHAINS)
+
+
+@pytest.fixture
+def client_rounds(pytestconfig: pytest.Config) -> Rounds:
+    """Return this test's share of them, where each takes some seconds."""
+    return _rounds(pytestconfig, 2 * _CHAINS)
+
+
+def _rounds(config: pytest.Config, share: int) -> Rounds:
+    seed = config.getoption("--crash-seed")
+    minutes = config.getoption("--crash-minutes")
+    count = 1 if minutes else -(-config.getoption("--crash-rounds") // share)
+    first = random.randrange(_MAX_SEED) if seed is None else seed
+    return Rounds(count, first, minutes, share)
 
 
 @pytest.fixture
