@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from logging import Logger
-from typing import Final
+from typing import ClassVar, Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -124,19 +124,27 @@ class RequestCounter:
 COUNTER: Final = web.AppKey("counter", RequestCounter)
 
 
+class CountingLogger(AbstractAccessLogger):
+    """Counts each answer by `counter`, and logs as a `log_class` does; without one, not at all."""
+
+    counter: ClassVar[RequestCounter]
+    log_class: ClassVar[type[AbstractAccessLogger] | None]
+
+    def __init__(self, logger: Logger, log_format: str) -> None:
+        super().__init__(logger, log_format)
+        log_class = self.log_class
+        self._logged = None if log_class is None else log_class(logger, log_format)
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        """Count one request, answered in `time` seconds, and log it."""
+        self.counter.answered(request, response, time)
+        if self._logged is not None:
+            self._logged.log(request, response, time)
+
+
 def counting_logger(
     counter: RequestCounter, log_class: type[AbstractAccessLogger] | None
 ) -> type[AbstractAccessLogger]:
     """Return a class of access loggers that count, and log as `log_class` does, or not at all."""
-
-    class CountingLogger(AbstractAccessLogger):
-        def __init__(self, logger: Logger, log_format: str) -> None:
-            super().__init__(logger, log_format)
-            self._log = log_class(logger, log_format).log if log_class is not None else None
-
-        def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-            counter.answered(request, response, time)
-            if self._log is not None:
-                self._log(request, response, time)
-
-    return CountingLogger
+    # aiohttp takes a class, and passes it nothing of ours.
+    return type("Logger", (CountingLogger,), {"counter": counter, "log_class": log_class})
