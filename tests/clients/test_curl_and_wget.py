@@ -1,4 +1,4 @@
-"""Real clients: what the README shows, and downloads that break off."""
+"""Real clients: what docs/http.md shows, and downloads that break off."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.process import ServerProcess, served
 from tests.programs import require_program
 
 RandomBytes = Callable[[int], bytes]
-README = Path(__file__).parents[2] / "README.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "http.md"
 SIZE = 24 * 1024 * 1024 + 12345
 # Slow enough for a client to be killed in the middle, whatever the machine.
 RATE = 4 * 1024 * 1024
@@ -59,7 +59,7 @@ def slow_commands(url: str) -> dict[str, tuple[str, ...]]:
 
 
 def test_a_folder_comes_back_whole(tmp_path: Path, server: ServerProcess) -> None:
-    commands = README.read_text().replace("\\\n", "").splitlines()
+    commands = GUIDE.read_text().replace("\\\n", "").splitlines()
     [line] = [line for line in commands if line.startswith("wget -q")]
     *command, url = shlex.split(line, comments=True)
     folder = urlsplit(url).path.lstrip("/")
