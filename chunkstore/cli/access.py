@@ -234,7 +234,7 @@ def rules_command(db: str, *, as_json: bool) -> None:
 @db_option()
 @_json_option
 def who_can_command(verb: str, name: str, db: str, *, as_json: bool) -> None:
-    """Tell who can VERB a file NAME, or a folder NAME/, and as which subject."""
+    """Tell who can VERB the file NAME, or the folder NAME/, and why."""
     found = control(db, "who-can", {"verb": verb, "name": name}, changes=False)
     _show_table(found, as_json, ("subject", "by"))
 
