@@ -257,5 +257,6 @@ async def test_a_part_that_no_hasher_of_this_process_has_seen_can_be_read_for_it
     finisher = uploads_of(store)._finisher
     putting = AllowedNames(store.names, EVERY_RIGHT)
     upload = await store.uploads.get(part)
-    assert await finisher._digest(upload, putting) == Digest.of(content)
+    _, uploaded = await finisher.get_whole(upload, putting)
+    assert uploaded.digest == Digest.of(content)
     assert (await store.uploads.get(part)).known_digest == Digest.of(content)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
-from chunkstore.core.digest import BLAKE3, ContentCheck, ContentHasher, Digest, require_equal
 from chunkstore.core.errors import (
     ChunkstoreError,
     Forbidden,
@@ -18,17 +18,14 @@ from chunkstore.core.errors import (
     NotFound,
     SignInFailed,
     SignInNeeded,
-    StoreDamaged,
     StoreError,
     UploadExpired,
     UploadSuperseded,
 )
-from chunkstore.core.manifest import ListHasher
 from chunkstore.core.tasks import retrieve_exception
-from chunkstore.service.memory import Use
 from chunkstore.service.putting import Putting
 from chunkstore.service.resumable.append import Ending, UploadAppender, UploadRequest
-from chunkstore.service.subtrees.digests import SubtreeDigests
+from chunkstore.service.resumable.digests import UploadDigests
 from chunkstore.store.contract.edits import Put, Uploaded
 from chunkstore.store.contract.resumable import (
     FATAL,
@@ -43,11 +40,6 @@ from chunkstore.store.contract.values import Committed
 # How long another process may take to get on with a concatenation before it is taken for gone.
 _FOLLOW_SECONDS: Final = 60.0
 _FOLLOW_PAUSE_SECONDS: Final = 0.2
-# Bytes that are read at once to hash them: with fewer, handing them from thread to thread takes as
-# long as that.
-_WINDOW_SIZE: Final = 8 * 1024 * 1024
-# Entries of a list that are read at once.
-_ENTRIES: Final = 2048
 
 _logger = logging.getLogger(__name__)
 
@@ -69,8 +61,8 @@ class UploadFinisher:
         self._appender = appender
         self.service = appender.service
         self._store = appender.service.store.uploads
-        budget = appender.service.budget
-        self.subtrees = SubtreeDigests(appender.service.store, budget.account(Use.DOWNLOAD))
+        self._digests = UploadDigests(appender.service, appender.hashers)
+        self.subtrees = self._digests.subtrees
         self._running: dict[str, _Finishing] = {}
         self._background: set[asyncio.Task[None]] = set()
 
@@ -126,7 +118,9 @@ class UploadFinisher:
         digest = upload.known_digest
         if digest is None:
             try:
-                digest = await self._digest(upload, putting)
+                digest = await self._digests.get(
+                    upload, partial(self._check_target, upload, putting)
+                )
             except FATAL as error:
                 await self._store.apply(upload.id, Fail(Failure.of(error)))
                 raise
@@ -226,7 +220,7 @@ class UploadFinisher:
     async def _complete(self, upload: ResumableUpload, putting: Putting) -> Committed:
         digest, hashed = upload.known_digest, self._appender.hashers.know(upload)
         if digest is None:
-            digest = await self._digest(upload, putting)
+            digest = await self._digests.get(upload, partial(self._check_target, upload, putting))
         spec, expires = upload.spec, self._appender.limits.expiry()
         assert spec.target is not None
         content = Uploaded(upload.id, digest, expires)
@@ -258,93 +252,6 @@ class UploadFinisher:
         task.add_done_callback(self._background.discard)
         self._background.add(task)
 
-    async def _digest(self, upload: ResumableUpload, putting: Putting) -> Digest:
-        """Return the content's digest, by reading it unless that is spared; verify its checks."""
-        claims = dict(upload.spec.checks)
-        claimed = claims.pop(BLAKE3, None)
-        checks = [ContentCheck(algorithm, value) for algorithm, value in claims.items()]
-        hasher = self._appender.hashers.take(upload)
-        was_read = False
-        if hasher is not None and not checks:
-            hasher.update(upload.tail)
-            digest: Digest | None = hasher.digest()
-        else:
-            await self._check_target(upload, putting)
-            digest = None if checks else await self._find_known(upload)
-        if digest is None:
-            digest, was_read = await self._read_digest(upload, checks), True
-        if claimed is not None:
-            require_equal(BLAKE3, digest.raw, claimed)
-        if was_read:
-            await self._store.apply(upload.id, NoteDigest(digest))
-        return digest
-
-    async def _find_known(self, upload: ResumableUpload) -> Digest | None:
-        """Return the content's digest by what is known of other contents, if that is enough."""
-        async with self._while_there(upload):
-            return await self._find_equal(upload) or await self._find_by_subtrees(upload)
-
-    async def _find_equal(self, upload: ResumableUpload) -> Digest | None:
-        """Return the digest of a content that has the very list of the upload, if one is known."""
-        assert upload.chunks is not None
-        store, spec = self.service.store.chunks, upload.spec
-        hasher, chunks = ListHasher(), upload.chunks
-        while hasher.size < chunks.size:
-            for entry in await store.entries(chunks, hasher.size, _ENTRIES):
-                hasher.add(entry.digest.raw, entry.size)
-        if upload.tail:
-            hasher.add(Digest.of(upload.tail).raw, len(upload.tail))
-        target = () if spec.target is None else (spec.target,)
-        return await store.find_equal(hasher.digest(), (*spec.bases, *target))
-
-    async def _read_digest(self, upload: ResumableUpload, checks: Sequence[ContentCheck]) -> Digest:
-        """Return the digest of the content by reading all of it; verify `checks`."""
-        hasher = ContentHasher()
-        async with aclosing(self._read(upload)) as windows:
-            async for window in windows:
-                await asyncio.to_thread(_update, window, hasher, checks)
-        _update(upload.tail, hasher, checks)
-        for check in checks:
-            check.verify()
-        return hasher.digest()
-
-    async def _find_by_subtrees(self, upload: ResumableUpload) -> Digest | None:
-        """Return the content's digest by what is known of its bases, if that is enough."""
-        if upload.chunks is None or upload.tail:
-            return None
-        spec = upload.spec
-        target = () if spec.target is None else (spec.target,)
-        return await self.subtrees.find(upload.chunks, (*target, *spec.bases))
-
-    async def _read(self, upload: ResumableUpload, start: int = 0) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of the whole chunks of an upload, from `start` on."""
-        assert upload.chunks is not None
-        chunks = upload.chunks
-        async with (
-            self._while_there(upload),
-            aclosing(
-                self.service.reader.stream(chunks, start, chunks.size, _WINDOW_SIZE)
-            ) as windows,
-        ):
-            async for window in windows:
-                yield window
-
-    @asynccontextmanager
-    async def _while_there(self, upload: ResumableUpload) -> AsyncIterator[None]:
-        """Tell damage within the context from a list that was given up, as its upload ended.
-
-        Raises:
-            NotFound: the upload has ended.
-        """
-        try:
-            yield
-        except StoreDamaged:
-            assert upload.chunks is not None
-            current = (await self._get(upload.id)).chunks
-            if current is None or current.id != upload.chunks.id:
-                raise NotFound("The upload has ended meanwhile.") from None
-            raise
-
     async def _concatenate(
         self, upload: ResumableUpload, parts: Sequence[ResumableUpload]
     ) -> ResumableUpload:
@@ -371,7 +278,7 @@ class UploadFinisher:
         if hasher is not None:
             assert joined.chunks is not None
             # By the list that it was copied to: the part may go.
-            async with aclosing(self._read(joined, upload.offset)) as windows:
+            async with aclosing(self._digests.read(joined, upload.offset)) as windows:
                 async for window in windows:
                     await asyncio.to_thread(hasher.update, window)
             self._appender.hashers.keep(upload.id, joined.chunks.size, hasher)
@@ -401,9 +308,3 @@ async def nothing() -> AsyncIterator[bytes]:
     """Yield the pieces of an empty body."""
     return
     yield b""
-
-
-def _update(piece: bytes, hasher: ContentHasher, checks: Sequence[ContentCheck]) -> None:
-    hasher.update(piece)
-    for check in checks:
-        check.update(piece)
