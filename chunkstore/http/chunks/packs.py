@@ -10,13 +10,13 @@ from aiohttp import hdrs, web
 
 from chunkstore.core.chunk_lists import TEXT
 from chunkstore.core.conditional import Outcome, format_etag
-from chunkstore.core.errors import Crowded, InvalidRequest, NotFound, PreconditionFailed, TooLarge
+from chunkstore.core.errors import InvalidRequest, NotFound, PreconditionFailed
 from chunkstore.core.packs import PACK
 from chunkstore.core.ranges import ByteRange, parse_spans
 from chunkstore.http.chunks.lists import form_of
 from chunkstore.http.chunks.sending import WindowSender
-from chunkstore.http.message.bodies import read_body
 from chunkstore.http.message.request import conditions_of, service_of
+from chunkstore.http.message.whole_bodies import whole_body
 from chunkstore.http.runtime.exchange import FileResponse
 from chunkstore.http.security.allowed import open_file, readable
 from chunkstore.service.chunks.kept import KeptReader
@@ -26,8 +26,6 @@ from chunkstore.store.contract.values import File
 # So long is a range with its separator, of the largest offsets that there can be.
 _LONGEST_RANGE: Final = 40
 _MAX_BODY: Final = MAX_DIGESTS * _LONGEST_RANGE
-# What a body is given at first, and whenever it has more.
-_STEP_SIZE: Final = 16 * 1024
 
 
 async def get(request: web.Request) -> web.StreamResponse:
@@ -83,27 +81,10 @@ async def _read_text(request: web.Request) -> str:
         TooLarge: they are more than there may be. Crowded: the client was slow while others waited.
         InvalidRequest: they are not in ASCII.
     """
-    body = bytearray()
+    refusal = f"There can be {MAX_DIGESTS} ranges."
     memory = service_of(request).upload_memory
-    _check_size(request.content_length or 0)
-    reserved = await memory.reserve(_STEP_SIZE, _STEP_SIZE)
-    try:
-        async for piece in read_body(request):
-            body += piece
-            _check_size(len(body))
-            # An empty piece stands for a client that makes the server wait.
-            if not piece and reserved.wanted:
-                raise Crowded
-            if len(body) > reserved.size:
-                size = len(body) + _STEP_SIZE
-                reserved = await memory.reserve(size, size, instead_of=reserved)
-        return body.decode("ascii")
-    except UnicodeDecodeError as error:
-        raise InvalidRequest("The ranges are malformed: they are not in ASCII.") from error
-    finally:
-        reserved.release()
-
-
-def _check_size(size: int) -> None:
-    if size > _MAX_BODY:
-        raise TooLarge(f"There can be {MAX_DIGESTS} ranges.")
+    async with whole_body(request, memory, _MAX_BODY, refusal) as body:
+        try:
+            return body.decode("ascii")
+        except UnicodeDecodeError as error:
+            raise InvalidRequest("The ranges are malformed: they are not in ASCII.") from error

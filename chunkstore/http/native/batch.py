@@ -13,18 +13,17 @@ from chunkstore.core.conditional import CONDITION_FIELDS
 from chunkstore.core.digest import ContentCheck
 from chunkstore.core.errors import (
     ChunkstoreError,
-    Crowded,
     InvalidRequest,
     NameConflict,
     NotFound,
-    TooLarge,
 )
 from chunkstore.core.media_types import guess_media_type
-from chunkstore.http.message.bodies import read_body, require_identity_coding
+from chunkstore.http.message.bodies import require_identity_coding
 from chunkstore.http.message.headers import essence_of, parse_digests
 from chunkstore.http.message.problems import UnsupportedMedia, error_response
 from chunkstore.http.message.request import service_of
 from chunkstore.http.message.upload_urls import parse_upload_url
+from chunkstore.http.message.whole_bodies import whole_body
 from chunkstore.http.native.edit_lines import PutUpload, RequestedEdit, parse_edits, placed
 from chunkstore.http.security.allowed import names_of, refuse_dropping, tells_new, uploads_of
 from chunkstore.service.representations import applied_to_json
@@ -35,8 +34,6 @@ from chunkstore.store.contract.values import Applied
 JSON_LINES: Final = "application/jsonl"
 _MEDIA_TYPES: Final = (JSON_LINES, "application/x-ndjson")
 _MAX_SIZE: Final = 1024 * 1024
-# What a body is given at first, and whenever it has more.
-_STEP_SIZE: Final = 16 * 1024
 
 
 async def post(request: web.Request) -> web.Response:
@@ -66,23 +63,10 @@ async def _read_edits(request: web.Request, service: Service) -> Sequence[Reques
     """
     digests = parse_digests(request.headers.getall("Content-Digest", []))
     checks = [ContentCheck(*digest) for digest in digests.items()]
-    _check_size(request.content_length or 0)
-    body = bytearray()
-    reserved = await service.upload_memory.reserve(_STEP_SIZE, _STEP_SIZE)
-    try:
-        async for piece in read_body(request):
-            body += piece
-            _check_size(len(body))
-            # An empty piece stands for a client that makes the server wait.
-            if not piece and reserved.wanted:
-                raise Crowded
-            if len(body) > reserved.size:
-                size = len(body) + _STEP_SIZE
-                reserved = await service.upload_memory.reserve(size, size, instead_of=reserved)
+    refusal = f"A batch can have {_MAX_SIZE} bytes."
+    async with whole_body(request, service.upload_memory, _MAX_SIZE, refusal) as body:
         # Elsewhere, because a line can hold much to parse.
-        return await asyncio.to_thread(_parse, bytes(body), checks)
-    finally:
-        reserved.release()
+        return await asyncio.to_thread(_parse, body, checks)
 
 
 def _parse(body: bytes, checks: Sequence[ContentCheck]) -> Sequence[RequestedEdit]:
@@ -90,11 +74,6 @@ def _parse(body: bytes, checks: Sequence[ContentCheck]) -> Sequence[RequestedEdi
         check.update(body)
         check.verify()
     return parse_edits(body)
-
-
-def _check_size(size: int) -> None:
-    if size > _MAX_SIZE:
-        raise TooLarge(f"A batch can have {_MAX_SIZE} bytes.")
 
 
 async def _apply(
