@@ -178,3 +178,25 @@ def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(tmp_path: P
     assert process.wait(60) == 0, shown
     assert PASSWORD.encode() not in shown
     assert b"anna may do nothing yet" in shown
+
+
+def test_who_may_write_in_one_folder_sends_only_what_is_missing_there(tmp_path: Path) -> None:
+    content = bytearray(os.urandom(8 * 256 * 1024))
+    (tmp_path / "file").write_bytes(content)
+    run(tmp_path, "user", "add", "anna", "--admin", text=PASSWORD)
+    run(tmp_path, "user", "add", "bert", text=PASSWORD)
+    run(tmp_path, "allow", "bert", "/p/", "editor")
+    token = result(tmp_path, "token", "add", "--account", "bert", "--role", "editor")["token"]
+    with served(tmp_path) as server:
+        push = ("push", "--json", "file", f"{server.url}files/p/file")
+        refused = run_command(tmp_path, *push)
+        assert "CHUNKSTORE_TOKEN" in refused.stdout + refused.stderr
+        environment = {"CHUNKSTORE_TOKEN": token, "HOME": str(tmp_path)}
+        assert run_command(tmp_path, *push, environment=environment).returncode == 0
+        content[:10] = bytes(10)
+        (tmp_path / "file").write_bytes(content)
+        done = run_command(tmp_path, *push, environment=environment)
+        assert done.returncode == 0, done.stderr
+        told = [json.loads(line) for line in done.stdout.splitlines()]
+        spared = {line["spared"] for line in told if "spared" in line}
+        assert spared == {7 * 256 * 1024}

@@ -40,9 +40,12 @@ def error_of(answer: Answer) -> ClientError:
     document = _document(answer)
     problem = str(document.get("type", "")).rpartition(":")[2].rpartition("#")[2]
     detail = document.get("detail")
-    message = f"{detail or 'The server answered'} ({answer.status})."
+    message = f"The server answered ({answer.status})."
     if isinstance(detail, str) and detail:
         message = detail
+    elif answer.status == 401:
+        # That to HEAD has no body which would say it.
+        message = "The server asks who this is: set CHUNKSTORE_TOKEN, or have it in ~/.netrc (401)."
     match answer.status:
         case 404 | 410:
             return Missing(message)
