@@ -107,12 +107,7 @@ def create_app(
         people: those who use the store, if the caller has them; they stay the caller's.
     """
     app = web.Application(middlewares=[problem_middleware, _check_middleware])
-    if hosts is not None:
-        app[HOSTS] = hosts
-    if proxies is not None:
-        app[PROXIES] = proxies
-    if hsts_seconds:
-        app[HSTS] = f"max-age={hsts_seconds:.0f}"
+    _guard(app, hosts, proxies, f"max-age={hsts_seconds:.0f}" if hsts_seconds else None)
     app[ORIGINS] = frozenset(cors_origins)
     budget = MemoryBudget(memory)
     app[SERVICE] = Service(store, budget, max_file_size=max_file_size, chunking=chunking)
@@ -140,6 +135,18 @@ def create_app(
     return app
 
 
+def _guard(
+    app: web.Application, hosts: HostPolicy | None, proxies: ProxyPolicy | None, hsts: str | None
+) -> None:
+    """Note what is checked of each request, and what browsers are told of https, unless None."""
+    if hosts is not None:
+        app[HOSTS] = hosts
+    if proxies is not None:
+        app[PROXIES] = proxies
+    if hsts is not None:
+        app[HSTS] = hsts
+
+
 def mount(app: web.Application, base_path: str) -> web.Application:
     """Return an application that has `app` at `base_path`, `/` or a path like `/store/`."""
     prefix = base_path.rstrip("/")
@@ -147,12 +154,7 @@ def mount(app: web.Application, base_path: str) -> web.Application:
         return app
     outer = web.Application(middlewares=[gate_middleware])
     outer[LIMITS] = app[LIMITS]
-    if HOSTS in app:
-        outer[HOSTS] = app[HOSTS]
-    if PROXIES in app:
-        outer[PROXIES] = app[PROXIES]
-    if HSTS in app:
-        outer[HSTS] = app[HSTS]
+    _guard(outer, app.get(HOSTS), app.get(PROXIES), app.get(HSTS))
     outer.on_response_prepare.append(_add_headers_outside)
     # Before the application, which takes its own path without the slash too.
     outer.router.add_get(prefix, partial(_redirect_to_base, base_path=prefix + "/"))
