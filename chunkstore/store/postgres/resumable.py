@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, Literal
+from typing import Final
 
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.digest import Digest
-from chunkstore.core.errors import NotFound, StoreUnavailable
+from chunkstore.core.errors import StoreUnavailable
 from chunkstore.core.manifest import ListHasher, Manifest
 from chunkstore.store.contract.edits import Uploaded
 from chunkstore.store.contract.resumable import (
@@ -41,7 +41,7 @@ from chunkstore.store.contract.uploads import (
     HeldChunks,
     Unfinished,
 )
-from chunkstore.store.postgres import manifests, unfinished
+from chunkstore.store.postgres import manifests, unfinished, upload_table
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.manifests import Entry, PreparedChunks
 from chunkstore.store.postgres.presence import clock
@@ -50,12 +50,10 @@ from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.lists import OpenManifest, hash_list
 from chunkstore.store.shared.times import now_microseconds
-from chunkstore.store.shared.upload_rows import StoredUpload, UploadRow, can_exist
+from chunkstore.store.shared.upload_rows import StoredUpload, can_exist
 
 _NO_CHUNKS: Final = PreparedChunks((), ())
 _JUST_WHOLE: Final = "The upload has just become whole; try again."
-
-Lock = Literal["", "FOR UPDATE", "FOR SHARE"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +68,10 @@ class CreateUpload:
         upload, manifest = self.new.upload, self.new.open_manifest()
         self.bounds.check_new(upload.spec.kind, manifest.chunk_size, await unfinished.get(db))
         for part_id in upload.spec.parts:
-            part = await find(db, part_id)
+            part = await upload_table.find(db, part_id)
             require_part(None if part is None else part.upload)
         await _add_manifest(db, manifest)
-        await _add(db, self.new.to_row())
+        await upload_table.add(db, self.new.to_row())
         await db.executemany(
             QUERIES["add_upload_part"],
             [(upload.id, seq, part_id) for seq, part_id in enumerate(upload.spec.parts)],
@@ -95,19 +93,19 @@ class ApplyEvent:
 
     async def run(self, db: Connection) -> ResumableUpload:
         """Return the upload as it is then, or as it was before it was deleted."""
-        before = await _get(db, self.upload_id)
+        before = await upload_table.get(db, self.upload_id)
         part = None
         match self.event:
             case Delete():
                 return await _delete(db, before)
             case Join(part_id):
-                part = await find(db, part_id, "FOR SHARE")
+                part = await upload_table.find(db, part_id, "FOR SHARE")
                 after = before.after(self.event, part)
             case _:
                 after = before.after(self.event)
         if after is not before:
             after = await self._change_chunks(db, before, after, part)
-            await _save(db, after)
+            await upload_table.save(db, after)
             await unfinished.add(db, before.counted, after.counted)
         return after.upload
 
@@ -155,7 +153,7 @@ class HoldPack:
 
     async def run(self, db: Connection, last: PreparedChunks) -> ResumableUpload:
         """Return the upload as it is once the `last` chunks are appended; made again, the same."""
-        before = await _get(db, self.upload_id)
+        before = await upload_table.get(db, self.upload_id)
         if await db.fetchval(QUERIES["has_pack"], self.upload_id, self.pack.id):
             return before.upload
         after = before.after(self.hold)
@@ -164,7 +162,7 @@ class HoldPack:
         await db.execute(QUERIES["outlive_server"], self.pack.id)
         await db.execute(QUERIES["add_pack"], self.upload_id, self.pack.id)
         after = replace(after, new=after.new + self.appended + new)
-        await _save(db, after)
+        await upload_table.save(db, after)
         await unfinished.add(db, before.counted, after.counted)
         return after.upload
 
@@ -195,7 +193,7 @@ async def _forget_packs(db: Connection, upload_id: str, *others: int) -> None:
 
 async def find_tail(db: Connection, upload_id: str) -> Chunk | None:
     """Return the tail of an upload as the chunk that it will be, None if there is none."""
-    stored = await find(db, upload_id)
+    stored = await upload_table.find(db, upload_id)
     return Chunk.of(stored.upload.tail) if stored is not None and stored.upload.tail else None
 
 
@@ -207,7 +205,7 @@ async def hash_whole(database: Database, upload_id: str) -> ListHasher | None:
     Raises:
         DamagedList: the list is not as it was written.
     """
-    stored = await database.read(partial(find, upload_id=upload_id))
+    stored = await database.read(partial(upload_table.find, upload_id=upload_id))
     if stored is None or stored.upload.state is not UploadState.WHOLE:
         return None
     chunks = stored.upload.chunks
@@ -227,7 +225,7 @@ async def complete(
         NotFound: there is no such upload, it is not whole, or it is complete already.
         StoreUnavailable: it was given up meanwhile, or has become whole since its tail was read.
     """
-    before = await _get(db, content.upload_id)
+    before = await upload_table.get(db, content.upload_id)
     after = before.after(Complete(content.digest, content.expires))
     _require_tail(before, last)
     if whole is None:
@@ -242,7 +240,7 @@ async def complete(
         whole.add(digest, size)
     manifest = whole.seal(opened.id, opened.chunk_size, content.digest)
     await manifests.seal(db, manifest)
-    await _save(db, after)
+    await upload_table.save(db, after)
     await _forget_packs(db, content.upload_id)
     finished = before.counted
     if before.upload.spec.parts:
@@ -271,72 +269,6 @@ async def expire(db: Connection, upload_id: str) -> None:
     if row["unfinished"]:
         counted = Unfinished.of(UploadKind(row["kind"]), row["extent"], row["received"])
         await unfinished.add(db, counted, NOTHING)
-
-
-async def find(db: Connection, upload_id: str, lock: Lock = "") -> StoredUpload | None:
-    if not can_exist(upload_id):
-        return None
-    columns = await db.fetchrow(QUERIES["find_upload"].format(lock=lock), upload_id)
-    if columns is None:
-        return None
-    row = UploadRow(**columns)
-    parts = []
-    if row.kind == UploadKind.CONCATENATION:
-        parts = [part for (part,) in await db.fetch(QUERIES["upload_parts"], upload_id)]
-    return StoredUpload.of(row, parts)
-
-
-async def _get(db: Connection, upload_id: str) -> StoredUpload:
-    """Return an upload, and keep others from changing it until the transaction ends."""
-    stored = await find(db, upload_id, "FOR UPDATE")
-    if stored is None:
-        raise NotFound("There is no such upload.")
-    return stored
-
-
-async def _add(db: Connection, row: UploadRow) -> None:
-    await db.execute(
-        QUERIES["add_upload"],
-        row.id,
-        row.manifest,
-        row.chunk_size,
-        row.extent,
-        row.length,
-        row.created,
-        row.expires,
-        row.kind,
-        row.target,
-        row.media_type,
-        row.conditions,
-        row.checks,
-        row.metadata,
-        row.bases,
-        row.chunking,
-        row.owner,
-    )
-
-
-async def _save(db: Connection, stored: StoredUpload) -> None:
-    row = stored.to_row()
-    await db.execute(
-        QUERIES["save_upload"],
-        row.id,
-        row.manifest,
-        row.epoch,
-        row.received,
-        row.extent,
-        row.length,
-        row.whole,
-        row.digest,
-        row.expires,
-        row.new_chunks,
-        row.new_size,
-        row.tail,
-        row.known_digest,
-        row.failure,
-        row.chunk_size,
-        row.spared,
-    )
 
 
 async def _delete(db: Connection, stored: StoredUpload) -> ResumableUpload:

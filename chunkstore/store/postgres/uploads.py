@@ -13,7 +13,7 @@ from chunkstore.store.contract.contents import Upload
 from chunkstore.store.contract.resumable import ResumableUpload, UploadSpec
 from chunkstore.store.contract.upload_state import Append, Delete, Event, Hold, Join, advance
 from chunkstore.store.contract.uploads import UNBOUNDED, Bounds, HeldChunks, Uploads
-from chunkstore.store.postgres import manifests, resumable
+from chunkstore.store.postgres import manifests, resumable, upload_table
 from chunkstore.store.postgres.connection import Database
 from chunkstore.store.postgres.contents import PostgresUpload, own_upload
 from chunkstore.store.postgres.manifests import PreparedChunks, relying_on
@@ -41,7 +41,7 @@ class PostgresUploads(Uploads):
         return await self._database.write_once(resumable.CreateUpload(new, bounds).run)
 
     async def find(self, upload_id: str) -> ResumableUpload | None:
-        found = await self._database.read(partial(resumable.find, upload_id=upload_id))
+        found = await self._database.read(partial(upload_table.find, upload_id=upload_id))
         return None if found is None else found.upload
 
     async def apply(self, upload_id: str, event: Event) -> ResumableUpload:
