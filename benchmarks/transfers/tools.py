@@ -7,6 +7,7 @@ A tool is data: how its server is run, and its commands, in which `{url}`, `{por
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.dialects import Dialect
-from benchmarks.meters import metered
+from benchmarks.meters import metered, process_tree, processor_seconds
 from benchmarks.peers import RCLONE
 from benchmarks.subjects import Subject, Unavailable, chunkstore, output_of
 
@@ -34,10 +35,16 @@ read only = no
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a command came to: how long it ran, and the most anonymous memory it had, in bytes."""
+    """What a command came to: how long it ran, and the most anonymous memory it had, in bytes.
+
+    `client_seconds` are those of processor that it took, `server_seconds` those that its server
+    took meanwhile.
+    """
 
     seconds: float
     memory: int
+    client_seconds: float
+    server_seconds: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,13 +81,14 @@ class Tool:
         except (OSError, subprocess.SubprocessError) as error:
             raise Unavailable(f"{self.name} is not installed") from error
 
-    def run(self, command: Sequence[str], fill: Mapping[str, str]) -> Cost:
-        """Run one of its commands to its end.
+    def run(self, command: Sequence[str], fill: Mapping[str, str], server: int) -> Cost:
+        """Run one of its commands to its end; `server` is the process of its server.
 
         Raises:
             RuntimeError: it failed.
         """
         environment = {name: expand(text, fill) for name, text in self.environment.items()}
+        before = _processor_of_children(), processor_seconds(process_tree(server))
         begun = time.perf_counter()
         with (
             subprocess.Popen(
@@ -96,7 +104,18 @@ class Tool:
             seconds = time.perf_counter() - begun
         if process.returncode:
             raise RuntimeError(f"{self.name}: {output.decode(errors='replace')[-1000:]}")
-        return Cost(seconds, usage.peak_memory)
+        return Cost(
+            seconds,
+            usage.peak_memory,
+            _processor_of_children() - before[0],
+            processor_seconds(process_tree(server)) - before[1],
+        )
+
+
+def _processor_of_children() -> float:
+    """Return the processor time of all processes of this one that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def expand(template: str, fill: Mapping[str, str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ RECEIVED: Final = Quantity("MB received", 2)
 SENT_OF_BOUND: Final = Quantity("sent/bound", 3)
 RECEIVED_OF_BOUND: Final = Quantity("received/bound", 3)
 SECONDS_OF_BOUND: Final = Quantity("seconds/bound", 2)
+CLIENT_PROCESSOR: Final = Quantity("client's processor, s", 2)
+SERVER_PROCESSOR: Final = Quantity("server's processor meanwhile, s", 2)
 FILES: Final = Quantity("files/s", 0, more_is_better=True)
 
 _CHUNK_SIZE: Final = 256 * KIB
@@ -150,13 +152,17 @@ class Bench:
             "scratch": str(self.scratch),
         }
 
+    def run(self, command: Sequence[str], fill: Mapping[str, str]) -> Cost:
+        """Run a command of the tool."""
+        return self.tool.run(command, fill, self.server.pid)
+
     def push(self, source: Path, name: str, port: int | None = None) -> Cost:
         """Send a file."""
-        return self.tool.run(self.tool.push, self.fill(source, name, port))
+        return self.run(self.tool.push, self.fill(source, name, port))
 
     def pull(self, name: str, port: int | None = None) -> Cost:
         """Fetch a file to the target."""
-        return self.tool.run(self.tool.pull, self.fill(self.scratch, name, port))
+        return self.run(self.tool.pull, self.fill(self.scratch, name, port))
 
 
 @contextmanager
@@ -167,7 +173,7 @@ def benched(tool: Tool, sources: Sources, folder: Path) -> Iterator[Bench]:
         scratch.mkdir()
         bench = Bench(tool, sources, server, scratch)
         if tool.prepare:
-            tool.run(tool.prepare, bench.fill(scratch, _NAME))
+            bench.run(tool.prepare, bench.fill(scratch, _NAME))
         yield bench
 
 
@@ -243,11 +249,11 @@ def trees(bench: Bench) -> Iterator[Figure]:
         ("tree-new", f"tree of {files:,} files of 4 KiB, all new"),
         ("tree-unchanged", "the same tree, unchanged"),
     ):
-        cost = bench.tool.run(bench.tool.push_tree, fill)
+        cost = bench.run(bench.tool.push_tree, fill)
         work = Work(key, title)
         yield Figure(work, FILES, files / cost.seconds)
         yield Figure(work, SECONDS, cost.seconds)
-        yield Figure(work, MEMORY, cost.memory / 1024**2)
+        yield from _used(work, cost)
 
 
 def sparse(bench: Bench) -> Iterator[Figure]:
@@ -261,10 +267,16 @@ def _rated(key: str, title: str, cost: Cost, size: int) -> Iterator[Figure]:
     work = Work(key, title)
     yield Figure(work, RATE, size / cost.seconds / MB)
     yield Figure(work, SECONDS, cost.seconds)
+    yield from _used(work, cost)
+
+
+def _used(work: Work, cost: Cost) -> Iterator[Figure]:
+    yield Figure(work, CLIENT_PROCESSOR, cost.client_seconds)
+    yield Figure(work, SERVER_PROCESSOR, cost.server_seconds)
     yield Figure(work, MEMORY, cost.memory / 1024**2)
 
 
 def _carried(work: Work, cost: Cost, quantity: Quantity, size: int) -> Iterator[Figure]:
     yield Figure(work, SECONDS, cost.seconds)
     yield Figure(work, quantity, size / MB)
-    yield Figure(work, MEMORY, cost.memory / 1024**2)
+    yield from _used(work, cost)
