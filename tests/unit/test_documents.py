@@ -170,8 +170,8 @@ def test_options_of_benchmarks_and_tests_exist() -> None:
 
 def source_of(module: str) -> str:
     """Return the source of a benchmark."""
-    name = module.partition(".")[2] or "run"
-    return (ROOT / "benchmarks" / f"{name}.py").read_text()
+    place = ROOT / module.replace(".", "/")
+    return (place / "run.py" if place.is_dir() else place.with_suffix(".py")).read_text()
 
 
 def test_settings_that_documents_name_exist() -> None:
