@@ -18,9 +18,10 @@ GROUPS = (
     {"upload": "id", "upload_part": "upload", "upload_pack": "upload"},
     {"receipt": "id"},
     {"unfinished": "slot"},
+    {"audit": "id"},
 )
 # Small tables that are on every machine.
-EVERYWHERE = {"setting", "server", "record"}
+EVERYWHERE = {"setting", "server", "record", "quota"}
 COLUMNS = {table: column for group in GROUPS for table, column in group.items()}
 LACKING = re.compile(r"advisory|\bnotify\b|\blisten\b|\blo_|skip locked|\bserial\b", re.IGNORECASE)
 

@@ -22,7 +22,7 @@ from chunkstore.store.shared.queries import load_queries, load_script
 
 _logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 OLDEST_SERVER: Final = 140000
 # From a version to the next: the statements that lead there.
 MIGRATIONS: Final[Mapping[int, str]] = {
@@ -47,6 +47,7 @@ _PREPARATIONS: Final[Mapping[int, _Preparation]] = {
     3: convert_lists,
     4: partial(_create_new_tables, version=4),
     5: partial(_create_new_tables, version=5),
+    6: partial(_create_new_tables, version=6),
 }
 _PARTITIONED: Final = ") PARTITION BY HASH (digest);"
 # Here, because the event loop must not wait for files.
@@ -62,6 +63,8 @@ _SCRIPTS: Final[Mapping[str, str]] = {
         "distribution-4",
         "preparation-5",
         "distribution-5",
+        "preparation-6",
+        "distribution-6",
     )
 }
 _FUNCTIONS: Final[Mapping[str, str]] = load_queries(PACKAGE, "functions.sql")

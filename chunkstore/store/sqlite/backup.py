@@ -49,6 +49,10 @@ _NAMES: Final = (
     "copy_folder_changes",
     "delete_records",
     "copy_source_records",
+    "delete_quotas",
+    "copy_source_quotas",
+    "delete_old_audit",
+    "copy_source_audit",
 )
 
 

@@ -3,6 +3,7 @@
 SELECT create_reference_table('setting');
 SELECT create_reference_table('server');
 SELECT create_reference_table('record');
+SELECT create_reference_table('quota');
 SELECT create_distributed_table('chunk', 'digest');
 SELECT create_distributed_table('chunk_data', 'digest', colocate_with => 'chunk');
 SELECT create_distributed_table('chunk_ref', 'digest', colocate_with => 'chunk');
@@ -17,3 +18,4 @@ SELECT create_distributed_table('upload_pack', 'upload', colocate_with => 'uploa
 SELECT create_distributed_table('subtree', 'manifest', colocate_with => 'manifest');
 SELECT create_distributed_table('unfinished', 'slot', colocate_with => 'none');
 SELECT create_distributed_table('receipt', 'id', colocate_with => 'none');
+SELECT create_distributed_table('audit', 'id', colocate_with => 'none');

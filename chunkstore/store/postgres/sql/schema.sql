@@ -1,4 +1,4 @@
--- The schema, version 6, with setting.sql, partitions.sql (or distribution.sql), references.sql and
+-- The schema, version 7, with setting.sql, partitions.sql (or distribution.sql), references.sql and
 -- functions.sql.
 -- Times are microseconds since 1970 in UTC, sizes are bytes.
 --
@@ -190,6 +190,33 @@ CREATE TABLE record (
 );
 CREATE INDEX record_by_owner ON record (kind, owner, key);
 CREATE INDEX record_by_expiry ON record (expires) WHERE expires IS NOT NULL;
+
+-- Quotas: what the files under a folder may come to, NULL for without bound, and what they do. Each
+-- transaction that changes names adds what it changes, and `counted` says how often all was counted: until
+-- the first time, `size` and `files` are only what has changed meanwhile. The root folder's name is empty.
+CREATE TABLE quota (
+    folder text COLLATE "C" PRIMARY KEY CHECK (folder = '' OR folder LIKE '%_/'),
+    max_size bigint,
+    max_files bigint,
+    size bigint NOT NULL DEFAULT 0,
+    files bigint NOT NULL DEFAULT 0,
+    counted bigint NOT NULL DEFAULT 0
+);
+
+-- The audit log: what was done, who did it and how they signed in, the name that it was done to, and the
+-- address and the id of the request. `detail` is JSON. Ids are random.
+CREATE TABLE audit (
+    id bigint PRIMARY KEY,
+    time bigint NOT NULL,
+    actor text NOT NULL,
+    via text NOT NULL,
+    action text NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    address text NOT NULL,
+    request text NOT NULL,
+    detail text NOT NULL
+);
+CREATE INDEX audit_by_time ON audit (time, id);
 
 -- What all unfinished uploads come to, as the sum of all rows. Each transaction that changes it adds
 -- to a row that it picks at random, so that they seldom wait for each other.

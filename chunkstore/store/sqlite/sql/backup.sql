@@ -152,3 +152,20 @@ DELETE FROM main.record;
 -- name: copy_source_records
 INSERT INTO main.record (kind, key, owner, value, revision, expires)
 SELECT kind, key, owner, value, revision, expires FROM source.record;
+
+-- name: delete_quotas
+DELETE FROM main.quota;
+
+-- name: copy_source_quotas
+-- What is used is what the names come to that are copied with them.
+INSERT INTO main.quota (folder, max_size, max_files, size, files, counted)
+SELECT folder, max_size, max_files, size, files, counted FROM source.quota;
+
+-- name: delete_old_audit
+-- Entries that are kept no more there either.
+DELETE FROM main.audit WHERE time < (SELECT coalesce(min(time), 0) FROM source.audit);
+
+-- name: copy_source_audit
+INSERT INTO main.audit (id, time, actor, via, action, name, address, request, detail)
+SELECT id, time, actor, via, action, name, address, request, detail FROM source.audit WHERE true
+ON CONFLICT (time, id) DO NOTHING;

@@ -1,4 +1,4 @@
--- The schema, version 6. Times are microseconds since 1970 in UTC, sizes are bytes.
+-- The schema, version 7. Times are microseconds since 1970 in UTC, sizes are bytes.
 -- References are foreign keys and are not counted: what can be derived is not stored.
 
 -- The settings: `id`, random; `chunk_size` of new content; `backup_of`, the id of the store that this
@@ -169,6 +169,33 @@ CREATE TABLE record (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX record_by_owner ON record (kind, owner, key);
 CREATE INDEX record_by_expiry ON record (expires) WHERE expires IS NOT NULL;
+
+-- Quotas: what the files under a folder may come to, NULL for without bound, and what they do. Each
+-- transaction that changes names adds what it changes, and `counted` says how often all was counted: until
+-- the first time, `size` and `files` are only what has changed meanwhile. The root folder's name is empty.
+CREATE TABLE quota (
+    folder TEXT PRIMARY KEY CHECK (folder = '' OR folder LIKE '%_/'),
+    max_size INTEGER,
+    max_files INTEGER,
+    size INTEGER NOT NULL DEFAULT 0,
+    files INTEGER NOT NULL DEFAULT 0,
+    counted INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+-- The audit log: what was done, who did it and how they signed in, the name that it was done to, and the
+-- address and the id of the request. `detail` is JSON. Ids are random.
+CREATE TABLE audit (
+    id INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    via TEXT NOT NULL,
+    action TEXT NOT NULL,
+    name TEXT NOT NULL,
+    address TEXT NOT NULL,
+    request TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (time, id)
+) STRICT, WITHOUT ROWID;
 
 -- What all unfinished uploads come to: one row, which the triggers below keep.
 CREATE TABLE unfinished (
