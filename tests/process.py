@@ -112,13 +112,14 @@ def served(
 
 
 def run_command(
-    folder: Path, *arguments: str, environment: dict[str, str] | None = None
+    folder: Path, *arguments: str, environment: dict[str, str] | None = None, text: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run a chunkstore command to its end."""
+    """Run a chunkstore command to its end, with a text on standard input."""
     return subprocess.run(
         [*COMMAND, *arguments],
         cwd=folder,
         env={**clean_environment(), **(environment or {})},
+        input=text,
         capture_output=True,
         text=True,
         timeout=_END_SECONDS,

@@ -6,6 +6,7 @@ made the request: they say what to do and name no internals.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -163,7 +164,10 @@ class TooManyAttempts(ChunkstoreError):
 
     def __init__(self, retry_after_seconds: float) -> None:
         """After so many seconds another attempt is possible."""
-        super().__init__()
+        seconds = math.ceil(retry_after_seconds)
+        super().__init__(
+            f"Too many attempts to sign in have failed; try again in {seconds} seconds."
+        )
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser.meter import Meter, metered
 from tests.browser.steps import MIB, Visit
 from tests.process import ServerProcess, served
-from tests.programs import require_program
+from tests.programs import require_node_package, require_program
 
 # Debian's packages. The first is Chromium without its desktop, and opens a page in half the time.
 _PROGRAMS = ("chromium-headless-shell", "chromium")
@@ -31,6 +31,13 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """Return the source of axe-core."""
+    folder = require_node_package("axe-core") / "node_modules" / "axe-core"
+    return (folder / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

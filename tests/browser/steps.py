@@ -9,7 +9,14 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import (
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    ViewportSize,
+    expect,
+)
 
 from tests.browser.meter import Meter
 from tests.process import ServerProcess
@@ -17,6 +24,7 @@ from tests.process import ServerProcess
 PATIENCE_MS = 60_000
 KIB = 1024
 MIB = 1024 * KIB
+PHONE = ViewportSize(width=390, height=844)
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -189,3 +197,17 @@ class Visit:
     def _follow(self, url: str) -> None:
         if urlsplit(url).netloc != urlsplit(self.url).netloc:
             self._troubles.append(f"a request to {url}")
+
+
+def width_of(page: Page) -> int:
+    """Return how wide the page is, in pixels."""
+    width: int = page.evaluate("document.documentElement.scrollWidth")
+    return width
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe-core, which the page must have, finds wrong with the page as it is."""
+    found = page.evaluate("axe.run().then(({ violations }) => violations)")
+    return [
+        f"{one['id']} ({one['impact']}): {node['html']}" for one in found for node in one["nodes"]
+    ]

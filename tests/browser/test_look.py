@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, expect
 
-from tests.browser.steps import Visit
-from tests.programs import require_node_package
+from tests.browser.steps import PHONE, Visit, violations, width_of
 
-PHONE = ViewportSize(width=390, height=844)
 LONG = "a name without any place to break it, " + "x" * 60 + ".txt"
-
-
-@pytest.fixture(scope="session")
-def axe() -> str:
-    """Return the source of axe-core."""
-    folder = require_node_package("axe-core") / "node_modules" / "axe-core"
-    return (folder / "axe.min.js").read_text(encoding="utf-8")
 
 
 def test_without_javascript(visit: Visit, chromium: Browser) -> None:
@@ -80,11 +71,6 @@ def test_phone(visit: Visit, chromium: Browser) -> None:
     assert width_of(page) == PHONE["width"]
 
 
-def width_of(page: Page) -> int:
-    width: int = page.evaluate("document.documentElement.scrollWidth")
-    return width
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessible(visit: Visit, chromium: Browser, axe: str, scheme: str) -> None:
     visit.expected = {"412"}
@@ -107,11 +93,3 @@ def test_accessible(visit: Visit, chromium: Browser, axe: str, scheme: str) -> N
     page.keyboard.press("Escape")
     page.get_by_role("button", name="New folder").click()
     assert violations(page) == []
-
-
-def violations(page: Page) -> list[str]:
-    """Return what axe-core finds wrong with the page as it is."""
-    found = page.evaluate("axe.run().then(({ violations }) => violations)")
-    return [
-        f"{one['id']} ({one['impact']}): {node['html']}" for one in found for node in one["nodes"]
-    ]

@@ -20,6 +20,7 @@ from chunkstore.http.answers.documents import RETRY_AFTER_SECONDS, Problem, prob
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.request import ROOM_RETURNS
 from chunkstore.http.page.render import render
+from chunkstore.http.page.sign_in import SIGN_IN, SignIn, login_page
 from chunkstore.http.runtime.exchange import bytes_received, bytes_sent
 from chunkstore.http.runtime.senders import address_of
 
@@ -227,8 +228,8 @@ def error_response(
         members = {"expected-offset": error.expected, "provided-offset": error.provided}
     if isinstance(error, errors.ChunksMissing):
         members = {"missing": error.count, "first": error.digests[:_MOST_NAMED]}
-    if problem.status == HTTPStatus.UNAUTHORIZED and prefers_html(request):
-        response = _login_page(request, _detail(request, error))
+    if _is_about_signing_in(request, problem) and prefers_html(request):
+        response = _login_page(request, error, problem)
     else:
         response = problem_response(request, problem, _detail(request, error), members)
     if isinstance(error, errors.OffsetMismatch):
@@ -251,11 +252,21 @@ def error_response(
     return response
 
 
-def _login_page(request: web.Request, detail: str) -> web.Response:
+def _is_about_signing_in(request: web.Request, problem: Problem) -> bool:
+    return problem.status == HTTPStatus.UNAUTHORIZED or SIGN_IN in request
+
+
+def _login_page(
+    request: web.Request, error: errors.ChunkstoreError, problem: Problem
+) -> web.Response:
     """Return the page on which a browser signs in, and goes on to what it asked for."""
-    path = request.rel_url.raw_path_qs if request.method == "GET" else ""
-    response = render(request, "login.html", {"detail": detail, "next": path}, 401)
-    response.headers["Cache-Control"] = "no-store"
+    detail = _detail(request, error)
+    wanted = request.rel_url.raw_path_qs if request.method == "GET" else ""
+    form = request.get(SIGN_IN, SignIn(next=wanted))
+    if isinstance(error, errors.SignInNeeded):
+        response = login_page(request, form, status=problem.status, text=detail)
+    else:
+        response = login_page(request, form, status=problem.status, problem=detail)
     response.headers["Vary"] = "Accept"
     return response
 

@@ -14,7 +14,7 @@ from chunkstore.http.message.bodies import read_body
 from chunkstore.http.message.headers import essence_of
 from chunkstore.http.message.problems import UnsupportedMedia
 from chunkstore.http.message.request import names_root
-from chunkstore.http.page.render import render
+from chunkstore.http.page.sign_in import SIGN_IN, SignIn, login_page
 from chunkstore.http.runtime.senders import address_of
 from chunkstore.http.security.credentials import set_cookie
 from chunkstore.http.security.csrf import require_own_origin
@@ -24,23 +24,26 @@ from chunkstore.service.access.principal import CLEARED
 _FORM: Final = "application/x-www-form-urlencoded"
 _MAX_SIZE: Final = 8 * 1024
 _MAX_FIELDS: Final = 8
+_LONGEST_NEXT: Final = 4 * 1024
 
 
 async def show(request: web.Request) -> web.Response:
     """Answer GET and HEAD with the page on which a browser signs in."""
-    response = render(request, "login.html", {"detail": "", "next": names_root(request.app)})
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    wanted = request.query.get("next", "")
+    return login_page(request, SignIn(next=wanted if len(wanted) <= _LONGEST_NEXT else ""))
 
 
 async def log_in(request: web.Request) -> web.Response:
     """Begin a session of who sends the right name and password; lead them where they wanted."""
     require_own_origin(request)
     fields = await _read_form(request)
+    form = SignIn(fields.get("name", ""), fields.get("next", ""))
+    # If it fails, the page that says so has what was filled in.
+    request[SIGN_IN] = form
     principal = await request.app[PEOPLE].log_in(
-        fields.get("name", ""), fields.get("password", ""), address_of(request)
+        form.name, fields.get("password", ""), address_of(request)
     )
-    response = _leave(request, fields.get("next", ""))
+    response = _leave(request, form.next)
     assert principal.cookie is not None
     set_cookie(request, response, principal.cookie)
     return response

@@ -101,6 +101,8 @@ def render(
     response.headers["Content-Security-Policy"] = _policy(request.app, nonce)
     # A page that opens this one in a window learns nothing about it.
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    # Nor does one that it leads to. (`no-referrer` would take the origin from forms too.)
+    response.headers["Referrer-Policy"] = "same-origin"
     return response
 
 

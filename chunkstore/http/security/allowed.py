@@ -98,7 +98,11 @@ def who_is(request: web.Request) -> dict[str, object]:
     """Return what a page says of whoever looks at it."""
     rights = rights_of(request)
     account = rights.principal.account
-    return {"who": None if account is None else account.name, "is_closed": not rights.is_open}
+    return {
+        "who": None if account is None else account.name,
+        "is_closed": not rights.is_open,
+        "here": request.rel_url.raw_path_qs,
+    }
 
 
 def tells_figures(request: web.Request) -> bool:

@@ -1,0 +1,38 @@
+"""The page on which a browser signs in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from chunkstore.http.page.render import render
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What somebody has filled in to sign in, and the path that they want to be led to then."""
+
+    name: str = ""
+    next: str = ""
+
+
+# What came with a request to sign in, so that the page of what failed has it too.
+SIGN_IN: Final = web.RequestKey("sign_in", SignIn)
+
+
+def login_page(
+    request: web.Request,
+    form: SignIn,
+    *,
+    status: int = HTTPStatus.OK,
+    text: str = "",
+    problem: str = "",
+) -> web.Response:
+    """Return the page: `text` says why it is shown, `problem` what has just failed."""
+    context = {"form": form, "text": text, "problem": problem}
+    response = render(request, "login.html", context, status)
+    response.headers["Cache-Control"] = "no-store"
+    return response
