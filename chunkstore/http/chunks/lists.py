@@ -9,11 +9,11 @@ from aiohttp import web
 
 from chunkstore.core.chunk_lists import DIGESTS, MANIFEST, PARSERS, TEXT, ListEntry
 from chunkstore.core.errors import Crowded, InvalidRequest, TooLarge
-from chunkstore.core.names import FileName, decode_path, parse_file_name
+from chunkstore.core.names import FileName, decode_path
 from chunkstore.http.message.bodies import read_body, require_identity_coding
 from chunkstore.http.message.headers import essence_of
 from chunkstore.http.message.problems import UnsupportedMedia
-from chunkstore.http.message.request import names_root, service_of
+from chunkstore.http.message.request import base_of, service_of
 from chunkstore.service.memory import Reservation
 from chunkstore.service.resumable.listing import ENTRY_COST
 from chunkstore.service.resumable.packs import MAX_DIGESTS
@@ -90,11 +90,11 @@ def bases_of(request: web.Request) -> Sequence[FileName]:
     Raises:
         InvalidRequest: it names more than 16, or something that is no file's path here.
     """
-    root = names_root(request.app)
+    base = base_of(request)
     lines = ",".join(request.headers.getall("Base", []))
     paths = [path for part in lines.split(",") if (path := part.strip(" \t"))]
     if len(paths) > _MOST_BASES:
         raise InvalidRequest(f"Base names at most {_MOST_BASES} files.")
-    if any(not path.startswith(root) for path in paths):
-        raise InvalidRequest(f"Base lists paths under {root}, separated by commas.")
-    return [parse_file_name(decode_path(path.removeprefix(root))) for path in paths]
+    if any(not path.startswith(base.path) for path in paths):
+        raise InvalidRequest(f"Base lists paths under {base.path}, separated by commas.")
+    return [base.file(decode_path(path.removeprefix(base.path))) for path in paths]

@@ -125,7 +125,7 @@ async def put(request: web.Request) -> web.Response:
     entries = await read_list(request, form_of(request))
     made = await uploads_of(request).put_by_list(spec, entries)
     if isinstance(made, ResumableUpload):
-        location = {"Location": upload_path(request.app, made.id)}
+        location = {"Location": upload_path(request, made.id)}
         return await answer_when_finished(request, made.id, location)
     assert spec.target is not None
     return stored_response(request, spec.target, made)
@@ -138,7 +138,7 @@ async def post(request: web.Request) -> web.Response:
     size = None if length is None else parse_size("Upload-Length", length)
     upload = await uploads_of(request).create(_spec_of(request), size)
     set_limit_headers(request, upload)
-    headers = {"Location": upload_path(request.app, upload.id)}
+    headers = {"Location": upload_path(request, upload.id)}
     return web.Response(status=HTTPStatus.CREATED, headers=headers)
 
 

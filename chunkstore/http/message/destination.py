@@ -8,15 +8,9 @@ from aiohttp import web
 from yarl import URL
 
 from chunkstore.core.errors import InvalidName, InvalidRequest
-from chunkstore.core.names import (
-    FileName,
-    FolderName,
-    decode_path,
-    parse_file_name,
-    parse_folder_name,
-)
+from chunkstore.core.names import FileName, FolderName, decode_path
 from chunkstore.http.message.problems import ElsewhereDestination
-from chunkstore.http.message.request import is_this_server, names_root
+from chunkstore.http.message.request import base_of, is_this_server
 
 _SCHEMES: Final = ("http", "https")
 _OVERWRITE: Final = {"T": True, "F": False}
@@ -31,7 +25,7 @@ def file_destination_of(request: web.Request) -> FileName:
     name = _destination_name(request)
     if name.endswith("/"):
         raise InvalidName("Destination is the new name of the file itself, so it ends in no slash.")
-    return parse_file_name(name)
+    return base_of(request).file(name)
 
 
 def folder_destination_of(request: web.Request) -> FolderName:
@@ -40,7 +34,7 @@ def folder_destination_of(request: web.Request) -> FolderName:
     Raises:
         InvalidRequest: it is missing or cannot be a folder's.
     """
-    return parse_folder_name(_destination_name(request))
+    return base_of(request).folder_named(_destination_name(request))
 
 
 def overwrite_of(request: web.Request) -> bool:
@@ -89,7 +83,7 @@ def _destination_name(request: web.Request) -> str:
         raise InvalidRequest("Destination is a URL of http or https, or a path.")
     if url.absolute and not is_this_server(request, header.strip()):
         raise ElsewhereDestination("Destination is on another server.")
-    root = names_root(request.app)
+    root = base_of(request).path
     if not url.raw_path.startswith(root) or "?" in header or "#" in header:
         raise InvalidRequest(f"Destination is not under {root}.")
     return decode_path(url.raw_path.removeprefix(root))

@@ -15,7 +15,7 @@ from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.bodies import require_identity_coding, require_whole_put
 from chunkstore.http.message.headers import parse_digests, parse_media_type
 from chunkstore.http.message.request import conditions_of, file_name_of
-from chunkstore.service.representations import committed_to_json
+from chunkstore.service.representations import Json
 from chunkstore.store.contract.values import Committed
 
 
@@ -60,11 +60,11 @@ def read_file_upload(request: web.Request) -> FileUpload:
     )
 
 
-def committed_response(committed: Committed, *, tells_new: bool) -> web.Response:
-    """Return the answer to a request whose file has been stored, and how much of it was new."""
+def committed_response(committed: Committed, described: Json) -> web.Response:
+    """Return the answer to a request whose file has been stored, as it is described."""
     validators = committed.file.validators
     return json_response(
-        committed_to_json(committed, tells_new=tells_new),
+        described,
         status=HTTPStatus.OK if committed.replaced else HTTPStatus.CREATED,
         headers={
             "ETag": format_etag(validators.etag),

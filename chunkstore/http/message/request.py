@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv6Address, IPv6Network
 from typing import Final
@@ -12,8 +13,10 @@ from aiohttp import hdrs, web
 from yarl import URL
 
 from chunkstore.core.conditional import CONDITION_FIELDS, UNCONDITIONAL, Conditions
-from chunkstore.core.errors import NotFound
+from chunkstore.core.errors import InvalidName, NotFound
 from chunkstore.core.names import (
+    MAX_NAME_SIZE,
+    ROOT,
     FileName,
     FolderName,
     decode_path,
@@ -36,6 +39,59 @@ UPLOADS: Final = web.AppKey("uploads", ResumableUploads)
 FOLDERS: Final = web.AppKey("folders", web.Resource)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _REMAINDER: Final = web.RequestKey("remainder", str)
+# Places in a route's template that have no character which would be percent-encoded.
+_IN_LITERAL: Final = ("link", "visit")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Where the names of a request lie: what its URLs say is relative to a folder, and so is all
+    that its answer tells.
+
+    `path` is the URL path, percent-encoded, that stands for `folder`; `uploads` that under which
+    its uploads lie, None for that of all uploads.
+    """
+
+    path: str
+    folder: FolderName
+    uploads: str | None = None
+
+    def file(self, text: str) -> FileName:
+        """Return the file of a decoded name.
+
+        Raises:
+            InvalidName: it cannot be a file's.
+        """
+        name = parse_file_name(text)
+        return FileName(self._within(name)) if self.folder else name
+
+    def folder_named(self, text: str) -> FolderName:
+        """Return the folder of a decoded name, which may lack its last `/`.
+
+        Raises:
+            InvalidName: it cannot be a folder's.
+        """
+        name = parse_folder_name(text)
+        return FolderName(self._within(name)) if self.folder else name
+
+    def _within(self, name: str) -> str:
+        # It is canonical by itself, so nothing of it leads out of the folder.
+        absolute = self.folder + name
+        if len(absolute.encode()) > MAX_NAME_SIZE:
+            raise InvalidName("The name is too long.")
+        return absolute
+
+    def told(self, name: FileName | FolderName) -> str:
+        """Return a name of the folder as clients are told it."""
+        return name.removeprefix(self.folder)
+
+    def path_of(self, name: FileName | FolderName) -> str:
+        """Return the URL path of a file or folder of the folder."""
+        return self.path + encode_path(self.told(name))
+
+
+# Where names lie, if not under the path of all names.
+BASE: Final = web.RequestKey("base", Base)
 
 
 def service_of(request: web.Request) -> Service:
@@ -68,7 +124,7 @@ def file_name_of(request: web.Request) -> FileName:
     Raises:
         InvalidName: it cannot be a file's.
     """
-    return parse_file_name(decode_path(raw_remainder(request)))
+    return base_of(request).file(decode_path(raw_remainder(request)))
 
 
 def folder_name_of(request: web.Request) -> FolderName:
@@ -77,7 +133,7 @@ def folder_name_of(request: web.Request) -> FolderName:
     Raises:
         InvalidName: it cannot be a folder's.
     """
-    return parse_folder_name(decode_path(raw_remainder(request)))
+    return base_of(request).folder_named(decode_path(raw_remainder(request)))
 
 
 def conditions_of(request: web.Request) -> Conditions:
@@ -95,9 +151,14 @@ def names_root(app: web.Application) -> str:
     return canonical[: canonical.index("{")]
 
 
-def path_of(app: web.Application, name: FileName | FolderName) -> str:
-    """Return the URL path of a file or folder."""
-    return names_root(app) + encode_path(name)
+def base_of(request: web.Request) -> Base:
+    """Return where the names of a request lie."""
+    return request.get(BASE) or Base(names_root(request.app), ROOT)
+
+
+def path_of(request: web.Request, name: FileName | FolderName) -> str:
+    """Return the URL path of a file or folder, as the client of the request is told it."""
+    return base_of(request).path_of(name)
 
 
 def redirect_to_folder(request: web.Request, folder: FolderName) -> web.Response:
@@ -106,7 +167,7 @@ def redirect_to_folder(request: web.Request, folder: FolderName) -> web.Response
     It is temporary: a file may be put later under the name that the folder has now.
     """
     query = request.rel_url.raw_query_string
-    location = path_of(request.app, folder) + (f"?{query}" if query else "")
+    location = path_of(request, folder) + (f"?{query}" if query else "")
     return web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers={"Location": location})
 
 
@@ -122,10 +183,14 @@ def raw_remainder(request: web.Request) -> str:
     """
     if _REMAINDER in request:
         return request[_REMAINDER]
-    path, resource = request.rel_url.raw_path, request.match_info.route.resource
-    if resource is None:
+    path, match = request.rel_url.raw_path, request.match_info
+    if match.route.resource is None:
         return path
-    literal, is_followed, _ = resource.canonical.partition("{")
+    canonical = match.route.resource.canonical
+    for place in _IN_LITERAL:
+        if place in match:
+            canonical = canonical.replace(f"{{{place}}}", match[place])
+    literal, is_followed, _ = canonical.partition("{")
     if not path.startswith(literal) or (path != literal and not is_followed):
         raise NotFound("Nothing is here; the path is spelled differently.")
     request[_REMAINDER] = path[len(literal) :]

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from chunkstore.core.errors import InvalidRequest, NotFound
+from chunkstore.http.message.request import base_of
 
 UPLOADS_RESOURCE: Final = "uploads"
 UPLOAD_RESOURCE: Final = "upload"
@@ -16,9 +17,9 @@ UPLOAD_RESOURCE: Final = "upload"
 _UPLOAD_ID: Final = re.compile(r"[\w-]{1,128}", re.ASCII)
 
 
-def upload_path(app: web.Application, upload_id: str) -> str:
-    """Return the URL path of an upload."""
-    return uploads_root(app) + upload_id
+def upload_path(request: web.Request, upload_id: str) -> str:
+    """Return the URL path of an upload, as the client of the request is told it."""
+    return (base_of(request).uploads or uploads_root(request.app)) + upload_id
 
 
 def uploads_root(app: web.Application) -> str:

@@ -230,5 +230,5 @@ async def _copy_or_move_file(request: web.Request) -> web.Response:
     [applied] = await names_of(request).apply([edit])
     if applied.replaced:
         return web.Response(status=HTTPStatus.NO_CONTENT)
-    location = path_of(request.app, target)
+    location = path_of(request, target)
     return web.Response(status=HTTPStatus.CREATED, headers={"Location": location})

@@ -26,7 +26,7 @@ async def make(request: web.Request) -> web.Response:
         raise MethodNotPossible(str(error)) from error
     except NotFound as error:
         raise NameConflict(str(error)) from error
-    location = path_of(request.app, name)
+    location = path_of(request, name)
     return web.Response(status=HTTPStatus.CREATED, headers={"Location": location})
 
 
@@ -46,7 +46,7 @@ async def copy_or_move(request: web.Request) -> web.Response:
     [applied] = await names_of(request).apply([edit])
     if applied.replaced:
         return web.Response(status=HTTPStatus.NO_CONTENT)
-    location = path_of(request.app, edit.target)
+    location = path_of(request, edit.target)
     return web.Response(status=HTTPStatus.CREATED, headers={"Location": location})
 
 

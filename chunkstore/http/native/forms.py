@@ -15,13 +15,13 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 
 from chunkstore.core.conditional import CREATE_ONLY, UNCONDITIONAL
 from chunkstore.core.errors import InvalidRequest, TooLarge
-from chunkstore.core.names import FolderName, decode_path, parse_file_name
+from chunkstore.core.names import FolderName, decode_path
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.bodies import read_body, require_identity_coding
 from chunkstore.http.message.headers import essence_of, parse_media_type, parse_parameters
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.problems import Busy, UnsupportedMedia
-from chunkstore.http.message.request import folder_name_of, path_of, service_of
+from chunkstore.http.message.request import base_of, folder_name_of, path_of, service_of
 from chunkstore.http.security.allowed import names_of
 from chunkstore.http.security.told import described
 from chunkstore.service.representations import Json
@@ -115,7 +115,7 @@ async def _upload(request: web.Request, folder: FolderName) -> web.Response:
 async def _receive_files(
     request: web.Request, folder: FolderName, service: Service, receivers: AsyncExitStack
 ) -> list[Put]:
-    conditions = CREATE_ONLY
+    base, conditions = base_of(request), CREATE_ONLY
     puts: list[Put] = []
     async with aclosing(_events(request)) as events:
         async for part in events:
@@ -125,7 +125,7 @@ async def _receive_files(
             if filename:
                 if len(puts) == MAX_FILES:
                     raise TooLarge(f"A form can have {MAX_FILES} files.")
-                name = parse_file_name(folder + filename)
+                name = base.file(base.told(folder) + filename)
                 media_type = parse_media_type(head.get("Content-Type"), name)
                 if media_type.lower().startswith("multipart/mixed"):
                     # An obsolete way to send several files in one field (RFC 7578 §4.3).
@@ -262,7 +262,7 @@ async def _delete(request: web.Request, folder: FolderName) -> web.Response:
             "The form has no field `delete` that names one file. Files are sent as"
             " multipart/form-data, or by PUT."
         )
-    name = parse_file_name(fields["delete"][0])
+    name = base_of(request).file(fields["delete"][0])
     if not name.startswith(folder):
         raise InvalidRequest(f"{name!r} does not lie in {folder!r}, where the form was sent.")
     await names_of(request).apply([Delete(name)])
@@ -273,7 +273,7 @@ def _respond(
     request: web.Request, folder: FolderName, stored: Sequence[Json], *, created: bool
 ) -> web.Response:
     if prefers_html(request):
-        location = path_of(request.app, folder)
+        location = path_of(request, folder)
         return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": location})
     return json_response(
         {"files": stored},

@@ -14,7 +14,7 @@ from chunkstore.core.errors import InvalidRequest, NotFound
 from chunkstore.core.names import MAX_UNNORMALIZED, ROOT, FileName, FolderName, ancestors
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.negotiation import prefers_html
-from chunkstore.http.message.request import folder_name_of, names_root, path_of
+from chunkstore.http.message.request import base_of, folder_name_of, names_root, path_of
 from chunkstore.http.page.foot import FOOT
 from chunkstore.http.page.render import render
 from chunkstore.http.security.allowed import (
@@ -24,7 +24,7 @@ from chunkstore.http.security.allowed import (
     tells_figures,
     who_is,
 )
-from chunkstore.service.representations import listing_to_json
+from chunkstore.service.representations import Json, listing_to_json
 from chunkstore.store.contract.values import Listing
 
 MAX_LIMIT: Final = 1000
@@ -41,11 +41,12 @@ async def get(request: web.Request) -> web.Response:
     html = prefers_html(request)
     limit = _limit_of(query.get("limit"), default=_PAGE_LIMIT if html else MAX_LIMIT)
     _check_lengths(query)
+    after = query.get("after")
     listing = await list_names(
         request,
         folder + unicodedata.normalize("NFC", query.get("prefix", "")),
         delimiter=query.get("delimiter", "/"),
-        after=query.get("after"),
+        after=None if after is None else base_of(request).folder + after,
         limit=limit,
     )
     if not listing.files and not listing.folders:
@@ -54,13 +55,28 @@ async def get(request: web.Request) -> web.Response:
     response = (
         await _page(request, folder, listing, query.get("prefix", ""), readable)
         if html
-        else json_response(listing_to_json(listing, readable))
+        else json_response(_told(request, listing_to_json(listing, readable)))
     )
     response.headers["Vary"] = "Accept"
     response.headers["Cache-Control"] = "no-cache"
     if listing.next is not None:
         response.headers["Link"] = f'<{_next_url(request, listing.next)}>; rel="next"'
     return response
+
+
+def _told(request: web.Request, listed: Json) -> Json:
+    """Return a listing with names as the request is told them."""
+    base = base_of(request)
+    if not base.folder:
+        return listed
+    for file in listed["files"]:
+        file["name"] = base.told(file["name"])
+    following = listed["next"]
+    return {
+        "files": listed["files"],
+        "folders": [base.told(folder) for folder in listed["folders"]],
+        "next": None if following is None else base.told(following),
+    }
 
 
 def _query_of(request: web.Request) -> dict[str, str]:
@@ -97,7 +113,8 @@ async def _require_folder(request: web.Request, folder: FolderName) -> None:
 
 
 def _next_url(request: web.Request, after: str) -> str:
-    return str(request.rel_url.update_query(after=after))
+    told = base_of(request).told(FileName(after))
+    return str(request.rel_url.update_query(after=told))
 
 
 async def _page(
@@ -118,6 +135,6 @@ async def _page(
         **who_is(request),
         "next_url": None if listing.next is None else _next_url(request, listing.next),
         "root_url": names_root(request.app),
-        "url_of": lambda name: path_of(request.app, name),
+        "url_of": lambda name: path_of(request, name),
     }
     return render(request, "folder.html", context)

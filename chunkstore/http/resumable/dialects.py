@@ -85,7 +85,7 @@ def file_headers(request: web.Request, upload: ResumableUpload) -> dict[str, str
     if upload.digest is None or target is None or is_dropped(request, target):
         return {}
     return {
-        "Content-Location": path_of(request.app, target),
+        "Content-Location": path_of(request, target),
         "ETag": format_etag(str(upload.digest)),
     }
 

@@ -93,7 +93,7 @@ async def create(request: web.Request) -> web.Response:
     upload_request = _upload_request_of(request, 0, incoming.content_checks(), complete=complete)
     set_limit_headers(request)
     upload = await uploads_of(request).create(spec, upload_request.length)
-    location = upload_path(request.app, upload.id)
+    location = upload_path(request, upload.id)
     set_answer_headers(request, {"Location": location})
     await _send_104(request, {"Location": location, **_limit_headers(request, upload)})
     return await _append(request, upload.id, upload_request, HTTPStatus.CREATED)

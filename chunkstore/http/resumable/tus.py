@@ -18,11 +18,11 @@ from aiohttp.typedefs import Handler
 from chunkstore.core.conditional import format_http_date
 from chunkstore.core.digest import ContentCheck
 from chunkstore.core.errors import ContentMismatch, InvalidRequest, UploadCompleted
-from chunkstore.core.names import parse_file_name, parse_folder_name
+from chunkstore.core.names import parse_folder_name
 from chunkstore.http.message.bodies import read_body, require_identity_coding, require_no_body
 from chunkstore.http.message.headers import essence_of, parse_media_type
 from chunkstore.http.message.problems import ChecksumMismatch, UnknownTusVersion, UnsupportedMedia
-from chunkstore.http.message.request import client_of, conditions_of
+from chunkstore.http.message.request import base_of, client_of, conditions_of
 from chunkstore.http.message.upload_urls import parse_upload_url, upload_path
 from chunkstore.http.resumable.dialects import (
     TUS_PATCH,
@@ -88,7 +88,7 @@ async def create(request: web.Request) -> web.Response:
         raise InvalidRequest("A final upload has no bytes of its own.")
     checks = _checks_of(request) if with_body else []
     upload = await uploads.create(spec, length)
-    set_answer_headers(request, {"Location": upload_path(request.app, upload.id)})
+    set_answer_headers(request, {"Location": upload_path(request, upload.id)})
     if with_body:
         upload = await _append(request, upload.id, _upload_request_of(request, 0, checks))
     elif length == 0:
@@ -112,7 +112,7 @@ async def head(request: web.Request) -> web.Response:
     if upload.spec.kind is UploadKind.PART:
         headers["Upload-Concat"] = _PARTIAL
     if upload.spec.kind is UploadKind.CONCATENATION:
-        parts = " ".join(upload_path(request.app, part) for part in upload.spec.parts)
+        parts = " ".join(upload_path(request, part) for part in upload.spec.parts)
         headers["Upload-Concat"] = _FINAL + parts
         if not upload.complete:
             del headers["Upload-Offset"]
@@ -228,10 +228,8 @@ def _spec_of(request: web.Request) -> UploadSpec:
     concat = request.headers.get("Upload-Concat", "").strip()
     if concat == _PARTIAL:
         return UploadSpec(UploadKind.PART, None, "", metadata=header)
-    name = parse_file_name(
-        parse_folder_name(metadata.get("folder", ""))
-        + (metadata.get("filename") or metadata.get("name") or "")
-    )
+    folder = parse_folder_name(metadata.get("folder", ""))
+    name = base_of(request).file(folder + (metadata.get("filename") or metadata.get("name") or ""))
     kind, parts = UploadKind.FILE, []
     if concat:
         kind, parts = UploadKind.CONCATENATION, _parts_of(request, concat)
