@@ -69,17 +69,25 @@ def user_command() -> None:
 @click.option(
     "--no-password", cls=Option, is_flag=True, help="It has none, and signs in by tokens only."
 )
+@click.option(
+    "--first", cls=Option, is_flag=True, help="Add it only if the store never had an account."
+)
 @db_option()
 @_json_option
-def add_user_command(name: str, db: str, *, admin: bool, no_password: bool, as_json: bool) -> None:
+def add_user_command(
+    name: str, db: str, *, admin: bool, no_password: bool, first: bool, as_json: bool
+) -> None:
     """Add the account NAME; its password is asked for, or read from standard input.
 
     With the first account, nobody may do anything in the store but by an account or by a rule for
     `everyone`.
     """
     password = None if no_password else _read_password()
-    arguments = {"name": name, "password": password, "admin": admin}
+    arguments = {"name": name, "password": password, "admin": admin, "first": first}
     made = control(db, "user add", arguments, create=True)
+    if not made:
+        _show(made, as_json, "The store has been closed by an account before; none was added.")
+        return
     rights = "may do everything" if admin else "may do nothing yet: `chunkstore allow`"
     _show(made, as_json, f"{made['name']} {rights}.")
 

@@ -122,6 +122,19 @@ _OPTIONS: Final = (
         " 365d. 0 tells nothing.",
     ),
     _option(
+        "--open",
+        "may_be_open",
+        is_flag=True,
+        help="Let everybody who can reach the server do everything, as long as the store has no"
+        " accounts. Otherwise such a store is served to this machine only.",
+    ),
+    _option(
+        "--insecure-login",
+        is_flag=True,
+        help="Take passwords and tokens from other machines also without TLS, where others may"
+        " read them on the way.",
+    ),
+    _option(
         "--trusted-proxy",
         "trusted_proxies",
         type=PROXY,

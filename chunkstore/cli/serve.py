@@ -228,11 +228,7 @@ def serve_command(**options: Any) -> None:  # noqa: ANN401 - click gives them by
 
     def announce(url: str) -> None:
         if not hosts.is_loopback_only:
-            _logger.warning(
-                "Answering for %s; --allow-host adds others. Whoever reaches the port can read,"
-                " replace and delete every file.",
-                hosts.format_hosts(),
-            )
+            _logger.info("Answering for %s; --allow-host adds others.", hosts.format_hosts())
         serving = f"Serving {redact_password(config.db)} at {url}"
         click.echo(announce_line(serving, config.log_format))
 

@@ -76,6 +76,10 @@ class Forbidden(ChunkstoreError):
     """The request is understood and refused."""
 
 
+class InsecureLogin(Forbidden):
+    """Passwords and tokens are not taken without TLS, as others can read them; use https."""
+
+
 class VerbLacking(Forbidden):
     """You have no right to do this here."""
 

@@ -28,7 +28,7 @@ from chunkstore.http.page.render import set_up_templates
 from chunkstore.http.resumable.dialects import FINISH_SECONDS, add_request_headers
 from chunkstore.http.routes import ANY_PATH, add_routes
 from chunkstore.http.runtime.exchange import LIMITS
-from chunkstore.http.runtime.senders import PROXIES, add_request_id
+from chunkstore.http.runtime.senders import INSECURE_LOGIN, PROXIES, add_request_id
 from chunkstore.http.security.cors import (
     ORIGINS,
     add_cors_headers,
@@ -82,6 +82,7 @@ def create_app(
     room_returns: str = "Delete files, or give the store more room.",
     finish_seconds: float = 25.0,
     people: People | None = None,
+    insecure_login: bool = False,
 ) -> web.Application:
     """Return the server of `store` as an application, to be run or mounted in another.
 
@@ -105,34 +106,47 @@ def create_app(
         room_returns: tells a client when there may be room again, where there is none.
         finish_seconds: how long a request waits for a large upload to become its file.
         people: those who use the store, if the caller has them; they stay the caller's.
+        insecure_login: whether passwords and tokens are taken from other machines without TLS.
     """
     app = web.Application(middlewares=[problem_middleware, _check_middleware])
     _guard(app, hosts, proxies, f"max-age={hsts_seconds:.0f}" if hsts_seconds else None)
     app[ORIGINS] = frozenset(cors_origins)
-    budget = MemoryBudget(memory)
-    app[SERVICE] = Service(store, budget, max_file_size=max_file_size, chunking=chunking)
-    app[files.HOT_FILES] = HotFiles(budget)
-    if hot_files and store.name_changes is not None:
-        app.cleanup_ctx.append(partial(_keeping_hot_files, changes=store.name_changes))
+    app[INSECURE_LOGIN] = insecure_login
     app[LIMITS] = limits
-    app[forms.PARTS] = forms.PartCount(memory)
-    app[status.FIGURES] = status.Figures(store.maintenance, limits.stats_seconds)
-    app[FOOT] = Foot(store.maintenance.stats)
     app[ROOM_RETURNS] = room_returns
     app[FINISH_SECONDS] = finish_seconds
+    service = Service(store, MemoryBudget(memory), max_file_size=max_file_size, chunking=chunking)
+    app[SERVICE] = service
     app[UPLOADS] = ResumableUploads(
-        app[SERVICE], expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished
+        service, expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished
     )
     app[TASKS] = [*tasks, *store.maintenance.tasks, *app[UPLOADS].tasks]
-    if people is None:
-        people = People(store.records)
-        app.cleanup_ctx.append(partial(_closing, people=people))
-    app[PEOPLE] = people
     app.cleanup_ctx.append(_running_uploads)
+    _add_people(app, people)
+    _add_what_handlers_keep(app, service, hot_files=hot_files)
     set_up_templates(app)
     add_routes(app)
     app.on_response_prepare.append(_add_headers)
     return app
+
+
+def _add_people(app: web.Application, people: People | None) -> None:
+    """Have the application know people, its own if there are none."""
+    if people is None:
+        people = People(app[SERVICE].store.records)
+        app.cleanup_ctx.append(partial(_closing, people=people))
+    app[PEOPLE] = people
+
+
+def _add_what_handlers_keep(app: web.Application, service: Service, *, hot_files: bool) -> None:
+    """Add what handlers keep from one request to the next."""
+    store = service.store
+    app[files.HOT_FILES] = HotFiles(service.budget)
+    if hot_files and store.name_changes is not None:
+        app.cleanup_ctx.append(partial(_keeping_hot_files, changes=store.name_changes))
+    app[forms.PARTS] = forms.PartCount(service.budget.limit)
+    app[status.FIGURES] = status.Figures(store.maintenance, app[LIMITS].stats_seconds)
+    app[FOOT] = Foot(store.maintenance.stats)
 
 
 def _guard(

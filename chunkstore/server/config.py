@@ -43,6 +43,8 @@ class ServeConfig:
       which has `unix_mode`; all URLs begin with `base_path`.
     - `tls_cert` and `tls_key` are PEM files (`certificate`); the port speaks TLS then.
       Browsers that come over TLS are told to use nothing else for `hsts_seconds`; 0 is not at all.
+    - A store without accounts is served beyond this machine only if it `may_be_open` (`admission`).
+      `insecure_login` lets others than this machine sign in without TLS.
     - `trusted_proxies` are believed about whom they forward requests of (`proxies`).
     - `memory` is for the file content that all requests hold, and for `hot_files` where it is free.
       `tune_malloc`: see `malloc`.
@@ -68,6 +70,8 @@ class ServeConfig:
     tls_cert: Path | None
     tls_key: Path | None
     hsts_seconds: float
+    may_be_open: bool
+    insecure_login: bool
     trusted_proxies: tuple[Proxy, ...]
     base_path: str
     chunk_size: int | None

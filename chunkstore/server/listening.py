@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from chunkstore.core.errors import ChunkstoreError
+from chunkstore.core.hosts import parse_local_address
 from chunkstore.server.config import Address, ServeConfig
 from chunkstore.server.systemd import inherited_sockets
 
@@ -41,6 +42,17 @@ class Listening:
             return f"unix:{first.getsockname()}"
         host, port = first.getsockname()[:2]
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{base_path}"
+
+    @property
+    def beyond_loopback(self) -> str | None:
+        """An address and port by which other machines may come; None if there is none."""
+        for each in self.sockets:
+            if not is_unix(each):
+                host, port = each.getsockname()[:2]
+                address = parse_local_address(host)
+                if address is None or isinstance(address, str) or not address.is_loopback:
+                    return f"{host} port {port}"
+        return None
 
 
 def is_unix(listening: socket.socket) -> bool:

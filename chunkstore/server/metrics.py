@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -77,7 +77,7 @@ def families(routes: Sequence[str]) -> list[Family]:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """The board of all processes and the socket at which it is shown; the number of this one.
+    """The board of all processes, and the socket at which it is shown.
 
     `routes` are the templates that requests are counted by.
     """
@@ -85,15 +85,10 @@ class Metrics:
     board: Board
     routes: Sequence[str]
     listening: socket.socket
-    number: int = 0
 
-    def of_worker(self, number: int) -> Metrics:
-        """Return the same for another process."""
-        return replace(self, number=number)
-
-    def begin(self) -> Counting:
-        """Begin to count in this process."""
-        slot = self.board.slot(self.number)
+    def begin(self, number: int) -> Counting:
+        """Begin to count in the process of this number."""
+        slot = self.board.slot(number)
         slot.rows[slot.row("chunkstore_build_info", __version__)] = 1
         slot.rows[slot.first("chunkstore_processes_started_total")] += 1
         return Counting(self, slot, RequestCounter(slot, self.routes))

@@ -7,13 +7,12 @@ import gc
 import logging
 import resource
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
-from aiohttp.abc import AbstractAccessLogger
-from aiohttp.log import access_logger
 
 from chunkstore.core.client_limits import Limits
 from chunkstore.core.hosts import HostPolicy
@@ -23,19 +22,19 @@ from chunkstore.core.units import format_duration
 from chunkstore.http import create_app
 from chunkstore.http.app import mount
 from chunkstore.http.message.request import SERVICE, TASKS
-from chunkstore.http.runtime.access_log import AccessLogger, FieldsAccessLogger
 from chunkstore.http.runtime.connections import ConnectionMonitor
-from chunkstore.http.runtime.counting import COUNTER, RequestCounter, counting_logger
+from chunkstore.http.runtime.counting import COUNTER, RequestCounter
 from chunkstore.http.runtime.draining import DRAIN, Drain
-from chunkstore.http.runtime.runner import ProblemRunner
-from chunkstore.http.runtime.tls import TlsListener
+from chunkstore.server.accepting import accepting
+from chunkstore.server.admission import admitting
 from chunkstore.server.certificate import Certificate
 from chunkstore.server.commands import taking_commands
-from chunkstore.server.config import LogFormat, ServeConfig
-from chunkstore.server.listening import BACKLOG, Listening, bound, cannot_listen, is_unix
+from chunkstore.server.config import ServeConfig
+from chunkstore.server.listening import Listening, bound
 from chunkstore.server.malloc import configure_malloc
 from chunkstore.server.metrics import Metrics, Sources, metrics_of, showing
 from chunkstore.server.overseer import NOBODY, Overseer, beating
+from chunkstore.server.reloading import reloading
 from chunkstore.server.store_metrics import StoreMetrics
 from chunkstore.service.access.people import People
 from chunkstore.service.maintenance.collect import collecting, compacting
@@ -45,77 +44,105 @@ from chunkstore.store.open import open_store
 
 _logger = logging.getLogger(__name__)
 
-_KEEPALIVE_SECONDS: Final = 75.0
-# For requests that are still running then to be cancelled.
-_CUT_OFF_SECONDS: Final = 1.0
-_ACCESS_LOGGERS: Final[dict[LogFormat, type[AbstractAccessLogger]]] = {
-    LogFormat.TEXT: AccessLogger,
-    LogFormat.JSON: FieldsAccessLogger,
-}
 # Files of the database, and connections that are being refused.
 _OTHER_FILES: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all processes of a server have in common, which are forked when it has been made."""
+
+    listening: Listening
+    metrics: Metrics | None
+
+
+@contextmanager
+def sharing(config: ServeConfig) -> Iterator[Shared]:
+    """Bind what the configuration says, for the time of the context.
+
+    Raises:
+        CannotListen: it cannot be listened on.
+    """
+    with bound(config) as listening, metrics_of(config) as metrics:
+        yield Shared(listening, metrics)
 
 
 async def serve(
     config: ServeConfig,
     announce: Callable[[str], None],
     *,
-    listening: Listening | None = None,
-    metrics: Metrics | None = None,
-    maintenance: bool = True,
+    shared: Shared | None = None,
+    number: int = 0,
     lifeline: int | None = None,
     overseer: Overseer = NOBODY,
 ) -> None:
     """Serve until SIGTERM or SIGINT; call `announce` with the URL once requests are answered.
 
     Then no new connections are accepted, running requests have `shutdown_seconds` to finish, and
-    the store is closed. If `listening` is given, connections are accepted from its sockets, which
-    processes can share, as they do `metrics`; one of these does `maintenance`, collections and
-    scrubs. End of file on the
-    descriptor `lifeline` stops the server like a signal. SIGHUP loads the certificate again.
-    `overseer` is told of all this.
+    the store is closed. Of several processes each has its `number` and what they have `shared`;
+    number 0 does the maintenance, collections and scrubs. End of file on the descriptor `lifeline`
+    stops the server like a signal. SIGHUP loads the certificate again. `overseer` is told of all
+    this.
 
     Raises:
         CertificateUnusable: the certificate or its key is.
         StoreUnusable: the store cannot be opened.
+        StoreOpen: it has no accounts, and other machines could reach it unasked.
         CannotListen: the address cannot be listened on.
     """
     if config.tune_malloc:
         configure_malloc()
     _allow_open_files(config.max_connections + _OTHER_FILES)
     certificate = load_certificate(config)
-    with ExitStack() as ends:
-        if listening is None:
-            # Before a store is created.
-            listening = ends.enter_context(bound(config))
-            metrics = ends.enter_context(metrics_of(config))
-        async with beating(overseer), _opened_store(config) as store:
-            people = People(store.records)
-            ends.callback(people.close)
-            tasks = _maintenance_tasks(store, config) if maintenance else []
+    # Before a store is created.
+    with nullcontext(shared) if shared is not None else sharing(config) as common:
+        process = _Process(config, common, number, certificate)
+        async with (
+            beating(overseer),
+            process.answering() as drain,
+            reloading(certificate, overseer),
+        ):
+            stop = asyncio.Event()
+            _stop_on_signals(stop)
+            if lifeline is not None:
+                _stop_at_end_of(lifeline, stop)
+            url = common.listening.url(config.scheme, config.base_path)
+            announce(url)
+            overseer.ready(f"Serving at {url}")
+            await stop.wait()
+            overseer.stopping("Running requests may finish.")
+            await _go_on_unready(drain, config.drain_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    config: ServeConfig
+    shared: Shared
+    number: int
+    certificate: Certificate | None
+
+    @asynccontextmanager
+    async def answering(self) -> AsyncIterator[Drain]:
+        """Answer requests for the time of the context; its end waits for those that are running."""
+        config, listening = self.config, self.shared.listening
+        async with (
+            _opened_store(config) as store,
+            admitting(store, config, listening, warns=self.number == 0) as people,
+        ):
+            tasks = _maintenance_tasks(store, config) if self.number == 0 else []
             drain = Drain()
             app = _application(store, config, tasks, drain, people)
-            counting = None if metrics is None else metrics.begin()
-            counter = None if counting is None else counting.requests
-            outer = _mounted(app, config, drain, counter)
+            metrics = self.shared.metrics
+            counting = None if metrics is None else metrics.begin(self.number)
+            outer = _mounted(app, config, drain, None if counting is None else counting.requests)
             _exempt_from_garbage_collection()
             async with (
                 _running(tasks),
-                _reloading(certificate, overseer),
                 taking_commands(config.db, store, people),
-                _listening(outer, config, listening, certificate, drain) as connections,
-                showing(counting, _sources(app, connections, certificate)),
+                accepting(outer, config, listening, self.certificate, drain) as connections,
+                showing(counting, _sources(app, connections, self.certificate)),
             ):
-                stop = asyncio.Event()
-                _stop_on_signals(stop)
-                if lifeline is not None:
-                    _stop_at_end_of(lifeline, stop)
-                url = listening.url(config.scheme, config.base_path)
-                announce(url)
-                overseer.ready(f"Serving at {url}")
-                await stop.wait()
-                overseer.stopping("Running requests may finish.")
-                await _go_on_unready(drain, config.drain_seconds)
+                yield drain
 
 
 def load_certificate(config: ServeConfig) -> Certificate | None:
@@ -184,6 +211,7 @@ def _application(
         proxies=ProxyPolicy.of(config.trusted_proxies) if config.trusted_proxies else None,
         hsts_seconds=config.hsts_seconds,
         people=people,
+        insecure_login=config.insecure_login,
     )
     app[DRAIN] = drain
     return app
@@ -257,99 +285,6 @@ async def _running(tasks: Sequence[Periodic]) -> AsyncIterator[None]:
     finally:
         for task in tasks:
             await task.stop()
-
-
-@asynccontextmanager
-async def _reloading(certificate: Certificate | None, overseer: Overseer) -> AsyncIterator[None]:
-    """Load the certificate again when its files change, and at SIGHUP."""
-    if certificate is None and not overseer.reloads:
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    wanted = asyncio.Event()
-    loop.add_signal_handler(signal.SIGHUP, wanted.set)
-    tasks = [loop.create_task(_reload_when(wanted, certificate, overseer))]
-    if certificate is not None:
-        tasks.append(loop.create_task(certificate.follow()))
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        # A late one must not end the process before requests have.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-
-async def _reload_when(
-    wanted: asyncio.Event, certificate: Certificate | None, overseer: Overseer
-) -> None:
-    """Reload once for all signals that came before the reload began."""
-    while True:
-        await wanted.wait()
-        wanted.clear()
-        overseer.reloading()
-        if certificate is not None:
-            await certificate.reload()
-        overseer.reloaded()
-
-
-@asynccontextmanager
-async def _listening(
-    app: web.Application,
-    config: ServeConfig,
-    listening: Listening,
-    certificate: Certificate | None,
-    drain: Drain,
-) -> AsyncIterator[ConnectionMonitor]:
-    """Answer requests for the time of the context; its end waits for those that are running."""
-    log_class = _ACCESS_LOGGERS[config.log_format] if config.access_log else None
-    if COUNTER in app:
-        log_class = counting_logger(app[COUNTER], log_class)
-    runner = ProblemRunner(
-        app,
-        auto_decompress=False,
-        keepalive_timeout=_KEEPALIVE_SECONDS,
-        shutdown_timeout=_CUT_OFF_SECONDS,
-        access_log_class=log_class or AccessLogger,
-        access_log=access_logger if log_class is not None else None,
-    )
-    await runner.setup()
-    try:
-        async with AsyncExitStack() as ends:
-            try:
-                await _accept(runner.connections, listening, certificate, ends)
-            except OSError as error:
-                raise cannot_listen(error, config) from error
-            yield runner.connections
-        _logger.info("Stopping: running requests may finish, new ones are not accepted.")
-        await drain.wait(config.shutdown_seconds)
-    finally:
-        await runner.cleanup()
-
-
-async def _accept(
-    connections: ConnectionMonitor,
-    listening: Listening,
-    certificate: Certificate | None,
-    ends: AsyncExitStack,
-) -> None:
-    """Accept connections from all sockets until `ends` is closed; Unix sockets speak no TLS."""
-    loop = asyncio.get_running_loop()
-    for each in listening.sockets:
-        if is_unix(each):
-            # From Python 3.13 on, asyncio's own would remove the path, which other workers have.
-            own = isinstance(loop, asyncio.BaseEventLoop)
-            create = loop.create_server if own else loop.create_unix_server
-            server = await create(connections, sock=each, backlog=BACKLOG)
-            ends.callback(server.close)
-        elif certificate is None:
-            server = await loop.create_server(connections, sock=each, backlog=BACKLOG)
-            ends.callback(server.close)
-        else:
-            listener = TlsListener(connections, each, lambda: certificate.context)
-            listener.start(BACKLOG)
-            ends.push_async_callback(listener.stop)
 
 
 def _stop_at_end_of(lifeline: int, stop: asyncio.Event) -> None:

@@ -22,10 +22,8 @@ from typing import Final
 
 from chunkstore.core.errors import ChunkstoreError
 from chunkstore.server.config import ServeConfig
-from chunkstore.server.listening import Listening, bound
-from chunkstore.server.metrics import Metrics, metrics_of
 from chunkstore.server.overseer import Overseer
-from chunkstore.server.process import load_certificate, serve
+from chunkstore.server.process import Shared, load_certificate, serve, sharing
 from chunkstore.server.run import fail, run
 
 _logger = logging.getLogger(__name__)
@@ -52,8 +50,8 @@ def supervise(config: ServeConfig, announce: Callable[[str], None], overseer: Ov
     try:
         # Each worker loads the certificate again; said here, it is said once.
         load_certificate(config)
-        with bound(config) as listening, metrics_of(config) as metrics:
-            _Supervisor(config, listening, metrics, overseer).run(announce)
+        with sharing(config) as shared:
+            _Supervisor(config, shared, overseer).run(announce)
     except ChunkstoreError as error:
         fail(str(error))
 
@@ -107,16 +105,9 @@ class _Worker:
 
 
 class _Supervisor:
-    def __init__(
-        self,
-        config: ServeConfig,
-        listening: Listening,
-        metrics: Metrics | None,
-        overseer: Overseer,
-    ) -> None:
+    def __init__(self, config: ServeConfig, shared: Shared, overseer: Overseer) -> None:
         self._config = replace(config, memory=max(1, config.memory // config.workers))
-        self._listening = listening
-        self._metrics = metrics
+        self._shared = shared
         self._overseer = overseer
         self._workers: dict[int, _Worker] = {}
         self._stopping = False
@@ -179,9 +170,8 @@ class _Supervisor:
             serve(
                 self._config,
                 supervisor.announce,
-                listening=self._listening,
-                metrics=None if self._metrics is None else self._metrics.of_worker(number),
-                maintenance=number == 0,
+                shared=self._shared,
+                number=number,
                 lifeline=self._lifeline[0],
                 overseer=supervisor,
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from packaging.utils import canonicalize_name
 from chunkstore.cli.serve import serve_command
 from chunkstore.server.config import ServeConfig
 from tests.documents.blocks import ROOT
+from tests.process import clean_environment, served
 
 DEPLOY: Final = ROOT / "deploy"
 COMPOSE: Final = (DEPLOY / "compose.yaml", DEPLOY / "compose.postgres.yaml")
@@ -121,12 +123,32 @@ def test_no_container_has_rights_that_it_does_not_need() -> None:
     assert "ports" not in compose
     for path in KUBERNETES:
         for pod in pods_in(path):
-            [container] = pod["containers"]
-            rights = container["securityContext"]
             assert pod["securityContext"]["runAsNonRoot"]
-            assert rights["readOnlyRootFilesystem"]
-            assert not rights["allowPrivilegeEscalation"]
-            assert rights["capabilities"] == {"drop": ["ALL"]}
+            for container in (*pod["initContainers"], *pod["containers"]):
+                rights = container["securityContext"]
+                assert rights["readOnlyRootFilesystem"]
+                assert not rights["allowPrivilegeEscalation"]
+                assert rights["capabilities"] == {"drop": ["ALL"]}
+
+
+@pytest.mark.parametrize("path", KUBERNETES, ids=lambda path: path.name)
+def test_a_pod_adds_the_first_account_and_starts_again(path: Path, tmp_path: Path) -> None:
+    for pod in pods_in(path):
+        [container] = pod["initContainers"]
+        shell, option, script = container["command"]
+        secret = tmp_path / "password"
+        secret.write_text("correct horse battery")
+        command = script.replace("/run/secrets/admin/password", str(secret))
+        path_of_program = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        for _ in range(2):
+            subprocess.run(
+                [shell, option, command],
+                cwd=tmp_path,
+                env={**clean_environment(), "PATH": path_of_program},
+                check=True,
+            )
+        with served(tmp_path, "--host", "0.0.0.0"):
+            pass
 
 
 def test_all_that_the_image_copies_is_sent_to_its_build() -> None:

@@ -43,8 +43,8 @@ def test_on_the_loopback_only_the_loopback_is_answered_for(tmp_path: Path) -> No
 
 def test_elsewhere_addresses_of_the_machine_and_given_names_are(tmp_path: Path) -> None:
     address = own_address()
-    options = ("--host", "0.0.0.0", "--allow-host", "Files.example", "--allow-host", "192.0.2.77")
-    with served(tmp_path, *options) as server:
+    names = ("--allow-host", "Files.example", "--allow-host", "192.0.2.77")
+    with served(tmp_path, "--host", "0.0.0.0", "--open", *names) as server:
         for host in (f"{address}:{server.port}", address, "localhost", "files.example:443"):
             assert status(server.port, host, address) == 200
         for host in ("192.0.2.77", "127.0.0.1", f"0.0.0.0:{server.port}"):
@@ -64,7 +64,7 @@ def test_both_versions_of_ip(tmp_path: Path) -> None:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         do_without("IPv6")
-    with served(tmp_path, "--host", "::") as server:
+    with served(tmp_path, "--host", "::", "--open") as server:
         assert status(server.port, f"[::1]:{server.port}", "::1") == 200
         assert status(server.port, "evil.example", "::1") == 421
 
@@ -75,7 +75,7 @@ def test_the_name_to_listen_on_is_answered_for(tmp_path: Path) -> None:
         socket.getaddrinfo(name, 80)
     except OSError:
         do_without("a name that leads to this machine")
-    with served(tmp_path, "--host", name) as server:
+    with served(tmp_path, "--host", name, "--open") as server:
         address = server.url.removeprefix("http://").rpartition(":")[0].strip("[]")
         assert status(server.port, f"{name}:{server.port}", address) == 200
         assert status(server.port, "evil.example", address) == 421

@@ -22,7 +22,7 @@ from chunkstore.http.message.request import ROOM_RETURNS
 from chunkstore.http.page.render import render
 from chunkstore.http.page.sign_in import SIGN_IN, SignIn, login_page
 from chunkstore.http.runtime.exchange import bytes_received, bytes_sent
-from chunkstore.http.runtime.senders import address_of
+from chunkstore.http.runtime.senders import address_of, is_private
 
 _REALM: Final = 'realm="chunkstore"'
 _REGISTERED: Final = "https://iana.org/assignments/http-problem-types#"
@@ -105,6 +105,7 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     ),
     errors.DigestMismatch: Problem(HTTPStatus.BAD_REQUEST, "digest-mismatch"),
     errors.InvalidRequest: Problem(HTTPStatus.BAD_REQUEST, "invalid-request"),
+    errors.InsecureLogin: Problem(HTTPStatus.FORBIDDEN, "insecure-login"),
     errors.Forbidden: Problem(HTTPStatus.FORBIDDEN, "forbidden"),
     errors.UploadExpired: Problem(HTTPStatus.GONE, "upload-expired"),
     errors.NotFound: Problem(HTTPStatus.NOT_FOUND, "not-found"),
@@ -263,10 +264,15 @@ def _login_page(
     detail = _detail(request, error)
     wanted = request.rel_url.raw_path_qs if request.method == "GET" else ""
     form = request.get(SIGN_IN, SignIn(next=wanted))
-    if isinstance(error, errors.SignInNeeded):
-        response = login_page(request, form, status=problem.status, text=detail)
-    else:
-        response = login_page(request, form, status=problem.status, problem=detail)
+    needed = isinstance(error, errors.SignInNeeded)
+    response = login_page(
+        request,
+        form,
+        is_private=is_private(request),
+        status=problem.status,
+        text=detail if needed else "",
+        problem="" if needed else detail,
+    )
     response.headers["Vary"] = "Accept"
     return response
 

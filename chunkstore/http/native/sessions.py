@@ -15,8 +15,8 @@ from chunkstore.http.message.headers import essence_of
 from chunkstore.http.message.problems import UnsupportedMedia
 from chunkstore.http.message.request import names_root
 from chunkstore.http.page.sign_in import SIGN_IN, SignIn, login_page
-from chunkstore.http.runtime.senders import address_of
-from chunkstore.http.security.credentials import set_cookie
+from chunkstore.http.runtime.senders import address_of, is_private
+from chunkstore.http.security.credentials import require_private_way, set_cookie
 from chunkstore.http.security.csrf import require_own_origin
 from chunkstore.http.security.rights import PEOPLE, enter
 from chunkstore.service.access.principal import CLEARED
@@ -30,12 +30,14 @@ _LONGEST_NEXT: Final = 4 * 1024
 async def show(request: web.Request) -> web.Response:
     """Answer GET and HEAD with the page on which a browser signs in."""
     wanted = request.query.get("next", "")
-    return login_page(request, SignIn(next=wanted if len(wanted) <= _LONGEST_NEXT else ""))
+    form = SignIn(next=wanted if len(wanted) <= _LONGEST_NEXT else "")
+    return login_page(request, form, is_private=is_private(request))
 
 
 async def log_in(request: web.Request) -> web.Response:
     """Begin a session of who sends the right name and password; lead them where they wanted."""
     require_own_origin(request)
+    require_private_way(request)
     fields = await _read_form(request)
     form = SignIn(fields.get("name", ""), fields.get("next", ""))
     # If it fails, the page that says so has what was filled in.

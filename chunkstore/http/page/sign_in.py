@@ -27,12 +27,16 @@ def login_page(
     request: web.Request,
     form: SignIn,
     *,
+    is_private: bool,
     status: int = HTTPStatus.OK,
     text: str = "",
     problem: str = "",
 ) -> web.Response:
-    """Return the page: `text` says why it is shown, `problem` what has just failed."""
-    context = {"form": form, "text": text, "problem": problem}
+    """Return the page: `text` says why it is shown, `problem` what has just failed.
+
+    Unless it is `is_private`, others could read a password on its way, and none is asked for.
+    """
+    context = {"form": form, "text": text, "problem": problem, "is_private": is_private}
     response = render(request, "login.html", context, status)
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -9,10 +9,13 @@ from typing import Final, cast
 
 from aiohttp import web
 
+from chunkstore.core.hosts import parse_local_address
 from chunkstore.core.proxies import UNIX_PROXY, ProxyPolicy, Sender
 
 # The proxies that an application trusts.
 PROXIES: Final = web.AppKey("proxies", ProxyPolicy)
+# Whether credentials are taken from other machines also without TLS.
+INSECURE_LOGIN: Final = web.AppKey("insecure_login", bool)
 REQUEST_ID_FIELD: Final = "X-Request-ID"
 # The id of the request that is being answered, for what is logged meanwhile.
 CURRENT_REQUEST: Final[ContextVar[str | None]] = ContextVar("current_request", default=None)
@@ -78,6 +81,21 @@ def scheme_of(request: web.BaseRequest) -> str | None:
     if sender is not None and sender.scheme is not None:
         return sender.scheme
     return "https" if request.secure else None
+
+
+def is_private(request: web.Request) -> bool:
+    """Whether nobody on the way can read the request: it came by TLS, or from this machine.
+
+    Where a trusted proxy is in between, its client's way counts, as far as the proxy tells of it.
+    An application may have said that it does not matter.
+    """
+    if scheme_of(request) == "https" or request.app.get(INSECURE_LOGIN, False):
+        return True
+    address = address_of(request)
+    if address == UNIX_PROXY:
+        return True
+    host = parse_local_address(address)
+    return host is not None and not isinstance(host, str) and host.is_loopback
 
 
 def forwarded_authority_of(request: web.BaseRequest) -> str | None:

@@ -11,9 +11,9 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from chunkstore.core.errors import InvalidRequest, SignInFailed
+from chunkstore.core.errors import InsecureLogin, InvalidRequest, SignInFailed
 from chunkstore.http.message.request import names_root
-from chunkstore.http.runtime.senders import scheme_of
+from chunkstore.http.runtime.senders import is_private, scheme_of
 from chunkstore.service.access.principal import (
     Basic,
     Bearer,
@@ -31,20 +31,35 @@ _NOTHING: Final = NoCredentials()
 def credentials_of(request: web.Request) -> Credentials:
     """Return what the request brings; a cookie does not count beside Authorization.
 
+    Over a way that others can read, nothing counts: a cookie is none, and all else is refused,
+    right or not, so that nobody gets used to sending it.
+
     Raises:
+        InsecureLogin: others could read it on the way.
         InvalidRequest: Authorization comes twice.
         SignInFailed: it is malformed, or of another scheme.
     """
     if hdrs.AUTHORIZATION in request.headers:
+        require_private_way(request)
         lines = request.headers.getall(hdrs.AUTHORIZATION)
         if len(lines) > 1:
             raise InvalidRequest("Authorization is given more than once.")
         return _parse(lines[0])
-    if hdrs.COOKIE in request.headers:
+    if hdrs.COOKIE in request.headers and is_private(request):
         value = request.cookies.get(cookie_name(request))
         if value and value.isascii():
             return SessionCookie(value)
     return _NOTHING
+
+
+def require_private_way(request: web.Request) -> None:
+    """Refuse to take what proves who somebody is from where others can read it.
+
+    Raises:
+        InsecureLogin: they can.
+    """
+    if not is_private(request):
+        raise InsecureLogin
 
 
 def _parse(line: str) -> Credentials:

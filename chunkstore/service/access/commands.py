@@ -26,7 +26,7 @@ from chunkstore.core.names import (
     parse_file_name,
     parse_folder_name,
 )
-from chunkstore.service.access.directory import Snapshot
+from chunkstore.service.access.directory import Snapshot, read_snapshot
 from chunkstore.service.access.people import People
 from chunkstore.service.access.values import Account, KeptRule, Token, parse_scope
 
@@ -74,6 +74,8 @@ async def run_command(people: People, name: str, arguments: Arguments) -> Json:
 
 
 async def _add(people: People, arguments: Arguments) -> Json:
+    if arguments.get("first") and not (await read_snapshot(people.records)).is_open:
+        return {}
     account = await people.accounts.add(
         arguments["name"], arguments["password"], admin=arguments["admin"]
     )
@@ -84,6 +86,11 @@ async def _remove(people: People, arguments: Arguments) -> Json:
     if not arguments["open"]:
         await people.accounts.remove(arguments["name"])
         return {}
+    if not people.directory.may_be_open:
+        raise InvalidRequest(
+            "Others than this machine can reach the server, so it opens no store unless it was"
+            " started with --open."
+        )
     snapshot = await people.directory.reload()
     account = snapshot.find(arguments["name"])
     if account is not None and list(snapshot.accounts) != [account.key]:

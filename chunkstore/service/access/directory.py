@@ -8,8 +8,9 @@ holds everywhere within two seconds, and at once in the process that made it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -35,6 +36,8 @@ from chunkstore.store.contract.records import Record, Records
 _ASKED_SECONDS: Final = 1.0
 _PAGE: Final = 1000
 _MOST_READINGS: Final = 4
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,13 @@ class Snapshot:
 
 
 class Directory:
-    """The present snapshot of a store's accounts, groups and rules, read when first asked for."""
+    """The present snapshot of a store's accounts, groups and rules, read when first asked for.
 
-    def __init__(self, records: Records, clock: Clock) -> None:
+    Unless it `may_be_open`, a store without accounts counts as closed: nobody is let in.
+    """
+
+    def __init__(self, records: Records, clock: Clock, *, may_be_open: bool = True) -> None:
+        self.may_be_open = may_be_open
         self._records = records
         self._clock = clock
         self._snapshot: Snapshot | None = None
@@ -156,11 +163,20 @@ class Directory:
         """Read everything, unless nothing has changed since what is known."""
         began = self._clock.monotonic()
         if known is None or await self._records.revision() != known.revision:
-            known = await read_snapshot(self._records)
+            known = self._closed(await read_snapshot(self._records))
         if self._snapshot is None or began >= self._known_at:
             self._snapshot, self._known_at = known, began
         # Else another has read more lately, and been faster.
         return self._snapshot
+
+    def _closed(self, snapshot: Snapshot) -> Snapshot:
+        if self.may_be_open or not snapshot.is_open:
+            return snapshot
+        _logger.warning(
+            "The store has no accounts, and others than this machine can reach the server: nobody"
+            " is let in before `chunkstore user add`, or a start with --open."
+        )
+        return replace(snapshot, closed=True)
 
 
 async def read_snapshot(records: Records) -> Snapshot:

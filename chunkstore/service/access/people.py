@@ -37,11 +37,17 @@ _LONGEST_NAME: Final = 256
 
 
 class People:
-    """Those who use a store, as one process knows them: read when they are first asked for."""
+    """Those who use a store, as one process knows them: read when they are first asked for.
 
-    def __init__(self, records: Records, clock: Clock | None = None) -> None:
+    Unless it `may_be_open`, nobody is let in to a store without accounts.
+    """
+
+    def __init__(
+        self, records: Records, clock: Clock | None = None, *, may_be_open: bool = True
+    ) -> None:
+        self.records = records
         self.clock = clock or SystemClock()
-        self.directory = Directory(records, self.clock)
+        self.directory = Directory(records, self.clock, may_be_open=may_be_open)
         self.passwords = Passwords(self.clock)
         self.limiter = Limiter(self.clock)
         self.tokens = Tokens(records, self.clock)
