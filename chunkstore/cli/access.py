@@ -146,13 +146,34 @@ def set_password_command(
     _show(done, as_json, f"{name} has {'no' if no_password else 'another'} password.")
 
 
+@user_command.group("totp", context_settings=SETTINGS, short_help="Remove second factors.")
+def totp_command() -> None:
+    """Remove second factors of accounts, which these add by themselves, on the page."""
+
+
+@totp_command.command("remove", cls=Command, context_settings=SETTINGS)
+@click.argument("name")
+@db_option()
+@_json_option
+def remove_totp_command(name: str, db: str, *, as_json: bool) -> None:
+    """Remove the second factor of the account NAME, whose owner has lost it.
+
+    From then on its password alone signs it in. As long as it has a second factor, programs sign in
+    by tokens only.
+    """
+    done = control(db, "user totp remove", {"name": name})
+    _show(done, as_json, f"{name} has no second factor any more; its password is enough.")
+
+
 @user_command.command("ls", cls=Command, context_settings=SETTINGS)
 @db_option()
 @_json_option
 def list_users_command(db: str, *, as_json: bool) -> None:
     """List the accounts."""
     found = control(db, "user ls", {}, changes=False)
-    _show_table(found, as_json, ("name", "admin", "disabled", "password", "groups", "created"))
+    _show_table(
+        found, as_json, ("name", "admin", "disabled", "password", "totp", "groups", "created")
+    )
 
 
 @click.group("group", context_settings=SETTINGS, short_help="Add, change and list groups.")

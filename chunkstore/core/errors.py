@@ -156,11 +156,31 @@ class PasswordRefused(InvalidRequest):
 
 
 class SignInFailed(ChunkstoreError):
-    """The name and password, or the token, are not right, or not valid any more."""
+    """The name and password, or the token, are not right; with a second factor, send a token."""
 
 
 class SignInNeeded(ChunkstoreError):
     """Only who has signed in may do this here."""
+
+
+class CodeRefused(ChunkstoreError):
+    """The code is not right, or was used before; take the next one."""
+
+
+class PasswordNeeded(Forbidden):
+    """Sign in again before you change this: that was more than ten minutes ago, or by a token."""
+
+
+class SignOnFailed(ChunkstoreError):
+    """Signing in with the other server has failed; begin again."""
+
+
+class UnknownIdentity(Forbidden):
+    """The other server knows you, but no account here is linked with that."""
+
+
+class ProviderUnavailable(ChunkstoreError):
+    """The server that signs you in does not answer as it should; try again, or use a password."""
 
 
 class TooManyAttempts(ChunkstoreError):

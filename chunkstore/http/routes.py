@@ -33,6 +33,7 @@ from chunkstore.http.message.request import FOLDERS, redirect_to_folder
 from chunkstore.http.message.upload_urls import UPLOAD_RESOURCE, UPLOADS_RESOURCE
 from chunkstore.http.native import batch, files, folders, forms, lists, sessions, status
 from chunkstore.http.page.render import (
+    CODE_RESOURCE,
     LOGIN_RESOURCE,
     LOGOUT_RESOURCE,
     STATIC_RESOURCE,
@@ -117,6 +118,9 @@ def add_routes(app: web.Application) -> None:
     add("/", _read_only(lists.get))
     add("/batch", {"POST": batch.post})
     add("/login", {**_read_only(sessions.show), "POST": sessions.log_in}, name=LOGIN_RESOURCE)
+    add(
+        "/login/code", {**_read_only(sessions.show_code), "POST": sessions.take_code}, CODE_RESOURCE
+    )
     add("/logout", {"POST": sessions.log_out}, name=LOGOUT_RESOURCE)
     add("/health/live", _read_only(status.live))
     add("/health/ready", _read_only(status.ready))

@@ -73,7 +73,10 @@ def use(folder: Path, *db: str) -> None:
     result(folder, "token", "revoke", made["id"], *db)
     assert result(folder, "token", "ls", "--account", "bert", *db) == []
     result(folder, "user", "disable", "bert", *db)
-    assert [one["disabled"] for one in result(folder, "user", "ls", *db)] == [False, True]
+    listed = result(folder, "user", "ls", *db)
+    assert [(one["disabled"], one["totp"]) for one in listed] == [(False, False), (True, False)]
+    line = fails_with_one_line(run(folder, "user", "totp", "remove", "Bert", *db))
+    assert "Bert has no second factor" in line
     result(folder, "user", "enable", "bert", *db)
     result(folder, "user", "passwd", "bert", *db, text="staple correct horse")
     result(folder, "group", "leave", "hr", "bert", *db)

@@ -106,7 +106,9 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.DigestMismatch: Problem(HTTPStatus.BAD_REQUEST, "digest-mismatch"),
     errors.InvalidRequest: Problem(HTTPStatus.BAD_REQUEST, "invalid-request"),
     errors.InsecureLogin: Problem(HTTPStatus.FORBIDDEN, "insecure-login"),
+    errors.PasswordNeeded: Problem(HTTPStatus.FORBIDDEN, "password-needed"),
     errors.Forbidden: Problem(HTTPStatus.FORBIDDEN, "forbidden"),
+    errors.CodeRefused: Problem(HTTPStatus.FORBIDDEN, "code-refused"),
     errors.UploadExpired: Problem(HTTPStatus.GONE, "upload-expired"),
     errors.NotFound: Problem(HTTPStatus.NOT_FOUND, "not-found"),
     errors.UploadCompleted: Problem(

@@ -1,4 +1,4 @@
-"""`/login` and `/logout`: sessions of browsers."""
+"""`/login`, `/login/code` and `/logout`: sessions of browsers."""
 
 from __future__ import annotations
 
@@ -9,28 +9,31 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from chunkstore.core.errors import InvalidRequest, NoSuchAccount, TooLarge
+from chunkstore.core.errors import CodeRefused, InvalidRequest, NoSuchAccount, TooLarge
 from chunkstore.http.message.bodies import read_body
 from chunkstore.http.message.headers import essence_of
+from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.problems import UnsupportedMedia
 from chunkstore.http.message.request import names_root
-from chunkstore.http.page.sign_in import SIGN_IN, SignIn, login_page
+from chunkstore.http.page.render import CODE_RESOURCE, LOGIN_RESOURCE
+from chunkstore.http.page.sign_in import SIGN_IN, SignIn, code_page, login_page
 from chunkstore.http.runtime.senders import address_of, is_private
-from chunkstore.http.security.credentials import require_private_way, set_cookie
+from chunkstore.http.security.credentials import cookie_name, require_private_way, set_cookie
 from chunkstore.http.security.csrf import require_own_origin
 from chunkstore.http.security.rights import PEOPLE, enter
-from chunkstore.service.access.principal import CLEARED
+from chunkstore.service.access.principal import CLEARED, CodeNeeded, Principal
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _MAX_SIZE: Final = 8 * 1024
 _MAX_FIELDS: Final = 8
 _LONGEST_NEXT: Final = 4 * 1024
+# The cookie of a sign-in that waits for a code.
+_WAITING: Final = "-code"
 
 
 async def show(request: web.Request) -> web.Response:
     """Answer GET and HEAD with the page on which a browser signs in."""
-    wanted = request.query.get("next", "")
-    form = SignIn(next=wanted if len(wanted) <= _LONGEST_NEXT else "")
+    form = SignIn(next=_bounded(request.query.get("next", "")))
     return login_page(request, form, is_private=is_private(request))
 
 
@@ -39,15 +42,50 @@ async def log_in(request: web.Request) -> web.Response:
     require_own_origin(request)
     require_private_way(request)
     fields = await _read_form(request)
-    form = SignIn(fields.get("name", ""), fields.get("next", ""))
+    form = SignIn(fields.get("name", ""), _bounded(fields.get("next", "")))
     # If it fails, the page that says so has what was filled in.
     request[SIGN_IN] = form
-    principal = await request.app[PEOPLE].log_in(
-        form.name, fields.get("password", ""), address_of(request)
+    found = await request.app[PEOPLE].log_in(
+        form.name, fields.get("password", ""), address_of(request), form.next
     )
-    response = _leave(request, form.next)
-    assert principal.cookie is not None
-    set_cookie(request, response, principal.cookie)
+    return let_in(request, found, form.next)
+
+
+def let_in(request: web.Request, found: Principal | CodeNeeded, next_path: str) -> web.Response:
+    """Lead somebody where they wanted, or to where a code is asked for."""
+    if isinstance(found, CodeNeeded):
+        response = _see_other(str(request.app.router[CODE_RESOURCE].url_for()))
+        set_cookie(request, response, found.cookie, _WAITING)
+        return response
+    response = _leave(request, next_path)
+    assert found.cookie is not None
+    set_cookie(request, response, found.cookie)
+    return response
+
+
+async def show_code(request: web.Request) -> web.Response:
+    """Answer GET and HEAD with the page on which somebody gives a code who waits for that."""
+    if cookie_name(request, _WAITING) not in request.cookies:
+        return _see_other(str(request.app.router[LOGIN_RESOURCE].url_for()))
+    return code_page(request)
+
+
+async def take_code(request: web.Request) -> web.Response:
+    """Begin the session that waits for a code."""
+    require_own_origin(request)
+    require_private_way(request)
+    fields = await _read_form(request)
+    cookie = request.cookies.get(cookie_name(request, _WAITING), "")
+    try:
+        principal, next_path = await request.app[PEOPLE].give_code(
+            cookie, fields.get("code", ""), address_of(request)
+        )
+    except CodeRefused as error:
+        if not prefers_html(request):
+            raise
+        return code_page(request, str(error), HTTPStatus.FORBIDDEN)
+    response = let_in(request, principal, next_path)
+    set_cookie(request, response, CLEARED, _WAITING)
     return response
 
 
@@ -79,10 +117,17 @@ async def _read_form(request: web.Request) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
+def _bounded(path: str) -> str:
+    return path if len(path) <= _LONGEST_NEXT else ""
+
+
 def _leave(request: web.Request, path: str) -> web.Response:
     """Lead the browser to a path below that of all names, else to the first page."""
     root = names_root(request.app)
     safe = path.isascii() and path.isprintable() and "\\" not in path and ":" not in path
-    location = path if safe and path.startswith(root) else root
+    return _see_other(path if safe and path.startswith(root) else root)
+
+
+def _see_other(location: str) -> web.Response:
     headers = {"Location": location, "Cache-Control": "no-store"}
     return web.Response(status=HTTPStatus.SEE_OTHER, headers=headers)

@@ -20,6 +20,7 @@ from chunkstore.core.units import format_size
 
 STATIC_RESOURCE: Final = "static"
 LOGIN_RESOURCE: Final = "login"
+CODE_RESOURCE: Final = "code"
 LOGOUT_RESOURCE: Final = "logout"
 _STATIC: Final = Path(__file__).with_name("static")
 # Code of others; `origins.toml` there tells where it is from.

@@ -1,4 +1,4 @@
-"""The page on which a browser signs in."""
+"""The pages on which a browser signs in."""
 
 from __future__ import annotations
 
@@ -38,5 +38,12 @@ def login_page(
     """
     context = {"form": form, "text": text, "problem": problem, "is_private": is_private}
     response = render(request, "login.html", context, status)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def code_page(request: web.Request, problem: str = "", status: int = HTTPStatus.OK) -> web.Response:
+    """Return the page on which somebody gives a code too; `problem` is what has just failed."""
+    response = render(request, "code.html", {"text": "", "problem": problem}, status)
     response.headers["Cache-Control"] = "no-store"
     return response

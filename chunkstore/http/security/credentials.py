@@ -85,21 +85,24 @@ def _parse_basic(encoded: str) -> Basic:
     return Basic(name, password)
 
 
-def cookie_name(request: web.Request) -> str:
+def cookie_name(request: web.Request, purpose: str = "") -> str:
     """Return the name of the cookie; servers at other paths of the same host have another.
 
-    Over https it has the prefix by which browsers take it from this host alone.
+    One with a `purpose` is no session's. Over https it has the prefix by which browsers take it
+    from this host alone.
     """
     place = sha256(names_root(request.app).encode()).hexdigest()[:8]
     prefix = "__Host-" if scheme_of(request) == "https" else ""
-    return f"{prefix}chunkstore-{place}"
+    return f"{prefix}chunkstore-{place}{purpose}"
 
 
-def set_cookie(request: web.Request, response: web.StreamResponse, cookie: NewCookie) -> None:
+def set_cookie(
+    request: web.Request, response: web.StreamResponse, cookie: NewCookie, purpose: str = ""
+) -> None:
     """Have the browser keep another cookie, or none; also in an answer that is about to leave."""
     secure = "; Secure" if scheme_of(request) == "https" else ""
     response.headers.add(
         hdrs.SET_COOKIE,
-        f"{cookie_name(request)}={cookie.value}; Path=/; Max-Age={cookie.max_age_seconds}"
+        f"{cookie_name(request, purpose)}={cookie.value}; Path=/; Max-Age={cookie.max_age_seconds}"
         f"; HttpOnly; SameSite=Lax{secure}",
     )

@@ -281,6 +281,7 @@ NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     "/batch": {"POST": changing},
     # Whoever signs in is nobody yet; whoever leaves is asked who by the handler.
     "/login": {**_read_only(nothing), "POST": nothing},
+    "/login/code": {**_read_only(nothing), "POST": nothing},
     "/logout": {"POST": nothing},
     "/health/live": _read_only(nothing),
     "/health/ready": _read_only(nothing),

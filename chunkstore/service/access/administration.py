@@ -28,6 +28,7 @@ from chunkstore.service.access.tokens import digest_of, new_token
 from chunkstore.service.access.values import (
     CLOSED,
     MEMBER,
+    OF_ACCOUNT,
     RULE,
     SESSION,
     TOKEN,
@@ -80,18 +81,25 @@ class Administration:
             account = replace(account, password=await self._passwords.hash(password, name))
 
         async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
-            if account.key in snapshot.accounts:
-                raise AccountExists
+            additions = await self.additions_of(account, snapshot)
+            if not admin:
+                return additions
             rule = KeptRule(account.key, account.id, ROOT, EVERYTHING)
-            return [
-                account.to_record(ABSENT),
-                CLOSED,
-                *await self._of_subject(account.key, keep=rule.key if admin else None),
-                *([rule.to_record()] if admin else []),
-            ]
+            others = [one for one in additions if (one.kind, one.key) != (RULE, rule.key)]
+            return [*others, rule.to_record()]
 
-        await self._change(plan)
+        await self.change(plan)
         return account
+
+    async def additions_of(self, account: Account, snapshot: Snapshot) -> Sequence[RecordChange]:
+        """Return what adds an account that may do nothing.
+
+        Raises:
+            AccountExists: there is one with this name, or one that looks the same.
+        """
+        if account.key in snapshot.accounts:
+            raise AccountExists
+        return [account.to_record(ABSENT), CLOSED, *await self._of_subject(account.key)]
 
     async def set_password(
         self, name: str, password: str | None, *, keep_tokens: bool = False
@@ -104,19 +112,17 @@ class Administration:
         """
         stored = None
         if password is not None:
-            account = self._get(await self._directory.current(), name)
-            stored = await self._passwords.hash(
-                password, name, second_factor=account.totp is not None
-            )
+            account = (await self._directory.current()).get(name)
+            stored = await self._passwords.hash(password, account.name)
 
         async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
-            account = self._get(snapshot, name)
+            account = snapshot.get(name)
             changed = replace(account, password=stored, epoch=new_id())
             tokens = () if keep_tokens else await self._deletions(TOKEN, account.key)
             sessions = await self._deletions(SESSION, account.key)
             return [changed.to_record(account.revision), *tokens, *sessions]
 
-        await self._change(plan)
+        await self.change(plan)
 
     async def rehash(self, account: Account, password: str) -> None:
         """Keep a password that is right by a hash with the parameters of today, if that works."""
@@ -138,11 +144,11 @@ class Administration:
         """
 
         async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
-            account = self._get(snapshot, name)
+            account = snapshot.get(name)
             changed = replace(account, disabled=disabled, epoch=new_id())
             return [changed.to_record(account.revision)]
 
-        await self._change(plan)
+        await self.change(plan)
 
     async def remove(self, name: str) -> None:
         """Remove an account, with all that it has. The store stays closed without any.
@@ -152,7 +158,7 @@ class Administration:
         """
 
         async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
-            account = self._get(snapshot, name)
+            account = snapshot.get(name)
             members = [member for member in snapshot.members if member.account == account.key]
             return [
                 deletion_of(account),
@@ -160,7 +166,7 @@ class Administration:
                 *(DeleteRecord(MEMBER, member.key) for member in members),
             ]
 
-        await self._change(plan)
+        await self.change(plan)
 
     async def open_to_everybody(self) -> None:
         """Make a store that has no account any more one that is open, as it was at first.
@@ -174,7 +180,7 @@ class Administration:
                 raise Forbidden("The store has accounts; remove them first.")
             return [DeleteRecord(CLOSED.kind, CLOSED.key)]
 
-        await self._change(plan)
+        await self.change(plan)
 
     async def add_group(self, name: str) -> Group:
         """Add a group.
@@ -190,7 +196,7 @@ class Administration:
                 raise AccountExists
             return [group.to_record(ABSENT), *await self._of_subject(group.subject)]
 
-        await self._change(plan)
+        await self.change(plan)
         return group
 
     async def remove_group(self, name: str) -> None:
@@ -205,7 +211,7 @@ class Administration:
             members = await self._deletions(MEMBER, group.key)
             return [deletion_of(group), *await self._of_subject(group.subject), *members]
 
-        await self._change(plan)
+        await self.change(plan)
 
     async def join(self, group: str, name: str) -> None:
         """Make an account a member of a group.
@@ -215,10 +221,10 @@ class Administration:
         """
 
         async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
-            member = Member.new(self._get_group(snapshot, group), self._get(snapshot, name))
+            member = Member.new(self._get_group(snapshot, group), snapshot.get(name))
             return [member.to_record()]
 
-        await self._change(plan)
+        await self.change(plan)
 
     async def leave(self, group: str, name: str) -> None:
         """Make an account no member of a group any more.
@@ -228,12 +234,12 @@ class Administration:
         """
 
         async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
-            member = Member.new(self._get_group(snapshot, group), self._get(snapshot, name))
+            member = Member.new(self._get_group(snapshot, group), snapshot.get(name))
             if member not in snapshot.members:
                 raise NoSuchAccount(f"{name} is not in the group {group}.")
             return [DeleteRecord(MEMBER, member.key)]
 
-        await self._change(plan)
+        await self.change(plan)
 
     async def allow(self, subject: str, folder: FolderName, verbs: Verbs | None) -> KeptRule:
         """Put the rule of an account, a `@group` or everyone for a folder; None removes it.
@@ -253,7 +259,7 @@ class Administration:
                 raise NoSuchAccount("There is no such rule.")
             return [DeleteRecord(RULE, rule.key)]
 
-        await self._change(plan)
+        await self.change(plan)
         return kept[0]
 
     async def add_token(
@@ -264,7 +270,7 @@ class Administration:
         Raises:
             NoSuchAccount: there is no such account.
         """
-        account = self._get(await self._directory.reload(), name)
+        account = (await self._directory.reload()).get(name)
         text = new_token()
         token = Token(
             digest=digest_of(text),
@@ -286,7 +292,7 @@ class Administration:
             NoSuchAccount: there is no such account.
         """
         snapshot = await self._directory.current()
-        owner = None if name is None else self._get(snapshot, name).key
+        owner = None if name is None else snapshot.get(name).key
         found = parse_all(Token.of, await read_all(self._records, TOKEN, owner))
         valid = [token for token in found if _is_of(token, snapshot)]
         return sorted(valid, key=lambda token: (token.created, token.id))
@@ -304,8 +310,8 @@ class Administration:
                 return token
         raise NoSuchAccount("There is no such token.")
 
-    async def _change(self, plan: Plan) -> None:
-        """Make the changes that are planned on what is there.
+    async def change(self, plan: Plan) -> None:
+        """Make the changes that are planned on what is there; plan again if that has changed.
 
         Raises:
             RecordsChanged: others kept on changing the same.
@@ -320,22 +326,15 @@ class Administration:
                     raise
         await self._directory.reload()
 
-    async def _of_subject(self, subject: str, keep: str | None = None) -> list[DeleteRecord]:
-        """Return what deletes all that is kept for a subject, but for the rule with a key."""
-        kinds = (RULE,) if subject.startswith(GROUP_MARK) else (RULE, TOKEN, SESSION)
-        deletions = [one for kind in kinds for one in await self._deletions(kind, subject)]
-        return [one for one in deletions if one.key != keep]
+    async def _of_subject(self, subject: str) -> list[DeleteRecord]:
+        """Return what deletes all that is kept for a subject."""
+        kinds = (RULE,) if subject.startswith(GROUP_MARK) else OF_ACCOUNT
+        return [one for kind in kinds for one in await self._deletions(kind, subject)]
 
     async def _deletions(self, kind: str, owner: str) -> list[DeleteRecord]:
         return [
             DeleteRecord(kind, record.key) for record in await read_all(self._records, kind, owner)
         ]
-
-    def _get(self, snapshot: Snapshot, name: str) -> Account:
-        account = snapshot.find(name)
-        if account is None:
-            raise NoSuchAccount(f"There is no account {name}.")
-        return account
 
     def _get_group(self, snapshot: Snapshot, name: str) -> Group:
         group = snapshot.groups.get(fold(name.removeprefix(GROUP_MARK)))
@@ -350,7 +349,7 @@ class Administration:
         if subject.startswith(GROUP_MARK):
             group = self._get_group(snapshot, subject)
             return group.subject, group.id
-        account = self._get(snapshot, subject)
+        account = snapshot.get(subject)
         return account.key, account.id
 
 

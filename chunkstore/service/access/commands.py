@@ -112,6 +112,11 @@ async def _set_password(people: People, arguments: Arguments) -> Json:
     return {}
 
 
+async def _remove_totp(people: People, arguments: Arguments) -> Json:
+    await people.totp.remove_of(arguments["name"])
+    return {}
+
+
 async def _accounts(people: People, _: Arguments) -> Json:
     snapshot = await people.directory.current()
     return [_account(snapshot, account) for account in snapshot.accounts.values()]
@@ -225,6 +230,7 @@ def _account(snapshot: Snapshot, account: Account) -> Json:
         "created": _time(account.created),
         "disabled": account.disabled,
         "password": account.password is not None,
+        "totp": account.totp is not None,
         "groups": [
             _subject(snapshot, subject)
             for subject in snapshot.subjects_of(account)
@@ -274,6 +280,7 @@ _COMMANDS: Final[Mapping[str, Command]] = {
     "user remove": _remove,
     "user disable": _disable,
     "user passwd": _set_password,
+    "user totp remove": _remove_totp,
     "user ls": _accounts,
     "group add": _add_group,
     "group remove": _remove_group,

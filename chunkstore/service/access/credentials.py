@@ -19,6 +19,7 @@ from chunkstore.service.access.directory import read_all
 from chunkstore.service.access.principal import NewCookie
 from chunkstore.service.access.tokens import digest_of, is_token, new_secret
 from chunkstore.service.access.values import (
+    NEVER,
     SESSION,
     TOKEN,
     Account,
@@ -134,8 +135,12 @@ class Sessions:
         self._clock = clock
         self._remembered = _Remembered[Session](records, clock, SESSION, Session.of)
 
-    async def begin(self, account: Account) -> tuple[Session, NewCookie]:
-        """Begin a session of somebody who just gave the password; return it and its cookie."""
+    def new(self, account: Account, proved_at: datetime | None) -> tuple[Session, NewCookie]:
+        """Return a session that is not kept yet, and its cookie.
+
+        `proved_at` is when they gave the password, or proved otherwise who they are, if that is
+        known.
+        """
         now = self._clock.now()
         secret = new_secret()
         session = Session(
@@ -146,11 +151,18 @@ class Sessions:
             epoch=account.epoch,
             begun=now,
             created=now,
-            password_at=now,
+            password_at=proved_at or NEVER,
             expires=now + IDLE,
         )
-        await self._records.apply([session.to_record(ABSENT)], announced=False)
         return session, _cookie_of(secret, session, now)
+
+    async def begin(
+        self, account: Account, proved_at: datetime | None
+    ) -> tuple[Session, NewCookie]:
+        """Begin a session; return it and its cookie."""
+        session, cookie = self.new(account, proved_at)
+        await self._records.apply([session.to_record(ABSENT)], announced=False)
+        return session, cookie
 
     async def find(self, cookie: str, revision: int) -> Session | None:
         """Return the session of a cookie, None if there is none, or it has ended."""

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Final
 
 from chunkstore.core.access import EVERYONE, OPEN, Access, Grant, Rule, Rules
+from chunkstore.core.errors import NoSuchAccount
 from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.access.clock import Clock
 from chunkstore.service.access.values import (
@@ -104,6 +105,17 @@ class Snapshot:
     def find(self, name: str) -> Account | None:
         """Return the account of a name, however that is written; None if there is none."""
         return self.accounts.get(fold(name))
+
+    def get(self, name: str) -> Account:
+        """Return the account of a name, likewise.
+
+        Raises:
+            NoSuchAccount: there is none.
+        """
+        account = self.find(name)
+        if account is None:
+            raise NoSuchAccount(f"There is no account {name}.")
+        return account
 
     def find_valid(self, key: str, account_id: str) -> Account | None:
         """Return the account that something is kept for, None if it is gone or disabled."""

@@ -6,6 +6,9 @@ By name it is counted so that many addresses together cannot guess much either. 
 keep somebody waiting by that, those who sign in from an address from which they did before are
 excepted: there only the address counts.
 
+Codes of a second factor count by the account, from wherever they come: whoever gives one has the
+password, so is no stranger; and of a million codes three count at a time, so few guesses must do.
+
 Addresses of IPv6 count by /64, for whoever has one has all of them.
 """
 
@@ -34,6 +37,7 @@ class Allowance:
 
 BY_ADDRESS: Final = Allowance(20, 6.0)
 BY_NAME: Final = Allowance(30, 10.0)
+CODES: Final = Allowance(10, 300.0)
 
 
 @dataclass(slots=True)
@@ -81,6 +85,7 @@ class Limiter:
         self._clock = clock
         self._by_address = _Attempts(by_address)
         self._by_name = _Attempts(by_name)
+        self._codes = _Attempts(CODES)
         # Pairs of name and address that have signed in.
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
@@ -110,6 +115,21 @@ class Limiter:
         self._by_address.forgive(attempt.address)
         if attempt.name is not None:
             self._by_name.forgive(attempt.name)
+
+    def attempt_code(self, name: str) -> None:
+        """Count an attempt to give a code of the account with a folded name.
+
+        Raises:
+            TooManyAttempts: there were too many.
+        """
+        now = self._clock.monotonic()
+        if wait := self._codes.wait_seconds(name, now):
+            raise TooManyAttempts(math.ceil(wait))
+        self._codes.add(name, now)
+
+    def code_was_right(self, name: str) -> None:
+        """Take the last attempt to give a code back."""
+        self._codes.forgive(name)
 
     def signed_in(self, address: str, name: str) -> None:
         """Take note that a folded name has signed in from an address by its password."""

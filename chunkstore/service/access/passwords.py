@@ -8,7 +8,8 @@ Clients of WebDAV and `curl -u` give the password with each request, so one that
 remembered for some minutes: by an HMAC under a key of this process, of the name, the password and
 the hash that is stored. By the last, a change of the password counts at once.
 
-What can be chosen is as NIST SP 800-63B-4 has it: long, not common, and nothing else.
+What can be chosen is as NIST SP 800-63B-4 has it: long, not common, and nothing else. It is as long
+beside a second factor, where 8 characters might do: it is what is left when that is removed.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ from chunkstore.service.access.values import fold
 T = TypeVar("T")
 
 LEAST_LENGTH: Final = 15
-LEAST_LENGTH_WITH_SECOND_FACTOR: Final = 8
 MAX_SIZE: Final = 1024
 # NFC shortens a text to a third at most, and takes time quadratic in its length.
 MAX_UNNORMALIZED: Final = 3 * MAX_SIZE
@@ -57,13 +57,12 @@ _NOBODYS: Final = (
 )
 
 
-def require_possible(password: str, name: str, *, second_factor: bool = False) -> None:
+def require_possible(password: str, name: str, least: int = LEAST_LENGTH) -> None:
     """Check that an account of this name can have a password; its common ones are read from a file.
 
     Raises:
         PasswordRefused: it cannot; the message says why.
     """
-    least = LEAST_LENGTH_WITH_SECOND_FACTOR if second_factor else LEAST_LENGTH
     if len(password) > MAX_UNNORMALIZED:
         raise PasswordRefused(f"A password has {MAX_SIZE} bytes at most.")
     text = unicodedata.normalize("NFC", password)
@@ -126,16 +125,16 @@ class Passwords:
         self._remembered: OrderedDict[bytes, float] = OrderedDict()
         self._checking: dict[bytes, asyncio.Task[bool]] = {}
 
-    async def hash(self, password: str, name: str, *, second_factor: bool = False) -> str:
+    async def hash(self, password: str, name: str, *, least: int = LEAST_LENGTH) -> str:
         """Return what is stored of a password that an account of this name chooses.
+
+        It has `least` characters or more.
 
         Raises:
             PasswordRefused: as `require_possible`.
             SignInBusy: too many passwords are being checked.
         """
-        return await self._in_thread(
-            partial(_check_and_hash, password, name, second_factor=second_factor)
-        )
+        return await self._in_thread(partial(_check_and_hash, password, name, least))
 
     async def rehash(self, password: str) -> str:
         """Return what is stored of a password that was right, with the parameters of today.
@@ -231,8 +230,8 @@ class Passwords:
         retrieve_exception(future)
 
 
-def _check_and_hash(password: str, name: str, *, second_factor: bool) -> str:
-    require_possible(password, name, second_factor=second_factor)
+def _check_and_hash(password: str, name: str, least: int) -> str:
+    require_possible(password, name, least)
     return _hash(password)
 
 

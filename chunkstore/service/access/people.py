@@ -8,6 +8,7 @@ now) comes before the limiter, so strangers who guess keep nobody out; all else 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from chunkstore.core.access import Access
@@ -23,14 +24,16 @@ from chunkstore.service.access.principal import (
     CLEARED,
     Basic,
     Bearer,
+    CodeNeeded,
     Credentials,
     NoCredentials,
     Principal,
     SessionCookie,
     Via,
 )
+from chunkstore.service.access.second_factors import SecondFactors
 from chunkstore.service.access.tokens import looks_like_token
-from chunkstore.service.access.values import Account, Session, fold
+from chunkstore.service.access.values import NEVER, Account, Session, fold
 from chunkstore.store.contract.records import Records
 
 _LONGEST_NAME: Final = 256
@@ -53,6 +56,9 @@ class People:
         self.tokens = Tokens(records, self.clock)
         self.sessions = Sessions(records, self.clock)
         self.accounts = Administration(records, self.directory, self.passwords, self.clock)
+        self.totp = SecondFactors(
+            records, self.directory, self.accounts, self.sessions, self.limiter, self.clock
+        )
 
     def close(self) -> None:
         """Let the threads end."""
@@ -118,14 +124,38 @@ class People:
                 return snapshot.access_of(account)
         raise SignInFailed
 
-    async def log_in(self, name: str, password: str, address: str) -> Principal:
-        """Begin a session, whose new cookie the principal has.
+    async def log_in(
+        self, name: str, password: str, address: str, next_path: str = ""
+    ) -> Principal | CodeNeeded:
+        """Begin a session, whose new cookie the principal has; with a second factor, wait for that.
+
+        `next_path` is where `give_code` leads them then.
 
         Raises: as `sign_in`.
         """
         snapshot = await self.directory.current()
-        account = await self._by_password(name, password, address, snapshot)
-        session, cookie = await self.sessions.begin(account)
+        account = await self._by_password(name, password, address, snapshot, alone=False)
+        return await self._begin_session(account, self.clock.now(), next_path, snapshot)
+
+    async def give_code(self, cookie: str, code: str, address: str) -> tuple[Principal, str]:
+        """Begin the session that waits with a cookie for a code; return also where it is led.
+
+        Raises:
+            SignInFailed: nothing waits with this cookie any more.
+            CodeRefused: the code is not right.
+            TooManyAttempts: too many were not.
+        """
+        begun = await self.totp.begin_session(cookie, code, address)
+        account, session, new_cookie, next_path = begun
+        snapshot = await self.directory.current()
+        return replace(_in_session(account, session, snapshot), cookie=new_cookie), next_path
+
+    async def _begin_session(
+        self, account: Account, proved_at: datetime | None, next_path: str, snapshot: Snapshot
+    ) -> Principal | CodeNeeded:
+        if account.totp is not None:
+            return await self.totp.wait_for_code(account, proved_at or NEVER, next_path)
+        session, cookie = await self.sessions.begin(account, proved_at)
         return replace(_in_session(account, session, snapshot), cookie=cookie)
 
     async def log_out(self, principal: Principal) -> None:
@@ -149,7 +179,7 @@ class People:
         account = None if session is None else _account_in(session, snapshot)
         if session is None or account is None:
             raise SignInFailed
-        await self._by_password(account.name, password, address, snapshot)
+        await self._by_password(account.name, password, address, snapshot, alone=False)
         new_cookie = await self.sessions.confirm(session)
         session = replace(session, password_at=self.clock.now())
         return replace(_in_session(account, session, snapshot), cookie=new_cookie)
@@ -188,9 +218,9 @@ class People:
         )
 
     async def _by_password(
-        self, name: str, password: str, address: str, snapshot: Snapshot
+        self, name: str, password: str, address: str, snapshot: Snapshot, *, alone: bool = True
     ) -> Account:
-        """Return the account whose name and password these are.
+        """Return the account whose name and password these are; `alone`, without a second factor.
 
         An account that is not there, that is disabled, that has no password or needs more than one
         is not told apart from a wrong password, also not by the time that it takes.
@@ -200,15 +230,17 @@ class People:
             self.limiter.attempt(address)
             raise SignInFailed
         key, account = fold(name), snapshot.find(name)
-        is_usable = account is not None and not account.disabled and account.totp is None
-        stored = account.password if account is not None and is_usable else None
+        stored = None
+        if account is not None and not account.disabled and not (alone and account.totp):
+            stored = account.password
         if account is not None and self.passwords.is_remembered(key, password, stored):
             return account
         attempt = self.limiter.attempt(address, key)
         if not await self.passwords.verify(key, password, stored) or account is None:
             raise SignInFailed
         self.limiter.succeeded(attempt)
-        self.limiter.signed_in(address, key)
+        if account.totp is None:
+            self.limiter.signed_in(address, key)
         if stored is not None and self.passwords.needs_rehash(stored):
             await self.accounts.rehash(account, password)
         return account

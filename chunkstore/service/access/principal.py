@@ -66,6 +66,16 @@ CLEARED: Final = NewCookie("", 0)
 
 
 @dataclass(frozen=True, slots=True)
+class CodeNeeded:
+    """Somebody has proved who they are but for a code; until then they are nobody.
+
+    The cookie is one by which only a code is taken.
+    """
+
+    cookie: NewCookie
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """Who asks, and what they may do.
 

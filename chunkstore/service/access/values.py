@@ -28,13 +28,19 @@ MEMBER: Final = "member"
 RULE: Final = "rule"
 TOKEN: Final = "token"
 SESSION: Final = "session"
+FACTOR: Final = "factor"
+SIGN_IN: Final = "sign-in"
+IDENTITY: Final = "identity"
+# What is listed by an account as its owner, and goes with it.
+OF_ACCOUNT: Final = (RULE, TOKEN, SESSION, FACTOR, SIGN_IN, IDENTITY)
 # One record, which is there from the first account on: without it, whoever removed the last one
 # would open the store to everybody.
 CLOSED: Final = PutRecord("state", "closed", "", "{}")
 
 _MAX_NAME_LENGTH: Final = 64
 _PUNCTUATION: Final = frozenset("._-+@")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""In the place of when something was, where it was not."""
 
 Scope = Sequence[tuple[FolderName, Verbs]]
 
@@ -85,8 +91,8 @@ def new_id() -> str:
 class Account:
     """An account. `password` is the hash of one, None if it has none, and so needs tokens.
 
-    Sessions of another `epoch` have ended. With `totp`, the secret of a second factor, a password
-    alone signs nobody in. `identity` is (issuer, subject) at another server.
+    Sessions of another `epoch` have ended. With `totp`, the id of a second factor, a password alone
+    signs nobody in.
     """
 
     id: str
@@ -95,8 +101,7 @@ class Account:
     epoch: str
     password: str | None = field(default=None, repr=False)
     disabled: bool = False
-    totp: str | None = field(default=None, repr=False)
-    identity: tuple[str, str] | None = None
+    totp: str | None = None
     revision: int = 0
 
     @classmethod
@@ -118,28 +123,26 @@ class Account:
         value = {
             "id": self.id,
             "name": self.name,
-            "created": _to_microseconds(self.created),
+            "created": to_microseconds(self.created),
             "epoch": self.epoch,
             "password": self.password,
             "disabled": self.disabled,
             "totp": self.totp,
-            "identity": self.identity,
         }
-        return PutRecord(ACCOUNT, self.key, "", _format(value), None, expected)
+        return PutRecord(ACCOUNT, self.key, "", format_value(value), None, expected)
 
     @classmethod
     def of(cls, record: Record) -> Account:
         """Return the account that a record keeps."""
-        value = _parse(record)
+        value = parse_value(record)
         return cls(
             id=value["id"],
             name=value["name"],
-            created=_to_time(value["created"]),
+            created=to_time(value["created"]),
             epoch=value["epoch"],
             password=value.get("password"),
             disabled=value.get("disabled", False),
             totp=value.get("totp"),
-            identity=None if value.get("identity") is None else tuple(value["identity"]),
             revision=record.revision,
         )
 
@@ -174,12 +177,12 @@ class Group:
     def to_record(self, expected: Expected) -> PutRecord:
         """Return what keeps it."""
         value = {"id": self.id, "name": self.name}
-        return PutRecord(GROUP, self.key, "", _format(value), None, expected)
+        return PutRecord(GROUP, self.key, "", format_value(value), None, expected)
 
     @classmethod
     def of(cls, record: Record) -> Group:
         """Return the group that a record keeps."""
-        value = _parse(record)
+        value = parse_value(record)
         return cls(value["id"], value["name"], record.revision)
 
 
@@ -205,13 +208,13 @@ class Member:
     def to_record(self) -> PutRecord:
         """Return what keeps it."""
         value = {"group": self.group_id, "account": self.account_id}
-        return PutRecord(MEMBER, self.key, self.group, _format(value))
+        return PutRecord(MEMBER, self.key, self.group, format_value(value))
 
     @classmethod
     def of(cls, record: Record) -> Member:
         """Return the membership that a record keeps."""
         group, _, account = record.key.partition(" ")
-        value = _parse(record)
+        value = parse_value(record)
         return cls(group, value["group"], account, value["account"])
 
 
@@ -232,13 +235,13 @@ class KeptRule:
     def to_record(self) -> PutRecord:
         """Return what keeps it."""
         value = {"id": self.subject_id, "verbs": format_verbs(self.verbs)}
-        return PutRecord(RULE, self.key, self.subject, _format(value))
+        return PutRecord(RULE, self.key, self.subject, format_value(value))
 
     @classmethod
     def of(cls, record: Record) -> KeptRule:
         """Return the rule that a record keeps."""
         subject, _, folder = record.key.partition(" ")
-        value = _parse(record)
+        value = parse_value(record)
         return cls(subject, value["id"], FolderName(folder), parse_verbs(value["verbs"]))
 
 
@@ -267,15 +270,17 @@ class Token:
             "account": self.account_id,
             "label": self.label,
             "scope": format_scope(self.scope),
-            "created": _to_microseconds(self.created),
+            "created": to_microseconds(self.created),
             "used": self.used,
         }
-        return PutRecord(TOKEN, self.digest, self.account, _format(value), self.expires, expected)
+        return PutRecord(
+            TOKEN, self.digest, self.account, format_value(value), self.expires, expected
+        )
 
     @classmethod
     def of(cls, record: Record) -> Token:
         """Return the token that a record keeps."""
-        value = _parse(record)
+        value = parse_value(record)
         return cls(
             digest=record.key,
             id=value["id"],
@@ -283,7 +288,7 @@ class Token:
             account_id=value["account"],
             label=value["label"],
             scope=parse_scope(value["scope"]),
-            created=_to_time(value["created"]),
+            created=to_time(value["created"]),
             expires=record.expires,
             used=value.get("used"),
             revision=record.revision,
@@ -315,16 +320,18 @@ class Session:
             "id": self.id,
             "account": self.account_id,
             "epoch": self.epoch,
-            "begun": _to_microseconds(self.begun),
-            "created": _to_microseconds(self.created),
-            "password_at": _to_microseconds(self.password_at),
+            "begun": to_microseconds(self.begun),
+            "created": to_microseconds(self.created),
+            "password_at": to_microseconds(self.password_at),
         }
-        return PutRecord(SESSION, self.digest, self.account, _format(value), self.expires, expected)
+        return PutRecord(
+            SESSION, self.digest, self.account, format_value(value), self.expires, expected
+        )
 
     @classmethod
     def of(cls, record: Record) -> Session:
         """Return the session that a record keeps."""
-        value = _parse(record)
+        value = parse_value(record)
         if record.expires is None:
             raise TypeError("A session without an end.")
         return cls(
@@ -333,9 +340,9 @@ class Session:
             account=record.owner,
             account_id=value["account"],
             epoch=value["epoch"],
-            begun=_to_time(value["begun"]),
-            created=_to_time(value["created"]),
-            password_at=_to_time(value["password_at"]),
+            begun=to_time(value["begun"]),
+            created=to_time(value["created"]),
+            password_at=to_time(value["password_at"]),
             expires=record.expires,
             revision=record.revision,
         )
@@ -368,11 +375,17 @@ def parse_scope(value: Sequence[Sequence[str]]) -> Scope:
     return tuple((FolderName(folder), parse_verbs(verbs)) for folder, verbs in value)
 
 
-def _format(value: Mapping[str, object]) -> str:
+def format_value(value: Mapping[str, object]) -> str:
+    """Return what a record keeps of a JSON object."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
 
-def _parse(record: Record) -> dict[str, Any]:
+def parse_value(record: Record) -> dict[str, Any]:
+    """Return the JSON object that a record keeps.
+
+    Raises:
+        TypeError, ValueError: it keeps none.
+    """
     value = json.loads(record.value)
     if not isinstance(value, dict):
         raise TypeError(f"A record of the kind {record.kind} is no object.")
@@ -391,9 +404,11 @@ def parse_all(parse: Callable[[Record], K], records: Iterable[Record]) -> list[K
         raise StoreDamaged("What is kept of accounts and rules is damaged.") from error
 
 
-def _to_microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+def to_microseconds(moment: datetime) -> int:
+    """Return a moment as records keep it."""
+    return (moment - NEVER) // timedelta(microseconds=1)
 
 
-def _to_time(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
+def to_time(microseconds: int) -> datetime:
+    """Return the moment that a record keeps."""
+    return NEVER + timedelta(microseconds=microseconds)

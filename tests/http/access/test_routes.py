@@ -16,7 +16,16 @@ from chunkstore.store.contract.store import Store
 from tests.http.access.people import Site
 
 # What is told to everybody, because nothing of what is stored is in it.
-OPEN = {"/login", "/logout", "/static/{name}", "/health/live", "/health/ready", "/files", "/{path}"}
+OPEN = {
+    "/login",
+    "/login/code",
+    "/logout",
+    "/static/{name}",
+    "/health/live",
+    "/health/ready",
+    "/files",
+    "/{path}",
+}
 # What is in the places of a path that are named by it.
 FILLED = {"{name}": "n", "{folder}": "d/", "{entry}": "v1/cache/e", "{upload}": "u", "{path}": "p"}
 METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "COPY", "MOVE", "MKCOL"]

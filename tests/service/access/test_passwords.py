@@ -89,11 +89,11 @@ def test_nothing_but_length_and_being_guessed_counts(password: str) -> None:
     require_possible(password, "Anna")
 
 
-def test_with_a_second_factor_eight_characters_do() -> None:
-    require_possible("kq8!vz2m", "Anna", second_factor=True)
+def test_where_fewer_characters_do_the_other_rules_hold() -> None:
+    require_possible("kq8!vz2m", "Anna", least=8)
     for refused in ("kq8!vz2", "password", "anna1234"):
         with pytest.raises(PasswordRefused):
-            require_possible(refused, "Anna", second_factor=True)
+            require_possible(refused, "Anna", least=8)
 
 
 @given(st.text("ab", min_size=1, max_size=12), st.integers(2, 5), st.integers(0, 5))

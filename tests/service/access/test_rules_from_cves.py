@@ -18,8 +18,6 @@ from chunkstore.service.access import tokens
 from chunkstore.service.access.limiter import BY_ADDRESS
 from chunkstore.service.access.people import People
 from chunkstore.service.access.principal import Basic, Bearer, Credentials, SessionCookie, Via
-from chunkstore.service.access.values import Account
-from chunkstore.store.contract.store import Store
 from tests.backends import Backend
 from tests.service.access.clock import SetClock
 from tests.service.access.conftest import OTHER_PASSWORD, PASSWORD
@@ -230,25 +228,6 @@ async def test_memos_cve_2024_21635_another_password_ends_sessions_and_tokens(
         assert (await server.sign_in(cookie, HERE)).is_guest
         assert (await outcome(server, Bearer(made.text)) is SignInFailed) != keep_tokens
         await server.sign_in(Basic("anna", OTHER_PASSWORD), HERE)
-
-
-async def test_nextcloud_cve_2026_45691_a_password_alone_is_nothing_beside_a_second_factor(
-    people: People, store: Store, clock: SetClock
-) -> None:
-    await add(people)
-    made = await people.accounts.add_token("anna", "ci", ((ROOT, EVERYTHING),), None)
-    await people.sign_in(Basic("anna", PASSWORD), HERE)
-    account = (await people.directory.current()).accounts["anna"]
-    with_factor = Account(
-        account.id, account.name, account.created, account.epoch, account.password,
-        totp="secret",
-    )  # fmt: skip
-    await store.records.apply([with_factor.to_record(account.revision)])
-    clock.advance(1)
-    for carrier in CARRIERS:
-        with pytest.raises(SignInFailed):
-            await give(people, carrier, "anna", PASSWORD)
-    assert not (await people.sign_in(Bearer(made.text), HERE)).is_guest
 
 
 async def test_harbor_go_2026_4876_what_is_shown_of_credentials_has_no_secret(
