@@ -104,6 +104,10 @@ class FileState:
             -_LARGEST_TIME <= time <= _LARGEST_TIME for time in (self.mtime_ns, self.ctime_ns)
         )
 
+    def is_settled(self, now_ns: int) -> bool:
+        """Whether the file was last changed so long before that another change has other times."""
+        return max(self.mtime_ns, self.ctime_ns) + RACY_NANOSECONDS <= now_ns
+
     @property
     def row(self) -> tuple[int, ...]:
         """The state as the database has it."""
@@ -168,9 +172,7 @@ class DigestCache:
 
         `entries` are its chunks, cut as `chunking` says; None if it is its only one.
         """
-        if max(state.mtime_ns, state.ctime_ns) + RACY_NANOSECONDS > began_ns:
-            return
-        if not state.can_be_kept:
+        if not state.is_settled(began_ns) or not state.can_be_kept:
             return
         row = (
             *state.row[:2], chunking, *state.row[2:], fingerprint.digest.raw, entries,

@@ -14,6 +14,7 @@ from chunkstore.client.errors import (
     ConditionFailed,
     InvalidPlace,
     Mismatch,
+    Refused,
     SourceChanged,
     UploadGone,
 )
@@ -31,6 +32,7 @@ from chunkstore.core.digest import Digest
 # Up to this size a file is one PUT: a list would not pay.
 SMALL_SIZE: Final = 1024 * 1024
 _ATTEMPTS: Final = 2
+_TOO_LARGE: Final = 413
 
 
 def push_file(
@@ -62,6 +64,12 @@ def push_file(
         except UploadGone:
             if attempt == _ATTEMPTS - 1:
                 raise
+        except Refused as error:
+            server = session.server(target)
+            if error.status != _TOO_LARGE or not server.takes_streams:
+                raise
+            # A proxy may bound the bodies of requests.
+            server.takes_streams = False
         except SourceChanged as error:
             if attempt == _ATTEMPTS - 1:
                 raise SourceChanged(

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from chunkstore.client.cache import FileState, Fingerprint
-from chunkstore.client.cutting import chunking_for
+from chunkstore.client.cutting import chunking_for, fixed_size
 from chunkstore.client.digests import keep_list, naming, require_unchanged
 from chunkstore.client.errors import (
     ChunksMissing,
@@ -24,18 +25,21 @@ from chunkstore.client.errors import (
     SourceChanged,
     Stopped,
 )
+from chunkstore.client.list_writing import ListWriter
 from chunkstore.client.manifests import Manifest
 from chunkstore.client.options import PushOptions
 from chunkstore.client.outcome import Progress, Transferred
 from chunkstore.client.places import RemotePlace
 from chunkstore.client.reading import ContentReader, Cut, blocks_of_file
-from chunkstore.client.sending import ChunkSender, KnownChunks, ListWriter
+from chunkstore.client.sending import Begun, ChunkSender, KnownChunks
 from chunkstore.client.server.conditions import ABSENT, unchanged
 from chunkstore.client.server.server import Server
 from chunkstore.client.server.values import Abilities, Written
 from chunkstore.client.session import Session
+from chunkstore.client.streaming import Streamed
 from chunkstore.client.unfinished import Unfinished, UnfinishedUpload
 from chunkstore.core.archives import DECIDING_SIZE
+from chunkstore.core.chunkers import Chunking, recognise
 from chunkstore.core.digest import Digest
 
 # How many chunks of a list that is known are looked at in one step.
@@ -111,6 +115,7 @@ class ListPush:
         self._progress = progress
         self._base = base = Base.find(session, server, target, options.bases)
         self._chunking = ""
+        self._is_cut_alike = False
         self._unfinished = unfinished
         self._source: tuple[Path, FileState] | None = None
         self._claim: Digest | None = None
@@ -175,10 +180,28 @@ class ListPush:
             InvalidPlace: the server does not know the way that is wanted.
         """
         base = next(iter(self._base.manifests), None)
+        begin = cache(first)
         try:
-            self._chunking = chunking_for(self._abilities, base, self._options.chunking, first)
+            self._chunking = chunking_for(self._abilities, base, self._options.chunking, begin)
         except ValueError as error:
             raise InvalidPlace(f"{error}.") from error
+        # As the server cuts bytes, whether it looks at the first ones or not.
+        self._is_cut_alike = (
+            self._chunking == self._abilities.chunking[0] and recognise(begin()) is Chunking.FIXED
+        )
+
+    def _streamed(self) -> Streamed | None:
+        """Return what the content is if it may be sent as bytes, over a link that is not slow."""
+        chunk_size = fixed_size(self._chunking)
+        if (
+            self._source is None
+            or not chunk_size
+            or not self._is_cut_alike
+            or not self._server.takes_streams
+            or self._session.settings.bandwidth.up
+        ):
+            return None
+        return Streamed(self._source[1].size, chunk_size)
 
     def _from_known(
         self, known: Manifest, source: Path, file: int, state: FileState, read: Read
@@ -207,8 +230,9 @@ class ListPush:
     ) -> Transferred:
         known = KnownChunks(self._base.manifests)
         sender = ChunkSender(
-            self._session, self._server, self._abilities, self._progress, known, self._begin, read
-        )
+            self._session, self._server, self._abilities, self._progress, known, self._begin, read,
+            self._streamed(),
+        )  # fmt: skip
         try:
             with sender:
                 for cut in cuts:
@@ -272,13 +296,13 @@ class ListPush:
         return found.digest if found is not None else None
 
     def _append(self, sender: ChunkSender, manifest: Manifest) -> Written | None:
-        upload = sender.upload = sender.upload or self._begin()
+        upload = sender.begun()
         return ListWriter(self._server, self._abilities, sender).append(upload, manifest)
 
-    def _begin(self) -> str:
-        """Return the URL of an upload: that of the last run, or of a new one."""
-        if self._source is not None and (upload := self._find_unfinished(self._source[1])):
-            return upload
+    def _begin(self) -> Begun:
+        """Return an upload: that of the last run, or a new one."""
+        if self._source is not None and (found := self._find_unfinished(self._source[1])):
+            return found
         upload = self._server.chunks.begin(
             self._target.name, self._condition,
             size=self._source[1].size if self._source is not None else None,
@@ -289,21 +313,21 @@ class ListPush:
             self._unfinished.keep(
                 UnfinishedUpload(
                     upload, self._target.url, str(source.absolute()), state, self._base.etag,
-                    self._chunking,
+                    self._chunking, state.is_settled(time.time_ns()),
                 )
             )  # fmt: skip
-        return upload
+        return Begun(upload)
 
-    def _find_unfinished(self, state: FileState) -> str | None:
+    def _find_unfinished(self, state: FileState) -> Begun | None:
         found = self._unfinished.find()
         if found is None:
             return None
         if (found.state, found.base, found.chunking) == (state, self._base.etag, self._chunking):
             with suppress(ClientError):
                 reached = self._server.chunks.state(found.upload)
-                # A list that was begun is not compared, but begun anew, in another upload.
-                if not reached.complete and reached.offset == 0:
-                    return found.upload
+                # What it has is not compared: the file has to be the same for sure.
+                if not reached.complete and (reached.offset == 0 or found.is_settled):
+                    return Begun(found.upload, reached.offset)
         self._give_up(found.upload)
         return None
 

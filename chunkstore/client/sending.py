@@ -1,9 +1,9 @@
 """Sends those chunks of a content that a server lacks, and the list of all of them.
 
 Digests are asked about in growing batches, so the first chunks leave early and large contents need
-few requests. What is missing goes in packs over all connections. Chunks are read again for that,
-usually from the system's cache, or kept if they came by a pipe; so a few packs are in memory, and
-no more of the content.
+few requests. What is missing goes in packs over all connections, or as a stream where that is
+better (`streaming`). Chunks are read again for that, usually from the system's cache, or kept if
+they came by a pipe; so a few packs are in memory, and no more of the content.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Final
 
-from chunkstore.client.errors import ChunksMissing, Mismatch, Refused, SourceChanged
+from chunkstore.client.errors import Mismatch, SourceChanged
 from chunkstore.client.manifests import Manifest, split_digests
 from chunkstore.client.outcome import Progress
 from chunkstore.client.reading import Cut, Piece
 from chunkstore.client.server.server import Server
-from chunkstore.client.server.values import Abilities, Written
+from chunkstore.client.server.values import Abilities
 from chunkstore.client.session import Session
+from chunkstore.client.streaming import ContentStream, Streamed
 from chunkstore.core.chunk_lists import ENTRY_SIZE
-from chunkstore.core.compression import DEFAULT_COMPRESSION, NO_COMPRESSION
+from chunkstore.core.compression import DEFAULT_COMPRESSION, NO_COMPRESSION, Codec
 from chunkstore.core.digest import DIGEST_SIZE, Digest
 from chunkstore.core.packs import HEAD_SIZE, Record
 
@@ -36,9 +37,13 @@ _HELD_SIZE: Final = 8 * 1024 * 1024
 _BATCHES_UNDER_WAY: Final = 2
 # A digest takes some 100 bytes in a set. Of what is beyond, the server is asked.
 _MOST_REMEMBERED: Final = 200_000
-# So much of a list is sent in one request, and has to be sent again if that fails.
-_LIST_PART: Final = 65_536
-_MOST_ROUNDS: Final = 5
+# A server is near that has answered so soon.
+_NEAR_SECONDS: Final = 0.02
+# Fewer chunks than this are not worth a stream.
+_LEAST_STREAMED: Final = 16
+_SAMPLES: Final = 4
+# A stream waits for each batch.
+_STREAMED_BATCH: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,14 @@ class _Wanted:
     digest: bytes
     size: int
     piece: Piece | None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An upload that was begun, and how many bytes of the content it has already."""
+
+    upload: str
+    offset: int = 0
 
 
 class KnownChunks:
@@ -71,7 +84,8 @@ class ChunkSender:
     """Sends the chunks that are missing of one content; used by one thread, as a context.
 
     `begin` begins the upload that they are sent to, and is called when the first one is missing;
-    `read` returns the bytes of the content at an offset.
+    `read` returns the bytes of the content at an offset. `streamed` is what it is if it may be
+    sent as bytes.
     """
 
     def __init__(
@@ -81,17 +95,24 @@ class ChunkSender:
         abilities: Abilities,
         progress: Progress,
         known: KnownChunks,
-        begin: Callable[[], str],
+        begin: Callable[[], Begun],
         read: Callable[[int, int], bytes] | None,
+        streamed: Streamed | None = None,
     ) -> None:
         self.upload: str | None = None
+        # Up to where the upload has all of the content.
+        self.appended = 0
         self._session = session
         self._chunks = server.chunks
+        self._transport = server.transport
         self._abilities = abilities
         self._progress = progress
         self._known = known
         self._begin = begin
         self._read = read
+        self._streamed = streamed
+        self._stream: ContentStream | None = None
+        self._is_streaming = False
         self._compression = DEFAULT_COMPRESSION if "zstd" in abilities.codecs else NO_COMPRESSION
         pack_size = _PACK_SIZE if read is not None else _HELD_PACK_SIZE
         self._pack_size = min(pack_size, abilities.max_pack_size)
@@ -117,7 +138,23 @@ class ChunkSender:
             asking[1].cancel()
         for sending in self._sending:
             sending.cancel()
+        if self._stream is not None:
+            self._stream.cancel()
+        if self._is_streaming:
+            self._is_streaming = False
+            self._session.streams.release()
         wait(self._sending)
+
+    def begun(self) -> str:
+        """Return the URL of the upload, which is begun now unless it was.
+
+        Raises:
+            ClientError: the server refuses or is away.
+        """
+        if self.upload is None:
+            found = self._begin()
+            self.upload, self.appended = found.upload, found.offset
+        return self.upload
 
     def add(self, cut: Cut) -> None:
         """Take the next chunks of the content."""
@@ -149,6 +186,9 @@ class ChunkSender:
         while self._asking:
             self._sort(*self._asking.popleft())
         self._send()
+        if self._stream is not None:
+            self._stream.settle()
+            self.appended = self._stream.stop
         while self._sending:
             self._reap()
 
@@ -170,7 +210,8 @@ class ChunkSender:
                 (batch, self._session.requests.submit(self._chunks.missing, digests))
             )
             self._progress.moved(0, len(digests))
-            self._batch_limit = min(2 * self._batch_limit, self._abilities.max_digests)
+            most = self._abilities.max_digests if self._stream is None else _STREAMED_BATCH
+            self._batch_limit = min(2 * self._batch_limit, most)
         while self._asking and (
             self._asking[0][1].done() or len(self._asking) > _BATCHES_UNDER_WAY
         ):
@@ -178,27 +219,71 @@ class ChunkSender:
 
     def _sort(self, batch: Sequence[_Wanted], answer: Future[bytes]) -> None:
         missing = set(split_digests(answer.result()))
+        lacking = []
         for wanted in batch:
-            if wanted.digest not in missing:
+            if wanted.digest in missing:
+                missing.discard(wanted.digest)
+                lacking.append(wanted)
+            else:
                 self._progress.spared(wanted.size)
-                continue
-            missing.discard(wanted.digest)
-            if self._packed + wanted.size > self._pack_size or (
-                len(self._pack) >= self._abilities.max_digests
-            ):
-                self._send()
-            self._pack.append(wanted)
-            self._packed += wanted.size
+        if lacking and self.upload is None:
+            upload = self.begun()
+            self._stream = self._stream_to(upload, lacking)
+        for wanted in lacking:
+            stop = wanted.offset + wanted.size
+            if stop <= self.appended:
+                self._progress.spared(wanted.size)
+            elif self._stream is None or not self._stream.take(wanted.offset, stop):
+                self._put_in_pack(wanted)
+
+    def _stream_to(self, upload: str, lacking: Sequence[_Wanted]) -> ContentStream | None:
+        """Return a stream of the content behind what an upload has, where that is better.
+
+        It also takes what makes a chunk whole of which the upload has the beginning.
+        """
+        streamed, read = self._streamed, self._read
+        if streamed is None or read is None:
+            return None
+        is_better = (
+            self._transport.round_trip_seconds <= _NEAR_SECONDS
+            and len(lacking) >= _LEAST_STREAMED
+            and lacking[0].offset <= self.appended
+            and not self._gets_shorter(lacking)
+            and self._session.streams.acquire(blocking=False)
+        )
+        offset, least = self.appended, streamed.end_of_chunk(self.appended)
+        if not is_better and least == offset:
+            return None
+        stream = ContentStream(self._chunks, upload, offset, least, read, self._progress)
+        self._is_streaming = is_better
+        if not is_better:
+            stream.close()
+        return stream
+
+    def _gets_shorter(self, chunks: Sequence[_Wanted]) -> bool:
+        """Whether compression makes chunks shorter, by samples of them."""
+        samples = chunks[:: max(1, len(chunks) // _SAMPLES)]
+        return any(
+            self._compression.encode(self._content_of(one)).codec is not Codec.IDENTITY
+            for one in samples
+        )
+
+    def _put_in_pack(self, wanted: _Wanted) -> None:
+        if self._packed + wanted.size > self._pack_size or (
+            len(self._pack) >= self._abilities.max_digests
+        ):
+            self._send()
+        self._pack.append(wanted)
+        self._packed += wanted.size
 
     def _send(self) -> None:
         if not self._pack:
             return
-        if self.upload is None:
-            self.upload = self._begin()
+        upload = self.begun()
         pack, self._pack, self._packed = self._pack, [], 0
         while len(self._sending) >= self._session.settings.connections:
             self._reap()
-        self._sending.add(self._session.requests.submit(self._send_pack, self.upload, pack))
+        self._sending.add(self._session.requests.submit(self._send_pack, upload, pack))
 
     def _reap(self) -> None:
         done, self._sending = wait(self._sending, return_when=FIRST_COMPLETED)
@@ -269,76 +354,3 @@ class _PackBody:
         """Go back to the start."""
         self._number, self._record, self._sent = 0, b"", 0
         return offset
-
-
-class ListWriter:
-    """Makes a file of the list of its chunks, sending what turns out to be missing after all."""
-
-    def __init__(self, server: Server, abilities: Abilities, sender: ChunkSender) -> None:
-        self._chunks = server.chunks
-        self._abilities = abilities
-        self._sender = sender
-
-    def append(self, upload: str, manifest: Manifest) -> Written | None:
-        """Send the list to an upload, and complete it; None if its answer was lost.
-
-        Raises:
-            ClientError: the file was not made.
-        """
-        return self._append(upload, manifest, complete=True)
-
-    def append_part(self, upload: str, manifest: Manifest) -> None:
-        """Send the list to an upload that is no file, and is not complete by that.
-
-        Raises:
-            ClientError: it does not have all of the list.
-        """
-        self._append(upload, manifest, complete=False)
-
-    def _append(self, upload: str, manifest: Manifest, *, complete: bool) -> Written | None:
-        number = 0
-        rounds = 0
-        while True:
-            stop = min(number + _LIST_PART, len(manifest))
-            entries = manifest.entries[number * ENTRY_SIZE : stop * ENTRY_SIZE]
-            offset = manifest.offset(number)
-            try:
-                if stop == len(manifest) and complete:
-                    return self._chunks.complete(upload, offset, entries)
-                if number == len(manifest):
-                    return None
-                number = self._number_at(manifest, self._chunks.append(upload, offset, entries))
-                rounds = 0
-            except ChunksMissing as error:
-                rounds += 1
-                if rounds > _MOST_ROUNDS or error.offset is None:
-                    raise
-                number = self._number_at(manifest, error.offset)
-                self._send_again(manifest, number)
-            except Refused as error:
-                rounds += 1
-                state = None if rounds > _MOST_ROUNDS else self._after_lost_answer(upload, error)
-                if state is None:
-                    raise
-                if state < 0:
-                    return None
-                number = self._number_at(manifest, state)
-
-    def _after_lost_answer(self, upload: str, error: Refused) -> int | None:
-        """Return where an upload is whose answer was lost, -1 for its end; None if it was not."""
-        if error.problem not in {"mismatching-upload-offset", "completed-upload"}:
-            return None
-        state = self._chunks.state(upload)
-        return -1 if state.complete else state.offset
-
-    def _send_again(self, manifest: Manifest, number: int) -> None:
-        stop = min(number + self._abilities.max_digests, len(manifest))
-        chunks = [manifest.entry(one) for one in range(number, stop)]
-        self._sender.add_again(manifest.offset(number), chunks)
-
-    @staticmethod
-    def _number_at(manifest: Manifest, offset: int) -> int:
-        number = len(manifest) if offset == manifest.size else manifest.number_at(offset)
-        if manifest.offset(number) != offset:
-            raise Refused(409, "", "The upload ends within a chunk; begin it anew.")
-        return number

@@ -43,6 +43,8 @@ class Session:
         # Of single requests, and of blocks; none of their tasks waits for another.
         self.requests = ThreadPoolExecutor(self.settings.connections, "chunkstore-request")
         self.hashers = ThreadPoolExecutor(HASHING_THREADS, "chunkstore-hash")
+        # A stream has a connection that it waits on, while requests that it waits for need others.
+        self.streams = threading.Semaphore(self.settings.connections // 2)
         self._servers: dict[tuple[str, str], Server] = {}
         self._lock = threading.Lock()
 

@@ -7,8 +7,10 @@ growing time with jitter. Bodies are bytes or files, so they can be sent again.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, Protocol
@@ -113,6 +115,8 @@ class Transport:
         Raises:
             InvalidPlace: the URL, a proxy's or the file of netrc cannot be used.
         """
+        # The least time between a request and its answer, which bounds a round trip.
+        self.round_trip_seconds = math.inf
         self._origin = origin_of(base)
         self._stopped = threading.Event()
         self._retries = settings.retries
@@ -158,6 +162,7 @@ class Transport:
             if size is not None:
                 fields["Content-Length"] = str(size)
             body = _Limited(body, self._up)
+        began = time.monotonic()
         try:
             response = self._pool.urlopen(
                 method, url, body=body, headers=fields, preload_content=False,
@@ -166,6 +171,7 @@ class Transport:
             )  # fmt: skip
         except (HTTPError, OSError) as error:
             raise _away(url, error) from error
+        self.round_trip_seconds = min(self.round_trip_seconds, time.monotonic() - began)
         answer = Answer(response, self._down, url)
         if location := response.get_redirect_location():
             answer.close()

@@ -15,7 +15,10 @@ from chunkstore.client.state_files import StateFile
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedUpload:
-    """An upload of a file in a certain state, to a target whose ETag was `base` then."""
+    """An upload of a file in a certain state, to a target whose ETag was `base` then.
+
+    `is_settled` if nothing but this content can have that state: see `FileState.is_settled`.
+    """
 
     upload: str
     target: str
@@ -23,6 +26,7 @@ class UnfinishedUpload:
     state: FileState
     base: str | None
     chunking: str
+    is_settled: bool = False
 
 
 class Unfinished:

@@ -12,12 +12,13 @@ from blake3 import blake3
 
 from chunkstore.client.cutting import chunker_for, chunking_for
 from chunkstore.client.errors import ClientError, ConditionFailed, Mismatch
+from chunkstore.client.list_writing import ListWriter
 from chunkstore.client.manifests import Manifest, format_entry
 from chunkstore.client.outcome import Progress
 from chunkstore.client.places import RemotePlace
 from chunkstore.client.push_list import find_manifest
 from chunkstore.client.reading import Cut
-from chunkstore.client.sending import ChunkSender, KnownChunks, ListWriter
+from chunkstore.client.sending import Begun, ChunkSender, KnownChunks
 from chunkstore.client.server.conditions import Condition
 from chunkstore.client.server.parts import begin_part, end_part
 from chunkstore.client.session import Session
@@ -112,16 +113,17 @@ class ContentWriter:
     def _finish(self) -> tuple[Manifest, str]:
         self._add(self._chunker.finish())
         self._sender.finish()
-        if self._sender.upload is None:
-            self._sender.upload = self._begin()
+        upload = self._sender.begun()
         digest = Digest(self._whole.digest())
-        return Manifest(digest, bytes(self._entries)), self._sender.upload
+        return Manifest(digest, bytes(self._entries)), upload
 
-    def _begin(self) -> str:
+    def _begin(self) -> Begun:
         if self._is_part:
-            return begin_part(self._server)
-        return self._server.chunks.begin(
-            self._target.name, self._condition, media_type=self._media_type
+            return Begun(begin_part(self._server))
+        return Begun(
+            self._server.chunks.begin(
+                self._target.name, self._condition, media_type=self._media_type
+            )
         )
 
     def _add(self, chunks: Iterable[bytes]) -> None:

@@ -30,6 +30,8 @@ from chunkstore.core.packs import PACK, PackParser, Record
 _PROTOCOL: Final = 1
 _HASH: Final = "blake3"
 _UPLOADS: Final = "/uploads/"
+# The draft of resumable uploads, section 6.
+_PARTIAL: Final = "application/partial-upload"
 _LONGEST_WAIT_SECONDS: Final = 24 * 3600
 # What a record of a pack can tell.
 _MOST: Final = 2**32 - 1
@@ -185,6 +187,24 @@ class Chunks:
         if reached is None:
             raise Refused(204, "", "The server does not tell how far the upload is.")
         return reached
+
+    def append_bytes(self, upload: str, offset: int, body: Body) -> int:
+        """Append bytes of content to an upload that has `offset`; return how many it has then.
+
+        It is tried once: where the connection was lost, `state` tells how many have arrived.
+
+        Raises:
+            Refused: the upload has another offset.
+            ClientError: the upload is gone, or the server refuses or is away.
+        """
+        headers = {
+            "Content-Type": _PARTIAL,
+            "Upload-Offset": str(offset),
+            "Upload-Complete": "?0",
+        }
+        answer = self._transport.request("PATCH", upload, headers=headers, body=body, retries=0)
+        with _of_upload(answer, 204) as ended:
+            return offset_of(ended) or 0
 
     def complete(self, upload: str, offset: int, entries: bytes) -> Written | None:
         """Append the rest of the list, and make the file; None where its head has to tell.

@@ -32,6 +32,8 @@ class Server:
         self.transport = Transport(base, settings)
         self.files = Files(self.transport, f"{self.base}{folder}")
         self.chunks = Chunks(self.transport, self.base)
+        # Whether bodies of any length reach it, for all that is known.
+        self.takes_streams = True
         self._is_foreign = folder != FILES
         self._lock = threading.Lock()
         self._abilities: Abilities | None = None

@@ -63,8 +63,8 @@ class ListReceiver:
         self._memory = memory
         self._parser = parser
         self._length = upload.length if request.length is None else request.length
-        # Bytes that came by themselves and fill no chunk become one.
-        self._first = [Chunk.of(upload.tail)] if upload.tail else []
+        # Bytes that came by themselves and fill no chunk become one, if any other comes.
+        self._tail = upload.tail
         self._entries: list[ListEntry] = []
         self._reservation: Reservation | None = None
         self._missing: dict[Digest, None] = {}
@@ -151,10 +151,14 @@ class ListReceiver:
         self._note_missing(entries, sizes)
 
     async def _append(self, known: Sequence[KnownChunk], *, whole: bool) -> None:
-        chunks: list[AnyChunk] = [*self._first, *known]
+        chunks: list[AnyChunk] = [*known]
+        tail = self._tail
+        if chunks and tail:
+            chunks.insert(0, Chunk.of(tail))
+            tail = b""
         assert self._upload.chunks is not None
         start = self._upload.chunks.size
-        offset = start + size_of(chunks)
+        offset = start + size_of(chunks) + len(tail)
         if self._length is not None and offset > self._length:
             raise LengthExceeded(f"The upload's length is {self._length}; the list is of more.")
         self._limits.check_size(offset)
@@ -162,11 +166,11 @@ class ListReceiver:
         if not chunks and not whole:
             return
         length = offset if whole else self._length
-        progress = Progress(offset, b"", length, self._limits.expiry())
+        progress = Progress(offset, tail, length, self._limits.expiry())
         kind = AppendLast if whole else Append
         append = kind(self._upload.epoch, start, chunks, progress, self._limits.max_unfinished)
         self._upload = await self._uploads.apply(self._upload.id, append)
-        self._first = []
+        self._tail = tail
 
     def _note_missing(self, entries: Sequence[ListEntry], sizes: Mapping[Digest, int]) -> None:
         """Note the missing ones of entries that were not appended, if any, the first being one."""
