@@ -1,4 +1,7 @@
-"""The log on standard error: lines for people, or a JSON object a line for programs."""
+"""The log on standard error: lines for people, or a JSON object a line for programs.
+
+No token is in it, wherever a client may have put one.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 
 from chunkstore.http.runtime.senders import CURRENT_REQUEST
 from chunkstore.server.config import LogFormat
+from chunkstore.service.access.tokens import mask_tokens
 
 # What ends a line somewhere, drives a terminal, or is no text: controls, line and paragraph
 # separators, marks that turn the direction of writing, lone surrogates.
@@ -23,6 +27,10 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and those of a traceback."""
+        return mask_tokens(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = _escape(_UNFIT, record.message)
@@ -52,7 +60,7 @@ class JsonFormatter(logging.Formatter):
         entry.update(getattr(record, "fields", {}))
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps({name: _to_text(value) for name, value in entry.items()})
+        return mask_tokens(json.dumps({name: _to_text(value) for name, value in entry.items()}))
 
 
 def make_formatter(log_format: LogFormat) -> logging.Formatter:

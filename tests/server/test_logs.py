@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from chunkstore.http.runtime.senders import CURRENT_REQUEST
 from chunkstore.server.config import LogFormat
 from chunkstore.server.logs import make_formatter
+from chunkstore.service.access.tokens import new_token
 from tests.http import raw
 from tests.process import ServerProcess, served
 
@@ -47,6 +48,20 @@ def test_an_entry_is_one_line_of_text(message: str) -> None:
     assert line.splitlines() == [line]
     assert not set(line) & {"\x1b", "\x9b", "\u202e", "\x00"}
     assert line.encode()
+
+
+@pytest.mark.parametrize("log_format", LogFormat)
+def test_no_token_is_logged(log_format: LogFormat) -> None:
+    """Gogs CVE-2026-26196: what is sent in a query is in logs."""
+    made, token = record("GET %s", "", exc_info=None), new_token()
+    for text in (f"/files/a?token={token}", f"/files/{token[:-9]}", f"Bearer {token}, {token}"):
+        vars(made).update(args=(text,), fields={"target": text})
+        line = make_formatter(log_format).format(made)
+        assert token[4:20] not in line
+        assert "cks_***" in line
+    # Nor in a traceback.
+    made.exc_text = f"ValueError: {token}"
+    assert token not in make_formatter(log_format).format(made)
 
 
 def test_a_traceback_is_one_member_of_json() -> None:

@@ -3,8 +3,8 @@
 Each attempt counts for its address and for the name that it is about, until it succeeds. Whoever
 has failed too often has to wait for some seconds before each further attempt; nobody is locked out.
 By name it is counted so that many addresses together cannot guess much either. As strangers could
-keep somebody waiting by that, those who sign in from an address from which they did before are
-excepted: there only the address counts.
+keep somebody waiting by both, also from the same address (behind a proxy all have one), a name that
+has signed in from an address before has an allowance of its own there, and only that counts.
 
 Codes of a second factor count by the account, from wherever they come: whoever gives one has the
 password, so is no stranger; and of a million codes three count at a time, so few guesses must do.
@@ -72,8 +72,7 @@ class _Attempts:
 class Attempt:
     """An attempt that counts as failed until its limiter is told otherwise."""
 
-    address: str
-    name: str | None
+    counted: tuple[tuple[_Attempts, str], ...]
 
 
 class Limiter:
@@ -85,9 +84,10 @@ class Limiter:
         self._clock = clock
         self._by_address = _Attempts(by_address)
         self._by_name = _Attempts(by_name)
+        self._by_both = _Attempts(by_address)
         self._codes = _Attempts(CODES)
-        # Pairs of name and address that have signed in.
-        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        # Names that have signed in, each with the address.
+        self._known: OrderedDict[str, None] = OrderedDict()
 
     def attempt(self, address: str, name: str | None = None) -> Attempt:
         """Count an attempt from an address, about a folded name if there is one.
@@ -97,24 +97,27 @@ class Limiter:
         Raises:
             TooManyAttempts: there were too many.
         """
-        attempt = Attempt(network_of(address), name)
+        attempt = Attempt(self._counts_of(network_of(address), name))
         now = self._clock.monotonic()
-        wait = self._by_address.wait_seconds(attempt.address, now)
-        counted = None if (name or "", attempt.address) in self._known else name
-        if counted is not None:
-            wait = max(wait, self._by_name.wait_seconds(counted, now))
+        wait = max(attempts.wait_seconds(key, now) for attempts, key in attempt.counted)
         if wait:
             raise TooManyAttempts(math.ceil(wait))
-        self._by_address.add(attempt.address, now)
-        if counted is not None:
-            self._by_name.add(counted, now)
-        return Attempt(attempt.address, counted)
+        for attempts, key in attempt.counted:
+            attempts.add(key, now)
+        return attempt
+
+    def _counts_of(self, network: str, name: str | None) -> tuple[tuple[_Attempts, str], ...]:
+        if name is None:
+            return ((self._by_address, network),)
+        both = _pair(network, name)
+        if both in self._known:
+            return ((self._by_both, both),)
+        return (self._by_address, network), (self._by_name, name)
 
     def succeeded(self, attempt: Attempt) -> None:
         """Take back an attempt: it was none to guess."""
-        self._by_address.forgive(attempt.address)
-        if attempt.name is not None:
-            self._by_name.forgive(attempt.name)
+        for attempts, key in attempt.counted:
+            attempts.forgive(key)
 
     def attempt_code(self, name: str) -> None:
         """Count an attempt to give a code of the account with a folded name.
@@ -133,11 +136,15 @@ class Limiter:
 
     def signed_in(self, address: str, name: str) -> None:
         """Take note that a folded name has signed in from an address by its password."""
-        known = (name, network_of(address))
+        known = _pair(network_of(address), name)
         self._known[known] = None
         self._known.move_to_end(known)
         if len(self._known) > _MOST_KEYS:
             self._known.popitem(last=False)
+
+
+def _pair(network: str, name: str) -> str:
+    return f"{network} {name}"
 
 
 def network_of(address: str) -> str:

@@ -149,6 +149,10 @@ class Passwords:
         key = self._key_of(name, password, stored)
         return key is not None and self._is_remembered(key)
 
+    def is_under_way(self, name: str, password: str, stored: str | None) -> bool:
+        """Whether the same is being checked at the moment, so that `verify` adds no work."""
+        return self._key_of(name, password, stored) in self._checking
+
     async def verify(self, name: str, password: str, stored: str | None) -> bool:
         """Whether a password is the one that is stored for a folded name.
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from chunkstore.core.access import Access
-from chunkstore.core.errors import SignInFailed
+from chunkstore.core.errors import SignInBusy, SignInFailed
 from chunkstore.service.access.administration import Administration
 from chunkstore.service.access.clock import Clock, SystemClock
 from chunkstore.service.access.credentials import Sessions, Tokens
@@ -235,15 +235,31 @@ class People:
             stored = account.password
         if account is not None and self.passwords.is_remembered(key, password, stored):
             return account
-        attempt = self.limiter.attempt(address, key)
-        if not await self.passwords.verify(key, password, stored) or account is None:
+        if not await self._verify(key, password, stored, address) or account is None:
             raise SignInFailed
-        self.limiter.succeeded(attempt)
         if account.totp is None:
             self.limiter.signed_in(address, key)
         if stored is not None and self.passwords.needs_rehash(stored):
             await self.accounts.rehash(account, password)
         return account
+
+    async def _verify(self, key: str, password: str, stored: str | None, address: str) -> bool:
+        """Whether a password is right, which is an attempt of an address.
+
+        Requests at once that give the same, as a client's first ones do, are one attempt.
+        """
+        if self.passwords.is_under_way(key, password, stored):
+            return await self.passwords.verify(key, password, stored)
+        attempt = self.limiter.attempt(address, key)
+        try:
+            is_right = await self.passwords.verify(key, password, stored)
+        except SignInBusy:
+            # Nothing was tried.
+            self.limiter.succeeded(attempt)
+            raise
+        if is_right:
+            self.limiter.succeeded(attempt)
+        return is_right
 
 
 def _principal(account: Account, snapshot: Snapshot, via: Via) -> Principal:

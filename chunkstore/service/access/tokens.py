@@ -20,6 +20,8 @@ _ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowerca
 _SECRET_LENGTH: Final = 32
 _CHECKSUM_LENGTH: Final = 6
 _FORM: Final = re.compile(f"{_PREFIX}[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}")
+# Also what is left of one that was cut.
+_IN_TEXT: Final = re.compile(f"{_PREFIX}[0-9A-Za-z]{{8,}}")
 _COOKIE_BYTES: Final = 32
 
 
@@ -39,6 +41,11 @@ def is_token(text: str) -> bool:
     if _FORM.fullmatch(text) is None:
         return False
     return text[-_CHECKSUM_LENGTH:] == _checksum(text[:-_CHECKSUM_LENGTH])
+
+
+def mask_tokens(text: str) -> str:
+    """Return a text without the tokens in it, as of a URL that somebody put one into."""
+    return _IN_TEXT.sub(f"{_PREFIX}***", text) if _PREFIX in text else text
 
 
 def new_secret() -> str:

@@ -87,6 +87,17 @@ def test_strangers_cannot_keep_out_who_signed_in_from_there_before(limiter: Limi
     assert refused(limiter, "192.0.2.1", "bert")
 
 
+def test_strangers_at_the_same_address_cannot_keep_out_who_signed_in_before(
+    limiter: Limiter,
+) -> None:
+    """Behind a proxy that is not trusted, or NAT, all have one address."""
+    limiter.signed_in("192.0.2.1", "anna")
+    exhaust(limiter, "192.0.2.1", "bert")
+    exhaust(limiter, "192.0.2.1")
+    assert not refused(limiter, "192.0.2.1", "anna")
+    assert refused(limiter, "192.0.2.1", "bert")
+
+
 def test_who_is_known_may_not_guess_without_end_either(limiter: Limiter) -> None:
     limiter.signed_in("192.0.2.1", "anna")
     assert exhaust(limiter, "192.0.2.1", "anna") == BY_ADDRESS.at_once

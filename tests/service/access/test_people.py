@@ -22,6 +22,7 @@ from chunkstore.core.errors import (
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.service.access import passwords as passwords_module
 from chunkstore.service.access import tokens
+from chunkstore.service.access.limiter import BY_ADDRESS
 from chunkstore.service.access.people import People
 from chunkstore.service.access.principal import (
     ANYBODY,
@@ -472,8 +473,27 @@ async def test_who_has_too_many_passwords_checked_is_told_to_wait(
 
     await add(people)
     monkeypatch.setattr(passwords_module.Passwords, "verify", busy)
-    with pytest.raises(SignInBusy):
-        await people.sign_in(Basic("anna", PASSWORD), HERE)
+    # As often as it may be: what was not checked is no attempt to guess.
+    for _ in range(2 * BY_ADDRESS.at_once):
+        with pytest.raises(SignInBusy):
+            await people.sign_in(Basic("anna", PASSWORD), HERE)
+
+
+async def test_requests_at_once_with_the_right_password_are_all_let_in(people: People) -> None:
+    """As those of a client that begins with many, or goes on when what is remembered ends."""
+    await add(people)
+    basic = Basic("anna", PASSWORD)
+    found = await asyncio.gather(*(outcome(people, basic) for _ in range(3 * BY_ADDRESS.at_once)))
+    assert all(isinstance(one, Principal) for one in found)
+
+
+async def test_requests_at_once_with_one_wrong_password_are_one_attempt(people: People) -> None:
+    await add(people)
+    for number in range(BY_ADDRESS.at_once):
+        wrong = Basic("anna", f"{OTHER_PASSWORD}{number}")
+        found = await asyncio.gather(*(outcome(people, wrong) for _ in range(3)))
+        assert found == [SignInFailed] * 3
+    assert await outcome(people, Basic("anna", OTHER_PASSWORD)) is TooManyAttempts
 
 
 async def test_a_change_that_others_undo_again_and_again_is_given_up(
