@@ -16,10 +16,10 @@ on whether there is something of a name that one may not see. `docs/access.md` i
 from __future__ import annotations
 
 import enum
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, partial, reduce
 from operator import and_, or_
 from typing import Final
 
@@ -58,6 +58,9 @@ ROLES: Final[Mapping[str, Verbs]] = {
 }
 _NAMES: Final = {verb.name.lower(): verb for verb in Verbs if verb.name is not None}
 _NO_VERBS: Final = "-"
+# For all who ask: folders with what may be done there, and regions of a folder.
+_REMEMBERED: Final = 4096
+_REMEMBERED_REGIONS: Final = 64
 
 
 def parse_verbs(text: str) -> Verbs:
@@ -113,7 +116,8 @@ class Region:
 class Rules:
     """Rules, ordered so that a name's rights take a few look-ups, however many rules there are.
 
-    Of two rules of one subject for one folder the later counts.
+    Of two rules of one subject for one folder the later counts. What was found is remembered here,
+    so that it goes with the rules.
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
@@ -121,26 +125,78 @@ class Rules:
         for rule in rules:
             self._verbs.setdefault(rule.subject, {})[rule.folder] = rule.verbs
         self._folders = {subject: sorted(of_one) for subject, of_one in self._verbs.items()}
+        self._in_folder = lru_cache(_REMEMBERED)(partial(_verbs_in, self._verbs))
+        self._bounds = lru_cache(_REMEMBERED)(partial(_bounds_of, self._verbs, self._folders))
+        self._everywhere = lru_cache(_REMEMBERED)(self._find_everywhere)
+        self._somewhere = lru_cache(_REMEMBERED)(self._find_somewhere)
+        # Also of narrower rights than these rules alone give.
+        self.regions = lru_cache(_REMEMBERED_REGIONS)(Regions)
 
-    def verbs(self, subjects: Sequence[str], name: FileName | FolderName) -> Verbs:
+    def verbs(self, subjects: tuple[str, ...], name: str) -> Verbs:
         """Return what these subjects together may do with a file, or in a folder."""
-        of_each = [self._verbs[subject] for subject in subjects if subject in self._verbs]
-        if not of_each:
-            return NOTHING
-        folders = [*_folders_above(name)]
-        return reduce(or_, (_nearest(of_one, folders) for of_one in of_each), NOTHING)
+        # Nothing but the folder that it is in matters; a folder is in itself.
+        return self._in_folder(subjects, name[: name.rfind("/") + 1])
 
-    def below(self, subjects: Sequence[str], folder: FolderName) -> Iterator[FolderName]:
-        """Yield each folder below `folder` for which one of the subjects has a rule, in order."""
-        stop = prefix_stop(folder)
+    def everywhere(self, subjects: tuple[str, ...], prefix: str) -> Verbs:
+        """Return what these subjects may do with each name that begins so."""
+        return self._everywhere(subjects, prefix)
+
+    def somewhere(self, subjects: tuple[str, ...], folder: str) -> Verbs:
+        """Return all that these subjects may do somewhere in a folder or below it."""
+        return self._somewhere(subjects, folder)
+
+    def _find_everywhere(self, subjects: tuple[str, ...], prefix: str) -> Verbs:
+        found = self.verbs(subjects, prefix)
+        least = reduce(or_, (self._bounds(one, prefix)[0] for one in subjects), NOTHING)
+        if found == least:
+            # As it is, unless one subject may do in one place what another may elsewhere.
+            return found
+        for folder in self.below(subjects, prefix):
+            found &= self.verbs(subjects, folder)
+            if found == least:
+                break
+        return found
+
+    def _find_somewhere(self, subjects: tuple[str, ...], folder: str) -> Verbs:
+        return reduce(or_, (self._bounds(subject, folder)[1] for subject in subjects), NOTHING)
+
+    def below(self, subjects: Sequence[str], prefix: str) -> list[FolderName]:
+        """Return each folder below a prefix for which one of the subjects has a rule, in order."""
         found = set[str]()
         for subject in subjects:
-            folders = self._folders.get(subject, [])
-            first = bisect_right(folders, folder)
-            last = len(folders) if stop is None else bisect_right(folders, stop, first)
-            found.update(folders[first:last])
-        found.discard(stop or "")
-        return map(FolderName, sorted(found))
+            found.update(_behind(self._folders.get(subject, ()), prefix))
+        return [*map(FolderName, sorted(found))]
+
+
+def _verbs_in(
+    verbs: Mapping[str, Mapping[str, Verbs]], subjects: tuple[str, ...], folder: str
+) -> Verbs:
+    of_each = [verbs[subject] for subject in subjects if subject in verbs]
+    if not of_each:
+        return NOTHING
+    folders = [*_folders_above(folder)]
+    return reduce(or_, (_nearest(of_one, folders) for of_one in of_each), NOTHING)
+
+
+def _bounds_of(
+    verbs: Mapping[str, Mapping[str, Verbs]],
+    folders: Mapping[str, Sequence[str]],
+    subject: str,
+    prefix: str,
+) -> tuple[Verbs, Verbs]:
+    """Return what a subject may do with each name that begins so, and what with one of them."""
+    of_one = verbs.get(subject)
+    if of_one is None:
+        return NOTHING, NOTHING
+    found = {of_one[folder] for folder in _behind(folders[subject], prefix)}
+    found.add(_nearest(of_one, _folders_above(prefix)))
+    return reduce(and_, found), reduce(or_, found)
+
+
+def _behind(folders: Sequence[str], prefix: str) -> Sequence[str]:
+    """Return those of the folders that begin so, but for the one of this name."""
+    first, stop = bisect_right(folders, prefix), prefix_stop(prefix)
+    return folders[first : len(folders) if stop is None else bisect_left(folders, stop, first)]
 
 
 def _folders_above(name: str) -> Iterator[str]:
@@ -188,42 +244,82 @@ class Access:
 
     def verbs(self, name: FileName | FolderName) -> Verbs:
         """Return what may be done with a file, or in a folder itself."""
-        return reduce(
-            and_, (grant.rules.verbs(grant.subjects, name) for grant in self.grants), EVERYTHING
-        )
+        found = EVERYTHING
+        for grant in self.grants:
+            granted = grant.rules.verbs(grant.subjects, name)
+            # It is asked for each request, and flags are slow to combine.
+            found = granted if found is EVERYTHING else found & granted
+        return found
 
-    def everywhere(self, folder: FolderName) -> Verbs:
-        """Return what may be done in a folder and in all that is below it.
+    def everywhere(self, prefix: str) -> Verbs:
+        """Return what may be done with each name that begins so, as in a folder and below it."""
+        found = EVERYTHING
+        for grant in self.grants:
+            found &= grant.rules.everywhere(grant.subjects, prefix)
+        return found
 
-        It takes a look-up for each rule below, and none for a file.
-        """
-        return reduce(and_, map(self.verbs, self._below(folder)), self.verbs(folder))
+    def somewhere(self, verbs: Verbs, folder: FolderName = ROOT) -> bool:
+        """Whether there is one of the verbs somewhere in a folder or below it."""
+        found = verbs
+        for grant in self.grants:
+            found &= grant.rules.somewhere(grant.subjects, folder)
+        if not found or len(self.grants) <= 1:
+            return bool(found)
+        # Whether it is in the same place for all; where one is narrow, it has few places.
+        if self.verbs(folder) & found:
+            return True
+        return any(self.verbs(below) & found for below in self._each_below(folder))
 
     def leads_somewhere(self, folder: FolderName) -> bool:
         """Whether there is something to be done in a folder or below it: then it may be seen."""
-        return bool(self.verbs(folder)) or any(map(self.verbs, self._below(folder)))
+        return self.somewhere(EVERYTHING, folder)
 
-    def regions(self, folder: FolderName) -> Iterator[Region]:
-        """Yield the regions of a folder in order, each with what may be done in it.
-
-        A region begins where a folder with a rule begins or ends, so all names of one are in the
-        same of these folders as its start.
-        """
-        starts = self.borders(folder)
-        for start, stop in zip(starts, [*starts[1:], prefix_stop(folder)], strict=True):
-            yield Region(start, stop, self.verbs(FileName(start)))
+    def regions(self, folder: FolderName) -> Regions:
+        """Return the regions of a folder, in order."""
+        if not self.grants:
+            return Regions(self, folder)
+        return self.grants[0].rules.regions(self, folder)
 
     def borders(self, folder: FolderName) -> Sequence[str]:
         """Return where the regions of a folder begin, in order."""
-        end, below = prefix_stop(folder), self._below(folder)
+        end, below = prefix_stop(folder), {*self._each_below(folder)}
         borders = {folder, *below, *map(prefix_stop, below)} - {end, None}
         return sorted(border for border in borders if border is not None)
 
-    def _below(self, folder: FolderName) -> list[FolderName]:
-        found = {
-            below for grant in self.grants for below in grant.rules.below(grant.subjects, folder)
-        }
-        return sorted(found)
+    def _each_below(self, folder: FolderName) -> Iterator[FolderName]:
+        """Yield each folder below with a rule, those of the narrowest scope first."""
+        for grant in reversed(self.grants):
+            yield from grant.rules.below(grant.subjects, folder)
+
+
+class Regions:
+    """The regions of a folder in order, and what may be done in each.
+
+    A region begins where a folder with a rule begins or ends, so all names of one are in the same
+    of these folders as its start.
+    """
+
+    def __init__(self, access: Access, folder: FolderName) -> None:
+        self._access = access
+        self._stop = prefix_stop(folder)
+        self._starts = access.borders(folder)
+
+    def __iter__(self) -> Iterator[Region]:
+        stops = [*self._starts[1:], self._stop]
+        for start, stop in zip(self._starts, stops, strict=True):
+            yield Region(start, stop, self._access.verbs(FileName(start)))
+
+    def divide(self, prefix: str) -> bool:
+        """Whether a region begins between names that begin so."""
+        place, stop = bisect_right(self._starts, prefix), prefix_stop(prefix)
+        return place < len(self._starts) and (stop is None or self._starts[place] < stop)
+
+    def next_start(self, name: str, verb: Verbs) -> str | None:
+        """Return where the next region with a verb begins behind a name, None for nowhere."""
+        for place in range(bisect_right(self._starts, name), len(self._starts)):
+            if verb in self._access.verbs(FileName(self._starts[place])):
+                return self._starts[place]
+        return None
 
 
 OPEN: Final = Access(())

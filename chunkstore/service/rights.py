@@ -8,7 +8,6 @@ do something there is told which verb lacks.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Final
 
 from chunkstore.core.access import OPEN, Access, Verbs, words_of
@@ -94,9 +93,9 @@ class Rights:
 
     def require(self, verbs: Verbs, name: Name) -> None:
         """Require all of the verbs for a file, or in a folder itself."""
-        lacking = verbs & ~self.access.verbs(name)
-        if lacking:
-            raise self.refusal(name, lacking)
+        granted = self.access.verbs(name)
+        if verbs not in granted:
+            raise self.refusal(name, verbs & ~granted)
 
     def require_everywhere(self, verbs: Verbs, folder: FolderName) -> None:
         """Require all of the verbs in a folder and everywhere below it."""
@@ -113,7 +112,7 @@ class Rights:
 
     def require_somewhere(self, verbs: Verbs) -> None:
         """Require one of the verbs wherever it may be."""
-        if not has_somewhere(self.access, verbs):
+        if not self.access.somewhere(verbs):
             raise self._lack(ROOT, verbs)
 
     def require_putting(self, name: FileName) -> Verbs:
@@ -144,7 +143,7 @@ class Rights:
 
     def reads_all(self) -> bool:
         """Whether everything may be read: then it may be told what of a content was known."""
-        return _reads_all(self.access)
+        return Verbs.READ in self.access.everywhere(ROOT)
 
     def require_conditions(self, conditions: Conditions, name: Name) -> None:
         """Require `READ` where conditions tell of what is there, its digest and its times."""
@@ -216,14 +215,3 @@ def folder_named(name: Name) -> FolderName:
 def absence_of(name: Name) -> NotFound:
     """Return what is said where there is no such file or folder."""
     return NotFound(f"There is no {'folder' if is_folder_name(name) else 'file'} {name!r}.")
-
-
-@lru_cache(maxsize=256)
-def has_somewhere(access: Access, verbs: Verbs) -> bool:
-    """Whether there is one of the verbs somewhere."""
-    return access == OPEN or any(region.verbs & verbs for region in access.regions(ROOT))
-
-
-@lru_cache(maxsize=256)
-def _reads_all(access: Access) -> bool:
-    return Verbs.READ in access.verbs(ROOT) and Verbs.READ in access.everywhere(ROOT)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from itertools import pairwise
+from operator import and_
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chunkstore.core import access as access_module
 from chunkstore.core.access import (
     EVERYONE,
     EVERYTHING,
@@ -23,7 +26,7 @@ from chunkstore.core.access import (
     format_verbs,
     parse_verbs,
 )
-from chunkstore.core.names import FileName, FolderName
+from chunkstore.core.names import ROOT, FileName, FolderName
 
 segments = st.sampled_from(["a", "ab", "b", "a-", "\ud7ff", "\U0010ffff"])
 folders = st.lists(segments, max_size=3).map(
@@ -113,6 +116,57 @@ def test_what_may_be_done_everywhere_may_be_done_with_each_name(
     assert access.everywhere(folder) in access.verbs(inside)
     if access.verbs(inside):
         assert access.leads_somewhere(folder)
+
+
+@settings(max_examples=1000)
+@given(
+    rules=rules,
+    who=st.lists(subjects, unique=True),
+    scope=scopes,
+    folder=folders,
+    cut=st.integers(0, 9),
+)
+def test_everywhere_and_somewhere_are_what_the_regions_say(
+    rules: list[Rule],
+    who: list[str],
+    scope: list[tuple[FolderName, Verbs]] | None,
+    folder: FolderName,
+    cut: int,
+) -> None:
+    access = access_of(rules, who, scope)
+    of_regions = [region.verbs for region in access.regions(folder)]
+    assert access.everywhere(folder) == reduce(and_, of_regions)
+    for verb in Verbs:
+        assert access.somewhere(verb, folder) == any(verb in one for one in of_regions)
+    assert access.regions(folder).divide(folder) == (len(of_regions) > 1)
+    # Also of names that begin alike, without being in one folder.
+    prefix = folder[:cut]
+    alike = [region.verbs for region in access.regions(ROOT) if region.start.startswith(prefix)]
+    assert access.everywhere(prefix) == reduce(and_, alike, access.verbs(FileName(prefix)))
+
+
+def test_ten_thousand_rules_of_one_subject_take_few_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is asked of a store with many rules holds up nobody else."""
+    asked = list[str]()
+    nearest = access_module._nearest
+
+    def counted(of_one: Mapping[str, Verbs], folders: Iterable[str]) -> Verbs:
+        asked.append("")
+        return nearest(of_one, folders)
+
+    monkeypatch.setattr(access_module, "_nearest", counted)
+    homes = [Rule(EVERYONE, FolderName(f"homes/u{n}/"), ROLES["reader"]) for n in range(10_000)]
+    access = access_of([*homes, Rule("anna", ROOT, EVERYTHING)], ["anna", EVERYONE], None)
+    for folder in (ROOT, FolderName("homes/")):
+        assert access.everywhere(folder) == EVERYTHING
+        assert access.somewhere(Verbs.WRITE, folder)
+    guest = access_of(homes, [EVERYONE], None)
+    assert guest.everywhere(ROOT) == NOTHING
+    assert guest.somewhere(Verbs.READ)
+    assert not guest.somewhere(Verbs.WRITE)
+    assert len(asked) < 50
 
 
 def test_a_minus_cuts_what_its_subject_inherits_and_nothing_else() -> None:

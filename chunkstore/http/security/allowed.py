@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NewType
 
 from aiohttp import web
@@ -23,7 +22,7 @@ from chunkstore.service.putting import AllowedNames
 from chunkstore.service.resumable.append import UploadLimits, UploadRequest
 from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.service.rights import PUTTING, Rights
-from chunkstore.service.visible_names import VisibleNames, regions_of
+from chunkstore.service.visible_names import VisibleNames
 from chunkstore.store.contract.edits import Uploaded
 from chunkstore.store.contract.resumable import ResumableUpload, UploadSpec
 from chunkstore.store.contract.values import Committed, File, Listing
@@ -88,10 +87,9 @@ def readable_in(request: web.Request, folder: FolderName) -> Callable[[FileName]
     rights = rights_of(request)
     if rights.is_open:
         return None
-    regions = regions_of(rights.access, folder)
-    if regions.has_everywhere(Verbs.READ, folder):
+    if Verbs.READ in rights.access.everywhere(folder):
         return None
-    return partial(regions.has, Verbs.READ)
+    return lambda name: Verbs.READ in rights.access.verbs(name)
 
 
 def who_is(request: web.Request) -> dict[str, object]:

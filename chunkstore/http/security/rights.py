@@ -27,7 +27,6 @@ from chunkstore.http.security.credentials import credentials_of, set_cookie
 from chunkstore.service.access.people import People
 from chunkstore.service.access.principal import ANYBODY, Via
 from chunkstore.service.rights import PUTTING, Rights
-from chunkstore.service.visible_names import regions_of
 from chunkstore.store.contract.edits import Copy, Delete, MakeFolder, Move
 
 Need: TypeAlias = Callable[[web.Request, Rights], None]
@@ -144,7 +143,7 @@ def _leads(rights: Rights, name: FileName) -> bool:
 
 
 def _may_list(rights: Rights, folder: FolderName) -> bool:
-    return regions_of(rights.access, folder).has_somewhere(Verbs.LIST)
+    return rights.access.somewhere(Verbs.LIST, folder)
 
 
 def reading_content(request: web.Request, rights: Rights) -> None:
@@ -205,13 +204,8 @@ def sending_form(request: web.Request, rights: Rights) -> None:
     """Need to change something in the folder; each file of the form is judged by its name."""
     folder = folder_name_of(request)
     needed = PUTTING | Verbs.DELETE
-    if not any(verbs & needed for verbs in _verbs_below(rights, folder)):
+    if not rights.access.somewhere(needed, folder):
         raise rights.refusal(folder, needed)
-
-
-def _verbs_below(rights: Rights, folder: FolderName) -> list[Verbs]:
-    regions = regions_of(rights.access, folder)
-    return [regions.verbs_at(place) for place in range(len(regions.starts))]
 
 
 def deleting_folder(request: web.Request, rights: Rights) -> None:

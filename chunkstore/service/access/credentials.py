@@ -82,6 +82,10 @@ class _Remembered(Generic[C]):
         expires = found.expires
         return found if expires is None or expires > self._clock.now() else None
 
+    def has(self, digest: str) -> bool:
+        """Whether it was found lately."""
+        return digest in self._found
+
     def forget(self, digest: str) -> None:
         """Ask the store again for what has a digest."""
         self._found.pop(digest, None)
@@ -102,9 +106,10 @@ class Tokens:
 
         What was remembered before `revision` does not count.
         """
-        if not is_token(text):
+        digest = digest_of(text)
+        if not self._remembered.has(digest) and not is_token(text):
             return None
-        token = await self.find_by(digest_of(text), revision)
+        token = await self.find_by(digest, revision)
         if token is not None:
             await self._note_use(token, self._clock.now().date().isoformat())
         return token

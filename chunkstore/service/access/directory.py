@@ -18,6 +18,7 @@ from chunkstore.core.access import EVERYONE, OPEN, Access, Grant, Rule, Rules
 from chunkstore.core.errors import NoSuchAccount
 from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.access.clock import Clock
+from chunkstore.service.access.principal import Principal, Via
 from chunkstore.service.access.values import (
     ACCOUNT,
     CLOSED,
@@ -56,6 +57,7 @@ class Snapshot:
     kept_rules: Sequence[KeptRule]
     # The rights of those who have asked: one object for each, as long as nothing changes.
     _accesses: dict[str, Access] = field(default_factory=dict, init=False, repr=False)
+    _principals: dict[str, Principal] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def _groups_of(self) -> Mapping[str, tuple[str, ...]]:
@@ -90,13 +92,19 @@ class Snapshot:
             self._accesses[account.key] = access
         return access
 
-    def access_of_token(self, token: Token, account: Account) -> Access:
-        """Return the rights that a token of an account has."""
-        access = self._accesses.get(token.digest)
-        if access is None:
+    def principal_of(self, token: Token) -> Principal | None:
+        """Return who has a token, None if its account is gone or disabled."""
+        principal = self._principals.get(token.digest)
+        if principal is None:
+            account = self.find_valid(token.account, token.account_id)
+            if account is None:
+                return None
             access = self.access_of(account).narrowed(token.scope)
-            self._accesses[token.digest] = access
-        return access
+            principal = Principal(
+                access, Via.TOKEN, account, account.id, token.id, token.digest, token.label
+            )
+            self._principals[token.digest] = principal
+        return principal
 
     def subjects_of(self, account: Account) -> tuple[str, ...]:
         """Return whose rules hold for an account."""

@@ -112,8 +112,9 @@ class People:
         match principal.via:
             case Via.TOKEN:
                 token = await self.tokens.find_by(principal.digest, snapshot.revision)
-                if token is not None:
-                    return snapshot.access_of_token(token, account)
+                owner = None if token is None else snapshot.principal_of(token)
+                if owner is not None:
+                    return owner.access
             case Via.SESSION:
                 session = await self.sessions.find_by(
                     principal.digest, principal.credential_id, account.key, snapshot.revision
@@ -204,18 +205,11 @@ class People:
 
     async def _by_token(self, text: str, address: str, snapshot: Snapshot) -> Principal:
         token = await self.tokens.find(text, snapshot.revision)
-        account = None if token is None else snapshot.find_valid(token.account, token.account_id)
-        if token is None or account is None:
+        principal = None if token is None else snapshot.principal_of(token)
+        if principal is None:
             self.limiter.attempt(address)
             raise SignInFailed
-        principal = _principal(account, snapshot, Via.TOKEN)
-        return replace(
-            principal,
-            access=snapshot.access_of_token(token, account),
-            credential_id=token.id,
-            digest=token.digest,
-            label=token.label,
-        )
+        return principal
 
     async def _by_password(
         self, name: str, password: str, address: str, snapshot: Snapshot, *, alone: bool = True
@@ -229,8 +223,8 @@ class People:
             # It is no account's, whatever there is, and would take long to fold.
             self.limiter.attempt(address)
             raise SignInFailed
-        key, account = fold(name), snapshot.find(name)
-        stored = None
+        key = fold(name)
+        account, stored = snapshot.accounts.get(key), None
         if account is not None and not account.disabled and not (alone and account.totp):
             stored = account.password
         if account is not None and self.passwords.is_remembered(key, password, stored):
