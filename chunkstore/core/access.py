@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import enum
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial, reduce
 from operator import and_, or_
@@ -129,7 +129,8 @@ class Rules:
         self._bounds = lru_cache(_REMEMBERED)(partial(_bounds_of, self._verbs, self._folders))
         self._everywhere = lru_cache(_REMEMBERED)(self._find_everywhere)
         self._somewhere = lru_cache(_REMEMBERED)(self._find_somewhere)
-        # Also of narrower rights than these rules alone give.
+        # Also where these rules are not all that decides.
+        self.of_access = lru_cache(_REMEMBERED)(_verbs_of)
         self.regions = lru_cache(_REMEMBERED_REGIONS)(Regions)
 
     def verbs(self, subjects: tuple[str, ...], name: str) -> Verbs:
@@ -178,6 +179,11 @@ def _verbs_in(
     return reduce(or_, (_nearest(of_one, folders) for of_one in of_each), NOTHING)
 
 
+def _verbs_of(access: Access, folder: str) -> Verbs:
+    verbs = (grant.rules.verbs(grant.subjects, folder) for grant in access.grants)
+    return reduce(and_, verbs)
+
+
 def _bounds_of(
     verbs: Mapping[str, Mapping[str, Verbs]],
     folders: Mapping[str, Sequence[str]],
@@ -215,7 +221,7 @@ def _nearest(of_one: Mapping[str, Verbs], folders: Iterable[str]) -> Verbs:
     return NOTHING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Grant:
     """Subjects and their rules: one of the things that rights are the common part of."""
 
@@ -229,7 +235,8 @@ class Grant:
         return cls(rules, (EVERYONE,))
 
 
-@dataclass(frozen=True, slots=True)
+# Not compared by what they are of, since what is remembered is found by them.
+@dataclass(frozen=True, slots=True, eq=False)
 class Access:
     """The rights of one request: what all of `grants` give.
 
@@ -244,12 +251,22 @@ class Access:
 
     def verbs(self, name: FileName | FolderName) -> Verbs:
         """Return what may be done with a file, or in a folder itself."""
-        found = EVERYTHING
-        for grant in self.grants:
-            granted = grant.rules.verbs(grant.subjects, name)
-            # It is asked for each request, and flags are slow to combine.
-            found = granted if found is EVERYTHING else found & granted
-        return found
+        if not self.grants:
+            return EVERYTHING
+        return self.grants[0].rules.of_access(self, name[: name.rfind("/") + 1])
+
+    def allowing(self, verb: Verbs) -> Callable[[str], bool]:
+        """Return what says of names whether there is a verb; quickly, where they are in order."""
+        last, allows = None, False
+
+        def is_allowed(name: str) -> bool:
+            nonlocal last, allows
+            folder = name[: name.rfind("/") + 1]
+            if folder != last:
+                last, allows = folder, verb in self.verbs(FolderName(folder))
+            return allows
+
+        return is_allowed
 
     def everywhere(self, prefix: str) -> Verbs:
         """Return what may be done with each name that begins so, as in a folder and below it."""

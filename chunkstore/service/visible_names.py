@@ -78,6 +78,7 @@ class VisibleNames:
         if not self._lists(prefix):
             start = regions.next_start(prefix, Verbs.LIST)
             after = _skip_to(start, prefix, delimiter, after)
+        is_listed = self.access.allowing(Verbs.LIST)
         while after is not END:
             size = max(limit, _LEAST_PAGE)
             page = await self.names.list(prefix, delimiter=delimiter, after=after, limit=size)
@@ -85,7 +86,7 @@ class VisibleNames:
             for entry in _in_order(page):
                 hidden_from = None
                 if isinstance(entry, File):
-                    if self._lists(entry.name):
+                    if is_listed(entry.name):
                         yield entry
                     else:
                         hidden_from = entry.name

@@ -6,6 +6,7 @@ is dead when the directory next looks, within two seconds.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -42,6 +43,7 @@ LONGEST: Final = timedelta(days=30)
 _RENEWED: Final = timedelta(days=1)
 _OVERLAP: Final = timedelta(seconds=60)
 _ATTEMPTS: Final = 5
+_NOTHING: Final = (-math.inf, None)
 
 
 class _Remembered(Generic[C]):
@@ -55,7 +57,15 @@ class _Remembered(Generic[C]):
         self._kind = kind
         self._parse = parse
         self._revision = 0
+        # Each with the time until which it is remembered.
         self._found: OrderedDict[str, tuple[float, C]] = OrderedDict()
+
+    def recall(self, digest: str, revision: int) -> C | None:
+        """Return what has a digest, as far as it is remembered."""
+        if revision != self._revision:
+            return None
+        until, found = self._found.get(digest, _NOTHING)
+        return found if self._clock.monotonic() < until else None
 
     async def find(self, digest: str, revision: int) -> C | None:
         """Return what has a digest, None if there is none, or it has expired.
@@ -63,28 +73,27 @@ class _Remembered(Generic[C]):
         Raises:
             StoreDamaged: it is not what it should be.
         """
+        found = self.recall(digest, revision)
+        return await self._load(digest, revision) if found is None else found
+
+    async def _load(self, digest: str, revision: int) -> C | None:
         if revision != self._revision:
             self._found.clear()
             self._revision = revision
-        now = self._clock.monotonic()
-        at, found = self._found.get(digest, (0.0, None))
-        if found is None or not at <= now < at + _REMEMBERED_SECONDS:
-            record = await self._records.find(self._kind, digest)
-            if record is None:
-                self._found.pop(digest, None)
-                return None
-            [found] = parse_all(self._parse, [record])
-            if revision == self._revision:
-                self._found[digest] = (now, found)
-                self._found.move_to_end(digest)
+        began, now = self._clock.monotonic(), self._clock.now()
+        record = await self._records.find(self._kind, digest)
+        self._found.pop(digest, None)
+        if record is None:
+            return None
+        [found] = parse_all(self._parse, [record])
+        left = _REMEMBERED_SECONDS
+        if found.expires is not None:
+            left = min(left, (found.expires - now).total_seconds())
+        if revision == self._revision:
+            self._found[digest] = (began + left, found)
             if len(self._found) > _MOST_REMEMBERED:
                 self._found.popitem(last=False)
-        expires = found.expires
-        return found if expires is None or expires > self._clock.now() else None
-
-    def has(self, digest: str) -> bool:
-        """Whether it was found lately."""
-        return digest in self._found
+        return found if left > 0 else None
 
     def forget(self, digest: str) -> None:
         """Ask the store again for what has a digest."""
@@ -107,11 +116,11 @@ class Tokens:
         What was remembered before `revision` does not count.
         """
         digest = digest_of(text)
-        if not self._remembered.has(digest) and not is_token(text):
-            return None
-        token = await self.find_by(digest, revision)
-        if token is not None:
-            await self._note_use(token, self._clock.now().date().isoformat())
+        token = self._remembered.recall(digest, revision)
+        if token is None and is_token(text):
+            token = await self.find_by(digest, revision)
+            if token is not None:
+                await self._note_use(token, self._clock.now().date().isoformat())
         return token
 
     async def find_by(self, digest: str, revision: int) -> Token | None:
