@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,14 +27,24 @@ from chunkstore.core.chunkers import Chunking
 from chunkstore.core.errors import InvalidName, InvalidRequest
 from chunkstore.core.names import ROOT, FolderName, parse_folder_name
 from chunkstore.core.units import format_count, format_size
+from chunkstore.server.control import is_controlled
+from chunkstore.server.importing import IntoServer
 from chunkstore.server.run import run
 from chunkstore.service.memory import DEFAULT_MEMORY, MemoryBudget
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.copy_store import CopiedFile, NotCopied, copy_files
 from chunkstore.service.transfer.export_tree import NotExported, export_tree
-from chunkstore.service.transfer.import_tree import NotImported, import_tree, scan_tree
+from chunkstore.service.transfer.import_tree import (
+    Imported,
+    IntoStore,
+    NotImported,
+    Target,
+    import_tree,
+    scan_tree,
+)
 from chunkstore.store.contract.store import Store
-from chunkstore.store.contract.values import Committed, File
+from chunkstore.store.contract.values import File
+from chunkstore.store.open import is_shared
 
 _SERVER_TAKES_FILES: Final = "Or upload to the server, by its page or PUT."
 
@@ -56,13 +68,13 @@ class _Transferred:
     new_chunks: int = 0
     new_size: int = 0
 
-    def add(self, file: File, new_chunks: int = 0, new_size: int = 0) -> int:
+    def add(self, size: int, new_chunks: int = 0, new_size: int = 0) -> int:
         """Add a file, and return its size."""
         self.files += 1
-        self.size += file.manifest.size
+        self.size += size
         self.new_chunks += new_chunks
         self.new_size += new_size
-        return file.manifest.size
+        return size
 
     def __str__(self) -> str:
         return f"{format_count(self.files, 'file')}, {format_size(self.size)}"
@@ -110,7 +122,9 @@ async def _copy(source: str, destination: str) -> tuple[_Transferred, int]:
             with progress("Copying", (await one.maintenance.stats()).logical_size) as bar:
 
                 def show(copied: CopiedFile) -> None:
-                    bar.update(total.add(copied.file, copied.new_chunks, copied.new_size))
+                    bar.update(
+                        total.add(copied.file.manifest.size, copied.new_chunks, copied.new_size)
+                    )
 
                 def note(failure: NotCopied) -> None:
                     failures.append(f"{failure.name!r} was not copied: {failure.error}")
@@ -160,7 +174,7 @@ async def _export(
             with progress("Exporting", (await store.maintenance.stats()).logical_size) as bar:
 
                 def show(file: File) -> None:
-                    bar.update(total.add(file))
+                    bar.update(total.add(file.manifest.size))
 
                 def note(failure: NotExported) -> None:
                     failures.append(f"{failure.name!r} was not exported: {failure.error}")
@@ -204,7 +218,9 @@ def import_command(
     skip: bool,
     chunking: Chunking,
 ) -> None:
-    """Put all files of FOLDER into the store. No server may have the store open.
+    """Put all files of FOLDER into the store, also while the store is served.
+
+    The files are read by this command; a server that has the store open is sent them.
 
     Nothing is imported if FOLDER holds what a store cannot: symbolic links, devices, names with
     control characters. A file that cannot be read, or that would replace another in the store, is
@@ -230,20 +246,29 @@ async def _import(
         click.echo(refusal, err=True)
     if tree.refused and not skip:
         raise InvalidRequest("Nothing was imported; --skip leaves these out.")
-    total = _Transferred()
+    imported = _Transferred()
     with reporting_failures() as failures:
-        is_new = await asyncio.to_thread(is_missing, db)
-        async with opened(db, in_use=_SERVER_TAKES_FILES) as store:
-            if is_new:
-                click.echo(f"{db} is a new store, made now.", err=True)
+        async with _target(db, chunking) as goal:
             with progress("Importing", tree.size) as bar:
 
-                def show(committed: Committed) -> None:
-                    bar.update(total.add(committed.file, new_size=committed.new_size))
+                def show(file: Imported) -> None:
+                    bar.update(imported.add(file.size, new_size=file.new_size))
 
                 def note(failure: NotImported) -> None:
                     failures.append(f"{str(failure.path)!r} was not imported: {failure.error}")
 
-                service = _service(store, chunking)
-                await import_tree(service, tree, show, note, overwrite=overwrite)
-    return total, len(failures)
+                await import_tree(goal, tree, show, note, overwrite=overwrite)
+    return imported, len(failures)
+
+
+@asynccontextmanager
+async def _target(db: str, chunking: Chunking) -> AsyncIterator[Target]:
+    """Yield where an import goes: the server that has the store open, or else the store."""
+    if not is_shared(db) and await is_controlled(Path(db)):
+        yield IntoServer(Path(db), chunking)
+        return
+    is_new = await asyncio.to_thread(is_missing, db)
+    async with opened(db, in_use=_SERVER_TAKES_FILES) as store:
+        if is_new:
+            click.echo(f"{db} is a new store, made now.", err=True)
+        yield IntoStore(_service(store, chunking))

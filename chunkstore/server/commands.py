@@ -10,29 +10,36 @@ from typing import Any
 
 from chunkstore.core.errors import InvalidRequest
 from chunkstore.server.control import controlled
+from chunkstore.server.importing import COMMANDS, run_import
 from chunkstore.service.access.commands import run_command
 from chunkstore.service.access.people import People
 from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.service.memory import MemoryBudget
 from chunkstore.store.contract.store import Store
 from chunkstore.store.open import is_shared
 
 
 @asynccontextmanager
-async def taking_commands(db: str, store: Store, people: People) -> AsyncIterator[None]:
+async def taking_commands(
+    db: str, store: Store, budget: MemoryBudget, people: People
+) -> AsyncIterator[None]:
     """Run commands for the time of the context, if no other process can write to the store."""
     if is_shared(db):
         yield
         return
-    async with controlled(Path(db), _Commands(store, people).run):
+    async with controlled(Path(db), _Commands(store, budget, people).run):
         yield
 
 
 @dataclass(frozen=True, slots=True)
 class _Commands:
     store: Store
+    budget: MemoryBudget
     people: People
 
-    async def run(self, command: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    async def run(
+        self, command: str, arguments: Mapping[str, Any], content: AsyncIterator[bytes]
+    ) -> Any:  # noqa: ANN401 - JSON
         """Run a command and return its result.
 
         Raises:
@@ -40,6 +47,8 @@ class _Commands:
         """
         if command == "collect":
             return await self._collect(arguments)
+        if command in COMMANDS:
+            return await run_import(self.store, self.budget, command, arguments, content)
         return await run_command(self.people, command, arguments)
 
     async def _collect(self, arguments: Mapping[str, Any]) -> dict[str, int]:

@@ -138,7 +138,7 @@ class _Process:
             _exempt_from_garbage_collection()
             async with (
                 _running(tasks),
-                taking_commands(config.db, store, people),
+                taking_commands(config.db, store, app[SERVICE].budget, people),
                 accepting(outer, config, listening, self.certificate, drain) as connections,
                 showing(counting, _sources(app, connections, self.certificate)),
             ):

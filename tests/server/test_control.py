@@ -9,7 +9,7 @@ import shutil
 import socket
 import stat
 import subprocess
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from chunkstore.server import control as control_module
 from chunkstore.server.control import NobodyControls, ask, controlled
 
 
-async def echo(command: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+async def echo(command: str, arguments: Mapping[str, Any], content: AsyncIterator[bytes]) -> Any:  # noqa: ANN401 - JSON
     """Return what was asked, or fail as the command says."""
     match command:
         case "fail":
@@ -120,7 +120,7 @@ async def test_another_user_is_not_answered_even_where_the_mode_lets_them_connec
     folder.mkdir(mode=0o755)
     database, ran = folder / "files.db", list[str]()
 
-    async def run(command: str, _: Mapping[str, Any]) -> None:
+    async def run(command: str, _: Mapping[str, Any], content: AsyncIterator[bytes]) -> None:
         ran.append(command)
 
     script = (
@@ -202,7 +202,7 @@ async def test_a_server_that_ends_breaks_off_what_runs(
     monkeypatch.setattr(control_module, "_REQUEST_SECONDS", 60)
     running = asyncio.Event()
 
-    async def forever(_: str, __: Mapping[str, Any]) -> None:
+    async def forever(_: str, __: Mapping[str, Any], content: AsyncIterator[bytes]) -> None:
         running.set()
         await asyncio.Event().wait()
 

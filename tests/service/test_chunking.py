@@ -25,7 +25,7 @@ from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.copy_store import copy_files
-from chunkstore.service.transfer.import_tree import import_tree, scan_tree
+from chunkstore.service.transfer.import_tree import Imported, IntoStore, import_tree, scan_tree
 from chunkstore.store.contract.resumable import UploadKind, UploadSpec
 from chunkstore.store.contract.store import Store
 from chunkstore.store.contract.values import Committed, File
@@ -200,11 +200,12 @@ async def test_an_import_is_cut_as_it_says(
     folder.mkdir()
     (folder / "a.tar").write_bytes(tar_of([random_bytes(2 * MIB)]))
     (folder / "b").write_bytes(random_bytes(2 * MIB))
-    imported: list[Committed] = []
+    imported: list[Imported] = []
     service = service_of(store, Chunking.AUTO)
     tree = await asyncio.to_thread(scan_tree, folder)
-    await import_tree(service, tree, imported.append, raise_it)
-    ways = {one.file.name: chunking_of(one.file.manifest) for one in imported}
+    await import_tree(IntoStore(service), tree, imported.append, raise_it)
+    found = {one.name: await store.names.find(one.name) for one in imported}
+    ways = {name: chunking_of(file.manifest) for name, file in found.items() if file is not None}
     assert ways == {"a.tar": Chunking.FASTCDC, "b": Chunking.FIXED}
 
 

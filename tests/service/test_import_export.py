@@ -27,9 +27,15 @@ from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.service.memory import MemoryBudget
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.export_tree import NotExported, export_tree
-from chunkstore.service.transfer.import_tree import NotImported, import_tree, scan_tree
+from chunkstore.service.transfer.import_tree import (
+    Imported,
+    IntoStore,
+    NotImported,
+    import_tree,
+    scan_tree,
+)
 from chunkstore.store.contract.store import Store
-from chunkstore.store.contract.values import Committed, File
+from chunkstore.store.contract.values import File
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.store.edits import delete, get_file, make_folder, move
 
@@ -73,7 +79,7 @@ def read(folder: Path) -> dict[str, bytes]:
 
 async def import_folder(
     service: Service, folder: Path, target: FolderName = ROOT, *, overwrite: bool = False
-) -> list[Committed]:
+) -> list[Imported]:
     """Import a folder of which everything can be put."""
     told, failures = await import_what_can_be(service, folder, target, overwrite=overwrite)
     assert failures == []
@@ -82,11 +88,11 @@ async def import_folder(
 
 async def import_what_can_be(
     service: Service, folder: Path, target: FolderName = ROOT, *, overwrite: bool = False
-) -> tuple[list[Committed], list[NotImported]]:
-    told: list[Committed] = []
+) -> tuple[list[Imported], list[NotImported]]:
+    told: list[Imported] = []
     failures: list[NotImported] = []
     tree = await asyncio.to_thread(scan_tree, folder, target)
-    await import_tree(service, tree, told.append, failures.append, overwrite=overwrite)
+    await import_tree(IntoStore(service), tree, told.append, failures.append, overwrite=overwrite)
     return told, failures
 
 
@@ -119,7 +125,7 @@ async def test_a_store_that_fails_is_told_as_what_it_is(folder: Path, tmp_path: 
 
 async def test_a_tree_goes_in_and_comes_out(service: Service, folder: Path, tmp_path: Path) -> None:
     told = await import_folder(service, folder)
-    assert sorted(one.file.name for one in told) == sorted(TREE)
+    assert sorted(one.name for one in told) == sorted(TREE)
     assert sum(one.new_size for one in told) == sum(map(len, TREE.values()))
     files = await export_folder(service, tmp_path / "out")
     assert sorted(file.name for file in files) == sorted(TREE)
@@ -176,7 +182,7 @@ async def test_the_same_again_changes_nothing(
 ) -> None:
     await import_folder(service, folder)
     modified = (await get_file(service.store, FileName("a"))).modified
-    assert sum(one.new_chunks for one in await import_folder(service, folder)) == 0
+    assert sum(one.new_size for one in await import_folder(service, folder)) == 0
     assert (await get_file(service.store, FileName("a"))).modified == modified
     await export_folder(service, folder)
     assert read(folder) == TREE
@@ -192,7 +198,7 @@ async def test_nothing_is_overwritten_unasked(
     assert refused.path == folder / "a"
     with pytest.raises(AlreadyExists, match="'a'"):
         raise refused.error
-    assert sorted(one.file.name for one in told) == sorted([*TREE.keys() - {"a"}, "b2"])
+    assert sorted(one.name for one in told) == sorted([*TREE.keys() - {"a"}, "b2"])
     (folder / "b2").unlink()
     _, [kept] = await export_what_can_be(service, folder)
     assert kept.name == "a"
@@ -232,7 +238,7 @@ async def test_import_of_a_file_where_a_folder_is(service: Service, folder: Path
     told, [refused] = await import_what_can_be(service, other)
     assert refused.path == other / "b"
     assert isinstance(refused.error, NameConflict)
-    assert [one.file.name for one in told] == ["c/d"]
+    assert [one.name for one in told] == ["c/d"]
 
 
 async def test_import_of_a_folder_where_a_file_is(service: Service, folder: Path) -> None:
@@ -243,7 +249,7 @@ async def test_import_of_a_folder_where_a_file_is(service: Service, folder: Path
     told, failures = await import_what_can_be(service, other)
     assert sorted(one.path for one in failures) == [other / "a", other / "a/in", other / "empty"]
     assert all(isinstance(one.error, NameConflict | AlreadyExists) for one in failures)
-    assert [one.file.name for one in told] == ["b/new"]
+    assert [one.name for one in told] == ["b/new"]
 
 
 async def test_a_file_that_cannot_be_read_any_more_is_left_out(
@@ -251,12 +257,12 @@ async def test_a_file_that_cannot_be_read_any_more_is_left_out(
 ) -> None:
     tree = await asyncio.to_thread(scan_tree, folder, ROOT)
     (folder / "a").unlink()
-    told: list[Committed] = []
+    told: list[Imported] = []
     failures: list[NotImported] = []
-    await import_tree(service, tree, told.append, failures.append)
+    await import_tree(IntoStore(service), tree, told.append, failures.append)
     [gone] = failures
     assert (gone.path, type(gone.error)) == (folder / "a", LocalFileError)
-    assert sorted(one.file.name for one in told) == sorted(TREE.keys() - {"a"})
+    assert sorted(one.name for one in told) == sorted(TREE.keys() - {"a"})
 
 
 NFD, NFC = "e\u0301", "é"
@@ -272,9 +278,9 @@ async def test_a_file_and_a_folder_of_one_name_in_nfc_are_found_before_anything_
     assert len(tree.refused) == 1
     assert repr(str(tmp_path / "in" / NFD)) in tree.refused[0]
     assert set(tree.files) == ({"é", "z"} if file == NFD else {"é/x", "z"})
-    told: list[Committed] = []
+    told: list[Imported] = []
     failures: list[NotImported] = []
-    await import_tree(service, tree, told.append, failures.append)
+    await import_tree(IntoStore(service), tree, told.append, failures.append)
     assert (len(told), failures) == (2, [])
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from chunkstore.core.conditional import CREATE_ONLY, UNCONDITIONAL
 from chunkstore.core.errors import (
@@ -115,15 +115,47 @@ class NotImported:
     error: ChunkstoreError
 
 
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A file that was put; sizes are bytes."""
+
+    name: FileName
+    size: int
+    new_size: int
+
+
+class Target(Protocol):
+    """Where the files of a tree are put."""
+
+    async def put(
+        self, name: FileName, pieces: AsyncIterable[bytes], *, overwrite: bool
+    ) -> Imported:
+        """Put a file, whole or not at all; one that is there with the same content stays.
+
+        Raises:
+            AlreadyExists: one is there with another content, and not to `overwrite`.
+            NameConflict: its name is a folder's, or that of a folder of it a file's.
+            StoreError: the store failed.
+        """
+
+    async def make_folder(self, name: FolderName) -> None:
+        """Make a folder, unless it is there.
+
+        Raises:
+            AlreadyExists, NameConflict: its name, or that of a folder above it, is a file's.
+            StoreError: the store failed.
+        """
+
+
 async def import_tree(
-    service: Service,
+    target: Target,
     tree: Tree,
-    on_file: Callable[[Committed], object],
+    on_file: Callable[[Imported], object],
     on_failure: Callable[[NotImported], object],
     *,
     overwrite: bool = False,
 ) -> None:
-    """Put all of `tree` into the store; call `on_file` for each file.
+    """Put all of `tree` into the target; call `on_file` with what that tells of each file.
 
     Each file is put whole or not at all. `on_failure` is called for each file or folder that cannot
     be put, and the rest is put all the same: a file of its name has another content and `overwrite`
@@ -134,51 +166,48 @@ async def import_tree(
         StoreError: the store failed.
     """
     files = iter(tree.files.items())
-    importing = _Import(service, files, on_file, on_failure, overwrite=overwrite)
+
+    async def put_some() -> None:
+        """Put the files that no other worker puts, until there are none left."""
+        for name, path in files:
+            try:
+                async with aclosing(_read(path)) as pieces:
+                    imported = await target.put(name, pieces, overwrite=overwrite)
+            except (AlreadyExists, NameConflict, LocalFileError) as error:
+                on_failure(NotImported(path, error))
+            else:
+                on_file(imported)
+
     async with workers() as group:
         for _ in range(_WORKERS):
-            group.create_task(importing.put_some())
+            group.create_task(put_some())
     for folder, path in tree.folders.items():
-        if await service.store.names.find(folder) is None:
-            try:
-                await service.store.names.apply([MakeFolder(folder)])
-            except (AlreadyExists, NameConflict) as error:
-                on_failure(NotImported(path, error))
+        try:
+            await target.make_folder(folder)
+        except (AlreadyExists, NameConflict) as error:
+            on_failure(NotImported(path, error))
 
 
-class _Import:
-    """One import of `files`, which several workers share."""
+@dataclass(frozen=True, slots=True)
+class IntoStore:
+    """A store that this process has open, as the target of an import."""
 
-    def __init__(
-        self,
-        service: Service,
-        files: Iterator[tuple[FileName, Path]],
-        on_file: Callable[[Committed], object],
-        on_failure: Callable[[NotImported], object],
-        *,
-        overwrite: bool,
-    ) -> None:
-        self._service = service
-        self._files = files
-        self._on_file = on_file
-        self._on_failure = on_failure
-        self._overwrite = overwrite
+    service: Service
 
-    async def put_some(self) -> None:
-        """Put the files that no other worker puts, until there are none left."""
-        for name, path in self._files:
-            try:
-                committed = await self._put(name, path)
-            except (AlreadyExists, NameConflict, LocalFileError) as error:
-                self._on_failure(NotImported(path, error))
-            else:
-                self._on_file(committed)
+    async def put(
+        self, name: FileName, pieces: AsyncIterable[bytes], *, overwrite: bool
+    ) -> Imported:
+        """Put a file, as `Target` says."""
+        async with self.service.receiving(name=name) as receiver:
+            await receiver.receive(pieces)
+            committed = await _commit(self.service, receiver, name, overwrite=overwrite)
+        return Imported(name, committed.file.manifest.size, committed.new_size)
 
-    async def _put(self, name: FileName, path: Path) -> Committed:
-        async with self._service.receiving(name=name) as receiver:
-            async with aclosing(_read(path)) as pieces:
-                await receiver.receive(pieces)
-            return await _commit(self._service, receiver, name, overwrite=self._overwrite)
+    async def make_folder(self, name: FolderName) -> None:
+        """Make a folder, as `Target` says."""
+        names = self.service.store.names
+        if await names.find(name) is None:
+            await names.apply([MakeFolder(name)])
 
 
 async def _read(path: Path) -> AsyncGenerator[bytes, None]:

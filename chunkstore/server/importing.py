@@ -1,0 +1,86 @@
+"""Importing files into a store that a server has open: by the control socket, file by file.
+
+The command reads the files, with the rights of whoever runs it, and sends their contents. The
+server, whose user may not be able to read them, puts them as it puts what comes by HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from chunkstore.core.chunkers import Chunking
+from chunkstore.core.errors import InvalidRequest, StoreError
+from chunkstore.core.names import FileName, FolderName, parse_file_name, parse_folder_name
+from chunkstore.server.control import NobodyControls, ask
+from chunkstore.service.memory import MemoryBudget
+from chunkstore.service.service import Service
+from chunkstore.service.transfer.import_tree import Imported, IntoStore
+from chunkstore.store.contract.store import Store
+
+_PUT: Final = "import"
+_MAKE_FOLDER: Final = "import folder"
+COMMANDS: Final = frozenset({_PUT, _MAKE_FOLDER})
+# On whose account the memory is.
+_CLIENT: Final = "import"
+
+
+@dataclass(frozen=True, slots=True)
+class IntoServer:
+    """The store of a database that a server has open, as the target of an import."""
+
+    database: Path
+    chunking: Chunking
+
+    async def put(
+        self, name: FileName, pieces: AsyncIterable[bytes], *, overwrite: bool
+    ) -> Imported:
+        """Put a file, as `Target` says; also if the server has ended (StoreError)."""
+        arguments = {"name": name, "overwrite": overwrite, "chunking": self.chunking.value}
+        told = await self._ask(_PUT, arguments, pieces)
+        return Imported(name, told["size"], told["new_size"])
+
+    async def make_folder(self, name: FolderName) -> None:
+        """Make a folder, as `Target` says."""
+        await self._ask(_MAKE_FOLDER, {"name": name})
+
+    async def _ask(
+        self,
+        command: str,
+        arguments: Mapping[str, Any],
+        content: AsyncIterable[bytes] | None = None,
+    ) -> Any:  # noqa: ANN401 - JSON
+        try:
+            return await ask(self.database, command, arguments, content)
+        except NobodyControls as error:
+            raise StoreError("The server has ended; what was imported before is kept.") from error
+
+
+async def run_import(
+    store: Store,
+    budget: MemoryBudget,
+    command: str,
+    arguments: Mapping[str, Any],
+    content: AsyncIterator[bytes],
+) -> dict[str, int]:
+    """Run one of `COMMANDS` and return its result.
+
+    Raises:
+        InvalidRequest: it cannot be understood.
+        ChunkstoreError: as `Target` says.
+    """
+    try:
+        chunking = Chunking(arguments.get("chunking", Chunking.FIXED))
+        overwrite = bool(arguments.get("overwrite"))
+        text = arguments["name"]
+        name = parse_file_name(text) if command == _PUT else parse_folder_name(text)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidRequest(f"The command {command!r} cannot be understood.") from error
+    target = IntoStore(Service(store, budget, client=_CLIENT, chunking=chunking))
+    if command == _MAKE_FOLDER:
+        await target.make_folder(FolderName(name))
+        return {}
+    imported = await target.put(FileName(name), content, overwrite=overwrite)
+    return {"size": imported.size, "new_size": imported.new_size}
