@@ -21,11 +21,6 @@ from typing import Final, TypeAlias
 import numpy as np
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-# Those of OpenTelemetry for requests, and two for large files.
-SECONDS: Final = (
-    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
-    *(60.0, 600.0),
-)
 MICROSECOND: Final = 1e-6
 _ROW_SIZE: Final = 8
 

@@ -14,14 +14,16 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import product
 from typing import Final
 
 from aiohttp import web
 
 from chunkstore import __version__
 from chunkstore.core.client_limits import Limits
-from chunkstore.core.metrics import CONTENT_TYPE, Board, Family, Kind, Slot
+from chunkstore.core.metrics import CONTENT_TYPE, MICROSECOND, Board, Family, Kind, Slot
 from chunkstore.core.periodic import Periodic
+from chunkstore.core.timings import SECONDS, Timings
 from chunkstore.http.routes import route_templates
 from chunkstore.http.runtime.connections import ConnectionMonitor
 from chunkstore.http.runtime.counting import RequestCounter, request_families
@@ -31,13 +33,20 @@ from chunkstore.server.certificate import Certificate
 from chunkstore.server.config import ServeConfig
 from chunkstore.server.listening import bound_metrics
 from chunkstore.server.store_metrics import StoreMetrics
+from chunkstore.service.access.sign_ins import METHODS, RESULTS, SignIns
 from chunkstore.service.memory import MemoryBudget, Use
+from chunkstore.store.contract.measures import Measures
 
 PATH: Final = "/metrics"
 # The tasks that `/health/ready` tells of, whichever process runs them.
 TASK_NAMES: Final = ("collect", "compact", "scrub", "subtrees", "heartbeat")
 _LIMITS: Final = Limits(max_connections=64)
 _SAMPLE_SECONDS: Final = 1.0
+_SIGN_INS: Final = "chunkstore_sign_ins_total"
+_CHUNKS: Final = "chunkstore_chunks_put_total"
+_COMMIT: Final = "chunkstore_commit_seconds"
+_WAIT: Final = "chunkstore_database_connection_wait_seconds"
+_LOG: Final = "chunkstore_database_log_bytes"
 _REFUSED: Final = "chunkstore_connections_refused_total"
 _RESERVED: Final = "chunkstore_memory_reserved_bytes"
 _TASK_RUN: Final = "chunkstore_task_last_run_timestamp_seconds"
@@ -71,6 +80,15 @@ def families(routes: Sequence[str]) -> list[Family]:
                largest=True),
         Family(_NOT_AFTER, gauge, "When the certificate in use expires.",
                largest=True, shows_zero=False),
+        Family(_SIGN_INS, counter, "How signing in ended.", ("by", "result"),
+               tuple(product(METHODS, RESULTS))),
+        Family(_CHUNKS, counter, "Chunks of files that were put.", ("state",),
+               (("new",), ("known",))),
+        Family(_COMMIT, Kind.HISTOGRAM, "Time until edits were durable.", (), ((),),
+               MICROSECOND, SECONDS),
+        Family(_WAIT, Kind.HISTOGRAM, "Time that jobs waited for a connection to PostgreSQL.",
+               (), ((),), MICROSECOND, SECONDS, shows_zero=False),
+        Family(_LOG, gauge, "What waits in the log of an SQLite database.", shows_zero=False),
     ]
     # fmt: on
 
@@ -130,6 +148,8 @@ class Sources:
     tasks: Sequence[Periodic]
     certificate: Certificate | None
     store: StoreMetrics
+    measures: Measures
+    sign_ins: SignIns
 
 
 class _Sampler:
@@ -139,22 +159,16 @@ class _Sampler:
         self._slot = slot
         self._sources = sources
         # A predecessor may have counted.
-        self._before = {
-            row: slot.rows[row]
-            for row in (
-                slot.first("chunkstore_connections_total"),
-                slot.row(_REFUSED, "too_many"),
-                slot.row(_REFUSED, "tls_handshake"),
-            )
-        }
+        self._before = {row: slot.rows[row] for row, _ in self._counted()}
 
     def sample(self) -> None:
         slot, rows, sources = self._slot, self._slot.rows, self._sources
         connections, memory = sources.connections, sources.memory
         rows[slot.first("chunkstore_connections")] = len(connections.connections)
-        counted = (connections.taken, connections.refused, connections.failed_handshakes)
-        for (row, before), count in zip(self._before.items(), counted, strict=True):
-            rows[row] = before + count
+        for row, count in self._counted():
+            rows[row] = self._before[row] + count
+        log_size = sources.measures.log_size
+        rows[slot.first(_LOG)] = 0 if log_size is None else log_size()
         rows[slot.first("chunkstore_memory_limit_bytes")] = memory.limit
         rows[slot.first("chunkstore_memory_waiting")] = memory.waiting
         for use in Use:
@@ -165,6 +179,26 @@ class _Sampler:
                 rows[slot.row(_TASK_FAILED, task.name)] = task.last.error is not None
         expires = None if sources.certificate is None else sources.certificate.not_after
         rows[slot.first(_NOT_AFTER)] = 0 if expires is None else int(expires.timestamp())
+
+    def _counted(self) -> Iterator[tuple[int, int]]:
+        """Yield the rows of what this process has counted since it began, and the counts."""
+        slot, sources = self._slot, self._sources
+        connections, measures = sources.connections, sources.measures
+        yield slot.first("chunkstore_connections_total"), connections.taken
+        yield slot.row(_REFUSED, "too_many"), connections.refused
+        yield slot.row(_REFUSED, "tls_handshake"), connections.failed_handshakes
+        for method, result in product(METHODS, RESULTS):
+            yield slot.row(_SIGN_INS, method, result), sources.sign_ins.counts[method, result]
+        yield slot.row(_CHUNKS, "new"), measures.new_chunks
+        yield slot.row(_CHUNKS, "known"), measures.known_chunks
+        yield from _timed(slot.first(_COMMIT), measures.commits)
+        if measures.waits is not None:
+            yield from _timed(slot.first(_WAIT), measures.waits)
+
+
+def _timed(first: int, timings: Timings) -> Iterator[tuple[int, int]]:
+    """Yield the rows of a histogram that begins at `first`, and their counts."""
+    yield from enumerate((*timings.counts, timings.microseconds), first)
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from chunkstore.http.message.request import SERVICE, TASKS
 from chunkstore.http.runtime.connections import ConnectionMonitor
 from chunkstore.http.runtime.counting import COUNTER, RequestCounter
 from chunkstore.http.runtime.draining import DRAIN, Drain
+from chunkstore.http.security.rights import PEOPLE
 from chunkstore.server.accepting import accepting
 from chunkstore.server.admission import admitting
 from chunkstore.server.certificate import Certificate
@@ -233,8 +234,15 @@ def _sources(
     app: web.Application, connections: ConnectionMonitor, certificate: Certificate | None
 ) -> Sources:
     service = app[SERVICE]
-    store = StoreMetrics(service.store.maintenance)
-    return Sources(connections, service.budget, app[TASKS], certificate, store)
+    return Sources(
+        connections,
+        service.budget,
+        app[TASKS],
+        certificate,
+        StoreMetrics(service.store.maintenance),
+        service.store.measures,
+        app[PEOPLE].sign_ins,
+    )
 
 
 async def _go_on_unready(drain: Drain, seconds: float) -> None:

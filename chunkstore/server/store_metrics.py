@@ -28,6 +28,16 @@ _FIGURES: Final[tuple[_Figure, ...]] = (
     ("unique_bytes", "The sizes of all chunks.", lambda stats: stats.unique_size),
     ("stored_bytes", "What all chunks take, compressed.", lambda stats: stats.stored_size),
     ("reclaimable_bytes", "What collections will free.", lambda stats: stats.reclaimable_size),
+    (
+        "unfinished_bytes",
+        "What unfinished uploads have.",
+        lambda stats: stats.unfinished.size,
+    ),
+    (
+        "empty_uploads",
+        "Unfinished uploads without a byte.",
+        lambda stats: stats.unfinished.empty,
+    ),
     ("database_bytes", "What the database takes on disk.", lambda stats: stats.database_size),
 )
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from chunkstore.core.metrics import MICROSECOND, SECONDS, Board, Family, Kind
+from chunkstore.core.metrics import MICROSECOND, Board, Family, Kind
+from chunkstore.core.timings import SECONDS
 
 REQUESTS = Family(
     "requests_total", Kind.COUNTER, "Requests.", ("route", "method"), (("/", "GET"), ("/a", "PUT"))

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -24,10 +25,12 @@ from chunkstore.http.runtime.counting import METHODS, OTHER
 from chunkstore.server.metrics import TASK_NAMES
 from chunkstore.store.contract.store import Store
 from tests.backends import PostgresBackend
+from tests.cli.test_access import PASSWORD, run
 from tests.conftest import on_each_backend
 from tests.documents.blocks import ROOT
 from tests.process import ServerProcess, run_command, served
 from tests.server.certificates import make_pair
+from tests.server.test_admission import add_admin
 from tests.server.test_servers_on_postgres import children
 
 ROUTES = route_templates()
@@ -68,12 +71,12 @@ def total(figures: Figures, name: str) -> float:
     return sum(value for (found, _), value in figures.items() if found == f"chunkstore_{name}")
 
 
-def ask(url: str, method: str, path: str, body: bytes | None = None) -> int:
+def ask(url: str, method: str, path: str, body: bytes | None = None, **headers: str) -> int:
     """Send a request on a connection of its own; return the status."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     try:
-        connection.request(method, path, body)
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
         response.read()
         return response.status
@@ -117,6 +120,31 @@ def test_requests_are_counted_by_route_method_and_status(tmp_path: Path) -> None
         # The public port has none.
         assert request("GET", "/metrics") == request("GET", "/store/metrics") == 404
         assert server.log.read_text().count("GET /") == 0
+
+
+def test_what_is_put_and_how_long_it_takes_is_counted(tmp_path: Path) -> None:
+    with served(tmp_path, *ON) as server:
+        content = os.urandom(1024 * 1024)
+        for name in ("a", "b"):
+            assert ask(server.url, "PUT", f"/files/{name}", content) == 201
+        wait_for(server, "chunks_put_total", 4, state="new")
+        wait_for(server, "chunks_put_total", 4, state="known")
+        found = figures_of(server)
+        assert figure(found, "commit_seconds_count") == 2
+        seconds = figure(found, "commit_seconds_sum")
+        assert seconds is not None
+        assert seconds > 0
+        assert figure(found, "database_connection_wait_seconds_count") is None
+        log = figure(found, "database_log_bytes")
+        assert log is None or log > 0
+        tus = {"Tus-Resumable": "1.0.0", "Upload-Length": "10", "Upload-Metadata": "filename YQ=="}
+        assert ask(server.url, "POST", "/uploads/", None, **tus) == 201
+    # What the store holds is counted anew.
+    again = tmp_path / "again"
+    again.mkdir()
+    with served(again, *ON, "--db", str(tmp_path / "chunkstore.db")) as server:
+        wait_for(server, "store_empty_uploads", 1)
+        assert (figure(figures_of(server), "store_unfinished_bytes") or 0) > 0
 
 
 def test_the_documents_name_all_figures_and_no_others(tmp_path: Path) -> None:
@@ -170,6 +198,9 @@ async def test_workers_are_added_up_and_outlive_each_other(
     tmp_path: Path, postgres_backend: PostgresBackend
 ) -> None:
     await postgres_backend.clear()
+    add_admin(tmp_path, "--db", postgres_backend.location)
+    allowed = run(tmp_path, "allow", "everyone", "/", "owner", "--db", postgres_backend.location)
+    assert allowed.returncode == 0
     options = (*ON, "--db", postgres_backend.location, "--workers", "2")
     with served(tmp_path, *options) as server:
         for number in range(40):
@@ -182,12 +213,27 @@ async def test_workers_are_added_up_and_outlive_each_other(
         assert figure(found, "http_received_bytes_total", **labels) == sum(range(40))
         assert figure(found, "processes_started_total") == 2
         assert figure(found, "memory_limit_bytes") == 64 * 1024 * 1024
+        wait_for(server, "commit_seconds_count", 40)
+        wait_for(server, "chunks_put_total", 39, state="new")
+        assert (figure(found, "database_connection_wait_seconds_count") or 0) > 0
+        signs = [(f"anna:{PASSWORD}", "accepted", 200), ("anna:wrong", "refused", 401)]
+        for credentials, result, status in signs * 3:
+            encoded = b64encode(credentials.encode()).decode()
+            assert ask(server.url, "GET", "/stats", Authorization=f"Basic {encoded}") == status
+            assert figure(found, "sign_ins_total", by="password", result=result) == 0
+        for _, result, _ in signs:
+            wait_for(server, "sign_ins_total", 3, by="password", result=result)
+        assert server.log.read_text().count("Sign-in by password refused from 127.0.0.1 ") == 3
+        assert "wrong" not in server.log.read_text()
         os.kill(children(server.pid)[0], signal.SIGKILL)
         server.wait_for_log("another takes its place")
         wait_for(server, "processes_started_total", 3)
         wait_for(server, "http_requests_total", 40, **labels, status="201")
         assert ask(server.url, "PUT", "/files/more", b"x") == 201
         wait_for(server, "http_requests_total", 41, **labels, status="201")
+        # What the one that died has counted goes on.
+        wait_for(server, "commit_seconds_count", 41)
+        wait_for(server, "sign_ins_total", 3, by="password", result="refused")
         assert server.log.read_text().count("Metrics are at") == 1
 
 

@@ -24,6 +24,7 @@ from chunkstore.http.message.problems import PROBLEMS
 from chunkstore.service.representations import stats_to_json
 from chunkstore.store.contract.reports import ScrubReport, Stats
 from chunkstore.store.contract.store import Store
+from chunkstore.store.contract.uploads import NOTHING
 from tests.documents.blocks import DOCUMENTS, ROOT, all_sections
 
 _TEXTS: Final = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
@@ -317,7 +318,7 @@ async def test_requests_of_the_table_are_possible(methods_of: Callable[[str], se
 
 def test_each_figure_has_its_line() -> None:
     report = ScrubReport(datetime.now(UTC), datetime.now(UTC), 0, 0, 0)
-    stats = Stats(0, 0, 0, 0, 0, 0, 0, None, 0, 0, report, {})
+    stats = Stats(0, 0, 0, 0, 0, 0, 0, None, 0, 0, NOTHING, report, {})
     section = _OPERATIONS.partition("The fields of `/stats`")[2]
     listed = [cell.strip("`") for cell, *_ in rows(section, "field | meaning")]
     assert listed == list(stats_to_json(stats))

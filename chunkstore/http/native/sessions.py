@@ -22,6 +22,7 @@ from chunkstore.http.security.credentials import cookie_name, require_private_wa
 from chunkstore.http.security.csrf import require_own_origin
 from chunkstore.http.security.rights import PEOPLE, enter
 from chunkstore.service.access.principal import CLEARED, CodeNeeded, Principal
+from chunkstore.service.access.sign_ins import CODE, FORM
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _MAX_SIZE: Final = 8 * 1024
@@ -40,6 +41,11 @@ async def show(request: web.Request) -> web.Response:
 async def log_in(request: web.Request) -> web.Response:
     """Begin a session of who sends the right name and password; lead them where they wanted."""
     require_own_origin(request)
+    with request.app[PEOPLE].sign_ins.counting(FORM, address_of(request)):
+        return await _log_in(request)
+
+
+async def _log_in(request: web.Request) -> web.Response:
     require_private_way(request)
     fields = await _read_form(request)
     form = SignIn(fields.get("name", ""), _bounded(fields.get("next", "")))
@@ -73,17 +79,22 @@ async def show_code(request: web.Request) -> web.Response:
 async def take_code(request: web.Request) -> web.Response:
     """Begin the session that waits for a code."""
     require_own_origin(request)
-    require_private_way(request)
-    fields = await _read_form(request)
-    cookie = request.cookies.get(cookie_name(request, _WAITING), "")
     try:
-        principal, next_path = await request.app[PEOPLE].give_code(
-            cookie, fields.get("code", ""), address_of(request)
-        )
+        with request.app[PEOPLE].sign_ins.counting(CODE, address_of(request)):
+            return await _take_code(request)
     except CodeRefused as error:
         if not prefers_html(request):
             raise
         return code_page(request, str(error), HTTPStatus.FORBIDDEN)
+
+
+async def _take_code(request: web.Request) -> web.Response:
+    require_private_way(request)
+    fields = await _read_form(request)
+    cookie = request.cookies.get(cookie_name(request, _WAITING), "")
+    principal, next_path = await request.app[PEOPLE].give_code(
+        cookie, fields.get("code", ""), address_of(request)
+    )
     response = let_in(request, principal, next_path)
     set_cookie(request, response, CLEARED, _WAITING)
     return response

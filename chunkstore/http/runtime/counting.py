@@ -12,7 +12,8 @@ from typing import ClassVar, Final
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from chunkstore.core.metrics import MICROSECOND, SECONDS, Family, Kind, Labels, Slot
+from chunkstore.core.metrics import MICROSECOND, Family, Kind, Labels, Slot
+from chunkstore.core.timings import SECONDS
 from chunkstore.http.runtime.exchange import bytes_received
 
 # Of a path, method or status that has no series of its own; clients choose the first two.

@@ -25,7 +25,8 @@ from chunkstore.http.message.request import (
 from chunkstore.http.runtime.senders import address_of
 from chunkstore.http.security.credentials import credentials_of, set_cookie
 from chunkstore.service.access.people import People
-from chunkstore.service.access.principal import ANYBODY, Via
+from chunkstore.service.access.principal import ANYBODY, Principal, Via
+from chunkstore.service.access.sign_ins import FAILURES, method_of
 from chunkstore.service.rights import PUTTING, Rights
 from chunkstore.store.contract.edits import Copy, Delete, MakeFolder, Move
 
@@ -59,10 +60,23 @@ async def enter(request: web.Request) -> Rights:
     if (await people.directory.current()).is_open:
         rights = Rights(ANYBODY, people)
     else:
-        principal = await people.sign_in(credentials_of(request), address_of(request))
-        rights = Rights(principal, people)
+        rights = Rights(await _sign_in(request, people), people)
     request[_RIGHTS] = rights
     return rights
+
+
+async def _sign_in(request: web.Request, people: People) -> Principal:
+    """Return who asks, and count who could not be told."""
+    credentials, address = None, address_of(request)
+    try:
+        credentials = credentials_of(request)
+        principal = await people.sign_in(credentials, address)
+    except FAILURES as error:
+        people.sign_ins.failed(method_of(credentials), error, address)
+        raise
+    if principal.via is not Via.NONE:
+        people.sign_ins.accepted(principal.via)
+    return principal
 
 
 def need_of(request: web.Request) -> Need:

@@ -32,6 +32,7 @@ from chunkstore.service.access.principal import (
     Via,
 )
 from chunkstore.service.access.second_factors import SecondFactors
+from chunkstore.service.access.sign_ins import SignIns
 from chunkstore.service.access.tokens import looks_like_token
 from chunkstore.service.access.values import NEVER, Account, Session, fold
 from chunkstore.store.contract.records import Records
@@ -53,6 +54,7 @@ class People:
         self.directory = Directory(records, self.clock, may_be_open=may_be_open)
         self.passwords = Passwords(self.clock)
         self.limiter = Limiter(self.clock)
+        self.sign_ins = SignIns()
         self.tokens = Tokens(records, self.clock)
         self.sessions = Sessions(records, self.clock)
         self.accounts = Administration(records, self.directory, self.passwords, self.clock)

@@ -5,6 +5,7 @@ The obligations of `chunkstore.store.contract.store` hold here too.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import overload
@@ -13,11 +14,15 @@ from chunkstore.core.access import EVERYTHING, Verbs
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.store.contract.edits import Edit, Put
+from chunkstore.store.contract.measures import Measures
 from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
 
 
 class Names(ABC):
-    """The files and folders of a store, by name."""
+    """The files and folders of a store, by name; what is done to them is counted in `measures`."""
+
+    def __init__(self, measures: Measures) -> None:
+        self.measures = measures
 
     @overload
     async def find(self, name: FileName) -> File | None: ...
@@ -72,7 +77,10 @@ class Names(ABC):
             ChunksMissing: as `Upload.append`.
             TooManyNames: a folder has too many names to be changed together with other edits.
         """
-        return await self._apply(edits)
+        began = time.perf_counter()
+        applied = await self._apply(edits)
+        self.measures.committed(applied, time.perf_counter() - began)
+        return applied
 
     @abstractmethod
     async def _find(self, name: FileName | FolderName) -> File | Folder | None: ...

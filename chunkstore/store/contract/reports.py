@@ -9,6 +9,7 @@ from typing import Literal
 
 from chunkstore.core.digest import Digest
 from chunkstore.core.names import FileName
+from chunkstore.store.contract.uploads import Unfinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,8 @@ class Stats:
     Sizes are in bytes: `logical_size` is the sum of all files, `unique_size` that of all chunks,
     `stored_size` that of the chunks as stored, compressed where it pays, `database_size` what the
     database takes on disk, `chunk_size` that of new content. `reclaimable` is what collections will
-    give back, None where that is not known; `scrub` is the last report; `versions` names the
-    software and formats in use.
+    give back, None where that is not known; `unfinished` is of resumable uploads; `scrub` is the
+    last report; `versions` names the software and formats in use.
     """
 
     files: int
@@ -119,6 +120,7 @@ class Stats:
     reclaimable: Reclaimable | None
     database_size: int
     chunk_size: int
+    unfinished: Unfinished
     scrub: ScrubReport | None
     versions: dict[str, str]
 

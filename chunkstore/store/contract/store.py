@@ -20,6 +20,7 @@ from abc import ABC, abstractmethod
 from chunkstore.store.contract.chunks import Chunks
 from chunkstore.store.contract.contents import Contents
 from chunkstore.store.contract.maintenance import Backups, Maintenance
+from chunkstore.store.contract.measures import Measures
 from chunkstore.store.contract.name_changes import NameChanges
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.records import Records
@@ -64,6 +65,11 @@ class Store(ABC):
     @abstractmethod
     def maintenance(self) -> Maintenance:
         """Collection, scrubs, health and statistics."""
+
+    @property
+    def measures(self) -> Measures:
+        """What this process has counted of its work with the store."""
+        return self.names.measures
 
     @property
     def backups(self) -> Backups | None:

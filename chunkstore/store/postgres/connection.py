@@ -21,6 +21,7 @@ import logging
 import os
 import random
 import socket
+import time
 import uuid
 from collections.abc import (
     AsyncIterator,
@@ -37,6 +38,7 @@ import asyncpg
 
 from chunkstore.core.errors import StoreAway, StoreUnusable
 from chunkstore.core.tasks import retrieve_exception
+from chunkstore.core.timings import Timings
 from chunkstore.store.postgres.failures import (
     AWAY,
     PASSING,
@@ -134,6 +136,8 @@ class Database:
         # One connection for `ask`, which must not wait for jobs.
         self._questions = questions
         self._reachability = Reachability(what)
+        # How long jobs waited for a connection.
+        self.waits = Timings()
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._running: set[asyncio.Task[Any]] = set()
         self._asking: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
@@ -232,13 +236,13 @@ class Database:
 
     async def write_once(self, job: JobWith[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a job in one transaction that takes effect once."""
-        return await self._to_end(_Receipt(self._pool, lambda db: job(db, *args, **kwargs)).attempt)
+        receipt = _Receipt(self._acquired, lambda db: job(db, *args, **kwargs))
+        return await self._to_end(receipt.attempt)
 
     async def write_many_once(self, job: JobWith[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a job as `write_once` does, that may take long; few of them run at once."""
-        return await self._to_end(
-            _Receipt(self._pool, lambda db: job(db, *args, **kwargs)).attempt, large=True
-        )
+        receipt = _Receipt(self._acquired, lambda db: job(db, *args, **kwargs))
+        return await self._to_end(receipt.attempt, large=True)
 
     async def _to_end(self, attempt: Callable[[], Awaitable[T]], *, large: bool = False) -> T:
         work = self._repeated(attempt)
@@ -269,15 +273,23 @@ class Database:
             except PASSING:
                 pool.terminate()
 
-    async def _run(self, job: Job[T], *, isolation: str | None = None, readonly: bool = False) -> T:
+    @asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Any]:
+        """Take a connection for the time of the context."""
+        began = time.perf_counter()
         async with self._pool.acquire() as connection:
+            self.waits.note(time.perf_counter() - began)
+            yield connection
+
+    async def _run(self, job: Job[T], *, isolation: str | None = None, readonly: bool = False) -> T:
+        async with self._acquired() as connection:
             if isolation is None:
                 return await job(connection)
             async with connection.transaction(isolation=isolation, readonly=readonly):
                 return await job(connection)
 
     async def _in_transaction(self, job: Job[T], begin: str) -> T:
-        async with self._pool.acquire() as connection, _transaction(connection, QUERIES[begin]):
+        async with self._acquired() as connection, _transaction(connection, QUERIES[begin]):
             return await job(connection)
 
     async def _repeated(
@@ -340,8 +352,10 @@ def _pool(url: str, connections: int) -> Any:  # noqa: ANN401 - asyncpg has no t
 class _Receipt:
     """A job that takes effect once, and what it came to when that is known."""
 
-    def __init__(self, pool: Any, job: Job[T]) -> None:  # noqa: ANN401 - asyncpg has no types
-        self._pool = pool
+    def __init__(
+        self, acquired: Callable[[], AbstractAsyncContextManager[Any]], job: Job[T]
+    ) -> None:
+        self._acquired = acquired
         self._job = job
         self._id = uuid.uuid4()
         self._results: list[Any] = []
@@ -350,7 +364,7 @@ class _Receipt:
         # The receipt comes first of all: while an earlier attempt is being committed, this waits
         # for it.
         begin = QUERIES["begin_with_receipt"].format(id=self._id, now=now_microseconds())
-        async with self._pool.acquire() as connection, _transaction(connection, begin) as tag:
+        async with self._acquired() as connection, _transaction(connection, begin) as tag:
             if tag == _IS_NEW:
                 self._results.append(await self._job(connection))
             return self._results[-1]

@@ -12,7 +12,7 @@ import chunkstore
 from chunkstore.core.periodic import Periodic
 from chunkstore.store.contract.maintenance import Maintenance
 from chunkstore.store.contract.reports import Collected, Health, Scrubbed, ScrubReport, Stats
-from chunkstore.store.postgres import collecting, schema, scrubbing
+from chunkstore.store.postgres import collecting, schema, scrubbing, unfinished
 from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.rows import QUERIES
@@ -64,6 +64,7 @@ class PostgresMaintenance(Maintenance):
             reclaimable=None,
             database_size=counted.database_size,
             chunk_size=self._opened.chunk_size,
+            unfinished=await database.read(unfinished.get),
             scrub=await self._find_scrub_report(),
             versions={
                 "chunkstore": chunkstore.__version__,

@@ -28,6 +28,7 @@ from chunkstore.store.contract.edits import (
     judge_put,
     names_in,
 )
+from chunkstore.store.contract.measures import Measures
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.uploads import NOTHING, Unfinished
 from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
@@ -52,6 +53,7 @@ class PostgresNames(Names):
     """Files and folders of the database that is `opened`."""
 
     def __init__(self, opened: Opened) -> None:
+        super().__init__(Measures(waits=opened.database.waits))
         self._opened = opened
         self._small_puts = SmallPuts(opened.database, is_spread=opened.is_spread)
 

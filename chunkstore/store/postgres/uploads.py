@@ -12,7 +12,12 @@ from chunkstore.core.errors import ChunksMissing
 from chunkstore.store.contract.contents import Upload
 from chunkstore.store.contract.resumable import ResumableUpload, UploadSpec
 from chunkstore.store.contract.upload_state import Append, Delete, Event, Hold, Join, advance
-from chunkstore.store.contract.uploads import UNBOUNDED, Bounds, HeldChunks, Uploads
+from chunkstore.store.contract.uploads import (
+    UNBOUNDED,
+    Bounds,
+    HeldChunks,
+    Uploads,
+)
 from chunkstore.store.postgres import manifests, resumable, upload_table
 from chunkstore.store.postgres.connection import Database
 from chunkstore.store.postgres.contents import PostgresUpload, own_upload

@@ -28,6 +28,7 @@ from chunkstore.store.sqlite.compacting import compact, dead_size
 from chunkstore.store.sqlite.contents import SQLiteContents
 from chunkstore.store.sqlite.large_folders import LargeFolders
 from chunkstore.store.sqlite.opening import OpenDatabase
+from chunkstore.store.sqlite.resumable import find_unfinished
 from chunkstore.store.sqlite.segment_sweep import (
     describe_missing,
     find_missing,
@@ -135,6 +136,7 @@ class SQLiteMaintenance(Maintenance):
             reclaimable=await self._find_reclaimable(),
             database_size=await asyncio.to_thread(self._size_on_disk),
             chunk_size=self._contents.chunk_size,
+            unfinished=await readers.run(find_unfinished),
             scrub=await readers.run(find_scrub_report),
             versions={
                 "chunkstore": chunkstore.__version__,

@@ -24,6 +24,7 @@ from chunkstore.store.contract.edits import (
     judge,
     judge_put,
 )
+from chunkstore.store.contract.measures import Measures
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
 from chunkstore.store.shared.chunks import Encodings
@@ -44,6 +45,8 @@ class SQLiteNames(Names):
     """The files and folders of an open database."""
 
     def __init__(self, database: OpenDatabase, large_folders: LargeFolders | None) -> None:
+        writer = database.writer
+        super().__init__(Measures(log_size=None if writer is None else writer.log_size))
         self._database = database
         self._large_folders = large_folders
 

@@ -185,6 +185,10 @@ class Writer:
         self._wake()
         return await result
 
+    def log_size(self) -> int:
+        """Return how large the log is, in bytes and about."""
+        return self._log.size
+
     async def run_alone(self, job: Job[T]) -> T:
         """Run a job that cannot be in a transaction, as ATTACH; no other may be waiting."""
         return await self._connection.run(job)
