@@ -228,6 +228,25 @@ class Crowded(ChunkstoreError):
     """The upload was slow while others waited for the memory that it took; try again."""
 
 
+class QuotaExceeded(ChunkstoreError):
+    """The quota of a folder does not allow so much; delete something there, or ask for more."""
+
+    def __init__(
+        self, folder: str | None = None, unit: str = "", limit: int = 0, used: int = 0
+    ) -> None:
+        """`limit` and `used` are of the folder, in `unit`: bytes or files; None tells nothing."""
+        super().__init__(
+            None
+            if folder is None
+            else f"The folder {f'/{folder}'!r} may have {limit:,} {unit} and has {used:,} by now;"
+            " delete something there, or ask for more."
+        )
+        self.folder = folder
+        self.unit = unit
+        self.limit = limit
+        self.used = used
+
+
 class StoreError(ChunkstoreError):
     """The store failed."""
 

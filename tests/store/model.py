@@ -16,6 +16,7 @@ from chunkstore.core.errors import (
     NameConflict,
     NotFound,
     PreconditionFailed,
+    QuotaExceeded,
 )
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.store.contract.edits import Copy, Delete, MakeFolder, Move
@@ -46,22 +47,41 @@ class Refused(Exception):
 
 @dataclass
 class Model:
-    """Files by name, and the folders that were made, whose names end in a slash."""
+    """Files by name, and the folders that were made, whose names end in a slash.
+
+    `quotas` are the bytes and the files that there may be under a folder.
+    """
 
     files: dict[str, bytes] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
+    quotas: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def apply(self, edits: Sequence[Drawn]) -> list[bool] | Refused:
         """Make all edits or none; return of each whether it replaced something, or what fails."""
-        changed = Model(dict(self.files), set(self.made))
+        changed = Model(dict(self.files), set(self.made), self.quotas)
         replaced = []
+        grown: dict[str, int] = {}
         for place, edit in enumerate(edits):
+            before = {folder: changed.usage(folder) for folder in self.quotas}
             try:
                 replaced.append(changed._apply(edit))
             except Refused as refused:
                 return Refused(refused.error, place)
+            for folder, (size, files) in before.items():
+                after = changed.usage(folder)
+                if after[0] > size or after[1] > files:
+                    grown[folder] = place
+        for folder, most in sorted(self.quotas.items()):
+            pairs = zip(self.usage(folder), changed.usage(folder), most, strict=True)
+            if any(new > max(old, limit) for old, new, limit in pairs):
+                return Refused(QuotaExceeded, grown[folder])
         self.files, self.made = changed.files, changed.made
         return replaced
+
+    def usage(self, folder: str) -> tuple[int, int]:
+        """Return the bytes of the files under a folder, and how many these are."""
+        sizes = [len(content) for name, content in self.files.items() if name.startswith(folder)]
+        return sum(sizes), len(sizes)
 
     def names(self) -> list[str]:
         """Return all names of files and of the folders that were made."""

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
 
 from chunkstore.core.compression import DEFAULT_COMPRESSION, NO_COMPRESSION
 from chunkstore.core.errors import ChunksMissing
-from chunkstore.core.names import FileName
+from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.edits import Edit
 from chunkstore.store.contract.resumable import UploadKind, UploadSpec
@@ -28,7 +29,7 @@ from tests.backends import Backend, SQLiteBackend
 from tests.conftest import on_each_backend
 from tests.store.conformance import CHUNK_SIZE, cut, get, name_of, names, put, scrub, whole_put
 from tests.store.edits import get_file
-from tests.store.model import Drawn, Model, Refused, Write, edits_of, file_names
+from tests.store.model import Drawn, Model, Refused, Write, any_folder, edits_of, file_names
 from tests.store.pack_conformance import hold, known, refer
 from tests.store.upload_conformance import begin, complete
 
@@ -149,6 +150,23 @@ class StoreMachine(RuleBasedStateMachine):
 
         self.run(abandon())
 
+    @rule(folder=any_folder, chunks=st.integers(0, 6), files=st.integers(0, 4))
+    def set_quota(self, folder: FolderName, chunks: int, files: int) -> None:
+        quota = self.run(self.store.quotas.set(folder, chunks * CHUNK_SIZE, files))
+        self.model.quotas[folder] = (chunks * CHUNK_SIZE, files)
+        assert (quota.folder, quota.max_size, quota.max_files) == (
+            folder,
+            chunks * CHUNK_SIZE,
+            files,
+        )
+
+    @precondition(lambda self: self.model.quotas)
+    @rule(data=st.data())
+    def remove_quota(self, data: st.DataObject) -> None:
+        folder = data.draw(st.sampled_from(sorted(self.model.quotas)))
+        self.run(self.store.quotas.remove(FolderName(folder)))
+        del self.model.quotas[folder]
+
     @rule(compressed=st.booleans())
     def reopen(self, compressed: bool) -> None:
         self.run(self.store.close())
@@ -178,6 +196,13 @@ class StoreMachine(RuleBasedStateMachine):
 
         assert self.run(held()) == self.model.files
         assert sorted(self.run(self.backend.rows.names())) == self.model.names()
+
+    @invariant()
+    def what_is_used_is_exact(self) -> None:
+        kept = {quota.folder: quota.used for quota in self.run(self.store.quotas.list())}
+        assert {folder: (used.size, used.files) for folder, used in kept.items()} == {
+            folder: self.model.usage(folder) for folder in self.model.quotas
+        }
 
     @invariant()
     def every_reference_holds(self) -> None:

@@ -133,6 +133,7 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
         HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range-not-satisfiable"
     ),
     errors.Crowded: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "crowded"),
+    errors.QuotaExceeded: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "quota-exceeded"),
     errors.TooMuchUnfinished: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "too-much-unfinished"),
     errors.StoreFull: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "store-full"),
     Busy: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "busy"),
@@ -143,7 +144,7 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.StoreError: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-error"),
 }
 # Errors of clients, and those that the store logs by itself.
-_NOT_LOGGED: Final = (ElsewhereDestination, errors.StoreAway)
+_NOT_LOGGED: Final = (ElsewhereDestination, errors.QuotaExceeded, errors.StoreAway)
 # How many missing chunks an answer names.
 _MOST_NAMED: Final = 100
 _INTERNAL: Final = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error")
@@ -229,6 +230,9 @@ def error_response(
     members = members or {}
     if isinstance(error, errors.OffsetMismatch):
         members = {"expected-offset": error.expected, "provided-offset": error.provided}
+    if isinstance(error, errors.QuotaExceeded) and error.folder is not None:
+        figures = {"unit": error.unit, "limit": error.limit, "used": error.used}
+        members = {**members, "folder": f"/{error.folder}", **figures}
     if isinstance(error, errors.ChunksMissing):
         members = {"missing": error.count, "first": error.digests[:_MOST_NAMED]}
     if _is_about_signing_in(request, problem) and prefers_html(request):

@@ -23,13 +23,14 @@ from chunkstore.store.contract.maintenance import Backups, Maintenance
 from chunkstore.store.contract.measures import Measures
 from chunkstore.store.contract.name_changes import NameChanges
 from chunkstore.store.contract.names import Names
+from chunkstore.store.contract.quotas import Quotas
 from chunkstore.store.contract.records import Records
 from chunkstore.store.contract.subtrees import Subtrees
 from chunkstore.store.contract.uploads import Uploads
 
 
 class Store(ABC):
-    """A database of chunks, manifests and names, in seven parts: callers take the narrowest."""
+    """A database of chunks, manifests and names, in eight parts: callers take the narrowest."""
 
     @property
     @abstractmethod
@@ -60,6 +61,11 @@ class Store(ABC):
     @abstractmethod
     def records(self) -> Records:
         """What is small and found by a key: accounts, rules, tokens."""
+
+    @property
+    @abstractmethod
+    def quotas(self) -> Quotas:
+        """What the files under folders may come to."""
 
     @property
     @abstractmethod

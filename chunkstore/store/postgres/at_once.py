@@ -4,7 +4,7 @@ A round is a transaction of its own, so its answer is that of its commit. If it 
 statements may even be run later, so first of all the receipt of each is written for it: either it
 took effect by then, and what came of it is in the receipt, or it never will. What could not be put
 so is put step by step, as if nothing had been tried. A statement waits for no lock for long, since
-others wait for it.
+others wait for it. One that a quota counts is a round alone: the quota's row has to be locked last.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ from chunkstore.store.postgres import manifests, tree
 from chunkstore.store.postgres.connection import Connection, Database, Parameter
 from chunkstore.store.postgres.contents import own_upload
 from chunkstore.store.postgres.manifests import PreparedChunks
+from chunkstore.store.postgres.paths import below, folders_of
 from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.postgres.together import MOST, Together
 from chunkstore.store.postgres.tree import Target
 from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.times import Times, now_microseconds
+from chunkstore.store.shared.usage import folders_over
 
 # How a statement fails when it has done nothing, because more is to be asked or said.
 _REFUSED: Final = "CS001"
+# The same, because a quota counts what is put; the detail is its folder.
+_LIMITED: Final = "CS002"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,8 @@ class SmallPut:
                     return cls(edit, content, chunks, _target(edit, content))
         return None
 
-    def columns(self) -> tuple[Parameter, ...]:
-        """Return what `put_at_once` takes."""
+    def columns(self, *, alone: bool) -> tuple[Parameter, ...]:
+        """Return what `put_at_once` takes; `alone` if no other is in the same transaction."""
         name = self.edit.name
         return (
             self.receipt,
@@ -65,12 +69,13 @@ class SmallPut:
                 self.target.manifest,
             ),
             name,
-            tree.folders_of(name),
-            *tree.below(f"{name}/"),
+            folders_of(name),
+            *below(f"{name}/"),
             self.target.media_type,
             self.target.created,
             self.target.modified,
             self.edit.may_replace,
+            alone,
         )
 
     def committed(self, row: Row) -> Committed:
@@ -93,6 +98,8 @@ class SmallPuts:
 
     def __init__(self, database: Database, *, is_spread: bool) -> None:
         self._database = database
+        # Folders that had a quota when one was met.
+        self._limited: set[str] = set()
         # A transaction over many machines takes longer than several over few.
         self._together = Together(self._put_round, most=1 if is_spread else MOST)
 
@@ -103,28 +110,36 @@ class SmallPuts:
             StoreError: the database failed; nothing came of it, unless that is StoreAway.
         """
         try:
-            row = await self._together.ask(put)
+            if self._limited and not self._limited.isdisjoint(folders_over(put.edit.name)):
+                [row] = await self._put_round([put])
+            else:
+                row = await self._together.ask(put)
         except StoreError:
             # Another of the round may have failed, or the answer been lost.
             row = await self._database.write(_withdraw, put.receipt)
         return None if row is None else put.committed(row)
 
     async def _put_round(self, puts: Sequence[SmallPut]) -> Sequence[Row | None]:
-        return await self._database.once(lambda db: _put_all(db, puts))
+        return await self._database.once(lambda db: self._put_all(db, puts))
+
+    async def _put_all(self, db: Connection, puts: Sequence[SmallPut]) -> Sequence[Row | None]:
+        """Return what each statement returned; None for all if one was refused."""
+        try:
+            return await _put_all(db, puts)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate not in (_REFUSED, _LIMITED):
+                raise
+            if error.sqlstate == _LIMITED:
+                self._limited.add(error.detail or "")
+            return [None] * len(puts)
 
 
-async def _put_all(db: Connection, puts: Sequence[SmallPut]) -> Sequence[Row | None]:
-    """Return what each statement returned; None for all if one was refused."""
-    try:
-        if len(puts) == 1:
-            return [await db.fetchrow(QUERIES["put_at_once"], *puts[0].columns())]
-        # Sent as one, they are one transaction. In order, others wait for it in no circle.
-        in_order = sorted(puts, key=lambda put: put.edit.name)
-        await db.executemany(QUERIES["put_at_once"], [put.columns() for put in in_order])
-    except asyncpg.PostgresError as error:
-        if error.sqlstate != _REFUSED:
-            raise
-        return [None] * len(puts)
+async def _put_all(db: Connection, puts: Sequence[SmallPut]) -> Sequence[Row]:
+    if len(puts) == 1:
+        return [await db.fetchrow(QUERIES["put_at_once"], *puts[0].columns(alone=True))]
+    # Sent as one, they are one transaction. In order, others wait for it in no circle.
+    in_order = sorted(puts, key=lambda put: put.edit.name)
+    await db.executemany(QUERIES["put_at_once"], [put.columns(alone=False) for put in in_order])
     rows = await db.fetch(QUERIES["find_puts"], [put.receipt for put in puts])
     found = {row["id"]: row for row in rows}
     return [found[put.receipt] for put in puts]

@@ -18,10 +18,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from chunkstore.store.contract.reports import Collected
-from chunkstore.store.postgres import resumable, subtrees, tree
+from chunkstore.store.postgres import resumable, subtrees
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.gaps import Gaps
+from chunkstore.store.postgres.paths import BEHIND_ALL_NAMES
 from chunkstore.store.postgres.presence import Presence, clock, forget_dead, seen_by_all
 from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.shared.times import now_microseconds
@@ -179,7 +180,7 @@ async def _delete(db: Connection, digests: Sequence[bytes]) -> list[int]:
 
 async def _forget_folders(database: Database) -> None:
     """Remove the rows of folders that do not exist any more."""
-    before = tree.BEHIND_ALL_NAMES
+    before = BEHIND_ALL_NAMES
     while paths := await database.fetch_values("vacated_folders", before, _PAGE):
         before = paths[-1]
         while paths:

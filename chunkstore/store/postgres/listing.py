@@ -12,8 +12,8 @@ from typing import Final
 from chunkstore.core.names import FolderName
 from chunkstore.store.contract.values import File, Listing
 from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.paths import below
 from chunkstore.store.postgres.rows import QUERIES, Row, to_file
-from chunkstore.store.postgres.tree import below
 from chunkstore.store.shared.rollup import folder_of
 
 # How many rows are read behind a jump; more if there is none among them.

@@ -40,6 +40,7 @@ from chunkstore.store.postgres.manifests import NewChunk, PreparedChunks, relyin
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.postgres.tree import Target
+from chunkstore.store.postgres.usage import Tally
 from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.lists import lists_of_uploads
 from chunkstore.store.shared.request_upload import RequestUpload
@@ -140,12 +141,13 @@ class _Progress:
 
     `uncounted` are the sizes of chunks that came into the store and are not counted as any file's
     yet; `put` are the uploads of one request that were put, and `finished` is what the resumable
-    ones come to.
+    ones come to. `tally` is what changes of what folders use.
     """
 
     uncounted: dict[bytes, int]
     put: set[RequestUpload] = field(default_factory=set)
     finished: Unfinished = NOTHING
+    tally: Tally = field(default_factory=Tally)
 
     def count_new(self, digests: Sequence[bytes]) -> NewBytes:
         """Return how much of a file's chunks is new, each counted for one file only."""
@@ -175,18 +177,21 @@ class ApplyEdits:
         stored = {} if together else await manifests.put_chunks(db, chunks.missing)
         missing = chunks.missing if together else ()
         progress = _Progress(stored)
+        tally = progress.tally
         if len(self.edits) > 1:
             for upload_id in sorted(self.tails):
                 await db.fetchval(QUERIES["lock_upload"], upload_id)
-            await tree.lock(db, *(name for edit in self.edits for name in names_in(edit)))
+            await tree.lock(db, tally, *(name for edit in self.edits for name in names_in(edit)))
         applied = []
         for place, edit in enumerate(self.edits):
+            tally.edit = place
             try:
                 applied.append(await self._apply(db, edit, missing, progress))
             except ChunkstoreError as error:
                 error.edit = place
                 raise
         await unfinished.add(db, progress.finished, NOTHING)
+        await tally.settle(db)
         return applied
 
     async def _apply(
@@ -196,11 +201,11 @@ class ApplyEdits:
             case Put():
                 return await self._put(db, edit, missing, progress)
             case Delete():
-                return await tree.delete(db, edit)
+                return await tree.delete(db, edit, progress.tally)
             case Copy() | Move():
-                return await tree.transfer(db, edit)
+                return await tree.transfer(db, edit, progress.tally)
             case MakeFolder():
-                return await tree.make_folder(db, edit)
+                return await tree.make_folder(db, edit, progress.tally)
 
     async def _put(
         self, db: Connection, edit: Put, missing: Sequence[NewChunk], progress: _Progress
@@ -225,5 +230,5 @@ class ApplyEdits:
         times = Times.of(edit.created, edit.modified)
         modified = now_microseconds() if times.modified is None else times.modified
         target = Target(manifest, edit.media_type, times.created, modified)
-        file, replaced = await tree.put_file(db, edit, target)
+        file, replaced = await tree.put_file(db, edit, target, progress.tally)
         return Committed(replaced, file, new.new_chunks, new.new_size)

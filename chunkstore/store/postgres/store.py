@@ -16,6 +16,7 @@ from chunkstore.store.postgres.maintenance import PostgresMaintenance
 from chunkstore.store.postgres.names import PostgresNames
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.presence import Presence
+from chunkstore.store.postgres.quotas import PostgresQuotas
 from chunkstore.store.postgres.reading import Reader
 from chunkstore.store.postgres.records import PostgresRecords
 from chunkstore.store.postgres.subtrees import PostgresSubtrees
@@ -32,6 +33,7 @@ class PostgresStore(Store):
         reader = Reader(opened.database, opened.standby, opened.gaps)
         self._contents = PostgresContents(opened, reader)
         self._chunks = PostgresChunks(opened, reader)
+        self._quotas = PostgresQuotas(opened)
         self._maintenance = PostgresMaintenance(opened)
 
     @classmethod
@@ -116,6 +118,10 @@ class PostgresStore(Store):
     @property
     def records(self) -> PostgresRecords:
         return PostgresRecords(self._opened)
+
+    @property
+    def quotas(self) -> PostgresQuotas:
+        return self._quotas
 
     @property
     def maintenance(self) -> PostgresMaintenance:

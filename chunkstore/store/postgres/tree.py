@@ -13,19 +13,11 @@ locked the folder first.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
 
 from chunkstore.core.errors import ChunkstoreError
 from chunkstore.core.manifest import Manifest
-from chunkstore.core.names import (
-    MAX_NAME_SIZE,
-    ROOT,
-    FileName,
-    FolderName,
-    ancestors,
-    parent,
-    prefix_stop,
-)
+from chunkstore.core.names import ROOT, FileName, FolderName, parent
 from chunkstore.store.contract.edits import (
     Copy,
     Delete,
@@ -41,11 +33,10 @@ from chunkstore.store.contract.edits import (
 )
 from chunkstore.store.contract.values import Applied, DamagedFile, File, Folder
 from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
+from chunkstore.store.postgres.paths import below, folders_of, path_of
 from chunkstore.store.postgres.rows import QUERIES, to_file, to_file_to_edit
+from chunkstore.store.postgres.usage import Tally
 from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
-
-# A character takes four bytes at most, so no name is as long as this text of the greatest one.
-BEHIND_ALL_NAMES: Final = "\U0010ffff" * (MAX_NAME_SIZE // 4 + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +49,15 @@ class Target:
     modified: int
 
 
-def below(prefix: str) -> tuple[str, str]:
-    """Return the half-open range of the names that begin with `prefix`."""
-    return prefix, prefix_stop(prefix) or BEHIND_ALL_NAMES
-
-
-def path_of(name: Name) -> str:
-    """Return the path that a file's or a folder's row has."""
-    return name.removesuffix("/")
-
-
-def folders_of(name: Name) -> list[str]:
-    """Return the paths of the folders that a name lies in, from the outermost inwards."""
-    return [path_of(folder) for folder in ancestors(name)]
-
-
-async def lock(db: Connection, *names: Name) -> None:
+async def lock(db: Connection, tally: Tally, *names: Name) -> None:
     """Lock what has these names, or nothing yet, and keep the folders that they lie in.
 
     Each edit locks its own names; of several made together, all names are locked in order first.
     """
     to_change = {path_of(name) for name in names if name != ROOT}
     paths = sorted(to_change.union(*map(folders_of, names)))
-    await db.execute(QUERIES["lock_paths"], paths, [path in to_change for path in paths])
+    to_be_changed = [path in to_change for path in paths]
+    tally.watched |= await db.fetchval(QUERIES["lock_paths"], paths, to_be_changed)
 
 
 async def find(db: Connection, name: Name) -> File | Folder | None:
@@ -124,7 +101,7 @@ async def load_target(db: Connection, name: Name) -> Present:
     return Present(target=await find(db, FolderName(name if name == ROOT else f"{path}/")))
 
 
-async def put_file(db: Connection, edit: Put, target: Target) -> tuple[File, bool]:
+async def put_file(db: Connection, edit: Put, target: Target, tally: Tally) -> tuple[File, bool]:
     """Point a name at a manifest; return the file and whether it replaced one.
 
     It is one round trip, locks and all, where the conditions allow whatever is there.
@@ -134,11 +111,12 @@ async def put_file(db: Connection, edit: Put, target: Target) -> tuple[File, boo
     """
     may_replace = edit.may_replace
     may_create = accepts(edit, Present())
-    outcome, conflict, current = await _put(db, edit.name, target, may_create, may_replace)
+    put = partial(_put, db, edit.name, target, tally)
+    outcome, conflict, current = await put(may_create, may_replace)
     if outcome in ("present", "absent"):
         # A file that is there is locked by now; that none is there was refused before.
         judge(edit, Present(target=current))
-        outcome, conflict, current = await _put(db, edit.name, target, True, True)
+        outcome, conflict, current = await put(True, True)
     if outcome in ("file", "folder"):
         folder = Folder(FolderName(f"{edit.name}/")) if outcome == "folder" else None
         judge(edit, Present(target=folder, blocking=conflict))
@@ -166,7 +144,12 @@ def accepts(edit: Put, present: Present) -> bool:
 
 
 async def _put(
-    db: Connection, name: FileName, target: Target, may_create: bool, may_replace: bool
+    db: Connection,
+    name: FileName,
+    target: Target,
+    tally: Tally,
+    may_create: bool,
+    may_replace: bool,
 ) -> tuple[str, str | None, File | DamagedFile | None]:
     """Return what came of it, what was in the way, and the file that there was."""
     manifest = target.manifest
@@ -189,51 +172,65 @@ async def _put(
         may_replace,
     )
     assert row is not None
+    tally.watched |= row["quotas"]
+    if row["outcome"] in ("created", "replaced"):
+        # The size of one that is damaged may be unknown.
+        old_size = None if row["path"] is None else row["size"] or 0
+        tally.file(name, old_size, manifest.size)
     return row["outcome"], row["conflict"], None if row["path"] is None else to_file_to_edit(row)
 
 
-async def delete(db: Connection, edit: Delete) -> Applied:
+async def delete(db: Connection, edit: Delete, tally: Tally) -> Applied:
     """Remove a file, or a folder with every name under it.
 
     Raises:
         What `judge` raises.
     """
     if is_folder_name(edit.name):
-        await lock(db, edit.name)
-        judge(edit, Present(source=await find(db, edit.name)))
-        await _delete_below(db, FolderName(edit.name))
+        folder = FolderName(edit.name)
+        await lock(db, tally, folder)
+        judge(edit, Present(source=await find(db, folder)))
+        async with tally.counting(db, folder):
+            await _delete_below(db, folder)
     else:
         row = await db.fetchrow(QUERIES["lock_file"], edit.name)
         judge(edit, Present(source=None if row is None else to_file_to_edit(row)))
+        assert row is not None
+        tally.watched |= row["quotas"]
+        tally.file(edit.name, row["size"] or 0, None)
     await db.execute(QUERIES["remove_entry"], path_of(edit.name))
     return Applied(replaced=False)
 
 
-async def transfer(db: Connection, edit: Copy | Move) -> Applied:
+async def transfer(db: Connection, edit: Copy | Move, tally: Tally) -> Applied:
     """Copy or move a file or a folder.
 
     Raises:
         What `judge` raises; InvalidName: a name would become too long.
     """
-    await lock(db, edit.source, edit.target)
+    await lock(db, tally, edit.source, edit.target)
     source = await _find_to_edit(db, edit.source)
     replaced = judge(edit, replace(await load_target(db, edit.target), source=source))
     if isinstance(source, File):
-        await _copy_file(db, edit, source)
+        await _copy_file(db, edit, source, tally)
     else:
-        await _copy_folder(db, edit, FolderName(edit.source), FolderName(edit.target))
+        folder, target = FolderName(edit.source), FolderName(edit.target)
+        changed = (folder, target) if isinstance(edit, Move) else (target,)
+        async with tally.counting(db, *changed):
+            await _copy_folder(db, edit, folder, target)
     if isinstance(edit, Move):
         await db.execute(QUERIES["remove_entry"], path_of(edit.source))
     return Applied(replaced)
 
 
-async def _copy_file(db: Connection, edit: Copy | Move, file: File) -> None:
+async def _copy_file(db: Connection, edit: Copy | Move, file: File, tally: Tally) -> None:
     if isinstance(edit, Copy):
         created = modified = now_microseconds()
     else:
+        tally.file(file.name, file.manifest.size, None)
         created, modified = to_microseconds(file.created), to_microseconds(file.modified)
     target = Target(file.manifest, file.media_type, created, modified)
-    outcome, *_ = await _put(db, FileName(edit.target), target, True, True)
+    outcome, *_ = await _put(db, FileName(edit.target), target, tally, True, True)
     assert outcome in ("created", "replaced")
 
 
@@ -271,13 +268,13 @@ async def _delete_below(db: Connection, name: FolderName) -> None:
     await db.execute(QUERIES["delete_below"], *below(name), timeout=LONG_SECONDS)
 
 
-async def make_folder(db: Connection, edit: MakeFolder) -> Applied:
+async def make_folder(db: Connection, edit: MakeFolder, tally: Tally) -> Applied:
     """Make an empty folder.
 
     Raises:
         What `judge` raises.
     """
-    await lock(db, edit.name)
+    await lock(db, tally, edit.name)
     present = await load_target(db, edit.name)
     parent_exists = await _folder_exists(db, parent(edit.name))
     judge(edit, replace(present, parent_exists=parent_exists))

@@ -13,6 +13,10 @@ rows: hidden folders are deleted, others stay as they are. So an interrupted cop
 interrupted deletion is completed. A target that is replaced is deleted before the copy begins, as
 RFC 4918 §9.8.4 has it, so for that long, and after a crash, there is neither the old one nor the
 new one.
+
+What is hidden counts for no quota. The transaction by which folders appear or disappear changes
+what is used by what they come to, which a reader has counted before (`FolderTurn`). A transfer is
+refused before anything is deleted for it, and undone if others have used too much by its end.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -38,7 +42,7 @@ from chunkstore.store.contract.edits import (
     judge_length,
     names_in,
 )
-from chunkstore.store.sqlite.engine.connection import Runner
+from chunkstore.store.sqlite.engine.connection import Job, Runner
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE, DiskReserve
 from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.rows import execute, fetch_value
@@ -52,6 +56,7 @@ from chunkstore.store.sqlite.tree import (
     longest_name,
     make_folder,
 )
+from chunkstore.store.sqlite.usage import FolderTurn, QuotaFolders, Usages
 
 T = TypeVar("T")
 
@@ -68,10 +73,13 @@ _REST_OF_A_ROW: Final = 128
 class LargeFolders:
     """Changes of large folders in one database. They go on if their caller is cancelled."""
 
-    def __init__(self, readers: Runner, writer: Writer, reserve: DiskReserve) -> None:
+    def __init__(
+        self, readers: Runner, writer: Writer, reserve: DiskReserve, quotas: QuotaFolders
+    ) -> None:
         self._readers = readers
         self._writer = writer
         self._reserve = reserve
+        self._quotas = quotas
         self._tasks: set[asyncio.Task[Any]] = set()
         # How many changes of each folder have begun, of which all but one will be refused.
         self._active: Counter[FolderName] = Counter()
@@ -135,27 +143,44 @@ class LargeFolders:
             _logger.warning("The folder %r is not deleted yet: %s", name, error)
 
     async def _delete(self, edit: Delete) -> None:
-        await self._writer.run(partial(_hide, edit=edit))
-        await self._remove(FolderName(edit.name))
+        name = FolderName(edit.name)
+        await self._writer.run(partial(_begin_deletion, edit=edit))
+        try:
+            await self._turn(FolderTurn(self._quotas, [name]), partial(_hide, name=name))
+        except ChunkstoreError:
+            await self._release(name)
+            raise
+        await self._remove(name)
 
     async def _transfer(self, edit: Copy | Move) -> bool:
         source, target = FolderName(edit.source), FolderName(edit.target)
         replaced = await self._writer.run(partial(_begin_transfer, edit=edit), size=EDIT_SIZE)
-        hidden = False
+        came = None if _is_empty_copy(edit) else (source, target)
+        gone = [source] if isinstance(edit, Move) else []
         try:
             await self._require_space(edit)
-            await self._writer.run(partial(_put_change, name=target, hidden=True), size=EDIT_SIZE)
-            hidden = True
+            await self._readers.run(FolderTurn(self._quotas, [*gone, target], came).check)
+            hide = partial(_hide, name=target)
+            await self._turn(FolderTurn(self._quotas, [target]), hide, size=EDIT_SIZE)
             await self._empty(target)
             await self._fill(edit)
+            end = partial(_end_transfer, edit=edit)
+            await self._turn(FolderTurn(self._quotas, gone, came), end)
         except ChunkstoreError:
-            await self._settle(source)
-            await (self._remove(target) if hidden else self._settle(target))
+            await self._release(source)
+            await self._release(target)
+            await self._remove(target)
             raise
-        await self._writer.run(partial(_end_transfer, edit=edit))
         if isinstance(edit, Move):
             await self._remove(source)
         return replaced
+
+    async def _turn(self, turn: FolderTurn, job: Job[None], *, size: int = 0) -> None:
+        """Run the job by which folders appear or disappear, and change what is used."""
+        taken = False
+        while not taken:
+            counted = await self._readers.run(turn.count)
+            taken = await self._writer.run(_TakeTurn(turn, counted, job).run, size=size)
 
     async def _require_space(self, edit: Copy | Move) -> None:
         """Refuse a copy before anything of the target is deleted for it."""
@@ -164,8 +189,9 @@ class LargeFolders:
         if reason is not None:
             raise StoreFull(reason)
 
-    async def _settle(self, name: FolderName) -> None:
-        await self._writer.run(partial(_settle, name=name))
+    async def _release(self, name: FolderName) -> None:
+        """Let a folder change again, unless it is hidden."""
+        await self._writer.run(partial(_release, name=name))
 
     async def _fill(self, edit: Copy | Move) -> None:
         """Write what comes to the target, which is hidden and empty."""
@@ -179,7 +205,7 @@ class LargeFolders:
             start = await self._writer.run(step.run, size=_STEP_SIZE, durable=False)
 
     async def _remove(self, name: FolderName) -> None:
-        """Delete all names of a hidden folder, then its row in `folder_change`."""
+        """Delete all names of a folder, then its row in `folder_change`, if it is hidden."""
         await self._empty(name)
         await self._writer.run(partial(_settle_emptied, name=name))
 
@@ -187,6 +213,24 @@ class LargeFolders:
         step = partial(_delete_some, folder=name)
         while await self._writer.run(step, log_size=_STEP_SIZE, durable=False):
             pass
+
+
+@dataclass(frozen=True, slots=True)
+class _TakeTurn:
+    """The job that runs another, unless what it changes is to be counted first."""
+
+    turn: FolderTurn
+    counted: Sequence[Usages]
+    job: Job[None]
+
+    def run(self, db: sqlite3.Connection) -> bool:
+        """Return whether it was run."""
+        tally = self.turn.tally(self.counted)
+        if tally is None:
+            return False
+        self.job(db)
+        tally.settle(db)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +271,14 @@ def _end_abandoned(db: sqlite3.Connection, active: Collection[str]) -> list[Fold
     return [FolderName(change.prefix) for change in changes if change.hidden]
 
 
-def _hide(db: sqlite3.Connection, edit: Delete) -> None:
+def _begin_deletion(db: sqlite3.Connection, edit: Delete) -> None:
+    """Keep the folder from changing."""
     judge(edit, load(db, edit))
-    _put_change(db, FolderName(edit.name), hidden=True)
+    _put_change(db, FolderName(edit.name), hidden=False)
+
+
+def _hide(db: sqlite3.Connection, name: FolderName) -> None:
+    _put_change(db, name, hidden=True)
 
 
 def _begin_transfer(db: sqlite3.Connection, edit: Copy | Move) -> bool:
@@ -271,6 +320,11 @@ def _put_change(db: sqlite3.Connection, name: FolderName, *, hidden: bool) -> No
 
 def _settle(db: sqlite3.Connection, name: FolderName) -> None:
     execute(db, "delete_folder_change", prefix=name)
+
+
+def _release(db: sqlite3.Connection, name: FolderName) -> None:
+    if not fetch_value(db, "is_hidden", prefix=name):
+        _settle(db, name)
 
 
 def _settle_emptied(db: sqlite3.Connection, name: FolderName) -> None:

@@ -19,6 +19,7 @@ from chunkstore.store.contract.edits import (
     MakeFolder,
     Move,
     Name,
+    Present,
     Put,
     Received,
     judge,
@@ -39,6 +40,7 @@ from chunkstore.store.sqlite.listing import ListNames
 from chunkstore.store.sqlite.manifests import StoragePolicy
 from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.tree import MAX_NAMES, ManyNames
+from chunkstore.store.sqlite.usage import QuotaFolders, Tally
 
 
 class SQLiteNames(Names):
@@ -83,7 +85,7 @@ class SQLiteNames(Names):
         lists = await lists_of_uploads(edits, partial(resumable.hash_whole, self._database.readers))
         try:
             applied = await writer.run(
-                ApplyEdits(edits, policy, encodings, lists).run,
+                ApplyEdits(edits, policy, encodings, lists, self._database.quotas).run,
                 size=size + size_of_places(last) + _size_of(edits, self._database.state.chunk_size),
             )
         except ManyNames as error:
@@ -108,24 +110,30 @@ class ApplyEdits:
     policy: StoragePolicy
     encodings: Encodings
     lists: Mapping[str, ListHasher]
+    quotas: QuotaFolders
 
     def run(self, db: sqlite3.Connection) -> list[Applied]:
         """Return the outcome of each; an error's `edit` is the place of the one that failed."""
         applied: list[Applied] = []
         put: set[RequestUpload] = set()
+        tally = Tally(self.quotas)
         for place, edit in enumerate(self.edits):
             try:
                 if isinstance(edit, Put) and isinstance(edit.content, Received):
                     own_upload(edit.content.upload).require_put_once(put)
-                applied.append(self._apply(db, edit))
+                present = tree.load(db, edit)
+                replaced = judge(edit, present)
+                with tally.counting(db, edit, place):
+                    applied.append(self._apply(db, edit, present, replaced=replaced))
             except ChunkstoreError as error:
                 error.edit = place
                 raise
+        tally.settle(db)
         return applied
 
-    def _apply(self, db: sqlite3.Connection, edit: Edit) -> Applied:
-        present = tree.load(db, edit)
-        replaced = judge(edit, present)
+    def _apply(
+        self, db: sqlite3.Connection, edit: Edit, present: Present, *, replaced: bool
+    ) -> Applied:
         match edit:
             case Put():
                 current = present.target if isinstance(present.target, File) else None

@@ -26,6 +26,7 @@ from chunkstore.store.sqlite.name_changes import WatchedNames
 from chunkstore.store.sqlite.segment_sweep import begin_segments
 from chunkstore.store.sqlite.segments.segments import SegmentBounds, Segments
 from chunkstore.store.sqlite.settings import NewSettings, State, check_and_read_state, recover
+from chunkstore.store.sqlite.usage import QuotaFolders, load_folders
 
 _READERS: Final = 4
 
@@ -41,6 +42,7 @@ class OpenDatabase:
     policy: StoragePolicy
     state: State
     segments: Segments
+    quotas: QuotaFolders
     writer: Writer | None = None
     watched: WatchedNames | None = None
     owner: LogOwner | None = None
@@ -97,6 +99,7 @@ async def open_to_read(path: Path, policy: StoragePolicy) -> OpenDatabase:
         policy=policy,
         state=state,
         segments=Segments.of(path),
+        quotas=QuotaFolders(await readers.run(load_folders)),
     )
 
 
@@ -155,6 +158,7 @@ async def _open_locked(
         await connection.run(
             partial(begin_segments, folder=segments.folder, last=state.segment_session)
         )
+        quotas = QuotaFolders(await connection.run(load_folders))
         await connection.run(owner.begin_session)
         await connection.run(monitor.begin)
         readers, lookups = await _open_readers(path, _READERS, monitor)
@@ -171,6 +175,7 @@ async def _open_locked(
         policy=policy,
         state=state,
         segments=segments,
+        quotas=quotas,
         writer=write_by(connection, check=monitor.after_transaction, observer=watched),
         watched=watched,
         owner=owner,

@@ -20,6 +20,7 @@ QUERIES: Final = (
     | load_queries(PACKAGE, "segments.sql")
     | load_queries(PACKAGE, "subtrees.sql")
     | load_queries(PACKAGE, "records.sql")
+    | load_queries(PACKAGE, "quotas.sql")
 )
 
 

@@ -41,6 +41,7 @@ from chunkstore.store.sqlite.manifests import StoragePolicy
 from chunkstore.store.sqlite.name_changes import SQLiteNameChanges
 from chunkstore.store.sqlite.names import SQLiteNames
 from chunkstore.store.sqlite.opening import OpenDatabase, open_to_read, open_to_write
+from chunkstore.store.sqlite.quotas import SQLiteQuotas
 from chunkstore.store.sqlite.records import SQLiteRecords
 from chunkstore.store.sqlite.segments.segments import BOUNDS, SegmentBounds
 from chunkstore.store.sqlite.settings import NewSettings
@@ -57,7 +58,9 @@ class SQLiteStore(Store):
         self._database = database
         self._large_folders = None
         if database.writer is not None and database.reserve is not None:
-            self._large_folders = LargeFolders(database.readers, database.writer, database.reserve)
+            self._large_folders = LargeFolders(
+                database.readers, database.writer, database.reserve, database.quotas
+            )
         manifest_ids = itertools.count(database.state.last_manifest + 1)
         pins = Pins()
         self._names = SQLiteNames(database, self._large_folders)
@@ -155,6 +158,10 @@ class SQLiteStore(Store):
     @property
     def records(self) -> SQLiteRecords:
         return SQLiteRecords(self._database)
+
+    @property
+    def quotas(self) -> SQLiteQuotas:
+        return SQLiteQuotas(self._database)
 
     @property
     def maintenance(self) -> SQLiteMaintenance:

@@ -19,6 +19,7 @@ from chunkstore.store.contract.uploads import NOTHING
 from chunkstore.store.postgres import tree
 from chunkstore.store.postgres.connection import Connection
 from chunkstore.store.postgres.store import PostgresStore
+from chunkstore.store.postgres.usage import Tally
 from tests.backends import Backend
 from tests.conftest import CHUNK_SIZE, RandomBytes, on_postgres
 from tests.store.conformance import get, names, put, whole_put
@@ -176,12 +177,12 @@ async def test_a_list_that_has_to_be_made_again_comes_to_the_same(
     store, _ = stores
     remove, failures = tree.delete, 0
 
-    async def fail_once(db: Connection, edit: Delete) -> object:
+    async def fail_once(db: Connection, edit: Delete, tally: Tally) -> object:
         nonlocal failures
         failures += 1
         if failures == 1:
             raise asyncpg.DeadlockDetectedError
-        return await remove(db, edit)
+        return await remove(db, edit, tally)
 
     monkeypatch.setattr(tree, "delete", fail_once)
     content = random_bytes(2 * CHUNK_SIZE + 5)

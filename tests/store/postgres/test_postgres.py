@@ -8,6 +8,7 @@ from tests.store.conformance import StoreConformance
 from tests.store.edit_conformance import EditConformance
 from tests.store.pack_conformance import PackConformance
 from tests.store.part_conformance import PartConformance
+from tests.store.quota_conformance import QuotaConformance
 from tests.store.record_conformance import RecordConformance
 from tests.store.subtree_conformance import SubtreeConformance
 from tests.store.upload_conformance import UploadConformance
@@ -22,6 +23,7 @@ class TestPostgres(
     PackConformance,
     SubtreeConformance,
     RecordConformance,
+    QuotaConformance,
     ChunkConformance,
 ):
     """The conformance suites."""

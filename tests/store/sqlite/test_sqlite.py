@@ -47,6 +47,7 @@ from tests.store.edit_conformance import EditConformance
 from tests.store.edits import copy, delete, get_file, make_folder, move
 from tests.store.pack_conformance import PackConformance
 from tests.store.part_conformance import PartConformance
+from tests.store.quota_conformance import QuotaConformance
 from tests.store.record_conformance import RecordConformance
 from tests.store.sqlite.rows import SQLiteRows
 from tests.store.subtree_conformance import SubtreeConformance
@@ -81,6 +82,7 @@ class TestSQLite(
     PackConformance,
     SubtreeConformance,
     RecordConformance,
+    QuotaConformance,
     ChunkConformance,
 ):
     """The conformance suites."""

@@ -221,9 +221,10 @@ $$;
 -- name: lock_paths
 -- Locks the rows of paths, one by one, until the transaction ends: exclusively those `to_change`, the
 -- others, folders that a name lies in, so that nobody changes or removes them. A path without a row
--- gets one, of a folder that does not exist yet, so that it can be locked.
+-- gets one, of a folder that does not exist yet, so that it can be locked. Returns whether there are
+-- quotas; while the transaction runs, none is added.
 CREATE OR REPLACE FUNCTION lock_paths(paths text[], to_change boolean[])
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     one text;
     exclusive boolean;
@@ -239,6 +240,7 @@ BEGIN
             INSERT INTO entry (path) VALUES (one) ON CONFLICT (path) DO NOTHING;
         END LOOP;
     END LOOP;
+    RETURN EXISTS (SELECT 1 FROM quota);
 END
 $$;
 
@@ -248,14 +250,15 @@ $$;
 -- `present`: there is a file, which is returned and locked, and not `may_replace`;
 -- `absent`: there is none, and not `may_create`;
 -- `file`: `conflict` is a file, so it holds no files; `folder`: the name is a folder's.
--- `replaced` and `present` return the file that there was.
+-- `replaced` and `present` return the file that there was. `quotas` says whether there are any; while the
+-- transaction runs, none is added.
 CREATE OR REPLACE FUNCTION put_file(
     name_path text, folders text[], below_start text, below_stop text,
     new_manifest bigint, new_digest bytea, new_size bigint, new_chunk_size integer,
     new_chunks bigint, new_list bytea, new_proof bigint,
     new_media_type text, new_created bigint, new_modified bigint,
     may_create boolean, may_replace boolean,
-    OUT outcome text, OUT conflict text,
+    OUT outcome text, OUT conflict text, OUT quotas boolean,
     OUT path text, OUT manifest bigint, OUT digest bytea, OUT size bigint, OUT chunk_size integer,
     OUT chunks bigint, OUT list bytea, OUT proof bigint,
     OUT media_type text, OUT created bigint, OUT modified bigint
@@ -264,6 +267,7 @@ CREATE OR REPLACE FUNCTION put_file(
 DECLARE
     is_file boolean;
 BEGIN
+    quotas := EXISTS (SELECT 1 FROM quota);
     LOOP
         SELECT entry.path, entry.manifest, entry.digest, entry.size, entry.chunk_size, entry.chunks,
                entry.list, entry.proof, entry.media_type,
@@ -328,8 +332,10 @@ $$;
 
 -- name: put_at_once
 -- Puts a file whose last chunks are few and small, as put_content and put_file do, in a transaction of
--- which no other statement is. Fails with CS001 if one of them says that it is to fail. If there is a
--- receipt already, nothing is done, and what is in it is returned.
+-- which no other statement is. Fails with CS001 if one of them says that it is to fail, or a quota does,
+-- and with CS002, with the folder, if a quota counts it and it is not `alone` in its transaction: then it
+-- would keep the quota locked while others wait for locks. If there is a receipt already, nothing is
+-- done, and what is in it is returned.
 CREATE OR REPLACE FUNCTION put_at_once(
     receipt_id uuid,
     new_digests bytea[], new_sizes integer[], new_stored_sizes integer[], new_codecs smallint[],
@@ -340,12 +346,14 @@ CREATE OR REPLACE FUNCTION put_at_once(
     list_digest bytea, content_proof bigint,
     name_path text, folders text[], below_start text, below_stop text,
     new_media_type text, new_created bigint, new_modified bigint,
-    may_replace boolean,
+    may_replace boolean, alone boolean,
     OUT replaced boolean, OUT file_created bigint, OUT stored bytea[]
 ) LANGUAGE plpgsql SET lock_timeout = '50ms' AS $$
 #variable_conflict use_variable
 DECLARE
     put record;
+    over text[];
+    limited text;
 BEGIN
     INSERT INTO receipt (id, created) VALUES (receipt_id, now) ON CONFLICT (id) DO NOTHING;
     IF NOT FOUND THEN
@@ -370,6 +378,49 @@ BEGIN
     UPDATE receipt SET replaced = put.outcome = 'replaced', file_created = coalesce(
         new_created, put.created, new_modified), stored = put_at_once.stored
     WHERE id = receipt_id;
+    IF NOT put.quotas THEN
+        RETURN;
+    END IF;
+    over := ARRAY[''] || ARRAY(SELECT each || '/' FROM unnest(folders) AS each);
+    SELECT min(folder) INTO limited FROM quota WHERE folder = ANY (over);
+    IF limited IS NOT NULL AND NOT alone THEN
+        RAISE EXCEPTION 'limited' USING ERRCODE = 'CS002', DETAIL = limited;
+    END IF;
+    IF limited IS NOT NULL AND add_usage(
+        over,
+        array_fill(content_size - coalesce(put.size, 0), ARRAY[cardinality(over)]),
+        array_fill(CASE WHEN replaced THEN 0 ELSE 1 END::bigint, ARRAY[cardinality(over)])
+    ) IS NOT NULL THEN
+        RAISE EXCEPTION 'refused' USING ERRCODE = 'CS001';
+    END IF;
+END
+$$;
+
+-- name: add_usage
+-- Changes what folders use, as far as they have quotas, in the order in which they are given; returns
+-- the first whose quota does not allow it, and then the transaction is to fail. What uses less is always
+-- allowed, and everything until it is counted what is used.
+CREATE OR REPLACE FUNCTION add_usage(names text[], new_sizes bigint[], new_files bigint[])
+RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    one text;
+    more bigint;
+    more_files bigint;
+BEGIN
+    FOR one, more, more_files IN SELECT * FROM unnest(names, new_sizes, new_files) LOOP
+        UPDATE quota SET size = size + more, files = files + more_files
+        WHERE folder = one
+          AND (counted = 0
+               OR (more <= 0 OR max_size IS NULL OR size + more <= max_size)
+                  AND (more_files <= 0 OR max_files IS NULL OR files + more_files <= max_files));
+        IF NOT FOUND THEN
+            PERFORM 1 FROM quota WHERE folder = one;
+            IF FOUND THEN
+                RETURN one;
+            END IF;
+        END IF;
+    END LOOP;
+    RETURN NULL;
 END
 $$;
 

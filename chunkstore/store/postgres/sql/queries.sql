@@ -172,8 +172,10 @@ SELECT path, manifest, digest, size, chunk_size, chunks, list, proof, media_type
 FROM entry WHERE path = ANY ($1::text[]) AND manifest IS NOT NULL;
 
 -- name: lock_file
--- path. As find_file; until the transaction ends nobody else changes it.
-SELECT path, manifest, digest, size, chunk_size, chunks, list, proof, media_type, created, modified
+-- path. As find_file, and whether there are quotas; until the transaction ends nobody else changes it,
+-- and no quota is added.
+SELECT path, manifest, digest, size, chunk_size, chunks, list, proof, media_type, created, modified,
+       EXISTS (SELECT 1 FROM quota) AS quotas
 FROM entry WHERE path = $1 AND manifest IS NOT NULL FOR UPDATE;
 
 -- name: keep_below
@@ -182,22 +184,23 @@ SELECT keep_below($1, $2);
 
 -- name: lock_paths
 -- paths (in order), for each whether it is to be changed; else it is a folder that a name lies in.
+-- Returns whether there are quotas.
 SELECT lock_paths($1, $2);
 
 -- name: put_file
 -- path, folders it lies in, range of names below it, manifest, digest, size, chunk size, chunks, the
 -- list's digest, proof, media type, created, modified, whether it may create, whether it may replace.
 -- See functions.sql.
-SELECT outcome, conflict, path, manifest, digest, size, chunk_size, chunks, list, proof, media_type,
-       created, modified
+SELECT outcome, conflict, quotas, path, manifest, digest, size, chunk_size, chunks, list, proof,
+       media_type, created, modified
 FROM put_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16);
 
 -- name: put_at_once
 -- receipt; what put_content takes; path, folders it lies in, range of names below it, media type,
--- created, modified, whether it may replace. See functions.sql.
+-- created, modified, whether it may replace, whether it is alone in its transaction. See functions.sql.
 SELECT replaced, file_created, stored
 FROM put_at_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-                 $19, $20, $21, $22, $23, $24, $25, $26, $27, $28);
+                 $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29);
 
 -- name: remove_entry
 -- path. The folder that it lies in may be vacated by that.
