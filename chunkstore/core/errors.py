@@ -96,6 +96,19 @@ class TooLarge(ChunkstoreError):
     """The content is larger than this server accepts."""
 
 
+class TooManyProperties(ChunkstoreError):
+    """The properties of one name would be too large together."""
+
+
+class Locked(ChunkstoreError):
+    """A lock is in the way; send its token, or wait until it is gone."""
+
+    def __init__(self, roots: Sequence[str], message: str | None = None) -> None:
+        """`roots` are the paths that the locks were taken on, without a slash at the end."""
+        super().__init__(message)
+        self.roots = roots
+
+
 class UploadExpired(NotFound):
     """The upload has expired; begin it anew."""
 

@@ -42,7 +42,7 @@ ROOMS: Final[Mapping[str, Sequence[set[str]]]] = {
         {"message"},
         {"security"},
         {"native", "resumable"},
-        {"caches", "chunks"},
+        {"caches", "chunks", "dav"},
         {"dispatch"},
         {"routes"},
         {"app"},

@@ -1,0 +1,73 @@
+"""Header fields of WebDAV (RFC 4918 §10)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from aiohttp import web
+
+from chunkstore.core.dav.if_header import IfHeader, parse_if
+from chunkstore.core.errors import InvalidRequest
+
+_TIMEOUT: Final = re.compile(r"(?:(infinite)(?:-\d+)?|second-(\d{1,20}))", re.IGNORECASE | re.ASCII)
+_TOKEN: Final = re.compile(r"[ \t]*<?([^\s<>]+)>?[ \t]*")
+_UNIX_TIME: Final = re.compile(r"(-?[0-9]{1,12})(?:\.([0-9]{1,9})[0-9]*)?", re.ASCII)
+_LEAST_TIME: Final = 0
+# The last second that HTTP can tell, in the year 9999.
+_GREATEST_TIME: Final = 253_402_300_799
+
+
+def if_header_of(request: web.Request) -> IfHeader | None:
+    """Return the If header, None if there is none.
+
+    Raises:
+        InvalidRequest: it breaks the grammar.
+    """
+    lines = request.headers.getall("If", [])
+    return parse_if(" ".join(lines)) if lines else None
+
+
+def timeouts_of(request: web.Request) -> Sequence[int | None]:
+    """Return the times, in seconds, that a lock is asked for, the best first; None is for ever.
+
+    What is no time is left out (§10.7).
+    """
+    times: list[int | None] = []
+    for part in ",".join(request.headers.getall("Timeout", [])).split(","):
+        match = _TIMEOUT.fullmatch(part.strip(" \t"))
+        if match is not None:
+            times.append(None if match[1] else int(match[2]))
+    return times
+
+
+def lock_token_of(request: web.Request) -> str:
+    """Return the token in the Lock-Token header; the angle brackets may be missing.
+
+    Raises:
+        InvalidRequest: there is none, or several.
+    """
+    lines = request.headers.getall("Lock-Token", [])
+    match = _TOKEN.fullmatch(lines[0]) if len(lines) == 1 else None
+    if match is None:
+        raise InvalidRequest("Lock-Token is the token of a lock in angle brackets.")
+    return match[1]
+
+
+def parse_unix_time(text: str) -> datetime | None:
+    """Return the time that seconds since 1970 tell, with a fraction or not; None for no time."""
+    match = _UNIX_TIME.fullmatch(text.strip())
+    if match is None or not _LEAST_TIME <= int(match[1]) <= _GREATEST_TIME:
+        return None
+    microseconds = int((match[2] or "").ljust(6, "0")[:6])
+    return datetime.fromtimestamp(int(match[1]), UTC).replace(microsecond=microseconds)
+
+
+def minimal_is_preferred(request: web.Request) -> bool:
+    """Whether properties that are not there are not to be told of (RFC 8144 §2.1)."""
+    if request.headers.get("Brief", "").strip().lower() == "t":
+        return True
+    preferences = ",".join(request.headers.getall("Prefer", [])).lower()
+    return any(each.strip() == "return=minimal" for each in re.split("[,;]", preferences))
