@@ -34,6 +34,7 @@ pytest.register_assert_rewrite(
     "tests.store.upload_conformance",
     "tests.store.part_conformance",
     "tests.store.record_conformance",
+    "tests.store.strict_conformance",
     "tests.crash.load",
     "tests.crash.inspection",
 )

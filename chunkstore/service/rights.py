@@ -28,6 +28,7 @@ from chunkstore.store.contract.edits import (
     MakeFolder,
     Move,
     Name,
+    Patch,
     Put,
     is_folder_name,
 )
@@ -170,6 +171,10 @@ class Rights:
                 self._require_sight(edit.name)
                 self._require_whole(edit.name, self.access.verbs(edit.name))
                 return edit
+            case Patch():
+                self.require(Verbs.WRITE, edit.name)
+                self.require_conditions(edit.conditions, edit.name)
+                return edit
 
     def _judge_put(self, edit: Put) -> Put:
         allowed = self.require_putting(edit.name)
@@ -193,6 +198,9 @@ class Rights:
                 raise self.refusal(target, (PUTTING | Verbs.DELETE) & ~there)
         else:
             allowed = self.require_putting(FileName(target))
+            if edit.strict:
+                # A folder whose place the file takes goes with all that is in it.
+                allowed |= self.access.everywhere(folder_named(target)) & Verbs.DELETE
         self._require_sight(target)
         self.require_conditions(edit.target_conditions, target)
         return replace(edit, allowed=allowed)

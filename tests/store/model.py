@@ -31,6 +31,7 @@ class Write:
     name: FileName
     content: bytes
     conditions: Conditions = UNCONDITIONAL
+    strict: bool = False
 
 
 Drawn: TypeAlias = Write | Delete | Copy | Move | MakeFolder
@@ -100,14 +101,18 @@ class Model:
 
     def _apply(self, edit: Drawn) -> bool:
         match edit:
-            case Write(name, content, conditions):
+            case Write(name, content, conditions, strict):
                 current = self._judge_place(name, conditions)
+                if not current and strict:
+                    self._require_parent(name)
                 self.files[name] = content
                 return current
-            case Delete(name, conditions):
+            case Delete(name, conditions, strict):
                 self._require(name, conditions)
                 if not name:
                     raise Refused(Forbidden)
+                if strict:
+                    self._keep_parent(name)
                 self._remove(name)
                 return False
             case MakeFolder(name):
@@ -122,14 +127,19 @@ class Model:
         if source.endswith("/") or not source:
             near = source.startswith(target) or target.startswith(source)
         else:
-            near = source == target
+            near = source == target or (edit.strict and source.startswith(f"{target}/"))
         if near or not source or not target:
             raise Refused(Forbidden)
-        current = self._judge_place(target, edit.target_conditions)
+        current = self._judge_place(target, edit.target_conditions, strict=edit.strict)
         if current and not edit.overwrite:
             raise Refused(AlreadyExists)
+        if edit.strict and not current:
+            self._require_parent(target)
+        if edit.strict and isinstance(edit, Move):
+            self._keep_parent(source)
         if current:
             self._remove(target)
+            self._remove(_other(target))
         if isinstance(edit, Copy) and not edit.with_members and source.endswith("/"):
             self.made.add(target)
         else:
@@ -144,12 +154,20 @@ class Model:
         if conditions == CREATE_ONLY:
             raise Refused(PreconditionFailed)
 
-    def _judge_place(self, name: str, conditions: Conditions) -> bool:
+    def _require_parent(self, name: str) -> None:
+        if not self.exists(_parent(name)):
+            raise Refused(NameConflict)
+
+    def _keep_parent(self, name: str) -> None:
+        if _parent(name):
+            self.made.add(_parent(name))
+
+    def _judge_place(self, name: str, conditions: Conditions, *, strict: bool = False) -> bool:
         """Return whether what is put there replaces something."""
-        current = self.exists(name)
+        other = _other(name)
+        current = self.exists(name) or (strict and self.exists(other))
         if (conditions == CREATE_ONLY and current) or (conditions == EXISTING and not current):
             raise Refused(PreconditionFailed)
-        other = name.removesuffix("/") if name.endswith("/") else f"{name}/"
         if not current and (self.blocking(name) or self.exists(other)):
             raise Refused(NameConflict)
         return current
@@ -159,8 +177,7 @@ class Model:
             raise Refused(AlreadyExists)
         if self.blocking(name):
             raise Refused(NameConflict)
-        above = name[: name[:-1].rfind("/") + 1]
-        if above and not self.exists(above):
+        if not self.exists(_parent(name)):
             raise Refused(NotFound)
 
     def _within(self, name: str) -> Iterator[str]:
@@ -183,6 +200,15 @@ class Model:
                 self.made.add(copied)
 
 
+def _other(name: str) -> str:
+    """Return the file of a folder's name, or the folder of a file's."""
+    return name.removesuffix("/") if name.endswith("/") else f"{name}/"
+
+
+def _parent(name: str) -> str:
+    return name[: name[:-1].rfind("/") + 1]
+
+
 FILES: Final = ["a", "a/b", "a/b/c", "c/d"]
 FOLDERS: Final = ["a/", "a/b/", "c/"]
 file_names = st.sampled_from(FILES).map(FileName)
@@ -194,19 +220,18 @@ conditions = st.sampled_from([UNCONDITIONAL, UNCONDITIONAL, CREATE_ONLY, EXISTIN
 def _transfers(
     names: st.SearchStrategy[FileName] | st.SearchStrategy[FolderName],
 ) -> st.SearchStrategy[Copy | Move]:
-    copies = st.builds(
-        Copy, names, names, st.booleans(), conditions, conditions, with_members=st.booleans()
-    )
-    return st.one_of(copies, st.builds(Move, names, names, st.booleans(), conditions, conditions))
+    parts = (names, names, st.booleans(), conditions, conditions)
+    copies = st.builds(Copy, *parts, with_members=st.booleans(), strict=st.booleans())
+    return st.one_of(copies, st.builds(Move, *parts, strict=st.booleans()))
 
 
 def edits_of(contents: st.SearchStrategy[bytes]) -> st.SearchStrategy[Drawn]:
     """Return edits of few names, so that they meet."""
-    writes = st.builds(Write, file_names, contents, conditions)
+    writes = st.builds(Write, file_names, contents, conditions, st.booleans())
     return st.one_of(
         writes,
         writes,
-        st.builds(Delete, st.one_of(file_names, any_folder), conditions),
+        st.builds(Delete, st.one_of(file_names, any_folder), conditions, st.booleans()),
         st.builds(MakeFolder, any_folder),
         _transfers(file_names),
         _transfers(any_folder),

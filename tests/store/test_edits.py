@@ -49,8 +49,12 @@ def present(model: Model, edit: Edit) -> Present:
         source=found(model, edit.source) if isinstance(edit, Copy | Move) else None,
         target=found(model, place) or (found(model, other) if place else None),
         blocking=model.blocking(place),
-        parent_exists=not isinstance(edit, MakeFolder) or model.exists(parent(edit.name)),
+        parent_exists=not _needs_parent(edit) or model.exists(parent(FileName(place))),
     )
+
+
+def _needs_parent(edit: Edit) -> bool:
+    return isinstance(edit, MakeFolder) or (isinstance(edit, Put | Copy | Move) and edit.strict)
 
 
 @settings(max_examples=500)
@@ -61,7 +65,7 @@ def test_what_is_allowed_is_what_the_model_allows(before: list[Drawn], drawn: Dr
         model.apply([one])
     content = Uploaded("id", DIGEST, to_datetime(0))
     edit: Edit = (
-        Put(drawn.name, content, "text/plain", drawn.conditions)
+        Put(drawn.name, content, "text/plain", drawn.conditions, strict=drawn.strict)
         if isinstance(drawn, Write)
         else drawn
     )

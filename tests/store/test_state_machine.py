@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -129,7 +130,8 @@ class StoreMachine(RuleBasedStateMachine):
     def edit_of(self, drawn: Drawn) -> Edit:
         if not isinstance(drawn, Write):
             return drawn
-        return whole_put(self.store, drawn.name, drawn.content, drawn.conditions)
+        put = whole_put(self.store, drawn.name, drawn.content, drawn.conditions)
+        return replace(put, strict=drawn.strict)
 
     @rule(name=file_names, start=st.integers(0, 30_000), length=st.integers(0, 30_000))
     def read_range(self, name: str, start: int, length: int) -> None:

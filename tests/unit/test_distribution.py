@@ -21,7 +21,7 @@ GROUPS = (
     {"audit": "id"},
 )
 # Small tables that are on every machine.
-EVERYWHERE = {"setting", "server", "record", "quota"}
+EVERYWHERE = {"setting", "server", "record", "quota", "lock"}
 COLUMNS = {table: column for group in GROUPS for table, column in group.items()}
 LACKING = re.compile(r"advisory|\bnotify\b|\blisten\b|\blo_|skip locked|\bserial\b", re.IGNORECASE)
 

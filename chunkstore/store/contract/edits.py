@@ -2,6 +2,11 @@
 
 A store loads and locks what is there (`Present`), calls `judge`, and writes. So no backend has a
 rule about names, or a message about one.
+
+An edit that is `strict` goes by RFC 4918: the folder that its target comes to must exist (§9.7.1,
+§9.8.5), the one that its source lay in stays, though nothing else is in it (§5.2), and a file takes
+a folder's place, or a folder a file's, as it would one of its own kind (§9.8.4). Without that,
+folders come and go with what is in them.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from typing import TypeAlias
 from chunkstore.core.access import EVERYTHING, Verbs, words_of
 from chunkstore.core.chunking import AnyChunk
 from chunkstore.core.conditional import UNCONDITIONAL, UNTAGGED, Conditions, Validators
+from chunkstore.core.dav.properties import PropertyChange
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import (
     AlreadyExists,
@@ -74,6 +80,7 @@ class Put:
     created: datetime | None = None
     modified: datetime | None = None
     allowed: Verbs = EVERYTHING
+    strict: bool = False
 
     @property
     def may_replace(self) -> bool:
@@ -87,6 +94,7 @@ class Delete:
 
     name: Name
     conditions: Conditions = UNCONDITIONAL
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +103,9 @@ class Copy:
 
     Both names are files or both are folders. `conditions` are judged against the source,
     `target_conditions` against what has the target's name. A folder that is replaced goes with all
-    that is in it (RFC 4918 §9.8.4). Without `with_members` the copy of a folder is empty. `allowed`
-    is of the target, as for a `Put`.
+    that is in it (RFC 4918 §9.8.4). Without `with_members` the copy of a folder is empty. A copy
+    has the time at which it is made, or `modified`. `allowed` is of the target, as for a `Put`; a
+    file that takes a folder's place needs `DELETE` too.
     """
 
     source: Name
@@ -106,11 +115,16 @@ class Copy:
     target_conditions: Conditions = UNCONDITIONAL
     with_members: bool = True
     allowed: Verbs = EVERYTHING
+    strict: bool = False
+    modified: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Rename a file, or a folder with all names under it. Times are kept; else as `Copy`."""
+    """Rename a file, or a folder with all names under it; else as `Copy`.
+
+    Times are kept, but a file's `modified` where that is given.
+    """
 
     source: Name
     target: Name
@@ -118,6 +132,8 @@ class Move:
     conditions: Conditions = UNCONDITIONAL
     target_conditions: Conditions = UNCONDITIONAL
     allowed: Verbs = EVERYTHING
+    strict: bool = False
+    modified: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +143,32 @@ class MakeFolder:
     name: FolderName
 
 
-Edit: TypeAlias = Put | Delete | Copy | Move | MakeFolder
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Change what is kept with a file or a folder: its properties, in order, and its times.
+
+    Times that are None stay as they are. A folder that was not made lasts from then on. The root
+    folder keeps nothing.
+    """
+
+    name: Name
+    changes: Sequence[PropertyChange] = ()
+    created: datetime | None = None
+    modified: datetime | None = None
+    conditions: Conditions = UNCONDITIONAL
+
+
+Edit: TypeAlias = Put | Delete | Copy | Move | MakeFolder | Patch
 
 
 @dataclass(frozen=True, slots=True)
 class Present:
     """What exists when an edit is judged.
 
-    `source` is what is deleted, copied or moved. `target` is the file or folder that has the name
-    to be written. `blocking` is the path of a file where the target needs a folder.
-    `parent_exists` says whether the folder in which one is made exists.
+    `source` is what is deleted, copied, moved or patched. `target` is the file or folder that has
+    the name to be written. `blocking` is the path of a file where the target needs a folder.
+    `parent_exists` says whether the folder that the target comes to exists; for edits that make it
+    where it does not, it is True.
     """
 
     source: File | DamagedFile | Folder | None = None
@@ -153,7 +185,7 @@ def is_folder_name(name: Name) -> bool:
 def names_in(edit: Edit) -> Sequence[Name]:
     """Return the names that an edit reads or writes."""
     match edit:
-        case Put() | Delete() | MakeFolder():
+        case Put() | Delete() | MakeFolder() | Patch():
             return (edit.name,)
         case Copy() | Move():
             return (edit.source, edit.target)
@@ -163,9 +195,10 @@ def judge(edit: Edit, present: Present) -> bool:
     """Return whether the edit replaces something, given what is there.
 
     Raises:
-        NotFound: there is nothing to delete, copy or move, or no folder to make one in.
+        NotFound: there is nothing to delete, copy, move or patch, or no folder to make one in.
         PreconditionFailed: a condition does not hold.
-        NameConflict: the file's name is a folder's, or a folder's name is a file's.
+        NameConflict: the file's name is a folder's, or a folder's name is a file's; or there is no
+            folder for the target of a strict edit.
         AlreadyExists: the name is taken, and must not be replaced.
         VerbLacking: it would create or replace something, and that is not among what is `allowed`.
         Forbidden: it is not allowed whatever exists.
@@ -174,7 +207,7 @@ def judge(edit: Edit, present: Present) -> bool:
     match edit:
         case Put():
             return judge_put(edit.name, edit.conditions, present, edit.allowed)
-        case Delete():
+        case Delete() | Patch():
             judge_source(edit, present.source)
             return False
         case Copy() | Move():
@@ -194,6 +227,7 @@ def judge_put(
     _require_allowed(name, allowed, replaced=current is not None)
     if current is None:
         _require_free(name, present)
+        _require_parent(name, present)
     return current is not None
 
 
@@ -203,9 +237,11 @@ def _require_allowed(name: Name, allowed: Verbs, *, replaced: bool) -> None:
         raise VerbLacking(name, words_of(needed))
 
 
-def judge_source(edit: Delete | Copy | Move, source: File | DamagedFile | Folder | None) -> None:
+def judge_source(
+    edit: Delete | Copy | Move | Patch, source: File | DamagedFile | Folder | None
+) -> None:
     """Judge the source of an edit, before the target is looked at; raise as `judge` does."""
-    name = edit.name if isinstance(edit, Delete) else edit.source
+    name = edit.name if isinstance(edit, Delete | Patch) else edit.source
     if source is None:
         kind = "folder" if is_folder_name(name) else "file"
         raise NotFound(f"There is no {kind} {name!r}.")
@@ -213,9 +249,11 @@ def judge_source(edit: Delete | Copy | Move, source: File | DamagedFile | Folder
     if isinstance(source, DamagedFile) and not isinstance(edit, Delete):
         raise StoreDamaged
     if ROOT in names_in(edit):
-        raise Forbidden("The root folder can be neither deleted nor copied nor moved.")
-    if not isinstance(edit, Delete):
+        raise Forbidden("The root folder can be neither deleted nor copied, moved or patched.")
+    if isinstance(edit, Copy | Move):
         _require_apart(edit.source, edit.target)
+        if edit.strict and edit.source.startswith(f"{edit.target}/"):
+            raise Forbidden("The destination is a folder that holds the file.")
 
 
 def judge_length(source: FolderName, target: FolderName, longest: int) -> None:
@@ -232,15 +270,19 @@ def _judge_target(edit: Copy | Move, present: Present) -> bool:
     target = edit.target
     is_folder = is_folder_name(target)
     kind = Folder if is_folder else File | DamagedFile
-    current = present.target if isinstance(present.target, kind) else None
+    is_replaced = edit.strict or isinstance(present.target, kind)
+    current = present.target if is_replaced else None
     conditions = edit.target_conditions
     conditions.require(None if current is None else _validators(current, conditions))
     if current is not None and not edit.overwrite:
-        what = "folder" if is_folder else "file"
+        what = "folder" if isinstance(current, Folder) else "file"
         raise AlreadyExists(f"There is a {what} {target!r}, and the request forbids to replace it.")
     _require_allowed(target, edit.allowed, replaced=current is not None)
+    if isinstance(current, Folder) and not is_folder and Verbs.DELETE not in edit.allowed:
+        raise VerbLacking(target, words_of(Verbs.DELETE))
     if current is None:
         _require_free(target, present)
+        _require_parent(target, present)
     return current is not None
 
 
@@ -261,6 +303,11 @@ def _require_free(name: Name, present: Present) -> None:
         raise NameConflict(f"{name!r} is a folder.")
     if isinstance(present.target, File | DamagedFile) and is_folder_name(name):
         raise NameConflict(f"{name.removesuffix('/')!r} is a file.")
+
+
+def _require_parent(name: Name, present: Present) -> None:
+    if not present.parent_exists:
+        raise NameConflict(f"There is no folder {parent(name)!r} to put it in.")
 
 
 def _require_apart(source: Name, target: Name) -> None:

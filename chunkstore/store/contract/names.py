@@ -40,6 +40,8 @@ class Names(ABC):
         name: FileName,
         conditions: Conditions = UNCONDITIONAL,
         allowed: Verbs = EVERYTHING,
+        *,
+        strict: bool = False,
     ) -> None:
         """Raise what a `Put` of this name would raise now, before content is sent for nothing."""
 
@@ -51,11 +53,13 @@ class Names(ABC):
         delimiter: str = "",
         after: str | None = None,
         limit: int = 1000,
+        made_folders: bool = False,
     ) -> Listing:
         """Return the files whose names begin with `prefix`, in order, at most `limit` entries.
 
         Names with `delimiter` after the prefix are rolled up to its first occurrence and appear
-        once, as a folder. The page begins after `after`: the `next` of a listing, or any text. The
+        once, as a folder. With `made_folders` also folders that were made appear whose names are
+        not rolled up. The page begins after `after`: the `next` of a listing, or any text. The
         cost grows with the page, not with the store.
         """
 

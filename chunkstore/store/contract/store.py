@@ -23,6 +23,7 @@ from chunkstore.store.contract.maintenance import Backups, Maintenance
 from chunkstore.store.contract.measures import Measures
 from chunkstore.store.contract.name_changes import NameChanges
 from chunkstore.store.contract.names import Names
+from chunkstore.store.contract.properties import Properties
 from chunkstore.store.contract.quotas import Quotas
 from chunkstore.store.contract.records import Records
 from chunkstore.store.contract.subtrees import Subtrees
@@ -30,7 +31,7 @@ from chunkstore.store.contract.uploads import Uploads
 
 
 class Store(ABC):
-    """A database of chunks, manifests and names, in eight parts: callers take the narrowest."""
+    """A database of chunks, manifests and names, in nine parts: callers take the narrowest."""
 
     @property
     @abstractmethod
@@ -56,6 +57,11 @@ class Store(ABC):
     @abstractmethod
     def subtrees(self) -> Subtrees:
         """Chaining values of chunks, of which digests are computed."""
+
+    @property
+    @abstractmethod
+    def properties(self) -> Properties:
+        """What is kept with files and folders."""
 
     @property
     @abstractmethod

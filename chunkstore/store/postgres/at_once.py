@@ -52,7 +52,7 @@ class SmallPut:
         """Return it if that is what the edits are, and it may be done without knowing the name."""
         match edits:
             case [Put(content=Received() as content) as edit] if chunks.small:
-                if tree.accepts(edit, Present()):
+                if not edit.strict and tree.accepts(edit, Present()):
                     own_upload(content.upload).require_put_once(set())
                     return cls(edit, content, chunks, _target(edit, content))
         return None

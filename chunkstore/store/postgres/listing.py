@@ -21,10 +21,15 @@ _FEW_ROWS: Final = 16
 
 
 async def list_names(
-    db: Connection, prefix: str, delimiter: str, after: str | None, limit: int
+    db: Connection,
+    prefix: str,
+    delimiter: str,
+    after: str | None,
+    limit: int,
+    made_folders: bool,
 ) -> Listing:
     """Return at most `limit` entries behind `after`."""
-    page = _Page(prefix, delimiter, limit)
+    page = _Page(prefix, delimiter, limit, made_folders=made_folders)
     start, behind = map(_without_nul, _start_behind(prefix, delimiter, after))
     stop = below(_without_nul(prefix))[1]
     count = limit + 1
@@ -47,8 +52,9 @@ async def list_names(
 class _Page:
     """The entries found so far; `jump` is where to go on behind a folder that was just found."""
 
-    def __init__(self, prefix: str, delimiter: str, limit: int) -> None:
+    def __init__(self, prefix: str, delimiter: str, limit: int, *, made_folders: bool) -> None:
         self._prefix = prefix
+        self._made_folders = made_folders
         self._delimiter = delimiter
         self._limit = limit
         self._files: list[File] = []
@@ -60,11 +66,15 @@ class _Page:
         """Take the row of a name; return False if the page is full without it."""
         name = row["name"]
         folder = folder_of(name, self._prefix, self._delimiter)
-        if folder is None and row["manifest"] is None:
+        is_made = folder is None and row["manifest"] is None
+        if is_made and (not self._made_folders or name == self._prefix):
             return True
         if len(self._files) + len(self._folders) == self._limit:
             return False
-        if folder is None:
+        if is_made:
+            self._folders.append(FolderName(name))
+            self.last = name
+        elif folder is None:
             self._files.append(to_file(row))
             self.last = name
         else:

@@ -21,6 +21,7 @@ from chunkstore.store.contract.edits import (
     MakeFolder,
     Move,
     Name,
+    Patch,
     Put,
     Received,
     Uploaded,
@@ -31,8 +32,14 @@ from chunkstore.store.contract.edits import (
 from chunkstore.store.contract.measures import Measures
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.uploads import NOTHING, Unfinished
-from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
-from chunkstore.store.postgres import listing, manifests, resumable, tree, unfinished
+from chunkstore.store.contract.values import (
+    Applied,
+    Committed,
+    File,
+    Folder,
+    Listing,
+)
+from chunkstore.store.postgres import descriptions, listing, manifests, resumable, tree, unfinished
 from chunkstore.store.postgres.at_once import SmallPut, SmallPuts
 from chunkstore.store.postgres.connection import Connection
 from chunkstore.store.postgres.contents import own_upload
@@ -66,8 +73,10 @@ class PostgresNames(Names):
         name: FileName,
         conditions: Conditions = UNCONDITIONAL,
         allowed: Verbs = EVERYTHING,
+        *,
+        strict: bool = False,
     ) -> None:
-        present = await self._opened.database.read(tree.load_target, name)
+        present = await self._opened.database.read(tree.load_target, name, strict)
         judge_put(name, conditions, present, allowed)
 
     async def list(
@@ -77,8 +86,11 @@ class PostgresNames(Names):
         delimiter: str = "",
         after: str | None = None,
         limit: int = 1000,
+        made_folders: bool = False,
     ) -> Listing:
-        return await self._opened.database.read(listing.list_names, prefix, delimiter, after, limit)
+        return await self._opened.database.read(
+            listing.list_names, prefix, delimiter, after, limit, made_folders
+        )
 
     async def _apply(self, edits: Sequence[Edit]) -> Sequence[Applied]:
         database = self._opened.writable
@@ -181,7 +193,9 @@ class ApplyEdits:
         if len(self.edits) > 1:
             for upload_id in sorted(self.tails):
                 await db.fetchval(QUERIES["lock_upload"], upload_id)
-            await tree.lock(db, tally, *(name for edit in self.edits for name in names_in(edit)))
+            names = [name for edit in self.edits for name in names_in(edit)]
+            names += [name for edit in self.edits for name in await tree.to_be_kept(db, edit)]
+            await tree.lock(db, tally, *names)
         applied = []
         for place, edit in enumerate(self.edits):
             tally.edit = place
@@ -206,6 +220,8 @@ class ApplyEdits:
                 return await tree.transfer(db, edit, progress.tally)
             case MakeFolder():
                 return await tree.make_folder(db, edit, progress.tally)
+            case Patch():
+                return await descriptions.patch(db, edit, progress.tally)
 
     async def _put(
         self, db: Connection, edit: Put, missing: Sequence[NewChunk], progress: _Progress

@@ -22,7 +22,7 @@ from chunkstore.store.shared.queries import load_queries, load_script
 
 _logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 OLDEST_SERVER: Final = 140000
 # From a version to the next: the statements that lead there.
 MIGRATIONS: Final[Mapping[int, str]] = {
@@ -48,6 +48,7 @@ _PREPARATIONS: Final[Mapping[int, _Preparation]] = {
     4: partial(_create_new_tables, version=4),
     5: partial(_create_new_tables, version=5),
     6: partial(_create_new_tables, version=6),
+    7: partial(_create_new_tables, version=7),
 }
 _PARTITIONED: Final = ") PARTITION BY HASH (digest);"
 # Here, because the event loop must not wait for files.
@@ -65,6 +66,8 @@ _SCRIPTS: Final[Mapping[str, str]] = {
         "distribution-5",
         "preparation-6",
         "distribution-6",
+        "preparation-7",
+        "distribution-7",
     )
 }
 _FUNCTIONS: Final[Mapping[str, str]] = load_queries(PACKAGE, "functions.sql")

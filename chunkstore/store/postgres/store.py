@@ -11,6 +11,7 @@ from chunkstore.store.postgres import collecting, schema
 from chunkstore.store.postgres.chunks import PostgresChunks
 from chunkstore.store.postgres.connection import CONNECTIONS, Connection, Database
 from chunkstore.store.postgres.contents import PostgresContents
+from chunkstore.store.postgres.descriptions import PostgresProperties
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.maintenance import PostgresMaintenance
 from chunkstore.store.postgres.names import PostgresNames
@@ -114,6 +115,10 @@ class PostgresStore(Store):
     @property
     def subtrees(self) -> PostgresSubtrees:
         return PostgresSubtrees(self._opened)
+
+    @property
+    def properties(self) -> PostgresProperties:
+        return PostgresProperties(self._opened)
 
     @property
     def records(self) -> PostgresRecords:

@@ -12,6 +12,7 @@ locked the folder first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -21,6 +22,7 @@ from chunkstore.core.names import ROOT, FileName, FolderName, parent
 from chunkstore.store.contract.edits import (
     Copy,
     Delete,
+    Edit,
     MakeFolder,
     Move,
     Name,
@@ -78,7 +80,8 @@ async def find_file(db: Connection, name: str) -> File | None:
     return None if row is None else to_file(row)
 
 
-async def _find_to_edit(db: Connection, name: Name) -> File | DamagedFile | Folder | None:
+async def find_to_edit(db: Connection, name: Name) -> File | DamagedFile | Folder | None:
+    """Return what an edit is judged by, None if there is nothing of this name."""
     if is_folder_name(name):
         return await find(db, name)
     row = await db.fetchrow(QUERIES["find_file"], name)
@@ -89,8 +92,18 @@ async def _folder_exists(db: Connection, name: FolderName) -> bool:
     return name == ROOT or bool(await db.fetchval(QUERIES["folder_exists"], *below(name)))
 
 
-async def load_target(db: Connection, name: Name) -> Present:
-    """Return what has a name at which something is to be put, and what is in its way above."""
+async def load_target(db: Connection, name: Name, strict: bool = False) -> Present:
+    """Return what has a name at which something is to be put, and what is in its way above.
+
+    Only if it is `strict` the folder matters that the name lies in.
+    """
+    there = await _load_target(db, name)
+    if not strict or there.target is not None or name == ROOT:
+        return there
+    return replace(there, parent_exists=await _folder_exists(db, parent(name)))
+
+
+async def _load_target(db: Connection, name: Name) -> Present:
     path, folders = path_of(name), folders_of(name)
     rows = await db.fetch(QUERIES["files_among"], [path, *folders])
     files = {file.name: file for file in map(to_file_to_edit, rows)}
@@ -109,6 +122,8 @@ async def put_file(db: Connection, edit: Put, target: Target, tally: Tally) -> t
     Raises:
         What `judge` raises.
     """
+    if edit.strict:
+        await _require_folder_of(db, edit)
     may_replace = edit.may_replace
     may_create = accepts(edit, Present())
     put = partial(_put, db, edit.name, target, tally)
@@ -126,6 +141,37 @@ async def put_file(db: Connection, edit: Put, target: Target, tally: Tally) -> t
     else:
         created = to_microseconds(current.created) if isinstance(current, File) else target.modified
     return file_of(edit.name, target, created), current is not None
+
+
+async def _require_folder_of(db: Connection, edit: Put) -> None:
+    """Refuse to put a new file where there is no folder for it; one that is there stays.
+
+    Raises:
+        What `judge` raises.
+    """
+    folder = parent(edit.name)
+    if folder == ROOT:
+        return
+    paths = folders_of(edit.name)
+    await db.execute(QUERIES["lock_paths"], paths, [False] * len(paths))
+    if not await _folder_exists(db, folder):
+        present = await load_target(db, edit.name)
+        judge(edit, replace(present, parent_exists=False))
+
+
+async def to_be_kept(db: Connection, edit: Edit) -> list[FolderName]:
+    """Return the folder that a strict edit has last, where it was not made; to be locked too."""
+    if not isinstance(edit, Delete | Move) or not edit.strict:
+        return []
+    folder = parent(edit.name if isinstance(edit, Delete) else edit.source)
+    if folder == ROOT or await db.fetchval(QUERIES["is_made"], path_of(folder)):
+        return []
+    return [folder]
+
+
+async def _keep(db: Connection, folders: Sequence[FolderName]) -> None:
+    for folder in folders:
+        await db.execute(QUERIES["keep_folder"], path_of(folder), now_microseconds())
 
 
 def file_of(name: FileName, target: Target, created: int) -> File:
@@ -186,9 +232,11 @@ async def delete(db: Connection, edit: Delete, tally: Tally) -> Applied:
     Raises:
         What `judge` raises.
     """
+    kept = await to_be_kept(db, edit)
+    if kept or is_folder_name(edit.name):
+        await lock(db, tally, edit.name, *kept)
     if is_folder_name(edit.name):
         folder = FolderName(edit.name)
-        await lock(db, tally, folder)
         judge(edit, Present(source=await find(db, folder)))
         async with tally.counting(db, folder):
             await _delete_below(db, folder)
@@ -198,6 +246,7 @@ async def delete(db: Connection, edit: Delete, tally: Tally) -> Applied:
         assert row is not None
         tally.watched |= row["quotas"]
         tally.file(edit.name, row["size"] or 0, None)
+    await _keep(db, kept)
     await db.execute(QUERIES["remove_entry"], path_of(edit.name))
     return Applied(replaced=False)
 
@@ -208,9 +257,14 @@ async def transfer(db: Connection, edit: Copy | Move, tally: Tally) -> Applied:
     Raises:
         What `judge` raises; InvalidName: a name would become too long.
     """
-    await lock(db, tally, edit.source, edit.target)
-    source = await _find_to_edit(db, edit.source)
-    replaced = judge(edit, replace(await load_target(db, edit.target), source=source))
+    kept = await to_be_kept(db, edit)
+    await lock(db, tally, edit.source, edit.target, *kept)
+    source = await find_to_edit(db, edit.source)
+    present = replace(await load_target(db, edit.target, edit.strict), source=source)
+    replaced = judge(edit, present)
+    await _keep(db, kept)
+    if replaced and isinstance(source, File) is not isinstance(present.target, File | DamagedFile):
+        await _remove_other(db, edit.target, tally)
     if isinstance(source, File):
         await _copy_file(db, edit, source, tally)
     else:
@@ -223,15 +277,36 @@ async def transfer(db: Connection, edit: Copy | Move, tally: Tally) -> Applied:
     return Applied(replaced)
 
 
+async def _remove_other(db: Connection, name: Name, tally: Tally) -> None:
+    """Remove the folder of a file's name with all in it, or the file of a folder's."""
+    if not is_folder_name(name):
+        folder = FolderName(f"{name}/")
+        async with tally.counting(db, folder):
+            await _delete_below(db, folder)
+        await db.execute(QUERIES["remove_entry"], name)
+        return
+    path = path_of(name)
+    size = await db.fetchval(QUERIES["size_of_file"], path)
+    tally.file(path, size or 0, None)
+    await db.execute(QUERIES["remove_entry"], path)
+    # What is copied is put in its place, which is locked anew.
+    await lock(db, tally, name)
+
+
 async def _copy_file(db: Connection, edit: Copy | Move, file: File, tally: Tally) -> None:
     if isinstance(edit, Copy):
         created = modified = now_microseconds()
     else:
         tally.file(file.name, file.manifest.size, None)
         created, modified = to_microseconds(file.created), to_microseconds(file.modified)
+    if edit.modified is not None:
+        modified = to_microseconds(edit.modified)
+    properties = await db.fetchval(QUERIES["find_properties"], edit.source)
     target = Target(file.manifest, file.media_type, created, modified)
     outcome, *_ = await _put(db, FileName(edit.target), target, tally, True, True)
     assert outcome in ("created", "replaced")
+    if outcome == "replaced" or properties is not None:
+        await db.execute(QUERIES["describe_again"], edit.target, None, None, properties)
 
 
 async def _copy_folder(
@@ -240,7 +315,9 @@ async def _copy_folder(
     """Copy all that is in a folder, or move it, in place of all that is in the other."""
     await _delete_below(db, target)
     if isinstance(edit, Copy) and not edit.with_members:
+        properties = await db.fetchval(QUERIES["find_properties"], path_of(source))
         await db.execute(QUERIES["make_folder"], path_of(target), now_microseconds())
+        await db.execute(QUERIES["describe_again"], path_of(target), None, None, properties)
         return
     # To delete a file takes no lock on its folder. What is there now stays until the transaction
     # ends, so that a collection sees the one name of file content or the other.
@@ -275,8 +352,6 @@ async def make_folder(db: Connection, edit: MakeFolder, tally: Tally) -> Applied
         What `judge` raises.
     """
     await lock(db, tally, edit.name)
-    present = await load_target(db, edit.name)
-    parent_exists = await _folder_exists(db, parent(edit.name))
-    judge(edit, replace(present, parent_exists=parent_exists))
+    judge(edit, await load_target(db, edit.name, True))
     await db.execute(QUERIES["make_folder"], path_of(edit.name), now_microseconds())
     return Applied(replaced=False)

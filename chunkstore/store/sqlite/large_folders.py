@@ -6,6 +6,8 @@ in `folder_change` and many short transactions, and still takes effect for all r
 - **Delete**: one transaction hides the folder; then its names are deleted.
 - **Copy**: one transaction hides the target; names are added there; one transaction shows them.
 - **Move**: as a copy, but the last transaction also hides the source, which is deleted then.
+- **A file that takes a folder's place**: one transaction hides the folder and puts the file; then
+  the folder's names are deleted. One whose place a folder takes goes in the copy's last one.
 
 The first transaction judges the edit, and no name can change in a folder that has such a row: so
 what was judged stays true until the last transaction. After a crash the next process removes the
@@ -26,20 +28,23 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Coroutine, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from chunkstore.core.errors import ChunkstoreError, StoreFull
-from chunkstore.core.names import FolderName
+from chunkstore.core.names import FileName, FolderName
 from chunkstore.core.tasks import retrieve_exception
 from chunkstore.store.contract.edits import (
     Copy,
     Delete,
     Edit,
     Move,
+    is_folder_name,
     judge,
     judge_length,
+    judge_source,
     names_in,
 )
 from chunkstore.store.sqlite.engine.connection import Job, Runner
@@ -49,12 +54,16 @@ from chunkstore.store.sqlite.rows import execute, fetch_value
 from chunkstore.store.sqlite.tree import (
     NameRange,
     below,
+    copy_folder_itself,
     copy_names,
     delete_names,
+    find_to_edit,
     folder_changes,
+    folder_named,
+    keep_folder_of,
     load,
     longest_name,
-    make_folder,
+    transfer_file,
 )
 from chunkstore.store.sqlite.usage import FolderTurn, QuotaFolders, Usages
 
@@ -94,13 +103,16 @@ class LargeFolders:
             case Delete():
                 await self._shielded(self._delete(edit), edit)
                 return False
-            case Copy() | Move():
+            case Copy() | Move() if is_folder_name(edit.source):
                 return await self._shielded(self._transfer(edit), edit)
+            case Copy() | Move():
+                await self._shielded(self._replace_by_file(edit), edit)
+                return True
             case _:
                 raise TypeError(f"no large folder is changed by {edit}")
 
     async def _shielded(self, work: Coroutine[Any, Any, T], edit: Edit) -> T:
-        return await asyncio.shield(self._start(work, *map(FolderName, names_in(edit))))
+        return await asyncio.shield(self._start(work, *map(folder_named, names_in(edit))))
 
     async def recover(self) -> None:
         """End the changes of a crashed process, or failed ones; deletion goes on afterwards."""
@@ -165,7 +177,8 @@ class LargeFolders:
             await self._empty(target)
             await self._fill(edit)
             end = partial(_end_transfer, edit=edit)
-            await self._turn(FolderTurn(self._quotas, gone, came), end)
+            file = Delete(FileName(target.removesuffix("/"))) if edit.strict else None
+            await self._turn(FolderTurn(self._quotas, gone, came), end, file=file)
         except ChunkstoreError:
             await self._release(source)
             await self._release(target)
@@ -175,12 +188,29 @@ class LargeFolders:
             await self._remove(source)
         return replaced
 
-    async def _turn(self, turn: FolderTurn, job: Job[None], *, size: int = 0) -> None:
-        """Run the job by which folders appear or disappear, and change what is used."""
+    async def _turn(
+        self, turn: FolderTurn, job: Job[None], *, size: int = 0, file: Edit | None = None
+    ) -> None:
+        """Run the job by which folders appear or disappear, and change what is used.
+
+        It makes an edit of a `file` too, if that is not None.
+        """
         taken = False
         while not taken:
             counted = await self._readers.run(turn.count)
-            taken = await self._writer.run(_TakeTurn(turn, counted, job).run, size=size)
+            taken = await self._writer.run(_TakeTurn(turn, counted, job, file).run, size=size)
+
+    async def _replace_by_file(self, edit: Copy | Move) -> None:
+        """Copy or move a file to the name of a large folder."""
+        folder = folder_named(edit.target)
+        await self._writer.run(partial(_begin_replacing, edit=edit))
+        turn, job = FolderTurn(self._quotas, [folder]), partial(_put_in_place, edit=edit)
+        try:
+            await self._turn(turn, job, size=EDIT_SIZE, file=replace(edit, strict=False))
+        except ChunkstoreError:
+            await self._release(folder)
+            raise
+        await self._remove(folder)
 
     async def _require_space(self, edit: Copy | Move) -> None:
         """Refuse a copy before anything of the target is deleted for it."""
@@ -197,7 +227,8 @@ class LargeFolders:
         """Write what comes to the target, which is hidden and empty."""
         source, target = FolderName(edit.source), FolderName(edit.target)
         if _is_empty_copy(edit):
-            await self._writer.run(partial(make_folder, name=target), size=EDIT_SIZE)
+            job = partial(copy_folder_itself, source=source, target=target)
+            await self._writer.run(job, size=EDIT_SIZE)
             return
         start: str | None = source
         while start is not None:
@@ -222,13 +253,15 @@ class _TakeTurn:
     turn: FolderTurn
     counted: Sequence[Usages]
     job: Job[None]
+    file: Edit | None = None
 
     def run(self, db: sqlite3.Connection) -> bool:
         """Return whether it was run."""
         tally = self.turn.tally(self.counted)
         if tally is None:
             return False
-        self.job(db)
+        with nullcontext() if self.file is None else tally.counting(db, self.file, 0):
+            self.job(db)
         tally.settle(db)
         return True
 
@@ -274,11 +307,32 @@ def _end_abandoned(db: sqlite3.Connection, active: Collection[str]) -> list[Fold
 def _begin_deletion(db: sqlite3.Connection, edit: Delete) -> None:
     """Keep the folder from changing."""
     judge(edit, load(db, edit))
+    if edit.strict:
+        keep_folder_of(db, edit.name)
     _put_change(db, FolderName(edit.name), hidden=False)
 
 
 def _hide(db: sqlite3.Connection, name: FolderName) -> None:
     _put_change(db, name, hidden=True)
+
+
+def _begin_replacing(db: sqlite3.Connection, edit: Copy | Move) -> None:
+    """Keep the folder from changing whose place a file is to take."""
+    judge(edit, load(db, edit))
+    _put_change(db, folder_named(edit.target), hidden=False)
+
+
+def _put_in_place(db: sqlite3.Connection, edit: Copy | Move) -> None:
+    """Hide a folder, which is to go, and give a file its name.
+
+    Raises:
+        NotFound: the file has gone meanwhile.
+    """
+    judge_source(edit, find_to_edit(db, edit.source))
+    if isinstance(edit, Move):
+        keep_folder_of(db, edit.source)
+    _put_change(db, folder_named(edit.target), hidden=True)
+    transfer_file(db, edit)
 
 
 def _begin_transfer(db: sqlite3.Connection, edit: Copy | Move) -> bool:
@@ -291,6 +345,10 @@ def _begin_transfer(db: sqlite3.Connection, edit: Copy | Move) -> bool:
 
 def _end_transfer(db: sqlite3.Connection, edit: Copy | Move) -> None:
     """Show the target, and hide the source of a move."""
+    if edit.strict:
+        execute(db, "delete_file", name=edit.target.removesuffix("/"))
+        if isinstance(edit, Move):
+            keep_folder_of(db, edit.source)
     _settle(db, FolderName(edit.target))
     if isinstance(edit, Copy):
         _settle(db, FolderName(edit.source))

@@ -33,6 +33,7 @@ class ListNames:
     delimiter: str
     after: str | None
     limit: int
+    made_folders: bool = False
 
     def run(self, db: sqlite3.Connection) -> Listing:
         """Return the page."""
@@ -71,6 +72,8 @@ class ListNames:
                     return _after_folder(folder)
                 if row["manifest"] is not None:
                     yield to_file(row)
+                elif self.made_folders and row["name"] != self.prefix:
+                    yield FolderName(row["name"])
         return None
 
     def _start(self) -> Bound:

@@ -19,6 +19,7 @@ from chunkstore.store.contract.edits import (
     MakeFolder,
     Move,
     Name,
+    Patch,
     Present,
     Put,
     Received,
@@ -27,12 +28,18 @@ from chunkstore.store.contract.edits import (
 )
 from chunkstore.store.contract.measures import Measures
 from chunkstore.store.contract.names import Names
-from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
+from chunkstore.store.contract.values import (
+    Applied,
+    Committed,
+    File,
+    Folder,
+    Listing,
+)
 from chunkstore.store.shared.chunks import Encodings
 from chunkstore.store.shared.lists import lists_of_uploads
 from chunkstore.store.shared.request_upload import RequestUpload
 from chunkstore.store.shared.times import Times
-from chunkstore.store.sqlite import manifests, resumable, tree
+from chunkstore.store.sqlite import descriptions, manifests, resumable, tree
 from chunkstore.store.sqlite.contents import encode, own_upload, size_of_places
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE
 from chunkstore.store.sqlite.large_folders import LargeFolders
@@ -60,8 +67,11 @@ class SQLiteNames(Names):
         name: FileName,
         conditions: Conditions = UNCONDITIONAL,
         allowed: Verbs = EVERYTHING,
+        *,
+        strict: bool = False,
     ) -> None:
-        present = await self._database.lookups.run(partial(tree.load_target, name=name))
+        load = partial(tree.load_target, name=name, strict=strict)
+        present = await self._database.lookups.run(load)
         judge_put(name, conditions, present, allowed)
 
     async def list(
@@ -71,8 +81,10 @@ class SQLiteNames(Names):
         delimiter: str = "",
         after: str | None = None,
         limit: int = 1000,
+        made_folders: bool = False,
     ) -> Listing:
-        return await self._database.readers.run(ListNames(prefix, delimiter, after, limit).run)
+        page = ListNames(prefix, delimiter, after, limit, made_folders)
+        return await self._database.readers.run(page.run)
 
     async def _apply(self, edits: Sequence[Edit]) -> Sequence[Applied]:
         writer, policy = self._database.writable, self._database.policy
@@ -139,9 +151,15 @@ class ApplyEdits:
                 current = present.target if isinstance(present.target, File) else None
                 return self._put(db, edit, current, replaced=replaced)
             case Delete():
+                if edit.strict:
+                    tree.keep_folder_of(db, edit.name)
                 tree.delete(db, edit.name)
             case Copy() | Move():
+                if edit.strict and isinstance(edit, Move):
+                    tree.keep_folder_of(db, edit.source)
                 tree.transfer(db, edit)
+            case Patch():
+                descriptions.patch(db, edit)
             case MakeFolder():
                 tree.make_folder(db, edit.name)
         return Applied(replaced)

@@ -32,6 +32,7 @@ from chunkstore.store.sqlite import schema
 from chunkstore.store.sqlite.backup import claim, copy_store, succeed
 from chunkstore.store.sqlite.chunks import SQLiteChunks
 from chunkstore.store.sqlite.contents import SQLiteContents
+from chunkstore.store.sqlite.descriptions import SQLiteProperties
 from chunkstore.store.sqlite.engine.connection import lacks_table
 from chunkstore.store.sqlite.engine.disk_space import DiskReserve
 from chunkstore.store.sqlite.engine.writer import LOG_BOUND, LOG_FULL, Writer
@@ -154,6 +155,10 @@ class SQLiteStore(Store):
     @property
     def subtrees(self) -> SQLiteSubtrees:
         return SQLiteSubtrees(self._database)
+
+    @property
+    def properties(self) -> SQLiteProperties:
+        return SQLiteProperties(self._database)
 
     @property
     def records(self) -> SQLiteRecords:

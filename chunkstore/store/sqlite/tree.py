@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias, TypedDict
 
 from chunkstore.core.errors import ChunkstoreError, DatabaseDamaged, StoreDamaged, StoreUnavailable
@@ -22,6 +22,7 @@ from chunkstore.store.contract.edits import (
     MakeFolder,
     Move,
     Name,
+    Patch,
     Present,
     Put,
     is_folder_name,
@@ -111,11 +112,16 @@ def require_settled(db: sqlite3.Connection, *names: Name) -> None:
     """
     for change in folder_changes(db):
         for name in names:
-            folder = name if name.endswith("/") else f"{name}/"
+            folder = folder_named(name)
             if folder.startswith(change.prefix) or change.prefix.startswith(folder):
                 raise StoreUnavailable(
                     f"The folder {change.prefix!r} is being copied, moved or deleted; try again."
                 )
+
+
+def folder_named(name: Name) -> FolderName:
+    """Return the folder that has the name of a file, or the folder itself."""
+    return FolderName(name if is_folder_name(name) else f"{name}/")
 
 
 def require_few_names(db: sqlite3.Connection, folder: FolderName) -> None:
@@ -147,7 +153,8 @@ def find(db: sqlite3.Connection, name: Name) -> File | Folder | None:
     return _find_folder(db, name) if is_folder_name(name) else find_file(db, name)
 
 
-def _find_to_edit(db: sqlite3.Connection, name: Name) -> File | DamagedFile | Folder | None:
+def find_to_edit(db: sqlite3.Connection, name: Name) -> File | DamagedFile | Folder | None:
+    """Return what an edit is judged by, None if there is nothing of this name."""
     if is_folder_name(name):
         return _find_folder(db, name)
     return _find_file_to_edit(db, FileName(name))
@@ -176,21 +183,29 @@ def load(db: sqlite3.Connection, edit: Edit) -> Present:
     require_settled(db, *names_in(edit))
     match edit:
         case Put():
-            return load_target(db, edit.name)
-        case Delete():
-            return Present(source=_find_to_edit(db, edit.name))
+            return load_target(db, edit.name, strict=edit.strict)
+        case Delete() | Patch():
+            return Present(source=find_to_edit(db, edit.name))
         case Copy() | Move():
-            there = load_target(db, edit.target)
-            return Present(_find_to_edit(db, edit.source), there.target, there.blocking)
+            there = load_target(db, edit.target, strict=edit.strict)
+            return replace(there, source=find_to_edit(db, edit.source))
         case MakeFolder():
-            there = load_target(db, edit.name)
-            exists = folder_exists(db, parent(edit.name))
-            return Present(target=there.target, blocking=there.blocking, parent_exists=exists)
+            return load_target(db, edit.name, strict=True)
 
 
-def load_target(db: sqlite3.Connection, name: Name) -> Present:
-    """Return what has the name at which something is to be put, and what blocks it above."""
-    current = _find_to_edit(db, name)
+def load_target(db: sqlite3.Connection, name: Name, *, strict: bool = False) -> Present:
+    """Return what has the name at which something is to be put, and what blocks it above.
+
+    Only if it is `strict` the folder matters that the name lies in.
+    """
+    there = _load_target(db, name)
+    if not strict or there.target is not None or name == ROOT:
+        return there
+    return replace(there, parent_exists=folder_exists(db, parent(name)))
+
+
+def _load_target(db: sqlite3.Connection, name: Name) -> Present:
+    current = find_to_edit(db, name)
     if current is not None:
         return Present(target=current)
     for folder in ancestors(name):
@@ -256,14 +271,14 @@ def transfer(db: sqlite3.Connection, edit: Copy | Move) -> None:
         ManyNames: a folder has too many names. InvalidName: a name would become too long.
     """
     delete(db, edit.target)
+    if edit.strict:
+        delete(db, other_kind(edit.target))
     if not is_folder_name(edit.source):
-        query = "copy_file" if isinstance(edit, Copy) else "move_file"
-        names = {"source": edit.source, "target": edit.target, "now": now_microseconds()}
-        execute(db, query, **names)
+        transfer_file(db, edit)
         return
     source, target = FolderName(edit.source), FolderName(edit.target)
     if isinstance(edit, Copy) and not edit.with_members:
-        make_folder(db, target)
+        copy_folder_itself(db, source, target)
         return
     require_few_names(db, source)
     judge_length(source, target, longest_name(db, source))
@@ -272,6 +287,23 @@ def transfer(db: sqlite3.Connection, edit: Copy | Move) -> None:
         return
     for query in ("move_files", "move_folders"):
         execute(db, query, **below(source), **_prefixes(source, target))
+
+
+def transfer_file(db: sqlite3.Connection, edit: Copy | Move) -> None:
+    """Copy or move a file to a name that is free."""
+    query = "copy_file" if isinstance(edit, Copy) else "move_file"
+    modified = None if edit.modified is None else to_microseconds(edit.modified)
+    parameters = {"source": edit.source, "target": edit.target, "modified": modified}
+    if isinstance(edit, Copy):
+        parameters["now"] = now_microseconds()
+    execute(db, query, **parameters)
+
+
+def other_kind(name: Name) -> Name:
+    """Return the file of a folder's name, or the folder of a file's."""
+    if is_folder_name(name):
+        return FileName(name.removesuffix("/"))
+    return FolderName(f"{name}/")
 
 
 def copy_names(
@@ -291,6 +323,20 @@ def copy_names(
 def make_folder(db: sqlite3.Connection, name: FolderName) -> None:
     """Make an empty folder."""
     execute(db, "make_folder", name=name, now=now_microseconds())
+
+
+def copy_folder_itself(db: sqlite3.Connection, source: FolderName, target: FolderName) -> None:
+    """Copy a folder, made or not, without what is in it."""
+    now = now_microseconds()
+    if not execute(db, "copy_folder_itself", source=source, target=target, now=now).rowcount:
+        make_folder(db, target)
+
+
+def keep_folder_of(db: sqlite3.Connection, name: Name) -> None:
+    """Have the folder last in which a name lies that is about to go."""
+    folder = parent(name)
+    if folder != ROOT:
+        execute(db, "keep_folder", name=folder, now=now_microseconds())
 
 
 def longest_name(db: sqlite3.Connection, folder: FolderName) -> int:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from chunkstore.core.names import FolderName, prefix_stop
-from chunkstore.store.contract.edits import Copy, Edit, Name, is_folder_name, names_in
+from chunkstore.store.contract.edits import Copy, Edit, Move, Name, Patch, is_folder_name, names_in
 from chunkstore.store.contract.quotas import NO_USAGE, Quota, Usage
 from chunkstore.store.shared.usage import UsageChanges, folders_over
 from chunkstore.store.sqlite.engine.connection import snapshot
 from chunkstore.store.sqlite.rows import execute
-from chunkstore.store.sqlite.tree import NameRange, below, require_few_names
+from chunkstore.store.sqlite.tree import NameRange, below, other_kind, require_few_names
 
 Usages: TypeAlias = Mapping[FolderName, Usage]
 
@@ -100,7 +100,7 @@ class Tally:
         Raises:
             ManyNames: it is of too many names to be made so.
         """
-        names = (edit.target,) if isinstance(edit, Copy) else names_in(edit)
+        names = _names_changed(edit)
         ranges = [self.quotas.ranges_of(name) for name in names] if self.quotas else []
         if not any(ranges):
             yield
@@ -148,6 +148,16 @@ class Tally:
         quota = find_quota(db, folder)
         if quota is not None:
             raise self._changes.refusal(quota)
+
+
+def _names_changed(edit: Edit) -> list[Name]:
+    """Return the names of which an edit changes how much there is."""
+    if isinstance(edit, Patch):
+        return []
+    names = [edit.target] if isinstance(edit, Copy) else list(names_in(edit))
+    if isinstance(edit, Copy | Move) and edit.strict:
+        names.append(other_kind(edit.target))
+    return names
 
 
 def find_quota(db: sqlite3.Connection, folder: FolderName) -> Quota | None:

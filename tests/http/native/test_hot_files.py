@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any, Final, TypeVar
 
@@ -247,7 +248,9 @@ class HotMachine(RuleBasedStateMachine):
     def apply(self, drawn: list[Drawn]) -> None:
         async def apply() -> None:
             edits = [
-                whole_put(self.store, one.name, one.content, one.conditions)
+                replace(
+                    whole_put(self.store, one.name, one.content, one.conditions), strict=one.strict
+                )
                 if isinstance(one, Write)
                 else one
                 for one in drawn

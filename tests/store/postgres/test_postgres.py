@@ -10,6 +10,7 @@ from tests.store.pack_conformance import PackConformance
 from tests.store.part_conformance import PartConformance
 from tests.store.quota_conformance import QuotaConformance
 from tests.store.record_conformance import RecordConformance
+from tests.store.strict_conformance import StrictConformance
 from tests.store.subtree_conformance import SubtreeConformance
 from tests.store.upload_conformance import UploadConformance
 
@@ -21,6 +22,7 @@ class TestPostgres(
     UploadConformance,
     PartConformance,
     PackConformance,
+    StrictConformance,
     SubtreeConformance,
     RecordConformance,
     QuotaConformance,

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkstore.core.conditional import Conditions, EntityTags
+from chunkstore.core.dav.properties import PropertyChange, PropertyName
 from chunkstore.core.errors import (
     AlreadyExists,
     Forbidden,
@@ -29,7 +30,7 @@ from chunkstore.core.errors import (
 )
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
-from chunkstore.store.contract.edits import Copy
+from chunkstore.store.contract.edits import Copy, Delete, Edit, Move, Patch
 from chunkstore.store.sqlite.engine.connection import Job
 from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.store import SQLiteStore
@@ -518,3 +519,52 @@ async def test_a_start_that_cannot_go_on_with_a_folder_lets_the_database_go(path
         db.execute("DROP TRIGGER refuse")
     async with opened(path) as store:
         assert await names(store) == ["seed"]
+
+
+@pytest.mark.parametrize("make", [Copy, Move])
+async def test_a_file_takes_the_place_of_a_large_folder(
+    store: SQLiteStore, path: Path, make: type[Copy | Move]
+) -> None:
+    await put(store, "few/a", b"a")
+    source, target = FileName("few/a"), FileName("d")
+    [applied] = await store.names.apply([make(source, target, strict=True)])
+    assert applied.replaced
+    assert await get(store, "d") == b"a"
+    assert rows(path, SOURCE) == []
+    assert await folder_exists(store, FolderName("few/"))
+    assert changes(path) == []
+
+
+@pytest.mark.parametrize("make", [Copy, Move])
+async def test_a_large_folder_takes_the_place_of_a_file(
+    store: SQLiteStore, path: Path, make: type[Copy | Move]
+) -> None:
+    await put(store, "t", b"a")
+    [applied] = await store.names.apply([make(SOURCE, TARGET, strict=True)])
+    assert applied.replaced
+    assert await store.names.find(FileName("t")) is None
+    assert await visible(store, TARGET) == COUNT
+    assert changes(path) == []
+
+
+async def test_properties_go_with_a_large_folder(store: SQLiteStore) -> None:
+    name = PropertyName("urn:x", "a")
+    change = PropertyChange(name, "<a/>")
+    for kept in (FileName("d/00003"), FolderName("d/"), FolderName("d/made/")):
+        edit: Edit = Patch(kept, [change])
+        await store.names.apply([edit])
+    await copy(store, SOURCE, TARGET)
+    await move(store, TARGET, FolderName("u/"))
+    found = await store.properties.describe(
+        [FileName("u/00003"), FolderName("u/"), FolderName("u/made/")]
+    )
+    assert [each.properties is not None for each in found.values()] == [True, True, True]
+
+
+async def test_the_folder_of_a_large_one_stays(store: SQLiteStore, path: Path) -> None:
+    plant(path, "up/large/")
+    await store.names.apply([Move(FolderName("up/large/"), TARGET, strict=True)])
+    assert await folder_exists(store, FolderName("up/"))
+    plant(path, "over/large/")
+    await store.names.apply([Delete(FolderName("over/large/"), strict=True)])
+    assert await folder_exists(store, FolderName("over/"))

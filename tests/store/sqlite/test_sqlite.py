@@ -50,6 +50,7 @@ from tests.store.part_conformance import PartConformance
 from tests.store.quota_conformance import QuotaConformance
 from tests.store.record_conformance import RecordConformance
 from tests.store.sqlite.rows import SQLiteRows
+from tests.store.strict_conformance import StrictConformance
 from tests.store.subtree_conformance import SubtreeConformance
 from tests.store.upload_conformance import (
     OLD_UNFINISHED,
@@ -80,6 +81,7 @@ class TestSQLite(
     UploadConformance,
     PartConformance,
     PackConformance,
+    StrictConformance,
     SubtreeConformance,
     RecordConformance,
     QuotaConformance,

@@ -4,6 +4,7 @@ SELECT create_reference_table('setting');
 SELECT create_reference_table('server');
 SELECT create_reference_table('record');
 SELECT create_reference_table('quota');
+SELECT create_reference_table('lock');
 SELECT create_distributed_table('chunk', 'digest');
 SELECT create_distributed_table('chunk_data', 'digest', colocate_with => 'chunk');
 SELECT create_distributed_table('chunk_ref', 'digest', colocate_with => 'chunk');

@@ -297,9 +297,9 @@ BEGIN
         outcome := 'created';
         INSERT INTO entry
             (path, manifest, digest, size, chunk_size, chunks, list, proof, media_type, created,
-             modified)
+             modified, properties)
         VALUES (name_path, new_manifest, new_digest, new_size, new_chunk_size, new_chunks, new_list,
-                new_proof, new_media_type, coalesce(new_created, new_modified), new_modified)
+                new_proof, new_media_type, coalesce(new_created, new_modified), new_modified, NULL)
         ON CONFLICT (path) DO NOTHING;
         IF FOUND THEN
             RETURN;
@@ -323,7 +323,7 @@ BEGIN
     UPDATE entry
     SET manifest = new_manifest, digest = new_digest, size = new_size,
         chunk_size = new_chunk_size, chunks = new_chunks, list = new_list, proof = new_proof,
-        media_type = new_media_type, modified = new_modified,
+        media_type = new_media_type, modified = new_modified, properties = entry.properties,
         created = coalesce(
             new_created, CASE WHEN outcome = 'replaced' THEN put_file.created END, new_modified)
     WHERE entry.path = name_path;
@@ -421,6 +421,40 @@ BEGIN
         END IF;
     END LOOP;
     RETURN NULL;
+END
+$$;
+
+-- name: describe_names
+-- What is kept with files, and with folders by their paths, of those that exist, and its place among
+-- the `paths`, from 1. A folder that was not made has the times of the first name in it.
+CREATE OR REPLACE FUNCTION describe_names(paths text[], are_folders boolean[])
+RETURNS TABLE (place integer, created bigint, modified bigint, properties bytea)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    one text;
+    is_folder boolean;
+    is_made boolean;
+BEGIN
+    FOR place, one, is_folder IN
+        SELECT ordinality, wanted_path, wanted_folder
+        FROM unnest(paths, are_folders) WITH ORDINALITY
+            AS wanted (wanted_path, wanted_folder, ordinality)
+    LOOP
+        SELECT entry.created, coalesce(entry.modified, entry.created), entry.properties, entry.made
+        INTO created, modified, properties, is_made
+        FROM entry WHERE entry.path = one AND (entry.manifest IS NULL) = is_folder;
+        IF is_folder AND NOT coalesce(is_made, false) THEN
+            SELECT entry.created, coalesce(entry.modified, entry.created), NULL
+            INTO created, modified, properties
+            FROM entry
+            WHERE name >= one || '/' AND name < one || '0' AND (manifest IS NOT NULL OR made)
+            ORDER BY name LIMIT 1;
+        END IF;
+        IF FOUND THEN
+            RETURN NEXT;
+        END IF;
+    END LOOP;
 END
 $$;
 

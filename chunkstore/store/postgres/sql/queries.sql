@@ -215,7 +215,38 @@ SELECT EXISTS (
 
 -- name: make_folder
 -- path, now.
-UPDATE entry SET made = true, created = $2 WHERE path = $1;
+UPDATE entry SET made = true, created = $2, modified = NULL, properties = NULL WHERE path = $1;
+
+-- name: is_made
+-- path. Whether it is that of a made folder.
+SELECT made FROM entry WHERE path = $1;
+
+-- name: keep_folder
+-- path, now. Have a folder last that exists, also when nothing is in it any more.
+UPDATE entry SET made = true, created = $2 WHERE path = $1 AND NOT made AND manifest IS NULL;
+
+-- name: describe_names
+-- paths, for each whether it is a folder's. See describe_names in functions.sql.
+SELECT place, created, modified, properties FROM describe_names($1::text[], $2::boolean[]);
+
+-- name: first_times
+-- Those of the first name of all.
+SELECT created, coalesce(modified, created) AS modified, NULL::bytea AS properties
+FROM entry WHERE manifest IS NOT NULL OR made ORDER BY name LIMIT 1;
+
+-- name: size_of_file
+-- path.
+SELECT size FROM entry WHERE path = $1;
+
+-- name: find_properties
+-- path.
+SELECT properties FROM entry WHERE path = $1;
+
+-- name: describe_again
+-- path, created, modified (NULL leaves them), properties.
+UPDATE entry
+SET created = coalesce($2, created), modified = coalesce($3, modified), properties = $4
+WHERE path = $1;
 
 -- name: delete_below
 -- The least path below, the least behind all of them.
@@ -230,11 +261,14 @@ WHERE name >= $1 AND name < $2 AND (manifest IS NOT NULL OR made);
 -- path, the range of paths below it, the path that it is copied to, the place of the first character
 -- kept, now; NULL keeps the times.
 INSERT INTO entry (path, made, manifest, digest, size, chunk_size, chunks, list, proof, media_type,
-                   created, modified)
+                   created, modified, properties)
 SELECT $4 || substr(path, $5), made, manifest, digest, size, chunk_size, chunks, list, proof,
-       media_type, coalesce($6::bigint, created), coalesce($6::bigint, modified)
+       media_type, coalesce($6::bigint, created),
+       CASE WHEN $6 IS NULL THEN modified WHEN manifest IS NOT NULL THEN $6 END, properties
 FROM entry WHERE path = $1 OR (path >= $2 AND path < $3)
-ON CONFLICT (path) DO UPDATE SET made = excluded.made, created = excluded.created;
+ON CONFLICT (path) DO UPDATE SET
+    made = excluded.made, created = excluded.created, modified = excluded.modified,
+    properties = excluded.properties;
 
 -- name: vacate_folder
 -- path, the range of paths below it. A collection will look at the folders that were not made.

@@ -1,4 +1,4 @@
--- The schema, version 7, with setting.sql, partitions.sql (or distribution.sql), references.sql and
+-- The schema, version 8, with setting.sql, partitions.sql (or distribution.sql), references.sql and
 -- functions.sql.
 -- Times are microseconds since 1970 in UTC, sizes are bytes.
 --
@@ -79,7 +79,8 @@ CREATE TABLE damaged_list (
 -- The tree of names: files, and folders by their path without a slash at its end. A folder has no
 -- manifest. One that was not `made` exists only while a file or a made one lies below it; its row
 -- is what those lock who need it to be a folder, and may outlast it. `name` is what lists show and
--- are ordered by.
+-- are ordered by. `properties` are those that clients keep with it, as JSON, NULL for none. `modified`
+-- NULL of a folder is `created`.
 CREATE TABLE entry (
     path text COLLATE "C" PRIMARY KEY,
     name text COLLATE "C" NOT NULL GENERATED ALWAYS AS (
@@ -95,7 +96,8 @@ CREATE TABLE entry (
     proof bigint,
     media_type text,
     created bigint,
-    modified bigint
+    modified bigint,
+    properties bytea
 );
 CREATE INDEX entry_by_name ON entry (name) WHERE manifest IS NOT NULL OR made;
 CREATE INDEX entry_by_manifest ON entry (manifest) WHERE manifest IS NOT NULL;
@@ -217,6 +219,23 @@ CREATE TABLE audit (
     detail text NOT NULL
 );
 CREATE INDEX audit_by_time ON audit (time, id);
+
+-- Write locks. `root` is a path without a slash at its end. One that `is_deep` covers all below it too.
+-- `owner` is XML, `principal` is who took it, `seconds` what it is given each time. One that has expired
+-- is none.
+CREATE TABLE lock (
+    token text COLLATE "C" PRIMARY KEY,
+    root text COLLATE "C" NOT NULL,
+    is_folder boolean NOT NULL,
+    is_deep boolean NOT NULL,
+    is_exclusive boolean NOT NULL,
+    owner text NOT NULL,
+    principal text NOT NULL,
+    seconds integer NOT NULL,
+    expires bigint NOT NULL
+);
+CREATE INDEX lock_by_root ON lock (root);
+CREATE INDEX lock_by_expiry ON lock (expires);
 
 -- What all unfinished uploads come to, as the sum of all rows. Each transaction that changes it adds
 -- to a row that it picks at random, so that they seldom wait for each other.

@@ -64,11 +64,16 @@ DELETE FROM main.file WHERE NOT EXISTS (
     WHERE theirs.name = main.file.name
       AND ours.id = main.file.manifest AND ours.proof = main.file.proof AND NOT ours.damaged
       AND theirs.media_type = main.file.media_type
-      AND theirs.created = main.file.created AND theirs.modified = main.file.modified);
+      AND theirs.created = main.file.created AND theirs.modified = main.file.modified
+      AND theirs.properties IS main.file.properties);
 
 -- name: delete_unlike_folders
 DELETE FROM main.folder
-WHERE NOT EXISTS (SELECT 1 FROM source.folder AS theirs WHERE theirs.name = main.folder.name);
+WHERE NOT EXISTS (
+    SELECT 1 FROM source.folder AS theirs
+    WHERE theirs.name = main.folder.name AND theirs.created = main.folder.created
+      AND theirs.modified IS main.folder.modified
+      AND theirs.properties IS main.folder.properties);
 
 -- name: lacking_manifests
 -- Manifests of the source's files that are missing here, or damaged.
@@ -131,10 +136,10 @@ SELECT prefix, stop, hidden FROM source.folder_change;
 
 -- name: copy_source_files
 -- The proof of one that is damaged there fits nothing here either.
-INSERT INTO main.file (name, manifest, proof, media_type, created, modified)
+INSERT INTO main.file (name, manifest, proof, media_type, created, modified, properties)
 SELECT theirs.name, ours.id,
        CASE WHEN theirs.proof = their_content.proof THEN ours.proof ELSE 0 END,
-       theirs.media_type, theirs.created, theirs.modified
+       theirs.media_type, theirs.created, theirs.modified, theirs.properties
 FROM source.file AS theirs
 JOIN source.manifest AS their_content ON their_content.id = theirs.manifest
 JOIN main.manifest AS ours
@@ -142,8 +147,8 @@ JOIN main.manifest AS ours
 WHERE NOT EXISTS (SELECT 1 FROM main.file AS ours WHERE ours.name = theirs.name);
 
 -- name: copy_source_folders
-INSERT INTO main.folder (name, created)
-SELECT name, created FROM source.folder AS theirs
+INSERT INTO main.folder (name, created, modified, properties)
+SELECT name, created, modified, properties FROM source.folder AS theirs
 WHERE NOT EXISTS (SELECT 1 FROM main.folder AS ours WHERE ours.name = theirs.name);
 
 -- name: delete_records

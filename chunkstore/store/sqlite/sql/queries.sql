@@ -165,21 +165,22 @@ WHERE file.name = :name
 
 -- name: put_file
 -- Create the name, or point it at another manifest.
-INSERT INTO file (name, manifest, proof, media_type, created, modified)
-VALUES (:name, :manifest, :proof, :media_type, :created, :modified)
+INSERT INTO file (name, manifest, proof, media_type, created, modified, properties)
+VALUES (:name, :manifest, :proof, :media_type, :created, :modified, NULL)
 ON CONFLICT (name) DO UPDATE SET
     manifest = excluded.manifest, proof = excluded.proof, media_type = excluded.media_type,
-    created = excluded.created, modified = excluded.modified;
+    created = excluded.created, modified = excluded.modified, properties = file.properties;
 
 -- name: delete_file
 DELETE FROM file WHERE name = :name;
 
 -- name: copy_file
-INSERT INTO file (name, manifest, proof, media_type, created, modified)
-SELECT :target, manifest, proof, media_type, :now, :now FROM file WHERE name = :source;
+INSERT INTO file (name, manifest, proof, media_type, created, modified, properties)
+SELECT :target, manifest, proof, media_type, :now, coalesce(:modified, :now), properties
+FROM file WHERE name = :source;
 
 -- name: move_file
-UPDATE file SET name = :target WHERE name = :source;
+UPDATE file SET name = :target, modified = coalesce(:modified, modified) WHERE name = :source;
 
 -- name: folder_exists
 SELECT EXISTS (SELECT 1 FROM file WHERE name >= :start AND name < :stop)
@@ -187,6 +188,45 @@ SELECT EXISTS (SELECT 1 FROM file WHERE name >= :start AND name < :stop)
 
 -- name: make_folder
 INSERT INTO folder (name, created) VALUES (:name, :now);
+
+-- name: keep_folder
+-- Have a folder last that exists, also when nothing is in it any more.
+INSERT INTO folder (name, created) VALUES (:name, :now) ON CONFLICT (name) DO NOTHING;
+
+-- name: describe_file
+SELECT created, modified, properties FROM file WHERE name = :name;
+
+-- name: describe_folder
+-- A made folder; of one that is not, the times of the first name in it.
+SELECT created, coalesce(modified, created) AS modified, properties FROM folder WHERE name = :name
+UNION ALL
+SELECT * FROM (
+    SELECT created, modified, NULL FROM file WHERE name >= :start AND name < :stop
+    ORDER BY name LIMIT 1
+)
+UNION ALL
+SELECT * FROM (
+    SELECT created, coalesce(modified, created), NULL FROM folder
+    WHERE name >= :start AND name < :stop ORDER BY name LIMIT 1
+)
+LIMIT 1;
+
+-- name: describe_again
+-- Change the times of a file, where they are not NULL, and its properties.
+UPDATE file SET created = coalesce(:created, created), modified = coalesce(:modified, modified),
+    properties = :properties
+WHERE name = :name;
+
+-- name: describe_folder_again
+-- Do likewise for a made folder.
+UPDATE folder SET created = coalesce(:created, created), modified = coalesce(:modified, modified),
+    properties = :properties
+WHERE name = :name;
+
+-- name: copy_folder_itself
+-- A made folder, with nothing that is in it.
+INSERT INTO folder (name, created, modified, properties)
+SELECT :target, :now, NULL, properties FROM folder WHERE name = :source;
 
 -- name: delete_files
 DELETE FROM file WHERE name >= :start AND name < :stop;
@@ -243,14 +283,15 @@ DELETE FROM folder_change WHERE prefix = :prefix;
 -- name: copy_files
 -- `:skip` is the place, counted from 1, of the first character after the old prefix. Times are kept
 -- if `:now` is NULL.
-INSERT INTO file (name, manifest, proof, media_type, created, modified)
+INSERT INTO file (name, manifest, proof, media_type, created, modified, properties)
 SELECT :target || substr(name, :skip), manifest, proof, media_type,
-       coalesce(:now, created), coalesce(:now, modified)
+       coalesce(:now, created), coalesce(:now, modified), properties
 FROM file WHERE name >= :start AND name < :stop;
 
 -- name: copy_folders
-INSERT INTO folder (name, created)
-SELECT :target || substr(name, :skip), coalesce(:now, created)
+INSERT INTO folder (name, created, modified, properties)
+SELECT :target || substr(name, :skip), coalesce(:now, created), iif(:now IS NULL, modified, NULL),
+       properties
 FROM folder WHERE name >= :start AND name < :stop;
 
 -- name: move_files

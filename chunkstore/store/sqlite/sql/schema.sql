@@ -1,4 +1,4 @@
--- The schema, version 7. Times are microseconds since 1970 in UTC, sizes are bytes.
+-- The schema, version 8. Times are microseconds since 1970 in UTC, sizes are bytes.
 -- References are foreign keys and are not counted: what can be derived is not stored.
 
 -- The settings: `id`, random; `chunk_size` of new content; `backup_of`, the id of the store that this
@@ -70,21 +70,22 @@ CREATE TABLE place (
 CREATE INDEX place_by_chunk ON place (chunk);
 
 -- Names. TEXT compares by its UTF-8 bytes, which is the order of every list. `proof` is that of the
--- manifest.
+-- manifest, `properties` are those that clients keep with the name, as JSON, NULL for none.
 CREATE TABLE file (
     name TEXT PRIMARY KEY,
     manifest INTEGER NOT NULL REFERENCES manifest (id),
     media_type TEXT NOT NULL,
     created INTEGER NOT NULL,
     modified INTEGER NOT NULL
-, proof INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
+, proof INTEGER NOT NULL DEFAULT 0, properties BLOB) STRICT, WITHOUT ROWID;
 CREATE INDEX file_by_manifest ON file (manifest);
 
--- Folders that were made, which exist also if empty; `name` ends in a slash.
+-- Folders that were made, which exist also if empty; `name` ends in a slash. `modified` NULL is
+-- `created`; `properties` are as those of a file.
 CREATE TABLE folder (
     name TEXT PRIMARY KEY CHECK (name LIKE '%_/'),
     created INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+, modified INTEGER, properties BLOB) STRICT, WITHOUT ROWID;
 
 -- Folders that are being copied, moved or removed in steps, for more names lie under them than one
 -- transaction should touch. Those from `prefix` up to `stop` cannot change meanwhile; where `hidden`
@@ -196,6 +197,23 @@ CREATE TABLE audit (
     detail TEXT NOT NULL,
     PRIMARY KEY (time, id)
 ) STRICT, WITHOUT ROWID;
+
+-- Write locks. `root` is a path without a slash at its end. One that `is_deep` covers all below it too.
+-- `owner` is XML, `principal` is who took it, `seconds` what it is given each time. One that has expired
+-- is none.
+CREATE TABLE lock (
+    token TEXT PRIMARY KEY,
+    root TEXT NOT NULL,
+    is_folder INTEGER NOT NULL,
+    is_deep INTEGER NOT NULL,
+    is_exclusive INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    principal TEXT NOT NULL,
+    seconds INTEGER NOT NULL,
+    expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lock_by_root ON lock (root);
+CREATE INDEX lock_by_expiry ON lock (expires);
 
 -- What all unfinished uploads come to: one row, which the triggers below keep.
 CREATE TABLE unfinished (

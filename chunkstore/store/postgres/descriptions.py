@@ -1,0 +1,68 @@
+"""Jobs on what is kept with names: properties and times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from chunkstore.core.dav.properties import changed_properties
+from chunkstore.core.names import ROOT
+from chunkstore.store.contract.edits import Name, Patch, Present, is_folder_name, judge
+from chunkstore.store.contract.properties import Description, Properties
+from chunkstore.store.contract.values import Applied
+from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.opening import Opened
+from chunkstore.store.postgres.paths import path_of
+from chunkstore.store.postgres.rows import QUERIES, Row
+from chunkstore.store.postgres.tree import find_to_edit, lock
+from chunkstore.store.postgres.usage import Tally
+from chunkstore.store.shared.times import Times, now_microseconds, to_datetime
+
+
+class PostgresProperties(Properties):
+    """What is kept with the names of the database that is `opened`."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    async def describe(self, names: Sequence[Name]) -> Mapping[Name, Description]:
+        return await self._opened.database.read(describe, names)
+
+
+async def patch(db: Connection, edit: Patch, tally: Tally) -> Applied:
+    """Change the properties and the times of a file or a folder.
+
+    Raises:
+        What `judge` raises; TooManyProperties: they would be too large.
+    """
+    await lock(db, tally, edit.name)
+    judge(edit, Present(source=await find_to_edit(db, edit.name)))
+    path, now = path_of(edit.name), now_microseconds()
+    if is_folder_name(edit.name):
+        await db.execute(QUERIES["keep_folder"], path, now)
+    kept = await db.fetchval(QUERIES["find_properties"], path)
+    times = Times.of(edit.created, edit.modified)
+    properties = changed_properties(kept, edit.changes)
+    await db.execute(QUERIES["describe_again"], path, times.created, times.modified, properties)
+    return Applied(replaced=False)
+
+
+async def describe(db: Connection, names: Sequence[Name]) -> dict[Name, Description]:
+    """Return what is kept with those of the names that exist."""
+    wanted = [name for name in names if name != ROOT]
+    paths, are_folders = list(map(path_of, wanted)), list(map(is_folder_name, wanted))
+    rows = await db.fetch(QUERIES["describe_names"], paths, are_folders)
+    found = {wanted[row["place"] - 1]: _to_description(row) for row in rows}
+    if ROOT in names:
+        row = await db.fetchrow(QUERIES["first_times"])
+        nothing = Description(to_datetime(0), to_datetime(0))
+        found[ROOT] = nothing if row is None else _to_description(row)
+    return found
+
+
+def _to_description(row: Row) -> Description:
+    try:
+        created, modified = to_datetime(row["created"]), to_datetime(row["modified"])
+    except (TypeError, ValueError, OverflowError):
+        # Those of a damaged entry, which lists tell of.
+        created = modified = to_datetime(0)
+    return Description(created, modified, row["properties"])

@@ -1,0 +1,75 @@
+"""Jobs on what is kept with names: properties and times."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from chunkstore.core.dav.properties import changed_properties
+from chunkstore.core.names import ROOT
+from chunkstore.store.contract.edits import Name, Patch, is_folder_name
+from chunkstore.store.contract.properties import Description, Properties
+from chunkstore.store.shared.times import Times, now_microseconds, to_datetime
+from chunkstore.store.sqlite.opening import OpenDatabase
+from chunkstore.store.sqlite.rows import execute
+from chunkstore.store.sqlite.tree import below
+
+
+class SQLiteProperties(Properties):
+    """What is kept with the names of an open database."""
+
+    def __init__(self, database: OpenDatabase) -> None:
+        self._database = database
+
+    async def describe(self, names: Sequence[Name]) -> Mapping[Name, Description]:
+        return await self._database.readers.run(partial(describe, names=names))
+
+
+def describe(db: sqlite3.Connection, names: Sequence[Name]) -> dict[Name, Description]:
+    """Return what is kept with those of the names that exist."""
+    found = {name: _description_row(db, name) for name in names}
+    descriptions = {name: _to_description(row) for name, row in found.items() if row is not None}
+    if ROOT in found:
+        descriptions.setdefault(ROOT, Description(to_datetime(0), to_datetime(0)))
+    return descriptions
+
+
+def _description_row(db: sqlite3.Connection, name: Name) -> sqlite3.Row | None:
+    if is_folder_name(name):
+        cursor = execute(db, "describe_folder", name=name, **below(name))
+    else:
+        cursor = execute(db, "describe_file", name=name)
+    row: sqlite3.Row | None = cursor.fetchone()
+    return row
+
+
+def _to_description(row: sqlite3.Row) -> Description:
+    try:
+        created, modified = to_datetime(row["created"]), to_datetime(row["modified"])
+    except (TypeError, ValueError, OverflowError):
+        # Those of a damaged entry, which lists tell of.
+        created = modified = to_datetime(0)
+    return Description(created, modified, row["properties"])
+
+
+def patch(db: sqlite3.Connection, edit: Patch) -> None:
+    """Change the properties and times of what exists.
+
+    Raises:
+        TooManyProperties: they would be too large.
+    """
+    is_folder = is_folder_name(edit.name)
+    if is_folder:
+        execute(db, "keep_folder", name=edit.name, now=now_microseconds())
+    row = _description_row(db, edit.name)
+    assert row is not None
+    times = Times.of(edit.created, edit.modified)
+    execute(
+        db,
+        "describe_folder_again" if is_folder else "describe_again",
+        name=edit.name,
+        created=times.created,
+        modified=times.modified,
+        properties=changed_properties(row["properties"], edit.changes),
+    )
