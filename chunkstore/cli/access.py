@@ -165,6 +165,46 @@ def remove_totp_command(name: str, db: str, *, as_json: bool) -> None:
     _show(done, as_json, f"{name} has no second factor any more; its password is enough.")
 
 
+@user_command.group("sso", context_settings=SETTINGS, short_help="Link accounts with a provider.")
+def sso_command() -> None:
+    """Link accounts with somebody whom a provider signs in: see `serve --oidc-issuer`."""
+
+
+@sso_command.command("link", cls=Command, context_settings=SETTINGS)
+@click.argument("name")
+@click.argument("issuer")
+@click.argument("subject")
+@db_option()
+@_json_option
+def link_command(name: str, issuer: str, subject: str, db: str, *, as_json: bool) -> None:
+    """Let the account NAME sign in as SUBJECT of ISSUER.
+
+    Whoever has signed in there, and is not linked with an account, is shown both.
+    """
+    arguments = {"name": name, "issuer": issuer, "subject": subject}
+    made = control(db, "user sso link", arguments)
+    _show(made, as_json, f"{made['account']} is signed in as {subject} of {issuer}.")
+
+
+@sso_command.command("unlink", cls=Command, context_settings=SETTINGS)
+@click.argument("name")
+@db_option()
+@_json_option
+def unlink_command(name: str, db: str, *, as_json: bool) -> None:
+    """Let no provider sign the account NAME in any more; its sessions end."""
+    ended = control(db, "user sso unlink", {"name": name})
+    _show(ended, as_json, f"No provider signs {name} in any more.")
+
+
+@sso_command.command("ls", cls=Command, context_settings=SETTINGS)
+@db_option()
+@_json_option
+def list_identities_command(db: str, *, as_json: bool) -> None:
+    """List the accounts that are linked, and with whom."""
+    found = control(db, "user sso ls", {}, changes=False)
+    _show_table(found, as_json, ("account", "issuer", "subject", "linked"))
+
+
 @user_command.command("ls", cls=Command, context_settings=SETTINGS)
 @db_option()
 @_json_option

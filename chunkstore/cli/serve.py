@@ -12,6 +12,7 @@ import click
 from chunkstore.cli.network_options import check_network, network_options, number_from
 from chunkstore.cli.options import LOCATION, chunking_option, db_option, grace_option
 from chunkstore.cli.program import SETTINGS, Command, Option
+from chunkstore.cli.sign_on_options import check_sign_on, sign_on_options
 from chunkstore.cli.values import DURATION, Parsed
 from chunkstore.core.chunking import (
     DEFAULT_CHUNK_SIZE,
@@ -120,6 +121,7 @@ _log_option = _options_of("Logs")
     " 0 disables the check.",
 )
 @network_options
+@sign_on_options
 @_limit_option(
     "--max-file-size", type=SIZE, show_default="unlimited", help="Largest file to accept."
 )
@@ -251,6 +253,7 @@ def _check(config: ServeConfig) -> None:
         except ValueError as error:
             raise click.UsageError(f"--chunking fixed is the only way here: {error}.") from error
     check_network(config)
+    check_sign_on(config)
     least = config.workers * MAX_CHUNK_SIZE
     if config.memory < least:
         raise click.UsageError(

@@ -53,12 +53,12 @@ class HostPolicy:
 
     def is_answered_for(self, host: Host, local: Host | None = None) -> bool:
         """Whether to answer a request for `host` that came in on the address `local`."""
-        return host in self.hosts or host == local or _is_loopback(host)
+        return host in self.hosts or host == local or is_loopback(host)
 
     @property
     def is_loopback_only(self) -> bool:
         """Whether only hosts of the loopback are answered for."""
-        return bool(self.hosts) and all(map(_is_loopback, self.hosts))
+        return bool(self.hosts) and all(map(is_loopback, self.hosts))
 
     def format_hosts(self) -> str:
         """Return the hosts that are answered for as a person reads them."""
@@ -66,7 +66,8 @@ class HostPolicy:
         return ", ".join([LOCALHOST, "the address that a request came in on", *sorted(named)])
 
 
-def _is_loopback(host: Host) -> bool:
+def is_loopback(host: Host) -> bool:
+    """Whether a host is the machine itself."""
     return host == LOCALHOST if isinstance(host, str) else host.is_loopback
 
 

@@ -43,6 +43,7 @@ from chunkstore.http.security.gate import (
     gate_middleware,
 )
 from chunkstore.http.security.hsts import HSTS, add_https_only
+from chunkstore.http.security.provider import PROVIDER, Provider
 from chunkstore.http.security.rights import (
     PEOPLE,
     add_access_headers,
@@ -51,6 +52,7 @@ from chunkstore.http.security.rights import (
     nothing,
     refused,
 )
+from chunkstore.service.access.oidc import Registration
 from chunkstore.service.access.people import People
 from chunkstore.service.hot_files import HotFiles
 from chunkstore.service.memory import DEFAULT_MEMORY, MemoryBudget
@@ -83,6 +85,7 @@ def create_app(
     finish_seconds: float = 25.0,
     people: People | None = None,
     insecure_login: bool = False,
+    registration: Registration | None = None,
 ) -> web.Application:
     """Return the server of `store` as an application, to be run or mounted in another.
 
@@ -107,6 +110,7 @@ def create_app(
         finish_seconds: how long a request waits for a large upload to become its file.
         people: those who use the store, if the caller has them; they stay the caller's.
         insecure_login: whether passwords and tokens are taken from other machines without TLS.
+        registration: with whom people can sign in besides.
     """
     app = web.Application(middlewares=[problem_middleware, _check_middleware])
     _guard(app, hosts, proxies, f"max-age={hsts_seconds:.0f}" if hsts_seconds else None)
@@ -122,20 +126,25 @@ def create_app(
     )
     app[TASKS] = [*tasks, *store.maintenance.tasks, *app[UPLOADS].tasks]
     app.cleanup_ctx.append(_running_uploads)
-    _add_people(app, people)
+    _add_people(app, people, registration)
     _add_what_handlers_keep(app, service, hot_files=hot_files)
-    set_up_templates(app)
+    set_up_templates(app, None if registration is None else registration.name)
     add_routes(app)
     app.on_response_prepare.append(_add_headers)
     return app
 
 
-def _add_people(app: web.Application, people: People | None) -> None:
-    """Have the application know people, its own if there are none."""
+def _add_people(
+    app: web.Application, people: People | None, registration: Registration | None
+) -> None:
+    """Have the application know people, its own if there are none, and who signs them in."""
     if people is None:
         people = People(app[SERVICE].store.records)
         app.cleanup_ctx.append(partial(_closing, people=people))
     app[PEOPLE] = people
+    if registration is not None:
+        app[PROVIDER] = Provider(registration, people.clock)
+        app.cleanup_ctx.append(_running_provider)
 
 
 def _add_what_handlers_keep(app: web.Application, service: Service, *, hot_files: bool) -> None:
@@ -194,6 +203,11 @@ async def _keeping_hot_files(app: web.Application, changes: NameChanges) -> Asyn
 async def _closing(app: web.Application, people: People) -> AsyncIterator[None]:
     yield
     people.close()
+
+
+async def _running_provider(app: web.Application) -> AsyncIterator[None]:
+    async with app[PROVIDER].running():
+        yield
 
 
 async def _running_uploads(app: web.Application) -> AsyncIterator[None]:

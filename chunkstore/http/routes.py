@@ -31,11 +31,22 @@ from chunkstore.http.message.bodies import defer_continue
 from chunkstore.http.message.problems import MethodNotPossible
 from chunkstore.http.message.request import FOLDERS, redirect_to_folder
 from chunkstore.http.message.upload_urls import UPLOAD_RESOURCE, UPLOADS_RESOURCE
-from chunkstore.http.native import batch, files, folders, forms, lists, sessions, status
+from chunkstore.http.native import (
+    batch,
+    files,
+    folders,
+    forms,
+    lists,
+    sessions,
+    single_sign_on,
+    status,
+)
 from chunkstore.http.page.render import (
+    BEGIN_SIGN_ON_RESOURCE,
     CODE_RESOURCE,
     LOGIN_RESOURCE,
     LOGOUT_RESOURCE,
+    SIGN_ON_RESOURCE,
     STATIC_RESOURCE,
     static_handler,
 )
@@ -121,6 +132,9 @@ def add_routes(app: web.Application) -> None:
     add(
         "/login/code", {**_read_only(sessions.show_code), "POST": sessions.take_code}, CODE_RESOURCE
     )
+    add("/login/oidc/begin", {"GET": single_sign_on.begin}, BEGIN_SIGN_ON_RESOURCE)
+    # No HEAD, by which a program that looks at links would redeem the code.
+    add("/login/oidc", {"GET": single_sign_on.come_back}, SIGN_ON_RESOURCE)
     add("/logout", {"POST": sessions.log_out}, name=LOGOUT_RESOURCE)
     add("/health/live", _read_only(status.live))
     add("/health/ready", _read_only(status.ready))

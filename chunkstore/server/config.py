@@ -46,6 +46,9 @@ class ServeConfig:
     - A store without accounts is served beyond this machine only if it `may_be_open` (`admission`).
       `insecure_login` lets others than this machine sign in without TLS.
     - `trusted_proxies` are believed about whom they forward requests of (`proxies`).
+    - People can also sign in with the provider `oidc_name`, of `oidc_issuer`; to it the server is
+      `oidc_client_id`, with the secret in `oidc_client_secret_file`. With `oidc_create` whoever it
+      signs in has an account (`sign_on`).
     - `memory` is for the file content that all requests hold, and for `hot_files` where it is free.
       `tune_malloc`: see `malloc`.
     - Resumable uploads expire `upload_expiry_seconds` after their last progress; the unfinished
@@ -74,6 +77,11 @@ class ServeConfig:
     insecure_login: bool
     trusted_proxies: tuple[Proxy, ...]
     base_path: str
+    oidc_issuer: str | None
+    oidc_client_id: str | None
+    oidc_client_secret_file: Path | None
+    oidc_name: str
+    oidc_create: bool
     chunk_size: int | None
     chunking: Chunking
     compression: Compression

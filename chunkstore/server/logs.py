@@ -1,6 +1,6 @@
 """The log on standard error: lines for people, or a JSON object a line for programs.
 
-No token is in it, wherever a client may have put one.
+No token is in it, wherever a client may have put one, and no code of a provider.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from chunkstore.service.access.tokens import mask_tokens
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _UNFIT_IN_LINES = re.compile(_UNFIT.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# The answer of a provider that signs people in, in a URL.
+_ANSWER = re.compile(r'(/login/oidc\?)[^\s"]+')
 
 
 class TextFormatter(logging.Formatter):
@@ -30,7 +32,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and those of a traceback."""
-        return mask_tokens(super().format(record))
+        return _mask(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = _escape(_UNFIT, record.message)
@@ -60,7 +62,7 @@ class JsonFormatter(logging.Formatter):
         entry.update(getattr(record, "fields", {}))
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return mask_tokens(json.dumps({name: _to_text(value) for name, value in entry.items()}))
+        return _mask(json.dumps({name: _to_text(value) for name, value in entry.items()}))
 
 
 def make_formatter(log_format: LogFormat) -> logging.Formatter:
@@ -88,6 +90,10 @@ def configure_logging(log_format: LogFormat) -> None:
     logging.logThreads = False
     logging.logProcesses = False
     logging.logMultiprocessing = False
+
+
+def _mask(text: str) -> str:
+    return mask_tokens(_ANSWER.sub(r"\1***", text) if "/login/oidc?" in text else text)
 
 
 def _escape(unfit: re.Pattern[str], text: str) -> str:

@@ -36,7 +36,9 @@ from chunkstore.server.malloc import configure_malloc
 from chunkstore.server.metrics import Metrics, Sources, metrics_of, showing
 from chunkstore.server.overseer import NOBODY, Overseer, beating
 from chunkstore.server.reloading import reloading
+from chunkstore.server.sign_on import load_registration
 from chunkstore.server.store_metrics import StoreMetrics
+from chunkstore.service.access.oidc import Registration
 from chunkstore.service.access.people import People
 from chunkstore.service.maintenance.collect import collecting, compacting
 from chunkstore.service.maintenance.scrub import scrubbing
@@ -87,6 +89,7 @@ async def serve(
 
     Raises:
         CertificateUnusable: the certificate or its key is.
+        SecretUnusable: the secret of the provider's client is.
         StoreUnusable: the store cannot be opened.
         StoreOpen: it has no accounts, and other machines could reach it unasked.
         CannotListen: the address cannot be listened on.
@@ -95,9 +98,10 @@ async def serve(
         configure_malloc()
     _allow_open_files(config.max_connections + _OTHER_FILES)
     certificate = load_certificate(config)
+    registration = load_registration(config)
     # Before a store is created.
     with nullcontext(shared) if shared is not None else sharing(config) as common:
-        process = _Process(config, common, number, certificate)
+        process = _Process(config, common, number, certificate, registration)
         async with (
             beating(overseer),
             process.answering() as drain,
@@ -121,6 +125,7 @@ class _Process:
     shared: Shared
     number: int
     certificate: Certificate | None
+    registration: Registration | None
 
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[Drain]:
@@ -132,7 +137,7 @@ class _Process:
         ):
             tasks = _maintenance_tasks(store, config) if self.number == 0 else []
             drain = Drain()
-            app = _application(store, config, tasks, drain, people)
+            app = _application(store, config, tasks, drain, people, self.registration)
             metrics = self.shared.metrics
             counting = None if metrics is None else metrics.begin(self.number)
             outer = _mounted(app, config, drain, None if counting is None else counting.requests)
@@ -194,7 +199,12 @@ def _allow_open_files(count: int) -> None:
 
 
 def _application(
-    store: Store, config: ServeConfig, tasks: Sequence[Periodic], drain: Drain, people: People
+    store: Store,
+    config: ServeConfig,
+    tasks: Sequence[Periodic],
+    drain: Drain,
+    people: People,
+    registration: Registration | None,
 ) -> web.Application:
     app = create_app(
         store,
@@ -213,6 +223,7 @@ def _application(
         hsts_seconds=config.hsts_seconds,
         people=people,
         insecure_login=config.insecure_login,
+        registration=registration,
     )
     app[DRAIN] = drain
     return app

@@ -75,6 +75,13 @@ def use(folder: Path, *db: str) -> None:
     result(folder, "user", "disable", "bert", *db)
     listed = result(folder, "user", "ls", *db)
     assert [(one["disabled"], one["totp"]) for one in listed] == [(False, False), (True, False)]
+    issuer = "https://login.example.org"
+    linked = result(folder, "user", "sso", "link", "Bert", issuer, "248 x", *db)
+    assert (linked["account"], linked["issuer"], linked["subject"]) == ("bert", issuer, "248 x")
+    line = fails_with_one_line(run(folder, "user", "sso", "link", "anna", issuer, "248 x", *db))
+    assert "The account bert is linked with them" in line
+    assert result(folder, "user", "sso", "ls", *db) == [linked]
+    assert result(folder, "user", "sso", "unlink", "bert", *db) == [linked]
     line = fails_with_one_line(run(folder, "user", "totp", "remove", "Bert", *db))
     assert "Bert has no second factor" in line
     result(folder, "user", "enable", "bert", *db)

@@ -19,7 +19,9 @@ from chunkstore.server.config import ServeConfig
 from tests.process import COMMAND, clean_environment, run_command
 
 COMMANDS = program.list_commands(click.Context(program))
-SECTIONS = ["Store", "Network", "Limits", "Housekeeping", "Logs", "Options"]
+SECTIONS = [
+    "Store", "Network", "Single sign-on", "Limits", "Housekeeping", "Logs", "Options",
+]  # fmt: skip
 
 
 def refusal(result: subprocess.CompletedProcess[str]) -> str:
@@ -91,6 +93,10 @@ def test_no_command_is_an_invitation_to_help(tmp_path: Path) -> None:
         (("",), "No such command ''."),
         (("serve", "--prot", "1"), "'--port'"),
         (("serve", "--port"), "'--port' requires an argument"),
+        (("serve", "--oidc-issuer", "http://login.example.org"), "not a URL like https://login"),
+        (("serve", "--oidc-issuer", "https://login.example.org"), "go together"),
+        (("serve", "--oidc-create"), "--oidc-create needs --oidc-issuer"),
+        (("serve", "--oidc-name", "a\nb"), "is not a name of 1 to 64 characters"),
         (("serve", "--port", ""), "'' is not a number from 0 to 65535."),
         (("serve", "--port", "9" * 5000), "--port"),
         (("serve", "--port", "-1"), "'-1' is not a number from 0 to 65535"),

@@ -35,6 +35,7 @@ _NUMBERS: Final = itertools.count(1)
 NO_DATABASE: Final = {
     "test_chunking",
     "test_bounds",
+    "test_codes",
     "test_conditional",
     "test_cors",
     "test_errors",
@@ -49,6 +50,7 @@ NO_DATABASE: Final = {
     "test_proxies",
     "test_ranges",
     "test_security",
+    "test_single_sign_on",
     "test_slow_clients",
 }
 

@@ -64,6 +64,18 @@ def test_no_token_is_logged(log_format: LogFormat) -> None:
     assert token not in make_formatter(log_format).format(made)
 
 
+@pytest.mark.parametrize("log_format", LogFormat)
+def test_no_code_of_a_provider_is_logged(log_format: LogFormat) -> None:
+    made = record("GET %s", "", exc_info=None)
+    target = "/base/login/oidc?code=4%2F0AQ&state=abc"
+    vars(made).update(args=(f'"{target} HTTP/1.1" 303',), fields={"target": target})
+    line = make_formatter(log_format).format(made)
+    assert "4%2F0AQ" not in line
+    assert "abc" not in line
+    assert "/base/login/oidc?***" in line
+    assert "HTTP/1.1" in line
+
+
 def test_a_traceback_is_one_member_of_json() -> None:
     try:
         raise ValueError("first\nsecond\x1b[31m")  # noqa: TRY301 - it is to have a traceback

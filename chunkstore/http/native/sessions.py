@@ -60,7 +60,7 @@ async def _log_in(request: web.Request) -> web.Response:
 def let_in(request: web.Request, found: Principal | CodeNeeded, next_path: str) -> web.Response:
     """Lead somebody where they wanted, or to where a code is asked for."""
     if isinstance(found, CodeNeeded):
-        response = _see_other(str(request.app.router[CODE_RESOURCE].url_for()))
+        response = see_other(str(request.app.router[CODE_RESOURCE].url_for()))
         set_cookie(request, response, found.cookie, _WAITING)
         return response
     response = _leave(request, next_path)
@@ -72,7 +72,7 @@ def let_in(request: web.Request, found: Principal | CodeNeeded, next_path: str) 
 async def show_code(request: web.Request) -> web.Response:
     """Answer GET and HEAD with the page on which somebody gives a code who waits for that."""
     if cookie_name(request, _WAITING) not in request.cookies:
-        return _see_other(str(request.app.router[LOGIN_RESOURCE].url_for()))
+        return see_other(str(request.app.router[LOGIN_RESOURCE].url_for()))
     return code_page(request)
 
 
@@ -136,9 +136,10 @@ def _leave(request: web.Request, path: str) -> web.Response:
     """Lead the browser to a path below that of all names, else to the first page."""
     root = names_root(request.app)
     safe = path.isascii() and path.isprintable() and "\\" not in path and ":" not in path
-    return _see_other(path if safe and path.startswith(root) else root)
+    return see_other(path if safe and path.startswith(root) else root)
 
 
-def _see_other(location: str) -> web.Response:
+def see_other(location: str) -> web.Response:
+    """Return a redirect to another page."""
     headers = {"Location": location, "Cache-Control": "no-store"}
     return web.Response(status=HTTPStatus.SEE_OTHER, headers=headers)

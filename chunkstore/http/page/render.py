@@ -21,6 +21,8 @@ from chunkstore.core.units import format_size
 STATIC_RESOURCE: Final = "static"
 LOGIN_RESOURCE: Final = "login"
 CODE_RESOURCE: Final = "code"
+SIGN_ON_RESOURCE: Final = "sign-on"
+BEGIN_SIGN_ON_RESOURCE: Final = "begin-sign-on"
 LOGOUT_RESOURCE: Final = "logout"
 _STATIC: Final = Path(__file__).with_name("static")
 # Code of others; `origins.toml` there tells where it is from.
@@ -48,8 +50,11 @@ _WORKER_POLICY: Final = "default-src 'none'; script-src 'wasm-unsafe-eval'"
 _NONCE_SIZE: Final = 16
 
 
-def set_up_templates(app: web.Application) -> None:
-    """Set the application up for `render`; all templates are read now, none while serving."""
+def set_up_templates(app: web.Application, provider: str | None = None) -> None:
+    """Set the application up for `render`; all templates are read now, none while serving.
+
+    `provider` is what the page to sign in calls the server that signs people in, if there is one.
+    """
     environment = aiohttp_jinja2.setup(
         app,
         loader=jinja2.DictLoader(
@@ -62,6 +67,7 @@ def set_up_templates(app: web.Application) -> None:
     )
     environment.filters["size"] = format_size
     environment.filters["time"] = _format_time
+    environment.globals["provider"] = provider
 
 
 def static_handler() -> Handler:

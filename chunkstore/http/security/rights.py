@@ -290,6 +290,8 @@ NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     # Whoever signs in is nobody yet; whoever leaves is asked who by the handler.
     "/login": {**_read_only(nothing), "POST": nothing},
     "/login/code": {**_read_only(nothing), "POST": nothing},
+    "/login/oidc": {"GET": nothing},
+    "/login/oidc/begin": {"GET": nothing},
     "/logout": {"POST": nothing},
     "/health/live": _read_only(nothing),
     "/health/ready": _read_only(nothing),

@@ -27,6 +27,7 @@ from chunkstore.core.names import (
     parse_folder_name,
 )
 from chunkstore.service.access.directory import Snapshot, read_snapshot
+from chunkstore.service.access.identities import Identity
 from chunkstore.service.access.people import People
 from chunkstore.service.access.values import Account, KeptRule, Token, parse_scope
 
@@ -115,6 +116,25 @@ async def _set_password(people: People, arguments: Arguments) -> Json:
 async def _remove_totp(people: People, arguments: Arguments) -> Json:
     await people.totp.remove_of(arguments["name"])
     return {}
+
+
+async def _link(people: People, arguments: Arguments) -> Json:
+    identity = await people.identities.link(
+        arguments["name"], arguments["issuer"], arguments["subject"]
+    )
+    return _identity(await people.directory.current(), identity)
+
+
+async def _unlink(people: People, arguments: Arguments) -> Json:
+    ended = await people.identities.unlink(arguments["name"])
+    snapshot = await people.directory.current()
+    return [_identity(snapshot, identity) for identity in ended]
+
+
+async def _identities(people: People, _: Arguments) -> Json:
+    found = await people.identities.all_of()
+    snapshot = await people.directory.current()
+    return [_identity(snapshot, identity) for identity in found]
 
 
 async def _accounts(people: People, _: Arguments) -> Json:
@@ -240,6 +260,15 @@ def _account(snapshot: Snapshot, account: Account) -> Json:
     }
 
 
+def _identity(snapshot: Snapshot, identity: Identity) -> Json:
+    return {
+        "account": _subject(snapshot, identity.account),
+        "issuer": identity.issuer,
+        "subject": identity.subject,
+        "linked": _time(identity.linked),
+    }
+
+
 def _rule(snapshot: Snapshot, rule: KeptRule) -> Json:
     return {
         "subject": _subject(snapshot, rule.subject),
@@ -281,6 +310,9 @@ _COMMANDS: Final[Mapping[str, Command]] = {
     "user disable": _disable,
     "user passwd": _set_password,
     "user totp remove": _remove_totp,
+    "user sso link": _link,
+    "user sso unlink": _unlink,
+    "user sso ls": _identities,
     "user ls": _accounts,
     "group add": _add_group,
     "group remove": _remove_group,

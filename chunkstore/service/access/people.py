@@ -12,12 +12,14 @@ from datetime import datetime
 from typing import Final
 
 from chunkstore.core.access import Access
-from chunkstore.core.errors import SignInBusy, SignInFailed
+from chunkstore.core.errors import SignInBusy, SignInFailed, SignOnFailed
 from chunkstore.service.access.administration import Administration
 from chunkstore.service.access.clock import Clock, SystemClock
 from chunkstore.service.access.credentials import Sessions, Tokens
 from chunkstore.service.access.directory import Directory, Snapshot
+from chunkstore.service.access.identities import Identities
 from chunkstore.service.access.limiter import Limiter
+from chunkstore.service.access.oidc import Claims
 from chunkstore.service.access.passwords import Passwords
 from chunkstore.service.access.principal import (
     ANYBODY,
@@ -58,6 +60,7 @@ class People:
         self.tokens = Tokens(records, self.clock)
         self.sessions = Sessions(records, self.clock)
         self.accounts = Administration(records, self.directory, self.passwords, self.clock)
+        self.identities = Identities(records, self.directory, self.accounts, self.clock)
         self.totp = SecondFactors(
             records, self.directory, self.accounts, self.sessions, self.limiter, self.clock
         )
@@ -152,6 +155,23 @@ class People:
         account, session, new_cookie, next_path = begun
         snapshot = await self.directory.current()
         return replace(_in_session(account, session, snapshot), cookie=new_cookie), next_path
+
+    async def log_in_as(
+        self, claims: Claims, next_path: str = "", *, creates: bool = False
+    ) -> Principal | CodeNeeded:
+        """Begin a session of somebody whom another server has signed in, like `log_in`.
+
+        With `creates`, whoever has no account gets one, without rights.
+
+        Raises:
+            UnknownIdentity: no account is linked with them.
+            SignOnFailed: the account is disabled, and stays it.
+        """
+        account = await self.identities.get_account(claims, creates=creates)
+        if account.disabled:
+            raise SignOnFailed("This account is disabled; ask your administrator.")
+        snapshot = await self.directory.current()
+        return await self._begin_session(account, claims.authenticated_at, next_path, snapshot)
 
     async def _begin_session(
         self, account: Account, proved_at: datetime | None, next_path: str, snapshot: Snapshot

@@ -16,22 +16,40 @@ from chunkstore.core.errors import (
     ChunkstoreError,
     CodeRefused,
     InsecureLogin,
+    ProviderUnavailable,
     SignInBusy,
     SignInFailed,
+    SignOnFailed,
     TooManyAttempts,
+    UnknownIdentity,
 )
 from chunkstore.service.access.principal import Basic, Bearer, Credentials, Via
 from chunkstore.service.access.tokens import looks_like_token
 
-# By a password on the page, and by the code behind it; both begin a session.
+# By a password on the page, by another server, and by the code behind either: they begin sessions.
 FORM: Final = "form"
+SIGN_ON: Final = "sign-on"
 CODE: Final = "code"
-METHODS: Final = (*(via.value for via in Via if via is not Via.NONE), FORM, CODE)
+METHODS: Final = (*(via.value for via in Via if via is not Via.NONE), FORM, SIGN_ON, CODE)
 # What signing in fails with.
-FAILURES: Final = (CodeRefused, InsecureLogin, SignInBusy, SignInFailed, TooManyAttempts)
+FAILURES: Final = (
+    CodeRefused,
+    InsecureLogin,
+    ProviderUnavailable,
+    SignInBusy,
+    SignInFailed,
+    SignOnFailed,
+    TooManyAttempts,
+    UnknownIdentity,
+)
 ACCEPTED: Final = "accepted"
 REFUSED: Final = "refused"
-_RESULTS: Final = {TooManyAttempts: "limited", SignInBusy: "busy", InsecureLogin: "insecure"}
+_RESULTS: Final = {
+    TooManyAttempts: "limited",
+    SignInBusy: "busy",
+    InsecureLogin: "insecure",
+    ProviderUnavailable: "unavailable",
+}
 RESULTS: Final = (ACCEPTED, REFUSED, *_RESULTS.values())
 
 _logger = logging.getLogger(__name__)
@@ -72,5 +90,6 @@ class SignIns:
         result = _RESULTS.get(type(error), REFUSED)
         self.counts[method, result] += 1
         # A busy server is nobody's fault.
-        level = logging.INFO if isinstance(error, SignInBusy) else logging.WARNING
+        away = isinstance(error, SignInBusy | ProviderUnavailable)
+        level = logging.INFO if away else logging.WARNING
         _logger.log(level, "Sign-in by %s %s from %s", method, result, address)

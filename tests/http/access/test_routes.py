@@ -19,6 +19,8 @@ from tests.http.access.people import Site
 OPEN = {
     "/login",
     "/login/code",
+    "/login/oidc",
+    "/login/oidc/begin",
     "/logout",
     "/static/{name}",
     "/health/live",
