@@ -94,8 +94,22 @@ class AllowedNames:
             for place, edit in enumerate(judged)
             if isinstance(edit, Put) and rights.drops(edit.name)
         }
+        for place, names in dropped.items():
+            judged[place] = await self._free(judged[place], names)
         with _guests_asked_to_sign_in(rights):
             return await self._apply(judged, dropped)
+
+    async def _free(self, edit: Edit, names: Iterator[FileName]) -> Edit:
+        """Return what somebody drops under a name that is free.
+
+        It takes one look-up whether it is taken or not, so its time tells nothing either.
+        """
+        assert isinstance(edit, Put)
+        try:
+            await self.names.check_put(edit.name, edit.conditions, edit.allowed)
+        except (PreconditionFailed, NameConflict):
+            return replace(edit, name=next(names, edit.name))
+        return edit
 
     async def _require_parent(self, folder: FolderName, rights: Rights) -> None:
         """Refuse to make a folder where it would tell that there is something hidden beside it.
@@ -109,16 +123,29 @@ class AllowedNames:
     async def _apply(
         self, edits: list[Edit], dropped: dict[int, Iterator[FileName]]
     ) -> Sequence[Applied]:
-        """Make the edits; those in `dropped` get other names until they fit."""
+        """Make the edits; those in `dropped` get other names until they fit.
+
+        All from the one on that does not fit: names that are in each other's way, as of one form,
+        take a few transactions then, and not one each.
+        """
         while True:
             try:
                 return await self.names.apply(edits)
             except (PreconditionFailed, NameConflict) as error:
-                place = 0 if error.edit is None else error.edit
-                edit, name = edits[place], next(dropped.get(place, iter(())), None)
-                if name is None or not isinstance(edit, Put):
+                failed = 0 if error.edit is None else error.edit
+                name = next(dropped.get(failed, iter(())), None)
+                if name is None:
                     raise
-                edits[place] = replace(edit, name=name)
+                edits[failed] = _renamed(edits[failed], name)
+                for place in dropped:
+                    if place > failed:
+                        found = next(dropped[place], None)
+                        edits[place] = _renamed(edits[place], found)
+
+
+def _renamed(edit: Edit, name: FileName | None) -> Edit:
+    assert isinstance(edit, Put)
+    return edit if name is None else replace(edit, name=name)
 
 
 @contextmanager
@@ -137,11 +164,11 @@ def _guests_asked_to_sign_in(rights: Rights) -> Iterator[None]:
 def names_beside(name: FileName, rights: Rights) -> Iterator[FileName]:
     """Yield names like `name` that are likely free, all where one may create files.
 
-    First the file's own name has another ending, then that of each folder above it: a file may be
-    where one of these is to be.
+    First the file's own name has another ending, then that of a folder above it, the outermost
+    first: a file may be where one of these is to be, and of many it is not known where.
     """
     segments = name.split("/")
-    for place in range(len(segments) - 1, -1, -1):
+    for place in (len(segments) - 1, *range(len(segments) - 1)):
         before, segment, behind = segments[:place], segments[place], segments[place + 1 :]
         for changed in (
             [*before, _with_ending(segment, is_file=not behind), *behind],

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Mapping
 from hashlib import sha256
+from typing import Any
 
 import aiohttp
 import pytest
@@ -130,6 +131,65 @@ async def test_who_drops_files_learns_nothing(roles: Site, way: str) -> None:
     dropped = [file for file in listing["files"] if file["name"] != "d/there"]
     assert len(dropped) == 4
     assert all(file["size"] == len(b"dropped") for file in dropped)
+
+
+@pytest.fixture
+def asked(roles: Site, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what the names of the store were asked to do, in order."""
+    names, done = type(roles.store.names), list[str]()
+
+    def count(name: str, ask: Any) -> None:  # noqa: ANN401 - a method of any kind
+        async def counted(*arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - whatever it takes
+            done.append(name)
+            return await ask(*arguments, **more)
+
+        monkeypatch.setattr(names, name, counted)
+
+    for name in ("apply", "check_put", "find"):
+        count(name, getattr(names, name))
+    return done
+
+
+async def test_a_taken_name_takes_who_drops_files_as_long_as_a_free_one(
+    roles: Site, asked: list[str]
+) -> None:
+    took = []
+    for name in ("d/free", "d/there"):
+        asked.clear()
+        assert await roles.status("dropper", "PUT", f"/files/{name}", data=b"dropped") == 201
+        took.append([*asked])
+    assert took[0] == took[1] == ["check_put", "apply"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["x"] * 30,
+        ["there"] * 30,
+        ["p", *(f"p/{n}" for n in range(30))],
+        ["a/b/c/d", "a/b", "a"] * 9,
+    ],
+)
+async def test_names_in_each_others_way_are_dropped_in_few_transactions(
+    roles: Site, asked: list[str], names: list[str]
+) -> None:
+    """One for each would keep all who write waiting: a thousand files took 45 seconds."""
+    form = aiohttp.FormData()
+    for name in names:
+        form.add_field("file", b"dropped", filename=name)
+    response = await roles.client.post("/files/d/", data=form, headers=roles.headers_of("dropper"))
+    assert response.status == 201
+    assert asked.count("apply") <= 6
+    listing = json.loads((await roles.ask("admin", "GET", "/files/d/?delimiter=")).body)
+    assert len(listing["files"]) == len(names) + 1
+
+
+async def test_a_deep_name_below_a_file_is_dropped_in_few_transactions(
+    roles: Site, asked: list[str]
+) -> None:
+    name = "d/there/" + "a/" * 500 + "b"
+    assert await roles.status("dropper", "PUT", f"/files/{name}", data=b"dropped") == 201
+    assert asked.count("apply") <= 3
 
 
 async def test_who_drops_files_cannot_ask_by_conditions(roles: Site) -> None:
