@@ -48,6 +48,7 @@ from chunkstore.http.security.rights import (
     PEOPLE,
     add_access_headers,
     enter,
+    has_cookie,
     need_of,
     nothing,
     refused,
@@ -251,7 +252,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     add_request_headers(request, response)
     add_access_headers(request, response)
     _add_headers_of_all(request, response)
-    add_cors_headers(request, response)
+    add_cors_headers(request, response, by_cookie=has_cookie(request))
 
 
 async def _add_headers_outside(request: web.Request, response: web.StreamResponse) -> None:

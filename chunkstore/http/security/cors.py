@@ -1,6 +1,7 @@
 """CORS: which pages of other origins may use the server (https://fetch.spec.whatwg.org/#http-cors-protocol).
 
-By default none. Credentials are never allowed, as there are none.
+By default none. Credentials are never allowed: a page may send a token of its own in Authorization,
+and have no use of a cookie.
 """
 
 from __future__ import annotations
@@ -67,11 +68,18 @@ def preflight_response() -> web.Response:
     )
 
 
-def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the fields that let an allowed page read the answer, which is about to leave."""
+def add_cors_headers(
+    request: web.Request, response: web.StreamResponse, *, by_cookie: bool
+) -> None:
+    """Add the fields that let an allowed page read the answer, which is about to leave.
+
+    None may read or embed what a request was told `by_cookie`, which its browser has added.
+    """
     if not request.app[ORIGINS]:
         return
     response.headers.add("Vary", "Origin")
+    if by_cookie:
+        return
     if is_open_to_all(request):
         response.headers[RESOURCE_POLICY] = "cross-origin"
     origin = allowed_origin(request)

@@ -125,6 +125,14 @@ async def test_pages_that_cors_lets_in_cannot_use_a_cookie(known: Site) -> None:
     assert answer.status == 403
     answer = await ask(known, ("PUT", "/files/d/y", {}), cookie)
     assert answer.status == 201
+    # Nor read or embed what a browser that adds it is told.
+    told = await ask(known, ("GET", "/files/d/x", headers), cookie)
+    assert told.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert not [name for name in told.headers if name.startswith("Access-Control-")]
+    token = ("Authorization", f"Bearer {known.tokens['anna']}")
+    told = await ask(known, ("GET", "/files/d/x", headers), token)
+    assert told.headers["Access-Control-Allow-Origin"] == headers["Origin"]
+    assert "Access-Control-Allow-Credentials" not in told.headers
 
 
 async def test_a_rule_for_a_folder_is_none_for_a_longer_name(known: Site) -> None:
