@@ -37,6 +37,7 @@ from chunkstore.http.native import (
     folders,
     forms,
     lists,
+    second_factors,
     sessions,
     single_sign_on,
     status,
@@ -46,6 +47,7 @@ from chunkstore.http.page.render import (
     CODE_RESOURCE,
     LOGIN_RESOURCE,
     LOGOUT_RESOURCE,
+    SECOND_FACTOR_RESOURCE,
     SIGN_ON_RESOURCE,
     STATIC_RESOURCE,
     static_handler,
@@ -136,6 +138,11 @@ def add_routes(app: web.Application) -> None:
     # No HEAD, by which a program that looks at links would redeem the code.
     add("/login/oidc", {"GET": single_sign_on.come_back}, SIGN_ON_RESOURCE)
     add("/logout", {"POST": sessions.log_out}, name=LOGOUT_RESOURCE)
+    add(
+        "/account/second-factor",
+        {**_read_only(second_factors.show), "POST": second_factors.change},
+        SECOND_FACTOR_RESOURCE,
+    )
     add("/health/live", _read_only(status.live))
     add("/health/ready", _read_only(status.ready))
     add("/stats", _read_only(status.stats))

@@ -6,22 +6,18 @@ than ours to the browser: so cookies and redirects are those of real life.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from chunkstore.service.access.people import People
-from chunkstore.service.access.principal import Principal
 from chunkstore.service.access.totp import code_at, step_of
-from chunkstore.store.open import open_store
 from tests.browser.steps import PHONE, violations, width_of
 from tests.process import ServerProcess, run_command, served
 from tests.programs import require_node_package
@@ -64,32 +60,14 @@ def company() -> Iterator[Company]:
 
 @dataclass
 class Signing:
-    """A server, with whom people sign in there, and the secret of bert's second factor."""
+    """A server, and with whom people sign in there."""
 
     server: ServerProcess
     company: Company
-    secret: str
-    recovery_codes: tuple[str, ...]
 
     @property
     def folder(self) -> Path:
         return self.server.folder
-
-
-async def _enrol(database: Path) -> tuple[str, tuple[str, ...]]:
-    """Give bert a second factor."""
-    store = await open_store(str(database))
-    people = People(store.records)
-    try:
-        principal = await people.log_in("bert", PASSWORD, "192.0.2.1")
-        assert isinstance(principal, Principal)
-        begun = await people.totp.begin(principal)
-        code = code_at(begun.secret, step_of(people.clock.now()))
-        done = await people.totp.confirm(principal, begun.id, code)
-    finally:
-        people.close()
-        await store.close()
-    return begun.secret, done.recovery_codes
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +76,6 @@ def signing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signing]:
     folder = tmp_path_factory.mktemp("signing")
     for name in ("anna", "bert"):
         run_command(folder, "user", "add", name, "--admin", text=PASSWORD)
-    # Playwright may run an event loop in this thread.
-    with ThreadPoolExecutor(1) as thread:
-        enrolled = thread.submit(lambda: asyncio.run(_enrol(folder / "chunkstore.db"))).result()
     (folder / "secret").write_text("s%cret:+\n")
     with company() as other:
         options = (
@@ -109,7 +84,7 @@ def signing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signing]:
         )  # fmt: skip
         with served(folder, *options) as server:
             other.know(f"{server.url}login/oidc")
-            yield Signing(server, other, *enrolled)
+            yield Signing(server, other)
 
 
 @pytest.fixture
@@ -152,15 +127,50 @@ def test_somebody_signs_in_with_another_server_once_they_are_linked(
     expect(page.get_by_text("No account here is linked with you")).to_be_visible()
 
 
-def test_somebody_signs_in_with_a_second_factor(signing: Signing, page: Page) -> None:
-    wanted = f"{signing.server.url}files/?prefix=a"
+def test_somebody_adds_a_second_factor_signs_in_with_it_and_removes_it(
+    signing: Signing, page: Page
+) -> None:
+    own, wanted = (
+        f"{signing.server.url}account/second-factor",
+        f"{signing.server.url}files/?prefix=a",
+    )
+
+    def give_password() -> None:
+        page.get_by_label("Name").fill("bert")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+
+    def is_fine() -> None:
+        assert violations(page) == []
+        assert width_of(page) == PHONE["width"]
+
+    page.goto(own)
+    give_password()
+    expect(page).to_have_url(own)
+    is_fine()
+    page.get_by_role("button", name="Add a second factor").click()
+    expect(page.get_by_role("img", name="QR code")).to_be_visible()
+    is_fine()
+    secret = "".join(page.get_by_text("Secret:").locator("code").inner_text().split())
+    page.get_by_label("Code that the app shows").fill("000000x")
+    page.get_by_role("button", name="Use it").click()
+    expect(page.get_by_role("alert")).to_contain_text("not right")
+    is_fine()
+    page.get_by_label("Code that the app shows").fill(code_at(secret, step_of(datetime.now(UTC))))
+    page.get_by_role("button", name="Use it").click()
+    expect(page.get_by_text("From now on programs need a token")).to_be_visible()
+    is_fine()
+    codes = page.get_by_role("listitem").all_inner_texts()
+    assert len(codes) == 10
+    page.get_by_role("link", name="I have kept them").click()
+    expect(page.get_by_text("10 recovery codes are left")).to_be_visible()
+    is_fine()
+    # Somewhere else.
+    page.context.clear_cookies()
     page.goto(wanted)
-    page.get_by_label("Name").fill("bert")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    give_password()
     expect(page.get_by_label("Code of your app")).to_be_focused()
-    assert violations(page) == []
-    assert width_of(page) == PHONE["width"]
+    is_fine()
     # Nothing else is theirs yet.
     page.goto(wanted)
     expect(page.get_by_label("Password")).to_be_visible()
@@ -168,8 +178,13 @@ def test_somebody_signs_in_with_a_second_factor(signing: Signing, page: Page) ->
     page.get_by_label("Code of your app").fill("no code")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("not right")
-    assert violations(page) == []
-    page.get_by_label("Code of your app").fill(signing.recovery_codes[0])
+    is_fine()
+    page.get_by_label("Code of your app").fill(codes[0])
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(wanted)
     expect(page.get_by_text("bert", exact=True)).to_be_visible()
+    page.goto(own)
+    expect(page.get_by_text("9 recovery codes are left")).to_be_visible()
+    page.get_by_label("Code of your app").fill(codes[1])
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("button", name="Add a second factor")).to_be_visible()

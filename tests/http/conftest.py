@@ -49,6 +49,7 @@ NO_DATABASE: Final = {
     "test_page",
     "test_proxies",
     "test_ranges",
+    "test_second_factor_page",
     "test_security",
     "test_single_sign_on",
     "test_slow_clients",

@@ -15,7 +15,7 @@ from chunkstore.http.message.headers import essence_of
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.problems import UnsupportedMedia
 from chunkstore.http.message.request import names_root
-from chunkstore.http.page.render import CODE_RESOURCE, LOGIN_RESOURCE
+from chunkstore.http.page.render import CODE_RESOURCE, LOGIN_RESOURCE, SECOND_FACTOR_RESOURCE
 from chunkstore.http.page.sign_in import SIGN_IN, SignIn, code_page, login_page
 from chunkstore.http.runtime.senders import address_of, is_private
 from chunkstore.http.security.credentials import cookie_name, require_private_way, set_cookie
@@ -47,7 +47,7 @@ async def log_in(request: web.Request) -> web.Response:
 
 async def _log_in(request: web.Request) -> web.Response:
     require_private_way(request)
-    fields = await _read_form(request)
+    fields = await read_form(request)
     form = SignIn(fields.get("name", ""), _bounded(fields.get("next", "")))
     # If it fails, the page that says so has what was filled in.
     request[SIGN_IN] = form
@@ -90,7 +90,7 @@ async def take_code(request: web.Request) -> web.Response:
 
 async def _take_code(request: web.Request) -> web.Response:
     require_private_way(request)
-    fields = await _read_form(request)
+    fields = await read_form(request)
     cookie = request.cookies.get(cookie_name(request, _WAITING), "")
     principal, next_path = await request.app[PEOPLE].give_code(
         cookie, fields.get("code", ""), address_of(request)
@@ -113,9 +113,16 @@ async def log_out(request: web.Request) -> web.Response:
     return response
 
 
-async def _read_form(request: web.Request) -> dict[str, str]:
+async def read_form(request: web.Request) -> dict[str, str]:
+    """Return the fields of a short form, each once.
+
+    Raises:
+        UnsupportedMedia: it is none.
+        TooLarge: it is longer.
+        InvalidRequest: it is malformed.
+    """
     if essence_of(request) != _FORM:
-        raise UnsupportedMedia(f"The name and the password are sent as {_FORM}.")
+        raise UnsupportedMedia(f"The form is sent as {_FORM}.")
     body = bytearray()
     async for piece in read_body(request):
         body += piece
@@ -135,8 +142,9 @@ def _bounded(path: str) -> str:
 def _leave(request: web.Request, path: str) -> web.Response:
     """Lead the browser to a path below that of all names, else to the first page."""
     root = names_root(request.app)
+    own = str(request.app.router[SECOND_FACTOR_RESOURCE].url_for())
     safe = path.isascii() and path.isprintable() and "\\" not in path and ":" not in path
-    return see_other(path if safe and path.startswith(root) else root)
+    return see_other(path if path == own or (safe and path.startswith(root)) else root)
 
 
 def see_other(location: str) -> web.Response:

@@ -21,6 +21,7 @@ from chunkstore.core.units import format_size
 STATIC_RESOURCE: Final = "static"
 LOGIN_RESOURCE: Final = "login"
 CODE_RESOURCE: Final = "code"
+SECOND_FACTOR_RESOURCE: Final = "second-factor"
 SIGN_ON_RESOURCE: Final = "sign-on"
 BEGIN_SIGN_ON_RESOURCE: Final = "begin-sign-on"
 LOGOUT_RESOURCE: Final = "logout"

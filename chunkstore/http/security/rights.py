@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from aiohttp import hdrs, web
 
 from chunkstore.core.access import EVERYTHING, Verbs
-from chunkstore.core.errors import ChunkstoreError, Forbidden, StoreError
+from chunkstore.core.errors import ChunkstoreError, Forbidden, SignInNeeded, StoreError
 from chunkstore.core.names import ROOT, FileName, FolderName, decode_path, parse_file_name
 from chunkstore.http.message.destination import folder_destination_of
 from chunkstore.http.message.request import (
@@ -121,6 +121,12 @@ def refused(request: web.Request, rights: Rights) -> None:
 
 def nothing(request: web.Request, rights: Rights) -> None:
     """Need nothing, as the answer depends on nothing in the store: nobody is even asked who."""
+
+
+def signed_in(request: web.Request, rights: Rights) -> None:
+    """Need an account; what more is needed depends on the command."""
+    if rights.principal.is_guest:
+        raise SignInNeeded
 
 
 def anything(request: web.Request, rights: Rights) -> None:
@@ -293,6 +299,7 @@ NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     "/login/oidc": {"GET": nothing},
     "/login/oidc/begin": {"GET": nothing},
     "/logout": {"POST": nothing},
+    "/account/second-factor": {**_read_only(signed_in), "POST": signed_in},
     "/health/live": _read_only(nothing),
     "/health/ready": _read_only(nothing),
     "/stats": _read_only(administration),
