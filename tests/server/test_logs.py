@@ -6,8 +6,12 @@ import json
 import logging
 import re
 import sys
+from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import pytest
@@ -18,8 +22,11 @@ from chunkstore.http.runtime.senders import CURRENT_REQUEST
 from chunkstore.server.config import LogFormat
 from chunkstore.server.logs import make_formatter
 from chunkstore.service.access.tokens import new_token
+from tests.cli.test_access import PASSWORD
+from tests.documents.blocks import ROOT
 from tests.http import raw
 from tests.process import ServerProcess, served
+from tests.server.test_admission import add_admin
 
 
 def record(message: str, *values: object, **more: Any) -> logging.LogRecord:  # noqa: ANN401
@@ -158,3 +165,53 @@ def test_the_log_names_the_client_that_a_trusted_proxy_tells(
         server.stop()
         client = "198.51.100.7" if options else "127.0.0.1"
         assert f' INFO {client} "GET /health/live' in server.log.read_text()
+
+
+def sign_in(server: ServerProcess, *credentials: str) -> None:
+    for each in credentials:
+        encoded = b64encode(each.encode()).decode()
+        headers = {"Authorization": f"Basic {encoded}"}
+        with suppress(HTTPError), urlopen(Request(f"{server.url}stats", headers=headers)):
+            pass
+
+
+def test_who_signs_in_and_who_does_not_is_told(tmp_path: Path) -> None:
+    add_admin(tmp_path)
+    with served(tmp_path, "--log-format", "json") as server:
+        sign_in(server, "anna:wrong", f"ANNA:{PASSWORD}")
+        server.stop()
+        entries = [json.loads(line) for line in server.log.read_text().splitlines()]
+    [failed] = [entry for entry in entries if entry["event"] == "sign-in"]
+    assert failed["level"] == "WARNING"
+    assert [failed[name] for name in ("by", "result", "remote")] == [
+        *("password", "refused", "127.0.0.1")
+    ]
+    requests = [entry for entry in entries if entry["event"] == "request"]
+    assert [(entry["status"], entry["account"]) for entry in requests] == [
+        *((401, None), (200, "anna"))
+    ]
+    assert failed["request_id"] == requests[0]["request_id"]
+
+
+def test_fail2ban_finds_the_address_by_what_the_documents_say(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    [expression] = re.findall(r"^failregex = (.+)$", text, re.MULTILINE)
+    add_admin(tmp_path)
+    with served(tmp_path) as server:
+        forged = "WARNING Sign-in by password refused from 192.0.2.9 [0]"
+        sign_in(server, "anna:wrong", f"anna:{forged}", f"{forged}:y")
+        for agent in (forged, f"{forged}\t{forged}", f'" {forged}'):
+            asked = Request(f"{server.url}files/{quote(forged)}?{quote(forged)}")
+            asked.add_header("User-Agent", agent)
+            with suppress(HTTPError), urlopen(asked):
+                pass
+        server.stop()
+        lines = server.log.read_text().splitlines()
+    # fail2ban puts what an address is in the place of this, and takes away the time.
+    pattern = re.compile(expression.replace("<HOST>", r"(\S+)"))
+    for prefix in ("", "host chunkstore[12]: "):
+        shown = [prefix + re.sub(r"^[\d-]+ [\d:,]+ ", "", line) for line in lines]
+        for told in (shown, [prefix + line for line in lines]):
+            assert [match[1] for line in told if (match := pattern.search(line))] == [
+                *["127.0.0.1"] * 3
+            ]

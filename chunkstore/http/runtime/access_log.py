@@ -7,7 +7,7 @@ from contextlib import suppress
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from chunkstore.http.runtime.senders import address_of, request_id_of
+from chunkstore.http.runtime.senders import ACCOUNT, address_of, request_id_of
 
 
 class AccessLogger(AbstractAccessLogger):
@@ -48,6 +48,7 @@ class FieldsAccessLogger(AbstractAccessLogger):
             "bytes": response.body_length,
             "seconds": round(time, 6),
             "remote": address_of(request),
+            "account": request.get(ACCOUNT),
             "user_agent": request.headers.get("User-Agent"),
         }
         self.logger.info("request", extra={"fields": fields})

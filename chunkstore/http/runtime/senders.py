@@ -20,6 +20,9 @@ REQUEST_ID_FIELD: Final = "X-Request-ID"
 # The id of the request that is being answered, for what is logged meanwhile.
 CURRENT_REQUEST: Final[ContextVar[str | None]] = ContextVar("current_request", default=None)
 
+# The account of who is signed in, for the log.
+ACCOUNT: Final = web.RequestKey("account", str)
+
 _SENDER: Final = web.RequestKey("sender", Sender)
 _REQUEST_ID: Final = web.RequestKey("request_id", str)
 _TAKEN_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)

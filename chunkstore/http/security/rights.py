@@ -22,7 +22,7 @@ from chunkstore.http.message.request import (
     folder_name_of,
     raw_remainder,
 )
-from chunkstore.http.runtime.senders import address_of
+from chunkstore.http.runtime.senders import ACCOUNT, address_of
 from chunkstore.http.security.credentials import credentials_of, set_cookie
 from chunkstore.service.access.people import People
 from chunkstore.service.access.principal import ANYBODY, Principal, Via
@@ -76,6 +76,8 @@ async def _sign_in(request: web.Request, people: People) -> Principal:
         raise
     if principal.via is not Via.NONE:
         people.sign_ins.accepted(principal.via)
+    if principal.account is not None:
+        request[ACCOUNT] = principal.account.name
     return principal
 
 

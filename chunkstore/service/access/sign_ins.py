@@ -92,4 +92,7 @@ class SignIns:
         # A busy server is nobody's fault.
         away = isinstance(error, SignInBusy | ProviderUnavailable)
         level = logging.INFO if away else logging.WARNING
-        _logger.log(level, "Sign-in by %s %s from %s", method, result, address)
+        fields = {"event": "sign-in", "by": method, "result": result, "remote": address}
+        _logger.log(
+            level, "Sign-in by %s %s from %s", method, result, address, extra={"fields": fields}
+        )
