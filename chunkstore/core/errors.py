@@ -259,6 +259,12 @@ class QuotaExceeded(ChunkstoreError):
         self.limit = limit
         self.used = used
 
+    def without_figures(self) -> QuotaExceeded:
+        """Return what may be told to anybody."""
+        plain = QuotaExceeded()
+        plain.edit = self.edit
+        return plain
+
 
 class StoreError(ChunkstoreError):
     """The store failed."""

@@ -41,6 +41,7 @@ from chunkstore.server.store_metrics import StoreMetrics
 from chunkstore.service.access.oidc import Registration
 from chunkstore.service.access.people import People
 from chunkstore.service.maintenance.collect import collecting, compacting
+from chunkstore.service.maintenance.recount import recounting
 from chunkstore.service.maintenance.scrub import scrubbing
 from chunkstore.store.contract.store import Store
 from chunkstore.store.open import open_store
@@ -285,7 +286,7 @@ def _how_space_returns(config: ServeConfig) -> str:
 
 def _maintenance_tasks(store: Store, config: ServeConfig) -> list[Periodic]:
     """Return the tasks that run in the background."""
-    tasks = []
+    tasks = [recounting(store.quotas)]
     if config.collect_seconds:
         tasks.append(collecting(store.maintenance, config.collect_seconds, config.grace_seconds))
         tasks.append(compacting(store.maintenance, config.collect_seconds))

@@ -20,6 +20,7 @@ from chunkstore.core.errors import Crowded, TooLarge
 from chunkstore.core.names import FileName
 from chunkstore.service.batches import BATCH_SIZE, Batches, ChunkSink
 from chunkstore.service.memory import Account, Reservation
+from chunkstore.service.quotas import Room
 from chunkstore.store.contract.contents import Contents
 from chunkstore.store.contract.edits import Put, Received
 
@@ -174,10 +175,12 @@ class Receiver:
         *,
         max_size: int | None,
         checks: Sequence[ContentCheck],
+        room: Room,
     ) -> None:
         self.upload = contents.begin()
         self.size = 0
         self._max_size = max_size
+        self._room = room
         self._checks = checks
         self._hasher = ContentHasher()
         self._intake = Intake(
@@ -194,7 +197,7 @@ class Receiver:
         """Take all pieces and verify the checks.
 
         Raises:
-            TooLarge: they have more than `max_size` bytes.
+            TooLarge, QuotaExceeded: they have more bytes than there may be.
             ContentMismatch: a check failed.
             StoreError: the store failed.
         """
@@ -202,6 +205,7 @@ class Receiver:
             self.size += len(piece)
             if self._max_size is not None and self.size > self._max_size:
                 raise TooLarge(f"This server accepts files of at most {self._max_size} bytes.")
+            self._room.check(self.size)
             await self._intake.take(piece)
         self._last, tail = await self._intake.settle()
         if tail:

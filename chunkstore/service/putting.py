@@ -23,10 +23,12 @@ from chunkstore.core.errors import (
     VerbLacking,
 )
 from chunkstore.core.names import MAX_NAME_SIZE, FileName, FolderName, parent
+from chunkstore.service.quotas import NO_BOUND, Room, find_room, telling
 from chunkstore.service.rights import Rights
 from chunkstore.service.visible_names import VisibleNames
 from chunkstore.store.contract.edits import Edit, MakeFolder, Put
 from chunkstore.store.contract.names import Names
+from chunkstore.store.contract.quotas import Quotas
 from chunkstore.store.contract.values import Applied, Committed
 
 _ENDING_BYTES: Final = 5
@@ -35,8 +37,16 @@ _ENDING_BYTES: Final = 5
 class Putting(Protocol):
     """Makes files, as far as somebody may."""
 
-    async def check(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
-        """Raise what `put` would raise now, before content is sent for nothing."""
+    async def check(
+        self, name: FileName, conditions: Conditions = UNCONDITIONAL, size: int | None = None
+    ) -> None:
+        """Raise what `put` would raise now, before content is sent for nothing.
+
+        It has `size` bytes, or more; None if nothing is known of that.
+        """
+
+    async def room(self, name: FileName) -> Room:
+        """Return how large the file may become, to be asked as its content comes."""
 
     async def put(self, put: Put) -> Committed:
         """Make a file; raise as `Names.apply`, and what `Rights.judge` raises."""
@@ -48,8 +58,20 @@ class AllowedNames:
 
     names: Names
     rights: Rights
+    quotas: Quotas | None = None
 
-    async def check(self, name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
+    async def check(
+        self, name: FileName, conditions: Conditions = UNCONDITIONAL, size: int | None = None
+    ) -> None:
+        await self._check(name, conditions)
+        (await self.room(name)).check(size or 0)
+
+    async def room(self, name: FileName) -> Room:
+        if self.quotas is None:
+            return NO_BOUND
+        return await find_room(self.names, self.quotas, name, self.rights)
+
+    async def _check(self, name: FileName, conditions: Conditions) -> None:
         rights = self.rights
         if rights.is_open:
             await self.names.check_put(name, conditions)
@@ -80,6 +102,10 @@ class AllowedNames:
         rights = await self.rights.at_this_moment()
         if rights.is_open:
             return await self.names.apply(edits)
+        with telling(rights):
+            return await self._judge_and_apply(edits, rights)
+
+    async def _judge_and_apply(self, edits: Sequence[Edit], rights: Rights) -> Sequence[Applied]:
         judged: list[Edit] = []
         for place, edit in enumerate(edits):
             try:

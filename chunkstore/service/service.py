@@ -13,6 +13,7 @@ from chunkstore.core.names import FileName
 from chunkstore.service.downloads import ContentReader
 from chunkstore.service.ingest import Receiver
 from chunkstore.service.memory import MemoryBudget, Use
+from chunkstore.service.quotas import NO_BOUND, Room
 from chunkstore.store.contract.store import Store
 
 
@@ -81,9 +82,11 @@ class Service:
         *,
         name: FileName | None = None,
         chunking: Chunking | None = None,
+        room: Room = NO_BOUND,
     ) -> AsyncIterator[Receiver]:
         """Yield a receiver; what is not committed when the context ends is forgotten.
 
+        It takes no more than there is `room` for.
         The content is cut as `chunking` says, or else as suits the file `name` that it becomes.
         """
         receiver = Receiver(
@@ -92,6 +95,7 @@ class Service:
             await self.choose_chunking(name) if chunking is None else chunking,
             max_size=self.max_file_size,
             checks=checks,
+            room=room,
         )
         try:
             yield receiver

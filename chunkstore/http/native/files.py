@@ -48,6 +48,7 @@ from chunkstore.http.security.allowed import (
 )
 from chunkstore.http.security.told import stored_response
 from chunkstore.service.hot_files import HotFiles
+from chunkstore.service.quotas import NO_BOUND
 from chunkstore.store.contract.edits import Copy, Delete, Move
 from chunkstore.store.contract.values import Committed, File
 
@@ -175,8 +176,11 @@ async def store(request: web.Request, incoming: FileUpload) -> Committed:
     _check_size(request.content_length, service.max_file_size)
     if incoming.conditions != UNCONDITIONAL or _waits_for_answer(request):
         # The edit decides; this spares the client sending a body in vain.
-        await names_of(request).check(incoming.name, incoming.conditions)
-    async with service.receiving(checks, name=incoming.name) as receiver:
+        await names_of(request).check(incoming.name, incoming.conditions, request.content_length)
+    # Who says how much will come is held to that.
+    is_bounded = request.content_length is not None
+    room = NO_BOUND if is_bounded else await names_of(request).room(incoming.name)
+    async with service.receiving(checks, name=incoming.name, room=room) as receiver:
         await receiver.receive(read_body(request))
         put = receiver.put(incoming.name, incoming.media_type, incoming.conditions)
         return await names_of(request).put(put)

@@ -131,7 +131,9 @@ async def _receive_files(
                     # An obsolete way to send several files in one field (RFC 7578 §4.3).
                     raise InvalidRequest("multipart/mixed in a form is not supported.")
                 receivers.enter_context(request.app[PARTS].one_more())
-                receiver = await receivers.enter_async_context(service.receiving(name=name))
+                room = await names_of(request).room(name)
+                receiving = service.receiving(name=name, room=room)
+                receiver = await receivers.enter_async_context(receiving)
                 await receiver.receive(_pieces(events))
                 await receiver.flush()
                 puts.append(receiver.put(name, media_type, conditions))

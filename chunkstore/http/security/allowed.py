@@ -59,7 +59,8 @@ def open_file(
 
 def names_of(request: web.Request) -> AllowedNames:
     """Return the edits of names that the request may make."""
-    return AllowedNames(store_of(request).names, rights_of(request))
+    store = store_of(request)
+    return AllowedNames(store.names, rights_of(request), store.quotas)
 
 
 async def folder_exists(request: web.Request, folder: FolderName) -> bool:
@@ -223,7 +224,7 @@ class AllowedUploads:
             target = () if spec.target is None else (spec.target,)
             known = known_chunks(self.request, [*spec.bases, *target], upload_id)
             request = replace(request, known=known)
-        return await self.uploads.append(upload_id, request, pieces)
+        return await self.uploads.append(upload_id, request, pieces, self.names)
 
     async def receive_pack(
         self, upload_id: str, pieces: AsyncIterable[bytes], client: str, *, raw: bool

@@ -38,13 +38,13 @@ async def put_by_list(
     Raises:
         ChunksMissing: some are not there; nothing was changed.
         InvalidRequest: an entry has another size than its chunk.
-        TooLarge, PreconditionFailed, NameConflict, ContentMismatch: it cannot be that file.
+        TooLarge, PreconditionFailed, NameConflict, QuotaExceeded, ContentMismatch: it cannot be it.
     """
     chunks = uploads.service.store.chunks
     known = await _find_all(known_chunks, entries)
     uploads.limits.check_size(size_of(known))
     assert spec.target is not None
-    await putting.check(spec.target, spec.conditions)
+    await putting.check(spec.target, spec.conditions, size_of(known))
     if not spec.checks.keys() - {BLAKE3}:
         digest = await _find_digest(chunks, spec, known)
         if digest is not None:

@@ -22,6 +22,7 @@ from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.ingest import Intake
 from chunkstore.service.known_chunks import KnownChunks
 from chunkstore.service.memory import Account
+from chunkstore.service.quotas import NO_BOUND, Room
 from chunkstore.service.service import Service
 from chunkstore.store.contract.contents import PreparedBatch
 from chunkstore.store.contract.resumable import ResumableUpload
@@ -83,6 +84,7 @@ class UploadRequest:
     not fit `voids` the upload, or else is only refused. `client` is the address that the bytes
     come from, "" for the server itself. `parser` is given where the body is a list of chunks that
     the store has, in place of their bytes; `known` are those that it may refer to, None for all.
+    `room` is what quotas leave for the whole.
     """
 
     offset: int
@@ -95,6 +97,7 @@ class UploadRequest:
     client: str = ""
     parser: ListParser | None = None
     known: KnownChunks | None = None
+    room: Room = NO_BOUND
 
 
 class AppendingReceiver(Protocol):
@@ -172,7 +175,7 @@ class UploadAppender:
         Batches are reserved on the account `memory`, or on that of the request's client.
 
         Raises:
-            LengthExceeded, TooLarge: more bytes come than there may be.
+            LengthExceeded, TooLarge, QuotaExceeded: more bytes come than there may be.
             InconsistentLength: fewer come than there should be.
             ContentMismatch: a check failed; nothing is kept.
             UploadSuperseded, NotFound, StoreError: as `Uploads.apply` in the store.
@@ -233,6 +236,7 @@ class _BodyReceiver:
         if self._length is not None and self._reached > self._length:
             raise LengthExceeded(f"The upload's length is {self._length}; more bytes came.")
         self._limits.check_size(self._reached)
+        self._request.room.check(self._reached)
         await self._intake.take(piece)
 
     async def prepare(self, chunks: Sequence[Chunk]) -> PreparedBatch:

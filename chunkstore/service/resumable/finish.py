@@ -16,6 +16,7 @@ from chunkstore.core.errors import (
     Forbidden,
     NameConflict,
     NotFound,
+    QuotaExceeded,
     SignInFailed,
     SignInNeeded,
     StoreError,
@@ -40,6 +41,16 @@ from chunkstore.store.contract.values import Committed
 # How long another process may take to get on with a concatenation before it is taken for gone.
 _FOLLOW_SECONDS: Final = 60.0
 _FOLLOW_PAUSE_SECONDS: Final = 0.2
+
+# An upload that could not become its file because of these can later.
+_TRIED_AGAIN: Final = (
+    StoreError,
+    NameConflict,
+    QuotaExceeded,
+    Forbidden,
+    SignInFailed,
+    SignInNeeded,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -215,7 +226,7 @@ class UploadFinisher:
     async def _check_target(self, upload: ResumableUpload, putting: Putting) -> None:
         """Judge before content is read what is judged again when it becomes its file."""
         if upload.spec.target is not None:
-            await putting.check(upload.spec.target, upload.spec.conditions)
+            await putting.check(upload.spec.target, upload.spec.conditions, upload.length)
 
     async def _complete(self, upload: ResumableUpload, putting: Putting) -> Committed:
         digest, hashed = upload.known_digest, self._appender.hashers.know(upload)
@@ -227,8 +238,7 @@ class UploadFinisher:
         put = Put(spec.target, content, spec.media_type, spec.conditions)
         try:
             committed = await putting.put(put)
-        except (StoreError, NameConflict, Forbidden, SignInFailed, SignInNeeded):
-            # It may be tried again.
+        except _TRIED_AGAIN:
             if upload.known_digest is None:
                 with suppress(StoreError, NotFound):
                     await self._store.apply(upload.id, NoteDigest(digest))

@@ -75,7 +75,7 @@ class ListReceiver:
 
         Raises:
             InvalidRequest: they are no list, or a size is not that of the chunk.
-            LengthExceeded, TooLarge: the list is of more bytes than there may be.
+            LengthExceeded, TooLarge, QuotaExceeded: the list is of more bytes than there may be.
             StoreError: the store failed. UploadSuperseded, NotFound: as `Uploads.apply`.
         """
         if not piece and self._reservation is not None and self._reservation.wanted:
@@ -162,6 +162,7 @@ class ListReceiver:
         if self._length is not None and offset > self._length:
             raise LengthExceeded(f"The upload's length is {self._length}; the list is of more.")
         self._limits.check_size(offset)
+        self._request.room.check(offset)
         whole = whole and self._length in (None, offset)
         if not chunks and not whole:
             return

@@ -96,7 +96,7 @@ class ResumableUploads:
         self._appender = UploadAppender(service, self.limits)
         self._finisher = UploadFinisher(self._appender)
         self._leases = Leases()
-        self._putting = AllowedNames(service.store.names, EVERY_RIGHT)
+        self._putting = AllowedNames(service.store.names, EVERY_RIGHT, service.store.quotas)
 
     @property
     def tasks(self) -> Sequence[Periodic]:
@@ -111,12 +111,12 @@ class ResumableUploads:
         Raises:
             TooLarge: `length`, or that of all parts, is more than there may be.
             TooMuchUnfinished: the unfinished ones have all the room there is for them.
-            PreconditionFailed, NameConflict: it could not be completed even now.
+            PreconditionFailed, NameConflict, QuotaExceeded: it could not be completed even now.
             PartGone, NotFound, one of FATAL: what `require_part` says of a part.
         """
         self.limits.check_size(length)
         if spec.target is not None:
-            await (putting or self._putting).check(spec.target, spec.conditions)
+            await (putting or self._putting).check(spec.target, spec.conditions, length)
         waits = not await self._finisher.can_concatenate(spec.parts)
         expires = self.limits.expiry(empty=not waits)
         chunking = await self.service.choose_chunking(spec.target)
@@ -124,9 +124,15 @@ class ResumableUploads:
         return await self._store.create(spec, length, expires, self._bounds)
 
     async def append(
-        self, upload_id: str, request: UploadRequest, pieces: AsyncIterable[bytes]
+        self,
+        upload_id: str,
+        request: UploadRequest,
+        pieces: AsyncIterable[bytes],
+        putting: Putting | None = None,
     ) -> ResumableUpload:
         """Add bytes to an upload and return it as it is then. Nothing is read of what is refused.
+
+        It is to become its file by `putting`.
 
         Raises:
             NotFound: there is no such upload; UploadExpired: there was.
@@ -136,7 +142,7 @@ class ResumableUploads:
             InconsistentLength: more bytes come than there should be, or fewer.
             ContentMismatch: a check failed; nothing is kept.
             UploadSuperseded: a newer request has taken over; what had come is kept.
-            TooLarge, TooMuchUnfinished: there is no room for so much.
+            TooLarge, TooMuchUnfinished, QuotaExceeded: there is no room for so much.
             Other of `FATAL`: it has failed.
         """
         async with self._leases.queue(upload_id) as lease:
@@ -148,6 +154,7 @@ class ResumableUploads:
                 self._check_request(upload, request)
                 if upload.whole:
                     return upload
+                request = await self._with_room(upload, request, putting or self._putting)
                 async with self._renewing(upload):
                     body = _then_irrevocable(pieces, lease)
                     return await self._append(upload, request, body)
@@ -155,6 +162,17 @@ class ResumableUploads:
                 if request.voids and upload.can_grow():
                     await self._store.apply(upload_id, Fail(Failure.of(error)))
                 raise
+
+    async def _with_room(
+        self, upload: ResumableUpload, request: UploadRequest, putting: Putting
+    ) -> UploadRequest:
+        """Return a request with the room that its quotas leave; refuse what is too large by now."""
+        if upload.spec.target is None:
+            return request
+        room = await putting.room(upload.spec.target)
+        length = upload.length if request.length is None else request.length
+        room.check(request.offset + (request.size or 0) if length is None else length)
+        return replace(request, room=room)
 
     async def _append(
         self, upload: ResumableUpload, request: UploadRequest, pieces: AsyncIterable[bytes]

@@ -45,14 +45,17 @@ class Quota:
     max_files: int | None
     used: Usage
 
-    def refusal(self, change: Usage) -> QuotaExceeded | None:
-        """Return why a change of what is used is too much, None if it is not."""
+    def check(self, change: Usage) -> None:
+        """Refuse a change of what is used that is too much.
+
+        Raises:
+            QuotaExceeded: it is.
+        """
         used = self.used
         if _exceeds(used.size, change.size, self.max_size):
-            return QuotaExceeded(self.folder, "bytes", self.max_size or 0, used.size)
+            raise QuotaExceeded(self.folder, "bytes", self.max_size or 0, used.size)
         if _exceeds(used.files, change.files, self.max_files):
-            return QuotaExceeded(self.folder, "files", self.max_files or 0, used.files)
-        return None
+            raise QuotaExceeded(self.folder, "files", self.max_files or 0, used.files)
 
 
 def _exceeds(used: int, change: int, limit: int | None) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from chunkstore.core.errors import QuotaExceeded
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.store.contract.quotas import Quota, Usage
 from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
@@ -83,7 +84,9 @@ class Tally:
         )
         if refused is not None:
             row = await db.fetchrow(QUERIES["find_quota"], refused)
-            raise self._changes.refusal(to_quota(row))
+            self._changes.check(to_quota(row))
+            # There is room by now, and has been none.
+            raise QuotaExceeded
 
 
 async def _usages_of(

@@ -34,18 +34,19 @@ class UsageChanges:
             key=lambda changed: changed[0],
         )
 
-    def refusal(self, quota: Quota) -> QuotaExceeded:
-        """Return the error of a quota that does not allow what has changed.
+    def check(self, quota: Quota) -> None:
+        """Refuse what has changed if the quota of a folder does not allow it.
 
-        Its edit is the last by which the folder comes to use more.
+        Raises:
+            QuotaExceeded: it does not; `edit` is the last by which the folder came to use more.
         """
-        error = quota.refusal(self._change_of(quota.folder)) or QuotaExceeded()
-        of_folder = self._by_edit[quota.folder]
-        grown = [
-            place for place, change in of_folder.items() if change.size > 0 or change.files > 0
-        ]
-        error.edit = max(grown, default=None)
-        return error
+        try:
+            quota.check(self._change_of(quota.folder))
+        except QuotaExceeded as error:
+            of_folder = self._by_edit[quota.folder]
+            grown = (place for place, one in of_folder.items() if one.size > 0 or one.files > 0)
+            error.edit = max(grown, default=None)
+            raise
 
     def _change_of(self, folder: FolderName) -> Usage:
         return sum(self._by_edit[folder].values(), NO_USAGE)

@@ -134,20 +134,16 @@ class Tally:
             added = execute(
                 db, "add_usage", folder=folder, size=change.size, files=change.files
             ).rowcount
-            if not added:
-                self._require_gone(db, folder)
+            quota = None if added else find_quota(db, folder)
+            if quota is not None:
+                self._changes.check(quota)
 
     def check(self, db: sqlite3.Connection) -> None:
         """Raise what `settle` would."""
-        for folder, change in self._changes.in_order():
+        for folder, _ in self._changes.in_order():
             quota = find_quota(db, folder)
-            if quota is not None and quota.refusal(change) is not None:
-                raise self._changes.refusal(quota)
-
-    def _require_gone(self, db: sqlite3.Connection, folder: FolderName) -> None:
-        quota = find_quota(db, folder)
-        if quota is not None:
-            raise self._changes.refusal(quota)
+            if quota is not None:
+                self._changes.check(quota)
 
 
 def _names_changed(edit: Edit) -> list[Name]:
