@@ -13,6 +13,7 @@ from typing import overload
 from chunkstore.core.access import EVERYTHING, Verbs
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.names import ROOT, FileName, FolderName
+from chunkstore.store.contract.audit import Who
 from chunkstore.store.contract.edits import Edit, Put
 from chunkstore.store.contract.measures import Measures
 from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
@@ -64,15 +65,16 @@ class Names(ABC):
         """
 
     @overload
-    async def apply(self, edits: Sequence[Put]) -> Sequence[Committed]: ...
+    async def apply(self, edits: Sequence[Put], by: Who | None = None) -> Sequence[Committed]: ...
 
     @overload
-    async def apply(self, edits: Sequence[Edit]) -> Sequence[Applied]: ...
+    async def apply(self, edits: Sequence[Edit], by: Who | None = None) -> Sequence[Applied]: ...
 
-    async def apply(self, edits: Sequence[Edit]) -> Sequence[Applied]:
+    async def apply(self, edits: Sequence[Edit], by: Who | None = None) -> Sequence[Applied]:
         """Make all edits in order, or none; each sees the result of those before it.
 
-        Return the result of each, a `Committed` for each `Put`.
+        Return the result of each, a `Committed` for each `Put`. What is done by somebody is told by
+        entries of the audit log.
 
         Raises:
             What `judge` raises, and InvalidName where a name under a folder would be too long;
@@ -80,9 +82,10 @@ class Names(ABC):
             NotFound: an upload to be put does not exist, is not whole, or is complete already.
             ChunksMissing: as `Upload.append`.
             TooManyNames: a folder has too many names to be changed together with other edits.
+            QuotaExceeded: a folder would use more than its quota allows.
         """
         began = time.perf_counter()
-        applied = await self._apply(edits)
+        applied = await self._apply(edits, by)
         self.measures.committed(applied, time.perf_counter() - began)
         return applied
 
@@ -90,4 +93,4 @@ class Names(ABC):
     async def _find(self, name: FileName | FolderName) -> File | Folder | None: ...
 
     @abstractmethod
-    async def _apply(self, edits: Sequence[Edit]) -> Sequence[Applied]: ...
+    async def _apply(self, edits: Sequence[Edit], by: Who | None) -> Sequence[Applied]: ...

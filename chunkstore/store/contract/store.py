@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from chunkstore.store.contract.audit import AuditLog
 from chunkstore.store.contract.chunks import Chunks
 from chunkstore.store.contract.contents import Contents
 from chunkstore.store.contract.maintenance import Backups, Maintenance
@@ -72,6 +73,11 @@ class Store(ABC):
     @abstractmethod
     def quotas(self) -> Quotas:
         """What the files under folders may come to."""
+
+    @property
+    @abstractmethod
+    def audit(self) -> AuditLog:
+        """Who did what."""
 
     @property
     @abstractmethod

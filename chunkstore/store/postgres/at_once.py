@@ -17,6 +17,7 @@ from typing import Final
 import asyncpg
 
 from chunkstore.core.errors import StoreError
+from chunkstore.store.contract.audit import Action, Who, detail_of_put
 from chunkstore.store.contract.edits import Edit, Present, Put, Received
 from chunkstore.store.contract.values import Committed
 from chunkstore.store.postgres import manifests, tree
@@ -27,6 +28,7 @@ from chunkstore.store.postgres.paths import below, folders_of
 from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.postgres.together import MOST, Together
 from chunkstore.store.postgres.tree import Target
+from chunkstore.store.shared.audit_rows import to_row
 from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.times import Times, now_microseconds
 from chunkstore.store.shared.usage import folders_over
@@ -45,16 +47,17 @@ class SmallPut:
     content: Received
     chunks: PreparedChunks
     target: Target
+    by: Who | None
     receipt: uuid.UUID = field(default_factory=uuid.uuid4)
 
     @classmethod
-    def of(cls, edits: Sequence[Edit], chunks: PreparedChunks) -> SmallPut | None:
+    def of(cls, edits: Sequence[Edit], chunks: PreparedChunks, by: Who | None) -> SmallPut | None:
         """Return it if that is what the edits are, and it may be done without knowing the name."""
         match edits:
             case [Put(content=Received() as content) as edit] if chunks.small:
                 if not edit.strict and tree.accepts(edit, Present()):
                     own_upload(content.upload).require_put_once(set())
-                    return cls(edit, content, chunks, _target(edit, content))
+                    return cls(edit, content, chunks, _target(edit, content), by)
         return None
 
     def columns(self, *, alone: bool) -> tuple[Parameter, ...]:
@@ -76,7 +79,18 @@ class SmallPut:
             self.target.modified,
             self.edit.may_replace,
             alone,
+            self._audited(),
         )
+
+    def _audited(self) -> list[str] | None:
+        """Return the columns of an entry of the audit log as text, if there is to be one.
+
+        Its action is to be that of a file that is created or replaced.
+        """
+        if self.by is None:
+            return None
+        row = to_row(self.by, Action("", self.edit.name, detail_of_put(self.edit)))
+        return [str(column) for column in row.values()]
 
     def committed(self, row: Row) -> Committed:
         """Return what the statement came to that returned `row`."""

@@ -14,6 +14,7 @@ from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.errors import ChunksMissing, ChunkstoreError
 from chunkstore.core.manifest import ListHasher
 from chunkstore.core.names import ROOT, FileName
+from chunkstore.store.contract.audit import Who, actions_of
 from chunkstore.store.contract.edits import (
     Copy,
     Delete,
@@ -41,6 +42,7 @@ from chunkstore.store.contract.values import (
 )
 from chunkstore.store.postgres import descriptions, listing, manifests, resumable, tree, unfinished
 from chunkstore.store.postgres.at_once import SmallPut, SmallPuts
+from chunkstore.store.postgres.audit import add_actions
 from chunkstore.store.postgres.connection import Connection
 from chunkstore.store.postgres.contents import own_upload
 from chunkstore.store.postgres.manifests import NewChunk, PreparedChunks, relying_on
@@ -92,7 +94,7 @@ class PostgresNames(Names):
             listing.list_names, prefix, delimiter, after, limit, made_folders
         )
 
-    async def _apply(self, edits: Sequence[Edit]) -> Sequence[Applied]:
+    async def _apply(self, edits: Sequence[Edit], by: Who | None) -> Sequence[Applied]:
         database = self._opened.writable
         contents = [edit.content for edit in edits if isinstance(edit, Put)]
         received = [content for content in contents if isinstance(content, Received)]
@@ -104,11 +106,11 @@ class PostgresNames(Names):
         last = [chunk for content in received for chunk in content.last]
         last += [tail for tail in tails.values() if tail is not None]
         lists = await lists_of_uploads(edits, partial(resumable.hash_whole, self._opened.database))
-        job = ApplyEdits(edits, tails, lists)
+        job = ApplyEdits(edits, tails, lists, by)
         write_once = database.write_many_once if _is_large(edits) else database.write_once
 
         async def write(chunks: PreparedChunks) -> list[Applied]:
-            put = SmallPut.of(edits, chunks)
+            put = SmallPut.of(edits, chunks, by)
             committed = None if put is None else await self._small_puts.put(put)
             return await write_once(job.run, chunks) if committed is None else [committed]
 
@@ -178,6 +180,7 @@ class ApplyEdits:
     edits: Sequence[Edit]
     tails: Mapping[str, Chunk | None]
     lists: Mapping[str, ListHasher]
+    by: Who | None
 
     async def run(self, db: Connection, chunks: PreparedChunks) -> list[Applied]:
         """Return what each came to; store what is missing of `chunks`.
@@ -205,6 +208,8 @@ class ApplyEdits:
                 error.edit = place
                 raise
         await unfinished.add(db, progress.finished, NOTHING)
+        if self.by is not None:
+            await add_actions(db, self.by, actions_of(self.edits, applied))
         await tally.settle(db)
         return applied
 

@@ -19,6 +19,7 @@ QUERIES: Final = (
     | load_queries(PACKAGE, "uploads.sql")
     | load_queries(PACKAGE, "records.sql")
     | load_queries(PACKAGE, "quotas.sql")
+    | load_queries(PACKAGE, "audit.sql")
 )
 
 # An asyncpg.Record, which has no types. Columns are read by name, a single one by unpacking.

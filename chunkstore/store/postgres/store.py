@@ -8,6 +8,7 @@ from chunkstore.core.chunking import DEFAULT_CHUNK_SIZE, check_chunk_size
 from chunkstore.core.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.store.contract.store import Store
 from chunkstore.store.postgres import collecting, schema
+from chunkstore.store.postgres.audit import PostgresAudit
 from chunkstore.store.postgres.chunks import PostgresChunks
 from chunkstore.store.postgres.connection import CONNECTIONS, Connection, Database
 from chunkstore.store.postgres.contents import PostgresContents
@@ -127,6 +128,10 @@ class PostgresStore(Store):
     @property
     def quotas(self) -> PostgresQuotas:
         return self._quotas
+
+    @property
+    def audit(self) -> PostgresAudit:
+        return PostgresAudit(self._opened)
 
     @property
     def maintenance(self) -> PostgresMaintenance:

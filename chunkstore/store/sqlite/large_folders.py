@@ -36,6 +36,7 @@ from typing import Any, Final, TypeVar
 from chunkstore.core.errors import ChunkstoreError, StoreFull
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.core.tasks import retrieve_exception
+from chunkstore.store.contract.audit import Who, actions_of
 from chunkstore.store.contract.edits import (
     Copy,
     Delete,
@@ -47,6 +48,8 @@ from chunkstore.store.contract.edits import (
     judge_source,
     names_in,
 )
+from chunkstore.store.contract.values import Applied
+from chunkstore.store.sqlite.audit import add_actions
 from chunkstore.store.sqlite.engine.connection import Job, Runner
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE, DiskReserve
 from chunkstore.store.sqlite.engine.writer import Writer
@@ -93,18 +96,20 @@ class LargeFolders:
         # How many changes of each folder have begun, of which all but one will be refused.
         self._active: Counter[FolderName] = Counter()
 
-    async def apply(self, edit: Edit) -> bool:
+    async def apply(self, edit: Edit, by: Who | None = None) -> bool:
         """Make an edit of one large folder; return whether it replaced another.
+
+        What is done by somebody is in the audit log from the transaction on in which it is seen.
 
         Raises:
             What `judge` raises.
         """
         match edit:
             case Delete():
-                await self._shielded(self._delete(edit), edit)
+                await self._shielded(self._delete(edit, by), edit)
                 return False
             case Copy() | Move() if is_folder_name(edit.source):
-                return await self._shielded(self._transfer(edit), edit)
+                return await self._shielded(self._transfer(edit, by), edit)
             case Copy() | Move():
                 await self._shielded(self._replace_by_file(edit), edit)
                 return True
@@ -154,17 +159,19 @@ class LargeFolders:
         except ChunkstoreError as error:
             _logger.warning("The folder %r is not deleted yet: %s", name, error)
 
-    async def _delete(self, edit: Delete) -> None:
+    async def _delete(self, edit: Delete, by: Who | None) -> None:
         name = FolderName(edit.name)
         await self._writer.run(partial(_begin_deletion, edit=edit))
         try:
-            await self._turn(FolderTurn(self._quotas, [name]), partial(_hide, name=name))
+            await self._turn(
+                FolderTurn(self._quotas, [name]), partial(_hide_and_tell, edit=edit, by=by)
+            )
         except ChunkstoreError:
             await self._release(name)
             raise
         await self._remove(name)
 
-    async def _transfer(self, edit: Copy | Move) -> bool:
+    async def _transfer(self, edit: Copy | Move, by: Who | None) -> bool:
         source, target = FolderName(edit.source), FolderName(edit.target)
         replaced = await self._writer.run(partial(_begin_transfer, edit=edit), size=EDIT_SIZE)
         came = None if _is_empty_copy(edit) else (source, target)
@@ -176,7 +183,7 @@ class LargeFolders:
             await self._turn(FolderTurn(self._quotas, [target]), hide, size=EDIT_SIZE)
             await self._empty(target)
             await self._fill(edit)
-            end = partial(_end_transfer, edit=edit)
+            end = partial(_end_transfer, edit=edit, by=by, replaced=replaced)
             file = Delete(FileName(target.removesuffix("/"))) if edit.strict else None
             await self._turn(FolderTurn(self._quotas, gone, came), end, file=file)
         except ChunkstoreError:
@@ -312,6 +319,16 @@ def _begin_deletion(db: sqlite3.Connection, edit: Delete) -> None:
     _put_change(db, FolderName(edit.name), hidden=False)
 
 
+def _hide_and_tell(db: sqlite3.Connection, edit: Delete, by: Who | None) -> None:
+    _hide(db, FolderName(edit.name))
+    _tell(db, edit, by, replaced=False)
+
+
+def _tell(db: sqlite3.Connection, edit: Edit, by: Who | None, *, replaced: bool) -> None:
+    if by is not None:
+        add_actions(db, by, actions_of([edit], [Applied(replaced)]))
+
+
 def _hide(db: sqlite3.Connection, name: FolderName) -> None:
     _put_change(db, name, hidden=True)
 
@@ -343,8 +360,11 @@ def _begin_transfer(db: sqlite3.Connection, edit: Copy | Move) -> bool:
     return replaced
 
 
-def _end_transfer(db: sqlite3.Connection, edit: Copy | Move) -> None:
+def _end_transfer(
+    db: sqlite3.Connection, edit: Copy | Move, by: Who | None, replaced: bool
+) -> None:
     """Show the target, and hide the source of a move."""
+    _tell(db, edit, by, replaced=replaced)
     if edit.strict:
         execute(db, "delete_file", name=edit.target.removesuffix("/"))
         if isinstance(edit, Move):

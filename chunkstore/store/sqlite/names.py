@@ -12,6 +12,7 @@ from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.errors import ChunkstoreError, TooManyNames
 from chunkstore.core.manifest import ListHasher
 from chunkstore.core.names import ROOT, FileName
+from chunkstore.store.contract.audit import Who, actions_of
 from chunkstore.store.contract.edits import (
     Copy,
     Delete,
@@ -40,6 +41,7 @@ from chunkstore.store.shared.lists import lists_of_uploads
 from chunkstore.store.shared.request_upload import RequestUpload
 from chunkstore.store.shared.times import Times
 from chunkstore.store.sqlite import descriptions, manifests, resumable, tree
+from chunkstore.store.sqlite.audit import add_actions
 from chunkstore.store.sqlite.contents import encode, own_upload, size_of_places
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE
 from chunkstore.store.sqlite.large_folders import LargeFolders
@@ -86,7 +88,7 @@ class SQLiteNames(Names):
         page = ListNames(prefix, delimiter, after, limit, made_folders)
         return await self._database.readers.run(page.run)
 
-    async def _apply(self, edits: Sequence[Edit]) -> Sequence[Applied]:
+    async def _apply(self, edits: Sequence[Edit], by: Who | None) -> Sequence[Applied]:
         writer, policy = self._database.writable, self._database.policy
         received = [edit.content for edit in _puts(edits) if isinstance(edit.content, Received)]
         uploads = [own_upload(content.upload) for content in received]
@@ -97,7 +99,7 @@ class SQLiteNames(Names):
         lists = await lists_of_uploads(edits, partial(resumable.hash_whole, self._database.readers))
         try:
             applied = await writer.run(
-                ApplyEdits(edits, policy, encodings, lists, self._database.quotas).run,
+                ApplyEdits(edits, policy, encodings, lists, self._database.quotas, by).run,
                 size=size + size_of_places(last) + _size_of(edits, self._database.state.chunk_size),
             )
         except ManyNames as error:
@@ -105,7 +107,7 @@ class SQLiteNames(Names):
                 refusal = TooManyNames()
                 refusal.edit = error.edit
                 raise refusal from error
-            return [Applied(await self._large_folders.apply(edits[0]))]
+            return [Applied(await self._large_folders.apply(edits[0], by))]
         for upload in uploads:
             upload.committed()
         return applied
@@ -123,6 +125,7 @@ class ApplyEdits:
     encodings: Encodings
     lists: Mapping[str, ListHasher]
     quotas: QuotaFolders
+    by: Who | None
 
     def run(self, db: sqlite3.Connection) -> list[Applied]:
         """Return the outcome of each; an error's `edit` is the place of the one that failed."""
@@ -140,6 +143,8 @@ class ApplyEdits:
             except ChunkstoreError as error:
                 error.edit = place
                 raise
+        if self.by is not None:
+            add_actions(db, self.by, actions_of(self.edits, applied))
         tally.settle(db)
         return applied
 

@@ -21,6 +21,7 @@ QUERIES: Final = (
     | load_queries(PACKAGE, "subtrees.sql")
     | load_queries(PACKAGE, "records.sql")
     | load_queries(PACKAGE, "quotas.sql")
+    | load_queries(PACKAGE, "audit.sql")
 )
 
 

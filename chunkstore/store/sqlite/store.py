@@ -29,6 +29,7 @@ from chunkstore.store.contract.reports import Copied
 from chunkstore.store.contract.store import Store
 from chunkstore.store.shared.pins import Pins
 from chunkstore.store.sqlite import schema
+from chunkstore.store.sqlite.audit import SQLiteAudit
 from chunkstore.store.sqlite.backup import claim, copy_store, succeed
 from chunkstore.store.sqlite.chunks import SQLiteChunks
 from chunkstore.store.sqlite.contents import SQLiteContents
@@ -167,6 +168,10 @@ class SQLiteStore(Store):
     @property
     def quotas(self) -> SQLiteQuotas:
         return SQLiteQuotas(self._database)
+
+    @property
+    def audit(self) -> SQLiteAudit:
+        return SQLiteAudit(self._database)
 
     @property
     def maintenance(self) -> SQLiteMaintenance:

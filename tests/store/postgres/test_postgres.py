@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.conftest import on_postgres
+from tests.store.audit_conformance import AuditConformance
 from tests.store.chunk_conformance import ChunkConformance
 from tests.store.conformance import StoreConformance
 from tests.store.edit_conformance import EditConformance
@@ -26,6 +27,7 @@ class TestPostgres(
     SubtreeConformance,
     RecordConformance,
     QuotaConformance,
+    AuditConformance,
     ChunkConformance,
 ):
     """The conformance suites."""

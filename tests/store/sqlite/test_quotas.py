@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from chunkstore.core.errors import QuotaExceeded
+from chunkstore.core.errors import NotFound, QuotaExceeded
 from chunkstore.core.names import ROOT, FileName, FolderName
+from chunkstore.store.contract.audit import Action, AuditFilter, Who
+from chunkstore.store.contract.edits import Copy, Delete, Move
 from chunkstore.store.contract.quotas import Usage
 from chunkstore.store.sqlite.engine.connection import Job
 from chunkstore.store.sqlite.engine.writer import Writer
@@ -134,6 +136,44 @@ async def test_a_transfer_for_which_others_leave_no_room_is_undone(
     assert await used(store) == {"": (SIZE + 6, MANY + 2)}
     await require_exact(store)
     await put(store, "d/new", b"x")
+
+
+async def test_what_is_done_to_large_folders_is_told_when_it_is_seen(store: SQLiteStore) -> None:
+    await put(store, "t/old", b"123")
+    anna = Who("anna", "session")
+    await store.names.apply([Copy(SOURCE, TARGET)], anna)
+    await store.names.apply([Move(SOURCE, TARGET)], anna)
+    await store.names.apply([Delete(TARGET)], anna)
+    told = [(one.action, one.name, one.detail) for one in await store.audit.list(AuditFilter())]
+    assert told == [
+        ("copy", "d/", {"to": "t/", "replaced": True}),
+        ("move", "d/", {"to": "t/", "replaced": True}),
+        ("delete", "t/", {}),
+    ]
+    with pytest.raises(NotFound):
+        await store.names.apply([Delete(TARGET)], anna)
+    assert len(await store.audit.list(AuditFilter())) == 3
+
+
+async def test_a_backup_has_the_audit_log_as_far_as_it_is_kept(
+    store: SQLiteStore, tmp_path: Path
+) -> None:
+    async def told(path: Path) -> list[str]:
+        async with opened(path) as backup:
+            return [entry.action for entry in await backup.audit.list(AuditFilter())]
+
+    path = tmp_path / "backup.db"
+    for action in ("one", "two"):
+        await store.audit.append(Who("anna", "session"), [Action(action)])
+        async for _ in store.backups.make(str(path)):
+            pass
+    assert await told(path) == ["one", "two"]
+    [_, entry] = await store.audit.list(AuditFilter())
+    await store.audit.remove_before(entry.time)
+    await store.audit.append(Who("anna", "session"), [Action("three")])
+    async for _ in store.backups.make(str(path)):
+        pass
+    assert await told(path) == ["two", "three"]
 
 
 async def test_a_backup_has_the_quotas_of_its_moment(store: SQLiteStore, tmp_path: Path) -> None:

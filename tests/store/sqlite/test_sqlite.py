@@ -41,6 +41,7 @@ from chunkstore.store.sqlite.engine.connection import Connection, Job, ReaderPoo
 from chunkstore.store.sqlite.engine.lookups import Lookups
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.conftest import on_sqlite
+from tests.store.audit_conformance import AuditConformance
 from tests.store.chunk_conformance import ChunkConformance
 from tests.store.conformance import CHUNK_SIZE, StoreConformance, get, names, put, scrub
 from tests.store.edit_conformance import EditConformance
@@ -85,6 +86,7 @@ class TestSQLite(
     SubtreeConformance,
     RecordConformance,
     QuotaConformance,
+    AuditConformance,
     ChunkConformance,
 ):
     """The conformance suites."""

@@ -335,7 +335,7 @@ $$;
 -- which no other statement is. Fails with CS001 if one of them says that it is to fail, or a quota does,
 -- and with CS002, with the folder, if a quota counts it and it is not `alone` in its transaction: then it
 -- would keep the quota locked while others wait for locks. If there is a receipt already, nothing is
--- done, and what is in it is returned.
+-- done, and what is in it is returned. `told` are the columns of an entry of the audit log, or NULL.
 CREATE OR REPLACE FUNCTION put_at_once(
     receipt_id uuid,
     new_digests bytea[], new_sizes integer[], new_stored_sizes integer[], new_codecs smallint[],
@@ -346,7 +346,7 @@ CREATE OR REPLACE FUNCTION put_at_once(
     list_digest bytea, content_proof bigint,
     name_path text, folders text[], below_start text, below_stop text,
     new_media_type text, new_created bigint, new_modified bigint,
-    may_replace boolean, alone boolean,
+    may_replace boolean, alone boolean, told text[],
     OUT replaced boolean, OUT file_created bigint, OUT stored bytea[]
 ) LANGUAGE plpgsql SET lock_timeout = '50ms' AS $$
 #variable_conflict use_variable
@@ -378,6 +378,12 @@ BEGIN
     UPDATE receipt SET replaced = put.outcome = 'replaced', file_created = coalesce(
         new_created, put.created, new_modified), stored = put_at_once.stored
     WHERE id = receipt_id;
+    IF told IS NOT NULL THEN
+        INSERT INTO audit (id, time, actor, via, action, name, address, request, detail)
+        VALUES (told[1]::bigint, told[2]::bigint, told[3], told[4],
+                CASE WHEN replaced THEN 'replace' ELSE 'create' END, told[6], told[7], told[8],
+                told[9]);
+    END IF;
     IF NOT put.quotas THEN
         RETURN;
     END IF;

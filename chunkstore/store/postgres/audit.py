@@ -1,0 +1,49 @@
+"""The audit log in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from chunkstore.store.contract.audit import Action, AuditEntry, AuditFilter, AuditLog, Who
+from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
+from chunkstore.store.postgres.opening import Opened
+from chunkstore.store.postgres.rows import QUERIES
+from chunkstore.store.shared.audit_rows import bounds_of, to_entry, to_row
+from chunkstore.store.shared.times import to_microseconds
+
+
+class PostgresAudit(AuditLog):
+    """The audit log of the database that is `opened`."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    async def append(self, who: Who, actions: Sequence[Action]) -> None:
+        await self._opened.writable.write_once(add_actions, who, actions)
+
+    async def list(
+        self, wanted: AuditFilter, after: tuple[datetime, int] | None = None, most: int = 1000
+    ) -> Sequence[AuditEntry]:
+        bounds = bounds_of(wanted, after)
+        rows = await self._opened.database.fetch(
+            "list_audit", *bounds, wanted.actor, wanted.action, wanted.name, most
+        )
+        return [to_entry(row) for row in rows]
+
+    async def remove_before(self, moment: datetime) -> int:
+        return await self._opened.writable.write(_remove, to_microseconds(moment))
+
+
+async def add_actions(db: Connection, who: Who, actions: Sequence[Action]) -> None:
+    """Add an entry for each action."""
+    rows = [tuple(to_row(who, action).values()) for action in actions]
+    if len(rows) == 1:
+        await db.execute(QUERIES["add_audit"], *rows[0])
+    else:
+        await db.executemany(QUERIES["add_audit"], rows)
+
+
+async def _remove(db: Connection, until: int) -> int:
+    tag = await db.execute(QUERIES["delete_audit"], until, timeout=LONG_SECONDS)
+    return int(tag.rpartition(" ")[2])

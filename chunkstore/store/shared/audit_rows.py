@@ -1,0 +1,45 @@
+"""How entries of the audit log become rows, and rows entries."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import datetime
+from typing import Any, Final
+
+from chunkstore.store.contract.audit import Action, AuditEntry, AuditFilter, Who, row_of
+from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
+
+_ID_BITS: Final = 63
+_FIRST: Final = 0
+_LAST: Final = (1 << 63) - 1
+
+
+def to_row(who: Who, action: Action) -> dict[str, Any]:
+    """Return all columns of a new entry."""
+    return {
+        "id": secrets.randbits(_ID_BITS),
+        "time": now_microseconds(),
+        **row_of(who, action),
+    }
+
+
+def to_entry(row: Any) -> AuditEntry:  # noqa: ANN401 - the driver's
+    """Return the entry in a row."""
+    columns = {key: row[key] for key in ("actor", "via", "action", "name", "address", "request")}
+    return AuditEntry(
+        id=row["id"],
+        time=to_datetime(row["time"]),
+        detail=json.loads(row["detail"]),
+        **columns,
+    )
+
+
+def bounds_of(wanted: AuditFilter, after: tuple[datetime, int] | None) -> tuple[int, int, int]:
+    """Return behind which time and id, and before which time entries are wanted."""
+    until = _LAST if wanted.until is None else to_microseconds(wanted.until)
+    since = _FIRST if wanted.since is None else to_microseconds(wanted.since)
+    start = (since - 1, _LAST)
+    if after is not None:
+        start = max(start, (to_microseconds(after[0]), after[1]))
+    return *start, until

@@ -1,0 +1,69 @@
+"""The audit log in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from chunkstore.store.contract.audit import Action, AuditEntry, AuditFilter, AuditLog, Who
+from chunkstore.store.shared.audit_rows import bounds_of, to_entry, to_row
+from chunkstore.store.shared.times import to_microseconds
+from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
+from chunkstore.store.sqlite.opening import OpenDatabase
+from chunkstore.store.sqlite.rows import QUERIES, execute
+
+_ROWS_A_STEP: Final = 1000
+
+
+class SQLiteAudit(AuditLog):
+    """The audit log of an open database."""
+
+    def __init__(self, database: OpenDatabase) -> None:
+        self._database = database
+
+    async def append(self, who: Who, actions: Sequence[Action]) -> None:
+        job = partial(add_actions, who=who, actions=actions)
+        await self._database.writable.run(job, size=EDIT_SIZE)
+
+    async def list(
+        self, wanted: AuditFilter, after: tuple[datetime, int] | None = None, most: int = 1000
+    ) -> Sequence[AuditEntry]:
+        job = partial(_list, wanted=wanted, after=after, most=most)
+        return [to_entry(row) for row in await self._database.readers.run(job)]
+
+    async def remove_before(self, moment: datetime) -> int:
+        removed, step = 0, _ROWS_A_STEP
+        job = partial(_remove, until=to_microseconds(moment))
+        while step == _ROWS_A_STEP:
+            step = await self._database.writable.run(job, durable=False)
+            removed += step
+        return removed
+
+
+def add_actions(db: sqlite3.Connection, who: Who, actions: Sequence[Action]) -> None:
+    """Add an entry for each action. This is a job."""
+    db.executemany(QUERIES["add_audit"], [to_row(who, action) for action in actions])
+
+
+def _list(
+    db: sqlite3.Connection, wanted: AuditFilter, after: tuple[datetime, int] | None, most: int
+) -> list[sqlite3.Row]:
+    time, last, until = bounds_of(wanted, after)
+    return execute(
+        db,
+        "list_audit",
+        time=time,
+        id=last,
+        until=until,
+        actor=wanted.actor,
+        action=wanted.action,
+        name=wanted.name,
+        most=most,
+    ).fetchall()
+
+
+def _remove(db: sqlite3.Connection, until: int) -> int:
+    return execute(db, "delete_audit", until=until, count=_ROWS_A_STEP).rowcount
