@@ -32,7 +32,7 @@ from chunkstore.store.contract.uploads import Uploads
 
 
 class Store(ABC):
-    """A database of chunks, manifests and names, in nine parts: callers take the narrowest."""
+    """A database of chunks, manifests and names, in ten parts: callers take the narrowest."""
 
     @property
     @abstractmethod
