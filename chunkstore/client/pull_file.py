@@ -28,6 +28,7 @@ from chunkstore.client.options import DEFAULT_PULL, PullOptions
 from chunkstore.client.outcome import Progress, Transferred
 from chunkstore.client.places import RemotePlace
 from chunkstore.client.reading import BLOCK_SIZE
+from chunkstore.client.receiving import Receiver
 from chunkstore.client.server.server import Server
 from chunkstore.client.server.values import Abilities, RemoteFile
 from chunkstore.client.session import Session
@@ -164,10 +165,12 @@ class _Pull:
                 progress.spared(manifest.size)
                 return progress.finish(manifest.size, manifest.digest, unchanged=True)
             part = stack.enter_context(PartFile.opened(self._target, manifest.size, key))
-            filler = Filler(
-                self._session, self._server, abilities, self._source.name, manifest, part, progress
-            )
-            digest = filler.fill(seeds)
+            what = (self._server, abilities, self._source.name, manifest, part, progress)
+            receiver = Receiver(self._session, *what)
+            if not seeds and not part.is_resumed and receiver.is_better():
+                digest = receiver.receive()
+            else:
+                digest = Filler(self._session, *what).fill(seeds)
             self._finish(part, file, digest, manifest.digest, key)
         return progress.finish(manifest.size, digest)
 

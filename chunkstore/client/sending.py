@@ -37,8 +37,6 @@ _HELD_SIZE: Final = 8 * 1024 * 1024
 _BATCHES_UNDER_WAY: Final = 2
 # A digest takes some 100 bytes in a set. Of what is beyond, the server is asked.
 _MOST_REMEMBERED: Final = 200_000
-# A server is near that has answered so soon.
-_NEAR_SECONDS: Final = 0.02
 # Fewer chunks than this are not worth a stream.
 _LEAST_STREAMED: Final = 16
 _SAMPLES: Final = 4
@@ -245,7 +243,7 @@ class ChunkSender:
         if streamed is None or read is None:
             return None
         is_better = (
-            self._transport.round_trip_seconds <= _NEAR_SECONDS
+            self._transport.is_near
             and len(lacking) >= _LEAST_STREAMED
             and lacking[0].offset <= self.appended
             and not self._gets_shorter(lacking)

@@ -31,6 +31,7 @@ _AGAIN: Final = frozenset({408, 429, 502, 503, 504})
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _BACKOFF_SECONDS: Final = 0.25
 _LONGEST_BACKOFF_SECONDS: Final = 30
+_NEAR_SECONDS: Final = 0.02
 _LONGEST_RETRY_AFTER_SECONDS: Final = 300
 # By what a body is read from a file, and a download from its connection.
 _BLOCK_SIZE: Final = 256 * 1024
@@ -178,6 +179,11 @@ class Transport:
             where = without_credentials(urljoin(url, location))
             raise Refused(answer.status, "", f"The server redirects to {where}; use that URL.")
         return answer
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the server has answered so soon that one connection can carry all there is."""
+        return self.round_trip_seconds <= _NEAR_SECONDS
 
     def stop(self) -> None:
         """Have each request fail at its next step, from any thread."""

@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def near(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have any server count as near, however busy this machine is."""
-    monkeypatch.setattr("chunkstore.client.sending._NEAR_SECONDS", 60.0)
+    monkeypatch.setattr("chunkstore.client.transport._NEAR_SECONDS", 60.0)
 
 
 @pytest.fixture
