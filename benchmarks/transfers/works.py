@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from benchmarks.link import RunningLink, linked
 from benchmarks.machine import KIB, MB, write_random
 from benchmarks.subjects import Running, running
 from benchmarks.transfers.tools import Cost, Tool, forget_caches
+from chunkstore.client.cache import RACY_NANOSECONDS
 
 SENT: Final = Quantity("MB sent", 2)
 RECEIVED: Final = Quantity("MB received", 2)
@@ -88,6 +90,8 @@ class Sources:
         path = self.folder / name
         if not path.exists():
             make(path)
+            # Younger files are read anew each time: they may be changed once more unseen.
+            time.sleep(RACY_NANOSECONDS / 1e9)
         return path
 
     def _change(self, path: Path) -> None:

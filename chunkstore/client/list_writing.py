@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import Final
 
 from chunkstore.client.errors import ChunksMissing, Refused
@@ -9,11 +10,69 @@ from chunkstore.client.manifests import Manifest
 from chunkstore.client.sending import ChunkSender
 from chunkstore.client.server.server import Server
 from chunkstore.client.server.values import Abilities, Written
+from chunkstore.client.session import Session
 from chunkstore.core.chunk_lists import ENTRY_SIZE
 
 # So much of a list is sent in one request, and has to be sent again if that fails.
 _LIST_PART: Final = 65_536
 _MOST_ROUNDS: Final = 5
+# Of fewer entries the server has little to do.
+_FOLLOWED_AT_ONCE: Final = 512
+# Behind every chunk.
+_NEVER: Final = 2**62
+
+
+class ListFollower:
+    """Sends the list of a content as far as its chunks have arrived, while others are under way.
+
+    So a server that has to hash the content does that while the client sends the rest. `entries`
+    are those of the chunks that the sender has taken, and grow.
+    """
+
+    def __init__(
+        self, session: Session, server: Server, sender: ChunkSender, entries: bytes | bytearray
+    ) -> None:
+        self._session = session
+        self._chunks = server.chunks
+        self._sender = sender
+        self._entries = entries
+        self._appended = 0
+        self._appending: Future[int] | None = None
+
+    def advance(self) -> None:
+        """Send what can be sent, unless something is under way.
+
+        Raises:
+            ClientError: the server refuses or is away.
+        """
+        upload = self._sender.upload
+        if upload is None or self._sender.is_streaming:
+            return
+        if self._appending is not None and not self._appending.done():
+            return
+        self.settle()
+        number, offset = self._sender.arrived
+        if number - self._appended < _FOLLOWED_AT_ONCE or self._sender.appended >= offset:
+            return
+        entries = bytes(self._entries[self._appended * ENTRY_SIZE : number * ENTRY_SIZE])
+        self._appended = number
+        self._appending = self._session.requests.submit(
+            self._append, upload, self._sender.appended, entries
+        )
+
+    def settle(self) -> None:
+        """Wait for what is under way. Raise as `advance`."""
+        if self._appending is not None:
+            self._sender.appended = self._appending.result()
+            self._appending = None
+
+    def _append(self, upload: str, offset: int, entries: bytes) -> int:
+        try:
+            return self._chunks.append(upload, offset, entries)
+        except Refused:
+            # As where an answer was lost, or a chunk went that was known: the end sees to it.
+            self._appended = _NEVER
+            return self._chunks.state(upload).offset
 
 
 class ListWriter:

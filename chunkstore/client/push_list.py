@@ -25,7 +25,7 @@ from chunkstore.client.errors import (
     SourceChanged,
     Stopped,
 )
-from chunkstore.client.list_writing import ListWriter
+from chunkstore.client.list_writing import ListFollower, ListWriter
 from chunkstore.client.manifests import Manifest
 from chunkstore.client.options import PushOptions
 from chunkstore.client.outcome import Progress, Transferred
@@ -158,7 +158,7 @@ class ListPush:
             return manifest
 
         with naming(source):
-            return self._run(reader, read, whole)
+            return self._run(reader, reader.entries, read, whole)
 
     def from_blocks(self, blocks: Iterator[bytes]) -> Transferred:
         """Push what comes in blocks, and cannot be read twice.
@@ -171,7 +171,9 @@ class ListPush:
         reader = ContentReader(
             chain([first] if first else [], blocks), self._chunking, self._session.hashers
         )
-        return self._run(reader, None, lambda: Manifest(reader.digest, bytes(reader.entries)))
+        return self._run(
+            reader, reader.entries, None, lambda: Manifest(reader.digest, bytes(reader.entries))
+        )
 
     def _choose_chunking(self, first: Callable[[], bytes]) -> None:
         """Choose how to cut the content, which begins with `first`.
@@ -215,7 +217,7 @@ class ListPush:
             require_unchanged(source, file, state)
             return known
 
-        return self._run(_cuts_of(known), read, whole)
+        return self._run(_cuts_of(known), known.entries, read, whole)
 
     def _nothing_to_do(self, manifest: Manifest) -> Transferred:
         # The last run may have come to its end without hearing of it.
@@ -226,8 +228,9 @@ class ListPush:
         return self._base.manifest is not None and self._base.manifest.digest == digest
 
     def _run(
-        self, cuts: Iterable[Cut], read: Read | None, whole: Callable[[], Manifest]
-    ) -> Transferred:
+        self, cuts: Iterable[Cut], entries: bytes | bytearray, read: Read | None,
+        whole: Callable[[], Manifest],
+    ) -> Transferred:  # fmt: skip
         known = KnownChunks(self._base.manifests)
         sender = ChunkSender(
             self._session, self._server, self._abilities, self._progress, known, self._begin, read,
@@ -235,9 +238,15 @@ class ListPush:
         )  # fmt: skip
         try:
             with sender:
+                follower = ListFollower(self._session, self._server, sender, entries)
                 for cut in cuts:
                     sender.add(cut)
-                sender.finish()
+                    follower.advance()
+                sender.flush()
+                while sender.is_sending:
+                    sender.wait_for_pack()
+                    follower.advance()
+                follower.settle()
                 manifest = whole()
                 if sender.upload is None and self._is_there(manifest.digest):
                     return self._nothing_to_do(manifest)

@@ -8,6 +8,7 @@ they came by a pipe; so a few packs are in memory, and no more of the content.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -29,6 +30,10 @@ from chunkstore.core.packs import HEAD_SIZE, Record
 
 # The server syncs what a pack has before it answers, so larger ones are faster.
 _PACK_SIZE: Final = 16 * 1024 * 1024
+# Far from a server they grow while each takes less than so long: the link is to be kept busy from
+# the first chunk on, and what is sent behind packs to come soon.
+_FIRST_PACK_SIZE: Final = 2 * 1024 * 1024
+_SHORT_SECONDS: Final = 0.5
 # Of a content that comes by a pipe, whose chunks are in memory until they are sent.
 _HELD_PACK_SIZE: Final = 4 * 1024 * 1024
 _FIRST_BATCH: Final = 64
@@ -46,8 +51,12 @@ _STREAMED_BATCH: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A chunk that the server may lack; `piece` its bytes, if they cannot be read again."""
+    """A chunk that the server may lack; `piece` its bytes, if they cannot be read again.
 
+    `number` counts the chunks before it, and is -1 for one that is wanted again.
+    """
+
+    number: int
     offset: int
     digest: bytes
     size: int
@@ -110,11 +119,13 @@ class ChunkSender:
         self._read = read
         self._streamed = streamed
         self._stream: ContentStream | None = None
-        self._is_streaming = False
+        self._has_seat = False
         self._compression = DEFAULT_COMPRESSION if "zstd" in abilities.codecs else NO_COMPRESSION
         pack_size = _PACK_SIZE if read is not None else _HELD_PACK_SIZE
-        self._pack_size = min(pack_size, abilities.max_pack_size)
-        self._number = 0
+        self._most_packed = min(pack_size, abilities.max_pack_size)
+        first = self._most_packed if self._transport.is_near else _FIRST_PACK_SIZE
+        self._pack_size = min(first, self._most_packed)
+        self._number = self._taken = 0
         self._seen: set[bytes] = set()
         self._batch: list[_Wanted] = []
         self._held = 0
@@ -122,7 +133,8 @@ class ChunkSender:
         self._asking: deque[tuple[list[_Wanted], Future[bytes]]] = deque()
         self._pack: list[_Wanted] = []
         self._packed = 0
-        self._sending: set[Future[None]] = set()
+        # With their first chunks.
+        self._sending: dict[Future[None], _Wanted] = {}
 
     def __enter__(self) -> ChunkSender:
         return self
@@ -138,8 +150,8 @@ class ChunkSender:
             sending.cancel()
         if self._stream is not None:
             self._stream.cancel()
-        if self._is_streaming:
-            self._is_streaming = False
+        if self._has_seat:
+            self._has_seat = False
             self._session.streams.release()
         wait(self._sending)
 
@@ -162,23 +174,29 @@ class ChunkSender:
             if self._known.has(self._number, digest) or digest in self._seen:
                 self._progress.spared(size)
             else:
-                self._want(_Wanted(offset, digest, size, pieces[at] if pieces else None))
+                self._want(
+                    _Wanted(self._number, offset, digest, size, pieces[at] if pieces else None)
+                )
             self._number += 1
             offset += size
+        self._taken = offset
+        self._take_answers()
+        if not self._asking and not self._transport.is_near:
+            # As many at a time as come while the answer before is on its way.
+            self._ask()
 
     def add_again(self, offset: int, chunks: Sequence[tuple[bytes, int]]) -> None:
         """Ask for chunks that were taken to be there, and send those that are not."""
         for digest, size in chunks:
-            self._want(_Wanted(offset, digest, size, None))
+            self._want(_Wanted(-1, offset, digest, size, None))
             offset += size
         self.finish()
 
-    def finish(self) -> None:
-        """Wait until the server has all chunks.
+    def flush(self) -> None:
+        """Have all that is missing be under way; packs may not have arrived.
 
         Raises:
-            SourceChanged: the content was changed meanwhile.
-            ClientError: the server refuses or is away.
+            ClientError: as `finish`.
         """
         self._ask()
         while self._asking:
@@ -187,8 +205,45 @@ class ChunkSender:
         if self._stream is not None:
             self._stream.settle()
             self.appended = self._stream.stop
+
+    def finish(self) -> None:
+        """Wait until the server has all chunks.
+
+        Raises:
+            SourceChanged: the content was changed meanwhile.
+            ClientError: the server refuses or is away.
+        """
+        self.flush()
         while self._sending:
-            self._reap()
+            self.wait_for_pack()
+
+    @property
+    def arrived(self) -> tuple[int, int]:
+        """How many chunks of those taken the server has from the start on, and their bytes."""
+        lacking = [
+            *self._sending.values(), *self._pack[:1], *self._batch[:1],
+            *(batch[0] for batch, _ in self._asking),
+        ]  # fmt: skip
+        if not lacking:
+            return self._number, self._taken
+        first = min(lacking, key=lambda wanted: wanted.offset)
+        return first.number, first.offset
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether bytes are appended to the upload, or were."""
+        return self._stream is not None
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether packs are under way."""
+        return bool(self._sending)
+
+    def wait_for_pack(self) -> None:
+        """Wait until one pack has arrived of those under way. Raise as `finish`."""
+        for future in wait(self._sending, return_when=FIRST_COMPLETED).done:
+            del self._sending[future]
+            future.result()
 
     def _want(self, wanted: _Wanted) -> None:
         if len(self._seen) >= _MOST_REMEMBERED:
@@ -200,7 +255,7 @@ class ChunkSender:
             self._ask()
 
     def _ask(self) -> None:
-        """Ask which of the batch are missing, and take what was answered meanwhile."""
+        """Ask which of the batch are missing."""
         if self._batch:
             batch, self._batch, self._held = self._batch, [], 0
             digests = b"".join(wanted.digest for wanted in batch)
@@ -210,6 +265,10 @@ class ChunkSender:
             self._progress.moved(0, len(digests))
             most = self._abilities.max_digests if self._stream is None else _STREAMED_BATCH
             self._batch_limit = min(2 * self._batch_limit, most)
+        self._take_answers()
+
+    def _take_answers(self) -> None:
+        """Sort what was answered, and wait if too much is asked for."""
         while self._asking and (
             self._asking[0][1].done() or len(self._asking) > _BATCHES_UNDER_WAY
         ):
@@ -253,7 +312,7 @@ class ChunkSender:
         if not is_better and least == offset:
             return None
         stream = ContentStream(self._chunks, upload, offset, least, read, self._progress)
-        self._is_streaming = is_better
+        self._has_seat = is_better
         if not is_better:
             stream.close()
         return stream
@@ -280,19 +339,18 @@ class ChunkSender:
         upload = self.begun()
         pack, self._pack, self._packed = self._pack, [], 0
         while len(self._sending) >= self._session.settings.connections:
-            self._reap()
-        self._sending.add(self._session.requests.submit(self._send_pack, upload, pack))
-
-    def _reap(self) -> None:
-        done, self._sending = wait(self._sending, return_when=FIRST_COMPLETED)
-        for future in done:
-            future.result()
+            self.wait_for_pack()
+        sending = self._session.requests.submit(self._send_pack, upload, pack)
+        self._sending[sending] = pack[0]
 
     def _send_pack(self, upload: str, pack: Sequence[_Wanted]) -> None:
+        began = time.monotonic()
         try:
             self._chunks.send_pack(upload, _PackBody(pack, self._record_of, self._progress))
         except Mismatch as error:
             raise SourceChanged from error
+        if time.monotonic() - began < _SHORT_SECONDS:
+            self._pack_size = min(2 * self._pack_size, self._most_packed)
 
     def _record_of(self, wanted: _Wanted) -> bytes:
         encoded = self._compression.encode(self._content_of(wanted))

@@ -134,24 +134,52 @@ class Hashers:
     """Hashers of uploads whose next bytes may come to this process, the latest ones."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, tuple[int, ContentHasher]] = OrderedDict()
+        self._kept: OrderedDict[str, _KeptHasher] = OrderedDict()
 
     def know(self, upload: ResumableUpload) -> bool:
         """Whether there is one that has seen all whole chunks of the upload."""
-        size, _ = self._kept.get(upload.id, (0, None))
-        return size == (0 if upload.chunks is None else upload.chunks.size)
+        kept = self._kept.get(upload.id)
+        return (0 if kept is None else kept.size) == _whole_size(upload)
+
+    def came_as_bytes(self, upload: ResumableUpload) -> bool:
+        """Whether there is one that has seen them all as they came, and not as they were read."""
+        kept = self._kept.get(upload.id)
+        return self.know(upload) and not (kept is not None and kept.was_read)
 
     def take(self, upload: ResumableUpload) -> ContentHasher | None:
         """Return one that has seen all whole chunks of the upload, None if there is none."""
-        hashed = 0 if upload.chunks is None else upload.chunks.size
-        size, hasher = self._kept.pop(upload.id, (0, ContentHasher()))
-        return hasher if size == hashed else None
+        size, hasher = self.take_prefix(upload.id)
+        return hasher if size == _whole_size(upload) else None
 
-    def keep(self, upload_id: str, size: int, hasher: ContentHasher) -> None:
-        """Keep one that has seen all whole chunks, which have `size` bytes."""
-        self._kept[upload_id] = size, hasher
+    def take_prefix(self, upload_id: str) -> tuple[int, ContentHasher]:
+        """Return one that has seen the first bytes of an upload, and how many."""
+        kept = self._kept.pop(upload_id, None)
+        return (0, ContentHasher()) if kept is None else (kept.size, kept.hasher)
+
+    def keep(
+        self, upload_id: str, size: int, hasher: ContentHasher, *, was_read: bool = False
+    ) -> None:
+        """Keep one that has seen all whole chunks, or the first ones, which have `size` bytes.
+
+        `was_read` says that they did not come as bytes, but had to be read.
+        """
+        self._kept[upload_id] = _KeptHasher(size, hasher, was_read)
         if len(self._kept) > _KEPT_HASHERS:
             self._kept.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptHasher:
+    """A hasher that has seen the first `size` bytes of an upload."""
+
+    size: int
+    hasher: ContentHasher
+    was_read: bool
+
+
+def _whole_size(upload: ResumableUpload) -> int:
+    """Return how many bytes the whole chunks of an upload have."""
+    return 0 if upload.chunks is None else upload.chunks.size
 
 
 class UploadAppender:

@@ -13,6 +13,7 @@ from chunkstore.core.manifest import ListHasher
 from chunkstore.core.names import FileName
 from chunkstore.service.memory import Use
 from chunkstore.service.resumable.append import Hashers
+from chunkstore.service.resumable.hashing import HashingAlong
 from chunkstore.service.service import Service
 from chunkstore.service.subtrees.digests import SubtreeDigests
 from chunkstore.store.contract.resumable import ResumableUpload, UploadSpec
@@ -33,6 +34,7 @@ class UploadDigests:
         self._reader = service.reader
         self._hashers = hashers
         self.subtrees = SubtreeDigests(service.store, service.budget.account(Use.DOWNLOAD))
+        self.along = HashingAlong(hashers, self._store.uploads.find, self.read, self._is_spared)
 
     async def get(self, upload: ResumableUpload, check: Callable[[], Awaitable[None]]) -> Digest:
         """Return the content's digest, by reading it unless that is spared; verify its checks.
@@ -46,7 +48,8 @@ class UploadDigests:
         claims = dict(upload.spec.checks)
         claimed = claims.pop(BLAKE3, None)
         checks = [ContentCheck(algorithm, value) for algorithm, value in claims.items()]
-        hasher = self._hashers.take(upload)
+        await self.along.settle(upload.id)
+        hasher = self._hashers.take(upload) if self._hashers.know(upload) else None
         was_read = False
         if hasher is not None and not checks:
             hasher.update(upload.tail)
@@ -79,9 +82,11 @@ class UploadDigests:
         return await store.find_equal(hasher.digest(), _sources(upload.spec))
 
     async def _read_digest(self, upload: ResumableUpload, checks: Sequence[ContentCheck]) -> Digest:
-        """Return the digest of the content by reading all of it; verify `checks`."""
-        hasher = ContentHasher()
-        async with aclosing(self.read(upload)) as windows:
+        """Return the digest of the content by reading what was not hashed yet; verify `checks`."""
+        start, hasher = self._hashers.take_prefix(upload.id)
+        if checks:
+            start, hasher = 0, ContentHasher()
+        async with aclosing(self.read(upload, start)) as windows:
             async for window in windows:
                 await asyncio.to_thread(_update, window, hasher, checks)
         _update(upload.tail, hasher, checks)
@@ -94,6 +99,12 @@ class UploadDigests:
         if upload.chunks is None or upload.tail:
             return None
         return await self.subtrees.find(upload.chunks, _sources(upload.spec))
+
+    async def _is_spared(self, upload: ResumableUpload) -> bool:
+        """Whether the digest will be found by what is known of bases, or by other checks."""
+        if upload.chunks is None or any(name != BLAKE3 for name in upload.spec.checks):
+            return True
+        return await self.subtrees.has_base(upload.chunks, _sources(upload.spec))
 
     async def read(self, upload: ResumableUpload, start: int = 0) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of the whole chunks of an upload, from `start` on."""

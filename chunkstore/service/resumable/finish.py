@@ -74,6 +74,7 @@ class UploadFinisher:
         self._store = appender.service.store.uploads
         self._digests = UploadDigests(appender.service, appender.hashers)
         self.subtrees = self._digests.subtrees
+        self.along = self._digests.along
         self._running: dict[str, _Finishing] = {}
         self._background: set[asyncio.Task[None]] = set()
 
@@ -152,6 +153,7 @@ class UploadFinisher:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await self.along.close()
         await self.subtrees.task.stop()
 
     def _start(self, upload_id: str, before: _Finishing | None, putting: Putting) -> _Finishing:
@@ -229,7 +231,7 @@ class UploadFinisher:
             await putting.check(upload.spec.target, upload.spec.conditions, upload.length)
 
     async def _complete(self, upload: ResumableUpload, putting: Putting) -> Committed:
-        digest, hashed = upload.known_digest, self._appender.hashers.know(upload)
+        digest, hashed = upload.known_digest, self._appender.hashers.came_as_bytes(upload)
         if digest is None:
             digest = await self._digests.get(upload, partial(self._check_target, upload, putting))
         spec, expires = upload.spec, self._appender.limits.expiry()

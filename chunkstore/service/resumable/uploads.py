@@ -184,7 +184,10 @@ class ResumableUploads:
         receiver = ListReceiver(
             known, self._store, self.limits, upload, request, memory, request.parser
         )
-        return await receive(receiver, pieces)
+        upload = await receive(receiver, pieces)
+        if not upload.whole:
+            self._finisher.along.begin(upload)
+        return upload
 
     async def receive_pack(
         self, upload_id: str, pieces: AsyncIterable[bytes], client: str, *, raw: bool
@@ -280,6 +283,10 @@ class ResumableUploads:
     async def finish(self, upload_id: str, putting: Putting | None = None) -> Committed | None:
         """As `UploadFinisher.finish`."""
         return await self._finisher.finish(upload_id, putting or self._putting)
+
+    async def hashed(self, upload_id: str) -> None:
+        """Wait until what has come of an upload is hashed, as far as that was begun."""
+        await self._finisher.along.settle(upload_id)
 
     async def close(self) -> None:
         """Stop finishing; what is not finished can be later."""

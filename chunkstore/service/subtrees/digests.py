@@ -93,6 +93,17 @@ class SubtreeDigests:
             _logger.info("A content is read for its digest: %r", error)
             return None
 
+    async def has_base(self, chunks: ChunkList, bases: Sequence[FileName]) -> bool:
+        """Whether `find` may be spared to read what a list, or its beginning, has of its bases."""
+        try:
+            even = await EvenList.of(self._store, chunks)
+            if even is None:
+                return False
+            async with self._opened(even, bases) as opened:
+                return bool(opened.bases)
+        except (Unprovable, StoreDamaged):
+            return False
+
     def want(self, name: FileName, digest: Digest, bases: Sequence[FileName] = ()) -> None:
         """Have `task` compute the values of a file, unless it has them.
 
