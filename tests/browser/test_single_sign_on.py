@@ -54,8 +54,10 @@ def company() -> Iterator[Company]:
         text=True,
     ) as process:
         assert process.stdout is not None
-        yield Company(process, process.stdout.readline().strip())
-        process.kill()
+        try:
+            yield Company(process, process.stdout.readline().strip())
+        finally:
+            process.kill()
 
 
 @dataclass

@@ -171,6 +171,10 @@ class Directory:
             self._asking.add_done_callback(self._ended)
         return await asyncio.shield(self._asking)
 
+    async def fresh(self) -> Snapshot:
+        """Return the same as `reload`, read only if there are any changes."""
+        return await self._ask(self._snapshot)
+
     async def reload(self) -> Snapshot:
         """Return a snapshot that has all changes that were made before."""
         return await self._ask(None)

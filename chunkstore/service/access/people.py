@@ -139,7 +139,8 @@ class People:
 
         Raises: as `sign_in`.
         """
-        snapshot = await self.directory.current()
+        # Else a second factor that was just added elsewhere would not count here yet.
+        snapshot = await self.directory.fresh()
         account = await self._by_password(name, password, address, snapshot, alone=False)
         return await self._begin_session(account, self.clock.now(), next_path, snapshot)
 
@@ -220,6 +221,10 @@ class People:
     async def _by_session(self, cookie: str, snapshot: Snapshot) -> Principal:
         session = await self.sessions.find(cookie, snapshot.revision)
         account = None if session is None else _account_in(session, snapshot)
+        if session is not None and account is None:
+            # It may have begun elsewhere with what has just changed, as a second factor.
+            snapshot = await self.directory.fresh()
+            account = _account_in(session, snapshot)
         if session is None or account is None:
             return Principal(snapshot.guest, cookie=CLEARED)
         new_cookie = await self.sessions.renew(session)

@@ -218,7 +218,7 @@ class SecondFactors:
             SignInFailed: nothing waits with this cookie any more.
             CodeRefused, TooManyAttempts: as `confirm`.
         """
-        waiting = await self._find_waiting(cookie, await self._directory.current())
+        waiting = await self._find_waiting(cookie, await self._directory.fresh())
         if waiting is None:
             raise SignInFailed("Your sign-in took too long, or has ended; begin again.")
         account, sign_in = waiting

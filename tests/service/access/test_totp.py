@@ -194,6 +194,25 @@ async def test_with_it_all_sessions_end_but_the_one_that_it_was_added_in(
     assert len(await people.sessions_of(account)) == 1
 
 
+@on_each_backend
+async def test_what_is_begun_by_a_session_or_a_password_knows_it_at_once_everywhere(
+    people: People, elsewhere: People, clock: SetClock
+) -> None:
+    """Not after some seconds, in which the password alone would do, or the session not yet."""
+    await add(people)
+    principal = await signed_in(people, await cookie_of(people))
+    begun = await people.totp.begin(principal)
+    phone = Phone(clock, begun.secret)
+    await elsewhere.directory.current()
+    # From here on no time passes.
+    enrolled = await people.totp.confirm(principal, begun.id, phone.code())
+    await signed_in(elsewhere, session_of(enrolled.cookie))
+    first, second, *_ = enrolled.recovery_codes
+    principal, _ = await elsewhere.give_code(await waiting(elsewhere), first, HERE)
+    await people.totp.remove(principal, second)
+    assert isinstance(await elsewhere.log_in("anna", PASSWORD, HERE), Principal)
+
+
 async def test_only_who_has_just_signed_in_changes_it(people: People, clock: SetClock) -> None:
     await add(people)
     made = await people.accounts.add_token("anna", "ci", ((ROOT, EVERYTHING),), None)
