@@ -7,6 +7,7 @@ have sent to the upload. Nor does any answer tell whether the store has others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, Protocol
@@ -17,6 +18,10 @@ from chunkstore.store.contract.store import Store
 
 # Entries of a list that are read at once.
 _PAGE: Final = 2048
+# How many pages a request may have looked through at all, as many as a terabyte has, and for each
+# page of digests that it asks for: short requests could have long lists read again and again.
+_MOST_PAGES: Final = 2048
+_PAGES_EACH: Final = 8
 
 
 class KnownChunks(Protocol):
@@ -30,7 +35,8 @@ class ScopedChunks:
     """The chunks of the files `bases` and what was sent to the upload with this id, if any.
 
     Lists are looked through from where something was found last, since a content has its chunks in
-    much the same order as that which it was made from.
+    much the same order as that which it was made from. What is not found within bounds counts as
+    what is not there: it has to be sent.
     """
 
     def __init__(
@@ -41,9 +47,11 @@ class ScopedChunks:
         self._upload_id = upload_id
         self._held_from: tuple[int, int] | None = None
         self._base_from: dict[FileName, int] = {}
+        self._pages_left = _MOST_PAGES
 
     async def find_sizes(self, digests: Sequence[Digest]) -> Mapping[Digest, int]:
         wanted = set(digests)
+        self._pages_left += math.ceil(len(digests) / _PAGE) * _PAGES_EACH
         if self._upload_id is not None:
             await self._look(self._held_pages(self._upload_id), wanted)
         for base in self._bases:
@@ -56,10 +64,13 @@ class ScopedChunks:
         self, pages: AsyncGenerator[Sequence[Digest], None], wanted: set[Digest]
     ) -> None:
         """Take what the pages have out of what is wanted."""
+        if self._pages_left <= 0:
+            return
         async with aclosing(pages):
             async for page in pages:
                 wanted.difference_update(page)
-                if not wanted:
+                self._pages_left -= 1
+                if not wanted or self._pages_left <= 0:
                     return
 
     async def _held_pages(self, upload_id: str) -> AsyncGenerator[Sequence[Digest], None]:

@@ -134,6 +134,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("user", "add", "a b"), PASSWORD, "letters, digits and"),
         (("user", "add", "everyone"), PASSWORD, "stands for everybody"),
         (("allow", "everyone", "/a//b/", "reader"), "", "empty segment"),
+        (("allow", "everyone", "", "reader"), "", "The folder is empty"),
         (("allow", "everyone", "/", "everything"), "", "neither a role"),
         (("allow", "nobody", "/", "reader"), "", "There is no account nobody"),
         (("allow", "@none", "/", "reader"), "", "There is no group @none"),

@@ -19,7 +19,7 @@ from chunkstore.core.access import (
     format_verbs,
     parse_verbs,
 )
-from chunkstore.core.errors import InvalidRequest
+from chunkstore.core.errors import InvalidName, InvalidRequest
 from chunkstore.core.names import (
     FileName,
     FolderName,
@@ -43,8 +43,10 @@ def parse_folder(text: str) -> FolderName:
     """Return the folder that a command names, which may begin with a slash: `/` is the root.
 
     Raises:
-        InvalidName: it is none.
+        InvalidName: it is none. So is "", which a script says by mistake: it is no way to mean all.
     """
+    if not text:
+        raise InvalidName("The folder is empty; the root is written /.")
     return parse_folder_name(text.removeprefix("/"))
 
 
@@ -54,7 +56,7 @@ def parse_name(text: str) -> FileName | FolderName:
     Raises:
         InvalidName: it is none.
     """
-    if text.endswith("/") or not text:
+    if text.endswith("/"):
         return parse_folder(text)
     return parse_file_name(text.removeprefix("/"))
 

@@ -12,6 +12,8 @@ import aiohttp
 import pytest
 from blake3 import blake3
 
+from chunkstore.service import known_chunks
+from tests.backends import CHUNK_SIZE
 from tests.http.access.people import Answer, Site
 from tests.http.steps import BROWSER
 
@@ -482,6 +484,39 @@ async def test_a_digest_alone_gives_nothing(roles: Site) -> None:
     missing = await roles.ask("admin", "POST", "/chunks/missing", data=digest, **digests)
     assert missing.body == b""
     assert sha256(content).digest() != digest
+
+
+async def test_long_lists_of_bases_are_not_read_without_end(
+    roles: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen long bases and a digest that is in none would be read whole for each request."""
+    monkeypatch.setattr(known_chunks, "_PAGE", 1)
+    monkeypatch.setattr(known_chunks, "_MOST_PAGES", 10)
+    monkeypatch.setattr(known_chunks, "_PAGES_EACH", 2)
+    chunks, read = type(roles.store.chunks), list[int]()
+    entries = chunks.entries
+
+    async def counted(*arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - whatever it takes
+        read.append(1)
+        return await entries(*arguments, **more)
+
+    monkeypatch.setattr(chunks, "entries", counted)
+    pieces = [bytes([n]) * CHUNK_SIZE for n in range(20)]
+    names = [f"d/base{n}" for n in range(16)]
+    for name in names:
+        await roles.status("editor", "PUT", f"/files/{name}", data=b"".join(pieces))
+    ask = {
+        "Content_Type": "application/vnd.chunkstore.digests",
+        "Base": ", ".join(f"/files/{name}" for name in names),
+    }
+    unknown = blake3(b"unknown").digest()
+    missing = await roles.ask("editor", "POST", "/chunks/missing", data=unknown, **ask)
+    assert missing.body == unknown
+    assert len(read) <= 12
+    # A list in order is found, however long it is.
+    digests = b"".join(blake3(piece).digest() for piece in pieces)
+    missing = await roles.ask("editor", "POST", "/chunks/missing", data=digests, **ask)
+    assert missing.body == b""
 
 
 async def test_the_cache_of_nx_has_a_folder_of_its_own(roles: Site) -> None:
