@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextvars import ContextVar
+from functools import lru_cache
 from random import Random, SystemRandom
 from typing import Final, cast
 
@@ -94,7 +95,12 @@ def is_private(request: web.Request) -> bool:
     """
     if scheme_of(request) == "https" or request.app.get(INSECURE_LOGIN, False):
         return True
-    address = address_of(request)
+    return _is_this_machine(address_of(request))
+
+
+# It is asked for each request, and to parse an address takes as long as to check a token.
+@lru_cache(maxsize=1024)
+def _is_this_machine(address: str) -> bool:
     if address == UNIX_PROXY:
         return True
     host = parse_local_address(address)
