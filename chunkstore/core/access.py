@@ -140,7 +140,11 @@ class Rules:
 
     def everywhere(self, subjects: tuple[str, ...], prefix: str) -> Verbs:
         """Return what these subjects may do with each name that begins so."""
-        return self._everywhere(subjects, prefix)
+        for subject in subjects:
+            if _has_rule(self._folders.get(subject, ()), prefix):
+                return self._everywhere(subjects, prefix)
+        # As above it, which is remembered for all names there.
+        return self.verbs(subjects, prefix[:-1])
 
     def somewhere(self, subjects: tuple[str, ...], folder: str) -> Verbs:
         """Return all that these subjects may do somewhere in a folder or below it."""
@@ -197,6 +201,12 @@ def _bounds_of(
     found = {of_one[folder] for folder in _behind(folders[subject], prefix)}
     found.add(_nearest(of_one, _folders_above(prefix)))
     return reduce(and_, found), reduce(or_, found)
+
+
+def _has_rule(folders: Sequence[str], prefix: str) -> bool:
+    """Whether one of the folders begins so, or is the one of this name."""
+    place = bisect_left(folders, prefix)
+    return place < len(folders) and folders[place].startswith(prefix)
 
 
 def _behind(folders: Sequence[str], prefix: str) -> Sequence[str]:
@@ -272,7 +282,9 @@ class Access:
         """Return what may be done with each name that begins so, as in a folder and below it."""
         found = EVERYTHING
         for grant in self.grants:
-            found &= grant.rules.everywhere(grant.subjects, prefix)
+            granted = grant.rules.everywhere(grant.subjects, prefix)
+            # Flags are slow to combine, and this is asked for each file that is put.
+            found = granted if found is EVERYTHING else found & granted
         return found
 
     def somewhere(self, verbs: Verbs, folder: FolderName = ROOT) -> bool:

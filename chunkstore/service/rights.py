@@ -35,6 +35,8 @@ from chunkstore.store.contract.edits import (
 
 PUTTING: Final = Verbs.CREATE | Verbs.WRITE
 SEEING: Final = Verbs.LIST | Verbs.READ
+# With one of these, whoever creates files learns which there are.
+_LEARNING: Final = SEEING | Verbs.WRITE
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +125,18 @@ class Rights:
         there would tell what is in it.
         """
         verbs = self.access.verbs(name)
-        if not verbs & PUTTING:
+        putting = verbs & PUTTING
+        if not putting:
             raise self.refusal(name, PUTTING)
         self._require_whole(folder_named(name), verbs)
-        return verbs & PUTTING
+        return putting
 
     def _require_whole(self, folder: FolderName, verbs: Verbs) -> None:
         """Refuse a folder where a rule in it or below takes some of the verbs away."""
-        lacking = verbs & (PUTTING | SEEING) & ~self.access.everywhere(folder)
+        whole = self.access.everywhere(folder)
+        if whole == verbs:
+            return
+        lacking = verbs & (PUTTING | SEEING) & ~whole
         if lacking:
             raise self._lack(folder, lacking)
 
@@ -140,7 +146,7 @@ class Rights:
         What is taken is stored beside, and no answer tells that.
         """
         verbs = self.access.verbs(name)
-        return Verbs.CREATE in verbs and not verbs & (SEEING | Verbs.WRITE)
+        return Verbs.CREATE in verbs and not verbs & _LEARNING
 
     def reads_all(self) -> bool:
         """Whether everything may be read: then it may be told what of a content was known."""
@@ -207,7 +213,7 @@ class Rights:
 
     def _require_sight(self, name: Name) -> None:
         """Refuse who only drops files, where the answer would tell what is there."""
-        if not self.access.verbs(name) & (SEEING | Verbs.WRITE):
+        if not self.access.verbs(name) & _LEARNING:
             raise self.refusal(name, Verbs.LIST)
 
 
