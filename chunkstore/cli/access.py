@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -12,11 +10,11 @@ import click
 from chunkstore.cli.control import control
 from chunkstore.cli.options import db_option
 from chunkstore.cli.program import SETTINGS, Command, Option
+from chunkstore.cli.showing import json_option, read_password, show, show_table
 from chunkstore.cli.values import DURATION, Parsed
 from chunkstore.core.access import parse_verbs
 from chunkstore.core.errors import InvalidName
 from chunkstore.service.access.commands import INHERIT, parse_folder, parse_name
-from chunkstore.service.access.passwords import LEAST_LENGTH
 
 _FOREVER: Final = "never"
 
@@ -55,8 +53,6 @@ VERBS: Final = Parsed("verbs", _checked_verbs)
 RULE: Final = Parsed("verbs", _checked_rule)
 LIFETIME: Final = Parsed("duration", _lifetime)
 
-_json_option = click.option("--json", "as_json", cls=Option, is_flag=True, help="Print JSON.")
-
 
 @click.group("user", context_settings=SETTINGS, short_help="Add, change and list accounts.")
 def user_command() -> None:
@@ -73,7 +69,7 @@ def user_command() -> None:
     "--first", cls=Option, is_flag=True, help="Add it only if the store never had an account."
 )
 @db_option()
-@_json_option
+@json_option
 def add_user_command(
     name: str, db: str, *, admin: bool, no_password: bool, first: bool, as_json: bool
 ) -> None:
@@ -82,14 +78,14 @@ def add_user_command(
     With the first account, nobody may do anything in the store but by an account or by a rule for
     `everyone`.
     """
-    password = None if no_password else _read_password()
+    password = None if no_password else read_password()
     arguments = {"name": name, "password": password, "admin": admin, "first": first}
     made = control(db, "user add", arguments, create=True)
     if not made:
-        _show(made, as_json, "The store has been closed by an account before; none was added.")
+        show(made, as_json, "The store has been closed by an account before; none was added.")
         return
     rights = "may do everything" if admin else "may do nothing yet: `chunkstore allow`"
-    _show(made, as_json, f"{made['name']} {rights}.")
+    show(made, as_json, f"{made['name']} {rights}.")
 
 
 @user_command.command("remove", cls=Command, context_settings=SETTINGS)
@@ -101,31 +97,31 @@ def add_user_command(
     help="If it is the last one, let everybody do everything again.",
 )
 @db_option()
-@_json_option
+@json_option
 def remove_user_command(name: str, db: str, *, open_store: bool, as_json: bool) -> None:
     """Remove the account NAME with its rules, tokens and sessions; its files stay."""
     done = control(db, "user remove", {"name": name, "open": open_store})
-    _show(done, as_json, f"{name} is no account any more.")
+    show(done, as_json, f"{name} is no account any more.")
 
 
 @user_command.command("disable", cls=Command, context_settings=SETTINGS)
 @click.argument("name")
 @db_option()
-@_json_option
+@json_option
 def disable_user_command(name: str, db: str, *, as_json: bool) -> None:
     """Keep the account NAME out, with its tokens; its sessions end."""
     done = control(db, "user disable", {"name": name, "disabled": True})
-    _show(done, as_json, f"{name} is disabled.")
+    show(done, as_json, f"{name} is disabled.")
 
 
 @user_command.command("enable", cls=Command, context_settings=SETTINGS)
 @click.argument("name")
 @db_option()
-@_json_option
+@json_option
 def enable_user_command(name: str, db: str, *, as_json: bool) -> None:
     """Let the disabled account NAME in again, with its tokens."""
     done = control(db, "user disable", {"name": name, "disabled": False})
-    _show(done, as_json, f"{name} is enabled.")
+    show(done, as_json, f"{name} is enabled.")
 
 
 @user_command.command("passwd", cls=Command, context_settings=SETTINGS)
@@ -135,15 +131,15 @@ def enable_user_command(name: str, db: str, *, as_json: bool) -> None:
     "--no-password", cls=Option, is_flag=True, help="It has none, and signs in by tokens only."
 )
 @db_option()
-@_json_option
+@json_option
 def set_password_command(
     name: str, db: str, *, keep_tokens: bool, no_password: bool, as_json: bool
 ) -> None:
     """Give the account NAME another password; its sessions end, and so do its tokens."""
-    password = None if no_password else _read_password()
+    password = None if no_password else read_password()
     arguments = {"name": name, "password": password, "keep_tokens": keep_tokens}
     done = control(db, "user passwd", arguments)
-    _show(done, as_json, f"{name} has {'no' if no_password else 'another'} password.")
+    show(done, as_json, f"{name} has {'no' if no_password else 'another'} password.")
 
 
 @user_command.group("totp", context_settings=SETTINGS, short_help="Remove second factors.")
@@ -154,7 +150,7 @@ def totp_command() -> None:
 @totp_command.command("remove", cls=Command, context_settings=SETTINGS)
 @click.argument("name")
 @db_option()
-@_json_option
+@json_option
 def remove_totp_command(name: str, db: str, *, as_json: bool) -> None:
     """Remove the second factor of the account NAME, whose owner has lost it.
 
@@ -162,7 +158,7 @@ def remove_totp_command(name: str, db: str, *, as_json: bool) -> None:
     by tokens only.
     """
     done = control(db, "user totp remove", {"name": name})
-    _show(done, as_json, f"{name} has no second factor any more; its password is enough.")
+    show(done, as_json, f"{name} has no second factor any more; its password is enough.")
 
 
 @user_command.group("sso", context_settings=SETTINGS, short_help="Link accounts with a provider.")
@@ -175,7 +171,7 @@ def sso_command() -> None:
 @click.argument("issuer")
 @click.argument("subject")
 @db_option()
-@_json_option
+@json_option
 def link_command(name: str, issuer: str, subject: str, db: str, *, as_json: bool) -> None:
     """Let the account NAME sign in as SUBJECT of ISSUER.
 
@@ -183,35 +179,35 @@ def link_command(name: str, issuer: str, subject: str, db: str, *, as_json: bool
     """
     arguments = {"name": name, "issuer": issuer, "subject": subject}
     made = control(db, "user sso link", arguments)
-    _show(made, as_json, f"{made['account']} is signed in as {subject} of {issuer}.")
+    show(made, as_json, f"{made['account']} is signed in as {subject} of {issuer}.")
 
 
 @sso_command.command("unlink", cls=Command, context_settings=SETTINGS)
 @click.argument("name")
 @db_option()
-@_json_option
+@json_option
 def unlink_command(name: str, db: str, *, as_json: bool) -> None:
     """Let no provider sign the account NAME in any more; its sessions end."""
     ended = control(db, "user sso unlink", {"name": name})
-    _show(ended, as_json, f"No provider signs {name} in any more.")
+    show(ended, as_json, f"No provider signs {name} in any more.")
 
 
 @sso_command.command("ls", cls=Command, context_settings=SETTINGS)
 @db_option()
-@_json_option
+@json_option
 def list_identities_command(db: str, *, as_json: bool) -> None:
     """List the accounts that are linked, and with whom."""
     found = control(db, "user sso ls", {}, changes=False)
-    _show_table(found, as_json, ("account", "issuer", "subject", "linked"))
+    show_table(found, as_json, ("account", "issuer", "subject", "linked"))
 
 
 @user_command.command("ls", cls=Command, context_settings=SETTINGS)
 @db_option()
-@_json_option
+@json_option
 def list_users_command(db: str, *, as_json: bool) -> None:
     """List the accounts."""
     found = control(db, "user ls", {}, changes=False)
-    _show_table(
+    show_table(
         found, as_json, ("name", "admin", "disabled", "password", "totp", "groups", "created")
     )
 
@@ -224,51 +220,51 @@ def group_command() -> None:
 @group_command.command("add", cls=Command, context_settings=SETTINGS)
 @click.argument("name")
 @db_option()
-@_json_option
+@json_option
 def add_group_command(name: str, db: str, *, as_json: bool) -> None:
     """Add the group NAME."""
     made = control(db, "group add", {"name": name})
-    _show(made, as_json, f"{made['name']} has no members yet: `chunkstore group join`.")
+    show(made, as_json, f"{made['name']} has no members yet: `chunkstore group join`.")
 
 
 @group_command.command("remove", cls=Command, context_settings=SETTINGS)
 @click.argument("name")
 @db_option()
-@_json_option
+@json_option
 def remove_group_command(name: str, db: str, *, as_json: bool) -> None:
     """Remove the group NAME with its rules; its members stay accounts."""
     done = control(db, "group remove", {"name": name})
-    _show(done, as_json, f"{name} is no group any more.")
+    show(done, as_json, f"{name} is no group any more.")
 
 
 @group_command.command("join", cls=Command, context_settings=SETTINGS)
 @click.argument("group")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @db_option()
-@_json_option
+@json_option
 def join_command(group: str, names: Sequence[str], db: str, *, as_json: bool) -> None:
     """Make accounts members of GROUP."""
     done = control(db, "group join", {"group": group, "names": list(names)})
-    _show(done, as_json, f"In {group}: {', '.join(names)}.")
+    show(done, as_json, f"In {group}: {', '.join(names)}.")
 
 
 @group_command.command("leave", cls=Command, context_settings=SETTINGS)
 @click.argument("group")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @db_option()
-@_json_option
+@json_option
 def leave_command(group: str, names: Sequence[str], db: str, *, as_json: bool) -> None:
     """Make accounts members of GROUP no more."""
     done = control(db, "group leave", {"group": group, "names": list(names)})
-    _show(done, as_json, f"Not in {group} any more: {', '.join(names)}.")
+    show(done, as_json, f"Not in {group} any more: {', '.join(names)}.")
 
 
 @group_command.command("ls", cls=Command, context_settings=SETTINGS)
 @db_option()
-@_json_option
+@json_option
 def list_groups_command(db: str, *, as_json: bool) -> None:
     """List the groups and who is in them."""
-    _show_table(control(db, "group ls", {}, changes=False), as_json, ("name", "members"))
+    show_table(control(db, "group ls", {}, changes=False), as_json, ("name", "members"))
 
 
 @click.command("allow", cls=Command, context_settings=SETTINGS)
@@ -276,7 +272,7 @@ def list_groups_command(db: str, *, as_json: bool) -> None:
 @click.argument("folder", type=FOLDER)
 @click.argument("verbs", type=RULE, metavar="ROLE|VERBS|-|inherit")
 @db_option()
-@_json_option
+@json_option
 def allow_command(subject: str, folder: str, verbs: str, db: str, *, as_json: bool) -> None:
     """Say what SUBJECT may do in FOLDER and below it.
 
@@ -286,26 +282,26 @@ def allow_command(subject: str, folder: str, verbs: str, db: str, *, as_json: bo
     """
     rule = control(db, "allow", {"subject": subject, "folder": folder, "verbs": verbs})
     text = f"{rule['subject']} {rule['folder']} {INHERIT if verbs == INHERIT else rule['verbs']}"
-    _show(rule, as_json, text)
+    show(rule, as_json, text)
 
 
 @click.command("rules", cls=Command, context_settings=SETTINGS)
 @db_option()
-@_json_option
+@json_option
 def rules_command(db: str, *, as_json: bool) -> None:
     """List all rules, by folder."""
-    _show_table(control(db, "rules", {}, changes=False), as_json, ("folder", "subject", "verbs"))
+    show_table(control(db, "rules", {}, changes=False), as_json, ("folder", "subject", "verbs"))
 
 
 @click.command("who-can", cls=Command, context_settings=SETTINGS)
 @click.argument("verb", type=VERBS)
 @click.argument("name", type=NAME)
 @db_option()
-@_json_option
+@json_option
 def who_can_command(verb: str, name: str, db: str, *, as_json: bool) -> None:
     """Tell who can VERB the file NAME, or the folder NAME/, and why."""
     found = control(db, "who-can", {"verb": verb, "name": name}, changes=False)
-    _show_table(found, as_json, ("subject", "by"))
+    show_table(found, as_json, ("subject", "by"))
 
 
 @click.group("token", context_settings=SETTINGS, short_help="Make, list and revoke tokens.")
@@ -344,72 +340,34 @@ def token_command() -> None:
 )
 @click.option("--label", cls=Option, default="", help="What it is for.")
 @db_option()
-@_json_option
+@json_option
 def add_token_command(db: str, *, as_json: bool, **arguments: Any) -> None:  # noqa: ANN401 - JSON
     """Make a token of an account, and print it: it is not shown again."""
     arguments["folders"] = list(arguments["folders"])
     made = control(db, "token add", arguments)
-    _show(made, as_json, made["token"])
+    show(made, as_json, made["token"])
 
 
 @token_command.command("revoke", cls=Command, context_settings=SETTINGS)
 @click.argument("token_id", metavar="ID")
 @db_option()
-@_json_option
+@json_option
 def revoke_token_command(token_id: str, db: str, *, as_json: bool) -> None:
     """Revoke the token with an ID, as `token ls` shows it."""
     token = control(db, "token revoke", {"id": token_id})
-    _show(token, as_json, f"The token {token_id} of {token['account']} is revoked.")
+    show(token, as_json, f"The token {token_id} of {token['account']} is revoked.")
 
 
 @token_command.command("ls", cls=Command, context_settings=SETTINGS)
 @click.option("--account", cls=Option, default=None, metavar="NAME", help="Only those of this one.")
 @db_option()
-@_json_option
+@json_option
 def list_tokens_command(account: str | None, db: str, *, as_json: bool) -> None:
     """List the tokens that have not expired."""
     found = control(db, "token ls", {"account": account}, changes=False)
     rows = found if as_json else [{**token, "scope": _scope(token["scope"])} for token in found]
-    _show_table(rows, as_json, ("id", "account", "label", "scope", "expires", "used"))
+    show_table(rows, as_json, ("id", "account", "label", "scope", "expires", "used"))
 
 
 def _scope(scope: Sequence[Mapping[str, str]]) -> list[str]:
     return [f"{one['folder']} {one['verbs']}" for one in scope]
-
-
-def _read_password() -> str:
-    """Return a password: the first line of standard input, or asked for twice on a terminal."""
-    if sys.stdin is not None and sys.stdin.isatty():
-        click.echo(f"{LEAST_LENGTH} characters or more; a few words do well.", err=True)
-        return str(click.prompt("Password", hide_input=True, err=True, confirmation_prompt=True))
-    line = "" if sys.stdin is None else sys.stdin.readline()
-    if not line:
-        raise click.UsageError("There is no password on standard input.")
-    return line.removesuffix("\n").removesuffix("\r")
-
-
-def _show(result: object, as_json: bool, text: str) -> None:
-    click.echo(json.dumps(result, indent=2) if as_json else text)
-
-
-def _show_table(rows: Sequence[Mapping[str, Any]], as_json: bool, columns: Sequence[str]) -> None:
-    """Print rows as JSON, or with their columns aligned under a heading."""
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    table = [list(columns), *([_cell(row[column]) for column in columns] for row in rows)]
-    widths = [max(len(row[at]) for row in table) for at in range(len(columns))]
-    for row in table:
-        cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
-
-
-def _cell(value: object) -> str:
-    match value:
-        case None | "":
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case list():
-            return ", ".join(map(str, value)) or "-"
-    return str(value)

@@ -23,6 +23,7 @@ _MODULES: Final = {
     "health": "chunkstore.cli.health",
     "import": "chunkstore.cli.transfer",
     "init": "chunkstore.cli.administration",
+    "link": "chunkstore.cli.links",
     "ls": "chunkstore.cli.names",
     "mv": "chunkstore.cli.names",
     "pull": "chunkstore.cli.exchange",

@@ -7,7 +7,8 @@ nearer rule replaces what its own subject inherits, and takes nothing that anoth
 rule of no verbs, written `-`, ends what its subject inherits.
 
 A token or a link has a **scope**: folders with verbs, read in the same way. Its rights are those
-that its owner has at that moment, as far as the scope has them too.
+that its owner has at that moment, as far as the scope has them too; those of a link only where its
+owner may also `share`.
 
 All of it is decided by the name alone, before anything is looked up, so that no answer can depend
 on whether there is something of a name that one may not see. `docs/access.md` is the page on it.
@@ -231,6 +232,10 @@ def _nearest(of_one: Mapping[str, Verbs], folders: Iterable[str]) -> Verbs:
     return NOTHING
 
 
+def _lent(own: Verbs, verbs: Verbs) -> Verbs:
+    return own & verbs if Verbs.SHARE in own else NOTHING
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Grant:
     """Subjects and their rules: one of the things that rights are the common part of."""
@@ -254,6 +259,15 @@ class Access:
     """
 
     grants: tuple[Grant, ...]
+
+    def shared(self, folder: FolderName, verbs: Verbs) -> Access:
+        """Return the rights that somebody can share in a folder: `verbs` where there is `SHARE`.
+
+        They are rules of their own, since what may be done is the same between folders with rules.
+        """
+        places = [folder, *sorted({*self._each_below(folder)})]
+        rules = Rules(Rule(EVERYONE, place, _lent(self.verbs(place), verbs)) for place in places)
+        return Access((Grant(rules, (EVERYONE,)),))
 
     def narrowed(self, scope: Iterable[tuple[FolderName, Verbs]]) -> Access:
         """Return the rights that are left within a scope."""

@@ -217,7 +217,31 @@ class AccountExists(ChunkstoreError):
 
 
 class NoSuchAccount(NotFound):
-    """There is no such account, group, token or session."""
+    """There is no such account, group, token, link or session."""
+
+
+class NoSuchLink(NotFound):
+    """There is no such link, or it is not valid any more."""
+
+
+class LinkPasswordNeeded(SignInNeeded):
+    """This link has a password."""
+
+
+class LinkPasswordWrong(SignInFailed):
+    """The password is not the one of this link."""
+
+
+class LinkUsedUp(ChunkstoreError):
+    """This link has been used as often as it may be."""
+
+
+class LinkContentReplaced(ChunkstoreError):
+    """What this link was made for has been replaced or moved away; ask for another link."""
+
+
+class LinkFull(ChunkstoreError):
+    """This link takes no more than it has been sent."""
 
 
 class RecordsChanged(ChunkstoreError):

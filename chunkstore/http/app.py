@@ -140,7 +140,8 @@ def _add_people(
 ) -> None:
     """Have the application know people, its own if there are none, and who signs them in."""
     if people is None:
-        people = People(app[SERVICE].store.records)
+        store = app[SERVICE].store
+        people = People(store.records, names=store.names)
         app.cleanup_ctx.append(partial(_closing, people=people))
     app[PEOPLE] = people
     if registration is not None:

@@ -5,7 +5,7 @@ Where several protocols share a path and a method, `dispatch` tells their reques
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -27,6 +27,7 @@ from chunkstore.http.dispatch import (
     put_file,
     upload_options,
 )
+from chunkstore.http.links import pages
 from chunkstore.http.message.bodies import defer_continue
 from chunkstore.http.message.problems import MethodNotPossible
 from chunkstore.http.message.request import FOLDERS, redirect_to_folder
@@ -42,6 +43,7 @@ from chunkstore.http.native import (
     single_sign_on,
     status,
 )
+from chunkstore.http.page.link_password import LINK_PASSWORD_RESOURCE
 from chunkstore.http.page.render import (
     BEGIN_SIGN_ON_RESOURCE,
     CODE_RESOURCE,
@@ -64,6 +66,9 @@ UPLOAD_PATH: Final = "/uploads/{upload:[^/]+}"
 CHUNKS_PATH: Final = UPLOAD_PATH + "/chunks"
 MANIFEST_PATH: Final = "/manifests/{name:(?s:.*[^/])}"
 PACK_PATH: Final = "/packs/{name:(?s:.*[^/])}"
+# A link, by its token; and a visit to one that takes files, if there is one.
+LINK_PATH: Final = "/s/{link:[0-9A-Za-z]{22}}"
+VISIT_PATH: Final = LINK_PATH + "{visit:(?:/v/[0-9A-Za-z_~-]+)?}"
 ANY_PATH: Final = "/{path:(?s:.*)}"
 
 FILE: Final[Mapping[str, Handler]] = {
@@ -108,6 +113,7 @@ MANIFEST: Final[Mapping[str, Handler]] = {
     "POST": manifests.post,
 }
 PACK: Final[Mapping[str, Handler]] = {"GET": packs.get, "HEAD": packs.get, "POST": packs.post}
+_LINK_METHODS: Final = ("GET", "HEAD", "PUT", "POST", "OPTIONS")
 UPLOAD: Final[Mapping[str, Handler]] = {**_UPLOAD, "POST": method_override(_UPLOAD)}
 
 
@@ -146,9 +152,22 @@ def add_routes(app: web.Application) -> None:
     add("/health/live", _read_only(status.live))
     add("/health/ready", _read_only(status.ready))
     add("/stats", _read_only(status.stats))
+    _add_links(add)
     nowhere = app.router.add_resource(ANY_PATH)
     route = nowhere.add_route("*", _refuse_path, expect_handler=defer_continue)
     app[ROUTE_NEEDS][route] = find_need(nowhere.canonical, "*")
+
+
+def _add_links(add: Callable[..., web.Resource]) -> None:
+    """Add what is below a link: the same, relative to its folder, as far as it is of use there."""
+    add(LINK_PATH, _read_only(pages.lead))
+    add(f"{LINK_PATH}/visits", {"POST": pages.begin_visit})
+    add(f"{LINK_PATH}/password", {"POST": pages.unlock}, name=LINK_PASSWORD_RESOURCE)
+    add(f"{VISIT_PATH}/", _read_only(pages.show))
+    add(VISIT_PATH + FILE_PATH, {method: FILE[method] for method in _LINK_METHODS})
+    add(VISIT_PATH + FOLDER_PATH, {method: FOLDER[method] for method in ("GET", "HEAD", "POST")})
+    add(f"{VISIT_PATH}/uploads", UPLOADS)
+    add(VISIT_PATH + UPLOAD_PATH, UPLOAD)
 
 
 def route_templates() -> tuple[str, ...]:

@@ -122,8 +122,9 @@ class AllowedNames:
         }
         for place, names in dropped.items():
             judged[place] = await self._free(judged[place], names)
-        with _guests_asked_to_sign_in(rights):
-            return await self._apply(judged, dropped)
+        async with rights.putting(judged):
+            with _guests_asked_to_sign_in(rights):
+                return await self._apply(judged, dropped)
 
     async def _free(self, edit: Edit, names: Iterator[FileName]) -> Edit:
         """Return what somebody drops under a name that is free.

@@ -7,6 +7,8 @@ do something there is told which verb lacks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -76,6 +78,18 @@ class Rights:
         if access is self.principal.access:
             return self
         return replace(self, principal=replace(self.principal, access=access))
+
+    def putting(self, edits: Sequence[Edit]) -> AbstractAsyncContextManager[None]:
+        """Return a context in which edits are made, of which what is put may be counted.
+
+        Raises:
+            LinkFull: a link takes no more.
+        """
+        visit = self.principal.visit
+        if visit is None or self.people is None:
+            return nullcontext()
+        puts = [edit for edit in edits if isinstance(edit, Put)]
+        return self.people.visiting.uses.putting(visit.link, puts)
 
     def may_see(self, name: Name) -> bool:
         """Whether something can be done with a name or below it, so that more may be told."""

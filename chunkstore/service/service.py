@@ -50,12 +50,16 @@ class Service:
         self.chunking = chunking
         self.upload_memory = budget.account(Use.UPLOAD, client)
 
-    def on_behalf_of(self, client: str) -> Service:
-        """Return the same service with its memory on the account of `client`."""
+    def on_behalf_of(self, client: str, *, most_bytes: int | None = None) -> Service:
+        """Return the same service with its memory on the account of `client`.
+
+        It takes files of at most `most_bytes`, if that is less.
+        """
+        bounds = [one for one in (self.max_file_size, most_bytes) if one is not None]
         return Service(
             self.store,
             self.budget,
-            max_file_size=self.max_file_size,
+            max_file_size=min(bounds, default=None),
             client=client,
             chunking=self.chunking,
         )

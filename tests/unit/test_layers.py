@@ -42,7 +42,7 @@ ROOMS: Final[Mapping[str, Sequence[set[str]]]] = {
         {"message"},
         {"security"},
         {"native", "resumable"},
-        {"caches", "chunks", "dav"},
+        {"caches", "chunks", "dav", "links"},
         {"dispatch"},
         {"routes"},
         {"app"},

@@ -18,11 +18,13 @@ from aiohttp.typedefs import Handler
 from chunkstore.core import errors
 from chunkstore.http.answers.documents import RETRY_AFTER_SECONDS, Problem, problem_document
 from chunkstore.http.message.negotiation import prefers_html
-from chunkstore.http.message.request import ROOM_RETURNS
+from chunkstore.http.message.request import ROOM_RETURNS, comes_by_link
+from chunkstore.http.page.link_password import link_password_page
 from chunkstore.http.page.render import render
 from chunkstore.http.page.sign_in import SIGN_IN, SignIn, login_page
 from chunkstore.http.runtime.exchange import bytes_received, bytes_sent
 from chunkstore.http.runtime.senders import address_of, is_private
+from chunkstore.http.runtime.targets import shown_target
 
 _REALM: Final = 'realm="chunkstore"'
 _REGISTERED: Final = "https://iana.org/assignments/http-problem-types#"
@@ -122,6 +124,10 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
         HTTPStatus.CONFLICT, "offset-mismatch", _REGISTERED + "mismatching-upload-offset"
     ),
     errors.ChunksMissing: Problem(HTTPStatus.CONFLICT, "chunks-missing"),
+    errors.LinkPasswordNeeded: Problem(HTTPStatus.UNAUTHORIZED, "link-password-needed"),
+    errors.LinkUsedUp: Problem(HTTPStatus.GONE, "link-used-up"),
+    errors.LinkContentReplaced: Problem(HTTPStatus.GONE, "link-content-replaced"),
+    errors.LinkFull: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "link-full"),
     errors.SignInNeeded: Problem(HTTPStatus.UNAUTHORIZED, "sign-in-needed"),
     errors.SignInFailed: Problem(HTTPStatus.UNAUTHORIZED, "sign-in-failed"),
     errors.TooManyAttempts: Problem(HTTPStatus.TOO_MANY_REQUESTS, "too-many-attempts"),
@@ -147,9 +153,23 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.StoreError: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "store-error"),
 }
 # Errors of clients, and those that the store logs by itself.
-_NOT_LOGGED: Final = (ElsewhereDestination, errors.QuotaExceeded, errors.StoreAway)
+_NOT_LOGGED: Final = (
+    ElsewhereDestination,
+    errors.LinkFull,
+    errors.QuotaExceeded,
+    errors.StoreAway,
+)
 # How many missing chunks an answer names.
 _MOST_NAMED: Final = 100
+# Messages of these have no name but of the request itself.
+_NAMELESS: Final = (
+    errors.InvalidRequest,
+    errors.LinkFull,
+    errors.OffsetMismatch,
+    errors.RangeNotSatisfiable,
+    errors.StoreError,
+    errors.TooLarge,
+)
 _INTERNAL: Final = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error")
 
 
@@ -171,7 +191,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
             "%s disconnected during %s %s: %d bytes received, %d sent.",
             address_of(request),
             request.method,
-            request.rel_url,
+            shown_target(request),
             bytes_received(request),
             bytes_sent(request),
         )
@@ -182,7 +202,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         )
         response.force_close()
     except Exception:
-        _logger.exception("%s %s failed.", request.method, request.rel_url)
+        _logger.exception("%s %s failed.", request.method, shown_target(request))
         _abort_if_begun(request)
         response = problem_response(
             request, _INTERNAL, "The server failed to answer; its log says why."
@@ -211,7 +231,8 @@ def problem_response(
 ) -> web.Response:
     """Return the answer that tells of a problem: a page for a browser, else a document."""
     if prefers_html(request):
-        context = {"title": problem.phrase, "detail": detail}
+        by_link = comes_by_link(request)
+        context = {"title": problem.phrase, "detail": detail, "by_link": by_link}
         response = render(request, "error.html", context, problem.status)
         response.headers["Cache-Control"] = "no-store"
     else:
@@ -271,9 +292,19 @@ def _login_page(
 ) -> web.Response:
     """Return the page on which a browser signs in, and goes on to what it asked for."""
     detail = _detail(request, error)
+    needed = isinstance(error, errors.SignInNeeded)
+    if comes_by_link(request):
+        response = link_password_page(
+            request,
+            is_private=is_private(request),
+            status=problem.status,
+            text=detail if needed else "",
+            problem="" if needed else detail,
+        )
+        response.headers["Vary"] = "Accept"
+        return response
     wanted = request.rel_url.raw_path_qs if request.method == "GET" else ""
     form = request.get(SIGN_IN, SignIn(next=wanted))
-    needed = isinstance(error, errors.SignInNeeded)
     response = login_page(
         request,
         form,
@@ -296,6 +327,9 @@ def _challenge(request: web.Request) -> str:
 def _detail(request: web.Request, error: errors.ChunkstoreError) -> str:
     if isinstance(error, errors.StoreFull) and not isinstance(error, errors.TooMuchUnfinished):
         return f"{error} {request.app[ROOM_RETURNS]}"
+    if comes_by_link(request) and not isinstance(error, _NAMELESS):
+        # Its message may have the name of a folder that the link does not lead to.
+        return (type(error).__doc__ or "").partition("\n")[0]
     return error.for_clients
 
 
@@ -307,7 +341,7 @@ def _log(request: web.Request, problem: Problem, error: errors.ChunkstoreError) 
         logging.WARNING if temporary else logging.ERROR,
         "%s %s: %s",
         request.method,
-        request.rel_url,
+        shown_target(request),
         errors.describe_causes(error),
         exc_info=None if known else error,
     )

@@ -49,21 +49,27 @@ class Base:
     that its answer tells.
 
     `path` is the URL path, percent-encoded, that stands for `folder`; `uploads` that under which
-    its uploads lie, None for that of all uploads.
+    its uploads lie, None for that of all uploads. No file but `only` can be named, if there is one.
     """
 
     path: str
     folder: FolderName
     uploads: str | None = None
+    only: FileName | None = None
 
     def file(self, text: str) -> FileName:
         """Return the file of a decoded name.
 
         Raises:
             InvalidName: it cannot be a file's.
+            NotFound: it is another than can be named.
         """
         name = parse_file_name(text)
-        return FileName(self._within(name)) if self.folder else name
+        if self.folder:
+            name = FileName(self._within(name))
+        if self.only is not None and name != self.only:
+            raise NotFound
+        return name
 
     def folder_named(self, text: str) -> FolderName:
         """Return the folder of a decoded name, which may lack its last `/`.
@@ -90,13 +96,16 @@ class Base:
         return self.path + encode_path(self.told(name))
 
 
+# How many bytes a file may have that the request puts, if fewer than others.
+MOST_BYTES: Final = web.RequestKey("most_bytes", int)
 # Where names lie, if not under the path of all names.
 BASE: Final = web.RequestKey("base", Base)
 
 
 def service_of(request: web.Request) -> Service:
     """Return the service, which charges the memory that it takes to the request's client."""
-    return request.app[SERVICE].on_behalf_of(client_of(request))
+    service, most = request.app[SERVICE], request.get(MOST_BYTES)
+    return service.on_behalf_of(client_of(request), most_bytes=most)
 
 
 def client_of(request: web.Request) -> str:
@@ -149,6 +158,11 @@ def names_root(app: web.Application) -> str:
     """Return the path, percent-encoded, under which all names lie, wherever `app` is mounted."""
     canonical = app[FOLDERS].canonical
     return canonical[: canonical.index("{")]
+
+
+def comes_by_link(request: web.Request) -> bool:
+    """Whether a request is of a link, for people without an account."""
+    return "link" in request.match_info
 
 
 def base_of(request: web.Request) -> Base:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from aiohttp import web
 
@@ -20,6 +21,10 @@ from chunkstore.core.ranges import ByteRange
 from chunkstore.http.message.pacing import PacedWriter
 from chunkstore.service.downloads import ContentReader, Window, spans
 from chunkstore.service.memory import Reservation
+
+RequireValid: TypeAlias = Callable[[], Awaitable[None]]
+# Raises once what the request is answered by is not valid any more, as a link that was revoked.
+REQUIRE_VALID: Final[web.RequestKey[RequireValid]] = web.RequestKey("require_valid")
 
 
 @dataclass(slots=True)
@@ -43,6 +48,7 @@ class BodySender:
         self, request: web.Request, response: web.StreamResponse, parts: Iterable[Part]
     ) -> None:
         self._writer = PacedWriter(request, response)
+        self._require_valid = request.get(REQUIRE_VALID)
         self._parts = deque(part for part in parts if part.start < part.stop)
 
     async def send(self, reader: ContentReader, manifest: Manifest) -> None:
@@ -60,6 +66,8 @@ class BodySender:
             kept = None
             async with aclosing(reader.windows(manifest, span.start, span.stop, whole)) as stream:
                 async for window in stream:
+                    if self._require_valid is not None:
+                        await self._require_valid()
                     kept = await self._send_window(window)
                     # Its bytes go before the next one is waited for.
                     del window

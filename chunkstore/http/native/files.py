@@ -40,6 +40,8 @@ from chunkstore.http.native import folders
 from chunkstore.http.runtime.exchange import FileResponse
 from chunkstore.http.security.allowed import (
     Readable,
+    check_shown,
+    count_use,
     folder_exists,
     may_read,
     names_of,
@@ -113,6 +115,7 @@ async def send(request: web.Request, name: Readable) -> web.StreamResponse:
 
 async def _answer(request: web.Request, prepared: Prepared) -> web.StreamResponse:
     file = prepared.file
+    check_shown(request, file.name, file)
     outcome = conditions_of(request).evaluate(prepared.validators)
     if outcome is Outcome.FAILED:
         raise PreconditionFailed
@@ -126,6 +129,7 @@ async def _answer(request: web.Request, prepared: Prepared) -> web.StreamRespons
         response.content_length = file.manifest.size
         return response
     if file.content is not None and "Range" not in request.headers:
+        await count_use(request, from_start=True)
         return web.Response(body=file.content, headers=prepared.headers)
     return await _send(request, FileResponse(headers=prepared.headers), file)
 
@@ -138,6 +142,8 @@ async def _send(
     ranges = None
     if if_range_holds(request.headers.get("If-Range"), file.validators):
         ranges = parse_range(",".join(request.headers.getall("Range", [])), manifest.size)
+    first = 0 if ranges is None else min(bounds.start for bounds in ranges)
+    await count_use(request, from_start=first == 0)
     if ranges is None:
         whole = ByteRange(0, manifest.size)
         return await send_content(request, response, service, manifest, whole)
@@ -149,6 +155,7 @@ async def _send(
 
 
 async def _redirect_to_folder_named(request: web.Request, name: FileName) -> web.Response:
+    check_shown(request, name, None)
     folder = FolderName(name + "/")
     if not await folder_exists(request, folder):
         raise NotFound(f"There is no file {name!r}.")

@@ -22,7 +22,7 @@ from chunkstore.http.message.headers import essence_of, parse_media_type, parse_
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.problems import Busy, UnsupportedMedia
 from chunkstore.http.message.request import base_of, folder_name_of, path_of, service_of
-from chunkstore.http.security.allowed import names_of
+from chunkstore.http.security.allowed import names_of, page_after
 from chunkstore.http.security.told import described
 from chunkstore.service.representations import Json
 from chunkstore.service.service import Service
@@ -266,7 +266,7 @@ async def _delete(request: web.Request, folder: FolderName) -> web.Response:
         )
     name = base_of(request).file(fields["delete"][0])
     if not name.startswith(folder):
-        raise InvalidRequest(f"{name!r} does not lie in {folder!r}, where the form was sent.")
+        raise InvalidRequest("The file does not lie in the folder where the form was sent.")
     await names_of(request).apply([Delete(name)])
     return _respond(request, folder, [], created=False)
 
@@ -275,7 +275,7 @@ def _respond(
     request: web.Request, folder: FolderName, stored: Sequence[Json], *, created: bool
 ) -> web.Response:
     if prefers_html(request):
-        location = path_of(request, folder)
+        location = page_after(request, path_of(request, folder), len(stored))
         return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": location})
     return json_response(
         {"files": stored},

@@ -11,10 +11,16 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from chunkstore.core.errors import InvalidRequest, NotFound
-from chunkstore.core.names import MAX_UNNORMALIZED, ROOT, FileName, FolderName, ancestors
+from chunkstore.core.names import MAX_UNNORMALIZED, FileName, FolderName, ancestors
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.negotiation import prefers_html
-from chunkstore.http.message.request import base_of, folder_name_of, names_root, path_of
+from chunkstore.http.message.request import (
+    base_of,
+    comes_by_link,
+    folder_name_of,
+    names_root,
+    path_of,
+)
 from chunkstore.http.page.foot import FOOT
 from chunkstore.http.page.render import render
 from chunkstore.http.security.allowed import (
@@ -22,6 +28,7 @@ from chunkstore.http.security.allowed import (
     list_names,
     readable_in,
     tells_figures,
+    visit_of,
     who_is,
 )
 from chunkstore.service.representations import Json, listing_to_json
@@ -124,9 +131,10 @@ async def _page(
     prefix: str,
     readable: Callable[[FileName], bool] | None,
 ) -> web.Response:
+    base = base_of(request)
     context = {
         "folder": folder,
-        "ancestors": [*ancestors(folder), folder] if folder != ROOT else [],
+        "ancestors": _shown_ancestors(folder, base.folder),
         "listing": listing,
         "limit": _PAGE_LIMIT,
         "prefix": prefix,
@@ -134,7 +142,23 @@ async def _page(
         "may_read": readable,
         **who_is(request),
         "next_url": None if listing.next is None else _next_url(request, listing.next),
-        "root_url": names_root(request.app),
+        "root_url": base.path,
+        "told": base.told,
         "url_of": lambda name: path_of(request, name),
     }
-    return render(request, "folder.html", context)
+    if not comes_by_link(request):
+        return render(request, "folder.html", {**context, "may_change": True})
+    link = visit_of(request).link
+    by_link = {
+        "may_change": False,
+        "root_name": link.label or base.folder.rstrip("/").rpartition("/")[2] or "files",
+        "app_root": names_root(request.app).removesuffix("files/"),
+    }
+    return render(request, "link_folder.html", {**context, **by_link})
+
+
+def _shown_ancestors(folder: FolderName, root: FolderName) -> list[FolderName]:
+    """Return the folders that lead from a root to a folder, which is the last of them."""
+    if folder == root:
+        return []
+    return [*(above for above in ancestors(folder) if len(above) > len(root)), folder]

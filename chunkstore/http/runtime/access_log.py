@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from chunkstore.http.runtime.senders import ACCOUNT, address_of, request_id_of
+from chunkstore.http.runtime.targets import shown_target
 
 
 class AccessLogger(AbstractAccessLogger):
@@ -23,7 +24,7 @@ class AccessLogger(AbstractAccessLogger):
             '%s "%s %s HTTP/%d.%d" %d %d %.6fs "%s" %s',
             address_of(request) or "-",
             request.method,
-            escape(request.path_qs),
+            escape(shown_target(request)),
             version.major,
             version.minor,
             response.status,
@@ -43,7 +44,7 @@ class FieldsAccessLogger(AbstractAccessLogger):
             "request_id": request_id_of(request),
             "method": request.method,
             "route": _route_of(request),
-            "target": request.path_qs,
+            "target": shown_target(request),
             "status": response.status,
             "bytes": response.body_length,
             "seconds": round(time, 6),

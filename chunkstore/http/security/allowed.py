@@ -12,10 +12,13 @@ from aiohttp import web
 from chunkstore.core.access import Verbs
 from chunkstore.core.chunk_lists import ListEntry
 from chunkstore.core.conditional import UNCONDITIONAL
-from chunkstore.core.errors import NotFound, PartGone
+from chunkstore.core.errors import ChunkstoreError, InvalidRequest, NotFound, PartGone
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.http.message.request import UPLOADS, client_of, file_name_of, store_of
+from chunkstore.http.security.link_entry import visit_path
 from chunkstore.http.security.rights import READABLE, rights_of
+from chunkstore.service.access.links import Visit
+from chunkstore.service.access.visiting import require_shown
 from chunkstore.service.chunks.by_list import put_by_list
 from chunkstore.service.known_chunks import KnownChunks, ScopedChunks
 from chunkstore.service.putting import AllowedNames
@@ -24,7 +27,7 @@ from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.service.rights import PUTTING, Rights
 from chunkstore.service.visible_names import VisibleNames
 from chunkstore.store.contract.edits import Uploaded
-from chunkstore.store.contract.resumable import ResumableUpload, UploadSpec
+from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
 from chunkstore.store.contract.values import Committed, File, Listing
 
 Readable = NewType("Readable", FileName)
@@ -55,6 +58,53 @@ def open_file(
 ) -> AbstractAsyncContextManager[File | None]:
     """As `Contents.open`."""
     return store_of(request).contents.open(name, inline=inline)
+
+
+def visit_of(request: web.Request) -> Visit:
+    """Return the visit of a request that comes by a link."""
+    visit = rights_of(request).principal.visit
+    assert visit is not None
+    return visit
+
+
+def check_shown(request: web.Request, name: FileName, file: File | None) -> None:
+    """Check that a file is what a link was made for, if the request comes by one.
+
+    Raises:
+        NotFound, LinkContentReplaced: it is not, or there is none any more.
+    """
+    visit = rights_of(request).principal.visit
+    if visit is not None:
+        require_shown(visit, name, None if file is None else str(file.manifest.digest))
+
+
+async def count_use(request: web.Request, *, from_start: bool) -> None:
+    """Count a use of a link that the request comes by; before anything of the file is sent.
+
+    Raises:
+        LinkUsedUp: it is one too many.
+    """
+    rights = rights_of(request)
+    visit = rights.principal.visit
+    if visit is not None and rights.people is not None:
+        uses = rights.people.visiting.uses
+        await uses.count(visit.link, visit.known_by, from_start=from_start)
+
+
+def page_after(request: web.Request, listed: str, count: int) -> str:
+    """Return the path of the page that a form with `count` files leads to.
+
+    It is the list of the folder, `listed`, or that of a visit by a link which shows no list.
+    """
+    visit = rights_of(request).principal.visit
+    if visit is None or visit.own is None:
+        return listed
+    return f"{visit_path(request, visit.text)}?sent={count}"
+
+
+async def find_file(request: web.Request, name: Readable) -> File | None:
+    """As `Names.find`."""
+    return await store_of(request).names.find(FileName(name))
 
 
 def names_of(request: web.Request) -> AllowedNames:
@@ -160,11 +210,37 @@ class AllowedUploads:
         return self.uploads.limits
 
     async def create(self, spec: UploadSpec, length: int | None) -> ResumableUpload:
-        """Begin an upload of one's own."""
+        """Begin an upload of one's own.
+
+        Raises:
+            LinkFull: the link that the request comes by takes no more.
+        """
+        if self.rights.principal.visit is not None:
+            return await self._create_by_link(self.rights.principal.visit, spec, length)
         for part in spec.parts:
             if await self.find(part) is None:
                 raise PartGone
         return await self.uploads.create(self._own(spec), length, self.names)
+
+    async def _create_by_link(
+        self, visit: Visit, spec: UploadSpec, length: int | None
+    ) -> ResumableUpload:
+        """Begin one within what the link may take, of which all unfinished ones count."""
+        if spec.kind is not UploadKind.FILE or length is None:
+            raise InvalidRequest("By a link a file is sent whole, and its length told first.")
+        assert self.rights.people is not None
+        uses = self.rights.people.visiting.uses
+        upload = await self.uploads.create(self._own(spec), length, self.names)
+        try:
+            await uses.begin(visit.link, upload.id, length, self._is_unfinished)
+        except ChunkstoreError:
+            await self.uploads.delete(upload.id)
+            raise
+        return upload
+
+    async def _is_unfinished(self, upload_id: str) -> bool:
+        upload = await self.uploads.find(upload_id)
+        return upload is not None and not upload.complete and upload.failure is None
 
     def _own(self, spec: UploadSpec) -> UploadSpec:
         if self.rights.is_open:
@@ -248,6 +324,9 @@ class AllowedUploads:
         """End an upload for good."""
         await self._require_own(upload_id)
         await self.uploads.delete(upload_id)
+        visit, people = self.rights.principal.visit, self.rights.people
+        if visit is not None and people is not None:
+            await people.visiting.uses.end(visit.link, upload_id)
 
     async def get_whole(self, upload_id: str) -> tuple[ResumableUpload, Uploaded]:
         """Return an upload that is whole and no file yet, and its content."""

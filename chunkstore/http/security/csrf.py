@@ -12,12 +12,13 @@ from typing import Final
 from aiohttp import web
 
 from chunkstore.core.errors import Forbidden
-from chunkstore.http.message.request import is_this_server
+from chunkstore.http.message.request import comes_by_link, is_this_server
 from chunkstore.http.security.cors import allowed_origin, is_open_to_all
 from chunkstore.http.security.rights import has_cookie
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_SITE: Final = frozenset({"same-origin", "none"})
+_OPAQUE: Final = "null"
 # Destinations in which a page shows another inside itself.
 _EMBEDDED: Final = frozenset({"embed", "fencedframe", "frame", "iframe", "object"})
 
@@ -60,6 +61,10 @@ def _is_same_origin(request: web.Request) -> bool:
     if site is not None:
         return site.strip().lower() in _OWN_SITE
     origin = request.headers.get("Origin")
+    if origin == _OPAQUE and comes_by_link(request):
+        # So is that of a link's own form, whose page keeps its URL to itself. Another page would
+        # have to know the link, and gets no cookie of it sent (SameSite).
+        return True
     return origin is None or is_this_server(request, origin)
 
 

@@ -14,16 +14,24 @@ from typing import Final, TypeAlias
 from aiohttp import hdrs, web
 
 from chunkstore.core.access import EVERYTHING, Verbs
-from chunkstore.core.errors import ChunkstoreError, Forbidden, SignInNeeded, StoreError
+from chunkstore.core.errors import (
+    ChunkstoreError,
+    Forbidden,
+    NoSuchLink,
+    SignInNeeded,
+    StoreError,
+)
 from chunkstore.core.names import ROOT, FileName, FolderName, decode_path, parse_file_name
 from chunkstore.http.message.destination import folder_destination_of
 from chunkstore.http.message.request import (
+    comes_by_link,
     file_name_of,
     folder_name_of,
     raw_remainder,
 )
 from chunkstore.http.runtime.senders import ACCOUNT, address_of
 from chunkstore.http.security.credentials import credentials_of, set_cookie
+from chunkstore.http.security.link_entry import add_link_headers, enter_by_link
 from chunkstore.service.access.people import People
 from chunkstore.service.access.principal import ANYBODY, Principal, Via
 from chunkstore.service.access.sign_ins import FAILURES, method_of
@@ -53,11 +61,14 @@ async def enter(request: web.Request) -> Rights:
 
     Raises:
         SignInFailed, TooManyAttempts, SignInBusy: as `People.sign_in`.
+        NoSuchLink, LinkUsedUp: as `Visiting.enter`, of a link.
         InvalidRequest: it brings two.
         StoreError: the store does not tell.
     """
     people = request.app[PEOPLE]
-    if (await people.directory.current()).is_open:
+    if comes_by_link(request):
+        rights = Rights(await enter_by_link(request, people), people)
+    elif (await people.directory.current()).is_open:
         rights = Rights(ANYBODY, people)
     else:
         rights = Rights(await _sign_in(request, people), people)
@@ -87,14 +98,19 @@ def need_of(request: web.Request) -> Need:
 
 
 def has_cookie(request: web.Request) -> bool:
-    """Whether a request has rights by a cookie alone, which browsers add by themselves."""
+    """Whether a request may have rights by a cookie alone, which browsers add by themselves."""
     rights = request.get(_RIGHTS)
-    return rights is not None and rights.principal.via is Via.SESSION
+    if rights is None:
+        return False
+    return rights.principal.via is Via.SESSION or rights.principal.visit is not None
 
 
 def add_access_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Keep shared caches from an answer that depends on rights; renew the session's cookie."""
     rights = request.get(_RIGHTS)
+    if comes_by_link(request):
+        visit = None if rights is None else rights.principal.visit
+        add_link_headers(request, response, None if visit is None else visit.link)
     if rights is None or rights.is_open:
         return
     if response.headers.get(hdrs.CACHE_CONTROL, "no-cache") == "no-cache":
@@ -144,6 +160,12 @@ def putting(request: web.Request, rights: Rights) -> None:
 def changing(request: web.Request, rights: Rights) -> None:
     """Need a place to change something in; each edit is judged by its names."""
     rights.require_somewhere(PUTTING | Verbs.DELETE)
+
+
+def by_link(request: web.Request, rights: Rights) -> None:
+    """Need to come by a link, whatever it is of."""
+    if rights.principal.visit is None:
+        raise NoSuchLink
 
 
 def administration(request: web.Request, rights: Rights) -> None:
@@ -275,6 +297,21 @@ def _read_only(need: Need) -> Mapping[str, Need]:
     return {"GET": need, "HEAD": need}
 
 
+# Below a link there is what is below the server, as far as it is of use there.
+_LINK: Final = "/s/{link}"
+_VISIT: Final = "/s/{link}{visit}"
+_LINKS: Final[Mapping[str, Mapping[str, Need]]] = {
+    _LINK: _read_only(nothing),
+    f"{_LINK}/visits": {"POST": by_link},
+    # Whoever gives the password is nobody yet.
+    f"{_LINK}/password": {"POST": nothing},
+    f"{_VISIT}/": _read_only(by_link),
+    f"{_VISIT}/files/{{name}}": {**_read_only(reading), "PUT": putting_file, "POST": putting_file},
+    f"{_VISIT}/files/{{folder}}": {**_read_only(listing), "POST": sending_form},
+    f"{_VISIT}/uploads": {"POST": putting},
+    f"{_VISIT}/uploads/{{upload}}": _UPLOAD,
+}
+
 NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     "/uploads": {"POST": putting},
     "/uploads/": {"POST": putting},
@@ -305,6 +342,7 @@ NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     "/health/live": _read_only(nothing),
     "/health/ready": _read_only(nothing),
     "/stats": _read_only(administration),
+    **_LINKS,
     "/{path}": {},
 }
 

@@ -28,6 +28,7 @@ from chunkstore.core.names import (
 )
 from chunkstore.service.access.directory import Snapshot, read_snapshot
 from chunkstore.service.access.identities import Identity
+from chunkstore.service.access.link_commands import LINK_COMMANDS
 from chunkstore.service.access.people import People
 from chunkstore.service.access.values import Account, KeptRule, Token, parse_scope
 
@@ -327,4 +328,5 @@ _COMMANDS: Final[Mapping[str, Command]] = {
     "token add": _add_token,
     "token revoke": _revoke_token,
     "token ls": _tokens,
+    **LINK_COMMANDS,
 }

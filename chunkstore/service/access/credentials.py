@@ -1,4 +1,4 @@
-"""Tokens and sessions as they are kept: found by their digest, and remembered for some seconds.
+"""Tokens, links and sessions as they are kept: found by digest, and remembered for some seconds.
 
 What is remembered is forgotten when the revision of the records moves, so what is revoked anywhere
 is dead when the directory next looks, within two seconds.
@@ -17,9 +17,11 @@ from typing import Final, Generic, TypeVar
 from chunkstore.core.errors import NoSuchAccount, RecordsChanged, StoreError
 from chunkstore.service.access.clock import Clock
 from chunkstore.service.access.directory import read_all
+from chunkstore.service.access.links import Link
 from chunkstore.service.access.principal import NewCookie
 from chunkstore.service.access.tokens import digest_of, is_token, new_secret
 from chunkstore.service.access.values import (
+    LINK,
     NEVER,
     SESSION,
     TOKEN,
@@ -32,7 +34,7 @@ from chunkstore.service.access.values import (
 )
 from chunkstore.store.contract.records import ABSENT, Record, Records
 
-C = TypeVar("C", bound=Token | Session)
+C = TypeVar("C", bound=Token | Session | Link)
 
 _REMEMBERED_SECONDS: Final = 5.0
 _MOST_REMEMBERED: Final = 10_000
@@ -46,7 +48,7 @@ _ATTEMPTS: Final = 5
 _NOTHING: Final = (-math.inf, None)
 
 
-class _Remembered(Generic[C]):
+class Remembered(Generic[C]):
     """What the store was asked for lately, by its digest."""
 
     def __init__(
@@ -106,7 +108,7 @@ class Tokens:
     def __init__(self, records: Records, clock: Clock) -> None:
         self._records = records
         self._clock = clock
-        self._remembered = _Remembered[Token](records, clock, TOKEN, Token.of)
+        self._remembered = Remembered[Token](records, clock, TOKEN, Token.of)
         # The last day on which this process noted a use, by digest.
         self._noted: OrderedDict[str, str] = OrderedDict()
 
@@ -141,13 +143,31 @@ class Tokens:
             await self._records.apply([used.to_record(token.revision)], announced=False)
 
 
+class Links:
+    """The links of a store."""
+
+    def __init__(self, records: Records, clock: Clock) -> None:
+        self._remembered = Remembered[Link](records, clock, LINK, Link.of)
+
+    async def find(self, token: str, revision: int) -> Link | None:
+        """Return the link of a token, None if there is none; it may have ended.
+
+        What was remembered before `revision` does not count.
+        """
+        return await self.find_by(digest_of(token), revision)
+
+    async def find_by(self, digest: str, revision: int) -> Link | None:
+        """Return the link with a digest, likewise."""
+        return await self._remembered.find(digest, revision)
+
+
 class Sessions:
     """The sessions of a store."""
 
     def __init__(self, records: Records, clock: Clock) -> None:
         self._records = records
         self._clock = clock
-        self._remembered = _Remembered[Session](records, clock, SESSION, Session.of)
+        self._remembered = Remembered[Session](records, clock, SESSION, Session.of)
 
     def new(self, account: Account, proved_at: datetime | None) -> tuple[Session, NewCookie]:
         """Return a session that is not kept yet, and its cookie.

@@ -18,6 +18,7 @@ from chunkstore.core.access import EVERYONE, OPEN, Access, Grant, Rule, Rules
 from chunkstore.core.errors import NoSuchAccount
 from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.access.clock import Clock
+from chunkstore.service.access.links import Visit
 from chunkstore.service.access.principal import Principal, Via
 from chunkstore.service.access.values import (
     ACCOUNT,
@@ -38,6 +39,7 @@ from chunkstore.store.contract.records import Record, Records
 _ASKED_SECONDS: Final = 1.0
 _PAGE: Final = 1000
 _MOST_READINGS: Final = 4
+_MOST_ACCESSES: Final = 10_000
 
 _logger = logging.getLogger(__name__)
 
@@ -105,6 +107,18 @@ class Snapshot:
             )
             self._principals[token.digest] = principal
         return principal
+
+    def access_of_visit(self, visit: Visit, account: Account) -> Access:
+        """Return the rights of somebody who came by a link that an account has made."""
+        # No account has a name with a space.
+        key = f"{visit.link.digest} {visit.text}"
+        access = self._accesses.get(key)
+        if access is None:
+            if len(self._accesses) > _MOST_ACCESSES:
+                self._accesses.clear()
+            access = self.access_of(account).shared(*visit.link.shares(visit.own))
+            self._accesses[key] = access
+        return access
 
     def subjects_of(self, account: Account) -> tuple[str, ...]:
         """Return whose rules hold for an account."""

@@ -19,6 +19,7 @@ from chunkstore.service.access.credentials import Sessions, Tokens
 from chunkstore.service.access.directory import Directory, Snapshot
 from chunkstore.service.access.identities import Identities
 from chunkstore.service.access.limiter import Limiter
+from chunkstore.service.access.link_administration import LinkAdministration
 from chunkstore.service.access.oidc import Claims
 from chunkstore.service.access.passwords import Passwords
 from chunkstore.service.access.principal import (
@@ -37,6 +38,8 @@ from chunkstore.service.access.second_factors import SecondFactors
 from chunkstore.service.access.sign_ins import SignIns
 from chunkstore.service.access.tokens import looks_like_token
 from chunkstore.service.access.values import NEVER, Account, Session, fold
+from chunkstore.service.access.visiting import Visiting
+from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.records import Records
 
 _LONGEST_NAME: Final = 256
@@ -45,11 +48,17 @@ _LONGEST_NAME: Final = 256
 class People:
     """Those who use a store, as one process knows them: read when they are first asked for.
 
-    Unless it `may_be_open`, nobody is let in to a store without accounts.
+    Unless it `may_be_open`, nobody is let in to a store without accounts. Links are made of files
+    in `names`; without these there can be none.
     """
 
     def __init__(
-        self, records: Records, clock: Clock | None = None, *, may_be_open: bool = True
+        self,
+        records: Records,
+        clock: Clock | None = None,
+        names: Names | None = None,
+        *,
+        may_be_open: bool = True,
     ) -> None:
         self.records = records
         self.clock = clock or SystemClock()
@@ -63,6 +72,10 @@ class People:
         self.identities = Identities(records, self.directory, self.accounts, self.clock)
         self.totp = SecondFactors(
             records, self.directory, self.accounts, self.sessions, self.limiter, self.clock
+        )
+        self.visiting = Visiting(records, self.directory, self.passwords, self.limiter, self.clock)
+        self.links = LinkAdministration(
+            records, self.directory, self.passwords, self.visiting.uses, self.clock, names
         )
 
     def close(self) -> None:
@@ -101,10 +114,12 @@ class People:
         """Return what a principal may do now, who was recognised before, as at a commit.
 
         Raises:
-            SignInFailed: what they were recognised by is not valid any more. A session that has
-                got another cookie meanwhile is.
+            SignInFailed, NoSuchLink: what they were recognised by is not valid any more. A session
+                that has got another cookie meanwhile is.
             StoreError: the store does not tell.
         """
+        if principal.visit is not None:
+            return await self.visiting.access_now(principal)
         snapshot = await self.directory.current()
         if principal.account is None:
             if principal.via is not Via.NONE:

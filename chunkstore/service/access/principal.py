@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from chunkstore.core.access import OPEN, Access
+from chunkstore.service.access.links import Visit
 from chunkstore.service.access.values import Account
 
 # For how long after it was given a password is recent enough to change credentials.
@@ -82,7 +83,7 @@ class Principal:
     `id` is what theirs is kept under, as uploads, "" for a guest; no other account ever has it.
     `credential_id` is that of the token, session or link by which they were recognised, `digest`
     what that is found by, and `label` what it is called. `password_at` is when a session was last
-    given the password.
+    given the password. `visit` is that of somebody who came by a link.
     """
 
     access: Access
@@ -94,6 +95,7 @@ class Principal:
     label: str = ""
     cookie: NewCookie | None = None
     password_at: datetime | None = None
+    visit: Visit | None = None
 
     @property
     def is_guest(self) -> bool:

@@ -23,12 +23,28 @@ _FORM: Final = re.compile(f"{_PREFIX}[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LE
 # Also what is left of one that was cut.
 _IN_TEXT: Final = re.compile(f"{_PREFIX}[0-9A-Za-z]{{8,}}")
 _COOKIE_BYTES: Final = 32
+_LINK_LENGTH: Final = 22
+_MARK_LENGTH: Final = 4
 
 
 def new_token() -> str:
     """Return the text of a new token."""
-    text = _PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
+    text = _PREFIX + _random_text(_SECRET_LENGTH)
     return text + _checksum(text)
+
+
+def new_link_token() -> str:
+    """Return the token of a new link: 22 characters of base 62 (131 random bits)."""
+    return _random_text(_LINK_LENGTH)
+
+
+def new_mark() -> str:
+    """Return 4 random characters, by which what would have the same name is told apart."""
+    return _random_text(_MARK_LENGTH)
+
+
+def _random_text(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
 def looks_like_token(text: str) -> bool:

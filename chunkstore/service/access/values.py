@@ -31,8 +31,10 @@ SESSION: Final = "session"
 FACTOR: Final = "factor"
 SIGN_IN: Final = "sign-in"
 IDENTITY: Final = "identity"
+LINK: Final = "link"
+LINK_USE: Final = "link-use"
 # What is listed by an account as its owner, and goes with it.
-OF_ACCOUNT: Final = (RULE, TOKEN, SESSION, FACTOR, SIGN_IN, IDENTITY)
+OF_ACCOUNT: Final = (RULE, TOKEN, SESSION, FACTOR, SIGN_IN, IDENTITY, LINK, LINK_USE)
 # One record, which is there from the first account on: without it, whoever removed the last one
 # would open the store to everybody.
 CLOSED: Final = PutRecord("state", "closed", "", "{}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,6 +28,15 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - JSON
+        return json.loads(self.body)
+
+    @property
+    def kind(self) -> str:
+        """The kind of problem that it tells of."""
+        return str(self.json["type"]).rpartition(":")[2]
 
     @classmethod
     async def of(cls, response: ClientResponse) -> Answer:

@@ -22,7 +22,7 @@ def clock() -> SetClock:
 @pytest.fixture
 async def people(store: Store, clock: SetClock) -> AsyncIterator[People]:
     """Return those of an empty store."""
-    people = People(store.records, clock)
+    people = People(store.records, clock, store.names)
     yield people
     people.close()
 
@@ -30,6 +30,6 @@ async def people(store: Store, clock: SetClock) -> AsyncIterator[People]:
 @pytest.fixture
 async def elsewhere(store: Store, clock: SetClock, people: People) -> AsyncIterator[People]:
     """Return the same as another server knows them."""
-    people = People(store.records, clock)
+    people = People(store.records, clock, store.names)
     yield people
     people.close()

@@ -163,5 +163,5 @@ export function setUpActions() {
   menu.addEventListener("toggle", ({ newState }) =>
     button.setAttribute("aria-expanded", String(newState === "open")),
   );
-  document.querySelector("#new-folder").addEventListener("click", newFolder);
+  document.querySelector("#new-folder")?.addEventListener("click", newFolder);
 }

@@ -1,66 +1,13 @@
 // The page comes to life here. Without this module it is a list, links and forms.
 
 import { setUpActions } from "./actions.js";
-import { setUpDialogs, showError } from "./dialogs.js";
+import { setUpDialogs } from "./dialogs.js";
 import { refreshSoon, setUpList } from "./list.js";
-import { Panel } from "./panel.js";
-import { filesOfDrop, filesOfInput } from "./picked.js";
 import { setUpPreview } from "./preview.js";
-import { Queue } from "./queue.js";
-
-const queue = new Queue();
-
-function setUpUploads() {
-  new Panel(queue);
-  queue.addEventListener("change", ({ detail }) => {
-    if (detail.state === "done") {
-      refreshSoon();
-    }
-  });
-  addEventListener("online", () => queue.retryNow());
-  addEventListener("offline", () => queue.loseNetwork());
-  for (const input of document.querySelectorAll("#toolbar input[type=file]")) {
-    input.addEventListener("change", () => {
-      queue.add(filesOfInput(input));
-      // Or the same file, picked again, would be no change.
-      input.value = "";
-    });
-    // Inputs look different everywhere; a button stands for each.
-    input.nextElementSibling.addEventListener("click", () => input.click());
-  }
-}
-
-function setUpDrop() {
-  const hasFiles = ({ dataTransfer }) => dataTransfer?.types.includes("Files");
-  const mark = (on) => document.body.classList.toggle("dropping", on);
-  addEventListener("dragover", (event) => {
-    if (hasFiles(event)) {
-      event.preventDefault();
-      event.dataTransfer.dropEffect = "copy";
-      mark(true);
-    }
-  });
-  addEventListener("dragleave", (event) => event.relatedTarget === null && mark(false));
-  addEventListener("drop", async (event) => {
-    mark(false);
-    if (hasFiles(event)) {
-      event.preventDefault();
-      await addDropped(event.dataTransfer);
-    }
-  });
-}
-
-async function addDropped(dataTransfer) {
-  try {
-    queue.add(await filesOfDrop(dataTransfer));
-  } catch (error) {
-    showError(`What was dropped could not be read: ${error.message}`);
-  }
-}
+import { setUpUploads } from "./uploads.js";
 
 setUpDialogs();
 setUpList();
 setUpActions();
 setUpPreview();
-setUpUploads();
-setUpDrop();
+setUpUploads(refreshSoon);

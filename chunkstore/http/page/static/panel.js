@@ -254,7 +254,8 @@ class Row {
   }
 
   #showDigest({ state, result, target }) {
-    if (state === "done") {
+    // Nothing is told to who may only send.
+    if (state === "done" && result.digest) {
       this.#find(".name").href = urlOf(target);
       this.#find(".digest").textContent = result.digest;
       this.#find("details").hidden = false;

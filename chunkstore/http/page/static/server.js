@@ -2,7 +2,10 @@
 
 export const { root, folder, uploads } = document.body.dataset;
 
-const base = new URL("..", new URL(root, location));
+/** Whether files are sent whole here, as nothing is told of chunks. */
+export const sendsWhole = "whole" in document.body.dataset;
+
+const base = new URL(document.body.dataset.base ?? "..", new URL(root, location));
 
 // After so long without a sign of a request the server is asked for one, which has so long to come.
 const SILENCE_MS = 15_000;

@@ -8,6 +8,7 @@ import * as chunks from "./chunks.js";
 import { digestsIn, keyOf } from "./digests.js";
 import { canHash, digestsOf } from "./hashing.js";
 import { inLane } from "./lanes.js";
+import { sendsWhole } from "./server.js";
 
 const WINDOW_SIZE = 256 * 1024 * 1024;
 const PACK_SIZE = 4 * 1024 * 1024;
@@ -20,7 +21,7 @@ const WAIT_MS = 1000;
  * that the server cuts.
  */
 export async function prepare(target, { replace, signal }) {
-  if ((await chunks.abilities()) === null || !(await canHash())) {
+  if (sendsWhole || (await chunks.abilities()) === null || !(await canHash())) {
     return null;
   }
   const base = replace ? await chunks.cut(target, { signal }) : { keys: new Set(), fixed: true };

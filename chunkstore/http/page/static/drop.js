@@ -1,0 +1,7 @@
+// The page by which somebody without an account sends files.
+
+import { setUpDialogs } from "./dialogs.js";
+import { setUpUploads } from "./uploads.js";
+
+setUpDialogs();
+setUpUploads(() => {});

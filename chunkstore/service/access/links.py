@@ -1,0 +1,216 @@
+"""Links, by which people without an account come to a file or a folder, as they are kept.
+
+What somebody may do by a link is what its creator may do at that moment, narrowed to the link's
+target, and only where the creator may also `share`. So whoever may forbid sharing in a folder
+forbids links there, also those that are made already.
+
+A link of a file is pinned to the digest that the file had: other content is not shown, unless the
+link follows the name. Of a drop folder each visit has a folder of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import hmac
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from chunkstore.core.access import Verbs
+from chunkstore.core.names import FileName, FolderName, parent
+from chunkstore.service.access.values import (
+    LINK,
+    format_value,
+    parse_value,
+    to_microseconds,
+    to_time,
+)
+from chunkstore.store.contract.records import Expected, PutRecord, Record
+
+# For so long after its end a link can be given another one.
+KEPT: Final = timedelta(days=1)
+_MAC_LENGTH: Final = 22
+_BEFORE_MAC: Final = "~"
+
+
+class LinkKind(enum.StrEnum):
+    """What a link is of: a file, a folder to look into, or one to put files into."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLimits:
+    """How often a link can be used, and what can be put by it, each None for any number."""
+
+    uses: int | None = None
+    files: int | None = None
+    bytes: int | None = None
+
+
+UNLIMITED: Final = LinkLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link of `target` that an account has made, valid until it `ends`.
+
+    `digest` is that of its token. `pin` is the digest of the content that it shows, None if it
+    shows whatever has the name. `password` is the hash of one. `secret` signs what visitors bring.
+    """
+
+    digest: str = field(repr=False)
+    id: str
+    account: str
+    account_id: str
+    kind: LinkKind
+    target: FileName | FolderName
+    label: str
+    created: datetime
+    ends: datetime | None
+    pin: str | None = None
+    password: str | None = field(default=None, repr=False)
+    limits: LinkLimits = UNLIMITED
+    secret: str = field(default="", repr=False)
+    revision: int = 0
+
+    @property
+    def expires(self) -> datetime | None:
+        """When it is forgotten."""
+        return None if self.ends is None else self.ends + KEPT
+
+    @property
+    def needed(self) -> Verbs:
+        """What its creator has to be allowed with its target."""
+        return Verbs.SHARE | (Verbs.CREATE if self.kind is LinkKind.DROP else Verbs.READ)
+
+    @property
+    def folder(self) -> FolderName:
+        """The folder that all it tells is relative to; of a drop, a visit's own lies in it."""
+        return parent(self.target) if self.kind is LinkKind.FILE else FolderName(self.target)
+
+    def is_valid_at(self, now: datetime) -> bool:
+        """Whether it has not ended."""
+        return self.ends is None or now < self.ends
+
+    def shares(self, own: FolderName | None) -> tuple[FolderName, Verbs]:
+        """Return where its creator's rights are shared, and which; `own` is the folder of a visit.
+
+        In the folder of a file only that file can be named (`only`).
+        """
+        match self.kind:
+            case LinkKind.FILE:
+                return self.folder, Verbs.READ
+            case LinkKind.FOLDER:
+                return self.folder, Verbs.LIST | Verbs.READ
+            case LinkKind.DROP:
+                return own or self.folder, Verbs(0) if own is None else Verbs.CREATE
+
+    @property
+    def only(self) -> FileName | None:
+        """The one file that can be named, None for any."""
+        return FileName(self.target) if self.kind is LinkKind.FILE else None
+
+    def sign(self, text: str) -> str:
+        """Return what proves that a text is this server's, and of this link."""
+        mac = hmac.digest(self.secret.encode(), text.encode(), "sha256")
+        return base64.urlsafe_b64encode(mac).decode()[:_MAC_LENGTH]
+
+    def signs(self, text: str, mac: str) -> bool:
+        """Whether `mac` proves that."""
+        return hmac.compare_digest(self.sign(text).encode(), mac.encode("utf-8", "replace"))
+
+    @property
+    def password_mark(self) -> str:
+        """What is another for each password, and does not tell it."""
+        return sha256((self.password or "").encode()).hexdigest()
+
+    def to_record(self, expected: Expected) -> PutRecord:
+        """Return what keeps it."""
+        value = {
+            "id": self.id,
+            "account": self.account_id,
+            "kind": self.kind.value,
+            "target": self.target,
+            "label": self.label,
+            "created": to_microseconds(self.created),
+            "ends": None if self.ends is None else to_microseconds(self.ends),
+            "pin": self.pin,
+            "password": self.password,
+            "limits": [self.limits.uses, self.limits.files, self.limits.bytes],
+            "secret": self.secret,
+        }
+        return PutRecord(
+            LINK, self.digest, self.account, format_value(value), self.expires, expected
+        )
+
+    @classmethod
+    def of(cls, record: Record) -> Link:
+        """Return the link that a record keeps."""
+        value = parse_value(record)
+        kind = LinkKind(value["kind"])
+        target = value["target"]
+        return cls(
+            digest=record.key,
+            id=value["id"],
+            account=record.owner,
+            account_id=value["account"],
+            kind=kind,
+            target=FileName(target) if kind is LinkKind.FILE else FolderName(target),
+            label=value["label"],
+            created=to_time(value["created"]),
+            ends=None if value["ends"] is None else to_time(value["ends"]),
+            pin=value["pin"],
+            password=value["password"],
+            limits=LinkLimits(*value["limits"]),
+            secret=value["secret"],
+            revision=record.revision,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Somebody who came by a link.
+
+    `own` is the folder that what they put goes into, None where nothing can be put, and `name` how
+    it is called in the link's; `text` is what its URLs have for it. `known_by` is by what a use is
+    known to be theirs. `room` is how many bytes they can put, None for any number.
+    """
+
+    link: Link
+    own: FolderName | None = None
+    text: str = ""
+    known_by: tuple[str, ...] = ()
+    room: int | None = None
+
+    @property
+    def folder(self) -> FolderName:
+        """The folder that names are relative to."""
+        return self.own or self.link.folder
+
+    @property
+    def id(self) -> str:
+        """What is theirs is kept under this."""
+        own = "" if self.own is None else self.own.removeprefix(self.link.folder)
+        return f"link {self.link.id} {own}".rstrip()
+
+
+def format_visit(link: Link, segment: str) -> str:
+    """Return what stands in URLs for the visit with a folder of this name."""
+    encoded = base64.urlsafe_b64encode(segment.encode()).decode().rstrip("=")
+    return encoded + _BEFORE_MAC + link.sign(f"visit {segment}")
+
+
+def parse_visit(link: Link, text: str) -> str | None:
+    """Return the name of a visit's folder; None if the link made no such visit."""
+    encoded, _, mac = text.partition(_BEFORE_MAC)
+    try:
+        segment = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+    except (binascii.Error, ValueError):
+        return None
+    return segment if link.signs(f"visit {segment}", mac) else None
