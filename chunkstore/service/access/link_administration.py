@@ -100,6 +100,11 @@ class NewLink:
     token: str = field(repr=False)
     link: Link
 
+    @property
+    def path(self) -> str:
+        """The path of its page, below that of the server."""
+        return f"/s/{self.token}/"
+
 
 class LinkAdministration:
     """The links of a store; `names` are the files that they are made of."""

@@ -25,7 +25,7 @@ Command = Callable[[People, Arguments], Awaitable[Json]]
 async def _add(people: People, arguments: Arguments) -> Json:
     made = await people.links.add(arguments["account"], _wanted(arguments))
     told = await _told(people, made.link)
-    return {"token": made.token, "path": f"/s/{made.token}/", **told}
+    return {"token": made.token, "path": made.path, **told}
 
 
 def _wanted(arguments: Arguments) -> LinkRequest:

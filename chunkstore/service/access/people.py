@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from chunkstore.core.access import Access
-from chunkstore.core.errors import SignInBusy, SignInFailed, SignOnFailed
+from chunkstore.core.errors import SignInFailed, SignOnFailed
 from chunkstore.service.access.administration import Administration
 from chunkstore.service.access.clock import Clock, SystemClock
 from chunkstore.service.access.credentials import Sessions, Tokens
@@ -38,6 +38,7 @@ from chunkstore.service.access.second_factors import SecondFactors
 from chunkstore.service.access.sign_ins import SignIns
 from chunkstore.service.access.tokens import looks_like_token
 from chunkstore.service.access.values import NEVER, Account, Session, fold
+from chunkstore.service.access.verifying import Verifier
 from chunkstore.service.access.visiting import Visiting
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.records import Records
@@ -73,7 +74,8 @@ class People:
         self.totp = SecondFactors(
             records, self.directory, self.accounts, self.sessions, self.limiter, self.clock
         )
-        self.visiting = Visiting(records, self.directory, self.passwords, self.limiter, self.clock)
+        self._verifier = Verifier(self.passwords, self.limiter)
+        self.visiting = Visiting(records, self.directory, self._verifier, self.clock)
         self.links = LinkAdministration(
             records, self.directory, self.passwords, self.visiting.uses, self.clock, names
         )
@@ -271,31 +273,13 @@ class People:
             stored = account.password
         if account is not None and self.passwords.is_remembered(key, password, stored):
             return account
-        if not await self._verify(key, password, stored, address) or account is None:
+        if not await self._verifier.verify(key, password, stored, address) or account is None:
             raise SignInFailed
         if account.totp is None:
             self.limiter.signed_in(address, key)
         if stored is not None and self.passwords.needs_rehash(stored):
             await self.accounts.rehash(account, password)
         return account
-
-    async def _verify(self, key: str, password: str, stored: str | None, address: str) -> bool:
-        """Whether a password is right, which is an attempt of an address.
-
-        Requests at once that give the same, as a client's first ones do, are one attempt.
-        """
-        if self.passwords.is_under_way(key, password, stored):
-            return await self.passwords.verify(key, password, stored)
-        attempt = self.limiter.attempt(address, key)
-        try:
-            is_right = await self.passwords.verify(key, password, stored)
-        except SignInBusy:
-            # Nothing was tried.
-            self.limiter.succeeded(attempt)
-            raise
-        if is_right:
-            self.limiter.succeeded(attempt)
-        return is_right
 
 
 def _principal(account: Account, snapshot: Snapshot, via: Via) -> Principal:

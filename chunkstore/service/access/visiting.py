@@ -28,13 +28,13 @@ from chunkstore.core.names import FileName, FolderName, parse_folder_name
 from chunkstore.service.access.clock import Clock
 from chunkstore.service.access.credentials import Links
 from chunkstore.service.access.directory import Directory, Snapshot
-from chunkstore.service.access.limiter import Limiter, network_of
+from chunkstore.service.access.limiter import network_of
 from chunkstore.service.access.link_uses import LinkUses
 from chunkstore.service.access.links import Link, LinkKind, Visit, format_visit, parse_visit
-from chunkstore.service.access.passwords import Passwords
 from chunkstore.service.access.principal import Basic, Credentials, NewCookie, Principal, Via
 from chunkstore.service.access.tokens import new_mark
 from chunkstore.service.access.values import Account
+from chunkstore.service.access.verifying import Verifier
 from chunkstore.store.contract.records import Records
 
 _COOKIE_LASTS: Final = timedelta(days=1)
@@ -67,13 +67,11 @@ class Visiting:
         self,
         records: Records,
         directory: Directory,
-        passwords: Passwords,
-        limiter: Limiter,
+        verifier: Verifier,
         clock: Clock,
     ) -> None:
         self._directory = directory
-        self._passwords = passwords
-        self._limiter = limiter
+        self._verifier = verifier
         self._clock = clock
         self._links = Links(records, clock)
         self.uses = LinkUses(records, clock)
@@ -170,7 +168,7 @@ class Visiting:
         link = await self._links.find(token, snapshot.revision)
         account = None if link is None else self._creator_of(link, snapshot)
         if link is None or account is None:
-            self._limiter.attempt(address)
+            self._verifier.limiter.attempt(address)
             raise NoSuchLink
         return snapshot, link, account
 
@@ -188,12 +186,11 @@ class Visiting:
             raise LinkPasswordNeeded
         # No account has a name with a space.
         key, password = f"link {link.id}", credentials.password
-        if self._passwords.is_remembered(key, password, link.password):
+        if self._verifier.passwords.is_remembered(key, password, link.password):
             return
-        attempt = self._limiter.attempt(address, key)
-        if not await self._passwords.verify(key, password, link.password):
+        if not await self._verifier.verify(key, password, link.password, address):
             raise LinkPasswordWrong
-        self._limiter.succeeded(attempt)
+        self._verifier.limiter.signed_in(address, key)
 
     def _nonce_of(self, link: Link, cookie: str) -> str | None:
         """Return what a cookie of a link has of its own, None if it is not valid."""
