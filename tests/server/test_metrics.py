@@ -18,11 +18,12 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from chunkstore.core.metrics import Kind
 from chunkstore.http import create_app
 from chunkstore.http.message.request import TASKS
 from chunkstore.http.routes import route_templates
 from chunkstore.http.runtime.counting import METHODS, OTHER
-from chunkstore.server.metrics import TASK_NAMES
+from chunkstore.server.metrics import TASK_NAMES, families
 from chunkstore.store.contract.store import Store
 from tests.backends import PostgresBackend
 from tests.cli.test_access import PASSWORD, run
@@ -34,6 +35,7 @@ from tests.server.test_admission import add_admin
 from tests.server.test_servers_on_postgres import children
 
 ROUTES = route_templates()
+LABELS = {"route", "method", "status", "reason", "use", "task", "by", "result", "state", "version"}
 ON = ("--metrics", "127.0.0.1:0")
 _PATIENCE_SECONDS = 60
 
@@ -162,6 +164,20 @@ def test_the_documents_name_all_figures_and_no_others(tmp_path: Path) -> None:
     of_stats = {name for name in shown if name.startswith("store_")}
     assert {*shown} - of_stats == named - of_stats
     assert {"store_ready", "store_files", "store_database_bytes"} <= of_stats
+
+
+def test_figures_are_named_as_prometheus_wants_it_and_tell_of_nobody() -> None:
+    for family in families(ROUTES):
+        assert re.fullmatch(r"chunkstore_[a-z]+(_[a-z]+)*", family.name)
+        assert family.help.endswith(".")
+        # What promtool finds fault with.
+        assert (family.kind is Kind.COUNTER) == family.name.endswith("_total")
+        assert not family.name.endswith(("_count", "_sum", "_bucket", "_milliseconds", "_kb"))
+        if family.kind is Kind.HISTOGRAM:
+            assert family.name.endswith("_seconds")
+        assert set(family.labels) <= LABELS
+        # Which series there are is fixed: no name, no account and no token can become one.
+        assert all(re.fullmatch(r"[\w./{}:+-]+", value) for one in family.series for value in one)
 
 
 def test_what_clients_make_up_makes_no_series(tmp_path: Path) -> None:
