@@ -166,6 +166,20 @@ class Rules:
     def _find_somewhere(self, subjects: tuple[str, ...], folder: str) -> Verbs:
         return reduce(or_, (self._bounds(subject, folder)[1] for subject in subjects), NOTHING)
 
+    def nearest(self, subject: str, name: FileName | FolderName) -> Rule | None:
+        """Return the rule of a subject that counts for a file, or in a folder."""
+        of_one = self._verbs.get(subject, {})
+        for folder in _folders_above(name):
+            if folder in of_one:
+                return Rule(subject, FolderName(folder), of_one[folder])
+        return None
+
+    def nearest_above(self, subject: str, folder: FolderName) -> Rule | None:
+        """Return the rule of a subject that would count in a folder without one of its own."""
+        if folder == ROOT:
+            return None
+        return self.nearest(subject, FileName(folder.removesuffix("/")))
+
     def below(self, subjects: Sequence[str], prefix: str) -> list[FolderName]:
         """Return each folder below a prefix for which one of the subjects has a rule, in order."""
         found = set[str]()
@@ -265,7 +279,7 @@ class Access:
 
         They are rules of their own, since what may be done is the same between folders with rules.
         """
-        places = [folder, *sorted({*self._each_below(folder)})]
+        places = [folder, *sorted({*self.below(folder)})]
         rules = Rules(Rule(EVERYONE, place, _lent(self.verbs(place), verbs)) for place in places)
         return Access((Grant(rules, (EVERYONE,)),))
 
@@ -311,7 +325,7 @@ class Access:
         # Whether it is in the same place for all; where one is narrow, it has few places.
         if self.verbs(folder) & found:
             return True
-        return any(self.verbs(below) & found for below in self._each_below(folder))
+        return any(self.verbs(below) & found for below in self.below(folder))
 
     def leads_somewhere(self, folder: FolderName) -> bool:
         """Whether there is something to be done in a folder or below it: then it may be seen."""
@@ -325,11 +339,11 @@ class Access:
 
     def borders(self, folder: FolderName) -> Sequence[str]:
         """Return where the regions of a folder begin, in order."""
-        end, below = prefix_stop(folder), {*self._each_below(folder)}
+        end, below = prefix_stop(folder), {*self.below(folder)}
         borders = {folder, *below, *map(prefix_stop, below)} - {end, None}
         return sorted(border for border in borders if border is not None)
 
-    def _each_below(self, folder: FolderName) -> Iterator[FolderName]:
+    def below(self, folder: FolderName) -> Iterator[FolderName]:
         """Yield each folder below with a rule, those of the narrowest scope first."""
         for grant in reversed(self.grants):
             yield from grant.rules.below(grant.subjects, folder)

@@ -181,7 +181,7 @@ class CodeRefused(ChunkstoreError):
 
 
 class PasswordNeeded(Forbidden):
-    """Sign in again before you change this: that was more than ten minutes ago, or by a token."""
+    """It is too long ago that the password was given; give it again, then repeat the request."""
 
 
 class SignOnFailed(ChunkstoreError):

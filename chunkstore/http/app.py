@@ -17,6 +17,7 @@ from chunkstore.core.client_limits import DEFAULT_LIMITS, Limits
 from chunkstore.core.hosts import HostPolicy
 from chunkstore.core.periodic import Periodic
 from chunkstore.core.proxies import ProxyPolicy
+from chunkstore.http.accounts.commands import DELEGATION
 from chunkstore.http.answers.documents import Problem, problem_document
 from chunkstore.http.answers.headers import add_answer_headers
 from chunkstore.http.message.fields import check_fields
@@ -55,6 +56,7 @@ from chunkstore.http.security.rights import (
 )
 from chunkstore.service.access.oidc import Registration
 from chunkstore.service.access.people import People
+from chunkstore.service.delegation import Delegation
 from chunkstore.service.hot_files import HotFiles
 from chunkstore.service.memory import DEFAULT_MEMORY, MemoryBudget
 from chunkstore.service.resumable.uploads import (
@@ -144,6 +146,7 @@ def _add_people(
         people = People(store.records, names=store.names)
         app.cleanup_ctx.append(partial(_closing, people=people))
     app[PEOPLE] = people
+    app[DELEGATION] = Delegation(people)
     if registration is not None:
         app[PROVIDER] = Provider(registration, people.clock)
         app.cleanup_ctx.append(_running_provider)

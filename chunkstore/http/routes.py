@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 
 from chunkstore.core.errors import NotFound
 from chunkstore.core.names import ROOT
+from chunkstore.http.accounts import commands, pages
 from chunkstore.http.caches import nx
 from chunkstore.http.chunks import abilities, manifests, packs
 from chunkstore.http.chunks import uploads as chunk_uploads
@@ -27,7 +28,7 @@ from chunkstore.http.dispatch import (
     put_file,
     upload_options,
 )
-from chunkstore.http.links import pages
+from chunkstore.http.links import pages as link_pages
 from chunkstore.http.message.bodies import defer_continue
 from chunkstore.http.message.problems import MethodNotPossible
 from chunkstore.http.message.request import FOLDERS, redirect_to_folder
@@ -45,6 +46,8 @@ from chunkstore.http.native import (
 )
 from chunkstore.http.page.link_password import LINK_PASSWORD_RESOURCE
 from chunkstore.http.page.render import (
+    ACCOUNT_RESOURCE,
+    ADMIN_RESOURCE,
     BEGIN_SIGN_ON_RESOURCE,
     CODE_RESOURCE,
     LOGIN_RESOURCE,
@@ -69,6 +72,7 @@ PACK_PATH: Final = "/packs/{name:(?s:.*[^/])}"
 # A link, by its token; and a visit to one that takes files, if there is one.
 LINK_PATH: Final = "/s/{link:[0-9A-Za-z]{22}}"
 VISIT_PATH: Final = LINK_PATH + "{visit:(?:/v/[0-9A-Za-z_~-]+)?}"
+COMMAND_PATH: Final = "/access/{command:(?s:.+)}"
 ANY_PATH: Final = "/{path:(?s:.*)}"
 
 FILE: Final[Mapping[str, Handler]] = {
@@ -149,6 +153,10 @@ def add_routes(app: web.Application) -> None:
         {**_read_only(second_factors.show), "POST": second_factors.change},
         SECOND_FACTOR_RESOURCE,
     )
+    add("/access/confirm", {"POST": commands.confirm})
+    add(COMMAND_PATH, {"POST": commands.run})
+    add("/account", _read_only(pages.account), name=ACCOUNT_RESOURCE)
+    add("/admin/{section:[^/]*}", _read_only(pages.admin), name=ADMIN_RESOURCE)
     add("/health/live", _read_only(status.live))
     add("/health/ready", _read_only(status.ready))
     add("/stats", _read_only(status.stats))
@@ -160,10 +168,10 @@ def add_routes(app: web.Application) -> None:
 
 def _add_links(add: Callable[..., web.Resource]) -> None:
     """Add what is below a link: the same, relative to its folder, as far as it is of use there."""
-    add(LINK_PATH, _read_only(pages.lead))
-    add(f"{LINK_PATH}/visits", {"POST": pages.begin_visit})
-    add(f"{LINK_PATH}/password", {"POST": pages.unlock}, name=LINK_PASSWORD_RESOURCE)
-    add(f"{VISIT_PATH}/", _read_only(pages.show))
+    add(LINK_PATH, _read_only(link_pages.lead))
+    add(f"{LINK_PATH}/visits", {"POST": link_pages.begin_visit})
+    add(f"{LINK_PATH}/password", {"POST": link_pages.unlock}, name=LINK_PASSWORD_RESOURCE)
+    add(f"{VISIT_PATH}/", _read_only(link_pages.show))
     add(VISIT_PATH + FILE_PATH, {method: FILE[method] for method in _LINK_METHODS})
     add(VISIT_PATH + FOLDER_PATH, {method: FOLDER[method] for method in ("GET", "HEAD", "POST")})
     add(f"{VISIT_PATH}/uploads", UPLOADS)

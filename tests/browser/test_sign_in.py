@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Literal
-from urllib.request import Request, urlopen
 
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.browser.closed import PASSWORD, closed, status
 from tests.browser.steps import PHONE, Visit, violations, width_of
-from tests.process import ServerProcess, run_command, served
-
-PASSWORD = "correct horse battery"
+from tests.process import ServerProcess, run_command
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Return a server with an account, `anna`, where everyone reads `open/`."""
     folder = tmp_path_factory.mktemp("closed")
-    run_command(folder, "user", "add", "anna", "--admin", text=PASSWORD)
-    run_command(folder, "allow", "everyone", "/open/", "reader")
-    with served(folder, "--min-free", "0") as server:
+    with closed(folder) as server:
+        run_command(folder, "allow", "everyone", "/open/", "reader")
         token = run_command(folder, "token", "add", "--account", "anna").stdout.strip()
-        headers = {"Authorization": f"Bearer {token}"}
         for name in ("hr", "open"):
-            urlopen(Request(f"{server.url}files/{name}/", headers=headers, method="MKCOL")).close()
+            assert status(server.url, token, f"files/{name}/", "MKCOL") == 201
         yield server
 
 

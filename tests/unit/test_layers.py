@@ -41,7 +41,7 @@ ROOMS: Final[Mapping[str, Sequence[set[str]]]] = {
         {"runtime"},
         {"message"},
         {"security"},
-        {"native", "resumable"},
+        {"native", "resumable", "accounts"},
         {"caches", "chunks", "dav", "links"},
         {"dispatch"},
         {"routes"},

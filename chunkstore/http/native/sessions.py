@@ -11,11 +11,18 @@ from aiohttp import web
 
 from chunkstore.core.errors import CodeRefused, InvalidRequest, NoSuchAccount, TooLarge
 from chunkstore.http.message.bodies import read_body
+from chunkstore.http.message.browsers import browser_of
 from chunkstore.http.message.headers import essence_of
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.problems import UnsupportedMedia
 from chunkstore.http.message.request import names_root
-from chunkstore.http.page.render import CODE_RESOURCE, LOGIN_RESOURCE, SECOND_FACTOR_RESOURCE
+from chunkstore.http.page.render import (
+    ACCOUNT_RESOURCE,
+    ADMIN_RESOURCE,
+    CODE_RESOURCE,
+    LOGIN_RESOURCE,
+    SECOND_FACTOR_RESOURCE,
+)
 from chunkstore.http.page.sign_in import SIGN_IN, SignIn, code_page, login_page
 from chunkstore.http.runtime.senders import address_of, is_private
 from chunkstore.http.security.credentials import cookie_name, require_private_way, set_cookie
@@ -54,15 +61,18 @@ async def _log_in(request: web.Request) -> web.Response:
     found = await request.app[PEOPLE].log_in(
         form.name, fields.get("password", ""), address_of(request), form.next
     )
-    return let_in(request, found, form.next)
+    return await let_in(request, found, form.next)
 
 
-def let_in(request: web.Request, found: Principal | CodeNeeded, next_path: str) -> web.Response:
+async def let_in(
+    request: web.Request, found: Principal | CodeNeeded, next_path: str
+) -> web.Response:
     """Lead somebody where they wanted, or to where a code is asked for."""
     if isinstance(found, CodeNeeded):
         response = see_other(str(request.app.router[CODE_RESOURCE].url_for()))
         set_cookie(request, response, found.cookie, _WAITING)
         return response
+    await request.app[PEOPLE].sessions.note_browser(found.digest, browser_of(request))
     response = _leave(request, next_path)
     assert found.cookie is not None
     set_cookie(request, response, found.cookie)
@@ -95,7 +105,7 @@ async def _take_code(request: web.Request) -> web.Response:
     principal, next_path = await request.app[PEOPLE].give_code(
         cookie, fields.get("code", ""), address_of(request)
     )
-    response = let_in(request, principal, next_path)
+    response = await let_in(request, principal, next_path)
     set_cookie(request, response, CLEARED, _WAITING)
     return response
 
@@ -140,11 +150,13 @@ def _bounded(path: str) -> str:
 
 
 def _leave(request: web.Request, path: str) -> web.Response:
-    """Lead the browser to a path below that of all names, else to the first page."""
-    root = names_root(request.app)
-    own = str(request.app.router[SECOND_FACTOR_RESOURCE].url_for())
+    """Lead the browser to one of the pages for people, else to the first one."""
+    root, router = names_root(request.app), request.app.router
+    own = [str(router[name].url_for()) for name in (ACCOUNT_RESOURCE, SECOND_FACTOR_RESOURCE)]
+    admin = str(router[ADMIN_RESOURCE].url_for(section=""))
     safe = path.isascii() and path.isprintable() and "\\" not in path and ":" not in path
-    return see_other(path if path == own or (safe and path.startswith(root)) else root)
+    known = path.partition("?")[0] in own or path.startswith((root, admin))
+    return see_other(path if safe and known else root)
 
 
 def see_other(location: str) -> web.Response:

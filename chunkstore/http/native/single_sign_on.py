@@ -59,7 +59,7 @@ async def come_back(request: web.Request) -> web.Response:
         # What is wrong with a provider, or its registration, is for the operator.
         _logger.warning("%s signed nobody in: %s", provider.registration.name, error)
         raise
-    response = let_in(request, found, attempt.next)
+    response = await let_in(request, found, attempt.next)
     set_cookie(request, response, CLEARED, _BEGUN)
     return response
 

@@ -25,6 +25,8 @@ SECOND_FACTOR_RESOURCE: Final = "second-factor"
 SIGN_ON_RESOURCE: Final = "sign-on"
 BEGIN_SIGN_ON_RESOURCE: Final = "begin-sign-on"
 LOGOUT_RESOURCE: Final = "logout"
+ACCOUNT_RESOURCE: Final = "account"
+ADMIN_RESOURCE: Final = "admin"
 _STATIC: Final = Path(__file__).with_name("static")
 # Code of others; `origins.toml` there tells where it is from.
 VENDOR: Final = Path(__file__).with_name("vendor")

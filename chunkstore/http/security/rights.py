@@ -92,6 +92,11 @@ async def _sign_in(request: web.Request, people: People) -> Principal:
     return principal
 
 
+def become(request: web.Request, principal: Principal) -> None:
+    """Let the request be of somebody else from now on, whose cookie the answer has."""
+    request[_RIGHTS] = Rights(principal, request.app[PEOPLE])
+
+
 def need_of(request: web.Request) -> Need:
     """Return what the request's route needs."""
     return request.app[ROUTE_NEEDS].get(request.match_info.route, refused)
@@ -145,6 +150,11 @@ def signed_in(request: web.Request, rights: Rights) -> None:
     """Need an account; what more is needed depends on the command."""
     if rights.principal.is_guest:
         raise SignInNeeded
+
+
+def administering(request: web.Request, rights: Rights) -> None:
+    """Need to administer some folder; what is shown depends on which."""
+    rights.require_somewhere(Verbs.ADMIN)
 
 
 def anything(request: web.Request, rights: Rights) -> None:
@@ -339,6 +349,10 @@ NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     "/login/oidc/begin": {"GET": nothing},
     "/logout": {"POST": nothing},
     "/account/second-factor": {**_read_only(signed_in), "POST": signed_in},
+    "/access/confirm": {"POST": signed_in},
+    "/access/{command}": {"POST": signed_in},
+    "/account": _read_only(signed_in),
+    "/admin/{section}": _read_only(administering),
     "/health/live": _read_only(nothing),
     "/health/ready": _read_only(nothing),
     "/stats": _read_only(administration),

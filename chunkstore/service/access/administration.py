@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from chunkstore.core.access import EVERYONE, EVERYTHING, GROUP_MARK, Verbs
+from chunkstore.core.access import EVERYTHING, GROUP_MARK, Verbs
 from chunkstore.core.errors import (
     AccountExists,
     Forbidden,
+    InvalidRequest,
     NoSuchAccount,
     RecordsChanged,
     SignInBusy,
@@ -39,13 +40,13 @@ from chunkstore.service.access.values import (
     Scope,
     Token,
     deletion_of,
-    fold,
     new_id,
     parse_all,
 )
 from chunkstore.store.contract.records import ABSENT, DeleteRecord, RecordChange, Records
 
 _ATTEMPTS: Final = 5
+_LONGEST_LABEL: Final = 100
 
 Plan = Callable[[Snapshot], Awaitable[Sequence[RecordChange]]]
 
@@ -207,7 +208,7 @@ class Administration:
         """
 
         async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
-            group = self._get_group(snapshot, name)
+            group = snapshot.get_group(name)
             members = await self._deletions(MEMBER, group.key)
             return [deletion_of(group), *await self._of_subject(group.subject), *members]
 
@@ -221,7 +222,7 @@ class Administration:
         """
 
         async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
-            member = Member.new(self._get_group(snapshot, group), snapshot.get(name))
+            member = Member.new(snapshot.get_group(group), snapshot.get(name))
             return [member.to_record()]
 
         await self.change(plan)
@@ -234,7 +235,7 @@ class Administration:
         """
 
         async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
-            member = Member.new(self._get_group(snapshot, group), snapshot.get(name))
+            member = Member.new(snapshot.get_group(group), snapshot.get(name))
             if member not in snapshot.members:
                 raise NoSuchAccount(f"{name} is not in the group {group}.")
             return [DeleteRecord(MEMBER, member.key)]
@@ -250,8 +251,8 @@ class Administration:
         kept: list[KeptRule] = []
 
         async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
-            key, subject_id = self._subject_of(snapshot, subject)
-            rule = KeptRule(key, subject_id, folder, verbs or Verbs(0))
+            key = snapshot.subject_of(subject)
+            rule = KeptRule(key, snapshot.id_of(key), folder, verbs or Verbs(0))
             kept[:] = [rule]
             if verbs is not None:
                 return [rule.to_record()]
@@ -265,11 +266,14 @@ class Administration:
     async def add_token(
         self, name: str, label: str, scope: Scope, expires: datetime | None
     ) -> NewToken:
-        """Make a token of an account.
+        """Make a token of an account; its label is for people, as terminals and pages show it.
 
         Raises:
             NoSuchAccount: there is no such account.
+            InvalidRequest: the label is too long, or not printable.
         """
+        if len(label) > _LONGEST_LABEL or not label.isprintable():
+            raise InvalidRequest(f"A label has {_LONGEST_LABEL} characters at most, all printable.")
         account = (await self._directory.reload()).get(name)
         text = new_token()
         token = Token(
@@ -297,13 +301,13 @@ class Administration:
         valid = [token for token in found if _is_of(token, snapshot)]
         return sorted(valid, key=lambda token: (token.created, token.id))
 
-    async def revoke_token(self, token_id: str, owner: Account | None = None) -> Token:
-        """Revoke a token by its id; with `owner`, one of this account.
+    async def revoke_token(self, token_id: str, owner: str | None = None) -> Token:
+        """Revoke a token by its id; with `owner`, one of the account of this name.
 
         Raises:
-            NoSuchAccount: there is no such token.
+            NoSuchAccount: there is no such token, or account.
         """
-        for token in await self.tokens(None if owner is None else owner.name):
+        for token in await self.tokens(owner):
             if token.id == token_id:
                 await self._records.apply([DeleteRecord(TOKEN, token.digest)])
                 await self._directory.reload()
@@ -335,22 +339,6 @@ class Administration:
         return [
             DeleteRecord(kind, record.key) for record in await read_all(self._records, kind, owner)
         ]
-
-    def _get_group(self, snapshot: Snapshot, name: str) -> Group:
-        group = snapshot.groups.get(fold(name.removeprefix(GROUP_MARK)))
-        if group is None:
-            raise NoSuchAccount(f"There is no group {name}.")
-        return group
-
-    def _subject_of(self, snapshot: Snapshot, subject: str) -> tuple[str, str]:
-        """Return the subject as rules have it, and its id."""
-        if subject == EVERYONE:
-            return EVERYONE, ""
-        if subject.startswith(GROUP_MARK):
-            group = self._get_group(snapshot, subject)
-            return group.subject, group.id
-        account = snapshot.get(subject)
-        return account.key, account.id
 
 
 def _is_of(token: Token, snapshot: Snapshot) -> bool:

@@ -6,6 +6,7 @@ The command line runs them on a store that it opens, or has the server run them 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from chunkstore.core.access import (
     format_verbs,
     parse_verbs,
 )
-from chunkstore.core.errors import InvalidName, InvalidRequest
+from chunkstore.core.errors import Forbidden, InvalidName, InvalidRequest, NoSuchAccount
 from chunkstore.core.names import (
     FileName,
     FolderName,
@@ -30,7 +31,7 @@ from chunkstore.service.access.directory import Snapshot, read_snapshot
 from chunkstore.service.access.identities import Identity
 from chunkstore.service.access.link_commands import LINK_COMMANDS
 from chunkstore.service.access.people import People
-from chunkstore.service.access.values import Account, KeptRule, Token, parse_scope
+from chunkstore.service.access.values import Account, KeptRule, Token
 
 Arguments = Mapping[str, Any]
 Json = Any
@@ -62,18 +63,30 @@ def parse_name(text: str) -> FileName | FolderName:
     return parse_file_name(text.removeprefix("/"))
 
 
+def parse_command_verbs(text: str) -> Verbs:
+    """Return the verbs that a command names, or those of a role.
+
+    Raises:
+        InvalidRequest: there is none of this name.
+    """
+    try:
+        return parse_verbs(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{error}.") from error
+
+
 async def run_command(people: People, name: str, arguments: Arguments) -> Json:
     """Run the command of a name.
 
     Raises:
         ChunkstoreError: it is not possible, or there is none of this name.
     """
-    command = _COMMANDS.get(name)
+    command = COMMANDS.get(name)
     if command is None:
         raise InvalidRequest(f"There is no command {name!r}; is the server an older one?")
     try:
         return await command(people, arguments)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InvalidRequest(f"The command {name!r} cannot be understood.") from error
 
 
@@ -184,7 +197,7 @@ async def _groups(people: People, _: Arguments) -> Json:
 
 async def _allow(people: People, arguments: Arguments) -> Json:
     verbs, folder = arguments["verbs"], parse_folder(arguments["folder"])
-    wanted = None if verbs == INHERIT else parse_verbs(verbs)
+    wanted = None if verbs == INHERIT else parse_command_verbs(verbs)
     rule = await people.accounts.allow(arguments["subject"], folder, wanted)
     return _rule(await people.directory.current(), rule)
 
@@ -199,7 +212,7 @@ async def _rules(people: People, _: Arguments) -> Json:
 
 async def _who_can(people: People, arguments: Arguments) -> Json:
     snapshot = await people.directory.current()
-    verbs, name = parse_verbs(arguments["verb"]), parse_name(arguments["name"])
+    verbs, name = parse_command_verbs(arguments["verb"]), parse_name(arguments["name"])
     if _can(snapshot.guest, verbs, name):
         return [{"subject": EVERYONE, "by": _reasons(snapshot, None, verbs, name)}]
     return [
@@ -229,15 +242,21 @@ def _reasons(
 
 async def _add_token(people: People, arguments: Arguments) -> Json:
     seconds = arguments["expires_seconds"]
+    if seconds is not None and seconds <= 0:
+        raise InvalidRequest("A token is valid for some time.")
     expires = None if seconds is None else people.clock.now() + timedelta(seconds=seconds)
-    folders = [parse_folder(folder) for folder in arguments["folders"]]
-    scope = parse_scope([(folder, arguments["verbs"]) for folder in folders])
+    verbs = parse_command_verbs(arguments["verbs"])
+    scope = tuple((parse_folder(folder), verbs) for folder in arguments["folders"])
+    most = arguments.get("most")
+    if most is not None and len(await people.accounts.tokens(arguments["account"])) >= most:
+        raise Forbidden(f"An account can have {most} tokens; revoke those that are not needed.")
     made = await people.accounts.add_token(arguments["account"], arguments["label"], scope, expires)
     return {"token": made.text, **_token(await people.directory.current(), made.token)}
 
 
 async def _revoke_token(people: People, arguments: Arguments) -> Json:
-    token = await people.accounts.revoke_token(arguments["id"])
+    owner = arguments.get("account")
+    token = await people.accounts.revoke_token(arguments["id"], owner)
     return _token(await people.directory.current(), token)
 
 
@@ -245,6 +264,36 @@ async def _tokens(people: People, arguments: Arguments) -> Json:
     found = await people.accounts.tokens(arguments["account"])
     snapshot = await people.directory.current()
     return [_token(snapshot, token) for token in found]
+
+
+async def _sessions(people: People, arguments: Arguments) -> Json:
+    account = (await people.directory.current()).get(arguments["account"])
+    return [
+        {
+            "id": session.id,
+            "browser": session.browser,
+            "begun": _time(session.begun),
+            "renewed": _time(session.created),
+            "expires": _time(session.expires),
+        }
+        for session in await people.sessions_of(account)
+    ]
+
+
+async def _end_session(people: People, arguments: Arguments) -> Json:
+    account = (await people.directory.current()).get(arguments["account"])
+    await people.sessions.end(account.key, arguments["id"])
+    return {}
+
+
+async def _end_other_sessions(people: People, arguments: Arguments) -> Json:
+    account = (await people.directory.current()).get(arguments["account"])
+    ended = [one for one in await people.sessions_of(account) if one.id != arguments["keep"]]
+    for session in ended:
+        # It may end by itself meanwhile.
+        with suppress(NoSuchAccount):
+            await people.sessions.end(account.key, session.id)
+    return {"ended": len(ended)}
 
 
 def _account(snapshot: Snapshot, account: Account) -> Json:
@@ -307,7 +356,7 @@ def _time(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")
 
 
-_COMMANDS: Final[Mapping[str, Command]] = {
+COMMANDS: Final[Mapping[str, Command]] = {
     "user add": _add,
     "user remove": _remove,
     "user disable": _disable,
@@ -328,5 +377,8 @@ _COMMANDS: Final[Mapping[str, Command]] = {
     "token add": _add_token,
     "token revoke": _revoke_token,
     "token ls": _tokens,
+    "session ls": _sessions,
+    "session end": _end_session,
+    "session end-others": _end_other_sessions,
     **LINK_COMMANDS,
 }

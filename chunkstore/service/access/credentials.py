@@ -198,6 +198,18 @@ class Sessions:
         await self._records.apply([session.to_record(ABSENT)], announced=False)
         return session, cookie
 
+    async def note_browser(self, digest: str, browser: str) -> None:
+        """Note where a session has just begun, so that people tell theirs from others.
+
+        If that is not possible, it is not known.
+        """
+        with suppress(RecordsChanged, StoreError):
+            record = await self._records.find(SESSION, digest)
+            for session in parse_all(Session.of, [] if record is None else [record]):
+                noted = replace(session, browser=browser)
+                await self._records.apply([noted.to_record(session.revision)], announced=False)
+                self._remembered.forget(digest)
+
     async def find(self, cookie: str, revision: int) -> Session | None:
         """Return the session of a cookie, None if there is none, or it has ended."""
         return await self._remembered.find(digest_of(cookie), revision)

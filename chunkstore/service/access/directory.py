@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
-from chunkstore.core.access import EVERYONE, OPEN, Access, Grant, Rule, Rules
+from chunkstore.core.access import EVERYONE, GROUP_MARK, OPEN, Access, Grant, Rule, Rules
 from chunkstore.core.errors import NoSuchAccount
 from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.access.clock import Clock
@@ -129,7 +129,7 @@ class Snapshot:
         return self.accounts.get(fold(name))
 
     def get(self, name: str) -> Account:
-        """Return the account of a name, likewise.
+        """Return the account of a name, however that is written.
 
         Raises:
             NoSuchAccount: there is none.
@@ -138,6 +138,35 @@ class Snapshot:
         if account is None:
             raise NoSuchAccount(f"There is no account {name}.")
         return account
+
+    def get_group(self, name: str) -> Group:
+        """Return the group of a name, with its mark or without.
+
+        Raises:
+            NoSuchAccount: there is none.
+        """
+        group = self.groups.get(fold(name.removeprefix(GROUP_MARK)))
+        if group is None:
+            raise NoSuchAccount(f"There is no group {name}.")
+        return group
+
+    def subject_of(self, name: str) -> str:
+        """Return an account, a `@group` or everyone as rules have it.
+
+        Raises:
+            NoSuchAccount: there is no such account or group.
+        """
+        if name == EVERYONE:
+            return EVERYONE
+        return self.get_group(name).subject if name.startswith(GROUP_MARK) else self.get(name).key
+
+    def id_of(self, subject: str) -> str:
+        """Return the id of a subject, "" for everyone."""
+        if subject == EVERYONE:
+            return ""
+        if subject.startswith(GROUP_MARK):
+            return self.groups[subject.removeprefix(GROUP_MARK)].id
+        return self.accounts[subject].id
 
     def find_valid(self, key: str, account_id: str) -> Account | None:
         """Return the account that something is kept for, None if it is gone or disabled."""

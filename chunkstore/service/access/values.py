@@ -302,7 +302,7 @@ class Session:
     """Somebody who is signed in by a browser, from `begun` on; its cookie has changed at `created`.
 
     It counts while its account has the `epoch` that it had when it began. `password_at` is when the
-    password was last given.
+    password was last given, `browser` what it began in.
     """
 
     digest: str
@@ -314,6 +314,7 @@ class Session:
     created: datetime
     password_at: datetime
     expires: datetime
+    browser: str = ""
     revision: int = 0
 
     def to_record(self, expected: Expected) -> PutRecord:
@@ -325,6 +326,7 @@ class Session:
             "begun": to_microseconds(self.begun),
             "created": to_microseconds(self.created),
             "password_at": to_microseconds(self.password_at),
+            "browser": self.browser,
         }
         return PutRecord(
             SESSION, self.digest, self.account, format_value(value), self.expires, expected
@@ -346,6 +348,7 @@ class Session:
             created=to_time(value["created"]),
             password_at=to_time(value["password_at"]),
             expires=record.expires,
+            browser=value.get("browser", ""),
             revision=record.revision,
         )
 

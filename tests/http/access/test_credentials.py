@@ -233,6 +233,11 @@ async def test_signing_in_leads_nowhere_else(known: Site, path: str) -> None:
     assert (await log_in(known, next=path)).headers["Location"] == "/files/"
 
 
+async def test_signing_in_leads_to_what_was_asked_for(known: Site) -> None:
+    for path in ("/files/d/?prefix=a", "/account", "/admin/rules?folder=%2Fhr"):
+        assert (await log_in(known, next=path)).headers["Location"] == path
+
+
 async def test_other_pages_sign_nobody_in_or_out(known: Site) -> None:
     cookie = await session_of(known)
     for headers in ({"Origin": "http://elsewhere.example"}, {"Sec-Fetch-Site": "cross-site"}):

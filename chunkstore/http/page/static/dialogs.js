@@ -15,7 +15,7 @@ let current = null;
  * stays and says why.
  *
  * @param {{title: string, text?: string, action: string, danger?: boolean, label?: string,
- *   value?: string, select?: [number, number], run: (value: string) => Promise<void>}} question
+ *   secret?: boolean, value?: string, select?: [number, number], run: (value: string) => Promise<void>}} question
  */
 export function ask(question) {
   current = question;
@@ -27,6 +27,8 @@ export function ask(question) {
   field.hidden = question.label === undefined;
   input.disabled = field.hidden;
   field.querySelector("span").textContent = question.label ?? "";
+  input.type = question.secret ? "password" : "text";
+  input.autocomplete = question.secret ? "new-password" : "off";
   input.value = question.value ?? "";
   dialog.showModal();
   if (!field.hidden) {
@@ -54,6 +56,7 @@ async function run() {
   try {
     await current.run(input.value);
     dialog.close();
+    input.value = "";
   } catch (error) {
     problem.textContent = error.message;
   } finally {

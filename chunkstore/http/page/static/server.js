@@ -63,11 +63,12 @@ export class Problem extends Error {
   }
 }
 
-/** Send a request with an empty body; its answer is returned only if it is a success. */
-export async function request(method, url, headers = {}) {
+/** Send a request, without a body or with a short one; its answer is returned if it is a success. */
+export async function request(method, url, headers = {}, body = null) {
   let response;
   try {
-    response = await fetch(url, { method, headers: { Accept: "application/json", ...headers } });
+    const fields = { Accept: "application/json", ...headers };
+    response = await fetch(url, { method, headers: fields, body });
   } catch {
     throw Problem.unreachable();
   }
