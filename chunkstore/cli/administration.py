@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -14,12 +15,13 @@ from chunkstore.cli.options import db_option, grace_option
 from chunkstore.cli.program import SETTINGS, Command, Option
 from chunkstore.cli.stores import opened, progress
 from chunkstore.core.errors import StoreInUse
-from chunkstore.core.units import format_size
+from chunkstore.core.units import format_count, format_size
 from chunkstore.server.control import NobodyControls, ask
 from chunkstore.server.run import run
 from chunkstore.service.maintenance.collect import collect_all, format_collected
 from chunkstore.service.maintenance.scrub import format_damage, format_report, scrub_all
 from chunkstore.service.representations import stats_to_json
+from chunkstore.store.contract.quotas import Quota
 from chunkstore.store.contract.reports import Collected, Reclaimable, Scrubbed, ScrubReport, Stats
 from chunkstore.store.contract.store import Store
 from chunkstore.store.open import create_distributed_store, is_shared
@@ -58,16 +60,25 @@ async def _init(db: str, *, distributed: bool) -> None:
 @click.option("--json", "as_json", cls=Option, is_flag=True, help="Print JSON.")
 def stats_command(db: str, *, as_json: bool) -> None:
     """Show what the store holds and how much space it takes."""
-    found = run(_read_stats(db), db)
+    found, quotas = run(_read_stats(db), db)
     if as_json:
-        click.echo(json.dumps(stats_to_json(found), indent=2))
+        click.echo(json.dumps(stats_to_json(found, quotas), indent=2))
     else:
-        click.echo(_format_stats(found))
+        click.echo("\n".join([_format_stats(found), *map(_format_quota, quotas)]))
 
 
-async def _read_stats(db: str) -> Stats:
+async def _read_stats(db: str) -> tuple[Stats, Sequence[Quota]]:
     async with opened(db, read_only=True) as store:
-        return await store.maintenance.stats()
+        return await store.maintenance.stats(), await store.quotas.list()
+
+
+def _format_quota(quota: Quota) -> str:
+    size, files = format_size(quota.used.size), format_count(quota.used.files, "file")
+    if quota.max_size is not None:
+        size += f" of {format_size(quota.max_size)}"
+    if quota.max_files is not None:
+        files += f" of {quota.max_files:,}"
+    return f"/{quota.folder}: {size}, {files}"
 
 
 @click.command(

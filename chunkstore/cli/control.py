@@ -38,7 +38,7 @@ async def _control(
         except NobodyControls:
             pass
     async with opened(db, create=create, read_only=not changes) as store:
-        people = People(store.records, names=store.names)
+        people = People.of(store)
         try:
             return await run_command(people, command, arguments)
         finally:

@@ -12,6 +12,7 @@ from chunkstore.cli.program import SETTINGS, Program
 
 _MODULES: Final = {
     "allow": "chunkstore.cli.access",
+    "audit": "chunkstore.cli.audit",
     "backup": "chunkstore.cli.backups",
     "cache": "chunkstore.cli.remotes",
     "cat": "chunkstore.cli.exchange",
@@ -28,6 +29,7 @@ _MODULES: Final = {
     "mv": "chunkstore.cli.names",
     "pull": "chunkstore.cli.exchange",
     "push": "chunkstore.cli.exchange",
+    "quota": "chunkstore.cli.quotas",
     "remote": "chunkstore.cli.remotes",
     "restore": "chunkstore.cli.backups",
     "rm": "chunkstore.cli.names",

@@ -26,6 +26,7 @@ from chunkstore.core.hosts import HostPolicy
 from chunkstore.core.units import format_duration, format_exact_size, parse_size
 from chunkstore.server.config import DEFAULT_MIN_FREE, LogFormat, ServeConfig
 from chunkstore.server.run import run
+from chunkstore.service.access.audit import Audited
 from chunkstore.service.memory import DEFAULT_MEMORY
 from chunkstore.service.resumable.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED
 from chunkstore.store.open import is_shared, redact_password
@@ -48,6 +49,12 @@ def _parse_rate(text: str) -> int:
     if rate == 0:
         raise ValueError("it must be more than 0")
     return rate
+
+
+def _parse_audited(text: str) -> Audited:
+    if text not in list(Audited):
+        raise ValueError(f"{text!r} is neither closed nor always nor never")
+    return Audited(text)
 
 
 def _parse_log_format(text: str) -> LogFormat:
@@ -204,6 +211,21 @@ _log_option = _options_of("Logs")
     type=RATE,
     default="16MiB",
     help="Maximum rate at which that reads, in bytes per second.",
+)
+@_housekeeping_option(
+    "--audit",
+    "audited",
+    type=Parsed("when", _parse_audited),
+    default=Audited.CLOSED.value,
+    metavar="closed|always|never",
+    help="When the audit log tells who does what: while there are accounts, always or never.",
+)
+@_housekeeping_option(
+    "--audit-for",
+    "audit_seconds",
+    type=DURATION,
+    default="90d",
+    help="How long the audit log keeps that. 0 keeps it for ever.",
 )
 @_log_option(
     "--access-log/--no-access-log", default=True, help="Log each request to standard error."

@@ -142,8 +142,7 @@ def _add_people(
 ) -> None:
     """Have the application know people, its own if there are none, and who signs them in."""
     if people is None:
-        store = app[SERVICE].store
-        people = People(store.records, names=store.names)
+        people = People.of(app[SERVICE].store)
         app.cleanup_ctx.append(partial(_closing, people=people))
     app[PEOPLE] = people
     app[DELEGATION] = Delegation(people)

@@ -34,6 +34,7 @@ from chunkstore.http.message.problems import MethodNotPossible
 from chunkstore.http.message.request import FOLDERS, redirect_to_folder
 from chunkstore.http.message.upload_urls import UPLOAD_RESOURCE, UPLOADS_RESOURCE
 from chunkstore.http.native import (
+    audit,
     batch,
     files,
     folders,
@@ -161,6 +162,7 @@ def add_routes(app: web.Application) -> None:
     add("/health/ready", _read_only(status.ready))
     add("/stats", _read_only(status.stats))
     _add_links(add)
+    add("/audit", _read_only(audit.get))
     nowhere = app.router.add_resource(ANY_PATH)
     route = nowhere.add_route("*", _refuse_path, expect_handler=defer_continue)
     app[ROUTE_NEEDS][route] = find_need(nowhere.canonical, "*")

@@ -37,8 +37,8 @@ async def admitting(
         StoreOpen: it has no accounts, and would be served beyond this machine unasked.
     """
     beyond = listening.beyond_loopback
-    people = People(
-        store.records, names=store.names, may_be_open=config.may_be_open or beyond is None
+    people = People.of(
+        store, may_be_open=config.may_be_open or beyond is None, audited=config.audited
     )
     try:
         if beyond is not None and (await read_snapshot(store.records)).is_open:

@@ -11,6 +11,7 @@ from chunkstore.core.chunkers import Chunking
 from chunkstore.core.compression import Compression
 from chunkstore.core.hosts import Host
 from chunkstore.core.proxies import Proxy
+from chunkstore.service.access.audit import Audited
 
 # Space for the database's log, so that files can still be deleted and collected.
 DEFAULT_MIN_FREE: Final = 512 * 1024 * 1024
@@ -101,6 +102,8 @@ class ServeConfig:
     grace_seconds: float
     scrub_seconds: float
     scrub_rate: int
+    audited: Audited
+    audit_seconds: float
     max_connections: int
     head_seconds: float
     idle_seconds: float

@@ -11,7 +11,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from chunkstore.http.runtime.senders import CURRENT_REQUEST
+from chunkstore.core.current_request import CURRENT_REQUEST
 from chunkstore.server.config import LogFormat
 from chunkstore.service.access.tokens import mask_tokens
 

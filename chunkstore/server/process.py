@@ -40,6 +40,7 @@ from chunkstore.server.sign_on import load_registration
 from chunkstore.server.store_metrics import StoreMetrics
 from chunkstore.service.access.oidc import Registration
 from chunkstore.service.access.people import People
+from chunkstore.service.maintenance.audit import forgetting
 from chunkstore.service.maintenance.collect import collecting, compacting
 from chunkstore.service.maintenance.recount import recounting
 from chunkstore.service.maintenance.scrub import scrubbing
@@ -287,6 +288,8 @@ def _how_space_returns(config: ServeConfig) -> str:
 def _maintenance_tasks(store: Store, config: ServeConfig) -> list[Periodic]:
     """Return the tasks that run in the background."""
     tasks = [recounting(store.quotas)]
+    if config.audit_seconds:
+        tasks.append(forgetting(store.audit, config.audit_seconds))
     if config.collect_seconds:
         tasks.append(collecting(store.maintenance, config.collect_seconds, config.grace_seconds))
         tasks.append(compacting(store.maintenance, config.collect_seconds))

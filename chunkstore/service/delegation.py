@@ -21,7 +21,8 @@ from typing import Any, Final
 
 from chunkstore.core.access import EVERYTHING, GROUP_MARK, NOTHING, Access, Grant, Verbs, words_of
 from chunkstore.core.errors import Forbidden, InvalidRequest, NotFound, PasswordNeeded, VerbLacking
-from chunkstore.core.names import ROOT, FolderName
+from chunkstore.core.names import ROOT, FolderName, parent
+from chunkstore.service.access.audit import who_is
 from chunkstore.service.access.commands import (
     INHERIT,
     parse_command_verbs,
@@ -33,6 +34,7 @@ from chunkstore.service.access.directory import Snapshot
 from chunkstore.service.access.people import People
 from chunkstore.service.access.principal import Principal, Via
 from chunkstore.service.access.values import Account, fold
+from chunkstore.service.quotas import may_know_usage
 from chunkstore.service.rights import Rights
 
 Json = Any
@@ -101,8 +103,10 @@ class Delegation:
         # What one changes, the next is judged by: side by side, two that are harmless could add up.
         self._one_at_a_time = asyncio.Lock()
 
-    async def run(self, principal: Principal, name: str, arguments: Arguments) -> Json:
-        """Run a command for somebody; return its result.
+    async def run(
+        self, principal: Principal, name: str, arguments: Arguments, address: str = ""
+    ) -> Json:
+        """Run a command for somebody, who asks from `address`; return its result.
 
         Raises:
             NotFound: there is no such command, or nothing there that they may know of.
@@ -120,7 +124,7 @@ class Delegation:
                 _require_session(asker, recent=need.recent)
             # With very many rules it takes its time.
             judged = await asyncio.to_thread(need.judge, asker, arguments)
-            result = await run_command(self._people, name, judged)
+            result = await run_command(self._people, name, judged, who_is(principal, address))
         return await asyncio.to_thread(need.show, asker, result)
 
     async def _ask_anew(self, principal: Principal, *, changes: bool) -> Asker:
@@ -308,6 +312,17 @@ def _revoking_token(asker: Asker, arguments: Arguments) -> Arguments:
     return {**arguments, "account": own}
 
 
+def _bounding(asker: Asker, arguments: Arguments) -> Arguments:
+    """Need to administer the folder above: who administers a folder is bounded by its quota."""
+    asker.rights.require(Verbs.ADMIN, parent(parse_folder(arguments["folder"])))
+    return arguments
+
+
+def _shown_quotas(asker: Asker, quotas: Json) -> Json:
+    """Show the quotas of folders in all of which who asks may list."""
+    return [one for one in quotas if may_know_usage(asker.rights, parse_folder(one["folder"]))]
+
+
 def _marked(asker: Asker, sessions: Json) -> Json:
     """Mark the session that asks."""
     return [{**one, "current": one["id"] == asker.principal.credential_id} for one in sessions]
@@ -329,6 +344,11 @@ _TOKEN: Final[Mapping[str, _Kinds]] = {
     "folders": list,
     "verbs": str,
     "expires_seconds": int | float | None,
+}
+_QUOTA: Final[Mapping[str, _Kinds]] = {
+    "folder": str,
+    "size": int | None,
+    "files": int | None,
 }
 
 NEEDS: Final[Mapping[str, Need]] = {
@@ -356,6 +376,9 @@ NEEDS: Final[Mapping[str, Need]] = {
     "token add": Need(_adding_token, _TOKEN, recent=True),
     "token revoke": Need(_revoking_token, {"id": str}),
     "token ls": Need(_own_or_of_store, {"account": str | None}, changes=False),
+    "quota set": Need(_bounding, _QUOTA, session=False),
+    "quota remove": Need(_bounding, {"folder": str}, session=False),
+    "quota ls": Need(_seeing_rules, {}, session=False, changes=False, show=_shown_quotas),
     "session ls": Need(_own_or_of_store, _ACCOUNT, changes=False, show=_marked),
     "session end": Need(_own_or_of_store, {"account": str, "id": str}),
     "session end-others": Need(_ending_others, _ACCOUNT),

@@ -20,7 +20,7 @@ from chunkstore.core.errors import Crowded, TooLarge
 from chunkstore.core.names import FileName
 from chunkstore.service.batches import BATCH_SIZE, Batches, ChunkSink
 from chunkstore.service.memory import Account, Reservation
-from chunkstore.service.quotas import Room
+from chunkstore.service.room import Room
 from chunkstore.store.contract.contents import Contents
 from chunkstore.store.contract.edits import Put, Received
 

@@ -23,9 +23,11 @@ from chunkstore.core.errors import (
     VerbLacking,
 )
 from chunkstore.core.names import MAX_NAME_SIZE, FileName, FolderName, parent
-from chunkstore.service.quotas import NO_BOUND, Room, find_room, telling
+from chunkstore.service.quotas import find_room, telling
 from chunkstore.service.rights import Rights
+from chunkstore.service.room import NO_BOUND, Room
 from chunkstore.service.visible_names import VisibleNames
+from chunkstore.store.contract.audit import Who
 from chunkstore.store.contract.edits import Edit, MakeFolder, Put
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.quotas import Quotas
@@ -101,7 +103,7 @@ class AllowedNames:
         """
         rights = await self.rights.at_this_moment()
         if rights.is_open:
-            return await self.names.apply(edits)
+            return await self.names.apply(edits, rights.told_as)
         with telling(rights):
             return await self._judge_and_apply(edits, rights)
 
@@ -124,7 +126,7 @@ class AllowedNames:
             judged[place] = await self._free(judged[place], names)
         async with rights.putting(judged):
             with _guests_asked_to_sign_in(rights):
-                return await self._apply(judged, dropped)
+                return await self._apply(judged, dropped, rights.told_as)
 
     async def _free(self, edit: Edit, names: Iterator[FileName]) -> Edit:
         """Return what somebody drops under a name that is free.
@@ -148,7 +150,7 @@ class AllowedNames:
             raise NotFound(f"There is no folder {above!r} to make it in.")
 
     async def _apply(
-        self, edits: list[Edit], dropped: dict[int, Iterator[FileName]]
+        self, edits: list[Edit], dropped: dict[int, Iterator[FileName]], by: Who | None
     ) -> Sequence[Applied]:
         """Make the edits; those in `dropped` get other names until they fit.
 
@@ -157,7 +159,7 @@ class AllowedNames:
         """
         while True:
             try:
-                return await self.names.apply(edits)
+                return await self.names.apply(edits, by)
             except (PreconditionFailed, NameConflict) as error:
                 failed = 0 if error.edit is None else error.edit
                 name = next(dropped.get(failed, iter(())), None)

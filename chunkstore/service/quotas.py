@@ -5,43 +5,17 @@ What is asked here is advice: it spares sending in vain, and the commit decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final
+from functools import partial
 
 from chunkstore.core.access import Verbs
 from chunkstore.core.errors import QuotaExceeded, StoreDamaged
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.rights import Rights
+from chunkstore.service.room import NO_BOUND, Room
 from chunkstore.store.contract.names import Names
-from chunkstore.store.contract.quotas import NO_USAGE, Quota, Quotas, Usage
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How large a file may become, as the quotas that count it are at the moment.
-
-    `old` is what the file that it replaces uses; `rights` are those of whoever puts it.
-    """
-
-    quotas: Sequence[Quota] = ()
-    old: Usage = NO_USAGE
-    rights: Rights | None = None
-
-    def check(self, size: int) -> None:
-        """Refuse a file of so many bytes, or of more.
-
-        Raises:
-            QuotaExceeded: there is no room for it.
-        """
-        if self.rights is not None:
-            with telling(self.rights):
-                for quota in self.quotas:
-                    quota.check(Usage(size, 1) - self.old)
-
-
-NO_BOUND: Final = Room()
+from chunkstore.store.contract.quotas import NO_USAGE, Quotas, Usage
 
 
 async def find_room(names: Names, quotas: Quotas, name: FileName, rights: Rights) -> Room:
@@ -58,7 +32,7 @@ async def find_room(names: Names, quotas: Quotas, name: FileName, rights: Rights
             return NO_BOUND
         if file is not None:
             old = Usage(file.manifest.size, 1)
-    return Room(covering, old, rights)
+    return Room(covering, old, partial(telling, rights))
 
 
 @contextmanager

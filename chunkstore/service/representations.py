@@ -8,6 +8,8 @@ from typing import Any
 
 from chunkstore.core.names import FileName
 from chunkstore.core.periodic import Ended, Periodic
+from chunkstore.service.access.documents import quota_to_json
+from chunkstore.store.contract.quotas import Quota
 from chunkstore.store.contract.reports import ScrubReport, Stats
 from chunkstore.store.contract.values import Applied, Committed, File, Listing
 
@@ -59,8 +61,8 @@ def listing_to_json(listing: Listing, may_read: Callable[[FileName], bool] | Non
     }
 
 
-def stats_to_json(stats: Stats) -> Json:
-    """Return what a store holds."""
+def stats_to_json(stats: Stats, quotas: Sequence[Quota]) -> Json:
+    """Return what a store holds, and what of its quotas is used."""
     return {
         "files": stats.files,
         "contents": stats.contents,
@@ -76,6 +78,7 @@ def stats_to_json(stats: Stats) -> Json:
         "database_size": stats.database_size,
         "chunk_size": stats.chunk_size,
         "scrub": scrub_to_json(stats.scrub),
+        "quotas": [quota_to_json(quota) for quota in quotas],
         "versions": stats.versions,
     }
 

@@ -21,8 +21,10 @@ from chunkstore.core.errors import (
     VerbLacking,
 )
 from chunkstore.core.names import ROOT, FileName, FolderName
+from chunkstore.service.access.audit import who_is
 from chunkstore.service.access.people import People
 from chunkstore.service.access.principal import ANYBODY, Principal
+from chunkstore.store.contract.audit import Who
 from chunkstore.store.contract.edits import (
     Copy,
     Delete,
@@ -45,6 +47,8 @@ _LEARNING: Final = SEEING | Verbs.WRITE
 class Rights:
     """The rights of one request: those of `principal`, as `people` tells; None is the server.
 
+    It comes from `address`.
+
     All errors that its methods raise are decided by the names alone:
 
     - SignInNeeded: a guest has no right to that.
@@ -54,6 +58,19 @@ class Rights:
 
     principal: Principal
     people: People | None = None
+    address: str = ""
+
+    @property
+    def who(self) -> Who:
+        """Who they are to the audit log."""
+        return who_is(self.principal, self.address)
+
+    @property
+    def told_as(self) -> Who | None:
+        """As whom the audit log tells of what they do, None if it does not."""
+        if self.people is None or not self.people.audit.tells(is_open=self.is_open):
+            return None
+        return self.who
 
     @property
     def access(self) -> Access:

@@ -13,7 +13,7 @@ from chunkstore.core.names import FileName
 from chunkstore.service.downloads import ContentReader
 from chunkstore.service.ingest import Receiver
 from chunkstore.service.memory import MemoryBudget, Use
-from chunkstore.service.quotas import NO_BOUND, Room
+from chunkstore.service.room import NO_BOUND, Room
 from chunkstore.store.contract.store import Store
 
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkstore.http.runtime.senders import CURRENT_REQUEST
+from chunkstore.core.current_request import CURRENT_REQUEST
 from chunkstore.server.config import LogFormat
 from chunkstore.server.logs import make_formatter
 from chunkstore.service.access.tokens import new_token

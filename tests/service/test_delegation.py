@@ -42,7 +42,7 @@ SETS = [
 ]  # fmt: skip
 
 # What only the command line does.
-KEPT_BACK = {"link add", "link set", "link revoke", "link ls", "link policy"}
+KEPT_BACK = {"link add", "link set", "link revoke", "link ls", "link policy", "audit"}
 
 State = Mapping[str, list[Verbs]]
 

@@ -321,7 +321,7 @@ def test_each_figure_has_its_line() -> None:
     stats = Stats(0, 0, 0, 0, 0, 0, 0, None, 0, 0, NOTHING, report, {})
     section = _OPERATIONS.partition("The fields of `/stats`")[2]
     listed = [cell.strip("`") for cell, *_ in rows(section, "field | meaning")]
-    assert listed == list(stats_to_json(stats))
+    assert listed == list(stats_to_json(stats, []))
 
 
 # What documents say of each other, and of tests

@@ -37,7 +37,7 @@ async def run(request: web.Request) -> web.Response:
     command = raw_remainder(request).replace("/", " ")
     arguments = await _read_arguments(request)
     principal = rights_of(request).principal
-    result = await request.app[DELEGATION].run(principal, command, arguments)
+    result = await request.app[DELEGATION].run(principal, command, arguments, address_of(request))
     return json_response({"result": result}, headers=_NOT_KEPT)
 
 

@@ -19,6 +19,7 @@ from chunkstore.core.names import ROOT
 from chunkstore.http.accounts.commands import DELEGATION
 from chunkstore.http.message.request import names_root
 from chunkstore.http.page.render import ADMIN_RESOURCE, render
+from chunkstore.http.runtime.senders import address_of
 from chunkstore.http.security.allowed import who_is
 from chunkstore.http.security.rights import PEOPLE, rights_of
 from chunkstore.service.access.passwords import LEAST_LENGTH
@@ -94,7 +95,7 @@ def _render(request: web.Request, template: str, context: Context) -> web.Respon
 
 async def _run(request: web.Request, command: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
     principal = rights_of(request).principal
-    return await request.app[DELEGATION].run(principal, command, arguments)
+    return await request.app[DELEGATION].run(principal, command, arguments, address_of(request))
 
 
 async def _tokens(request: web.Request, name: str | None) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ from chunkstore.http.security.allowed import (
 )
 from chunkstore.http.security.told import stored_response
 from chunkstore.service.hot_files import HotFiles
-from chunkstore.service.quotas import NO_BOUND
+from chunkstore.service.room import NO_BOUND
 from chunkstore.store.contract.edits import Copy, Delete, Move
 from chunkstore.store.contract.values import Committed, File
 

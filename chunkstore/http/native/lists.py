@@ -26,6 +26,7 @@ from chunkstore.http.page.render import render
 from chunkstore.http.security.allowed import (
     folder_exists,
     list_names,
+    quotas_of,
     readable_in,
     tells_figures,
     visit_of,
@@ -139,6 +140,7 @@ async def _page(
         "limit": _PAGE_LIMIT,
         "prefix": prefix,
         "figures": await request.app[FOOT].get() if tells_figures(request) else None,
+        "quotas": await quotas_of(request, folder),
         "may_read": readable,
         **who_is(request),
         "next_url": None if listing.next is None else _next_url(request, listing.next),

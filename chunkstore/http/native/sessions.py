@@ -117,6 +117,7 @@ async def log_out(request: web.Request) -> web.Response:
     # It may have ended already.
     with suppress(NoSuchAccount):
         await request.app[PEOPLE].log_out(rights.principal)
+        await request.app[PEOPLE].audit.note(rights.who, "sign-out")
     response = _leave(request, "")
     response.headers["Clear-Site-Data"] = '"cache"'
     set_cookie(request, response, CLEARED)

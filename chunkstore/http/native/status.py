@@ -118,4 +118,6 @@ async def stats(request: web.Request) -> web.Response:
     """Answer the statistics of the store, as of `Age` seconds ago (RFC 9111 §5.1)."""
     counted, age_seconds = await request.app[FIGURES].get()
     headers = {"Cache-Control": "no-store", "Age": str(int(age_seconds))}
-    return json_response(stats_to_json(counted), headers=headers)
+    return json_response(
+        stats_to_json(counted, await store_of(request).quotas.list()), headers=headers
+    )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from contextvars import ContextVar
 from functools import lru_cache
 from random import Random, SystemRandom
 from typing import Final, cast
 
 from aiohttp import web
 
+from chunkstore.core.current_request import CURRENT_REQUEST
 from chunkstore.core.hosts import parse_local_address
 from chunkstore.core.proxies import UNIX_PROXY, ProxyPolicy, Sender
 
@@ -18,8 +18,6 @@ PROXIES: Final = web.AppKey("proxies", ProxyPolicy)
 # Whether credentials are taken from other machines also without TLS.
 INSECURE_LOGIN: Final = web.AppKey("insecure_login", bool)
 REQUEST_ID_FIELD: Final = "X-Request-ID"
-# The id of the request that is being answered, for what is logged meanwhile.
-CURRENT_REQUEST: Final[ContextVar[str | None]] = ContextVar("current_request", default=None)
 
 # The account of who is signed in, for the log.
 ACCOUNT: Final = web.RequestKey("account", str)

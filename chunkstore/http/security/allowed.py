@@ -22,11 +22,13 @@ from chunkstore.service.access.visiting import require_shown
 from chunkstore.service.chunks.by_list import put_by_list
 from chunkstore.service.known_chunks import KnownChunks, ScopedChunks
 from chunkstore.service.putting import AllowedNames
+from chunkstore.service.quotas import may_know_usage
 from chunkstore.service.resumable.append import UploadLimits, UploadRequest
 from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.service.rights import PUTTING, Rights
 from chunkstore.service.visible_names import VisibleNames
 from chunkstore.store.contract.edits import Uploaded
+from chunkstore.store.contract.quotas import Quota
 from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
 from chunkstore.store.contract.values import Committed, File, Listing
 
@@ -153,6 +155,13 @@ def who_is(request: web.Request) -> dict[str, object]:
         "administers": rights.access.somewhere(Verbs.ADMIN),
         "here": request.rel_url.raw_path_qs,
     }
+
+
+async def quotas_of(request: web.Request, folder: FolderName) -> Sequence[Quota]:
+    """Return the quotas that count what is put in a folder, as far as their figures may be told."""
+    covering = await store_of(request).quotas.covering(folder)
+    rights = rights_of(request)
+    return [quota for quota in covering if may_know_usage(rights, quota.folder)]
 
 
 def tells_figures(request: web.Request) -> bool:

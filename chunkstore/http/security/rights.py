@@ -67,11 +67,12 @@ async def enter(request: web.Request) -> Rights:
     """
     people = request.app[PEOPLE]
     if comes_by_link(request):
-        rights = Rights(await enter_by_link(request, people), people)
+        principal = await enter_by_link(request, people)
     elif (await people.directory.current()).is_open:
-        rights = Rights(ANYBODY, people)
+        principal = ANYBODY
     else:
-        rights = Rights(await _sign_in(request, people), people)
+        principal = await _sign_in(request, people)
+    rights = Rights(principal, people, address_of(request))
     request[_RIGHTS] = rights
     return rights
 
@@ -357,6 +358,7 @@ NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     "/health/ready": _read_only(nothing),
     "/stats": _read_only(administration),
     **_LINKS,
+    "/audit": _read_only(administration),
     "/{path}": {},
 }
 

@@ -5,7 +5,7 @@ The command line runs them on a store that it opens, or has the server run them 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -27,11 +27,19 @@ from chunkstore.core.names import (
     parse_file_name,
     parse_folder_name,
 )
+from chunkstore.service.access.audit import COMMAND_LINE
 from chunkstore.service.access.directory import Snapshot, read_snapshot
 from chunkstore.service.access.identities import Identity
 from chunkstore.service.access.link_commands import LINK_COMMANDS
 from chunkstore.service.access.people import People
+from chunkstore.service.access.store_commands import (
+    list_audit,
+    list_quotas,
+    remove_quota,
+    set_quota,
+)
 from chunkstore.service.access.values import Account, KeptRule, Token
+from chunkstore.store.contract.audit import Who
 
 Arguments = Mapping[str, Any]
 Json = Any
@@ -75,8 +83,10 @@ def parse_command_verbs(text: str) -> Verbs:
         raise InvalidRequest(f"{error}.") from error
 
 
-async def run_command(people: People, name: str, arguments: Arguments) -> Json:
-    """Run the command of a name.
+async def run_command(
+    people: People, name: str, arguments: Arguments, who: Who = COMMAND_LINE
+) -> Json:
+    """Run the command of a name, and tell in the audit log that `who` has.
 
     Raises:
         ChunkstoreError: it is not possible, or there is none of this name.
@@ -84,10 +94,25 @@ async def run_command(people: People, name: str, arguments: Arguments) -> Json:
     command = COMMANDS.get(name)
     if command is None:
         raise InvalidRequest(f"There is no command {name!r}; is the server an older one?")
+    told = name in _TOLD and await people.audit.tells_now()
     try:
-        return await command(people, arguments)
+        result = await command(people, arguments)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InvalidRequest(f"The command {name!r} cannot be understood.") from error
+    # Also what has just closed the store, or opened it.
+    if name in _TOLD and (told or await people.audit.tells_now()):
+        await _tell(people, who, name, arguments, result)
+    return result
+
+
+async def _tell(people: People, who: Who, name: str, arguments: Arguments, result: Json) -> None:
+    detail = {key: arguments[key] for key in _TOLD[name] if arguments.get(key) is not None}
+    if isinstance(result, dict) and "id" in result:
+        detail["id"] = result["id"]
+    if not detail:
+        return  # Nothing was changed, as by looking at a policy.
+    folder = str(detail.pop("folder", "")).removeprefix("/")
+    await people.audit.append(who, name, folder, **detail)
 
 
 async def _add(people: People, arguments: Arguments) -> Json:
@@ -381,4 +406,34 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "session end": _end_session,
     "session end-others": _end_other_sessions,
     **LINK_COMMANDS,
+    "quota set": set_quota,
+    "quota remove": remove_quota,
+    "quota ls": list_quotas,
+    "audit": list_audit,
+}
+# Of those that change something, what arguments the audit log tells: no secrets. A folder is the
+# name of the entry.
+_TOLD: Final[Mapping[str, Sequence[str]]] = {
+    "user add": ("name", "admin"),
+    "user remove": ("name", "open"),
+    "user disable": ("name", "disabled"),
+    "user passwd": ("name", "keep_tokens"),
+    "user totp remove": ("name",),
+    "user sso link": ("name", "issuer", "subject"),
+    "user sso unlink": ("name",),
+    "group add": ("name",),
+    "group remove": ("name",),
+    "group join": ("group", "names"),
+    "group leave": ("group", "names"),
+    "allow": ("subject", "folder", "verbs"),
+    "token add": ("account", "label", "folders", "verbs", "expires_seconds"),
+    "token revoke": ("id",),
+    "session end": ("account",),
+    "session end-others": ("account",),
+    "link add": ("account", "target", "label", "drop", "uses", "files", "bytes", "follows"),
+    "link set": ("id", "expires_seconds", "follows"),
+    "link revoke": ("id",),
+    "link policy": ("default_seconds", "greatest_seconds"),
+    "quota set": ("folder", "size", "files"),
+    "quota remove": ("folder",),
 }

@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Final
 
 from chunkstore.core.access import Access
-from chunkstore.core.errors import SignInFailed, SignOnFailed
+from chunkstore.core.errors import CodeRefused, SignInFailed, SignOnFailed
 from chunkstore.service.access.administration import Administration
+from chunkstore.service.access.audit import Audit, Audited, who_is, who_tries
 from chunkstore.service.access.clock import Clock, SystemClock
 from chunkstore.service.access.credentials import Sessions, Tokens
 from chunkstore.service.access.directory import Directory, Snapshot
@@ -40,9 +41,14 @@ from chunkstore.service.access.tokens import looks_like_token
 from chunkstore.service.access.values import NEVER, Account, Session, fold
 from chunkstore.service.access.verifying import Verifier
 from chunkstore.service.access.visiting import Visiting
+from chunkstore.store.contract.audit import AuditLog
 from chunkstore.store.contract.names import Names
+from chunkstore.store.contract.quotas import Quotas
 from chunkstore.store.contract.records import Records
+from chunkstore.store.contract.store import Store
 
+SIGN_IN: Final = "sign-in"
+SIGN_IN_FAILED: Final = "sign-in failed"
 _LONGEST_NAME: Final = 256
 
 
@@ -60,8 +66,13 @@ class People:
         names: Names | None = None,
         *,
         may_be_open: bool = True,
+        log: AuditLog | None = None,
+        audited: Audited = Audited.CLOSED,
+        quotas: Quotas | None = None,
     ) -> None:
         self.records = records
+        self.quotas = quotas
+        self.audit = Audit(log, self._is_open, audited)
         self.clock = clock or SystemClock()
         self.directory = Directory(records, self.clock, may_be_open=may_be_open)
         self.passwords = Passwords(self.clock)
@@ -79,6 +90,23 @@ class People:
         self.links = LinkAdministration(
             records, self.directory, self.passwords, self.visiting.uses, self.clock, names
         )
+
+    @classmethod
+    def of(
+        cls, store: Store, *, may_be_open: bool = True, audited: Audited = Audited.CLOSED
+    ) -> People:
+        """Return those who use a store; what they do is told in its audit log."""
+        return cls(
+            store.records,
+            names=store.names,
+            may_be_open=may_be_open,
+            log=store.audit,
+            audited=audited,
+            quotas=store.quotas,
+        )
+
+    async def _is_open(self) -> bool:
+        return (await self.directory.current()).is_open
 
     def close(self) -> None:
         """Let the threads end."""
@@ -107,6 +135,7 @@ class People:
                 return await self._by_token(token, address, snapshot)
             case Bearer():
                 self.limiter.attempt(address)
+                await self._note_failure(Via.TOKEN, address)
                 raise SignInFailed
             case Basic(name, password):
                 account = await self._by_password(name, password, address, snapshot)
@@ -159,7 +188,10 @@ class People:
         # Else a second factor that was just added elsewhere would not count here yet.
         snapshot = await self.directory.fresh()
         account = await self._by_password(name, password, address, snapshot, alone=False)
-        return await self._begin_session(account, self.clock.now(), next_path, snapshot)
+        begun = await self._begin_session(account, self.clock.now(), next_path, snapshot)
+        if isinstance(begun, Principal):
+            await self.audit.note(who_is(begun, address), SIGN_IN)
+        return begun
 
     async def give_code(self, cookie: str, code: str, address: str) -> tuple[Principal, str]:
         """Begin the session that waits with a cookie for a code; return also where it is led.
@@ -169,10 +201,16 @@ class People:
             CodeRefused: the code is not right.
             TooManyAttempts: too many were not.
         """
-        begun = await self.totp.begin_session(cookie, code, address)
+        try:
+            begun = await self.totp.begin_session(cookie, code, address)
+        except CodeRefused:
+            await self.audit.note(who_tries(address, "code"), SIGN_IN_FAILED)
+            raise
         account, session, new_cookie, next_path = begun
         snapshot = await self.directory.current()
-        return replace(_in_session(account, session, snapshot), cookie=new_cookie), next_path
+        principal = replace(_in_session(account, session, snapshot), cookie=new_cookie)
+        await self.audit.note(who_is(principal, address), SIGN_IN)
+        return principal, next_path
 
     async def log_in_as(
         self, claims: Claims, next_path: str = "", *, creates: bool = False
@@ -252,6 +290,7 @@ class People:
         principal = None if token is None else snapshot.principal_of(token)
         if principal is None:
             self.limiter.attempt(address)
+            await self._note_failure(Via.TOKEN, address)
             raise SignInFailed
         return principal
 
@@ -266,6 +305,7 @@ class People:
         if len(name) > _LONGEST_NAME:
             # It is no account's, whatever there is, and would take long to fold.
             self.limiter.attempt(address)
+            await self._note_failure(Via.PASSWORD, address)
             raise SignInFailed
         key = fold(name)
         account, stored = snapshot.accounts.get(key), None
@@ -274,12 +314,21 @@ class People:
         if account is not None and self.passwords.is_remembered(key, password, stored):
             return account
         if not await self._verifier.verify(key, password, stored, address) or account is None:
+            # People type passwords in the place of names.
+            known = "" if account is None else account.name
+            await self._note_failure(Via.PASSWORD, address, account=known)
             raise SignInFailed
+        if alone:
+            who = who_is(_principal(account, snapshot, Via.PASSWORD), address)
+            await self.audit.note(who, SIGN_IN)
         if account.totp is None:
             self.limiter.signed_in(address, key)
         if stored is not None and self.passwords.needs_rehash(stored):
             await self.accounts.rehash(account, password)
         return account
+
+    async def _note_failure(self, via: Via, address: str, account: str = "") -> None:
+        await self.audit.note(who_tries(address, via), SIGN_IN_FAILED, account=account)
 
 
 def _principal(account: Account, snapshot: Snapshot, via: Via) -> Principal:

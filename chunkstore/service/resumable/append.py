@@ -22,7 +22,7 @@ from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.ingest import Intake
 from chunkstore.service.known_chunks import KnownChunks
 from chunkstore.service.memory import Account
-from chunkstore.service.quotas import NO_BOUND, Room
+from chunkstore.service.room import NO_BOUND, Room
 from chunkstore.service.service import Service
 from chunkstore.store.contract.contents import PreparedBatch
 from chunkstore.store.contract.resumable import ResumableUpload

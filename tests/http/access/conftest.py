@@ -18,7 +18,7 @@ from tests.http.conftest import ServedAsInProduction
 @pytest.fixture
 async def site(store: Store) -> AsyncIterator[Site]:
     """Return a server that has an administrator."""
-    people = People(store.records, names=store.names)
+    people = People.of(store)
     app = create_app(store, limits=FRESH, people=people, cors_origins=["http://elsewhere.example"])
     async with TestClient(ServedAsInProduction(app)) as client:
         site = Site(client, store, people)

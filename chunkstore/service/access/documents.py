@@ -1,0 +1,35 @@
+"""Quotas and entries of the audit log as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chunkstore.store.contract.audit import AuditEntry
+from chunkstore.store.contract.quotas import Quota
+
+Json = dict[str, Any]
+
+
+def quota_to_json(quota: Quota) -> Json:
+    """Return what a folder may use, and what it does."""
+    return {
+        "folder": f"/{quota.folder}",
+        "max_size": quota.max_size,
+        "max_files": quota.max_files,
+        "size": quota.used.size,
+        "files": quota.used.files,
+    }
+
+
+def entry_to_json(entry: AuditEntry) -> Json:
+    """Return an entry of the audit log."""
+    return {
+        "time": entry.time.isoformat(timespec="microseconds"),
+        "actor": entry.actor,
+        "via": entry.via,
+        "action": entry.action,
+        "name": entry.name,
+        "address": entry.address,
+        "request": entry.request,
+        "detail": entry.detail,
+    }

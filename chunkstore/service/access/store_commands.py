@@ -1,0 +1,95 @@
+"""Commands on what is kept beside accounts: quotas, and the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from chunkstore.core.errors import InvalidRequest
+from chunkstore.core.names import FolderName, parse_folder_name
+from chunkstore.service.access.documents import entry_to_json, quota_to_json
+from chunkstore.service.access.people import People
+from chunkstore.store.contract.audit import AuditEntry, AuditFilter, AuditLog
+from chunkstore.store.contract.quotas import Quotas, check_limits
+
+Arguments = Mapping[str, Any]
+Json = Any
+
+MOST_ENTRIES: Final = 1000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def set_quota(people: People, arguments: Arguments) -> Json:
+    """Set the quota of a folder: `size` in bytes and `files`, None for any."""
+    folder, size, files = _folder(arguments), arguments["size"], arguments["files"]
+    try:
+        check_limits(size, files)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest("A quota has a size, a number of files, or both.") from error
+    return quota_to_json(await _quotas(people).set(folder, size, files))
+
+
+async def remove_quota(people: People, arguments: Arguments) -> Json:
+    """Remove the quota of a folder."""
+    await _quotas(people).remove(_folder(arguments))
+    return {}
+
+
+async def list_quotas(people: People, _: Arguments) -> Json:
+    """List the quotas, by folder."""
+    return [quota_to_json(quota) for quota in await _quotas(people).list()]
+
+
+async def list_audit(people: People, arguments: Arguments) -> Json:
+    """Return a page of the audit log: `entries` in order, and `after` which to go on, or None."""
+    wanted = AuditFilter(
+        since=_parse_time(arguments.get("since")),
+        until=_parse_time(arguments.get("until")),
+        actor=arguments.get("actor"),
+        action=arguments.get("action"),
+        name=arguments.get("name") or "",
+    )
+    most = min(int(arguments.get("most") or MOST_ENTRIES), MOST_ENTRIES)
+    found = await _log(people).list(wanted, _parse_place(arguments.get("after")), most)
+    after = format_place(found[-1]) if len(found) == most else None
+    return {"entries": [entry_to_json(entry) for entry in found], "after": after}
+
+
+def format_place(entry: AuditEntry) -> str:
+    """Return the place of an entry, from which a list goes on."""
+    return f"{(entry.time - _EPOCH) // timedelta(microseconds=1)}-{entry.id}"
+
+
+def _parse_place(text: str | None) -> tuple[datetime, int] | None:
+    if text is None:
+        return None
+    try:
+        time, entry_id = map(int, text.split("-"))
+        return _EPOCH + timedelta(microseconds=time), entry_id & ((1 << 63) - 1)
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequest(f"{text[:100]!r} is no place in the audit log.") from error
+
+
+def _parse_time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequest(f"{text[:100]!r} is no time like 2026-11-28T23:59:59Z.") from error
+
+
+def _folder(arguments: Arguments) -> FolderName:
+    return parse_folder_name(arguments["folder"].removeprefix("/"))
+
+
+def _quotas(people: People) -> Quotas:
+    assert people.quotas is not None
+    return people.quotas
+
+
+def _log(people: People) -> AuditLog:
+    assert people.audit.log is not None
+    return people.audit.log
