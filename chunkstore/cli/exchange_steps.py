@@ -36,6 +36,11 @@ def push(
     if len(found) > 1 and not place.is_folder:
         place = replace(place, name=f"{place.name}/", shown=f"{place.shown}/")
     single = [one for one in found if not _is_folder(one)]
+    folders = [str(one) for one in found if _is_folder(one)]
+    if len(folders) > 1:
+        raise InvalidPlace(
+            f"What is in {' and '.join(folders)} would be mixed in {place}; push each by itself."
+        )
     report.planned(len(single), sum(_size(one) for one in single))
     for one in found:
         _run(report, str(one), partial(_push, session, one, place, options), alone=len(found) == 1)
@@ -55,6 +60,11 @@ def pull(
         raise InvalidPlace(f"{into} is on a server; push sends there.")
     report.planned(sum(not place.is_folder for place in places), 0)
     several = len(places) > 1
+    folders = [str(place) for place in places if place.is_folder]
+    if len(folders) > 1 and not isinstance(into, Pipe):
+        raise InvalidPlace(
+            f"What is in {' and '.join(folders)} would be mixed in {into}; pull each by itself."
+        )
     for place in places:
         step = partial(_pull, session, place, into, options, several=several)
         _run(report, str(place), step, alone=not several)

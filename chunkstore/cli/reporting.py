@@ -178,7 +178,8 @@ class Report:
         rate = format_size(round(sums.wire_size / sums.seconds)) if sums.seconds else ""
         told_rate = f" ({rate}/s)" if sums.wire_size and rate else ""
         parts = [
-            f"{self.verb.past.capitalize()} {format_count(sums.files, 'file')}",
+            f"{self.verb.past.capitalize()} {format_count(sums.files, 'file')}"
+            f" of {format_size(sums.done_size)}",
             *(f"{count:,} {key.replace('_', ' ')}" for key, count in self._extra.items() if count),
         ]
         failed = f"; {sums.failed:,} failed" if sums.failed else ""

@@ -63,6 +63,12 @@ class ServerAway(ClientError):
     exit_status = 5
 
 
+class NotTrusted(ClientError):
+    """The server's certificate proves nothing, so nothing was sent to it."""
+
+    exit_status = 8
+
+
 class Mismatch(ClientError):
     """The content does not have the digest that it should have."""
 

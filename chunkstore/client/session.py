@@ -65,7 +65,8 @@ class Session:
         with self._lock:
             key = place.base, place.folder
             if key not in self._servers:
-                self._servers[key] = Server.of(place, self.settings)
+                server = self._servers[key] = Server.of(place, self.settings)
+                server.transport.warn = self.reporter.warned
             return self._servers[key]
 
     @contextmanager

@@ -11,8 +11,10 @@ import math
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
+from types import TracebackType
 from typing import Any, Final, Protocol
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -24,7 +26,13 @@ from urllib3.util import Retry, Timeout, make_headers
 import chunkstore
 from chunkstore.client.bandwidth import PIECE_SIZE, TokenBucket
 from chunkstore.client.credentials import authorization_for, origin_of, without_credentials
-from chunkstore.client.errors import InvalidPlace, Mismatch, Refused, ServerAway, Stopped
+from chunkstore.client.errors import (
+    InvalidPlace,
+    Mismatch,
+    Refused,
+    Stopped,
+)
+from chunkstore.client.lost import error_of, reason_of, tls_error
 from chunkstore.client.settings import Settings
 
 _AGAIN: Final = frozenset({408, 429, 502, 503, 504})
@@ -32,6 +40,8 @@ _SAFE: Final = frozenset({"GET", "HEAD"})
 _BACKOFF_SECONDS: Final = 0.25
 _LONGEST_BACKOFF_SECONDS: Final = 30
 _NEAR_SECONDS: Final = 0.02
+# Of a server that nothing was ever heard of, which rather is not there.
+_FIRST_RETRIES: Final = 2
 _LONGEST_RETRY_AFTER_SECONDS: Final = 300
 # By what a body is read from a file, and a download from its connection.
 _BLOCK_SIZE: Final = 256 * 1024
@@ -76,7 +86,7 @@ class Answer:
                 self._bucket.take(len(piece))
                 yield piece
         except (HTTPError, OSError) as error:
-            raise _away(self._url, error) from error
+            raise error_of(self._url, error) from error
 
     def read(self, most: int | None = None) -> bytes:
         """Return the whole body.
@@ -118,9 +128,12 @@ class Transport:
         """
         # The least time between a request and its answer, which bounds a round trip.
         self.round_trip_seconds = math.inf
+        # Is told what the user may want to know while a request is tried again.
+        self.warn: Callable[[str], object] = lambda message: None
         self._origin = origin_of(base)
         self._stopped = threading.Event()
         self._retries = settings.retries
+        self._told = False
         self._up = TokenBucket(settings.bandwidth.up, self._stopped)
         self._down = TokenBucket(settings.bandwidth.down, self._stopped)
         self._headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"}
@@ -167,11 +180,11 @@ class Transport:
         try:
             response = self._pool.urlopen(
                 method, url, body=body, headers=fields, preload_content=False,
-                decode_content=False, retries=_retries(retries, self._stopped),
+                decode_content=False, retries=self._retries_of(url, retries),
                 redirect=method in _SAFE,
             )  # fmt: skip
         except (HTTPError, OSError) as error:
-            raise _away(url, error) from error
+            raise error_of(url, error) from error
         self.round_trip_seconds = min(self.round_trip_seconds, time.monotonic() - began)
         answer = Answer(response, self._down, url)
         if location := response.get_redirect_location():
@@ -179,6 +192,20 @@ class Transport:
             where = without_credentials(urljoin(url, location))
             raise Refused(answer.status, "", f"The server redirects to {where}; use that URL.")
         return answer
+
+    def _retries_of(self, url: str, total: int) -> _Retries:
+        """Return how often a request is tried again; less often if nothing ever answered."""
+        has_answered = self.round_trip_seconds < math.inf
+        retries = _retries(total, total if has_answered else min(total, _FIRST_RETRIES))
+        retries.stopped = self._stopped
+        retries.on_lost = partial(self._tell_of_retry, url)
+        return retries
+
+    def _tell_of_retry(self, url: str, error: Exception) -> None:
+        """Have the user told, once for all connections, that a request is tried again."""
+        if not self._told:
+            self._told = True
+            self.warn(f"{reason_of(url, error)} Trying again.")
 
     @property
     def is_near(self) -> bool:
@@ -235,14 +262,40 @@ class _Limited:
 
 
 class _Retries(Retry):
-    """urllib3's retries, whose waits end when the transport is stopped."""
+    """urllib3's retries, whose waits end when the transport is stopped.
+
+    `on_lost` is told of errors of connections that are tried again; those of TLS are not, since
+    they would be the same.
+    """
 
     stopped: threading.Event
+    on_lost: Callable[[Exception], object]
 
     def new(self, **changes: Any) -> _Retries:  # noqa: ANN401 - as the base has it
         """Return those that are left."""
         left = super().new(**changes)
-        left.stopped = self.stopped
+        left.stopped, left.on_lost = self.stopped, self.on_lost
+        return left
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: urllib3.connectionpool.ConnectionPool | None = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> _Retries:
+        """Return what is left after one more try.
+
+        Raises:
+            HTTPError: nothing is left, or TLS failed.
+        """
+        if error is not None and tls_error(error) is not None:
+            raise error
+        left = super().increment(method, url, response, error, _pool, _stacktrace)
+        if error is not None:
+            self.on_lost(error)
         return left
 
     def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
@@ -262,9 +315,10 @@ class _Retries(Retry):
             raise Stopped
 
 
-def _retries(total: int, stopped: threading.Event) -> _Retries:
-    retries = _Retries(
+def _retries(total: int, connect: int) -> _Retries:
+    return _Retries(
         total=total,
+        connect=connect,
         redirect=min(total, 5),
         status_forcelist=_AGAIN,
         # All requests of these protocols may be repeated when an answer was lost.
@@ -275,8 +329,6 @@ def _retries(total: int, stopped: threading.Event) -> _Retries:
         retry_after_max=_LONGEST_RETRY_AFTER_SECONDS,
         raise_on_status=False,
     )
-    retries.stopped = stopped
-    return retries
 
 
 def require_field_value(name: str, value: str) -> None:
@@ -309,14 +361,3 @@ def _pool(base: str, settings: Settings) -> urllib3.PoolManager:
     return urllib3.ProxyManager(
         proxy, proxy_headers=make_headers(proxy_basic_auth=login) if login else None, **common
     )
-
-
-def _away(url: str, error: Exception) -> ServerAway:
-    """Return the error without the object in which urllib3 wraps what the system said."""
-    reason: BaseException = error
-    while (inner := getattr(reason, "reason", None) or reason.__cause__) is not None:
-        if not isinstance(inner, BaseException):
-            break
-        reason = inner
-    text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
-    return ServerAway(f"{origin_of(url)} cannot be reached: {text.rstrip('.')}.")

@@ -105,7 +105,9 @@ def ended(report: Report, *errors: Exception, raised: Exception | None = None) -
 def test_the_summary_tells_what_was_sent_and_spared(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(make_report(PUSHING)) == 0
     shown = capsys.readouterr()
-    assert shown.out.startswith("Pushed 1 file: 3 bytes sent, 6 bytes spared, in 0.0 s (")
+    assert shown.out.startswith(
+        "Pushed 1 file of 10 bytes: 3 bytes sent, 6 bytes spared, in 0.0 s ("
+    )
     assert shown.err == ""
     assert ended(make_report(PULLING, quiet=True)) == 0
     assert ended(make_report(PULLING, to_pipe=True)) == 0

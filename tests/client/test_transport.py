@@ -19,6 +19,7 @@ from chunkstore.client.errors import (
     InvalidPlace,
     Mismatch,
     Missing,
+    NotTrusted,
     Refused,
     ServerAway,
     Stopped,
@@ -29,6 +30,8 @@ from chunkstore.client.server.files import FormFile
 from chunkstore.client.server.server import Server
 from chunkstore.client.settings import Settings
 from chunkstore.core.digest import Digest
+from tests.process import served
+from tests.server.certificates import make_pair
 
 Script = Callable[[BaseHTTPRequestHandler, int], None]
 DIGEST = Digest.of(b"")
@@ -131,6 +134,37 @@ def test_nobody_there() -> None:
         pytest.raises(ServerAway, match=r"http://127\.0\.0\.1:1 cannot be reached: .*refused"),
     ):
         client.files.find("a")
+
+
+def test_that_nobody_is_there_is_told_soon() -> None:
+    told: list[str] = []
+    with Server("http://127.0.0.1:1/", Settings(retries=100)) as client:
+        client.transport.warn = told.append
+        for _ in range(2):
+            with pytest.raises(ServerAway):
+                client.files.find("a")
+    assert told == ["http://127.0.0.1:1 cannot be reached: Connection refused. Trying again."]
+
+
+def test_a_certificate_that_nobody_trusts_is_told_at_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    with (
+        served(tmp_path, *make_pair(tmp_path).options) as server,
+        Server(server.url, Settings()) as client,
+    ):
+        client.transport.warn = told.append
+        with pytest.raises(NotTrusted, match=r"verify failed.*SSL_CERT_FILE") as raised:
+            client.files.find("a")
+        # What speaks no TLS proves as little.
+        plain = scripted(lambda handler, _: answer(handler, 200))
+        with (
+            plain as other,
+            Server(other.url.replace("http:", "https:"), Settings()) as client,
+            pytest.raises(NotTrusted),
+        ):
+            client.files.find("a")
+    assert raised.value.exit_status == 8
+    assert told == []
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,9 @@ def test_sync_tells_what_it_did(folders: Folders, run: Run) -> None:
     folders.write({"a": b"1", "d/b": b"2" * 300_000})
     result = run("sync", "root", "{}")
     assert result.stderr == ""
-    assert result.stdout.startswith("Synced 2 files: 293.0 KiB sent, 0 bytes spared, in ")
+    assert result.stdout.startswith(
+        "Synced 2 files of 293.0 KiB: 293.0 KiB sent, 0 bytes spared, in "
+    )
     assert folders.read_there() == folders.read_here()
     (folders.root / "a").unlink()
     result = run("sync", "--delete", "root", "{}")
