@@ -179,7 +179,7 @@ class Report:
         told_rate = f" ({rate}/s)" if sums.wire_size and rate else ""
         parts = [
             f"{self.verb.past.capitalize()} {format_count(sums.files, 'file')}"
-            f" of {format_size(sums.done_size)}",
+            + (f" of {format_size(sums.done_size)}" if sums.files else ""),
             *(f"{count:,} {key.replace('_', ' ')}" for key, count in self._extra.items() if count),
         ]
         failed = f"; {sums.failed:,} failed" if sums.failed else ""

@@ -17,6 +17,8 @@ class ClientError(ChunkstoreError):
     """The transfer failed."""
 
     exit_status: ClassVar[int] = 1
+    # Whether the request was repeated: the first one may have had its effect, unheard.
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from chunkstore.client.errors import ConditionFailed, InvalidPlace, Missing
+from chunkstore.client.errors import ConditionFailed, InvalidPlace, Missing, Refused
 from chunkstore.client.places import Place, RemotePlace
-from chunkstore.client.server.conditions import ANYTHING, unchanged
+from chunkstore.client.server.conditions import ANYTHING, Condition, unchanged
 from chunkstore.client.server.files import Files
 from chunkstore.client.server.values import RemoteFile
 from chunkstore.client.session import Session
@@ -78,13 +78,22 @@ def delete_place(session: Session, place: RemotePlace, *, recursive: bool) -> No
     found = _find_file(files, place)
     if found is not None:
         # A folder that comes to have this name meanwhile does not go.
-        files.delete(place.name, unchanged(found[1]))
+        _delete(files, place.name, unchanged(found[1]))
         return
     folder = place.name if place.is_folder else f"{place.name}/"
     _require_folder(files, folder, place)
     if not recursive:
         raise IsFolder(f"{place} is a folder; -r deletes it with all that is in it.")
-    files.delete(folder)
+    _delete(files, folder, ANYTHING)
+
+
+def _delete(files: Files, name: str, condition: Condition) -> None:
+    try:
+        files.delete(name, condition)
+    except Missing as error:
+        # It was there: that it was deleted is what was not heard.
+        if not error.is_repeated:
+            raise
 
 
 def copy_place(
@@ -123,11 +132,23 @@ def copy_place(
     edit = files.move if move else files.copy
     try:
         edit(*names, overwrite=overwrite, condition=condition)
-    except ConditionFailed as error:
-        if overwrite:
+    except (Missing, ConditionFailed, Refused) as error:
+        if error.is_repeated and _is_made(files, names, None if found is None else found[0], move):
+            return names
+        if not isinstance(error, ConditionFailed) or overwrite:
             raise  # The source was replaced meanwhile.
         raise ConditionFailed(_there(target, is_folder=found is None)) from error
     return names
+
+
+def _is_made(files: Files, names: tuple[str, str], file: RemoteFile | None, move: bool) -> bool:
+    """Whether all is as copying or moving `file`, or a folder, has made it unheard."""
+    source, target = names
+    if move and files.is_there(source):
+        return False
+    if file is None:
+        return files.is_there(target)
+    return file.digest is not None and files.has(target, file.digest)
 
 
 def _find_file(files: Files, place: RemotePlace) -> tuple[RemoteFile, str] | None:

@@ -71,6 +71,7 @@ class Answer:
         self._bucket = bucket
         self._url = url
         self.status = response.status
+        self.is_repeated = bool(response.retries and response.retries.history)
         # Where the answer comes from, after all redirections.
         self.path = urlsplit(response.geturl() or url).path
         self.headers: Mapping[str, str] = response.headers

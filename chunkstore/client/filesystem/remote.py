@@ -15,7 +15,7 @@ from typing import Any, Final
 from blake3 import blake3
 
 from chunkstore.client.content import open_content
-from chunkstore.client.errors import Mismatch, Missing, Refused
+from chunkstore.client.errors import ClientError, Mismatch, Missing, Refused
 from chunkstore.client.filesystem.errors import os_error
 from chunkstore.client.places import RemotePlace
 from chunkstore.client.server.conditions import ANYTHING, Condition
@@ -146,7 +146,17 @@ class Remote:
             ConditionFailed: one is not as its condition says.
             ClientError: the server refuses or is away.
         """
-        self.server.batch([put_edit(name, upload, on, None) for name, upload, on in parts])
+        try:
+            self.server.batch([put_edit(name, upload, on, None) for name, upload, on in parts])
+        except ClientError as error:
+            # The batch before it may have been made, unheard: of one, all are files.
+            if not error.is_repeated or not self._is_file(parts[0][1]):
+                raise
+
+    def _is_file(self, upload: str) -> bool:
+        with suppress(ClientError):
+            return self.server.chunks.state(upload).complete
+        return False
 
     def delete_file(self, name: str) -> None:
         """Delete a file; a folder of this name stays.
@@ -259,6 +269,8 @@ class Remote:
         except Refused as error:
             # Of a batch, that is what does not exist as well.
             if error.problem == "name-conflict" and self.server.files.find(source) is None:
+                if edit["edit"] == "delete" and error.is_repeated:
+                    return
                 raise Missing(f"There is no file {source!r}.") from error
             raise
 

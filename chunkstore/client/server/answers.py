@@ -32,7 +32,9 @@ def require(answer: Answer, *statuses: int) -> Answer:
     if answer.status in statuses:
         return answer
     with answer:
-        raise error_of(answer)
+        error = error_of(answer)
+        error.is_repeated = answer.is_repeated
+        raise error
 
 
 def error_of(answer: Answer) -> ClientError:

@@ -29,6 +29,7 @@ MAX_FORM_FILES: Final = 1000
 MAX_LIST: Final = 1000
 MAX_WRITTEN_SIZE: Final = 1024 * 1024
 JSON_LINES: Final = "application/jsonl"
+_CONFLICT: Final = "name-conflict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,14 @@ class FormFile:
 
 
 class Files:
-    """The files whose URLs begin with `root`, which ends in `/`."""
+    """The files whose URLs begin with `root`, which ends in `/`.
 
-    def __init__(self, transport: Transport, root: str) -> None:
+    They are those of a server of chunkstore at `base`, or None for another one's.
+    """
+
+    def __init__(self, transport: Transport, root: str, base: str | None = None) -> None:
         self._transport = transport
+        self._base = base
         self._root = root
         self._path = "/" + root.split("/", 3)[3]
 
@@ -136,15 +141,14 @@ class Files:
             ConditionFailed: the target is there and `overwrite` is false, or the condition fails.
             ClientError: there is no source, or the server refuses or is away.
         """
-        self._edit("COPY", source, self._destination(target, overwrite, condition), 201, 204)
+        self._relocate("copy", source, target, overwrite, condition)
 
     def move(
         self, source: str, target: str, *, overwrite: bool = True, condition: Condition = ANYTHING,
         retries: int | None = None,
     ) -> None:  # fmt: skip
         """Move a file or folder within the server, as `copy`; `retries` as `Transport.request`."""
-        headers = self._destination(target, overwrite, condition)
-        self._edit("MOVE", source, headers, 201, 204, retries=retries)
+        self._relocate("move", source, target, overwrite, condition, retries)
 
     def make_folder(self, name: str) -> None:
         """Make a folder.
@@ -231,16 +235,50 @@ class Files:
         )  # fmt: skip
         require(answer, *statuses).close()
 
-    def _destination(self, target: str, overwrite: bool, condition: Condition) -> dict[str, str]:
-        return {
-            **condition.to_headers(),
-            "Destination": self._path + encode_path(target),
-            "Overwrite": "T" if overwrite else "F",
-        }
+    def _relocate(
+        self, how: str, source: str, target: str, overwrite: bool, condition: Condition,
+        retries: int | None = None,
+    ) -> None:  # fmt: skip
+        if self._base is None:
+            headers = {
+                **condition.to_headers(),
+                "Destination": self._path + encode_path(target),
+                "Overwrite": "T" if overwrite else "F",
+            }
+            self._edit(how.upper(), source, headers, 201, 204, retries=retries)
+            return
+        # Not by Destination: a proxy may have the server's paths begin otherwise.
+        edit = {
+            "edit": how, "source": source, "target": target, "overwrite": overwrite,
+            "conditions": condition.to_headers(),
+        }  # fmt: skip
+        try:
+            post_batch(self._transport, self._base, [edit], retries)
+        except Refused as error:
+            # Of a batch, that is what does not exist as well.
+            if error.problem == _CONFLICT and not self.is_there(source):
+                missing = Missing(f"There is no {source!r}.")
+                missing.is_repeated = error.is_repeated
+                raise missing from error
+            raise
+
+    def is_there(self, name: str) -> bool:
+        """Whether there is a file of this name, or a folder where it ends in `/`.
+
+        Raises:
+            ClientError: the server refuses or is away.
+        """
+        if not name.endswith("/"):
+            return self.find(name) is not None
+        try:
+            self.list(name, limit=1)
+        except Missing:
+            return False
+        return True
 
 
 def post_batch(
-    transport: Transport, base: str, edits: Sequence[Mapping[str, Any]]
+    transport: Transport, base: str, edits: Sequence[Mapping[str, Any]], retries: int | None = None
 ) -> Sequence[dict[str, Any]]:
     """Make several edits in one transaction; return what each came to (`docs/http.md`).
 
@@ -249,7 +287,7 @@ def post_batch(
     """
     lines = "".join(json.dumps(edit) + "\n" for edit in edits).encode()
     answer = transport.request(
-        "POST", f"{base}batch", body=lines, headers={"Content-Type": JSON_LINES}
+        "POST", f"{base}batch", body=lines, headers={"Content-Type": JSON_LINES}, retries=retries
     )
     with require(answer, 200):
         return [parse_json(line) or {} for line in answer.read().splitlines()]

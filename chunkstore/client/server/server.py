@@ -30,11 +30,14 @@ class Server:
         self.settings = settings
         self.base = without_credentials(base)
         self.transport = Transport(base, settings)
-        self.files = Files(self.transport, f"{self.base}{folder}")
+        is_foreign = folder != FILES
+        self.files = Files(
+            self.transport, f"{self.base}{folder}", None if is_foreign else self.base
+        )
         self.chunks = Chunks(self.transport, self.base)
         # Whether bodies of any length reach it, for all that is known.
         self.takes_streams = True
-        self._is_foreign = folder != FILES
+        self._is_foreign = is_foreign
         self._lock = threading.Lock()
         self._abilities: Abilities | None = None
         self._asked = False
