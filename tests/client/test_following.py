@@ -44,11 +44,7 @@ def test_the_list_follows_what_has_arrived(
     assert pushed.moved == len(range(3, COUNT, every)) * CHUNK
     assert pushed.digest == Digest.of(bytes(content))
     assert content_of(remote, target.name) == content
-    requests = requests_of(shared_server, began)
-    assert requests.count("PATCH") >= 2
-    if every == 1:
-        # Before the last pack.
-        assert "POST" in requests[requests.index("PATCH") :]
+    assert requests_of(shared_server, began).count("PATCH") >= 2
 
 
 def test_a_pipe_is_followed_too(
