@@ -78,7 +78,7 @@ class Factor:
 
         It may have spaces and dashes, and is one of now or one of the recovery codes.
         """
-        text = "".join(code[:_MAX_LENGTH].split()).replace("-", "").upper()
+        text = normalized(code)
         if is_code(text):
             step = find_step(self.secret, text, now, self.step)
             return None if step is None else replace(self, step=step)
@@ -96,6 +96,11 @@ class Factor:
             "-".join(text[at : at + _GROUP] for at in range(0, len(text), _GROUP)) for text in texts
         )
         return replace(self, recovery=tuple(map(digest_of, texts))), shown
+
+
+def normalized(code: str) -> str:
+    """Return a code without spaces and dashes, in capitals."""
+    return "".join(code[:_MAX_LENGTH].split()).replace("-", "").upper()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,11 @@ from chunkstore.service.access.administration import Administration
 from chunkstore.service.access.clock import Clock
 from chunkstore.service.access.credentials import Sessions
 from chunkstore.service.access.directory import Directory, Snapshot, read_all
-from chunkstore.service.access.factors import Factor, WaitingSignIn
+from chunkstore.service.access.factors import Factor, WaitingSignIn, normalized
 from chunkstore.service.access.limiter import Limiter
 from chunkstore.service.access.principal import CodeNeeded, NewCookie, Principal
 from chunkstore.service.access.tokens import digest_of, new_secret
-from chunkstore.service.access.totp import new_totp_secret, to_uri
+from chunkstore.service.access.totp import is_code, new_totp_secret, to_uri
 from chunkstore.service.access.values import (
     FACTOR,
     SESSION,
@@ -237,12 +237,15 @@ class SecondFactors:
         return account, session, new_cookie, sign_in.next
 
     def _take(self, account: Account, factor: Factor, code: str) -> Factor:
-        self._limiter.attempt_code(account.key)
+        # Nobody guesses a recovery code, so these are left to who is kept waiting by guesses.
+        if is_guessable := is_code(normalized(code)):
+            self._limiter.attempt_code(account.key)
         taken = factor.taking(code, self._clock.now())
         if taken is None:
             _logger.warning("%s gave a code that is not right.", account.name)
             raise CodeRefused
-        self._limiter.code_was_right(account.key)
+        if is_guessable:
+            self._limiter.code_was_right(account.key)
         return taken
 
     async def _make(self, *changes: RecordChange, announced: bool = True) -> None:

@@ -113,11 +113,13 @@ async def test_a_wrong_code_is_told_and_can_be_given_again(enrolled: Enrolled) -
 async def test_guessed_codes_are_limited(enrolled: Enrolled) -> None:
     """Nextcloud GHSA-mr7q-xf62-fw54, CVE-2021-32705; ownCloud CVE-2026-84473."""
     waiting = await enrolled.waiting()
-    statuses = {(await enrolled.give("no code", waiting)).status for _ in range(12)}
+    wrong = f"{(int(enrolled.code) + 500_000) % 1_000_000:06}"
+    statuses = {(await enrolled.give(wrong, waiting)).status for _ in range(12)}
     assert statuses == {403, 429}
     answer = await enrolled.give(enrolled.code, waiting)
     assert answer.status == 429
     assert 0 < int(answer.headers["Retry-After"]) <= 300
+    assert (await enrolled.give(enrolled.recovery_codes[0], waiting)).status == 303
 
 
 @pytest.mark.parametrize("next_path", ["//evil", "https://evil/", "/\\evil", "/login"])
