@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from hypothesis import given
+from argon2 import PasswordHasher
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chunkstore.core.access import EVERYTHING
@@ -22,6 +23,7 @@ from chunkstore.core.errors import (
     TooManyAttempts,
 )
 from chunkstore.core.names import ROOT
+from chunkstore.service.access import passwords as passwords_module
 from chunkstore.service.access.limiter import CODES
 from chunkstore.service.access.people import People
 from chunkstore.service.access.principal import (
@@ -447,3 +449,103 @@ async def test_no_second_factor_is_shown_by_what_is_logged(people: People, clock
     assert isinstance(found, CodeNeeded)
     for secret in (begun.secret, *enrolled.recovery_codes, found.cookie.value):
         assert secret not in shown
+
+
+_STEPS = st.lists(
+    st.sampled_from(
+        ["add", "remove", "admin", "passwd", "disable", "enable", "now", "before", "again",
+         "recovery", "used recovery", "wrong", "nothing", "basic", "wait"]
+    ),
+    max_size=25,
+)  # fmt: skip
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(steps=_STEPS)
+async def test_whatever_happens_a_session_begins_with_a_code_that_nobody_used(
+    people: People,
+    elsewhere: People,
+    clock: SetClock,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[str],
+) -> None:
+    """A model of which codes count, against the real ones, at two servers."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords_module, "_HASHER", cheap)
+    clock.advance(100_000)
+    if "anna" in (await people.directory.reload()).accounts:
+        await people.accounts.remove("anna")
+    await add(people)
+    phone: Phone | None = None
+    last, recovery, used, password, disabled = 0, list[str](), list[str](), PASSWORD, False
+    sessions: list[SessionCookie] = [await cookie_of(people)]
+    for number, step in enumerate(steps):
+        server = (people, elsewhere)[number % 2]
+        now = step_of(clock.now())
+        match step:
+            case "add" if phone is None and sessions and not disabled:
+                principal = await server.confirm(sessions[-1].value, password, HERE)
+                begun = await server.totp.begin(principal)
+                phone, last = Phone(clock, begun.secret), now
+                enrolled = await server.totp.confirm(principal, begun.id, phone.code())
+                recovery, used = list(enrolled.recovery_codes), []
+                sessions = [session_of(enrolled.cookie)]
+            case "remove" if phone is not None and sessions and recovery and not disabled:
+                principal = await server.confirm(sessions[-1].value, password, HERE)
+                sessions[-1] = session_of(principal.cookie)
+                await server.totp.remove(principal, recovery.pop())
+                phone = None
+            case "admin" if phone is not None:
+                await server.totp.remove_of("anna")
+                phone = None
+            case "passwd":
+                password = f"{PASSWORD} {number}"
+                await server.accounts.set_password("anna", password)
+                sessions = []
+            case "disable" | "enable":
+                disabled = step == "disable"
+                await server.accounts.set_disabled("anna", disabled=disabled)
+                sessions = []
+            case "wait":
+                clock.advance(30)
+            case _ if disabled:
+                with pytest.raises(SignInFailed):
+                    await server.log_in("anna", password, HERE)
+            case "basic":
+                clock.advance(1)
+                assert (await outcome(server, Basic("anna", password)) is SignInFailed) == (
+                    phone is not None
+                )
+            case _:
+                found = await server.log_in("anna", password, HERE)
+                assert isinstance(found, CodeNeeded) == (phone is not None)
+                if isinstance(found, Principal):
+                    sessions.append(session_of(found.cookie))
+                    continue
+                assert phone is not None
+                code, counts = {
+                    "now": (phone.code(), last < now),
+                    "before": (phone.code(-1), last < now - 1),
+                    "again": (code_at(phone.secret, last), False),
+                    "recovery": (recovery[-1], True) if recovery else ("", False),
+                    "used recovery": (used[-1] if used else "", False),
+                    "wrong": (phone.wrong(), False),
+                }.get(step, ("", False))
+                try:
+                    begun_session, _ = await server.give_code(found.cookie.value, code, HERE)
+                except CodeRefused:
+                    assert not counts
+                    # Else too many of them are refused at last.
+                    clock.advance(CODES.interval_seconds)
+                    continue
+                assert counts
+                sessions.append(session_of(begun_session.cookie))
+                if step == "recovery":
+                    used.append(recovery.pop())
+                else:
+                    last = now if step == "now" else now - 1
+        for cookie in sessions[-2:]:
+            for each in (people, elsewhere):
+                assert not (await each.sign_in(cookie, HERE)).is_guest
