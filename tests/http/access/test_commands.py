@@ -23,7 +23,10 @@ ELSEWHERE = "http://elsewhere.example"
 JSON = {"Content-Type": "application/json"}
 TOKEN = {"account": "anna", "label": "ci", "folders": ["/"], "verbs": "owner"}
 # Arguments that each kind takes.
-KINDS = {str: "anna", bool: False, list: ["anna"], str | None: "anna", int | float | None: 60}
+KINDS = {
+    str: "anna", bool: False, list: ["anna"], str | None: "anna", int | None: 60,
+    int | float | None: 60,
+}  # fmt: skip
 
 
 @dataclass
