@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from chunkstore.core.names import ROOT
 from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.service.transfer.walk import walk
+from chunkstore.store.contract.audit import AuditEntry, AuditFilter, AuditLog
+from chunkstore.store.contract.quotas import Usage
+from chunkstore.store.contract.values import File
 from chunkstore.store.sqlite.store import SQLiteStore
 
 DATABASE = "chunkstore.db"
@@ -30,6 +36,42 @@ SELECT (SELECT count(*) FROM manifest WHERE id NOT IN (SELECT manifest FROM file
      + (SELECT count(*) FROM chunk WHERE id NOT IN (SELECT chunk FROM place))
      + (SELECT count(*) FROM chunk_data WHERE id NOT IN (SELECT id FROM chunk))
 """
+
+
+async def check_what_is_kept_of_edits(folder: Path, scratch: Path) -> None:
+    """Check on a copy that quotas are exact, and that the audit log tells of the names there are.
+
+    All edits of the store are to be in the log.
+    """
+    store = await SQLiteStore.open(_copy(folder, scratch), create=False)
+    try:
+        quotas = await store.quotas.list()
+        drifts = [found.drift async for found in store.quotas.recount()]
+        assert drifts == [Usage(0, 0)] * len(quotas)
+        names = {file.name async for file in walk(store, ROOT) if isinstance(file, File)}
+        assert await names_told(store.audit) == names
+    finally:
+        await store.close()
+
+
+async def names_told(log: AuditLog) -> set[str]:
+    """Return the names of the files that there are by what a log tells."""
+    names: set[str] = set()
+    page: Sequence[AuditEntry] = await log.list(AuditFilter())
+    while page:
+        for entry in page:
+            match entry.action:
+                case "create" | "replace":
+                    names.add(entry.name)
+                case "delete":
+                    names.remove(entry.name)
+                case "copy" | "move":
+                    assert entry.name in names
+                    if entry.action == "move":
+                        names.remove(entry.name)
+                    names.add(str(entry.detail["to"]))
+        page = await log.list(AuditFilter(), (page[-1].time, page[-1].id))
+    return names
 
 
 async def check_database(folder: Path, scratch: Path) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.crash.inspection import check_database
+from chunkstore.core.names import FolderName
+from chunkstore.store.sqlite.store import SQLiteStore
+from tests.crash.inspection import DATABASE, check_database, check_what_is_kept_of_edits
 from tests.crash.load import BROKEN, Client, Figures, Moments, session_with, verify_all
 from tests.crash.operations import BOUNDED, CHUNK_SIZE, schedule
 from tests.crash.options import Rounds
@@ -56,10 +58,19 @@ async def run_round(server: ServerProcess, clients: list[Client], seed: str) -> 
     assert server.wait() == -signal.SIGKILL
 
 
+async def set_quotas(folder: Path) -> None:
+    """Make a store with quotas that nothing exceeds."""
+    store = await SQLiteStore.open(folder / DATABASE, chunk_size=CHUNK_SIZE)
+    for limited in ("", "one/", "two/", "none/"):
+        await store.quotas.set(FolderName(limited), 1 << 40, 1 << 40)
+    await store.close()
+
+
 @pytest.mark.fault(
     "SIGKILL at any moment",
     "five clients put, replace, delete, copy, move and get on a real server; after each kill the"
-    " next one must have all that was acknowledged, and what was not whole or not at all",
+    " next one must have all that was acknowledged, and what was not whole or not at all; quotas"
+    " are exact, and the audit log tells of the very names that there are",
 )
 @pytest.mark.parametrize(
     "options",
@@ -76,11 +87,14 @@ async def test_a_killed_server_keeps_what_it_acknowledged(
     clients = [Client(folder, figures) for folder in FOLDERS]
     folder = tmp_path / "served"
     folder.mkdir()
+    await set_quotas(folder)
+    options = (*SMALL, "--audit", "always", *options)
     for seed in rounds:
-        with rounds.named(seed), served(folder, *SMALL, *options, wrapper=BOUNDED) as server:
+        with rounds.named(seed), served(folder, *options, wrapper=BOUNDED) as server:
             await run_round(server, clients, str(seed))
             figures.rounds += 1
             figures.kills += 1
+            await check_what_is_kept_of_edits(folder, tmp_path / "copy")
             await check_database(folder, tmp_path / "copy")
     with served(folder, *SMALL, wrapper=BOUNDED) as server:
         async with session_with(server) as session:

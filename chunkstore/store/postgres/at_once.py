@@ -28,7 +28,7 @@ from chunkstore.store.postgres.paths import below, folders_of
 from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.postgres.together import MOST, Together
 from chunkstore.store.postgres.tree import Target
-from chunkstore.store.shared.audit_rows import to_row
+from chunkstore.store.shared.audit_rows import to_rows
 from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.times import Times, now_microseconds
 from chunkstore.store.shared.usage import folders_over
@@ -89,7 +89,7 @@ class SmallPut:
         """
         if self.by is None:
             return None
-        row = to_row(self.by, Action("", self.edit.name, detail_of_put(self.edit)))
+        [row] = to_rows(self.by, [Action("", self.edit.name, detail_of_put(self.edit))])
         return [str(column) for column in row.values()]
 
     def committed(self, row: Row) -> Committed:

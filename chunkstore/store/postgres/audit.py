@@ -9,7 +9,7 @@ from chunkstore.store.contract.audit import Action, AuditEntry, AuditFilter, Aud
 from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.shared.audit_rows import bounds_of, to_entry, to_row
+from chunkstore.store.shared.audit_rows import bounds_of, to_entry, to_rows
 from chunkstore.store.shared.times import to_microseconds
 
 
@@ -37,7 +37,7 @@ class PostgresAudit(AuditLog):
 
 async def add_actions(db: Connection, who: Who, actions: Sequence[Action]) -> None:
     """Add an entry for each action."""
-    rows = [tuple(to_row(who, action).values()) for action in actions]
+    rows = [tuple(row.values()) for row in to_rows(who, actions)]
     if len(rows) == 1:
         await db.execute(QUERIES["add_audit"], *rows[0])
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,13 +16,13 @@ _FIRST: Final = 0
 _LAST: Final = (1 << 63) - 1
 
 
-def to_row(who: Who, action: Action) -> dict[str, Any]:
-    """Return all columns of a new entry."""
-    return {
-        "id": secrets.randbits(_ID_BITS),
-        "time": now_microseconds(),
-        **row_of(who, action),
-    }
+def to_rows(who: Who, actions: Sequence[Action]) -> list[dict[str, Any]]:
+    """Return all columns of new entries, each of a later time than the one before."""
+    now = now_microseconds()
+    return [
+        {"id": secrets.randbits(_ID_BITS), "time": now + place, **row_of(who, action)}
+        for place, action in enumerate(actions)
+    ]
 
 
 def to_entry(row: Any) -> AuditEntry:  # noqa: ANN401 - the driver's

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from chunkstore.store.contract.audit import Action, AuditEntry, AuditFilter, AuditLog, Who
-from chunkstore.store.shared.audit_rows import bounds_of, to_entry, to_row
+from chunkstore.store.shared.audit_rows import bounds_of, to_entry, to_rows
 from chunkstore.store.shared.times import to_microseconds
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.opening import OpenDatabase
@@ -45,7 +45,7 @@ class SQLiteAudit(AuditLog):
 
 def add_actions(db: sqlite3.Connection, who: Who, actions: Sequence[Action]) -> None:
     """Add an entry for each action. This is a job."""
-    db.executemany(QUERIES["add_audit"], [to_row(who, action) for action in actions])
+    db.executemany(QUERIES["add_audit"], to_rows(who, actions))
 
 
 def _list(
