@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
+import aiohttp
 import pytest
 
 from tests.backends import PostgresBackend
@@ -205,3 +208,45 @@ def list_of(folder: Path, db: str) -> bytes:
     ):
         listed: bytes = response.read()
     return listed
+
+
+async def test_writers_at_the_last_byte_of_a_quota_of_both_servers(
+    tmp_path: Path, db: str, random_bytes: RandomBytes
+) -> None:
+    limit, least = 3_000_000, 50_000
+    audited = ("--db", db, "--audit", "always")
+    with served(tmp_path, *audited) as first, served(tmp_path, *audited) as second:
+        size = ("--size", str(limit), "--files", "1000")
+        assert run_command(tmp_path, "quota", "set", "/q/", *size, "--db", db).returncode == 0
+
+        async def write(number: int) -> int:
+            """Put files of several sizes until there is no room; return what there was for."""
+            server, written = (first, second)[number % 2], 0
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
+                for turn in range(20):
+                    content = random_bytes((least, 120_000, 70_000)[turn % 3])
+                    name = f"/files/q/{number}/{turn % 7}"
+                    async with session.put(name, data=content) as response:
+                        told = await response.json()
+                    if response.status == 507:
+                        assert told["type"].endswith(":quota-exceeded")
+                        assert told["used"] <= told["limit"] == limit
+                        async with session.delete(name) as response:
+                            assert response.status in (204, 404)
+                    else:
+                        assert response.status in (200, 201), told
+                        written += 1
+            return written
+
+        written = await asyncio.gather(*map(write, range(16)))
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{first.port}") as session:
+            async with session.get("/files/?delimiter=") as response:
+                files = (await response.json())["files"]
+            async with session.get("/audit?action=create") as response:
+                created = len((await response.text()).splitlines())
+            async with session.get("/audit?action=replace") as response:
+                replaced = len((await response.text()).splitlines())
+        [quota] = json.loads(run_command(tmp_path, "quota", "ls", "--db", db, "--json").stdout)
+    assert quota["size"] == sum(file["size"] for file in files) <= limit
+    assert quota["files"] == len(files)
+    assert created + replaced == sum(written)

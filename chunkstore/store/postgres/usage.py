@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from chunkstore.core.errors import QuotaExceeded
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.store.contract.quotas import Quota, Usage
 from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
@@ -85,8 +84,7 @@ class Tally:
         if refused is not None:
             row = await db.fetchrow(QUERIES["find_quota"], refused)
             self._changes.check(to_quota(row))
-            # There is room by now, and has been none.
-            raise QuotaExceeded
+            raise AssertionError(refused)
 
 
 async def _usages_of(

@@ -404,8 +404,8 @@ $$;
 
 -- name: add_usage
 -- Changes what folders use, as far as they have quotas, in the order in which they are given; returns
--- the first whose quota does not allow it, and then the transaction is to fail. What uses less is always
--- allowed, and everything until it is counted what is used.
+-- the first whose quota does not allow it, locked, and then the transaction is to fail. What uses less is
+-- always allowed, and everything until it is counted what is used.
 CREATE OR REPLACE FUNCTION add_usage(names text[], new_sizes bigint[], new_files bigint[])
 RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -414,16 +414,15 @@ DECLARE
     more_files bigint;
 BEGIN
     FOR one, more, more_files IN SELECT * FROM unnest(names, new_sizes, new_files) LOOP
+        PERFORM 1 FROM quota WHERE folder = one FOR UPDATE;
+        CONTINUE WHEN NOT FOUND;
         UPDATE quota SET size = size + more, files = files + more_files
         WHERE folder = one
           AND (counted = 0
                OR (more <= 0 OR max_size IS NULL OR size + more <= max_size)
                   AND (more_files <= 0 OR max_files IS NULL OR files + more_files <= max_files));
         IF NOT FOUND THEN
-            PERFORM 1 FROM quota WHERE folder = one;
-            IF FOUND THEN
-                RETURN one;
-            END IF;
+            RETURN one;
         END IF;
     END LOOP;
     RETURN NULL;
