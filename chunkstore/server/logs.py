@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chunkstore.core.current_request import CURRENT_REQUEST
+from chunkstore.http.runtime.targets import mask_links
 from chunkstore.server.config import LogFormat
 from chunkstore.service.access.tokens import mask_tokens
 
@@ -93,7 +94,8 @@ def configure_logging(log_format: LogFormat) -> None:
 
 
 def _mask(text: str) -> str:
-    return mask_tokens(_ANSWER.sub(r"\1***", text) if "/login/oidc?" in text else text)
+    text = _ANSWER.sub(r"\1***", text) if "/login/oidc?" in text else text
+    return mask_tokens(mask_links(text) if "/s/" in text else text)
 
 
 def _escape(unfit: re.Pattern[str], text: str) -> str:

@@ -194,6 +194,23 @@ def test_verbs_are_parsed_as_they_are_formatted(verbs: Verbs) -> None:
     assert parse_verbs(format_verbs(verbs)) == verbs
 
 
+@given(
+    rules=rules,
+    who=st.lists(subjects, unique=True),
+    folder=folders,
+    lent=verbs,
+    name=names | folders,
+)
+def test_what_is_shared_is_what_may_be_done_where_one_may_share(
+    rules: list[Rule], who: list[str], folder: FolderName, lent: Verbs, name: FileName | FolderName
+) -> None:
+    shared = access_of(rules, who).shared(folder, lent)
+    own = by_the_page(rules, who, name)
+    expected = own & lent if name.startswith(folder) and Verbs.SHARE in own else NOTHING
+    assert shared.verbs(name) == expected
+    assert Verbs.SHARE not in shared.verbs(name) or Verbs.SHARE in lent
+
+
 @pytest.mark.parametrize("text", ["", "readers", "list,", "list,-", "Read"])
 def test_what_is_neither_a_role_nor_verbs_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="neither a role"):

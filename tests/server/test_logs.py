@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from chunkstore.core.current_request import CURRENT_REQUEST
 from chunkstore.server.config import LogFormat
 from chunkstore.server.logs import make_formatter
-from chunkstore.service.access.tokens import new_token
+from chunkstore.service.access.tokens import new_link_token, new_token
 from tests.cli.test_access import PASSWORD
 from tests.documents.blocks import ROOT
 from tests.http import raw
@@ -69,6 +69,15 @@ def test_no_token_is_logged(log_format: LogFormat) -> None:
     # Nor in a traceback.
     made.exc_text = f"ValueError: {token}"
     assert token not in make_formatter(log_format).format(made)
+
+
+@pytest.mark.parametrize("log_format", LogFormat)
+def test_no_token_of_a_link_is_logged(log_format: LogFormat) -> None:
+    made, token = record("GET %s", "", exc_info=None), new_link_token()
+    vars(made).update(args=(f"/base/s/{token}/files/a",), fields={"target": f"/s/{token}"})
+    line = make_formatter(log_format).format(made)
+    assert token not in line
+    assert "/s/*" in line
 
 
 @pytest.mark.parametrize("log_format", LogFormat)

@@ -49,6 +49,7 @@ async def show(request: web.Request) -> web.Response:
         # By which this visitor is known again, from wherever they come.
         visiting = request.app[PEOPLE].visiting
         set_link_cookie(request, response, visiting.new_cookie(visit.link))
+        response.headers.update(_NO_STORE)
     return response
 
 

@@ -108,7 +108,11 @@ def has_cookie(request: web.Request) -> bool:
     rights = request.get(_RIGHTS)
     if rights is None:
         return False
-    return rights.principal.via is Via.SESSION or rights.principal.visit is not None
+    visit = rights.principal.visit
+    # The password of a link may have been given by one.
+    return rights.principal.via is Via.SESSION or (
+        visit is not None and visit.link.password is not None
+    )
 
 
 def add_access_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -6,7 +6,7 @@ A link is changed by its id, and by whose it is, never by its target.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -41,6 +41,7 @@ from chunkstore.store.contract.records import ABSENT, DeleteRecord, PutRecord, R
 # Beside the link itself, which nobody can guess.
 LEAST_PASSWORD_LENGTH: Final = 8
 _ATTEMPTS: Final = 5
+_LONGEST_LABEL: Final = 200
 _SECRET_BYTES: Final = 32
 _POLICY: Final = ("setting", "links")
 
@@ -270,6 +271,13 @@ class LinkAdministration:
         """Return what a link was used for."""
         return await self._uses.get(link)
 
+    async def usages(self, name: str | None = None) -> Mapping[str, Usage]:
+        """Return what all links were used for, or those of an account, by their ids."""
+        owner = None if name is None else (await self._directory.current()).get(name).key
+        found = await read_all(self._records, LINK_USE, owner)
+        usages = parse_all(Usage.of, found)
+        return {record.key: usage for record, usage in zip(found, usages, strict=True)}
+
     async def _hash(self, password: str | None) -> str | None:
         if password is None:
             return None
@@ -296,6 +304,8 @@ class LinkAdministration:
 def _check(wanted: LinkRequest) -> None:
     """Refuse a link that could not be what it says."""
     limits = wanted.limits
+    if len(wanted.label) > _LONGEST_LABEL or not wanted.label.isprintable():
+        raise InvalidRequest(f"A label has at most {_LONGEST_LABEL} characters that can be shown.")
     if any(most is not None and most < 1 for most in (limits.uses, limits.files, limits.bytes)):
         raise InvalidRequest("A limit of a link is 1 or more.")
     if wanted.kind is not LinkKind.DROP and (limits.files, limits.bytes) != (None, None):

@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from chunkstore.core.errors import InvalidRequest
 from chunkstore.core.names import parse_file_name, parse_folder_name
+from chunkstore.service.access.directory import Snapshot
 from chunkstore.service.access.link_administration import LinkPolicy, LinkRequest
+from chunkstore.service.access.link_uses import NO_USE, Usage
 from chunkstore.service.access.links import Link, LinkKind, LinkLimits
 from chunkstore.service.access.people import People
 from chunkstore.service.access.values import Account
@@ -77,8 +79,10 @@ async def _revoke(people: People, arguments: Arguments) -> Json:
 
 
 async def _list(people: People, arguments: Arguments) -> Json:
-    found = await people.links.list(arguments.get("account"))
-    return [await _told(people, link) for link in found]
+    name = arguments.get("account")
+    found, usages = await people.links.list(name), await people.links.usages(name)
+    snapshot, now = await people.directory.current(), people.clock.now()
+    return [_describe(snapshot, link, usages.get(link.id, NO_USE), now) for link in found]
 
 
 async def _policy(people: People, arguments: Arguments) -> Json:
@@ -106,10 +110,13 @@ async def _owner(people: People, arguments: Arguments) -> Account | None:
 
 
 async def _told(people: People, link: Link) -> Json:
-    """Return what is told of a link: nothing by which somebody could use it."""
     snapshot = await people.directory.current()
+    return _describe(snapshot, link, await people.links.usage(link), people.clock.now())
+
+
+def _describe(snapshot: Snapshot, link: Link, usage: Usage, now: datetime) -> Json:
+    """Return what is told of a link: nothing by which somebody could use it."""
     account = snapshot.accounts.get(link.account)
-    usage = await people.links.usage(link)
     return {
         "id": link.id,
         "account": link.account if account is None else account.name,
@@ -118,7 +125,7 @@ async def _told(people: People, link: Link) -> Json:
         "label": link.label,
         "created": _time(link.created),
         "expires": None if link.ends is None else _time(link.ends),
-        "ended": not link.is_valid_at(people.clock.now()),
+        "ended": not link.is_valid_at(now),
         "password": link.password is not None,
         "follows": link.kind is LinkKind.FILE and link.pin is None,
         "uses": usage.uses,

@@ -163,6 +163,9 @@ class Usage:
             raise LinkFull
 
 
+NO_USE: Final = Usage()
+
+
 class LinkUses:
     """The uses of the links of a store."""
 
@@ -264,7 +267,7 @@ class LinkUses:
     async def _read(self, link: Link) -> tuple[Usage, int | None]:
         record = await self._records.find(LINK_USE, link.id)
         if record is None:
-            return Usage(), None
+            return NO_USE, None
         [usage] = parse_all(Usage.of, [record])
         return usage, record.revision
 

@@ -24,7 +24,7 @@ from chunkstore.core.errors import (
     NoSuchLink,
     NotFound,
 )
-from chunkstore.core.names import FileName, FolderName, parse_folder_name
+from chunkstore.core.names import MAX_NAME_SIZE, FileName, FolderName, parse_folder_name
 from chunkstore.service.access.clock import Clock
 from chunkstore.service.access.credentials import Links
 from chunkstore.service.access.directory import Directory, Snapshot
@@ -126,7 +126,8 @@ class Visiting:
             raise InvalidName(f"A name has at most {_LONGEST_NAME} characters, and no slash.")
         segment = " ".join(filter(None, (day, called, new_mark())))
         segment = parse_folder_name(segment).removesuffix("/")
-        parse_folder_name(f"{link.folder}{segment}")
+        if len(f"{link.folder}{segment}/".encode()) > MAX_NAME_SIZE:
+            raise InvalidName("The name is too long.")
         await self.uses.count(link, (), from_start=True)
         return format_visit(link, segment)
 
