@@ -31,6 +31,7 @@ def link_command() -> None:
 @click.argument("target", type=NAME)
 @click.option("--account", cls=Option, required=True, metavar="NAME", help="Whose link it is.")
 @click.option("--drop", cls=Option, is_flag=True, help="Files are put into the folder.")
+@click.option("--both", cls=Option, is_flag=True, help="So they are, and what is there is shown.")
 @click.option("--label", cls=Option, default="", help="What the page has for a title.")
 @click.option(
     "--expires",
@@ -63,7 +64,7 @@ def add_link_command(
     """Make a link of the file TARGET, or of the folder TARGET/, and print its path.
 
     It is not shown again. Whoever has it may do there what the account may, as long as that may
-    `share` there: read, or by --drop put files.
+    `share` there: read, by --drop put files, or by --both do both.
     """
     arguments["password"] = read_password(LEAST_PASSWORD_LENGTH) if has_password else None
     if click.get_current_context().get_parameter_source("expires_seconds") != _BY_DEFAULT:
@@ -146,7 +147,7 @@ def _row(link: Mapping[str, Any]) -> dict[str, Any]:
     used, sent = str(link["uses"]), ""
     if link["most_uses"] is not None:
         used += f" of {link['most_uses']}"
-    if link["kind"] == "drop":
+    if link["kind"] in ("drop", "both"):
         sent = f"{link['files']} ({format_size(link['bytes'])})"
     expires = f"{link['expires']} (ended)" if link["ended"] else link["expires"]
     return {**link, "used": used, "sent": sent, "expires": expires}

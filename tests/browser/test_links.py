@@ -147,6 +147,23 @@ def test_files_are_sent(
     assert "inbox" not in page.content()
 
 
+def test_a_folder_that_takes_files_too(
+    visit: Visit, chromium: Browser, axe: str, owner: Owner
+) -> None:
+    page = come(visit, chromium, axe, owner.link("/secret/plan/", "--both"))
+    assert visit.shown() == ["parts/", "the plan.txt"]
+    assert violations(page) == []
+    assert width_of(page) == PHONE["width"]
+    page.get_by_label("Your name").fill("Emma")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Send files").click()
+    visit.pick(visit.file("more.txt", b"more"))
+    visit.uploaded(1)
+    [name] = [name for name in owner.names("secret/plan/") if " Emma " in name]
+    # Others look into the same folder.
+    owner.ask("DELETE", f"secret/plan/{name.split('/')[0]}/")
+
+
 def test_what_was_interrupted_goes_on(
     visit: Visit, chromium: Browser, owner: Owner, large: bytes
 ) -> None:

@@ -36,14 +36,13 @@ async def show(request: web.Request) -> web.Response:
     Nothing of a file is sent, so what looks at links for a preview uses none up.
     """
     visit = visit_of(request)
-    match visit.link.kind:
-        case LinkKind.FILE:
-            response = await _show_file(request, visit)
-        case LinkKind.FOLDER:
-            location = {"Location": path_of(request, visit.folder)}
-            response = web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers=location)
-        case LinkKind.DROP:
-            response = _show_drop(request, visit)
+    if visit.link.kind is LinkKind.FILE:
+        response = await _show_file(request, visit)
+    elif visit.link.kind is LinkKind.DROP or visit.own is not None:
+        response = _show_drop(request, visit)
+    else:
+        location = {"Location": path_of(request, visit.folder)}
+        response = web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers=location)
     response.headers["Vary"] = "Accept"
     if visit.link.limits.uses is not None and len(visit.known_by) == 1:
         # By which this visitor is known again, from wherever they come.

@@ -32,6 +32,7 @@ from chunkstore.http.security.allowed import (
     visit_of,
     who_is,
 )
+from chunkstore.http.security.link_entry import visit_path
 from chunkstore.service.representations import Json, listing_to_json
 from chunkstore.store.contract.values import Listing
 
@@ -155,6 +156,7 @@ async def _page(
         "may_change": False,
         "root_name": link.label or base.folder.rstrip("/").rpartition("/")[2] or "files",
         "app_root": names_root(request.app).removesuffix("files/"),
+        "visits_url": f"{visit_path(request)}visits" if link.takes_files else "",
     }
     return render(request, "link_folder.html", {**context, **by_link})
 

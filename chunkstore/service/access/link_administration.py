@@ -308,7 +308,8 @@ def _check(wanted: LinkRequest) -> None:
         raise InvalidRequest(f"A label has at most {_LONGEST_LABEL} characters that can be shown.")
     if any(most is not None and most < 1 for most in (limits.uses, limits.files, limits.bytes)):
         raise InvalidRequest("A limit of a link is 1 or more.")
-    if wanted.kind is not LinkKind.DROP and (limits.files, limits.bytes) != (None, None):
+    takes_files = wanted.kind in (LinkKind.DROP, LinkKind.BOTH)
+    if not takes_files and (limits.files, limits.bytes) != (None, None):
         raise InvalidRequest("Files and bytes are limits of links that take files.")
     if wanted.follows and wanted.kind is not LinkKind.FILE:
         raise InvalidRequest("Only a link of a file is made for what is in it.")

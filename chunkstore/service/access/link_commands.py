@@ -33,17 +33,18 @@ async def _add(people: People, arguments: Arguments) -> Json:
 def _wanted(arguments: Arguments) -> LinkRequest:
     """Return the link of the arguments.
 
-    `target` is a file, or a folder with a slash at its end; `drop` has it take files.
+    `target` is a file, or a folder with a slash at its end; `drop` has it take files, and `both`
+    too, besides showing what is there.
     `expires_seconds` is null for ever, and what is usual where it is missing.
     """
     text = arguments["target"].removeprefix("/")
     is_folder = text.endswith("/") or not text
-    drop = arguments.get("drop", False)
-    if drop and not is_folder:
-        raise InvalidRequest("Files are dropped into a folder; its name ends in a slash.")
-    kind = LinkKind.FILE
-    if is_folder:
-        kind = LinkKind.DROP if drop else LinkKind.FOLDER
+    drop, both = arguments.get("drop", False), arguments.get("both", False)
+    if (drop or both) and not is_folder:
+        raise InvalidRequest("Files are put into a folder; its name ends in a slash.")
+    kind = LinkKind.FOLDER if is_folder else LinkKind.FILE
+    if drop or both:
+        kind = LinkKind.BOTH if both else LinkKind.DROP
     seconds = arguments.get("expires_seconds")
     return LinkRequest(
         kind=kind,

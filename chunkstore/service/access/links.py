@@ -37,11 +37,12 @@ _BEFORE_MAC: Final = "~"
 
 
 class LinkKind(enum.StrEnum):
-    """What a link is of: a file, a folder to look into, or one to put files into."""
+    """What a link is of: a file; a folder to look into, one to put files into, or to do both."""
 
     FILE = "file"
     FOLDER = "folder"
     DROP = "drop"
+    BOTH = "both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,13 @@ class Link:
     @property
     def needed(self) -> Verbs:
         """What its creator has to be allowed with its target."""
-        return Verbs.SHARE | (Verbs.CREATE if self.kind is LinkKind.DROP else Verbs.READ)
+        reading = Verbs(0) if self.kind is LinkKind.DROP else Verbs.READ
+        return Verbs.SHARE | reading | (Verbs.CREATE if self.takes_files else Verbs(0))
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether files can be put by it, in the folder of a visit."""
+        return self.kind in (LinkKind.DROP, LinkKind.BOTH)
 
     @property
     def folder(self) -> FolderName:
@@ -103,13 +110,15 @@ class Link:
 
         In the folder of a file only that file can be named (`only`).
         """
+        if own is not None:
+            return own, Verbs.CREATE
         match self.kind:
             case LinkKind.FILE:
                 return self.folder, Verbs.READ
-            case LinkKind.FOLDER:
+            case LinkKind.FOLDER | LinkKind.BOTH:
                 return self.folder, Verbs.LIST | Verbs.READ
             case LinkKind.DROP:
-                return own or self.folder, Verbs(0) if own is None else Verbs.CREATE
+                return self.folder, Verbs(0)
 
     @property
     def only(self) -> FileName | None:

@@ -30,7 +30,7 @@ from chunkstore.service.access.credentials import Links
 from chunkstore.service.access.directory import Directory, Snapshot
 from chunkstore.service.access.limiter import network_of
 from chunkstore.service.access.link_uses import LinkUses
-from chunkstore.service.access.links import Link, LinkKind, Visit, format_visit, parse_visit
+from chunkstore.service.access.links import Link, Visit, format_visit, parse_visit
 from chunkstore.service.access.principal import Basic, Credentials, NewCookie, Principal, Via
 from chunkstore.service.access.tokens import new_mark
 from chunkstore.service.access.values import Account
@@ -97,7 +97,7 @@ class Visiting:
 
     async def _visit_of(self, link: Link, arrival: Arrival, known_by: tuple[str, ...]) -> Visit:
         text, room = arrival.visit, None
-        if arrival.puts and link.kind is LinkKind.DROP:
+        if arrival.puts and link.takes_files:
             room = (await self.uses.get(link)).room(link)
             text = text or await self._begin(link, "")
         if not text:
@@ -112,10 +112,10 @@ class Visiting:
 
         Raises:
             LinkUsedUp: it would be one too many.
-            InvalidRequest: the link is of no drop folder.
+            InvalidRequest: the link takes no files.
             InvalidName: the name has what no folder's name can have.
         """
-        if principal.visit is None or principal.visit.link.kind is not LinkKind.DROP:
+        if principal.visit is None or not principal.visit.link.takes_files:
             raise InvalidRequest("Nothing can be sent by this link.")
         return await self._begin(principal.visit.link, name)
 

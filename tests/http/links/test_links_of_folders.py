@@ -81,3 +81,27 @@ async def test_a_link_of_the_root_leads_everywhere_that_its_creator_may_share(
 ) -> None:
     made = await shared_site.run("link add", account="admin", target="/")
     assert (await shared_site.by(made, rest="files/secret/planned")).body == b"not shared"
+
+
+async def test_a_link_of_both_shows_the_folder_and_takes_files_in_one_of_each_visit(
+    shared_site: Shared,
+) -> None:
+    link = await shared_site.link(FOLDER, both=True, files=1)
+    assert [file["name"] for file in (await shared_site.by(link, rest="files/")).json["files"]] == [
+        "a.txt"
+    ]
+    page = await shared_site.by(link, rest="files/", **BROWSER)
+    assert f'action="{link["path"]}visits"'.encode() in page.body
+    begun = await shared_site.by(link, "POST", "visits", {"name": "Berta"})
+    mine = {"path": begun.headers["Location"]}
+    assert b"everybody else who has it" in (await shared_site.by(mine, **BROWSER)).body
+    assert (await shared_site.by(mine, "PUT", "files/x", b"x")).status == 201
+    assert (await shared_site.by(mine, rest="files/x")).status == 403
+    assert (await shared_site.by(link, "PUT", "files/a.txt", b"x")).kind == "link-full"
+    [folder, _] = (await shared_site.by(link, rest="files/")).json["folders"]
+    assert " Berta " in folder
+    named = folder.replace(" ", "%20")
+    assert (await shared_site.by(link, rest=f"files/{named}x")).body == b"x"
+    assert (await shared_site.by(link, "DELETE", f"files/{named}x")).status == 405
+    await shared_site.allow("anna", "secret/", "list,read,share")
+    assert (await shared_site.by(link, rest="files/")).status == 404
