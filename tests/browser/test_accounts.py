@@ -14,7 +14,7 @@ from tests.process import ServerProcess
 
 OTHER_PASSWORD = "staple correct horse"
 NASTY = "\"'><img src=x onerror=alert(1)>"
-SECTIONS = ["accounts", "groups", "rules", "who-can?verb=read&name=/hr/x", "tokens"]
+SECTIONS = ["accounts", "groups", "rules", "who-can?verb=read&name=/hr/x", "tokens", "links"]
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +228,33 @@ def test_an_administrator_lets_people_in(visit: Visit, chromium: Browser) -> Non
     page.get_by_role("button", name="Remove Emil").click()
     answer(page)
     expect(page.locator("#account-list").get_by_text("Emil")).to_have_count(0)
+
+
+def test_a_link_is_made_from_the_list_and_revoked(visit: Visit, chromium: Browser) -> None:
+    visit.expected = {"404"}
+    page = visit.page
+    sign_in(page, visit.url, "anna", "files/")
+    page.evaluate("fetch('/files/letter.txt', { method: 'PUT', body: 'Dear' })")
+    page.reload()
+    page.get_by_role("button", name="Actions for letter.txt").click()
+    page.get_by_role("link", name="Share…").click()
+    assert page.get_by_label("File, or folder").input_value() == "/letter.txt"
+    page.get_by_label("What it is for").last.fill("to Zoe")
+    page.get_by_label("How often").fill("3")
+    page.get_by_role("button", name="Make the link").click()
+    url = page.get_by_role("dialog").get_by_label("Link").input_value()
+    assert url.startswith(f"{visit.url}s/")
+    page.get_by_role("button", name="Close").click()
+    assert "to Zoe" in rows(page)
+    with chromium.new_context() as context:
+        other = context.new_page()
+        other.goto(url)
+        expect(other.get_by_role("main")).to_contain_text("letter.txt")
+        page.get_by_role("button", name="Revoke to Zoe").click()
+        answer(page)
+        expect(page.locator("#link-list")).to_contain_text("No links.")
+        other.reload()
+        expect(other.get_by_role("main")).not_to_contain_text("letter.txt")
 
 
 def test_by_keyboard_alone(visit: Visit) -> None:

@@ -51,6 +51,9 @@ async def account(request: web.Request) -> web.Response:
         "name": own.name,
         "tokens": await _tokens(request, own.name),
         "sessions": await _run(request, "session ls", {"account": own.name}),
+        "links": await _run(request, "link ls", {"account": own.name}),
+        "may_share": rights_of(request).access.somewhere(Verbs.SHARE),
+        "shared": _searched(request, "share"),
         "has_password": own.password is not None,
         "has_factor": own.totp is not None,
     }
@@ -123,6 +126,10 @@ async def _show_tokens(request: web.Request) -> Context:
     return {"tokens": await _tokens(request, None)}
 
 
+async def _show_links(request: web.Request) -> Context:
+    return {"links": await _run(request, "link ls", {"account": None})}
+
+
 async def _show_rules(request: web.Request) -> Context:
     folder, subject = _searched(request, "folder"), _searched(request, "subject")
     folder = f"/{folder.removeprefix('/')}" if folder else ""
@@ -168,4 +175,5 @@ _SECTIONS: Final[Mapping[str, _Section]] = {
     "rules": _Section("Rules", _show_rules, of_store=False),
     "who-can": _Section("Who can", _show_who_can, of_store=False),
     "tokens": _Section("Tokens", _show_tokens, of_store=True),
+    "links": _Section("Links", _show_links, of_store=True),
 }

@@ -152,6 +152,7 @@ def who_is(request: web.Request) -> dict[str, object]:
     return {
         "who": None if account is None else account.name,
         "is_closed": not rights.is_open,
+        "may_share": account is not None and rights.access.somewhere(Verbs.SHARE),
         "administers": rights.access.somewhere(Verbs.ADMIN),
         "here": request.rel_url.raw_path_qs,
     }

@@ -15,7 +15,6 @@ from chunkstore.core.access import EVERYTHING, GROUP_MARK, Verbs
 from chunkstore.core.errors import (
     AccountExists,
     Forbidden,
-    InvalidRequest,
     NoSuchAccount,
     RecordsChanged,
     SignInBusy,
@@ -42,11 +41,11 @@ from chunkstore.service.access.values import (
     deletion_of,
     new_id,
     parse_all,
+    parse_label,
 )
 from chunkstore.store.contract.records import ABSENT, DeleteRecord, RecordChange, Records
 
 _ATTEMPTS: Final = 5
-_LONGEST_LABEL: Final = 100
 
 Plan = Callable[[Snapshot], Awaitable[Sequence[RecordChange]]]
 
@@ -272,8 +271,6 @@ class Administration:
             NoSuchAccount: there is no such account.
             InvalidRequest: the label is too long, or not printable.
         """
-        if len(label) > _LONGEST_LABEL or not label.isprintable():
-            raise InvalidRequest(f"A label has {_LONGEST_LABEL} characters at most, all printable.")
         account = (await self._directory.reload()).get(name)
         text = new_token()
         token = Token(
@@ -281,7 +278,7 @@ class Administration:
             id=new_id(),
             account=account.key,
             account_id=account.id,
-            label=label,
+            label=parse_label(label),
             scope=scope,
             created=self._clock.now(),
             expires=expires,

@@ -33,6 +33,7 @@ from chunkstore.service.access.values import (
     format_value,
     new_id,
     parse_all,
+    parse_label,
     parse_value,
 )
 from chunkstore.store.contract.names import Names
@@ -163,7 +164,7 @@ class LinkAdministration:
             account_id=account.id,
             kind=wanted.kind,
             target=wanted.target,
-            label=wanted.label,
+            label=parse_label(wanted.label),
             created=now,
             ends=policy.end_of(lasting, now),
             limits=wanted.limits,

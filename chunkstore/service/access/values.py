@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from chunkstore.core.access import EVERYONE, GROUP_MARK, Verbs, format_verbs, parse_verbs
-from chunkstore.core.errors import InvalidAccountName, StoreDamaged
+from chunkstore.core.errors import InvalidAccountName, InvalidRequest, StoreDamaged
 from chunkstore.core.names import FolderName
 from chunkstore.store.contract.records import DeleteRecord, Expected, PutRecord, Record
 
@@ -40,6 +40,7 @@ OF_ACCOUNT: Final = (RULE, TOKEN, SESSION, FACTOR, SIGN_IN, IDENTITY, LINK, LINK
 CLOSED: Final = PutRecord("state", "closed", "", "{}")
 
 _MAX_NAME_LENGTH: Final = 64
+_LONGEST_LABEL: Final = 100
 _PUNCTUATION: Final = frozenset("._-+@")
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """In the place of when something was, where it was not."""
@@ -69,6 +70,17 @@ def parse_account_name(text: str) -> str:
     if folded == EVERYONE:
         raise InvalidAccountName(f"`{EVERYONE}` stands for everybody, signed in or not.")
     return name
+
+
+def parse_label(text: str) -> str:
+    """Return a label of a token or a link; it can be shown on a terminal.
+
+    Raises:
+        InvalidRequest: it is too long, or not printable.
+    """
+    if len(text) > _LONGEST_LABEL or not text.isprintable():
+        raise InvalidRequest(f"A label has {_LONGEST_LABEL} characters at most, all printable.")
+    return text
 
 
 def fold(name: str) -> str:

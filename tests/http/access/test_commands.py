@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient
 
 from chunkstore.http import create_app
 from chunkstore.service.access.people import People
-from chunkstore.service.delegation import NEEDS
+from chunkstore.service.command_needs import NEEDS
 from chunkstore.store.contract.store import Store
 from tests.backends import FRESH
 from tests.http.access.people import PASSWORD, Answer, Site, furnish
@@ -60,7 +60,7 @@ class Desk:
 async def desk(store: Store) -> AsyncIterator[Desk]:
     """Return the server with `anna`, who may do nothing, and `boss`, who may do everything."""
     clock = SetClock()
-    people = People(store.records, clock)
+    people = People(store.records, clock, store.names, log=store.audit, quotas=store.quotas)
     app = create_app(store, limits=FRESH, people=people, cors_origins=[ELSEWHERE])
     async with TestClient(ServedAsInProduction(app)) as client:
         site = Site(client, store, people)
@@ -125,6 +125,33 @@ async def test_people_see_to_their_own_tokens_and_sessions(desk: Desk) -> None:
     assert len(result_of(await desk.run("anna", "session ls", {"account": "anna"}))) == 1
     desk.cookies["anna"] = before
     assert (await desk.run("anna", "session ls", {"account": "anna"})).status == 401
+
+
+async def test_people_see_to_their_own_links(desk: Desk) -> None:
+    await desk.site.allow("anna", "d/", "editor")
+    assert await desk.site.status("admin", "PUT", "/files/d/x", data=b"x") == 201
+    assert await desk.site.status("admin", "PUT", "/files/e/x", data=b"x") == 201
+    link = {"account": "anna", "target": "/d/x", "label": "to Zoe", "uses": 3}
+    made = result_of(await desk.run("anna", "link add", link))
+    assert made["path"] == f"/s/{made['token']}/"
+    answer = await desk.run("anna", "link ls", {"account": "anna"})
+    assert [one["id"] for one in result_of(answer)] == [made["id"]]
+    assert made["token"].encode() not in answer.body
+    # What they may not share themselves they share by no link, and nothing for another.
+    for wrong, status in (
+        ({"target": "/e/x"}, 403), ({"account": "boss"}, 403), ({"label": "\x1b[2J"}, 400),
+        ({"label": None}, 400), ({"drop": 1}, 400), ({"uses": True}, 400), ({"uses": 2**60}, 400),
+        ({"uses": 0}, 400), ({"secret": "x"}, 400),
+    ):  # fmt: skip
+        assert (await desk.run("anna", "link add", {**link, **wrong})).status == status, wrong
+    known = {"account": "anna", "id": made["id"]}
+    result_of(await desk.run("anna", "link set", {**known, "expires_seconds": 60}))
+    for command in ("link set", "link revoke"):
+        assert (await desk.run("anna", command, {**known, "account": "boss"})).status == 403
+    result_of(await desk.run("anna", "link revoke", known))
+    assert (await desk.run("anna", "link revoke", known)).status == 404
+    body = json.dumps({**link, "account": "admin"})
+    assert await desk.site.status("admin", "POST", "/access/link/add", data=body, **JSON) == 403
 
 
 async def test_a_token_makes_no_tokens_and_changes_no_password(desk: Desk) -> None:

@@ -19,7 +19,7 @@ from tests.http.access.people import PASSWORD, Answer, Site
 from tests.http.conftest import ServedAsInProduction
 from tests.http.steps import BROWSER
 
-SECTIONS = ["accounts", "groups", "rules", "who-can", "tokens"]
+SECTIONS = ["accounts", "groups", "rules", "who-can", "tokens", "links"]
 NASTY = "\"'><script>alert(1)</script>{{ 7 * 7 }}/"
 MANY = 10_000
 

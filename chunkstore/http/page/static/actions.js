@@ -114,6 +114,11 @@ function openMenu(row) {
     item.hidden = isFolder;
   }
   menu.querySelector("a").href = row.querySelector("a").href;
+  const share = menu.querySelector("[data-share]");
+  if (share) {
+    const { name } = row.dataset;
+    share.href = `${share.dataset.share}?share=${encodeURIComponent(`/${name}`)}#links`;
+  }
   menu.showPopover();
   place(button.getBoundingClientRect());
   menu.querySelector("a:not([hidden]), button:not([hidden])").focus();

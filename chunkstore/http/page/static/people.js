@@ -14,6 +14,8 @@ const KINDS = {
   text: (text) => text,
   password: (text) => text,
   number: Number,
+  count: (text) => (text ? Number(text) : null),
+  flag: Boolean,
   optional: (text) => text || null,
   lines: (text) => [text],
   words: (text) => text.split(/[\s,]+/).filter(Boolean),
@@ -94,8 +96,10 @@ async function submitted(form) {
     form.reset();
     form.closest("details")?.removeAttribute("open");
     await refresh();
-    if (result.token) {
-      showSecret(result.token);
+    if (result.path) {
+      showLink(new URL(urlAt(result.path.slice(1)), location));
+    } else if (result.token) {
+      showToken(result.token);
     } else {
       announce("Done.");
     }
@@ -158,9 +162,21 @@ function localise() {
   }
 }
 
-function showSecret(token) {
-  secret.querySelector("input").value = token;
+function showToken(token) {
+  show("Token", token);
   secret.querySelector("code").textContent = `curl -u :${token} ${new URL(root, location)}`;
+}
+
+function showLink(url) {
+  show("Link", url.href);
+}
+
+function show(what, text) {
+  const [title, label] = secret.querySelectorAll("h2, label span");
+  title.textContent = `The new ${what.toLowerCase()}`;
+  label.textContent = what;
+  secret.querySelector("code").parentElement.hidden = what !== "Token";
+  secret.querySelector("input").value = text;
   secret.showModal();
   secret.querySelector("input").select();
 }
