@@ -18,6 +18,7 @@ from chunkstore.http.accounts import commands, pages
 from chunkstore.http.caches import nx
 from chunkstore.http.chunks import abilities, manifests, packs
 from chunkstore.http.chunks import uploads as chunk_uploads
+from chunkstore.http.dav import drive, propfind, proppatch, transfer
 from chunkstore.http.dispatch import (
     append_to_upload,
     by_protocol,
@@ -31,7 +32,7 @@ from chunkstore.http.dispatch import (
 from chunkstore.http.links import pages as link_pages
 from chunkstore.http.message.bodies import defer_continue
 from chunkstore.http.message.problems import MethodNotPossible
-from chunkstore.http.message.request import FOLDERS, redirect_to_folder
+from chunkstore.http.message.request import DRIVE, FOLDERS, redirect_to_folder
 from chunkstore.http.message.upload_urls import UPLOAD_RESOURCE, UPLOADS_RESOURCE
 from chunkstore.http.native import (
     audit,
@@ -64,6 +65,8 @@ from chunkstore.http.security.rights import ROUTE_NEEDS, find_need
 # (?s:) because a name is refused for its line break, not lost on the way.
 FILE_PATH: Final = "/files/{name:(?s:.*[^/])}"
 FOLDER_PATH: Final = "/files/{folder:(?s:.*/)?}"
+DRIVE_PATH: Final = "/dav/{name:(?s:.*)}"
+DRIVE_ROOT: Final = "/dav"
 # Nx appends `/v1/cache/{hash}` to the address that it is given.
 NX_PATH: Final = "/nx/{entry:(?s:(?:.*/)?v1/cache/[^/]+)}"
 UPLOAD_PATH: Final = "/uploads/{upload:[^/]+}"
@@ -96,6 +99,18 @@ FOLDER: Final[Mapping[str, Handler]] = {
     "COPY": folders.copy_or_move,
     "MOVE": folders.copy_or_move,
     "MKCOL": folders.make,
+}
+DRIVE_MEMBER: Final[Mapping[str, Handler]] = {
+    "GET": drive.get,
+    "HEAD": drive.get,
+    "PUT": drive.put,
+    "DELETE": drive.delete,
+    "MKCOL": drive.make_folder,
+    "COPY": transfer.copy_or_move,
+    "MOVE": transfer.copy_or_move,
+    "PROPFIND": propfind.find,
+    "PROPPATCH": proppatch.patch,
+    "OPTIONS": drive.options,
 }
 NX: Final[Mapping[str, Handler]] = {"GET": nx.get, "HEAD": nx.get, "PUT": nx.put}
 UPLOADS: Final[Mapping[str, Handler]] = {"POST": create_upload, "OPTIONS": upload_options}
@@ -137,9 +152,13 @@ def add_routes(app: web.Application) -> None:
     add("/static/{name}", _read_only(static_handler()), name=STATIC_RESOURCE)
     add(FILE_PATH, FILE)
     app[FOLDERS] = add(FOLDER_PATH, FOLDER, name="folder")
+    member = add(DRIVE_PATH, DRIVE_MEMBER)
+    root = {method: DRIVE_MEMBER[method] for method in ("GET", "HEAD", "PROPFIND", "OPTIONS")}
+    app[DRIVE] = member, add(DRIVE_ROOT, root)
     add(NX_PATH, NX)
     add("/files", _read_only(_redirect_to_root))
-    add("/", _read_only(lists.get))
+    root_of_server = {"PROPFIND": propfind.find_drive, "OPTIONS": drive.options}
+    add("/", {**_read_only(lists.get), **root_of_server})
     add("/batch", {"POST": batch.post})
     add("/login", {**_read_only(sessions.show), "POST": sessions.log_in}, name=LOGIN_RESOURCE)
     add(

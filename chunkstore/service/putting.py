@@ -22,13 +22,13 @@ from chunkstore.core.errors import (
     SignInNeeded,
     VerbLacking,
 )
-from chunkstore.core.names import MAX_NAME_SIZE, FileName, FolderName, parent
+from chunkstore.core.names import MAX_NAME_SIZE, FileName, parent
 from chunkstore.service.quotas import find_room, telling
 from chunkstore.service.rights import Rights
 from chunkstore.service.room import NO_BOUND, Room
 from chunkstore.service.visible_names import VisibleNames
 from chunkstore.store.contract.audit import Who
-from chunkstore.store.contract.edits import Edit, MakeFolder, Put
+from chunkstore.store.contract.edits import Copy, Edit, MakeFolder, Move, Name, Put
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.quotas import Quotas
 from chunkstore.store.contract.values import Applied, Committed
@@ -63,9 +63,15 @@ class AllowedNames:
     quotas: Quotas | None = None
 
     async def check(
-        self, name: FileName, conditions: Conditions = UNCONDITIONAL, size: int | None = None
+        self,
+        name: FileName,
+        conditions: Conditions = UNCONDITIONAL,
+        size: int | None = None,
+        *,
+        strict: bool = False,
     ) -> None:
-        await self._check(name, conditions)
+        """Raise what `put` would raise now, if the edit is `strict` or not."""
+        await self._check(name, conditions, strict=strict)
         (await self.room(name)).check(size or 0)
 
     async def room(self, name: FileName) -> Room:
@@ -73,10 +79,10 @@ class AllowedNames:
             return NO_BOUND
         return await find_room(self.names, self.quotas, name, self.rights)
 
-    async def _check(self, name: FileName, conditions: Conditions) -> None:
+    async def _check(self, name: FileName, conditions: Conditions, *, strict: bool) -> None:
         rights = self.rights
         if rights.is_open:
-            await self.names.check_put(name, conditions)
+            await self.names.check_put(name, conditions, strict=strict)
             return
         allowed = rights.require_putting(name)
         if rights.drops(name):
@@ -84,7 +90,8 @@ class AllowedNames:
             return
         rights.require_conditions(conditions, name)
         with _guests_asked_to_sign_in(rights):
-            await self.names.check_put(name, conditions, allowed)
+            await self._require_place(name, strict=strict)
+            await self.names.check_put(name, conditions, allowed, strict=strict)
 
     async def put(self, put: Put) -> Committed:
         [committed] = await self.apply([put])
@@ -111,9 +118,13 @@ class AllowedNames:
         judged: list[Edit] = []
         for place, edit in enumerate(edits):
             try:
-                judged.append(rights.judge(edit))
-                if isinstance(edit, MakeFolder):
-                    await self._require_parent(edit.name, rights)
+                allowed = rights.judge(edit)
+                judged.append(allowed)
+                if isinstance(allowed, MakeFolder):
+                    await self._require_parent(allowed.name, rights)
+                elif isinstance(allowed, Put | Copy | Move):
+                    target = allowed.name if isinstance(allowed, Put) else allowed.target
+                    await self._require_place(target, strict=allowed.strict)
             except ChunkstoreError as error:
                 error.edit = place
                 raise
@@ -140,7 +151,16 @@ class AllowedNames:
             return replace(edit, name=next(names, edit.name))
         return edit
 
-    async def _require_parent(self, folder: FolderName, rights: Rights) -> None:
+    async def _require_place(self, target: Name, *, strict: bool) -> None:
+        """Refuse a strict edit as where there is no folder for its target, if one is hidden."""
+        if not strict:
+            return
+        try:
+            await self._require_parent(target, self.rights)
+        except NotFound as error:
+            raise NameConflict(str(error)) from error
+
+    async def _require_parent(self, folder: Name, rights: Rights) -> None:
         """Refuse to make a folder where it would tell that there is something hidden beside it.
 
         Where nothing can be hidden, the commit judges, which sees what edits before it have made.

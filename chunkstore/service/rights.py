@@ -218,7 +218,7 @@ class Rights:
         if self.drops(edit.name):
             # As if there were nothing of this name.
             edit.conditions.require(None)
-            return replace(edit, conditions=CREATE_ONLY, allowed=allowed)
+            return replace(edit, conditions=CREATE_ONLY, allowed=allowed, strict=False)
         self.require_conditions(edit.conditions, edit.name)
         return replace(edit, allowed=allowed)
 

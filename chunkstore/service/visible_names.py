@@ -48,14 +48,25 @@ class VisibleNames:
             return await self.names.find(folder) is not None
         return await self._has_visible(folder)
 
-    async def list(self, prefix: str, *, delimiter: str, after: str | None, limit: int) -> Listing:
+    async def list(
+        self,
+        prefix: str,
+        *,
+        delimiter: str,
+        after: str | None,
+        limit: int,
+        made_folders: bool = False,
+    ) -> Listing:
         """As `Names.list`, of what may be seen."""
         if self._lists_all(prefix):
-            return await self.names.list(prefix, delimiter=delimiter, after=after, limit=limit)
+            return await self.names.list(
+                prefix, delimiter=delimiter, after=after, limit=limit, made_folders=made_folders
+            )
         files: list[File] = []
         folders: list[FolderName] = []
         last: str | None = None
-        async for entry in self._entries(prefix, delimiter, after, limit + 1):
+        entries = self._entries(prefix, delimiter, after, limit + 1, made_folders=made_folders)
+        async for entry in entries:
             if len(files) + len(folders) == limit:
                 return Listing(files, folders, last)
             if isinstance(entry, File):
@@ -71,7 +82,13 @@ class VisibleNames:
         return bool(page.files or page.folders)
 
     async def _entries(
-        self, prefix: str, delimiter: str, after: str | None, limit: int
+        self,
+        prefix: str,
+        delimiter: str,
+        after: str | None,
+        limit: int,
+        *,
+        made_folders: bool = False,
     ) -> AsyncIterator[File | FolderName]:
         """Yield what may be seen, in order; regions that may not are skipped."""
         regions = self.access.regions(FolderName(prefix[: prefix.rfind("/") + 1]))
@@ -81,7 +98,9 @@ class VisibleNames:
         is_listed = self.access.allowing(Verbs.LIST)
         while after is not END:
             size = max(limit, _LEAST_PAGE)
-            page = await self.names.list(prefix, delimiter=delimiter, after=after, limit=size)
+            page = await self.names.list(
+                prefix, delimiter=delimiter, after=after, limit=size, made_folders=made_folders
+            )
             hidden_from: str | None = None
             for entry in _in_order(page):
                 hidden_from = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from aiohttp import web
@@ -14,10 +13,6 @@ from chunkstore.core.errors import InvalidRequest
 
 _TIMEOUT: Final = re.compile(r"(?:(infinite)(?:-\d+)?|second-(\d{1,20}))", re.IGNORECASE | re.ASCII)
 _TOKEN: Final = re.compile(r"[ \t]*<?([^\s<>]+)>?[ \t]*")
-_UNIX_TIME: Final = re.compile(r"(-?[0-9]{1,12})(?:\.([0-9]{1,9})[0-9]*)?", re.ASCII)
-_LEAST_TIME: Final = 0
-# The last second that HTTP can tell, in the year 9999.
-_GREATEST_TIME: Final = 253_402_300_799
 
 
 def if_header_of(request: web.Request) -> IfHeader | None:
@@ -54,15 +49,6 @@ def lock_token_of(request: web.Request) -> str:
     if match is None:
         raise InvalidRequest("Lock-Token is the token of a lock in angle brackets.")
     return match[1]
-
-
-def parse_unix_time(text: str) -> datetime | None:
-    """Return the time that seconds since 1970 tell, with a fraction or not; None for no time."""
-    match = _UNIX_TIME.fullmatch(text.strip())
-    if match is None or not _LEAST_TIME <= int(match[1]) <= _GREATEST_TIME:
-        return None
-    microseconds = int((match[2] or "").ljust(6, "0")[:6])
-    return datetime.fromtimestamp(int(match[1]), UTC).replace(microsecond=microseconds)
 
 
 def minimal_is_preferred(request: web.Request) -> bool:

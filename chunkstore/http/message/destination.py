@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from aiohttp import web
@@ -13,6 +14,8 @@ from chunkstore.http.message.problems import ElsewhereDestination
 from chunkstore.http.message.request import base_of, is_this_server
 
 _SCHEMES: Final = ("http", "https")
+# A URL with an authority, or its path; neither has a query.
+_URL_PATH: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)?(/[^?#]*)")
 _OVERWRITE: Final = {"T": True, "F": False}
 
 
@@ -35,6 +38,27 @@ def folder_destination_of(request: web.Request) -> FolderName:
         InvalidRequest: it is missing or cannot be a folder's.
     """
     return base_of(request).folder_named(_destination_name(request))
+
+
+def drive_destination_of(request: web.Request) -> str:
+    """Return the path in a drive that the Destination header names, with no slash at its end.
+
+    Only the path of a URL matters: programs write `webdav://`, and a proxy may have another scheme,
+    host and port than the server behind it.
+
+    Raises:
+        InvalidRequest: it is missing or not a URL. ElsewhereDestination: it is not in the drive.
+    """
+    header = _only_line(request, "Destination", "").strip()
+    if not header:
+        raise InvalidRequest("A Destination header is required.")
+    match = _URL_PATH.fullmatch(header)
+    if match is None:
+        raise InvalidRequest("Destination is not a URL or a path.")
+    root = base_of(request).path
+    if not f"{match[1]}/".startswith(root):
+        raise ElsewhereDestination(f"Destination is not under {root}.")
+    return decode_path(match[1][len(root) :]).removesuffix("/")
 
 
 def overwrite_of(request: web.Request) -> bool:

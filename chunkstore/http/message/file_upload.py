@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 
 from aiohttp import web
@@ -13,7 +14,12 @@ from chunkstore.core.digest import ContentCheck
 from chunkstore.core.names import FileName
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.bodies import require_identity_coding, require_whole_put
-from chunkstore.http.message.headers import parse_digests, parse_media_type
+from chunkstore.http.message.headers import (
+    parse_checksum,
+    parse_digests,
+    parse_media_type,
+    parse_unix_time,
+)
 from chunkstore.http.message.request import conditions_of, file_name_of
 from chunkstore.service.representations import Json
 from chunkstore.store.contract.values import Committed
@@ -24,7 +30,8 @@ class FileUpload:
     """The name and media type of the file, and the conditions under which it is stored.
 
     `content_digests` are of this request's body, `whole_digests` of the whole file, which may come
-    in several requests (RFC 9530 §2, §3); both by `hashlib`'s name of the algorithm.
+    in several requests (RFC 9530 §2, §3); both by `hashlib`'s name of the algorithm. `modified` is
+    the time that the file is to have, None for that of the request.
     """
 
     name: FileName
@@ -32,6 +39,7 @@ class FileUpload:
     conditions: Conditions
     content_digests: Mapping[str, bytes]
     whole_digests: Mapping[str, bytes]
+    modified: datetime | None = None
 
     def content_checks(self) -> list[ContentCheck]:
         """Return the checks of this request's body."""
@@ -56,8 +64,20 @@ def read_file_upload(request: web.Request) -> FileUpload:
         media_type=parse_media_type(request.headers.get("Content-Type"), name),
         conditions=conditions_of(request),
         content_digests=parse_digests(request.headers.getall("Content-Digest", [])),
-        whole_digests=parse_digests(request.headers.getall("Repr-Digest", [])),
+        whole_digests={
+            **parse_digests(request.headers.getall("Repr-Digest", [])),
+            **parse_checksum(request.headers.get("OC-Checksum", "")),
+        },
+        modified=modified_of(request),
     )
+
+
+def modified_of(request: web.Request) -> datetime | None:
+    """Return the time that a file is to have, None where the request says none.
+
+    Programs that keep files alike send it, rclone, lftp, gvfs and ownCloud among them.
+    """
+    return parse_unix_time(request.headers.get("X-OC-Mtime", ""))
 
 
 def committed_response(committed: Committed, described: Json) -> web.Response:

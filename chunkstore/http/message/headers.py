@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
@@ -42,6 +44,15 @@ _INLINE_TYPES: Final = frozenset(
     }
 )
 _INLINE_TREES: Final = ("audio/", "video/")
+
+_UNIX_TIME: Final = re.compile(r"(-?[0-9]{1,12})(?:\.([0-9]{1,9})[0-9]*)?", re.ASCII)
+_LEAST_TIME: Final = 0
+# The last second that HTTP can tell, in the year 9999.
+_GREATEST_TIME: Final = 253_402_300_799
+# Checksums as ownCloud sends them, by the names of `hashlib`.
+_CHECKSUM: Final = re.compile(
+    r"(MD5|SHA1|SHA256|SHA512):([0-9a-fA-F]{32,128})", re.IGNORECASE | re.ASCII
+)
 
 # What a quoted string cannot hold, or some clients misread in one.
 _UNPLAIN: Final = re.compile(r'[^\x20-\x7e]|["\\%]')
@@ -143,3 +154,27 @@ def parse_digests(lines: Sequence[str]) -> dict[str, bytes]:
                 raise InvalidRequest(f"The {key} digest is not a byte sequence like :BASE64:.")
             digests[_DIGEST_ALGORITHMS[key]] = value
     return digests
+
+
+def parse_checksum(header: str) -> dict[str, bytes]:
+    """Return the checksum in an OC-Checksum field, by its algorithm; those of others are ignored.
+
+    Raises:
+        InvalidRequest: it has not the length that its algorithm has.
+    """
+    match = _CHECKSUM.fullmatch(header.strip())
+    if match is None:
+        return {}
+    algorithm = match[1].lower()
+    if len(match[2]) != 2 * hashlib.new(algorithm).digest_size:
+        raise InvalidRequest("OC-Checksum is not as long as its algorithm has it.")
+    return {algorithm: bytes.fromhex(match[2])}
+
+
+def parse_unix_time(text: str) -> datetime | None:
+    """Return the time that seconds since 1970 tell, with a fraction or not; None for no time."""
+    match = _UNIX_TIME.fullmatch(text.strip())
+    if match is None or not _LEAST_TIME <= int(match[1]) <= _GREATEST_TIME:
+        return None
+    microseconds = int((match[2] or "").ljust(6, "0")[:6])
+    return datetime.fromtimestamp(int(match[1]), UTC).replace(microsecond=microseconds)

@@ -47,3 +47,13 @@ def _weight(parameters: str) -> float:
             except ValueError:
                 return 0.0
     return 1.0
+
+
+def accepts_gzip(request: web.Request) -> bool:
+    """Whether the client takes an answer with the coding gzip (RFC 9110 §12.5.3)."""
+    codings = ",".join(request.headers.getall("Accept-Encoding", ())).lower()
+    for part in codings.split(",", _MOST_RANGES)[:_MOST_RANGES]:
+        coding, _, parameters = part.partition(";")
+        if coding.strip() in ("gzip", "x-gzip", "*"):
+            return _weight(parameters) > 0
+    return False

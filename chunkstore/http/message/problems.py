@@ -107,6 +107,8 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     ),
     errors.DigestMismatch: Problem(HTTPStatus.BAD_REQUEST, "digest-mismatch"),
     errors.InvalidRequest: Problem(HTTPStatus.BAD_REQUEST, "invalid-request"),
+    errors.Locked: Problem(HTTPStatus.LOCKED, "locked"),
+    errors.TooManyProperties: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "too-many-properties"),
     errors.InsecureLogin: Problem(HTTPStatus.FORBIDDEN, "insecure-login"),
     errors.PasswordNeeded: Problem(HTTPStatus.FORBIDDEN, "password-needed"),
     errors.UnknownIdentity: Problem(HTTPStatus.FORBIDDEN, "unknown-identity"),

@@ -37,6 +37,8 @@ TASKS: Final[web.AppKey[Sequence[Periodic]]] = web.AppKey("tasks")
 ROOM_RETURNS: Final = web.AppKey("room_returns", str)
 UPLOADS: Final = web.AppKey("uploads", ResumableUploads)
 FOLDERS: Final = web.AppKey("folders", web.Resource)
+# Where the store is a drive of WebDAV: below it, and its root without a slash.
+DRIVE: Final[web.AppKey[tuple[web.Resource, web.Resource]]] = web.AppKey("drive")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _REMAINDER: Final = web.RequestKey("remainder", str)
 # Places in a route's template that have no character which would be percent-encoded.
@@ -145,6 +147,17 @@ def folder_name_of(request: web.Request) -> FolderName:
     return base_of(request).folder_named(decode_path(raw_remainder(request)))
 
 
+def name_of(request: web.Request) -> FileName | FolderName:
+    """Return the name in the URL of a drive: a folder's if it ends in a slash, or is empty.
+
+    Raises:
+        InvalidName: it can be nothing's.
+    """
+    text = decode_path(raw_remainder(request))
+    base = base_of(request)
+    return base.folder_named(text) if not text or text.endswith("/") else base.file(text)
+
+
 def conditions_of(request: web.Request) -> Conditions:
     """Return the request's conditions."""
     headers = request.headers
@@ -156,7 +169,16 @@ def conditions_of(request: web.Request) -> Conditions:
 
 def names_root(app: web.Application) -> str:
     """Return the path, percent-encoded, under which all names lie, wherever `app` is mounted."""
-    canonical = app[FOLDERS].canonical
+    return _literal_of(app[FOLDERS])
+
+
+def drive_root(app: web.Application) -> str:
+    """Return the path of the drive of WebDAV, wherever `app` is mounted."""
+    return _literal_of(app[DRIVE][0])
+
+
+def _literal_of(resource: web.Resource) -> str:
+    canonical = resource.canonical
     return canonical[: canonical.index("{")]
 
 
@@ -167,7 +189,14 @@ def comes_by_link(request: web.Request) -> bool:
 
 def base_of(request: web.Request) -> Base:
     """Return where the names of a request lie."""
-    return request.get(BASE) or Base(names_root(request.app), ROOT)
+    return request.get(BASE) or Base(
+        drive_root(request.app) if is_in_drive(request) else names_root(request.app), ROOT
+    )
+
+
+def is_in_drive(request: web.Request) -> bool:
+    """Whether the request is one of WebDAV, which follows RFC 4918 to the letter."""
+    return request.match_info.route.resource in request.app[DRIVE]
 
 
 def path_of(request: web.Request, name: FileName | FolderName) -> str:

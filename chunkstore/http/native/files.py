@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp import hdrs, web
 from multidict import istr
@@ -84,6 +85,8 @@ class Prepared(NamedTuple):
         return cls(file, validators, headers)
 
 
+Absent: TypeAlias = Callable[[web.Request, FileName], Awaitable[web.StreamResponse]]
+
 HOT_FILES: Final[web.AppKey[HotFiles[Prepared]]] = web.AppKey("hot_files")
 
 
@@ -96,8 +99,13 @@ async def get(request: web.Request) -> web.StreamResponse:
     return await send(request, readable(request))
 
 
-async def send(request: web.Request, name: Readable) -> web.StreamResponse:
-    """Answer GET and HEAD of the file `name`, wherever the URL leads."""
+async def send(
+    request: web.Request, name: Readable, absent: Absent | None = None
+) -> web.StreamResponse:
+    """Answer GET and HEAD of the file `name`, wherever the URL leads.
+
+    Where there is none, `absent` answers, or else the folder of that name is redirected to.
+    """
     hot_files = request.app[HOT_FILES]
     prepared = hot_files.find(name)
     # A part is read from the store, which takes a file that is pinned.
@@ -106,7 +114,7 @@ async def send(request: web.Request, name: Readable) -> web.StreamResponse:
     with hot_files.looking_up(name) as lookup:
         async with open_file(request, name, inline=_INLINE) as file:
             if file is None:
-                return await _redirect_to_folder_named(request, name)
+                return await (absent or _redirect_to_folder_named)(request, name)
             prepared = Prepared.of(file)
             if file.content is not None:
                 lookup.keep(prepared, len(file.content))
@@ -176,20 +184,22 @@ async def put(request: web.Request) -> web.Response:
     return stored_response(request, incoming.name, await store(request, incoming))
 
 
-async def store(request: web.Request, incoming: FileUpload) -> Committed:
+async def store(request: web.Request, incoming: FileUpload, *, strict: bool = False) -> Committed:
     """Store the request's body as the file that `incoming` describes, whole or not at all."""
     service = service_of(request)
     checks = [*incoming.content_checks(), *incoming.whole_checks()]
     _check_size(request.content_length, service.max_file_size)
     if incoming.conditions != UNCONDITIONAL or _waits_for_answer(request):
         # The edit decides; this spares the client sending a body in vain.
-        await names_of(request).check(incoming.name, incoming.conditions, request.content_length)
+        size = request.content_length
+        await names_of(request).check(incoming.name, incoming.conditions, size, strict=strict)
     # Who says how much will come is held to that.
     is_bounded = request.content_length is not None
     room = NO_BOUND if is_bounded else await names_of(request).room(incoming.name)
     async with service.receiving(checks, name=incoming.name, room=room) as receiver:
         await receiver.receive(read_body(request))
         put = receiver.put(incoming.name, incoming.media_type, incoming.conditions)
+        put = replace(put, strict=strict, modified=incoming.modified)
         return await names_of(request).put(put)
 
 

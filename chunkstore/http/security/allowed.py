@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import NewType
@@ -25,9 +25,10 @@ from chunkstore.service.putting import AllowedNames
 from chunkstore.service.quotas import may_know_usage
 from chunkstore.service.resumable.append import UploadLimits, UploadRequest
 from chunkstore.service.resumable.uploads import ResumableUploads
-from chunkstore.service.rights import PUTTING, Rights
+from chunkstore.service.rights import PUTTING, SEEING, Rights
 from chunkstore.service.visible_names import VisibleNames
-from chunkstore.store.contract.edits import Uploaded
+from chunkstore.store.contract.edits import Name, Uploaded
+from chunkstore.store.contract.properties import Description
 from chunkstore.store.contract.quotas import Quota
 from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
 from chunkstore.store.contract.values import Committed, File, Listing
@@ -125,14 +126,33 @@ async def folder_exists(request: web.Request, folder: FolderName) -> bool:
 
 
 async def list_names(
-    request: web.Request, prefix: str, *, delimiter: str, after: str | None, limit: int
+    request: web.Request,
+    prefix: str,
+    *,
+    delimiter: str,
+    after: str | None,
+    limit: int,
+    made_folders: bool = False,
 ) -> Listing:
     """As `Names.list`, of what the request may see."""
     names, rights = store_of(request).names, rights_of(request)
-    if rights.is_open:
-        return await names.list(prefix, delimiter=delimiter, after=after, limit=limit)
-    visible = VisibleNames(names, rights.access)
-    return await visible.list(prefix, delimiter=delimiter, after=after, limit=limit)
+    seen = names if rights.is_open else VisibleNames(names, rights.access)
+    return await seen.list(
+        prefix, delimiter=delimiter, after=after, limit=limit, made_folders=made_folders
+    )
+
+
+async def find_visible(request: web.Request, name: FileName) -> File | None:
+    """Return a file that the request may see; what is in it may be another matter."""
+    rights = rights_of(request)
+    if not rights.access.verbs(name) & SEEING:
+        return None
+    return await store_of(request).names.find(name)
+
+
+async def describe(request: web.Request, names: Sequence[Name]) -> Mapping[Name, Description]:
+    """Return what is kept with names that the request was told of."""
+    return await store_of(request).properties.describe(names)
 
 
 def readable_in(request: web.Request, folder: FolderName) -> Callable[[FileName], bool] | None:

@@ -17,10 +17,12 @@ ORIGINS: Final = web.AppKey("origins", frozenset[str])
 ANY_ORIGIN: Final = "*"
 
 _MAX_AGE_SECONDS: Final = "86400"
-_METHODS: Final = "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS, COPY, MOVE, MKCOL"
+_METHODS: Final = (
+    "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS, COPY, MOVE, MKCOL, PROPFIND, PROPPATCH"
+)
 _REQUEST_HEADERS: Final = (
     "Authorization, Base, Content-Type, Content-Digest, Repr-Digest, Depth, Destination,"
-    " File-Type, If-Match, If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since,"
+    " File-Type, If, If-Match, If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since,"
     " Overwrite, Range, Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat,"
     " Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Length, Upload-Metadata,"
     " Upload-Offset, X-HTTP-Method-Override, X-Request-ID, X-Requested-With"

@@ -16,7 +16,7 @@ from chunkstore.http.message.request import comes_by_link, is_this_server
 from chunkstore.http.security.cors import allowed_origin, is_open_to_all
 from chunkstore.http.security.rights import has_cookie
 
-_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND"})
 _OWN_SITE: Final = frozenset({"same-origin", "none"})
 _OPAQUE: Final = "null"
 # Destinations in which a page shows another inside itself.

@@ -22,11 +22,13 @@ from chunkstore.core.errors import (
     StoreError,
 )
 from chunkstore.core.names import ROOT, FileName, FolderName, decode_path, parse_file_name
-from chunkstore.http.message.destination import folder_destination_of
+from chunkstore.http.message.destination import drive_destination_of, folder_destination_of
 from chunkstore.http.message.request import (
+    base_of,
     comes_by_link,
     file_name_of,
     folder_name_of,
+    name_of,
     raw_remainder,
 )
 from chunkstore.http.runtime.senders import ACCOUNT, address_of
@@ -35,8 +37,16 @@ from chunkstore.http.security.link_entry import add_link_headers, enter_by_link
 from chunkstore.service.access.people import People
 from chunkstore.service.access.principal import ANYBODY, Principal, Via
 from chunkstore.service.access.sign_ins import FAILURES, method_of
-from chunkstore.service.rights import PUTTING, Rights
-from chunkstore.store.contract.edits import Copy, Delete, MakeFolder, Move
+from chunkstore.service.rights import PUTTING, SEEING, Rights, folder_named
+from chunkstore.store.contract.edits import (
+    Copy,
+    Delete,
+    MakeFolder,
+    Move,
+    Name,
+    Patch,
+    is_folder_name,
+)
 
 Need: TypeAlias = Callable[[web.Request, Rights], None]
 
@@ -283,6 +293,49 @@ def making_folder(request: web.Request, rights: Rights) -> None:
     rights.judge(MakeFolder(folder_name_of(request)))
 
 
+def finding(request: web.Request, rights: Rights) -> None:
+    """Need to see the file or the folder, or something in it."""
+    name = name_of(request)
+    if not rights.access.verbs(name) & SEEING and not _may_list(rights, folder_named(name)):
+        raise rights.refusal(name, Verbs.LIST)
+
+
+def getting(request: web.Request, rights: Rights) -> None:
+    """Need to read the file or list the folder, whichever it is."""
+    if is_folder_name(name_of(request)):
+        listing(request, rights)
+    else:
+        reading(request, rights)
+
+
+def putting_member(request: web.Request, rights: Rights) -> None:
+    """Need to create or replace what is there, a file or not."""
+    rights.require_putting(_file_named(name_of(request)))
+
+
+def patching(request: web.Request, rights: Rights) -> None:
+    """Need to change what is kept with the file or folder."""
+    rights.judge(Patch(name_of(request)))
+
+
+def deleting(request: web.Request, rights: Rights) -> None:
+    """Need to delete the file, or the folder and all in it; the edit judges which of them it is."""
+    rights.judge(Delete(name_of(request)))
+
+
+def transferring(request: web.Request, rights: Rights) -> None:
+    """Need the same as for a file or a folder, as the URL has it; the edit judges which it is."""
+    make = Copy if request.method == "COPY" else Move
+    source, target = name_of(request), drive_destination_of(request)
+    base = base_of(request)
+    to = base.folder_named(target) if is_folder_name(source) or not target else base.file(target)
+    rights.judge(make(source, to))
+
+
+def _file_named(name: Name) -> FileName:
+    return FileName(name.removesuffix("/"))
+
+
 _FILE: Final[Mapping[str, Need]] = {
     "GET": reading,
     "HEAD": reading,
@@ -304,6 +357,17 @@ _FOLDER: Final[Mapping[str, Need]] = {
 }
 _UPLOAD: Final = dict.fromkeys(("GET", "HEAD", "PATCH", "DELETE", "POST"), putting)
 _CHUNKS: Final = dict.fromkeys(("GET", "HEAD", "POST"), putting)
+_DRIVE: Final[Mapping[str, Need]] = {
+    "GET": getting,
+    "HEAD": getting,
+    "PUT": putting_member,
+    "DELETE": deleting,
+    "COPY": transferring,
+    "MOVE": transferring,
+    "MKCOL": making_folder,
+    "PROPFIND": finding,
+    "PROPPATCH": patching,
+}
 # What is told on OPTIONS, and that a method is not supported, does not depend on the store.
 _ANYWHERE: Final[Mapping[str, Need]] = {"OPTIONS": nothing, "*": nothing}
 
@@ -345,7 +409,10 @@ NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     "/files/{folder}": _FOLDER,
     "/nx/{entry}": {**_read_only(reading_entry), "PUT": making_entry},
     "/files": _read_only(nothing),
-    "/": _read_only(listing),
+    "/dav/{name}": _DRIVE,
+    # The root of the drive, and what is told of it at the root of the server.
+    "/dav": {"GET": getting, "HEAD": getting, "PROPFIND": finding},
+    "/": {**_read_only(listing), "PROPFIND": nothing},
     "/batch": {"POST": changing},
     # Whoever signs in is nobody yet; whoever leaves is asked who by the handler.
     "/login": {**_read_only(nothing), "POST": nothing},

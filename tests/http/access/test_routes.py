@@ -34,7 +34,15 @@ OPEN = {
 BY_LINK = "/s/{link}"
 # What is in the places of a path that are named by it.
 FILLED = {"{name}": "n", "{folder}": "d/", "{entry}": "v1/cache/e", "{upload}": "u", "{path}": "p"}
-METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "COPY", "MOVE", "MKCOL"]
+METHODS = [
+    "GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "COPY", "MOVE", "MKCOL", "PROPFIND",
+    "PROPPATCH",
+]  # fmt: skip
+
+
+def destination_of(path: str) -> str:
+    """Return where to copy or move what a path leads to."""
+    return "/dav/other" if path.startswith("/dav") else "/files/other"
 
 
 def routes(app: web.Application) -> list[tuple[str, str]]:
@@ -54,7 +62,9 @@ async def test_every_route_and_method_has_a_need(store: Store) -> None:
         need = find_need(path, method)
         assert need is not refused, (path, method)
         if need is nothing:
-            assert method in ("OPTIONS", "*") or path in OPEN, (path, method)
+            # At the root of the server WebDAV is told nothing but where the drive is.
+            is_told = (path, method) == ("/", "PROPFIND") or path in OPEN
+            assert method in ("OPTIONS", "*") or is_told, (path, method)
     assert app[ROUTE_NEEDS].keys() == set(app.router.routes())
     # Nor is there one of a route that is not there any more.
     assert set(NEEDS) == {path for path, _ in found}
@@ -85,11 +95,12 @@ async def test_guests_without_a_right_get_nowhere(site: Site) -> None:
     await site.client.put("/files/n", data=b"secret", headers=site.headers_of("admin"))
     asked = 0
     for path, method in routes(site.client.app):
-        if method in ("OPTIONS", "*") or path in OPEN or path.startswith(BY_LINK):
+        is_told = (path, method) == ("/", "PROPFIND") or path in OPEN
+        if method in ("OPTIONS", "*") or is_told or path.startswith(BY_LINK):
             continue
         for mark, text in FILLED.items():
             path = path.replace(mark, text)
-        answer = await site.ask(None, method, path, Destination="/files/other")
+        answer = await site.ask(None, method, path, Destination=destination_of(path))
         asked += 1
         assert answer.status == 401, (method, path)
         assert answer.headers["WWW-Authenticate"] == 'Basic realm="chunkstore", charset="UTF-8"'
@@ -102,21 +113,24 @@ async def test_somebody_without_a_right_gets_nowhere(site: Site, method: str) ->
     await site.add("nobody")
     await site.client.put("/files/n", data=b"secret", headers=site.headers_of("admin"))
     for path in FILLED_PATHS:
-        answer = await site.ask("nobody", method, path, Destination="/files/other")
+        if (path, method) == ("/", "PROPFIND"):
+            continue
+        answer = await site.ask("nobody", method, path, Destination=destination_of(path))
         assert answer.status in (403, 404, 405), (method, path, answer.status)
         assert b"secret" not in answer.body
 
 
 FILLED_PATHS = [
-    "/files/n", "/files/d/", "/", "/uploads", "/uploads/u", "/uploads/u/chunks", "/chunks",
-    "/chunks/missing", "/manifests/n", "/packs/n?ranges=0-1", "/nx/v1/cache/e", "/batch", "/stats",
+    "/files/n", "/files/d/", "/dav/n", "/dav/d/", "/dav", "/", "/uploads", "/uploads/u",
+    "/uploads/u/chunks", "/chunks", "/chunks/missing", "/manifests/n",
+    "/packs/n?ranges=0-1", "/nx/v1/cache/e", "/batch", "/stats",
 ]  # fmt: skip
 
 
 def test_handlers_reach_the_store_through_the_gate_alone() -> None:
     """No handler asks for names, contents, chunks or uploads but by `security.allowed`."""
     root = Path(chunkstore.http.__file__).parent
-    inside = {"names", "contents", "chunks", "uploads", "records"}
+    inside = {"names", "contents", "chunks", "uploads", "records", "properties"}
     for path in root.rglob("*.py"):
         if path.parent.name == "security" or path.name in ("app.py", "request.py"):
             continue

@@ -21,7 +21,7 @@ RESOURCES = [
     ("/files/options/a/", FOLDER),
     ("/nx/v1/cache/a", CACHE),
     ("/nx/a/b/v1/cache/a", CACHE),
-    ("/", READ_ONLY),
+    ("/", READ_ONLY | {"PROPFIND"}),
     ("/health/live", READ_ONLY),
     ("/health/ready", READ_ONLY),
     ("/stats", READ_ONLY),

@@ -246,7 +246,7 @@ SELECT properties FROM entry WHERE path = $1;
 -- name: describe_again
 -- path, created, modified (NULL leaves them), properties.
 UPDATE entry
-SET created = coalesce($2, created), modified = coalesce($3, modified), properties = $4
+SET created = coalesce($2, created), modified = coalesce($3, modified, created), properties = $4
 WHERE path = $1;
 
 -- name: delete_below

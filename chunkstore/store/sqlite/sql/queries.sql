@@ -219,8 +219,8 @@ WHERE name = :name;
 
 -- name: describe_folder_again
 -- Do likewise for a made folder.
-UPDATE folder SET created = coalesce(:created, created), modified = coalesce(:modified, modified),
-    properties = :properties
+UPDATE folder SET created = coalesce(:created, created),
+    modified = coalesce(:modified, modified, created), properties = :properties
 WHERE name = :name;
 
 -- name: copy_folder_itself

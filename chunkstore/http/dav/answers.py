@@ -1,0 +1,80 @@
+"""Answers of WebDAV: those that the methods of a drive have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from chunkstore.core import errors
+from chunkstore.core.names import FileName, FolderName, encode_path
+from chunkstore.http.dav.multistatus import MULTISTATUS_TYPE, format_error
+from chunkstore.http.dav.xml_reading import ExternalEntities
+from chunkstore.http.message.problems import error_response
+from chunkstore.http.message.request import drive_root
+
+CLASSES: Final = "1, 3"
+"""The classes of RFC 4918 §18 that a drive is of."""
+DRIVE_HEADERS: Final = {
+    "DAV": CLASSES,
+    # Without it, Windows takes a server for one of FrontPage.
+    "MS-Author-Via": "DAV",
+}
+
+MTIME_ACCEPTED: Final = {"X-OC-Mtime": "accepted"}
+"""What tells rclone and others that a file has the time that they sent."""
+
+
+class FiniteDepth(errors.Forbidden):
+    """Depth is to be 0 or 1 here."""
+
+
+# The errors that have a precondition code (RFC 4918 §16, RFC 4331 §6).
+_CONDITIONS: Final[dict[type[errors.ChunkstoreError], str]] = {
+    ExternalEntities: "no-external-entities",
+    FiniteDepth: "propfind-finite-depth",
+    errors.Locked: "lock-token-submitted",
+    errors.QuotaExceeded: "quota-not-exceeded",
+    errors.StoreFull: "sufficient-disk-space",
+}
+
+
+def in_drive(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Handler:
+    """Return a handler whose errors have bodies that WebDAV defines, where it does."""
+
+    @wraps(handler)
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except tuple(_CONDITIONS) as error:
+            response = error_response(request, error)
+            condition = next(code for kind, code in _CONDITIONS.items() if isinstance(error, kind))
+            roots = error.roots if isinstance(error, errors.Locked) else ()
+            hrefs = [drive_root(request.app) + encode_path(root) for root in roots]
+            response.body = format_error(condition, hrefs)
+            response.content_type = MULTISTATUS_TYPE
+            response.charset = "utf-8"
+            return response
+
+    return answer
+
+
+def href_of(request: web.Request, folder: FolderName, name: FileName | FolderName) -> str:
+    """Return the address of what the request's URL names, a folder, or of something in it.
+
+    It begins as the request spells that path: macOS takes a name that is spelled otherwise, in
+    another normal form of Unicode, for one of another folder.
+    """
+    path = request.rel_url.raw_path
+    if not path.endswith("/"):
+        path += "/"
+    return path + encode_path(name[len(folder) :])
+
+
+def created(replaced: bool) -> HTTPStatus:
+    """Return the status that tells of something new, or in something's place."""
+    return HTTPStatus.NO_CONTENT if replaced else HTTPStatus.CREATED

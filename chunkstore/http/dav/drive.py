@@ -1,0 +1,104 @@
+"""`/dav/`: the store as a drive, by RFC 4918 to the letter. GET, PUT, DELETE, MKCOL and OPTIONS.
+
+What is found under a URL without a slash at its end is the file of that name, or else the folder: a
+folder is never redirected to, which many programs take for an error (§5.2).
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from aiohttp import hdrs, web
+
+from chunkstore.core.conditional import format_etag, format_http_date
+from chunkstore.core.errors import NotFound
+from chunkstore.core.names import FileName
+from chunkstore.http.dav.answers import DRIVE_HEADERS, MTIME_ACCEPTED, created, in_drive
+from chunkstore.http.message.bodies import require_no_body
+from chunkstore.http.message.destination import depth_of
+from chunkstore.http.message.file_upload import read_file_upload
+from chunkstore.http.message.problems import MethodNotPossible, allowed_methods
+from chunkstore.http.message.request import conditions_of, name_of
+from chunkstore.http.native import files, folders, lists
+from chunkstore.http.security.allowed import (
+    folder_exists,
+    is_dropped,
+    may_read,
+    names_of,
+    readable,
+)
+from chunkstore.service.rights import folder_named
+from chunkstore.store.contract.edits import Delete, is_folder_name
+
+
+async def options(request: web.Request) -> web.Response:
+    """Answer OPTIONS with what of WebDAV there is (RFC 4918 §10.1).
+
+    The root of the server answers so too, as Windows asks it before it takes an address for a
+    drive.
+    """
+    headers = {**DRIVE_HEADERS, "Allow": allowed_methods(request), "Accept-Ranges": "bytes"}
+    return web.Response(headers=headers)
+
+
+@in_drive
+async def get(request: web.Request) -> web.StreamResponse:
+    """Answer GET and HEAD: the file, or the list of the folder."""
+    name = name_of(request)
+    if is_folder_name(name):
+        return await lists.get(request)
+    if not may_read(request):
+        return await _get_folder(request, FileName(name))
+    return await files.send(request, readable(request, FileName(name)), _get_folder)
+
+
+async def _get_folder(request: web.Request, name: FileName) -> web.StreamResponse:
+    """Answer with the folder of a name that no file has."""
+    if not await folder_exists(request, folder_named(name)):
+        raise NotFound(f"There is nothing of the name {name!r}.")
+    return await lists.get(request)
+
+
+@in_drive
+async def put(request: web.Request) -> web.StreamResponse:
+    """Create or replace the file, whole or not at all."""
+    name = name_of(request)
+    if is_folder_name(name) or await folder_exists(request, folder_named(name)):
+        # §9.7.2.
+        raise MethodNotPossible(f"{name.removesuffix('/')!r} is a folder.")
+    incoming = read_file_upload(request)
+    committed = await files.store(request, incoming, strict=True)
+    headers = {} if incoming.modified is None else MTIME_ACCEPTED
+    if is_dropped(request, incoming.name):
+        return web.Response(status=HTTPStatus.CREATED, headers=headers)
+    validators = committed.file.validators
+    headers = {
+        **headers,
+        "ETag": format_etag(validators.etag),
+        hdrs.LAST_MODIFIED: format_http_date(validators.modified),
+    }
+    return web.Response(status=created(committed.replaced), headers=headers)
+
+
+@in_drive
+async def delete(request: web.Request) -> web.StreamResponse:
+    """Delete the file, or the folder with all in it."""
+    require_no_body(request)
+    name, conditions = name_of(request), conditions_of(request)
+    if is_folder_name(name):
+        depth_of(request, "infinity")
+    try:
+        await names_of(request).apply([Delete(name, conditions, strict=True)])
+    except NotFound:
+        folder = folder_named(name)
+        if folder == name or not await folder_exists(request, folder):
+            raise
+        depth_of(request, "infinity")
+        await names_of(request).apply([Delete(folder, conditions, strict=True)])
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+@in_drive
+async def make_folder(request: web.Request) -> web.StreamResponse:
+    """Answer MKCOL."""
+    return await folders.make(request)

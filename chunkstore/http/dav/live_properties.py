@@ -1,0 +1,152 @@
+"""Properties that the server knows (RFC 4918 §15), and those of other programs that stand for them.
+
+None is made up: what a client has not asked for by its name is told only if RFC 4918 defines it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
+
+from chunkstore.core.conditional import format_http_date, parse_http_date
+from chunkstore.core.dav.locks import Lock
+from chunkstore.core.dav.properties import PropertyName
+from chunkstore.http.dav.multistatus import dav
+from chunkstore.http.dav.xml_reading import escape_text
+from chunkstore.http.message.headers import parse_unix_time
+
+WINDOWS: Final = "urn:schemas-microsoft-com:"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A file or folder, with all that properties tell of it.
+
+    `etag` None: it has none, or it may not be told. `dead` are its dead properties, and `locks`
+    those that cover it. `quota` is how many bytes are used and free, if that is to be told.
+    """
+
+    href: str
+    is_folder: bool
+    created: datetime | None
+    modified: datetime | None
+    size: int = 0
+    media_type: str = ""
+    etag: str | None = None
+    dead: Mapping[PropertyName, str] = field(default_factory=dict)
+    locks: Sequence[Lock] = ()
+    quota: tuple[int, int] | None = None
+
+
+# Returns the content of the element as XML, None if the resource has no such property.
+Live: TypeAlias = Callable[[Resource], str | None]
+
+
+def _creation_date(resource: Resource) -> str | None:
+    # RFC 3339 without a fraction, which Windows does not understand.
+    time = resource.created
+    return None if time is None else time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _last_modified(resource: Resource) -> str | None:
+    return None if resource.modified is None else format_http_date(resource.modified)
+
+
+def _windows_created(resource: Resource) -> str | None:
+    return None if resource.created is None else format_http_date(resource.created)
+
+
+def _length(resource: Resource) -> str | None:
+    return None if resource.is_folder else str(resource.size)
+
+
+def _media_type(resource: Resource) -> str | None:
+    return None if resource.is_folder else escape_text(resource.media_type)
+
+
+def _etag(resource: Resource) -> str | None:
+    return None if resource.etag is None else f'"{resource.etag}"'
+
+
+def _resource_type(resource: Resource) -> str:
+    return "<D:collection/>" if resource.is_folder else ""
+
+
+def _supported_lock(resource: Resource) -> str:
+    return "".join(
+        f"<D:lockentry><D:lockscope><D:{scope}/></D:lockscope>"
+        "<D:locktype><D:write/></D:locktype></D:lockentry>"
+        for scope in ("exclusive", "shared")
+    )
+
+
+def _used(resource: Resource) -> str | None:
+    return None if resource.quota is None else str(resource.quota[0])
+
+
+def _available(resource: Resource) -> str | None:
+    return None if resource.quota is None else str(resource.quota[1])
+
+
+# Those that `allprop` brings (§9.1).
+OF_ALL: Final[Mapping[PropertyName, Live]] = {
+    dav("creationdate"): _creation_date,
+    dav("getcontentlength"): _length,
+    dav("getcontenttype"): _media_type,
+    dav("getetag"): _etag,
+    dav("getlastmodified"): _last_modified,
+    dav("resourcetype"): _resource_type,
+}
+QUOTA: Final = (dav("quota-used-bytes"), dav("quota-available-bytes"))
+# Those that are told to who names them (RFC 4331 §2).
+BY_NAME: Final[Mapping[PropertyName, Live]] = {
+    **OF_ALL,
+    QUOTA[0]: _used,
+    QUOTA[1]: _available,
+    PropertyName(WINDOWS, "Win32CreationTime"): _windows_created,
+    PropertyName(WINDOWS, "Win32LastModifiedTime"): _last_modified,
+}
+TIMES: Final = frozenset(
+    {
+        dav("creationdate"),
+        dav("getlastmodified"),
+        PropertyName(WINDOWS, "Win32CreationTime"),
+        PropertyName(WINDOWS, "Win32LastModifiedTime"),
+    }
+)
+
+
+def _parse_date(text: str) -> datetime | None:
+    """Return the time of an HTTP-date, or of RFC 3339's."""
+    found = parse_http_date([text.strip()])
+    if found is not None:
+        return found
+    try:
+        parsed = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+# What stands for the time of creation, and for that of modification, where a client sets it: never
+# kept by themselves, or they would stay as they are when the file does not.
+CREATED_BY: Final[Mapping[PropertyName, Callable[[str], datetime | None]]] = {
+    dav("creationdate"): _parse_date,
+    PropertyName(WINDOWS, "Win32CreationTime"): _parse_date,
+}
+MODIFIED_BY: Final[Mapping[PropertyName, Callable[[str], datetime | None]]] = {
+    dav("getlastmodified"): _parse_date,
+    # That of rclone and ownCloud.
+    dav("lastmodified"): parse_unix_time,
+    PropertyName(WINDOWS, "Win32LastModifiedTime"): _parse_date,
+}
+PROTECTED: Final = frozenset(
+    {
+        *OF_ALL,
+        *QUOTA,
+        dav("lockdiscovery"),
+        dav("supportedlock"),
+    }
+) - {*CREATED_BY, *MODIFIED_BY}  # fmt: skip

@@ -1,0 +1,296 @@
+"""PROPFIND (RFC 4918 §9.1): the properties of a resource, and of those in it.
+
+Long answers are sent page by page, as the names are read, so their length costs no memory. A late
+error breaks the connection off, as the answer must not look complete.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import merge
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from chunkstore.core.dav.properties import PropertyName, parse_properties
+from chunkstore.core.errors import StoreDamaged
+from chunkstore.core.names import FileName, FolderName, ancestors
+from chunkstore.http.dav.answers import href_of, in_drive
+from chunkstore.http.dav.fields import minimal_is_preferred
+from chunkstore.http.dav.live_properties import BY_NAME, OF_ALL, TIMES, Resource
+from chunkstore.http.dav.multistatus import (
+    HEAD,
+    MULTISTATUS_TYPE,
+    TAIL,
+    format_empty,
+    format_names,
+    format_property,
+    format_propstat,
+    format_response,
+)
+from chunkstore.http.dav.propfind_body import Kind, Wanted, parse_propfind
+from chunkstore.http.dav.resources import find_resource
+from chunkstore.http.dav.xml_reading import MAX_BODY_SIZE
+from chunkstore.http.message.destination import depth_of
+from chunkstore.http.message.negotiation import accepts_gzip
+from chunkstore.http.message.request import drive_root, service_of
+from chunkstore.http.message.whole_bodies import whole_body
+from chunkstore.http.security.allowed import (
+    describe,
+    list_names,
+    readable_in,
+)
+from chunkstore.store.contract.edits import Name
+from chunkstore.store.contract.properties import Description
+from chunkstore.store.contract.values import File, Listing
+
+_PAGE_SIZE: Final = 1000
+_TYPE: Final = f'{MULTISTATUS_TYPE}; charset="utf-8"'
+# Shorter answers are not worth it.
+_LEAST_COMPRESSED: Final = 1024
+_GZIP: Final = 16 + zlib.MAX_WBITS
+# As fast as it goes: answers shrink to a twentieth all the same.
+_LEVEL: Final = 1
+
+
+@in_drive
+async def find(request: web.Request) -> web.StreamResponse:
+    """Answer PROPFIND."""
+    depth = depth_of(request, "0", "1", "infinity")
+    wanted = await _wanted_by(request)
+    found = await find_resource(request)
+    if isinstance(found, File):
+        return await _respond(request, _of_file(request, found, wanted))
+    return await _respond(request, _of_folder(request, found.name, wanted, depth))
+
+
+async def find_drive(request: web.Request) -> web.StreamResponse:
+    """Answer PROPFIND of the server's root, in which there is the drive.
+
+    Windows and others climb to it before they take an address for a drive.
+    """
+    depth = depth_of(request, "0", "1", "infinity")
+    shape = _Shape(await _wanted_by(request), minimal_is_preferred(request))
+    root = drive_root(request.app)
+    hrefs = [request.rel_url.raw_path, *([root] if depth != "0" else [])]
+    folders = [Resource(href, True, None, None) for href in hrefs]
+    text = HEAD + "".join(map(shape.format, folders)) + TAIL
+    return web.Response(status=HTTPStatus.MULTI_STATUS, text=text, headers={"Content-Type": _TYPE})
+
+
+async def _wanted_by(request: web.Request) -> Wanted:
+    memory = service_of(request).upload_memory
+    refusal = f"The XML of a request can have {MAX_BODY_SIZE} bytes here."
+    async with whole_body(request, memory, MAX_BODY_SIZE, refusal) as body:
+        return parse_propfind(body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How resources are told of."""
+
+    wanted: Wanted
+    is_minimal: bool
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether the times of folders are asked for."""
+        return self.wanted.kind is Kind.ALL or any(name in TIMES for name in self.wanted.names)
+
+    @property
+    def needs_dead(self) -> bool:
+        """Whether dead properties are asked for."""
+        return self.wanted.kind is not Kind.SOME or any(
+            name not in BY_NAME for name in self.wanted.names
+        )
+
+    def format(self, resource: Resource) -> str:
+        """Return what is told of a resource."""
+        if self.wanted.kind is Kind.NAMES:
+            live = [name for name, of in BY_NAME.items() if of(resource) is not None]
+            names = format_names([*live, *resource.dead])
+            return format_response(resource.href, format_propstat(names, HTTPStatus.OK))
+        found: list[str] = []
+        missing: list[PropertyName] = []
+        if self.wanted.kind is Kind.ALL:
+            for name, of in OF_ALL.items():
+                content = of(resource)
+                if content is not None:
+                    found.append(format_property(name, content))
+            found += resource.dead.values()
+        for name in self.wanted.names:
+            if self.wanted.kind is Kind.ALL and (name in OF_ALL or name in resource.dead):
+                continue
+            live_one = BY_NAME.get(name)
+            content = None if live_one is None else live_one(resource)
+            if content is not None:
+                found.append(format_property(name, content))
+            elif name in resource.dead:
+                found.append(resource.dead[name])
+            else:
+                missing.append(name)
+        return format_response(resource.href, *self._propstats(found, missing))
+
+    def _propstats(self, found: Sequence[str], missing: Sequence[PropertyName]) -> list[str]:
+        told = []
+        if found or not missing or self.is_minimal:
+            told.append(format_propstat("".join(found), HTTPStatus.OK))
+        if missing and not self.is_minimal:
+            told.append(format_propstat("".join(map(format_empty, missing)), HTTPStatus.NOT_FOUND))
+        return told
+
+
+async def _of_file(request: web.Request, file: File, wanted: Wanted) -> AsyncIterator[str]:
+    """Yield the answer that tells of one file."""
+    shape = _Shape(wanted, minimal_is_preferred(request))
+    page = _Page(request, shape, FolderName(""), [file])
+    yield HEAD + await page.format({file.name: request.rel_url.raw_path}) + TAIL
+
+
+async def _of_folder(
+    request: web.Request, folder: FolderName, wanted: Wanted, depth: str
+) -> AsyncIterator[str]:
+    """Yield the answer that tells of a folder and what is in it, in pages."""
+    shape = _Shape(wanted, minimal_is_preferred(request))
+    itself = _Page(request, shape, folder, [folder])
+    text = HEAD + await itself.format({})
+    if depth != "0":
+        after: str | None = None
+        last: str = folder
+        while True:
+            listing = await list_names(
+                request,
+                folder,
+                delimiter="/" if depth == "1" else "",
+                after=after,
+                limit=_PAGE_SIZE,
+                made_folders=depth == "infinity",
+            )
+            entries = _in_order(listing, last)
+            if entries:
+                last = entries[-1].name if isinstance(entries[-1], File) else entries[-1]
+            page = _Page(request, shape, folder, entries)
+            text += await page.format({})
+            if listing.next is None:
+                break
+            yield text
+            text, after = "", listing.next
+    yield text + TAIL
+
+
+def _in_order(listing: Listing, last: str) -> list[File | FolderName]:
+    """Return the entries of a page in order, with the folders that they lie in before them.
+
+    `last` is the entry before them, whose folders have been told of.
+    """
+    entries: list[File | FolderName] = []
+    merged: Iterator[File | FolderName] = merge(listing.files, listing.folders, key=_name_of)
+    for entry in merged:
+        name = _name_of(entry)
+        entries += [above for above in ancestors(FileName(name)) if not last.startswith(above)]
+        entries.append(entry)
+        last = name
+    return entries
+
+
+def _name_of(entry: File | FolderName) -> str:
+    return entry.name if isinstance(entry, File) else entry
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Entries of a folder that are told of together."""
+
+    request: web.Request
+    shape: _Shape
+    folder: FolderName
+    entries: Sequence[File | FolderName]
+
+    async def format(self, hrefs: Mapping[str, str]) -> str:
+        """Return what is told of each; `hrefs` has those that are not below the folder's."""
+        described = await self._describe()
+        may_read = readable_in(self.request, self.folder)
+        told: list[str] = []
+        for entry in self.entries:
+            name: Name = entry.name if isinstance(entry, File) else entry
+            href = hrefs.get(name) or href_of(self.request, self.folder, name)
+            description = described.get(name)
+            if isinstance(entry, File):
+                is_readable = may_read is None or may_read(entry.name)
+                told.append(self.shape.format(_resource_of(href, entry, description, is_readable)))
+            else:
+                told.append(self.shape.format(_folder_of(href, description)))
+        return "".join(told)
+
+    async def _describe(self) -> Mapping[Name, Description]:
+        names: list[Name] = []
+        for entry in self.entries:
+            if isinstance(entry, File):
+                if self.shape.needs_dead:
+                    names.append(entry.name)
+            elif self.shape.needs_dead or self.shape.needs_times:
+                names.append(entry)
+        return await describe(self.request, names) if names else {}
+
+
+def _resource_of(
+    href: str, file: File, description: Description | None, is_readable: bool
+) -> Resource:
+    return Resource(
+        href,
+        False,
+        file.created,
+        file.modified,
+        file.manifest.size,
+        file.media_type,
+        file.validators.etag if is_readable else None,
+        _dead(description),
+    )
+
+
+def _folder_of(href: str, description: Description | None) -> Resource:
+    if description is None:
+        return Resource(href, True, None, None)
+    times = description.created, description.modified
+    return Resource(href, True, *times, dead=_dead(description))
+
+
+def _dead(description: Description | None) -> Mapping[PropertyName, str]:
+    if description is None or description.properties is None:
+        return {}
+    try:
+        return parse_properties(description.properties)
+    except StoreDamaged:
+        # The list goes on without them.
+        return {}
+
+
+async def _respond(request: web.Request, pages: AsyncIterator[str]) -> web.StreamResponse:
+    """Send the pages of an answer; one that has a single page, at once."""
+    first = await anext(pages)
+    second = await anext(pages, None)
+    compressor = None
+    headers = {"Content-Type": _TYPE, "Vary": "Accept-Encoding", "Cache-Control": "no-cache"}
+    if accepts_gzip(request) and (second is not None or len(first) >= _LEAST_COMPRESSED):
+        compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+        headers["Content-Encoding"] = "gzip"
+    body = first.encode()
+    if second is None:
+        if compressor is not None:
+            body = compressor.compress(body) + compressor.flush()
+        return web.Response(status=HTTPStatus.MULTI_STATUS, body=body, headers=headers)
+    response = web.StreamResponse(status=HTTPStatus.MULTI_STATUS, headers=headers)
+    await response.prepare(request)
+    page: str | None = second
+    while page is not None:
+        await response.write(body if compressor is None else compressor.compress(body))
+        body = page.encode()
+        page = await anext(pages, None)
+    await response.write(
+        body if compressor is None else compressor.compress(body) + compressor.flush()
+    )
+    await response.write_eof()
+    return response

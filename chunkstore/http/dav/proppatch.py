@@ -1,0 +1,60 @@
+"""PROPPATCH (RFC 4918 §9.2): changes of properties, all or none."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from chunkstore.core.errors import Forbidden, TooManyProperties, VerbLacking
+from chunkstore.core.names import ROOT
+from chunkstore.http.dav.answers import in_drive
+from chunkstore.http.dav.multistatus import HEAD, MULTISTATUS_TYPE, TAIL, format_response
+from chunkstore.http.dav.patch_body import PropertyUpdate, format_propstats, parse_update
+from chunkstore.http.dav.resources import find_resource
+from chunkstore.http.dav.xml_reading import MAX_BODY_SIZE
+from chunkstore.http.message.request import conditions_of, service_of
+from chunkstore.http.message.whole_bodies import whole_body
+from chunkstore.http.security.allowed import names_of
+from chunkstore.store.contract.edits import Name, Patch, is_folder_name
+
+_TYPE: Final = f'{MULTISTATUS_TYPE}; charset="utf-8"'
+
+
+@in_drive
+async def patch(request: web.Request) -> web.StreamResponse:
+    """Answer PROPPATCH."""
+    memory = service_of(request).upload_memory
+    refusal = f"The XML of a request can have {MAX_BODY_SIZE} bytes here."
+    async with whole_body(request, memory, MAX_BODY_SIZE, refusal) as body:
+        update = parse_update(body)
+    name = (await find_resource(request)).name
+    if not update.refused:
+        await _apply(request, name, update)
+    path = request.rel_url.raw_path
+    href = path if not is_folder_name(name) or path.endswith("/") else f"{path}/"
+    told = format_response(href, *format_propstats(list(update.names), update.refused))
+    return web.Response(
+        status=HTTPStatus.MULTI_STATUS, text=HEAD + told + TAIL, headers={"Content-Type": _TYPE}
+    )
+
+
+async def _apply(request: web.Request, name: Name, update: PropertyUpdate) -> None:
+    """Make the changes, or note which of them are the cause why none was made."""
+    edit = Patch(name, update.changes, update.created, update.modified, conditions_of(request))
+    try:
+        await names_of(request).apply([edit])
+    except TooManyProperties:
+        _refuse(update, HTTPStatus.INSUFFICIENT_STORAGE)
+    except Forbidden as error:
+        # The root folder keeps nothing.
+        if name != ROOT or isinstance(error, VerbLacking):
+            raise
+        _refuse(update, HTTPStatus.FORBIDDEN)
+
+
+def _refuse(update: PropertyUpdate, status: HTTPStatus) -> None:
+    """Note that none of what was to be set can be."""
+    update.refused = {change.name: status for change in update.changes if change.element}
+    update.refused = update.refused or dict.fromkeys(update.names, status)

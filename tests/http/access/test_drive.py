@@ -1,0 +1,130 @@
+"""What may be seen and changed in a drive of WebDAV: what may be elsewhere, and no more."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import fromstring
+
+import pytest
+
+from tests.http.access.people import Answer, Site, basic
+
+FILES = ["a", "c/d/x", "c/e", "c/h/secret", "hr/pay", "z"]
+ASKED = '<D:propfind xmlns:D="DAV:"><D:prop><D:getetag/></D:prop></D:propfind>'
+UPDATE = (
+    '<D:propertyupdate xmlns:D="DAV:"><D:set><D:prop><x>1</x></D:prop></D:set></D:propertyupdate>'
+)
+
+
+@pytest.fixture
+async def filled(site: Site) -> Site:
+    for name in FILES:
+        assert await site.status("admin", "PUT", f"/files/{name}", data=name.encode()) == 201
+    for who, rules in {
+        "reader": {"": "reader", "hr/": "-", "c/h/": "-"},
+        "deep": {"c/d/": "reader"},
+        "lister": {"": "list"},
+        "maker": {"": "list,create"},
+        "dropper": {"c/": "create"},
+        "editor": {"": "reader", "hr/": "-", "c/": "list,read,create,write"},
+    }.items():
+        await site.add(who)
+        for folder, verbs in rules.items():
+            await site.allow(who, folder, verbs)
+    return site
+
+
+def hrefs(answer: Answer) -> list[str]:
+    assert answer.status == 207, answer.body
+    return [each.findtext("{DAV:}href") or "" for each in fromstring(answer.body)]
+
+
+async def seen(site: Site, who: str, path: str, depth: str) -> list[str]:
+    return hrefs(await site.ask(who, "PROPFIND", f"/dav/{path}", Depth=depth))
+
+
+async def test_propfind_shows_what_may_be_seen(filled: Site) -> None:
+    """dufs #263 showed the siblings of what was granted, by WebDAV too."""
+    assert await seen(filled, "reader", "", "1") == ["/dav/", "/dav/a", "/dav/c/", "/dav/z"]
+    assert await seen(filled, "reader", "", "infinity") == [
+        "/dav/", "/dav/a", "/dav/c/", "/dav/c/d/", "/dav/c/d/x", "/dav/c/e", "/dav/z",
+    ]  # fmt: skip
+    assert await seen(filled, "deep", "", "infinity") == [
+        "/dav/", "/dav/c/", "/dav/c/d/", "/dav/c/d/x",
+    ]  # fmt: skip
+    assert await seen(filled, "deep", "c", "1") == ["/dav/c/", "/dav/c/d/"]
+
+
+@pytest.mark.parametrize("path", ["hr", "hr/", "hr/pay", "c/h/secret", "none", "hr/none"])
+async def test_what_is_hidden_is_not_there(filled: Site, path: str) -> None:
+    for method in ("PROPFIND", "GET", "HEAD", "DELETE"):
+        status = await filled.status("reader", method, f"/dav/{path}", Depth="infinity")
+        # What is there and what is not are told in one way.
+        other = "hr/zzz" if path.startswith("hr") else path
+        assert status == await filled.status(
+            "reader", method, f"/dav/{other}", Depth="infinity"
+        ) or path in ("hr", "hr/", "c/h/secret")
+        assert status in (403, 404)
+    assert await filled.status(None, "PROPFIND", f"/dav/{path}") == 401
+
+
+async def test_who_may_only_list_learns_no_digest(filled: Site) -> None:
+    for depth in ("0", "1"):
+        answer = await filled.ask("lister", "PROPFIND", "/dav/a", data=ASKED, Depth=depth)
+        assert b"404 Not Found" in answer.body
+        assert b"200 OK" not in answer.body
+    answer = await filled.ask("lister", "PROPFIND", "/dav/", data=ASKED, Depth="infinity")
+    assert b'<D:getetag>"' not in answer.body
+
+
+@pytest.mark.parametrize(
+    ("who", "method", "path", "destination", "status"),
+    [
+        ("reader", "PUT", "a", None, 403),
+        ("reader", "PROPPATCH", "a", None, 403),
+        ("reader", "MKCOL", "new", None, 403),
+        ("reader", "COPY", "a", "b", 403),
+        ("reader", "MOVE", "a", "b", 403),
+        ("maker", "PUT", "new", None, 201),
+        ("maker", "PUT", "a", None, 403),
+        ("maker", "PROPPATCH", "a", None, 403),
+        ("maker", "MKCOL", "new", None, 201),
+        ("editor", "COPY", "a", "c/a", 201),
+        ("editor", "COPY", "a", "c/e", 204),
+        ("editor", "MOVE", "a", "c/a", 403),
+        ("editor", "PROPPATCH", "c/e", None, 207),
+        ("editor", "DELETE", "c/e", None, 403),
+        # A folder that a file takes the place of goes, so it must be one that may be deleted.
+        ("editor", "COPY", "a", "c/d", 403),
+        ("editor", "COPY", "c/d", "c/e", 403),
+        ("editor", "COPY", "hr/pay", "c/x", 404),
+    ],
+)
+async def test_changes_need_what_they_need_elsewhere(
+    filled: Site, who: str, method: str, path: str, destination: str | None, status: int
+) -> None:
+    headers = {} if destination is None else {"Destination": f"/dav/{destination}"}
+    body = {"PUT": b"x", "PROPPATCH": UPDATE.encode()}.get(method)
+    found = await filled.status(who, method, f"/dav/{path}", data=body, **headers)
+    assert found == status
+
+
+async def test_who_drops_files_learns_nothing(filled: Site) -> None:
+    """Not that there is a folder, nor that there is none."""
+    answers = [
+        await filled.ask("dropper", "PUT", f"/dav/c/{name}", data=b"x")
+        for name in ("e", "none", "d/x", "none/x")
+    ]
+    assert {(answer.status, answer.body) for answer in answers} == {(201, b"")}
+    assert all("ETag" not in answer.headers for answer in answers)
+    assert await filled.status("dropper", "PROPFIND", "/dav/c/", Depth="1") == 403
+    assert await filled.status("dropper", "PROPPATCH", "/dav/c/e", data=UPDATE) == 403
+
+
+async def test_a_token_is_a_password(filled: Site) -> None:
+    headers = basic("whoever", filled.tokens["reader"])
+    async with filled.client.request("PROPFIND", "/dav/a", headers=headers) as response:
+        assert response.status == 207
+    answer = await filled.ask(None, "PROPFIND", "/dav/")
+    assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+    # It is told to nobody what programs ask before they sign in.
+    assert (await filled.ask(None, "OPTIONS", "/dav/")).headers["DAV"]

@@ -1,0 +1,182 @@
+"""PROPPATCH (RFC 4918 §9.2): in order, all or nothing, and what becomes of each property."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.http.dav.steps import DAV, ask, make, propfind, proppatch, removing, set_to
+from tests.http.steps import Client, on_shared_server
+
+X = "{urn:x}"
+
+
+async def properties(client: Client, path: str) -> dict[str, str | None]:
+    """Return the dead properties of a name."""
+    [told] = (await propfind(client, path)).values()
+    return {name: each.text for name, each in told.found.items() if name.startswith(X)}
+
+
+@on_shared_server
+@pytest.mark.parametrize("kind", ["", "/"])
+async def test_properties_are_set_and_removed_in_order(
+    shared: Client, name: str, kind: str
+) -> None:
+    path = f"/dav/{name}{kind}"
+    await make(shared, f"{name}{kind}")
+    told = await proppatch(shared, path, set_to("<x:a>1</x:a><x:b/>"))
+    assert (set(told.found), told.refused) == ({f"{X}a", f"{X}b"}, {})
+    assert all(each.text is None for each in told.found.values())
+    assert await properties(shared, path) == {f"{X}a": "1", f"{X}b": None}
+    both = set_to("<x:a>2</x:a>") + removing("<x:a/><x:c/>") + set_to("<x:b>3</x:b>")
+    told = await proppatch(shared, path, both)
+    assert (set(told.found), told.refused) == ({f"{X}a", f"{X}b", f"{X}c"}, {})
+    assert await properties(shared, path) == {f"{X}b": "3"}
+    await proppatch(shared, path, removing("<x:b/>") + set_to("<x:b>4</x:b>"))
+    assert await properties(shared, path) == {f"{X}b": "4"}
+
+
+@on_shared_server
+@pytest.mark.parametrize(
+    "protected",
+    [
+        "getetag",
+        "getcontentlength",
+        "getcontenttype",
+        "resourcetype",
+        "lockdiscovery",
+        "supportedlock",
+        "quota-used-bytes",
+    ],
+)
+async def test_nothing_is_changed_if_one_cannot_be(
+    shared: Client, name: str, protected: str
+) -> None:
+    await make(shared, name)
+    for update in (
+        set_to(f"<x:a>1</x:a><D:{protected}/><x:b/>"),
+        removing(f"<x:a/><D:{protected}/><x:b/>"),
+    ):
+        told = await proppatch(shared, f"/dav/{name}", update)
+        assert told.found == {}
+        assert told.refused == {f"{X}a": 424, f"{DAV}{protected}": 403, f"{X}b": 424}
+    assert await properties(shared, f"/dav/{name}") == {}
+    answer = await ask(
+        shared,
+        "PROPPATCH",
+        f"/dav/{name}",
+        body='<propertyupdate xmlns="DAV:"><set><prop><getetag/></prop></set></propertyupdate>',
+    )
+    assert b"<D:error><D:cannot-modify-protected-property/></D:error>" in answer.body
+
+
+DATE = "Sun, 09 Sep 2001 01:46:40 GMT"
+
+
+@on_shared_server
+@pytest.mark.parametrize(
+    ("element", "of", "told"),
+    [
+        ("<D:lastmodified>1000000000</D:lastmodified>", "getlastmodified", True),
+        ("<D:lastmodified>1000000000.25</D:lastmodified>", "getlastmodified", True),
+        (f"<D:getlastmodified>{DATE}</D:getlastmodified>", "", True),
+        (f"<w:Win32LastModifiedTime>{DATE}</w:Win32LastModifiedTime>", "", True),
+        ("<D:creationdate>2001-09-09T01:46:40Z</D:creationdate>", "creationdate", True),
+        ("<D:creationdate>2001-09-09T03:46:40+02:00</D:creationdate>", "creationdate", True),
+        (f"<w:Win32CreationTime>{DATE}</w:Win32CreationTime>", "creationdate", True),
+        ("<D:lastmodified>soon</D:lastmodified>", "", False),
+        ("<D:creationdate/>", "", False),
+        ("<D:creationdate>1601-01-01T00:00:00Z</D:creationdate>", "", False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["", "/"])
+async def test_times_are_those_of_the_file(
+    shared: Client, name: str, element: str, of: str, told: bool, kind: str
+) -> None:
+    path = f"/dav/{name}{kind}"
+    await make(shared, f"{name}{kind}")
+    [before] = (await propfind(shared, path)).values()
+    answer = await proppatch(shared, path, set_to(f"<x:a/>{element}"))
+    assert set(answer.refused.values()) == (set() if told else {409, 424})
+    [after] = (await propfind(shared, path)).values()
+    assert (f"{X}a" in after.found) is told
+    changed = "creationdate" if of == "creationdate" else "getlastmodified"
+    dates = {"2001-09-09T01:46:40Z", DATE}
+    assert (after.text(changed) in dates) is told
+    other = "getlastmodified" if changed == "creationdate" else "creationdate"
+    assert after.text(other) == before.text(other)
+    assert f"{DAV}lastmodified" not in after.found
+    if not kind:
+        assert after.text("getetag") == before.text("getetag")
+    # It cannot be without one.
+    element_name = element.partition(">")[0].removesuffix("/")
+    answer = await proppatch(shared, path, removing(f"{element_name}/>"))
+    assert set(answer.refused.values()) == {403}
+
+
+@on_shared_server
+async def test_properties_change_neither_etag_nor_time(shared: Client, name: str) -> None:
+    """§8.6."""
+    await make(shared, name)
+    before = await ask(shared, "HEAD", f"/dav/{name}")
+    await proppatch(shared, f"/dav/{name}", set_to("<x:a>1</x:a>"))
+    after = await ask(shared, "HEAD", f"/dav/{name}")
+    for field in ("ETag", "Last-Modified"):
+        assert before.headers[field] == after.headers[field]
+
+
+@on_shared_server
+async def test_they_are_bounded(shared: Client, name: str) -> None:
+    await make(shared, name)
+    path = f"/dav/{name}"
+    half = "x" * 40_000
+    assert not (await proppatch(shared, path, set_to(f"<x:a>{half}</x:a>"))).refused
+    told = await proppatch(shared, path, removing("<x:c/>") + set_to(f"<x:b>{half}</x:b>"))
+    assert told.refused == {f"{X}c": 424, f"{X}b": 507}
+    assert set(await properties(shared, path)) == {f"{X}a"}
+    update = set_to(f"<x:b>{'x' * 140_000}</x:b>")
+    answer = await ask(shared, "PROPPATCH", path, body=update)
+    assert answer.status == 413
+
+
+@on_shared_server
+async def test_names_that_are_not_ascii(shared: Client, name: str) -> None:
+    await make(shared, name)
+    update = set_to('<é xmlns="urn:x">\U00010000</é><n xmlns="">&lt;</n>')
+    assert not (await proppatch(shared, f"/dav/{name}", update)).refused
+    body = '<D:prop><é xmlns="urn:x"/><n xmlns=""/></D:prop>'
+    [told] = (await propfind(shared, f"/dav/{name}", "0", body)).values()
+    assert {tag: each.text for tag, each in told.found.items()} == {
+        f"{X}é": "\U00010000",
+        "n": "<",
+    }
+
+
+@on_shared_server
+async def test_what_is_refused(shared: Client, name: str) -> None:
+    await make(shared, name)
+    for body, status in (
+        ("", 400),
+        ("<x>", 400),
+        ("<x/>", 400),
+        ('<propfind xmlns="DAV:"/>', 400),
+        ("<!DOCTYPE x><x/>", 403),
+    ):
+        answer = await ask(shared, "PROPPATCH", f"/dav/{name}", body=body)
+        assert answer.status == status, body
+    update = '<D:propertyupdate xmlns:D="DAV:"><D:set><D:prop/></D:set></D:propertyupdate>'
+    assert (await ask(shared, "PROPPATCH", f"/dav/{name}-none", body=update)).status == 404
+    assert (await ask(shared, "PROPPATCH", f"/dav/{name}/", body=update)).status == 404
+
+
+@on_shared_server
+async def test_the_root_keeps_nothing(shared: Client) -> None:
+    told = await proppatch(shared, "/dav/", set_to("<x:a>1</x:a>"))
+    assert told.refused == {f"{X}a": 403}
+
+
+@on_shared_server
+async def test_conditions(shared: Client, name: str) -> None:
+    await make(shared, name)
+    body = '<propertyupdate xmlns="DAV:"><set><prop><x/></prop></set></propertyupdate>'
+    answer = await ask(shared, "PROPPATCH", f"/dav/{name}", 'If-Match: "x"', body=body)
+    assert answer.status == 412
