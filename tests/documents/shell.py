@@ -25,7 +25,7 @@ _SERVES: Final = re.compile(r"(?:\w+=\S+ )*chunkstore serve\b")
 _ALONE: Final = re.compile(r"chunkstore (?:restore|import|collect)\b(?!.* --(?:db|dry-run)\b)")
 _SYSTEMCTL: Final = re.compile(r"sudo systemctl (?P<verb>start|stop|enable --now) chunkstore")
 _UNIT: Final = "/etc/systemd/system/chunkstore.service"
-_EXTERNAL: Final = ("curl", "wget", "openssl")
+_EXTERNAL: Final = ("curl", "wget", "openssl", "rclone")
 _END_SECONDS: Final = 120
 _SIZE: Final = 3_000_000
 

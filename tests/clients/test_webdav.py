@@ -1,0 +1,119 @@
+"""Real programs on a drive of WebDAV, and litmus, which tries what RFC 4918 says."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.postgres import Cluster
+from tests.process import ServerProcess, served
+from tests.programs import do_without, require_program
+
+# Where Debian has the programs of litmus, and what they send.
+_LITMUS: Final = Path("/usr/libexec/litmus")
+_LITMUS_FILES: Final = Path("/usr/share/litmus")
+SUITES: Final = ("basic", "copymove", "props", "http")
+# A time with a part of a second, as rclone sends them.
+_TIME_NS: Final = 1_000_000_000_123_456_789
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    options: tuple[str, ...] = ()
+    if request.param == "postgres":
+        cluster: Cluster = request.getfixturevalue("postgres")
+        options = ("--db", cluster.create_database("webdav"))
+    with served(tmp_path_factory.mktemp("webdav"), *options) as server:
+        yield server
+
+
+def run(*command: str, text: str = "", folder: Path | None = None) -> str:
+    """Return all that a program prints, which must succeed."""
+    require_program(command[0])
+    done = subprocess.run(
+        command,
+        input=text,
+        cwd=folder,
+        env={**os.environ, "RCLONE_CONFIG": os.devnull, "HOME": str(folder or "/")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_litmus(server: ServerProcess, suite: str, tmp_path: Path) -> None:
+    if not (_LITMUS / suite).exists():
+        do_without("litmus is not installed")
+    (tmp_path / "htdocs").symlink_to(_LITMUS_FILES / "htdocs")
+    printed = run(str(_LITMUS / suite), f"{server.url}dav/", folder=tmp_path)
+    assert " 0 failed. 100.0%" in printed
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Return a folder with files of many sizes and names, which are of no moment."""
+    folder = tmp_path / "tree"
+    numbers = random.Random(17)
+    for number in range(300):
+        path = folder / f"d{number % 7}" / f"ä {number % 3}#%" / f"{number}&.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(numbers.randbytes(numbers.randrange(3000)))
+        os.utime(path, ns=(_TIME_NS, _TIME_NS - number * 10**9))
+    (folder / "empty").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("vendor", ["owncloud", "other"])
+def test_rclone_keeps_a_tree_alike(server: ServerProcess, tree: Path, vendor: str) -> None:
+    options = ["--webdav-url", f"{server.url}dav/", "--webdav-vendor", vendor]
+    there = f":webdav:{vendor}"
+    rclone = ("rclone", *options, "-v")
+    run(*rclone, "sync", "--create-empty-src-dirs", str(tree), there)
+    run(*rclone, "check", "--download", str(tree), there)
+    # Times are alike too, so nothing is sent again, though all sizes are the same.
+    changed = tree / "d1" / "ä 1#%" / "1&.txt"
+    changed.write_bytes(bytes(len(changed.read_bytes())))
+    (tree / "d2" / "ä 2#%" / "2&.txt").unlink()
+    printed = run(*rclone, "sync", str(tree), there)
+    copied = [line for line in printed.splitlines() if "Copied" in line]
+    assert len(copied) == (1 if vendor == "owncloud" else 0)
+    if vendor == "owncloud":
+        run(*rclone, "check", "--download", str(tree), there)
+        back = tree.parent / "back"
+        run(*rclone, "copy", there, str(back))
+        path = back / "d3" / "ä 0#%" / "3&.txt"
+        assert abs(path.stat().st_mtime_ns - (_TIME_NS - 3 * 10**9)) < 10**9
+    run(*rclone, "move", there, f"{there}-moved")
+    run(*rclone, "purge", f"{there}-moved")
+    assert "moved" not in run(*rclone, "lsf", ":webdav:")
+
+
+def test_cadaver(server: ServerProcess, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    printed = run(
+        "cadaver",
+        f"{server.url}dav/",
+        text=(
+            "mkcol cadaver\ncd cadaver\nput file\ncopy file copy\nmove copy moved\nls\n"
+            "propset moved colour red\npropget moved colour\nmkcol deep\nget moved back\n"
+            "cd ..\nrmcol cadaver\nls\nquit\n"
+        ),
+        folder=tmp_path,
+    )
+    assert (tmp_path / "back").read_bytes() == b"content"
+    assert "red" in printed.partition("Fetching properties")[2].partition("dav:")[0], printed
+    assert "failed" not in printed
+    assert printed.count("succeeded") >= 8, printed
