@@ -92,12 +92,17 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The conditional headers of one request, each None if absent."""
+    """The conditional headers of one request, each None if absent.
+
+    With `exact_dates` a date holds only if it is that of the file: where clients set times, a file
+    can have changed though its time went back.
+    """
 
     if_match: EntityTags | None = None
     if_none_match: EntityTags | None = None
     if_modified_since: datetime | None = None
     if_unmodified_since: datetime | None = None
+    exact_dates: bool = False
 
     @classmethod
     def from_headers(cls, get_all: Callable[[str], Sequence[str]]) -> Conditions:
@@ -130,7 +135,7 @@ class Conditions:
             matched = self.if_none_match.match_weakly(current)
             return Outcome.NOT_MODIFIED if matched else Outcome.PROCEED
         since = self.if_modified_since
-        if since is not None and current is not None and current.last_modified <= since:
+        if since is not None and current is not None and self._is_unchanged(current, since):
             return Outcome.NOT_MODIFIED
         return Outcome.PROCEED
 
@@ -155,8 +160,13 @@ class Conditions:
         if self.if_match is not None:
             return not self.if_match.match_strongly(current)
         if self.if_unmodified_since is not None:
-            return current is None or current.last_modified > self.if_unmodified_since
+            return current is None or not self._is_unchanged(current, self.if_unmodified_since)
         return False
+
+    def _is_unchanged(self, current: Validators, since: datetime) -> bool:
+        if self.exact_dates:
+            return current.last_modified == since
+        return current.last_modified <= since
 
 
 # For what exists but has neither ETag nor time: no tag matches, and no time is earlier.

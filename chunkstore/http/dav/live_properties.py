@@ -13,9 +13,9 @@ from typing import Final, TypeAlias
 from chunkstore.core.conditional import format_http_date, parse_http_date
 from chunkstore.core.dav.locks import Lock
 from chunkstore.core.dav.properties import PropertyName
+from chunkstore.core.unix_time import parse_unix_time
 from chunkstore.http.dav.multistatus import dav
 from chunkstore.http.dav.xml_reading import escape_text
-from chunkstore.http.message.headers import parse_unix_time
 
 WINDOWS: Final = "urn:schemas-microsoft-com:"
 

@@ -12,13 +12,13 @@ from aiohttp import web
 from chunkstore.core.conditional import Conditions, format_etag, format_http_date
 from chunkstore.core.digest import ContentCheck
 from chunkstore.core.names import FileName
+from chunkstore.core.unix_time import parse_unix_time
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.bodies import require_identity_coding, require_whole_put
 from chunkstore.http.message.headers import (
     parse_checksum,
     parse_digests,
     parse_media_type,
-    parse_unix_time,
 )
 from chunkstore.http.message.request import conditions_of, file_name_of
 from chunkstore.service.representations import Json

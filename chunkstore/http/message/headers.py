@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
@@ -45,10 +44,6 @@ _INLINE_TYPES: Final = frozenset(
 )
 _INLINE_TREES: Final = ("audio/", "video/")
 
-_UNIX_TIME: Final = re.compile(r"(-?[0-9]{1,12})(?:\.([0-9]{1,9})[0-9]*)?", re.ASCII)
-_LEAST_TIME: Final = 0
-# The last second that HTTP can tell, in the year 9999.
-_GREATEST_TIME: Final = 253_402_300_799
 # Checksums as ownCloud sends them, by the names of `hashlib`.
 _CHECKSUM: Final = re.compile(
     r"(MD5|SHA1|SHA256|SHA512):([0-9a-fA-F]{32,128})", re.IGNORECASE | re.ASCII
@@ -169,12 +164,3 @@ def parse_checksum(header: str) -> dict[str, bytes]:
     if len(match[2]) != 2 * hashlib.new(algorithm).digest_size:
         raise InvalidRequest("OC-Checksum is not as long as its algorithm has it.")
     return {algorithm: bytes.fromhex(match[2])}
-
-
-def parse_unix_time(text: str) -> datetime | None:
-    """Return the time that seconds since 1970 tell, with a fraction or not; None for no time."""
-    match = _UNIX_TIME.fullmatch(text.strip())
-    if match is None or not _LEAST_TIME <= int(match[1]) <= _GREATEST_TIME:
-        return None
-    microseconds = int((match[2] or "").ljust(6, "0")[:6])
-    return datetime.fromtimestamp(int(match[1]), UTC).replace(microsecond=microseconds)

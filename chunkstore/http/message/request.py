@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from ipaddress import IPv6Address, IPv6Network
 from typing import Final
@@ -163,7 +163,8 @@ def conditions_of(request: web.Request) -> Conditions:
     headers = request.headers
     for field in CONDITION_FIELDS:
         if field in headers:
-            return Conditions.from_headers(lambda field: headers.getall(field, []))
+            conditions = Conditions.from_headers(lambda field: headers.getall(field, []))
+            return replace(conditions, exact_dates=True) if is_in_drive(request) else conditions
     return UNCONDITIONAL
 
 

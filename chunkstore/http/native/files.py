@@ -28,7 +28,7 @@ from chunkstore.http.message.bodies import (
     send_multipart,
 )
 from chunkstore.http.message.destination import file_destination_of, overwrite_of
-from chunkstore.http.message.file_upload import FileUpload, read_file_upload
+from chunkstore.http.message.file_upload import FileUpload, modified_of, read_file_upload
 from chunkstore.http.message.headers import format_disposition
 from chunkstore.http.message.request import (
     conditions_of,
@@ -247,7 +247,13 @@ async def _is_folder(request: web.Request) -> bool:
 async def _copy_or_move_file(request: web.Request) -> web.Response:
     make = Copy if request.method == "COPY" else Move
     target = file_destination_of(request)
-    edit = make(file_name_of(request), target, overwrite_of(request), conditions_of(request))
+    edit = make(
+        file_name_of(request),
+        target,
+        overwrite_of(request),
+        conditions_of(request),
+        modified=modified_of(request),
+    )
     [applied] = await names_of(request).apply([edit])
     if applied.replaced:
         return web.Response(status=HTTPStatus.NO_CONTENT)

@@ -27,6 +27,7 @@ from chunkstore.core.tasks import retrieve_exception
 from chunkstore.service.putting import Putting
 from chunkstore.service.resumable.append import Ending, UploadAppender, UploadRequest
 from chunkstore.service.resumable.digests import UploadDigests
+from chunkstore.service.resumable.metadata import modified_in
 from chunkstore.store.contract.edits import Put, Uploaded
 from chunkstore.store.contract.resumable import (
     FATAL,
@@ -237,7 +238,8 @@ class UploadFinisher:
         spec, expires = upload.spec, self._appender.limits.expiry()
         assert spec.target is not None
         content = Uploaded(upload.id, digest, expires)
-        put = Put(spec.target, content, spec.media_type, spec.conditions)
+        modified = modified_in(spec.metadata)
+        put = Put(spec.target, content, spec.media_type, spec.conditions, modified=modified)
         try:
             committed = await putting.put(put)
         except _TRIED_AGAIN:

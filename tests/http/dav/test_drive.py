@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 
 from tests.http.dav.steps import DAV, ask, make, propfind, proppatch, set_to, status_of
@@ -176,3 +178,43 @@ async def test_nothing_of_windows_explorer_is_lost(shared: Client, name: str) ->
     [told] = (await propfind(shared, f"/dav/{name}")).values()
     assert not told.text("getlastmodified").startswith("Sun, 04 Feb 2001")
     assert f"{DAV}lastmodified" not in told.found
+
+
+@on_shared_server
+async def test_dates_match_exactly(shared: Client, name: str) -> None:
+    """macOS asks by dates alone, and a time that is set may lie before the last one."""
+    await ask(shared, "PUT", f"/dav/{name}", "X-OC-Mtime: 1000000000", body=b"x")
+    date = (await ask(shared, "HEAD", f"/dav/{name}")).headers["Last-Modified"]
+    later = "Sun, 09 Sep 2001 01:46:41 GMT"
+    for since, status in ((date, 304), (later, 200)):
+        answer = await ask(shared, "GET", f"/dav/{name}", f"If-Modified-Since: {since}")
+        assert answer.status == status
+    for since, status in ((date, 204), (later, 412)):
+        lines = (f"If-Unmodified-Since: {since}", "X-OC-Mtime: 1000000000")
+        answer = await ask(shared, "PUT", f"/dav/{name}", *lines, body=b"y")
+        assert answer.status == status
+
+
+@on_shared_server
+async def test_times_are_kept_elsewhere_too(shared: Client, name: str) -> None:
+    await put(shared, name, X_OC_Mtime="1000000000")
+    answer = await ask(
+        shared, "COPY", f"/files/{name}", f"Destination: /files/{name}-b", "X-OC-Mtime: 999999999"
+    )
+    assert answer.status == 201
+    [told] = (await propfind(shared, f"/dav/{name}-b")).values()
+    assert told.text("getlastmodified") == "Sun, 09 Sep 2001 01:46:39 GMT"
+    # MTAwMDAwMDAwMA== is 1000000000; what is no time is nothing.
+    for mtime, year in (("MTAwMDAwMDAwMC41", "2001"), ("eA==", "20"), ("", "20")):
+        lines = (
+            "Tus-Resumable: 1.0.0",
+            "Upload-Length: 0",
+            f"Upload-Metadata: filename {b64(name)},mtime {mtime}",
+        )
+        assert (await ask(shared, "POST", "/uploads", *lines)).status == 201
+        [told] = (await propfind(shared, f"/dav/{name}")).values()
+        assert (" 2001 " in told.text("getlastmodified")) is (year == "2001")
+
+
+def b64(text: str) -> str:
+    return b64encode(text.encode()).decode()
