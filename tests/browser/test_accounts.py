@@ -15,6 +15,7 @@ from tests.process import ServerProcess
 OTHER_PASSWORD = "staple correct horse"
 NASTY = "\"'><img src=x onerror=alert(1)>"
 SECTIONS = ["accounts", "groups", "rules", "who-can?verb=read&name=/hr/x", "tokens", "links"]
+SECTIONS += ["quotas", "audit"]
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +256,27 @@ def test_a_link_is_made_from_the_list_and_revoked(visit: Visit, chromium: Browse
         expect(page.locator("#link-list")).to_contain_text("No links.")
         other.reload()
         expect(other.get_by_role("main")).not_to_contain_text("letter.txt")
+
+
+def test_a_quota_is_set_and_what_was_done_is_told(visit: Visit) -> None:
+    visit.expected = {"400"}
+    page = visit.page
+    sign_in(page, visit.url, "anna", "admin/quotas")
+    page.get_by_text("New quota").click()
+    page.get_by_label("Folder").fill("/bounded/")
+    page.get_by_role("button", name="Set the quota").click()
+    expect(page.locator("form").get_by_role("alert")).to_contain_text("A quota has")
+    page.get_by_label("GiB").fill("1.5")
+    page.get_by_role("button", name="Set the quota").click()
+    expect(page.locator("#quota-list")).to_contain_text("0 bytes of 1.5 GiB")
+    page.get_by_role("button", name="Remove the quota of /bounded/").click()
+    answer(page)
+    expect(page.locator("#quota-list")).not_to_contain_text("/bounded/")
+    page.get_by_role("link", name="Audit log").click()
+    page.get_by_label("What").fill("quota remove")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator(".rows")).to_contain_text("bounded/")
+    expect(page.locator(".rows strong")).to_have_text(["quota remove"])
 
 
 def test_by_keyboard_alone(visit: Visit) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from chunkstore.core.access import ROLES, Verbs
-from chunkstore.core.errors import ChunkstoreError, NotFound
+from chunkstore.core.errors import ChunkstoreError, InvalidRequest, NotFound
 from chunkstore.core.names import ROOT
 from chunkstore.http.accounts.commands import DELEGATION
 from chunkstore.http.message.request import names_root
@@ -165,6 +165,30 @@ async def _show_who_can(request: web.Request) -> Context:
     return {"verb": verb, "name": name, "found": found, "problem": problem}
 
 
+async def _show_quotas(request: web.Request) -> Context:
+    return {"quotas": await _run(request, "quota ls", {})}
+
+
+async def _show_audit(request: web.Request) -> Context:
+    yesterday = (request.app[PEOPLE].clock.now() - timedelta(days=1)).date().isoformat()
+    wanted = {key: _searched(request, key) for key in ("since", "actor", "action", "name")}
+    wanted["since"] = wanted["since"] or yesterday
+    arguments = {key: text or None for key, text in wanted.items()}
+    after, problem = _searched(request, "after") or None, ""
+    found: Mapping[str, Any] = {"entries": [], "after": None}
+    try:
+        found = await _run(request, "audit", {**arguments, "after": after, "most": _PAGE})
+    except InvalidRequest as error:
+        problem = str(error)
+    next_url = request.rel_url.with_query({**wanted, "after": found["after"] or ""})
+    return {
+        **wanted,
+        "entries": found["entries"],
+        "problem": problem,
+        "next_url": str(next_url) if found["after"] else None,
+    }
+
+
 def _searched(request: web.Request, field: str) -> str:
     return request.query.get(field, "")[:_LONGEST_SEARCH]
 
@@ -176,4 +200,6 @@ _SECTIONS: Final[Mapping[str, _Section]] = {
     "who-can": _Section("Who can", _show_who_can, of_store=False),
     "tokens": _Section("Tokens", _show_tokens, of_store=True),
     "links": _Section("Links", _show_links, of_store=True),
+    "quotas": _Section("Quotas", _show_quotas, of_store=False),
+    "audit": _Section("Audit log", _show_audit, of_store=True),
 }

@@ -15,6 +15,7 @@ const KINDS = {
   password: (text) => text,
   number: Number,
   count: (text) => (text ? Number(text) : null),
+  gib: (text) => (text ? Math.round(Number(text) * 2 ** 30) : null),
   flag: Boolean,
   optional: (text) => text || null,
   lines: (text) => [text],
