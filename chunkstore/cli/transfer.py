@@ -30,6 +30,8 @@ from chunkstore.core.units import format_count, format_size
 from chunkstore.server.control import is_controlled
 from chunkstore.server.importing import IntoServer
 from chunkstore.server.run import run
+from chunkstore.service.access.audit import COMMAND_LINE
+from chunkstore.service.access.directory import read_snapshot
 from chunkstore.service.memory import DEFAULT_MEMORY, MemoryBudget
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.copy_store import CopiedFile, NotCopied, copy_files
@@ -271,4 +273,5 @@ async def _target(db: str, chunking: Chunking) -> AsyncIterator[Target]:
     async with opened(db, in_use=_SERVER_TAKES_FILES) as store:
         if is_new:
             click.echo(f"{db} is a new store, made now.", err=True)
-        yield IntoStore(_service(store, chunking))
+        is_open = (await read_snapshot(store.records)).is_open
+        yield IntoStore(_service(store, chunking), None if is_open else COMMAND_LINE)

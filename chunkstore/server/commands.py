@@ -11,6 +11,7 @@ from typing import Any
 from chunkstore.core.errors import InvalidRequest
 from chunkstore.server.control import controlled
 from chunkstore.server.importing import COMMANDS, run_import
+from chunkstore.service.access.audit import COMMAND_LINE
 from chunkstore.service.access.commands import run_command
 from chunkstore.service.access.people import People
 from chunkstore.service.maintenance.collect import collect_all
@@ -48,7 +49,8 @@ class _Commands:
         if command == "collect":
             return await self._collect(arguments)
         if command in COMMANDS:
-            return await run_import(self.store, self.budget, command, arguments, content)
+            by = COMMAND_LINE if await self.people.audit.tells_now() else None
+            return await run_import(self.store, self.budget, command, arguments, content, by)
         return await run_command(self.people, command, arguments)
 
     async def _collect(self, arguments: Mapping[str, Any]) -> dict[str, int]:

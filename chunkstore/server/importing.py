@@ -18,6 +18,7 @@ from chunkstore.server.control import NobodyControls, ask
 from chunkstore.service.memory import MemoryBudget
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.import_tree import Imported, IntoStore
+from chunkstore.store.contract.audit import Who
 from chunkstore.store.contract.store import Store
 
 _PUT: Final = "import"
@@ -64,8 +65,9 @@ async def run_import(
     command: str,
     arguments: Mapping[str, Any],
     content: AsyncIterator[bytes],
+    by: Who | None = None,
 ) -> dict[str, int]:
-    """Run one of `COMMANDS` and return its result.
+    """Run one of `COMMANDS`, which the audit log tells `by` somebody; return its result.
 
     Raises:
         InvalidRequest: it cannot be understood.
@@ -78,7 +80,7 @@ async def run_import(
         name = parse_file_name(text) if command == _PUT else parse_folder_name(text)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidRequest(f"The command {command!r} cannot be understood.") from error
-    target = IntoStore(Service(store, budget, client=_CLIENT, chunking=chunking))
+    target = IntoStore(Service(store, budget, client=_CLIENT, chunking=chunking), by)
     if command == _MAKE_FOLDER:
         await target.make_folder(FolderName(name))
         return {}

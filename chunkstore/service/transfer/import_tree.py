@@ -26,6 +26,7 @@ from chunkstore.service.ingest import Receiver
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.local_files import naming, opened
 from chunkstore.service.transfer.workers import workers
+from chunkstore.store.contract.audit import Who
 from chunkstore.store.contract.edits import MakeFolder
 from chunkstore.store.contract.values import Committed
 
@@ -190,9 +191,10 @@ async def import_tree(
 
 @dataclass(frozen=True, slots=True)
 class IntoStore:
-    """A store that this process has open, as the target of an import."""
+    """A store that this process has open, as the target of an import that is told of `by`."""
 
     service: Service
+    by: Who | None = None
 
     async def put(
         self, name: FileName, pieces: AsyncIterable[bytes], *, overwrite: bool
@@ -200,14 +202,14 @@ class IntoStore:
         """Put a file, as `Target` says."""
         async with self.service.receiving(name=name) as receiver:
             await receiver.receive(pieces)
-            committed = await _commit(self.service, receiver, name, overwrite=overwrite)
+            committed = await _commit(self.service, receiver, name, self.by, overwrite=overwrite)
         return Imported(name, committed.file.manifest.size, committed.new_size)
 
     async def make_folder(self, name: FolderName) -> None:
         """Make a folder, as `Target` says."""
         names = self.service.store.names
         if await names.find(name) is None:
-            await names.apply([MakeFolder(name)])
+            await names.apply([MakeFolder(name)], self.by)
 
 
 async def _read(path: Path) -> AsyncGenerator[bytes, None]:
@@ -218,12 +220,12 @@ async def _read(path: Path) -> AsyncGenerator[bytes, None]:
 
 
 async def _commit(
-    service: Service, receiver: Receiver, name: FileName, *, overwrite: bool
+    service: Service, receiver: Receiver, name: FileName, by: Who | None, *, overwrite: bool
 ) -> Committed:
     conditions = UNCONDITIONAL if overwrite else CREATE_ONLY
     put = receiver.put(name, guess_media_type(name), conditions)
     try:
-        [committed] = await service.store.names.apply([put])
+        [committed] = await service.store.names.apply([put], by)
     except PreconditionFailed as error:
         file = await service.store.names.find(name)
         if file is None or file.manifest.digest != put.content.digest:
