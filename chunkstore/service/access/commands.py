@@ -430,7 +430,7 @@ _TOLD: Final[Mapping[str, Sequence[str]]] = {
     "token revoke": ("id",),
     "session end": ("account",),
     "session end-others": ("account",),
-    "link add": ("account", "target", "label", "drop", "uses", "files", "bytes", "follows"),
+    "link add": ("account", "target", "label", "drop", "both", "uses", "files", "bytes", "follows"),
     "link set": ("id", "expires_seconds", "follows"),
     "link revoke": ("id",),
     "link policy": ("default_seconds", "greatest_seconds"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 
 import aiohttp
@@ -59,6 +60,19 @@ async def test_what_a_visitor_sends_is_in_a_folder_that_tells_who_and_when(
     day = f"{shared_site.clock.now():%Y-%m-%d}"
     assert re.fullmatch(rf"{day} Berta Müller \w{{4}}/a/b\.txt", name), name
     assert (await shared_site.told(link))["files"] == 1
+
+
+async def test_the_audit_log_tells_who_sent_what(shared_site: Shared) -> None:
+    link = await shared_site.link(INBOX, drop=True)
+    mine = await visit(shared_site, link)
+    assert (await shared_site.by(mine, "PUT", "files/x", b"x")).status == 201
+    audit = await shared_site.ask("admin", "GET", "/audit")
+    assert audit.status == 200, audit
+    entries = [json.loads(line) for line in audit.body.splitlines()]
+    [told] = [entry for entry in entries if entry["via"] == f"link {link['id']}"]
+    assert (told["actor"], told["action"], told["address"]) == ("", "create", "127.0.0.1")
+    assert re.fullmatch(r"secret/inbox/\S+ Berta \w{4}/x", told["name"])
+    assert link["token"].encode() not in audit.body
 
 
 async def test_each_visit_has_a_folder_of_its_own(shared_site: Shared) -> None:
