@@ -19,6 +19,7 @@ from chunkstore.http.caches import nx
 from chunkstore.http.chunks import abilities, manifests, packs
 from chunkstore.http.chunks import uploads as chunk_uploads
 from chunkstore.http.dav import drive, propfind, proppatch, transfer
+from chunkstore.http.dav import uploads as drive_uploads
 from chunkstore.http.dispatch import (
     append_to_upload,
     by_protocol,
@@ -104,6 +105,7 @@ DRIVE_MEMBER: Final[Mapping[str, Handler]] = {
     "GET": drive.get,
     "HEAD": drive.get,
     "PUT": drive.put,
+    "POST": drive_uploads.create,
     "DELETE": drive.delete,
     "MKCOL": drive.make_folder,
     "COPY": transfer.copy_or_move,

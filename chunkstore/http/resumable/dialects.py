@@ -95,6 +95,12 @@ def set_answer_headers(request: web.Request, headers: Mapping[str, str]) -> None
     request.setdefault(_ANSWER_HEADERS, {}).update(headers)
 
 
+def answer_header(request: web.Request, name: str) -> str | None:
+    """Return what was set so for a header field of the answer, None for nothing."""
+    value: str | None = request.get(_ANSWER_HEADERS, {}).get(name)
+    return value
+
+
 def add_request_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add the fields that were set so to an answer that is about to leave."""
     if _ANSWER_HEADERS in request:

@@ -361,6 +361,7 @@ _DRIVE: Final[Mapping[str, Need]] = {
     "GET": getting,
     "HEAD": getting,
     "PUT": putting_member,
+    "POST": putting,
     "DELETE": deleting,
     "COPY": transferring,
     "MOVE": transferring,
