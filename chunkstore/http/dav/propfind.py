@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 from http import HTTPStatus
 from typing import Final
@@ -20,11 +20,12 @@ from chunkstore.core.errors import StoreDamaged
 from chunkstore.core.names import FileName, FolderName, ancestors
 from chunkstore.http.dav.answers import href_of, in_drive
 from chunkstore.http.dav.fields import minimal_is_preferred
-from chunkstore.http.dav.live_properties import BY_NAME, OF_ALL, TIMES, Resource
+from chunkstore.http.dav.live_properties import BY_NAME, OF_ALL, QUOTA, TIMES, Resource
 from chunkstore.http.dav.multistatus import (
     HEAD,
     MULTISTATUS_TYPE,
     TAIL,
+    dav,
     format_empty,
     format_names,
     format_property,
@@ -41,12 +42,14 @@ from chunkstore.http.message.whole_bodies import whole_body
 from chunkstore.http.security.allowed import (
     describe,
     list_names,
+    quota_of,
     readable_in,
 )
 from chunkstore.store.contract.edits import Name
 from chunkstore.store.contract.properties import Description
 from chunkstore.store.contract.values import File, Listing
 
+_OLD_QUOTA: Final = dav("quotaused")
 _PAGE_SIZE: Final = 1000
 _TYPE: Final = f'{MULTISTATUS_TYPE}; charset="utf-8"'
 # Shorter answers are not worth it.
@@ -99,6 +102,16 @@ class _Shape:
     def needs_times(self) -> bool:
         """Whether the times of folders are asked for."""
         return self.wanted.kind is Kind.ALL or any(name in TIMES for name in self.wanted.names)
+
+    @property
+    def needs_quota(self) -> bool:
+        """Whether a quota is to be told.
+
+        macOS asks for its old `quotaused` too, and by what it is told mounts a drive after 90
+        seconds only.
+        """
+        names = self.wanted.names
+        return any(name in QUOTA for name in names) and _OLD_QUOTA not in names
 
     @property
     def needs_dead(self) -> bool:
@@ -155,7 +168,8 @@ async def _of_folder(
 ) -> AsyncIterator[str]:
     """Yield the answer that tells of a folder and what is in it, in pages."""
     shape = _Shape(wanted, minimal_is_preferred(request))
-    itself = _Page(request, shape, folder, [folder])
+    quota = await quota_of(request, folder) if shape.needs_quota else None
+    itself = _Page(request, shape, folder, [folder], quota)
     text = HEAD + await itself.format({})
     if depth != "0":
         after: str | None = None
@@ -208,6 +222,7 @@ class _Page:
     shape: _Shape
     folder: FolderName
     entries: Sequence[File | FolderName]
+    quota: tuple[int, int] | None = None
 
     async def format(self, hrefs: Mapping[str, str]) -> str:
         """Return what is told of each; `hrefs` has those that are not below the folder's."""
@@ -222,7 +237,8 @@ class _Page:
                 is_readable = may_read is None or may_read(entry.name)
                 told.append(self.shape.format(_resource_of(href, entry, description, is_readable)))
             else:
-                told.append(self.shape.format(_folder_of(href, description)))
+                resource = _folder_of(href, description)
+                told.append(self.shape.format(replace(resource, quota=self.quota)))
         return "".join(told)
 
     async def _describe(self) -> Mapping[Name, Description]:

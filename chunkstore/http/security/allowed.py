@@ -150,6 +150,24 @@ async def find_visible(request: web.Request, name: FileName) -> File | None:
     return await store_of(request).names.find(name)
 
 
+async def quota_of(request: web.Request, folder: FolderName) -> tuple[int, int] | None:
+    """Return how many bytes are used of the quota that a folder is in, and how many are left.
+
+    None where there is none, or no figures of it may be told.
+    """
+    rights = rights_of(request)
+    covering = await store_of(request).quotas.covering(folder)
+    found = [
+        (quota.used.size, max(quota.max_size - quota.used.size, 0))
+        for quota in covering
+        if quota.max_size is not None and may_know_usage(rights, quota.folder)
+    ]
+    if not found:
+        return None
+    # What the innermost one uses; the fullest decides what is left.
+    return found[-1][0], min(left for _, left in found)
+
+
 async def describe(request: web.Request, names: Sequence[Name]) -> Mapping[Name, Description]:
     """Return what is kept with names that the request was told of."""
     return await store_of(request).properties.describe(names)

@@ -6,6 +6,7 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from chunkstore.core.names import FolderName
 from tests.http.access.people import Answer, Site, basic
 
 FILES = ["a", "c/d/x", "c/e", "c/h/secret", "hr/pay", "z"]
@@ -128,3 +129,38 @@ async def test_a_token_is_a_password(filled: Site) -> None:
     assert answer.headers["WWW-Authenticate"].startswith("Basic ")
     # It is told to nobody what programs ask before they sign in.
     assert (await filled.ask(None, "OPTIONS", "/dav/")).headers["DAV"]
+
+
+QUOTA_PROPERTIES = (
+    '<D:propfind xmlns:D="DAV:"><D:prop><D:quota-available-bytes/><D:quota-used-bytes/>'
+    "{}</D:prop></D:propfind>"
+)
+
+
+async def test_quotas_are_told_to_who_may_know_them(filled: Site) -> None:
+    await filled.store.quotas.set(FolderName("c/"), 1000, None)
+    await filled.store.quotas.set(FolderName(""), 100, None)
+    used = sum(len(name) for name in FILES if name.startswith("c/"))
+    asked = QUOTA_PROPERTIES.format("")
+    answer = await filled.ask("admin", "PROPFIND", "/dav/c/", data=asked, Depth="0")
+    assert f"<D:quota-used-bytes>{used}<".encode() in answer.body
+    everything = sum(map(len, FILES))
+    assert f"<D:quota-available-bytes>{100 - everything}<".encode() in answer.body
+    # Something in it is hidden from the reader.
+    answer = await filled.ask("reader", "PROPFIND", "/dav/c/", data=asked, Depth="0")
+    assert b"200 OK" not in answer.body
+    # macOS takes 90 seconds to mount a drive that tells it of its quota.
+    of_macos = QUOTA_PROPERTIES.format("<D:quotaused/><D:quota/>")
+    answer = await filled.ask("admin", "PROPFIND", "/dav/c/", data=of_macos, Depth="0")
+    assert b"200 OK" not in answer.body
+    # Nor is it in what nobody has asked for by name (RFC 4331 §2).
+    answer = await filled.ask("admin", "PROPFIND", "/dav/c/", Depth="0")
+    assert b"quota" not in answer.body
+
+
+async def test_what_is_over_a_quota_is_told_in_xml(filled: Site) -> None:
+    await filled.store.quotas.set(FolderName("c/"), 20, None)
+    answer = await filled.ask("admin", "PUT", "/dav/c/large", data=b"x" * 100)
+    assert answer.status == 507
+    assert b"<D:error" in answer.body
+    assert b"<D:quota-not-exceeded/>" in answer.body
