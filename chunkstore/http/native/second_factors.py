@@ -19,6 +19,7 @@ from chunkstore.http.page.render import SECOND_FACTOR_RESOURCE, render
 from chunkstore.http.security.credentials import set_cookie
 from chunkstore.http.security.csrf import require_own_origin
 from chunkstore.http.security.rights import PEOPLE, rights_of
+from chunkstore.service.access.people import SIGN_IN_FAILED
 
 _GROUP: Final = 4
 
@@ -37,14 +38,19 @@ async def change(request: web.Request) -> web.Response:
     action = _ACTIONS.get(form.get("action", ""))
     if action is None:
         raise InvalidRequest("The form asks for nothing that there is.")
+    people, rights = request.app[PEOPLE], rights_of(request)
     try:
-        return await action(request, form)
+        response = await action(request, form)
     except CodeRefused as error:
+        await people.audit.note(rights.who, SIGN_IN_FAILED, by="code")
         # Who adds one has seen its secret already.
         begun = {"factor": form["factor"]} if "factor" in form else {}
         return await _page(request, str(error), HTTPStatus.FORBIDDEN, **begun)
     except (AlreadyExists, NotFound) as error:
         return await _page(request, str(error), HTTPStatus.CONFLICT)
+    if form["action"] in _TOLD:
+        await people.audit.note(rights.who, _TOLD[form["action"]])
+    return response
 
 
 async def _begin(request: web.Request, form: Form) -> web.Response:
@@ -108,6 +114,12 @@ async def _page(
     return response
 
 
+# What the audit log tells.
+_TOLD: Final = {
+    "confirm": "user totp add",
+    "renew": "user totp codes",
+    "remove": "user totp remove",
+}
 _ACTIONS: Final[Mapping[str, Callable[[web.Request, Form], Awaitable[web.Response]]]] = {
     "begin": _begin,
     "confirm": _confirm,

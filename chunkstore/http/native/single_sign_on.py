@@ -15,14 +15,12 @@ from chunkstore.http.runtime.senders import address_of, scheme_of
 from chunkstore.http.security.credentials import cookie_name, require_private_way, set_cookie
 from chunkstore.http.security.provider import PROVIDER, Provider
 from chunkstore.http.security.rights import PEOPLE
-from chunkstore.service.access.audit import who_is
 from chunkstore.service.access.oidc import (
     ATTEMPT_SECONDS,
     Attempt,
     authorization_url,
     code_of,
 )
-from chunkstore.service.access.people import SIGN_IN
 from chunkstore.service.access.principal import CLEARED, CodeNeeded, NewCookie, Principal
 from chunkstore.service.access.sign_ins import SIGN_ON
 
@@ -77,10 +75,9 @@ async def _sign_in(
     counted = people.limiter.attempt(address_of(request))
     claims = await provider.redeem(code, attempt, _redirect_uri(request))
     people.limiter.succeeded(counted)
-    found = await people.log_in_as(claims, attempt.next, creates=registration.creates)
-    if isinstance(found, Principal):
-        await people.audit.note(who_is(found, address_of(request)), SIGN_IN, by="single sign-on")
-    return found
+    return await people.log_in_as(
+        claims, address_of(request), attempt.next, creates=registration.creates
+    )
 
 
 def _provider_of(request: web.Request) -> Provider:

@@ -96,16 +96,17 @@ class Identities:
         self._accounts = accounts
         self._clock = clock
 
-    async def get_account(self, claims: Claims, *, creates: bool) -> Account:
-        """Return whose account it is, also if it is disabled; with `creates`, else a new one.
+    async def find_account(self, claims: Claims) -> Account | None:
+        """Return whose account it is, also if it is disabled; None if it is nobody's."""
+        return await self._find_account(claims, await self._directory.reload())
+
+    async def add_account(self, claims: Claims, *, creates: bool) -> Account:
+        """Return a new account for somebody who has none; without `creates` there is none.
 
         Raises:
-            UnknownIdentity: there is none; the message has what to tell who can link it.
+            UnknownIdentity: there can be none; the message has what to tell who can link it.
         """
-        snapshot = await self._directory.reload()
-        account = await self._find_account(claims, snapshot)
-        if account is not None:
-            return account
+        snapshot = await self._directory.current()
         # A store without accounts is open, and closed by its administrator alone.
         if not creates or claims.name is None or snapshot.is_open:
             raise UnknownIdentity(_unknown(claims, "No account here is linked with you."))

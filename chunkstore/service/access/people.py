@@ -36,7 +36,7 @@ from chunkstore.service.access.principal import (
     Via,
 )
 from chunkstore.service.access.second_factors import SecondFactors
-from chunkstore.service.access.sign_ins import SignIns
+from chunkstore.service.access.sign_ins import SIGN_ON, SignIns
 from chunkstore.service.access.tokens import looks_like_token
 from chunkstore.service.access.values import NEVER, Account, Session, fold
 from chunkstore.service.access.verifying import Verifier
@@ -213,7 +213,7 @@ class People:
         return principal, next_path
 
     async def log_in_as(
-        self, claims: Claims, next_path: str = "", *, creates: bool = False
+        self, claims: Claims, address: str, next_path: str = "", *, creates: bool = False
     ) -> Principal | CodeNeeded:
         """Begin a session of somebody whom another server has signed in, like `log_in`.
 
@@ -223,11 +223,18 @@ class People:
             UnknownIdentity: no account is linked with them.
             SignOnFailed: the account is disabled, and stays it.
         """
-        account = await self.identities.get_account(claims, creates=creates)
+        account = await self.identities.find_account(claims)
+        if account is None:
+            account = await self.identities.add_account(claims, creates=creates)
+            who, subject = who_tries(address, SIGN_ON), claims.subject
+            await self.audit.note(who, "user add", name=account.name, subject=subject)
         if account.disabled:
             raise SignOnFailed("This account is disabled; ask your administrator.")
         snapshot = await self.directory.current()
-        return await self._begin_session(account, claims.authenticated_at, next_path, snapshot)
+        begun = await self._begin_session(account, claims.authenticated_at, next_path, snapshot)
+        if isinstance(begun, Principal):
+            await self.audit.note(who_is(begun, address), SIGN_IN, by=SIGN_ON)
+        return begun
 
     async def _begin_session(
         self, account: Account, proved_at: datetime | None, next_path: str, snapshot: Snapshot

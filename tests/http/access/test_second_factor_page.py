@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from chunkstore.service.access.commands import run_command
 from chunkstore.service.access.totp import code_at, step_of
 from tests.http.access.people import PASSWORD, Answer, Site, basic
 from tests.http.access.test_credentials import known, log_in, session_of
@@ -67,6 +68,14 @@ async def test_a_second_factor_is_added_and_removed(known: Site) -> None:
     removed = await send(known, renewed, action="remove", code=others[0])
     assert b"Add a second factor" in removed.body
     assert (await log_in(known)).headers["Location"] == "/files/"
+    found = (await run_command(known.people, "audit", {}))["entries"]
+    told = [one["action"] for one in found if one["actor"] == "anna"]
+    assert sorted(action for action in told if "totp" in action) == [
+        "user totp add", "user totp codes", "user totp remove",
+    ]  # fmt: skip
+    assert told.count("sign-in failed") == 2
+    for text in (secret, *codes, *others):
+        assert text not in str(found)
 
 
 async def test_only_a_session_with_a_recent_password_changes_it(known: Site) -> None:

@@ -20,6 +20,7 @@ from chunkstore.http import create_app
 from chunkstore.http.app import mount
 from chunkstore.http.security.provider import PROVIDER
 from chunkstore.http.security.provider import Provider as AppProvider
+from chunkstore.service.access.commands import run_command
 from chunkstore.service.access.limiter import BY_ADDRESS
 from chunkstore.service.access.oidc import Registration
 from chunkstore.service.access.people import People
@@ -113,7 +114,7 @@ async def served(
     provider = Provider()
     async with TestServer(provider.app()) as at:
         provider.issuer = f"http://127.0.0.1:{at.port}"
-        people = People(store.records)
+        people = People.of(store)
         registration = Registration(
             provider.issuer, CLIENT_ID, CLIENT_SECRET, "Company <b>", creates
         )
@@ -537,6 +538,10 @@ async def test_filebrowser_cve_2026_35607_a_new_account_may_do_nothing(creating:
     assert is_signed_in(await creating.sign_in())
     accounts = (await people.directory.reload()).accounts
     assert set(accounts) == {"admin", "anna", "cleo@example.org"}
+    found = (await run_command(people, "audit", {}))["entries"]
+    assert [one["action"] for one in found if one["via"] in ("sign-on", "session")] == [
+        "user add", "sign-in", "sign-in",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

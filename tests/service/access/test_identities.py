@@ -30,7 +30,7 @@ def somebody(subject: str = "5", name: str | None = None, issuer: str = ISSUER) 
 
 async def signed_in(people: People, claims: Claims, *, creates: bool = False) -> str:
     """Return the name of the account that somebody is signed in to."""
-    found = await people.log_in_as(claims, creates=creates)
+    found = await people.log_in_as(claims, HERE, creates=creates)
     assert not isinstance(found, CodeNeeded)
     assert found.account is not None
     return found.account.name
@@ -43,7 +43,7 @@ async def test_an_account_is_linked_and_unlinked(
     await add(people)
     await add(people, "bert")
     with pytest.raises(UnknownIdentity, match=f"issuer {ISSUER} and the subject 5"):
-        await people.log_in_as(somebody())
+        await people.log_in_as(somebody(), HERE)
     await people.identities.link("ANNA", ISSUER, "5")
     await people.identities.link("anna", ISSUER, "5")
     # At once, at each server.
@@ -54,14 +54,14 @@ async def test_an_account_is_linked_and_unlinked(
         somebody(f'5", "{ISSUER}'),
     ):  # fmt: skip
         with pytest.raises(UnknownIdentity):
-            await people.log_in_as(other)
+            await people.log_in_as(other, HERE)
     with pytest.raises(AccountExists, match="Anna"):
         await elsewhere.identities.link("bert", ISSUER, "5")
     # One account can be several people's.
     clock.advance(1)
     await people.identities.link("anna", "http://localhost:8080/realm", "x")
     assert [one.subject for one in await people.identities.all_of()] == ["5", "x"]
-    found = await people.log_in_as(somebody())
+    found = await people.log_in_as(somebody(), HERE)
     assert isinstance(found, Principal)
     assert found.cookie is not None
     await elsewhere.identities.unlink("anna")
@@ -69,7 +69,7 @@ async def test_an_account_is_linked_and_unlinked(
     for server in (people, elsewhere):
         assert (await server.sign_in(SessionCookie(found.cookie.value), HERE)).is_guest
         with pytest.raises(UnknownIdentity):
-            await server.log_in_as(somebody())
+            await server.log_in_as(somebody(), HERE)
     with pytest.raises(NoSuchAccount):
         await people.identities.unlink("anna")
     await people.identities.link("bert", ISSUER, "5")
@@ -110,7 +110,7 @@ async def test_what_a_removed_account_was_linked_with_is_nobody_s(people: People
     await people.accounts.remove("anna")
     await add(people)
     with pytest.raises(UnknownIdentity):
-        await people.log_in_as(somebody())
+        await people.log_in_as(somebody(), HERE)
     assert await people.identities.all_of() == []
     await people.identities.link("anna", ISSUER, "5")
     assert await signed_in(people, somebody()) == "Anna"
@@ -125,7 +125,7 @@ async def test_gitea_cve_2026_58422_another_server_wakes_no_disabled_account(
     await people.accounts.set_disabled("anna", disabled=True)
     for creates in (False, True):
         with pytest.raises(SignOnFailed, match="disabled"):
-            await people.log_in_as(somebody(name="other"), creates=creates)
+            await people.log_in_as(somebody(name="other"), HERE, creates=creates)
     assert (await people.directory.reload()).accounts["anna"].disabled
 
 
@@ -143,7 +143,7 @@ async def test_of_many_at_once_one_adds_the_account(people: People, elsewhere: P
     assert len(await people.identities.all_of()) == 1
     # Another of that name has to be linked by the administrator.
     with pytest.raises(UnknownIdentity, match="no new account with your name, 'cleo'"):
-        await people.log_in_as(somebody("6", "cleo"), creates=True)
+        await people.log_in_as(somebody("6", "cleo"), HERE, creates=True)
 
 
 @on_each_backend
@@ -166,12 +166,12 @@ async def test_of_two_accounts_that_are_linked_with_one_at_once_one_is(
 async def test_filebrowser_cve_2026_32760_who_is_added_may_do_nothing(people: People) -> None:
     """filebrowser CVE-2026-32760, -35607; no group of the provider counts either."""
     await add(people)
-    found = await people.log_in_as(somebody(name="new"), creates=True)
+    found = await people.log_in_as(somebody(name="new"), HERE, creates=True)
     assert isinstance(found, Principal)
     assert not found.access.leads_somewhere(ROOT)
 
 
 async def test_an_open_store_stays_open(people: People) -> None:
     with pytest.raises(UnknownIdentity):
-        await people.log_in_as(somebody(name="new"), creates=True)
+        await people.log_in_as(somebody(name="new"), HERE, creates=True)
     assert (await people.directory.reload()).is_open
