@@ -47,7 +47,7 @@ Live: TypeAlias = Callable[[Resource], str | None]
 def _creation_date(resource: Resource) -> str | None:
     # RFC 3339 without a fraction, which Windows does not understand.
     time = resource.created
-    return None if time is None else time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if time is None else time.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def _last_modified(resource: Resource) -> str | None:

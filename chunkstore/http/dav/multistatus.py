@@ -32,14 +32,12 @@ def format_empty(name: PropertyName) -> str:
     return f'<{name.local} xmlns="{escape_attribute(name.namespace)}"/>'
 
 
-def format_property(name: PropertyName, content: str) -> str:
-    """Return an element of this name; `content` is XML already."""
-    if not content:
-        return format_empty(name)
+def format_tags(name: PropertyName) -> tuple[str, str]:
+    """Return the tags around the content of an element of this name."""
     if name.namespace == DAV:
-        return f"<D:{name.local}>{content}</D:{name.local}>"
+        return f"<D:{name.local}>", f"</D:{name.local}>"
     namespace = escape_attribute(name.namespace)
-    return f'<{name.local} xmlns="{namespace}">{content}</{name.local}>'
+    return f'<{name.local} xmlns="{namespace}">', f"</{name.local}>"
 
 
 def format_names(names: Iterable[PropertyName]) -> str:

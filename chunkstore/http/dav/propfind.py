@@ -28,9 +28,9 @@ from chunkstore.http.dav.multistatus import (
     dav,
     format_empty,
     format_names,
-    format_property,
     format_propstat,
     format_response,
+    format_tags,
 )
 from chunkstore.http.dav.propfind_body import Kind, Wanted, parse_propfind
 from chunkstore.http.dav.resources import find_resource
@@ -76,7 +76,7 @@ async def find_drive(request: web.Request) -> web.StreamResponse:
     Windows and others climb to it before they take an address for a drive.
     """
     depth = depth_of(request, "0", "1", "infinity")
-    shape = _Shape(await _wanted_by(request), minimal_is_preferred(request))
+    shape = _Shape(await _wanted_by(request), is_minimal=minimal_is_preferred(request))
     root = drive_root(request.app)
     hrefs = [request.rel_url.raw_path, *([root] if depth != "0" else [])]
     folders = [Resource(href, True, None, None) for href in hrefs]
@@ -91,12 +91,21 @@ async def _wanted_by(request: web.Request) -> Wanted:
         return parse_propfind(body)
 
 
-@dataclass(frozen=True, slots=True)
 class _Shape:
     """How resources are told of."""
 
-    wanted: Wanted
-    is_minimal: bool
+    def __init__(self, wanted: Wanted, *, is_minimal: bool) -> None:
+        self.wanted = wanted
+        self.is_minimal = is_minimal
+        self._named = frozenset(wanted.names) - OF_ALL.keys()
+        if wanted.kind is Kind.SOME:
+            self._named = frozenset(wanted.names)
+        all_first = OF_ALL if wanted.kind is Kind.ALL else ()
+        # Each with what is told of it, the tags around that being made once for all resources.
+        self._asked = [
+            (name, BY_NAME.get(name), *format_tags(name))
+            for name in dict.fromkeys([*all_first, *wanted.names])
+        ]
 
     @property
     def needs_times(self) -> bool:
@@ -129,21 +138,15 @@ class _Shape:
         found: list[str] = []
         missing: list[PropertyName] = []
         if self.wanted.kind is Kind.ALL:
-            for name, of in OF_ALL.items():
-                content = of(resource)
-                if content is not None:
-                    found.append(format_property(name, content))
             found += resource.dead.values()
-        for name in self.wanted.names:
-            if self.wanted.kind is Kind.ALL and (name in OF_ALL or name in resource.dead):
-                continue
-            live_one = BY_NAME.get(name)
-            content = None if live_one is None else live_one(resource)
+        for name, of, before, behind in self._asked:
+            content = None if of is None else of(resource)
             if content is not None:
-                found.append(format_property(name, content))
+                found.append(f"{before}{content}{behind}" if content else format_empty(name))
             elif name in resource.dead:
-                found.append(resource.dead[name])
-            else:
+                if self.wanted.kind is not Kind.ALL:
+                    found.append(resource.dead[name])
+            elif name in self._named:
                 missing.append(name)
         return format_response(resource.href, *self._propstats(found, missing))
 
@@ -158,7 +161,7 @@ class _Shape:
 
 async def _of_file(request: web.Request, file: File, wanted: Wanted) -> AsyncIterator[str]:
     """Yield the answer that tells of one file."""
-    shape = _Shape(wanted, minimal_is_preferred(request))
+    shape = _Shape(wanted, is_minimal=minimal_is_preferred(request))
     page = _Page(request, shape, FolderName(""), [file])
     yield HEAD + await page.format({file.name: request.rel_url.raw_path}) + TAIL
 
@@ -167,7 +170,7 @@ async def _of_folder(
     request: web.Request, folder: FolderName, wanted: Wanted, depth: str
 ) -> AsyncIterator[str]:
     """Yield the answer that tells of a folder and what is in it, in pages."""
-    shape = _Shape(wanted, minimal_is_preferred(request))
+    shape = _Shape(wanted, is_minimal=minimal_is_preferred(request))
     quota = await quota_of(request, folder) if shape.needs_quota else None
     itself = _Page(request, shape, folder, [folder], quota)
     text = HEAD + await itself.format({})

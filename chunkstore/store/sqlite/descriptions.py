@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -28,8 +29,13 @@ class SQLiteProperties(Properties):
 
 def describe(db: sqlite3.Connection, names: Sequence[Name]) -> dict[Name, Description]:
     """Return what is kept with those of the names that exist."""
-    found = {name: _description_row(db, name) for name in names}
-    descriptions = {name: _to_description(row) for name, row in found.items() if row is not None}
+    files = json.dumps([name for name in names if not is_folder_name(name)])
+    found = {row["name"]: row for row in execute(db, "describe_files", names=files)}
+    for name in names:
+        if is_folder_name(name):
+            found[name] = _description_row(db, name)
+    rows = ((name, found.get(name)) for name in names)
+    descriptions = {name: _to_description(row) for name, row in rows if row is not None}
     if ROOT in found:
         descriptions.setdefault(ROOT, Description(to_datetime(0), to_datetime(0)))
     return descriptions

@@ -196,6 +196,11 @@ INSERT INTO folder (name, created) VALUES (:name, :now) ON CONFLICT (name) DO NO
 -- name: describe_file
 SELECT created, modified, properties FROM file WHERE name = :name;
 
+-- name: describe_files
+-- Those of the names, an array in JSON, that files have.
+SELECT file.name, file.created, file.modified, file.properties
+FROM json_each(:names) AS wanted JOIN file ON file.name = wanted.value;
+
 -- name: describe_folder
 -- A made folder; of one that is not, the times of the first name in it.
 SELECT created, coalesce(modified, created) AS modified, properties FROM folder WHERE name = :name
