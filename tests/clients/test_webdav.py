@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
+from webdav4.client import Client, ResourceConflict
+from webdav4.fsspec import WebdavFileSystem
 
 from tests.postgres import Cluster
 from tests.process import ServerProcess, served
@@ -117,3 +122,78 @@ def test_cadaver(server: ServerProcess, tmp_path: Path) -> None:
     assert "red" in printed.partition("Fetching properties")[2].partition("dav:")[0], printed
     assert "failed" not in printed
     assert printed.count("succeeded") >= 8, printed
+
+
+@contextmanager
+def mounted(url: str, folder: Path) -> Iterator[Path]:
+    """Have davfs2 mount a drive, which takes root and FUSE."""
+    program = require_program("mount.davfs")
+    if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        do_without("davfs2 needs root and /dev/fuse")
+    configuration, there = folder / "davfs2.conf", folder / "mounted"
+    there.mkdir(exist_ok=True)
+    configuration.write_text(
+        f"ask_auth 0\nuse_locks {int('locks' in SUITES)}\ndelay_upload 0\n"
+        f"secrets {folder / 'secrets'}\n"
+    )
+    (folder / "secrets").touch(mode=0o600)
+    # Its process goes on, and keeps what it was given to print to.
+    command = [program, "-o", f"conf={configuration}", url, str(there)]
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+    try:
+        yield there
+    finally:
+        # It waits until all has been sent.
+        run("umount", str(there))
+
+
+def test_davfs2(server: ServerProcess, tree: Path, tmp_path: Path) -> None:
+    """Without lists, which davfs2 1.6.1 cannot make on Linux 6.18, of no server (EINVAL)."""
+    url, files = f"{server.url}dav/", sorted(path for path in tree.rglob("*") if path.is_file())
+    top = tmp_path / "mounted" / "davfs"
+    script = top / "script"
+    with mounted(url, tmp_path):
+        shutil.copytree(tree, top)
+        (top / "d1").rename(top / "moved")
+        (top / "d2" / "ä 2#%" / "2&.txt").unlink()
+        (top / "empty").rmdir()
+        (top / "d3" / "ä 0#%" / "3&.txt").write_bytes(b"anew")
+        script.write_bytes(b"#!/bin/sh\n")
+        script.chmod(0o755)
+    gone, changed = tree / "d2" / "ä 2#%" / "2&.txt", tree / "d3" / "ä 0#%" / "3&.txt"
+    with mounted(url, tmp_path):
+        for path in files[::3]:
+            name = str(path.relative_to(tree)).replace("d1/", "moved/")
+            if path not in (gone, changed):
+                assert (top / name).read_bytes() == path.read_bytes()
+        assert (top / "d3" / "ä 0#%" / "3&.txt").read_bytes() == b"anew"
+        assert not (top / "d2" / "ä 2#%" / "2&.txt").exists()
+        assert not (top / "empty").exists()
+        # That it may be run is a property of its own.
+        assert os.access(script, os.X_OK)
+    listed = run("curl", "-fsS", f"{server.url}files/davfs/?delimiter=")
+    assert len(json.loads(listed)["files"]) == len(files)
+
+
+def test_webdav4_and_fsspec(server: ServerProcess) -> None:
+    client = Client(f"{server.url}dav/")
+    with closing(client.http):
+        _use(client, WebdavFileSystem(f"{server.url}dav/", client=client))
+
+
+def _use(client: Client, drive: WebdavFileSystem) -> None:
+    drive.mkdir("fsspec")
+    with drive.open("fsspec/a", "wb") as file:
+        file.write(b"content")
+    drive.copy("fsspec/a", "fsspec/b")
+    drive.mv("fsspec/b", "fsspec/c ä")
+    assert sorted(drive.find("fsspec")) == ["fsspec/a", "fsspec/c ä"]
+    assert drive.info("fsspec/a")["size"] == 7
+    with drive.open("fsspec/a") as file:
+        file.seek(3)
+        assert file.read() == b"tent"
+    assert client.etag("fsspec/a") == client.etag("fsspec/c ä")
+    with pytest.raises(ResourceConflict):
+        client.mkdir("fsspec/none/deep")
+    drive.rm("fsspec", recursive=True)
+    assert not drive.exists("fsspec")
