@@ -57,8 +57,12 @@ def test_somebody_signs_in_and_out(
 def test_a_guest_is_led_back_to_where_they_were(visit: Visit) -> None:
     page = visit.page
     page.goto(f"{visit.url}files/open/")
+    # What a reader could only be refused is not offered.
+    expect(page.get_by_role("searchbox")).to_be_visible()
+    expect(page.get_by_role("button", name="Upload files")).to_be_hidden()
     page.get_by_role("link", name="Sign in").click()
     page.get_by_label("Name").fill("anna")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(f"{visit.url}files/open/")
+    expect(page.get_by_role("button", name="Upload files")).to_be_visible()

@@ -26,6 +26,7 @@ from chunkstore.http.page.render import render
 from chunkstore.http.security.allowed import (
     folder_exists,
     list_names,
+    possible_in,
     quotas_of,
     readable_in,
     tells_figures,
@@ -150,7 +151,7 @@ async def _page(
         "url_of": lambda name: path_of(request, name),
     }
     if not comes_by_link(request):
-        return render(request, "folder.html", {**context, "may_change": True})
+        return render(request, "folder.html", {**context, **possible_in(request, folder)})
     link = visit_of(request).link
     by_link = {
         "may_change": False,

@@ -203,6 +203,15 @@ async def quotas_of(request: web.Request, folder: FolderName) -> Sequence[Quota]
     return [quota for quota in covering if may_know_usage(rights, quota.folder)]
 
 
+def possible_in(request: web.Request, folder: FolderName) -> dict[str, bool]:
+    """Return what a page offers to do in a folder, or somewhere below it."""
+    access = rights_of(request).access
+    return {
+        "may_put": access.somewhere(PUTTING, folder),
+        "may_change": access.somewhere(Verbs.DELETE, folder),
+    }
+
+
 def tells_figures(request: web.Request) -> bool:
     """Whether a page may tell what the whole store holds."""
     rights = rights_of(request)
