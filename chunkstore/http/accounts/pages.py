@@ -30,6 +30,8 @@ _PAGE: Final = 200
 _LONGEST_SEARCH: Final = 4 * 1024
 # Who ends sooner is told so.
 _SOON: Final = timedelta(days=14)
+# What lists are searched by.
+_TEXTS: Final = ("name", "subject", "account", "label", "target")
 _VERBS: Final = tuple(verb.name.lower() for verb in Verbs if verb.name is not None)
 
 
@@ -115,42 +117,50 @@ def _days_left(expires: str | None, now: datetime) -> int | None:
 
 
 async def _show_accounts(request: web.Request) -> Context:
-    return {"accounts": await _run(request, "user ls", {})}
+    return _page(request, "accounts", await _run(request, "user ls", {}))
 
 
 async def _show_groups(request: web.Request) -> Context:
-    return {"groups": await _run(request, "group ls", {})}
+    return _page(request, "groups", await _run(request, "group ls", {}))
 
 
 async def _show_tokens(request: web.Request) -> Context:
-    return {"tokens": await _tokens(request, None)}
+    return _page(request, "tokens", await _tokens(request, None))
 
 
 async def _show_links(request: web.Request) -> Context:
-    return {"links": await _run(request, "link ls", {"account": None})}
+    return _page(request, "links", await _run(request, "link ls", {"account": None}))
 
 
 async def _show_rules(request: web.Request) -> Context:
-    folder, subject = _searched(request, "folder"), _searched(request, "subject")
+    folder = _searched(request, "folder")
     folder = f"/{folder.removeprefix('/')}" if folder else ""
-    found = [
-        rule
-        for rule in await _run(request, "rules", {})
-        if rule["folder"].startswith(folder) and subject.lower() in rule["subject"].lower()
-    ]
+    found = [rule for rule in await _run(request, "rules", {}) if rule["folder"].startswith(folder)]
+    return {**_page(request, "rules", found, folder=folder), "folder": folder}
+
+
+def _page(
+    request: web.Request, key: str, found: Sequence[Mapping[str, Any]], **query: str
+) -> Context:
+    """Return a page of what was found, as far as what is searched for is in one of its texts."""
+    wanted = _searched(request, "find")
+    text = wanted.lower()
+    fitting = [one for one in found if not text or _has(one, text)]
     place = _searched(request, "from")
-    start = min(int(place) if place.isdecimal() and len(place) < 10 else 0, len(found))
-    stop = start + _PAGE
-    query = {"folder": folder, "subject": subject}
-    next_url = request.rel_url.with_query({**query, "from": str(stop)})
-    return {
-        "rules": found[start:stop],
-        "folder": folder,
-        "subject": subject,
+    start = min(int(place) if place.isdecimal() and len(place) < 10 else 0, len(fitting))
+    shown = fitting[start : start + _PAGE]
+    next_url = request.rel_url.with_query({**query, "find": wanted, "from": str(start + _PAGE)})
+    foot = {
         "first": start + 1,
-        "count": len(found),
-        "next_url": str(next_url) if stop < len(found) else None,
+        "last": start + len(shown),
+        "count": len(fitting),
+        "next_url": str(next_url) if start + _PAGE < len(fitting) else None,
     }
+    return {key: shown, "find": wanted, "foot": foot}
+
+
+def _has(one: Mapping[str, Any], text: str) -> bool:
+    return any(text in str(one.get(key, "")).lower() for key in _TEXTS)
 
 
 async def _show_who_can(request: web.Request) -> Context:

@@ -140,6 +140,25 @@ async def test_very_many_rules_come_in_pages(site: Site, cookies: dict[str, str]
         assert (await see(site, cookies["boss"], f"/admin/rules?from={odd}")).status == 200
 
 
+async def test_lists_are_searched(site: Site, cookies: dict[str, str]) -> None:
+    await site.people.accounts.add_token("bert", "backup", (), None)
+    for path, there, gone in (
+        ("accounts?find=BER", "bert</strong>", "anna</strong>"),
+        ("tokens?find=backup", "of bert", "of admin"),
+        ("tokens?find=adm", "of admin", "of bert"),
+        ("rules?find=bert&folder=hr", "bert", "everyone</td>"),
+        ("groups?find=x", "No groups", "@"),
+    ):
+        shown = (await see(site, cookies["boss"], f"/admin/{path}")).body.decode()
+        main = (
+            shown[shown.index("<main>") : shown.index("<details>")]
+            if "<details>" in shown
+            else shown
+        )
+        assert there in main, path
+        assert gone not in main, path
+
+
 async def test_a_store_without_accounts_has_no_such_pages(store: Store) -> None:
     async with TestClient(ServedAsInProduction(create_app(store, limits=FRESH))) as client:
         for path in ("/account", "/admin/", "/admin/rules"):
