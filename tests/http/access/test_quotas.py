@@ -150,3 +150,25 @@ async def test_batches_copies_and_moves_are_refused_as_a_whole(limited: Site) ->
         "anna", "POST", "/batch", data=body, Content_Type="application/jsonl"
     )
     assert (problem(answer)["folder"], problem(answer)["edit"]) == ("/d/e/", 1)
+
+
+async def test_the_page_and_the_figures_tell_what_is_used(limited: Site) -> None:
+    await limited.store.quotas.set(D, 10, 3)
+    await limited.store.quotas.set(ROOT, 1000, None)
+
+    async def foot(who: str) -> str:
+        page = (await limited.ask(who, "GET", "/files/d/e/", Accept="text/html")).body.decode()
+        return page.partition('<footer id="store">')[2].partition("</footer>")[0]
+
+    assert "/d/: 5 bytes of 10 bytes" in await foot("anna")
+    assert "1 of 3 files" in await foot("anna")
+    assert "1000" not in await foot("anna")
+    assert "/: 5 bytes of 1000 bytes" in await foot("admin")
+    figures = json.loads((await limited.ask("admin", "GET", "/stats")).body)
+    assert figures["quotas"] == [
+        {"folder": "/", "max_size": 1000, "max_files": None, "size": 5, "files": 1},
+        {"folder": "/d/", "max_size": 10, "max_files": 3, "size": 5, "files": 1},
+    ]
+    await limited.allow("anna", "d/e/", "reader")
+    await limited.allow("anna", "d/e/f/", "-")
+    assert "of 10 bytes" not in await foot("anna")

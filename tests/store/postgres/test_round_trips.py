@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from chunkstore.core.conditional import CREATE_ONLY
-from chunkstore.core.names import FileName
+from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.store.contract.audit import AuditFilter, Who
+from chunkstore.store.contract.quotas import Usage
 from chunkstore.store.postgres.store import PostgresStore
 from tests.backends import Backend
 from tests.conftest import CHUNK_SIZE, on_postgres
 from tests.postgres import Cluster
-from tests.store.conformance import put
+from tests.store.conformance import put, whole_put
 from tests.store.edits import delete
 from tests.store.rows import Rows
 
@@ -145,3 +148,26 @@ async def test_a_collection_asks_for_those_folders_only_that_were_vacated(
     assert "7" not in paths
     assert len(paths) == 29 * 3
     assert await rows.fetch("SELECT path FROM vacated") == []
+
+
+@on_postgres
+async def test_quotas_and_the_audit_log_cost_a_small_put_none(
+    store: PostgresStore, trips: Count
+) -> None:
+    anna = Who("anna", "session")
+
+    async def put_told(content: bytes) -> None:
+        await store.names.apply([whole_put(store, "d/a", content)], anna)
+
+    for turn in range(2):
+        if turn:
+            await store.quotas.set(FolderName("d/"), 1000, 1000)
+        # Statements are prepared once for each connection.
+        await put(store, "d/a", b"first")
+        assert await trips(lambda: put(store, "d/a", b"other")) == 1
+        assert await trips(lambda: put_told(b"by somebody")) == 1
+        [entry] = await store.audit.list(AuditFilter())
+        assert (entry.actor, entry.action, entry.name) == ("anna", "replace", "d/a")
+        await store.audit.remove_before(datetime.now(UTC) + timedelta(days=1))
+    [quota] = await store.quotas.list()
+    assert quota.used == Usage(len(b"by somebody"), 1)
