@@ -22,7 +22,7 @@ from chunkstore.http.message.request import ROOM_RETURNS, comes_by_link
 from chunkstore.http.page.link_password import link_password_page
 from chunkstore.http.page.render import render
 from chunkstore.http.page.sign_in import SIGN_IN, SignIn, login_page
-from chunkstore.http.runtime.exchange import bytes_received, bytes_sent
+from chunkstore.http.runtime.exchange import bytes_received, bytes_sent, let_read
 from chunkstore.http.runtime.senders import address_of, is_private
 from chunkstore.http.runtime.targets import shown_target
 
@@ -209,6 +209,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         response = problem_response(
             request, _INTERNAL, "The server failed to answer; its log says why."
         )
+    let_read(request)
     if not response.prepared and not request.content.is_eof():
         response.force_close()
     return response

@@ -126,8 +126,11 @@ class MonitoredConnection(PacedConnection):
         try:
             yield
         finally:
-            self._reading_held = False
-            self._resume_transport_reading()
+            self.let_read()
+
+    def let_read(self) -> None:
+        self._reading_held = False
+        self._resume_transport_reading()
 
     def _resume_transport_reading(self) -> None:
         if not (self._reading_held or self._reading_paused or self._buffer_paused):

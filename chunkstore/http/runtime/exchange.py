@@ -73,6 +73,16 @@ def paced_connection(request: web.BaseRequest) -> PacedConnection | None:
     return connection if isinstance(connection, PacedConnection) else None
 
 
+def let_read(request: web.BaseRequest) -> None:
+    """Have the connection read again, once nobody reads the request's body any more.
+
+    Python ends a generator that was left when it is collected, which can be much later.
+    """
+    connection = paced_connection(request)
+    if connection is not None:
+        connection.let_read()
+
+
 def send_now(request: web.BaseRequest, connection: PacedConnection, octets: memoryview) -> int:
     """Send as much of an answer's body as the kernel takes at once; see `PacedConnection`."""
     sent = connection.send_now(octets)

@@ -31,6 +31,10 @@ class PacedConnection(web.RequestHandler):
         """
 
     @abstractmethod
+    def let_read(self) -> None:
+        """Read again, also if a body's reader that was left within `reading_held` still exists."""
+
+    @abstractmethod
     def send_now(self, octets: memoryview) -> int:
         """Send what the kernel takes at once, without a copy, and return how many bytes it took.
 

@@ -7,18 +7,23 @@ Memory is the process's anonymous pages, so bounds are coarse; what is counted i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import gc
+from collections.abc import AsyncIterable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from aiohttp.test_utils import TestClient
 
+from chunkstore.core.errors import ChunkstoreError
 from chunkstore.core.manifest import ChunkList
+from chunkstore.http import create_app
+from chunkstore.service.ingest import Receiver
 from chunkstore.store.contract.store import Store
 from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.http import raw
-from tests.http.conftest import Address, Serve, ServeLimited
+from tests.http.conftest import Address, Serve, ServedAsInProduction, ServeLimited
 from tests.http.native.test_batch import apply, delete, put_of, upload
 from tests.http.runtime.test_slow_clients import memory_is_back, stalled_download
 from tests.http.steps import MIB, put, read, wait_until
@@ -49,6 +54,31 @@ async def all_is_read(server: ServerProcess) -> None:
         return not any(int(size, 16) for size in unsent + unread)
 
     await wait_until(is_read)
+
+
+async def test_a_body_that_is_left_keeps_no_later_request_from_being_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leave(receiver: Receiver, pieces: AsyncIterable[bytes]) -> None:
+        async for _ in pieces:
+            error = ChunkstoreError("refused")
+            # Its traceback has this frame, so the body's reader stays until it is collected.
+            raise error
+
+    monkeypatch.setattr(Receiver, "receive", leave)
+    gc.disable()
+    try:
+        async with (
+            TestClient(ServedAsInProduction(create_app(store))) as client,
+            raw.connect(client) as connection,
+            asyncio.timeout(10),
+        ):
+            for _ in range(3):
+                body = raw.chunked(b"x" * 100, b"y" * 100) + raw.LAST_CHUNK
+                await connection.send(raw.request("PUT", "/files/a", CHUNKED) + body)
+                assert (await connection.receive()).status == 500
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("size", [1, 2, 13])
