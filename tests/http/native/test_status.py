@@ -118,6 +118,7 @@ async def test_empty_store(client: Client, rows: Rows) -> None:
         "ratio": None,
         "deduplication": None,
         "compression": None,
+        "quotas": [],
         "chunk_size": CHUNK_SIZE,
         "scrub": None,
     }
