@@ -145,6 +145,7 @@ def _add_people(
         people = People.of(app[SERVICE].store)
         app.cleanup_ctx.append(partial(_closing, people=people))
     app[PEOPLE] = people
+    people.visiting.uses.is_unfinished = app[UPLOADS].is_unfinished
     app[DELEGATION] = Delegation(people)
     if registration is not None:
         app[PROVIDER] = Provider(registration, people.clock)

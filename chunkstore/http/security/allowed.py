@@ -290,15 +290,11 @@ class AllowedUploads:
         uses = self.rights.people.visiting.uses
         upload = await self.uploads.create(self._own(spec), length, self.names)
         try:
-            await uses.begin(visit.link, upload.id, length, self._is_unfinished)
+            await uses.begin(visit.link, upload.id, length)
         except ChunkstoreError:
             await self.uploads.delete(upload.id)
             raise
         return upload
-
-    async def _is_unfinished(self, upload_id: str) -> bool:
-        upload = await self.uploads.find(upload_id)
-        return upload is not None and not upload.complete and upload.failure is None
 
     def _own(self, spec: UploadSpec) -> UploadSpec:
         if self.rights.is_open:

@@ -40,7 +40,7 @@ _PAUSE_SECONDS: Final = 0.01
 # Of a link without an end.
 _KEPT: Final = timedelta(days=10 * 365)
 
-IsAlive = Callable[[str], Awaitable[bool]]
+IsUnfinished = Callable[[str], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +167,14 @@ NO_USE: Final = Usage()
 
 
 class LinkUses:
-    """The uses of the links of a store."""
+    """The uses of the links of a store.
+
+    Whoever has the uploads says which are unfinished (`is_unfinished`): others end without a word,
+    as those that expire, and are asked about once there is no room.
+    """
 
     def __init__(self, records: Records, clock: Clock) -> None:
+        self.is_unfinished: IsUnfinished | None = None
         self._records = records
         self._clock = clock
         # Of one process the requests on a link take turns; other processes can still be faster.
@@ -194,23 +199,40 @@ class LinkUses:
 
         await self._change(link, change)
 
-    async def begin(self, link: Link, upload_id: str, size: int, is_alive: IsAlive) -> None:
+    async def room(self, link: Link) -> int | None:
+        """As `Usage.room`."""
+        try:
+            return (await self.get(link)).room(link)
+        except LinkFull:
+            if not await self._forget_ended(link):
+                raise
+            return (await self.get(link)).room(link)
+
+    async def begin(self, link: Link, upload_id: str, size: int) -> None:
         """Take room for an upload that has begun.
 
         Raises:
             LinkFull: there is none.
         """
+        await self._take_room(link, lambda usage: usage.begun(link, upload_id, size))
+
+    async def _take_room(self, link: Link, change: Callable[[Usage], Usage]) -> None:
         try:
-            await self._change(link, lambda usage: usage.begun(link, upload_id, size))
+            await self._change(link, change)
         except LinkFull:
-            # Some may have expired, or ended where nobody told.
-            usage = await self.get(link)
-            gone = [one for one in usage.unfinished if not await is_alive(one)]
-            if not gone:
+            if not await self._forget_ended(link):
                 raise
-            await self._change(
-                link, lambda usage: _without(usage, gone).begun(link, upload_id, size)
-            )
+            await self._change(link, change)
+
+    async def _forget_ended(self, link: Link) -> bool:
+        """Give back the room of uploads that have ended; return whether there are any."""
+        if self.is_unfinished is None:
+            return False
+        usage = await self.get(link)
+        ended = [one for one in usage.unfinished if not await self.is_unfinished(one)]
+        if ended:
+            await self._change(link, lambda usage: _without(usage, ended))
+        return bool(ended)
 
     async def end(self, link: Link, upload_id: str) -> None:
         """Give back the room of an upload that was cancelled."""
@@ -229,7 +251,7 @@ class LinkUses:
             sizes.update(usage.unfinished)
             return usage.put(link, puts)
 
-        await self._change(link, change)
+        await self._take_room(link, change)
         try:
             yield
         except ChunkstoreError:

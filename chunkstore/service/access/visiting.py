@@ -98,7 +98,7 @@ class Visiting:
     async def _visit_of(self, link: Link, arrival: Arrival, known_by: tuple[str, ...]) -> Visit:
         text, room = arrival.visit, None
         if arrival.puts and link.takes_files:
-            room = (await self.uses.get(link)).room(link)
+            room = await self.uses.room(link)
             text = text or await self._begin(link, "")
         if not text:
             return Visit(link, known_by=known_by)

@@ -256,6 +256,13 @@ class ResumableUploads:
         """Return an upload as it is at the moment, None if there is none."""
         return await self._store.find(upload_id)
 
+    async def is_unfinished(self, upload_id: str) -> bool:
+        """Whether there is an upload that may become its file yet."""
+        upload = await self._store.find(upload_id)
+        if upload is None or upload.complete or upload.failure is not None:
+            return False
+        return upload.expires > datetime.now(UTC)
+
     async def delete(self, upload_id: str) -> None:
         """End an upload for good; a file that it became stays.
 

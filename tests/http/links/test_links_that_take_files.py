@@ -244,6 +244,24 @@ async def test_unfinished_uploads_of_a_link_are_bounded(
     assert (await begin(shared_site, mine, "x", 3)).status == 201
 
 
+@pytest.mark.parametrize("way", ["PUT", "tus"])
+async def test_an_upload_that_ended_without_a_word_takes_no_room(
+    shared_site: Shared, way: str
+) -> None:
+    link = await shared_site.link(INBOX, drop=True, files=1, bytes=3)
+    mine = await visit(shared_site, link)
+    begun = await begin(shared_site, mine, "x", 3)
+    assert (await shared_site.by(mine, "PUT", "files/y", b"y")).status == 507
+    assert isinstance(shared_site.client.app, web.Application)
+    upload = begun.headers["Location"].rpartition("/")[2]
+    await shared_site.client.app[UPLOADS].delete(upload)
+    if way == "PUT":
+        assert (await shared_site.by(mine, "PUT", "files/y", b"y")).status == 201
+    else:
+        assert (await begin(shared_site, mine, "y", 3)).status == 201
+    assert (await shared_site.by(mine, "PUT", "files/z", b"z")).status == 507
+
+
 async def test_parts_and_lengths_told_later_are_refused(shared_site: Shared) -> None:
     link = await shared_site.link(INBOX, drop=True)
     mine = await visit(shared_site, link)
