@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs
@@ -13,9 +15,10 @@ from urllib.parse import parse_qs
 from aiohttp import web
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
-from chunkstore.core.conditional import CREATE_ONLY, UNCONDITIONAL
+from chunkstore.core.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions
 from chunkstore.core.errors import InvalidRequest, TooLarge
-from chunkstore.core.names import FolderName, decode_path
+from chunkstore.core.names import FileName, FolderName, decode_path
+from chunkstore.core.tasks import retrieve_exception
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.bodies import read_body, require_identity_coding
 from chunkstore.http.message.headers import essence_of, parse_media_type, parse_parameters
@@ -24,7 +27,9 @@ from chunkstore.http.message.problems import Busy, UnsupportedMedia
 from chunkstore.http.message.request import base_of, folder_name_of, path_of, service_of
 from chunkstore.http.security.allowed import names_of, page_after
 from chunkstore.http.security.told import described
+from chunkstore.service.ingest import Receiver
 from chunkstore.service.representations import Json
+from chunkstore.service.resumable.append import run_to_end
 from chunkstore.service.service import Service
 from chunkstore.store.contract.edits import Delete, Put
 
@@ -48,6 +53,8 @@ _TOKEN: Final = r'(?P<token>[^";\s]+)'
 _PARAMETER: Final = re.compile(
     rf";[ \t]*(?P<key>[\w*]+)=(?:{_QUOTED}|{_TOKEN})", re.ASCII | re.DOTALL
 )
+# How many files of one form are stored at once.
+_MOST_FLUSHES: Final = 8
 _NO: Final = frozenset({b"", b"0", b"f", b"false", b"n", b"no", b"off"})
 _UTF_8: Final = "utf-8''"
 _UTF_8_NAMES: Final = frozenset({b"utf-8", b"utf8", b"us-ascii"})
@@ -116,14 +123,14 @@ async def _receive_files(
     request: web.Request, folder: FolderName, service: Service, receivers: AsyncExitStack
 ) -> list[Put]:
     base, conditions = base_of(request), CREATE_ONLY
-    puts: list[Put] = []
-    async with aclosing(_events(request)) as events:
+    files: list[_ReceivedFile] = []
+    async with aclosing(_events(request)) as events, _Flushing() as flushing:
         async for part in events:
             assert isinstance(part, MultipartSegment)
             head = _read_head(part)
             field, filename = _parse_disposition(head["Content-Disposition"])
             if filename:
-                if len(puts) == MAX_FILES:
+                if len(files) == MAX_FILES:
                     raise TooLarge(f"A form can have {MAX_FILES} files.")
                 name = base.file(base.told(folder) + filename)
                 media_type = parse_media_type(head.get("Content-Type"), name)
@@ -135,8 +142,8 @@ async def _receive_files(
                 receiving = service.receiving(name=name, room=room)
                 receiver = await receivers.enter_async_context(receiving)
                 await receiver.receive(_pieces(events))
-                await receiver.flush()
-                puts.append(receiver.put(name, media_type, conditions))
+                await flushing.begin(receiver)
+                files.append(_ReceivedFile(receiver, name, media_type, conditions))
             else:
                 # A file input that was left empty is sent with an empty name.
                 value = await _read_limited(_pieces(events))
@@ -146,7 +153,61 @@ async def _receive_files(
                     _require_utf8(value)
             # One piece can hold hundreds of parts, and other requests wait for the event loop.
             await asyncio.sleep(0)
-    return puts
+        await flushing.settle()
+    return [file.put() for file in files]
+
+
+@dataclass(frozen=True, slots=True)
+class _ReceivedFile:
+    """A file of a form whose bytes have come."""
+
+    receiver: Receiver
+    name: FileName
+    media_type: str
+    conditions: Conditions
+
+    def put(self) -> Put:
+        """Return the edit that makes it, once all of it is stored."""
+        return self.receiver.put(self.name, self.media_type, self.conditions)
+
+
+class _Flushing:
+    """Stores what receivers have while the next files come, so that one transaction stores several.
+
+    As a context it ends when nothing of that is under way.
+    """
+
+    def __init__(self) -> None:
+        self._under_way: deque[asyncio.Task[None]] = deque()
+
+    async def begin(self, receiver: Receiver) -> None:
+        """Begin to store what a receiver has; raise what another failed with."""
+        if len(self._under_way) >= _MOST_FLUSHES:
+            await self._take()
+        self._under_way.append(asyncio.create_task(receiver.flush()))
+
+    async def settle(self) -> None:
+        """Wait until all is stored; raise what one failed with."""
+        while self._under_way:
+            await self._take()
+
+    async def _take(self) -> None:
+        await asyncio.shield(self._under_way[0])
+        self._under_way.popleft()
+
+    async def __aenter__(self) -> _Flushing:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._under_way:
+            # Receivers are closed after that, and each has one caller at a time.
+            await run_to_end(_end_of(self._under_way))
+
+
+async def _end_of(tasks: Collection[asyncio.Task[None]]) -> None:
+    await asyncio.wait(tasks)
+    for task in tasks:
+        retrieve_exception(task)
 
 
 async def _events(request: web.Request) -> AsyncGenerator[MultipartSegment | bytes | None, None]:
