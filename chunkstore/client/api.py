@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypedDict, Unpack
 
 from chunkstore.client import pull_many, push_many, verify
 from chunkstore.client.errors import Failure, InvalidPlace, SomeFailed
@@ -25,15 +25,25 @@ from chunkstore.core.names import parse_file_name
 PathLike = str | os.PathLike[str]
 
 
+class Pushing(TypedDict, total=False):
+    """How to push, as the options of `chunkstore push` say.
+
+    `force` replaces what others have changed meanwhile too; `bases` are names on the server of
+    files that it is made from.
+    """
+
+    force: bool
+    bases: Sequence[str]
+    media_type: str | None
+    chunking: Chunking | None
+
+
 def push(
     source: PathLike | BinaryIO,
     target: str,
     *,
     session: Session | None = None,
-    force: bool = False,
-    bases: Sequence[str] = (),
-    media_type: str | None = None,
-    chunking: Chunking | None = None,
+    **settings: Unpack[Pushing],
 ) -> Transferred:
     """Push a file, or what can be read from `source`, to `target`, as `chunkstore push` does.
 
@@ -42,7 +52,7 @@ def push(
     Raises:
         ClientError: as `push_file`.
     """
-    options = _push_options(force, bases, media_type, chunking)
+    options = _push_options(settings)
     with _in(session) as used:
         place = _remote(used, target)
         if isinstance(source, str | os.PathLike):
@@ -56,10 +66,7 @@ def push_folder(
     target: str,
     *,
     session: Session | None = None,
-    force: bool = False,
-    bases: Sequence[str] = (),
-    media_type: str | None = None,
-    chunking: Chunking | None = None,
+    **settings: Unpack[Pushing],
 ) -> None:
     """Push what is in a folder into the folder `target`.
 
@@ -67,7 +74,7 @@ def push_folder(
         SomeFailed: some files were not pushed.
         ClientError: as `push_many.push_folder`.
     """
-    options = _push_options(force, bases, media_type, chunking)
+    options = _push_options(settings)
     with _in(session) as used:
         place = _remote(used, target)
         _require_none(push_many.push_folder(used, Path(source), place, options))
@@ -162,10 +169,13 @@ def local_within(target: str, source: RemotePlace) -> Path:
     return path
 
 
-def _push_options(
-    force: bool, bases: Sequence[str], media_type: str | None, chunking: Chunking | None
-) -> PushOptions:
-    return PushOptions(ANYTHING if force else None, media_type, tuple(bases), chunking)
+def _push_options(settings: Pushing) -> PushOptions:
+    return PushOptions(
+        ANYTHING if settings.get("force") else None,
+        settings.get("media_type"),
+        tuple(settings.get("bases", ())),
+        settings.get("chunking"),
+    )
 
 
 def _remote(session: Session, text: str) -> RemotePlace:
