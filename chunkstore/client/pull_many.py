@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from chunkstore.client.errors import Failure, ServerAway, Stopped
+from chunkstore.client.errors import Failure, Missing, ServerAway, Stopped
 from chunkstore.client.options import DEFAULT_PULL, PullOptions
 from chunkstore.client.places import RemotePlace
 from chunkstore.client.pull_file import SMALL_SIZE, pull_below
+from chunkstore.client.server.files import Files
 from chunkstore.client.server.values import RemoteFile
 from chunkstore.client.session import Session
 from chunkstore.client.targets import sync_folders
@@ -77,6 +78,16 @@ def pull_folder(
     found = list(files.walk(source.name))
     if not found:
         # A folder may be empty; one that is not there is an error.
-        files.list(source.name)
+        _require_folder(files, source)
     session.reporter.planned(len(found), sum(file.size or 0 for file in found))
     return pull_files(session, source, found, target, options)
+
+
+def _require_folder(files: Files, source: RemotePlace) -> None:
+    try:
+        files.list(source.name)
+    except Missing as error:
+        name = source.name.removesuffix("/")
+        if name and files.find(name) is not None:
+            raise Missing(f"{source} is a file; its name has no / at its end.") from error
+        raise

@@ -33,6 +33,7 @@ from chunkstore.core.digest import Digest
 SMALL_SIZE: Final = 1024 * 1024
 _ATTEMPTS: Final = 2
 _TOO_LARGE: Final = 413
+_CONFLICT: Final = "name-conflict"
 
 
 def push_file(
@@ -66,6 +67,12 @@ def push_file(
                 raise
         except Refused as error:
             server = session.server(target)
+            if error.problem == _CONFLICT and server.files.is_there(f"{target.name}/"):
+                raise Refused(
+                    error.status,
+                    error.problem,
+                    f"{target} is a folder; what goes into it is pushed to {target}/.",
+                ) from error
             if error.status != _TOO_LARGE or not server.takes_streams:
                 raise
             # A proxy may bound the bodies of requests.

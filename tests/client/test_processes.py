@@ -135,6 +135,11 @@ def test_statuses_say_what_failed(remote: Server, folder: RemotePlace, home: Pat
         "refused"
         in run(home, "push", "a", "http://127.0.0.1:1/", "--retries", "0", status=5).stderr
     )
+    folder_url = url.removesuffix("/")
+    assert f"{folder_url}/" in run(home, "push", "a", folder_url, status=1).stderr
+    assert "ends in /" in run(home, "pull", folder_url, "b", status=3).stderr
+    assert "no / at its end" in run(home, "pull", f"{url}a/", "b", status=3).stderr
+    assert "by itself" in run(home, "push", ".", ".", url, status=2).stderr
     run(home, "verify", "a", url)
     (home / "a").write_bytes(b"b")
     assert "differs" in run(home, "verify", "a", url, status=6).stderr
