@@ -48,6 +48,9 @@ class ListFollower:
         upload = self._sender.upload
         if upload is None or self._sender.is_streaming:
             return
+        if self._sender.appended and not self._appended:
+            # The last run has begun the list.
+            return
         if self._appending is not None and not self._appending.done():
             return
         self.settle()

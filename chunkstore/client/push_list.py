@@ -337,6 +337,9 @@ class ListPush:
                 # What it has is not compared: the file has to be the same for sure.
                 if not reached.complete and (reached.offset == 0 or found.is_settled):
                     return Begun(found.upload, reached.offset)
+                if not reached.complete:
+                    # Begun anew; what it was sent is there until it expires.
+                    return None
         self._give_up(found.upload)
         return None
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from chunkstore.client.cache import FileState
 from chunkstore.client.places import RemotePlace
 from chunkstore.client.push_file import push_file, push_pipe
+from chunkstore.client.server.conditions import ABSENT
 from chunkstore.client.server.server import Server
+from chunkstore.client.unfinished import Unfinished, UnfinishedUpload
 from chunkstore.core.chunking import DEFAULT_CHUNK_SIZE
 from chunkstore.core.digest import Digest
 from tests.client.conftest import MakeSession, content_of
@@ -45,6 +48,35 @@ def test_the_list_follows_what_has_arrived(
     assert pushed.digest == Digest.of(bytes(content))
     assert content_of(remote, target.name) == content
     assert requests_of(shared_server, began).count("PATCH") >= 2
+
+
+@pytest.mark.parametrize("is_settled", [True, False])
+def test_a_list_that_was_begun_goes_on(
+    remote: Server, make_session: MakeSession, folder: RemotePlace, tmp_path: Path, is_settled: bool
+) -> None:
+    content = os.urandom(COUNT * CHUNK + 5)
+    path, target = tmp_path / "a", folder.joined("a")
+    path.write_bytes(content)
+    # What a run has left that was killed.
+    begun = 20 * CHUNK
+    remote.files.put(f"{folder.name}pool", content[:begun], begun)
+    found = remote.chunks.find_manifest(f"{folder.name}pool")
+    assert found is not None
+    upload = remote.chunks.begin(target.name, ABSENT, size=len(content))
+    assert remote.chunks.append(upload, 0, found[1].entries) == begun
+    state = FileState.of(path.stat())
+    with make_session() as session:
+        with Unfinished.of(session.state, target.url, path) as unfinished:
+            unfinished.keep(
+                UnfinishedUpload(
+                    upload, target.url, str(path), state, None, f"fixed;size={CHUNK}", is_settled
+                )
+            )
+        pushed = push_file(session, path, target)
+        assert list(session.state.iterdir()) == []
+    assert pushed.moved == len(content) - begun
+    assert content_of(remote, target.name) == content
+    assert remote.chunks.state(upload).complete == is_settled
 
 
 def test_a_pipe_is_followed_too(
