@@ -109,6 +109,10 @@ class Locked(ChunkstoreError):
         self.roots = roots
 
 
+class TooManyLocks(ChunkstoreError):
+    """There are as many locks as there may be; unlock some, or wait until they end."""
+
+
 class UploadExpired(NotFound):
     """The upload has expired; begin it anew."""
 

@@ -10,25 +10,28 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol, overload
 
 from chunkstore.core.access import Verbs
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.errors import (
     ChunkstoreError,
+    Locked,
     NameConflict,
     NotFound,
     PreconditionFailed,
     SignInNeeded,
     VerbLacking,
 )
-from chunkstore.core.names import MAX_NAME_SIZE, FileName, parent
+from chunkstore.core.names import MAX_NAME_SIZE, FileName, FolderName, parent
 from chunkstore.service.quotas import find_room, telling
 from chunkstore.service.rights import Rights
 from chunkstore.service.room import NO_BOUND, Room
 from chunkstore.service.visible_names import VisibleNames
 from chunkstore.store.contract.audit import Who
 from chunkstore.store.contract.edits import Copy, Edit, MakeFolder, Move, Name, Put
+from chunkstore.store.contract.locks import UNGUARDED, Guard
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.quotas import Quotas
 from chunkstore.store.contract.values import Applied, Committed
@@ -56,11 +59,12 @@ class Putting(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AllowedNames:
-    """The edits of names that `rights` allow (`Putting`)."""
+    """The edits of names that `rights` and write locks allow (`Putting`)."""
 
     names: Names
     rights: Rights
     quotas: Quotas | None = None
+    guard: Guard = UNGUARDED
 
     async def check(
         self,
@@ -82,16 +86,17 @@ class AllowedNames:
     async def _check(self, name: FileName, conditions: Conditions, *, strict: bool) -> None:
         rights = self.rights
         if rights.is_open:
-            await self.names.check_put(name, conditions, strict=strict)
+            await self.names.check_put(name, conditions, strict=strict, guard=self.guard)
             return
         allowed = rights.require_putting(name)
         if rights.drops(name):
             conditions.require(None)
             return
         rights.require_conditions(conditions, name)
-        with _guests_asked_to_sign_in(rights):
+        with _guests_asked_to_sign_in(rights), telling_locks(rights):
             await self._require_place(name, strict=strict)
-            await self.names.check_put(name, conditions, allowed, strict=strict)
+            check = partial(self.names.check_put, strict=strict, guard=self.guard)
+            await check(name, conditions, allowed)
 
     async def put(self, put: Put) -> Committed:
         [committed] = await self.apply([put])
@@ -110,8 +115,8 @@ class AllowedNames:
         """
         rights = await self.rights.at_this_moment()
         if rights.is_open:
-            return await self.names.apply(edits, rights.told_as)
-        with telling(rights):
+            return await self.names.apply(edits, rights.told_as, self.guard)
+        with telling(rights), telling_locks(rights):
             return await self._judge_and_apply(edits, rights)
 
     async def _judge_and_apply(self, edits: Sequence[Edit], rights: Rights) -> Sequence[Applied]:
@@ -179,7 +184,7 @@ class AllowedNames:
         """
         while True:
             try:
-                return await self.names.apply(edits, by)
+                return await self.names.apply(edits, by, self.guard)
             except (PreconditionFailed, NameConflict) as error:
                 failed = 0 if error.edit is None else error.edit
                 name = next(dropped.get(failed, iter(())), None)
@@ -195,6 +200,20 @@ class AllowedNames:
 def _renamed(edit: Edit, name: FileName | None) -> Edit:
     assert isinstance(edit, Put)
     return edit if name is None else replace(edit, name=name)
+
+
+@contextmanager
+def telling_locks(rights: Rights) -> Iterator[None]:
+    """Tell only of those locks whose roots somebody may know of."""
+    try:
+        yield
+    except Locked as error:
+        error.roots = [root for root in error.roots if _may_know(rights, root)]
+        raise
+
+
+def _may_know(rights: Rights, root: str) -> bool:
+    return rights.may_see(FileName(root)) or rights.may_see(FolderName(f"{root}/" if root else ""))
 
 
 @contextmanager

@@ -181,6 +181,10 @@ class Rows(ABC):
         parameters = () if upload_id is None else (upload_id,)
         await self.fetch(f"UPDATE upload SET expires = 0{which}", *parameters)
 
+    async def expire_locks(self) -> None:
+        """Let all write locks have expired."""
+        await self.fetch("UPDATE lock SET expires = 1")
+
     async def set_bytes(self, digest: bytes, kept: bytes) -> None:
         """Change what is kept of a chunk."""
         await self.fetch(f"UPDATE chunk_data SET bytes = $2 WHERE {self._of_chunk}", digest, kept)

@@ -106,16 +106,22 @@ def roots_in_the_way(
     Where shared locks cover a path, the token of one of them is enough. A token counts only for
     whoever took the lock (§6.4).
     """
-    found = list(locks)
-    own = {lock.token for lock in found if lock.token in tokens and lock.principal == principal}
+    by_root: dict[str, list[Lock]] = {}
+    for lock in locks:
+        by_root.setdefault(lock.root, []).append(lock)
     paths = set(touched.paths)
-    for lock in found:
-        if any(is_below(lock.root, tree) for tree in touched.trees):
-            paths.add(lock.root)
+    paths.update(root for root in by_root if any(is_below(root, tree) for tree in touched.trees))
     roots: set[str] = set()
     for path in paths:
-        on_path = [lock for lock in found if lock.covers(path)]
-        if on_path and not any(lock.token in own for lock in on_path):
+        on_path = [
+            lock
+            for root in paths_above(path)
+            for lock in by_root.get(root, ())
+            if lock.covers(path)
+        ]
+        if on_path and not any(
+            lock.token in tokens and lock.principal == principal for lock in on_path
+        ):
             roots.update(lock.root for lock in on_path)
     return sorted(roots)
 

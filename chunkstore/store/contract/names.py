@@ -15,6 +15,7 @@ from chunkstore.core.conditional import UNCONDITIONAL, Conditions
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.store.contract.audit import Who
 from chunkstore.store.contract.edits import Edit, Put
+from chunkstore.store.contract.locks import UNGUARDED, Guard
 from chunkstore.store.contract.measures import Measures
 from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
 
@@ -43,6 +44,7 @@ class Names(ABC):
         allowed: Verbs = EVERYTHING,
         *,
         strict: bool = False,
+        guard: Guard = UNGUARDED,
     ) -> None:
         """Raise what a `Put` of this name would raise now, before content is sent for nothing."""
 
@@ -65,16 +67,22 @@ class Names(ABC):
         """
 
     @overload
-    async def apply(self, edits: Sequence[Put], by: Who | None = None) -> Sequence[Committed]: ...
+    async def apply(
+        self, edits: Sequence[Put], by: Who | None = None, guard: Guard = UNGUARDED
+    ) -> Sequence[Committed]: ...
 
     @overload
-    async def apply(self, edits: Sequence[Edit], by: Who | None = None) -> Sequence[Applied]: ...
+    async def apply(
+        self, edits: Sequence[Edit], by: Who | None = None, guard: Guard = UNGUARDED
+    ) -> Sequence[Applied]: ...
 
-    async def apply(self, edits: Sequence[Edit], by: Who | None = None) -> Sequence[Applied]:
+    async def apply(
+        self, edits: Sequence[Edit], by: Who | None = None, guard: Guard = UNGUARDED
+    ) -> Sequence[Applied]:
         """Make all edits in order, or none; each sees the result of those before it.
 
         Return the result of each, a `Committed` for each `Put`. What is done by somebody is told by
-        entries of the audit log.
+        entries of the audit log. Locks that are rooted at what is deleted or moved end with it.
 
         Raises:
             What `judge` raises, and InvalidName where a name under a folder would be too long;
@@ -83,9 +91,11 @@ class Names(ABC):
             ChunksMissing: as `Upload.append`.
             TooManyNames: a folder has too many names to be changed together with other edits.
             QuotaExceeded: a folder would use more than its quota allows.
+            PreconditionFailed: the entity tags of the guard do not hold.
+            Locked: a lock is in the way whose token the guard lacks.
         """
         began = time.perf_counter()
-        applied = await self._apply(edits, by)
+        applied = await self._apply(edits, by, guard)
         self.measures.committed(applied, time.perf_counter() - began)
         return applied
 
@@ -93,4 +103,6 @@ class Names(ABC):
     async def _find(self, name: FileName | FolderName) -> File | Folder | None: ...
 
     @abstractmethod
-    async def _apply(self, edits: Sequence[Edit], by: Who | None) -> Sequence[Applied]: ...
+    async def _apply(
+        self, edits: Sequence[Edit], by: Who | None, guard: Guard
+    ) -> Sequence[Applied]: ...

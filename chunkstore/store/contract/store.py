@@ -3,7 +3,7 @@
 Obligations common to all methods:
 
 - **Durable.** When a method that changes something returns, the change has been synced to disk.
-  Only what an `Upload` has appended may be unsynced until its `Put` returns.
+  Only what an `Upload` has appended may be unsynced until its `Put` returns, and locks always.
 - **Atomic.** Each call takes effect as a whole or not at all, even when cancelled, and no other
   call sees half of it. A cancelled call may have taken effect.
 - **Nothing is held between calls.** No connection, transaction or lock outlives a call, so a
@@ -20,6 +20,7 @@ from abc import ABC, abstractmethod
 from chunkstore.store.contract.audit import AuditLog
 from chunkstore.store.contract.chunks import Chunks
 from chunkstore.store.contract.contents import Contents
+from chunkstore.store.contract.locks import Locks
 from chunkstore.store.contract.maintenance import Backups, Maintenance
 from chunkstore.store.contract.measures import Measures
 from chunkstore.store.contract.name_changes import NameChanges
@@ -32,7 +33,7 @@ from chunkstore.store.contract.uploads import Uploads
 
 
 class Store(ABC):
-    """A database of chunks, manifests and names, in ten parts: callers take the narrowest."""
+    """A database of chunks, manifests and names, in eleven parts: callers take the narrowest."""
 
     @property
     @abstractmethod
@@ -73,6 +74,11 @@ class Store(ABC):
     @abstractmethod
     def quotas(self) -> Quotas:
         """What the files under folders may come to."""
+
+    @property
+    @abstractmethod
+    def locks(self) -> Locks:
+        """Write locks."""
 
     @property
     @abstractmethod

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from chunkstore.store.contract.reports import Collected
-from chunkstore.store.postgres import resumable, subtrees
+from chunkstore.store.postgres import locks, resumable, subtrees
 from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.gaps import Gaps
@@ -55,6 +55,7 @@ async def collect(
             yield await _delete_chunks(database, digests[start : start + _CHUNKS_A_STEP])
     await _forget_folders(database)
     await database.execute("delete_expired_records", now_microseconds())
+    await database.write(locks.delete_expired)
     await database.execute("delete_receipts", now_microseconds() - _RECEIPT_MICROSECONDS)
 
 

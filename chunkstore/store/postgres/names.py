@@ -11,6 +11,7 @@ from typing import Final
 from chunkstore.core.access import EVERYTHING, Verbs
 from chunkstore.core.chunking import Chunk, KnownChunk
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
+from chunkstore.core.dav.if_header import TRUE
 from chunkstore.core.errors import ChunksMissing, ChunkstoreError
 from chunkstore.core.manifest import ListHasher
 from chunkstore.core.names import ROOT, FileName
@@ -30,6 +31,7 @@ from chunkstore.store.contract.edits import (
     judge_put,
     names_in,
 )
+from chunkstore.store.contract.locks import UNGUARDED, Guard
 from chunkstore.store.contract.measures import Measures
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.uploads import NOTHING, Unfinished
@@ -40,7 +42,15 @@ from chunkstore.store.contract.values import (
     Folder,
     Listing,
 )
-from chunkstore.store.postgres import descriptions, listing, manifests, resumable, tree, unfinished
+from chunkstore.store.postgres import (
+    descriptions,
+    listing,
+    locks,
+    manifests,
+    resumable,
+    tree,
+    unfinished,
+)
 from chunkstore.store.postgres.at_once import SmallPut, SmallPuts
 from chunkstore.store.postgres.audit import add_actions
 from chunkstore.store.postgres.connection import Connection
@@ -65,6 +75,7 @@ class PostgresNames(Names):
     def __init__(self, opened: Opened) -> None:
         super().__init__(Measures(waits=opened.database.waits))
         self._opened = opened
+        self._sight = LockSight()
         self._small_puts = SmallPuts(opened.database, is_spread=opened.is_spread)
 
     async def _find(self, name: Name) -> File | Folder | None:
@@ -77,9 +88,14 @@ class PostgresNames(Names):
         allowed: Verbs = EVERYTHING,
         *,
         strict: bool = False,
+        guard: Guard = UNGUARDED,
     ) -> None:
-        present = await self._opened.database.read(tree.load_target, name, strict)
-        judge_put(name, conditions, present, allowed)
+        read = self._opened.database.read
+        present = await read(tree.load_target, name, strict)
+        replaced = judge_put(name, conditions, present, allowed)
+        # Who has met none spares itself a look: the edit decides.
+        if self._sight.locked or guard != UNGUARDED:
+            await read(locks.require_put, name, guard, strict=strict, replaced=replaced)
 
     async def list(
         self,
@@ -94,7 +110,9 @@ class PostgresNames(Names):
             listing.list_names, prefix, delimiter, after, limit, made_folders
         )
 
-    async def _apply(self, edits: Sequence[Edit], by: Who | None) -> Sequence[Applied]:
+    async def _apply(
+        self, edits: Sequence[Edit], by: Who | None, guard: Guard
+    ) -> Sequence[Applied]:
         database = self._opened.writable
         contents = [edit.content for edit in edits if isinstance(edit, Put)]
         received = [content for content in contents if isinstance(content, Received)]
@@ -106,13 +124,18 @@ class PostgresNames(Names):
         last = [chunk for content in received for chunk in content.last]
         last += [tail for tail in tails.values() if tail is not None]
         lists = await lists_of_uploads(edits, partial(resumable.hash_whole, self._opened.database))
-        job = ApplyEdits(edits, tails, lists, by)
+        job = ApplyEdits(edits, tails, lists, by, guard, self._sight)
         write_once = database.write_many_once if _is_large(edits) else database.write_once
 
         async def write(chunks: PreparedChunks) -> list[Applied]:
-            put = SmallPut.of(edits, chunks, by)
+            put = SmallPut.of(edits, chunks, by) if guard.tags is TRUE else None
             committed = None if put is None else await self._small_puts.put(put)
-            return await write_once(job.run, chunks) if committed is None else [committed]
+            if committed is not None:
+                return [committed]
+            try:
+                return await write_once(job.run, chunks)
+            except LocksMet:
+                return await write_once(job.run, chunks)
 
         async def apply() -> list[Applied]:
             async with AsyncExitStack() as locks:
@@ -149,6 +172,17 @@ def _is_large(edits: Sequence[Edit]) -> bool:
     )
 
 
+class LocksMet(ChunkstoreError):
+    """There are write locks, and what was changed should have been locked before it was."""
+
+
+@dataclass(slots=True)
+class LockSight:
+    """Whether this process has seen that there are write locks, when it last looked."""
+
+    locked: bool = False
+
+
 @dataclass(slots=True)
 class _Progress:
     """What edits have come to so far.
@@ -174,36 +208,54 @@ class ApplyEdits:
     """The job that makes edits, all or none.
 
     `tails` are the last chunks of resumable uploads, by id, None where there is none, and `lists`
-    are their lists, as far as they are whole.
+    are their lists, as far as they are whole. What `guard` is needed for is locked before anything
+    is changed, if locks have been in `sight`.
     """
 
     edits: Sequence[Edit]
     tails: Mapping[str, Chunk | None]
     lists: Mapping[str, ListHasher]
     by: Who | None
+    guard: Guard
+    sight: LockSight
 
     async def run(self, db: Connection, chunks: PreparedChunks) -> list[Applied]:
         """Return what each came to; store what is missing of `chunks`.
 
         Chunks are locked first, then uploads, then names, as by one edit alone.
+
+        Raises:
+            LocksMet: there are locks, none of which was in sight; run it again.
         """
+        locks_first = len(self.edits) > 1 or self.sight.locked or self.guard.tags is not TRUE
         # A small file's chunks are stored with its manifest, in one round trip.
-        together = len(self.edits) == 1 and not self.tails and chunks.small
+        together = not locks_first and not self.tails and chunks.small
         stored = {} if together else await manifests.put_chunks(db, chunks.missing)
         missing = chunks.missing if together else ()
         progress = _Progress(stored)
         tally = progress.tally
-        if len(self.edits) > 1:
+        if locks_first:
             for upload_id in sorted(self.tails):
                 await db.fetchval(QUERIES["lock_upload"], upload_id)
             names = [name for edit in self.edits for name in names_in(edit)]
             names += [name for edit in self.edits for name in await tree.to_be_kept(db, edit)]
             await tree.lock(db, tally, *names)
+            self.sight.locked = tally.locked
+            if tally.locked:
+                await locks.keep_root(db)
+        guards = tally.locked or self.guard.tags is not TRUE
         applied = []
         for place, edit in enumerate(self.edits):
             tally.edit = place
             try:
+                if guards:
+                    await locks.require(db, edit, self.guard)
                 applied.append(await self._apply(db, edit, missing, progress))
+                if tally.locked and not guards:
+                    self.sight.locked = True
+                    raise LocksMet
+                if tally.locked:
+                    await locks.drop(db, edit)
             except ChunkstoreError as error:
                 error.edit = place
                 raise

@@ -20,6 +20,7 @@ QUERIES: Final = (
     | load_queries(PACKAGE, "records.sql")
     | load_queries(PACKAGE, "quotas.sql")
     | load_queries(PACKAGE, "audit.sql")
+    | load_queries(PACKAGE, "locks.sql")
 )
 
 # An asyncpg.Record, which has no types. Columns are read by name, a single one by unpacking.

@@ -14,6 +14,7 @@ from chunkstore.store.postgres.connection import CONNECTIONS, Connection, Databa
 from chunkstore.store.postgres.contents import PostgresContents
 from chunkstore.store.postgres.descriptions import PostgresProperties
 from chunkstore.store.postgres.gaps import Gaps
+from chunkstore.store.postgres.locks import PostgresLocks
 from chunkstore.store.postgres.maintenance import PostgresMaintenance
 from chunkstore.store.postgres.names import PostgresNames
 from chunkstore.store.postgres.opening import Opened
@@ -128,6 +129,10 @@ class PostgresStore(Store):
     @property
     def quotas(self) -> PostgresQuotas:
         return self._quotas
+
+    @property
+    def locks(self) -> PostgresLocks:
+        return PostgresLocks(self._opened)
 
     @property
     def audit(self) -> PostgresAudit:

@@ -59,7 +59,8 @@ async def lock(db: Connection, tally: Tally, *names: Name) -> None:
     to_change = {path_of(name) for name in names if name != ROOT}
     paths = sorted(to_change.union(*map(folders_of, names)))
     to_be_changed = [path in to_change for path in paths]
-    tally.watched |= await db.fetchval(QUERIES["lock_paths"], paths, to_be_changed)
+    row = await db.fetchrow(QUERIES["lock_paths"], paths, to_be_changed)
+    tally.told(row)
 
 
 async def find(db: Connection, name: Name) -> File | Folder | None:
@@ -218,7 +219,7 @@ async def _put(
         may_replace,
     )
     assert row is not None
-    tally.watched |= row["quotas"]
+    tally.told(row)
     if row["outcome"] in ("created", "replaced"):
         # The size of one that is damaged may be unknown.
         old_size = None if row["path"] is None else row["size"] or 0
@@ -244,7 +245,7 @@ async def delete(db: Connection, edit: Delete, tally: Tally) -> Applied:
         row = await db.fetchrow(QUERIES["lock_file"], edit.name)
         judge(edit, Present(source=None if row is None else to_file_to_edit(row)))
         assert row is not None
-        tally.watched |= row["quotas"]
+        tally.told(row)
         tally.file(edit.name, row["size"] or 0, None)
     await _keep(db, kept)
     await db.execute(QUERIES["remove_entry"], path_of(edit.name))

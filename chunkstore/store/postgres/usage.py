@@ -25,12 +25,18 @@ from chunkstore.store.shared.usage import UsageChanges, folders_over
 class Tally:
     """What the edits of one transaction change; `edit` is the place of the one that is being made.
 
-    `watched` says whether there are quotas.
+    `watched` says whether there are quotas, `locked` whether there are write locks.
     """
 
     watched: bool = False
+    locked: bool = False
     edit: int = 0
     _changes: UsageChanges = field(default_factory=UsageChanges)
+
+    def told(self, row: Row) -> None:
+        """Note what a statement told of the whole store."""
+        self.watched |= row["quotas"]
+        self.locked |= row["locks"]
 
     def file(self, name: str, old_size: int | None, new_size: int | None) -> None:
         """Add what becomes of a file, by its sizes before and after; None if there is none."""

@@ -188,7 +188,8 @@ def _expire(db: sqlite3.Connection, upload: str, now: int) -> None:
 
 
 def _delete_expired_records(db: sqlite3.Connection, now: int) -> bool:
-    """Delete some records that have expired; return whether there are more."""
+    """Delete some records that have expired, and locks; return whether there are more."""
+    execute(db, "delete_expired_locks", now=now)
     deleted = execute(db, "delete_expired_records", now=now, count=_ROWS_A_STEP).rowcount
     return bool(deleted == _ROWS_A_STEP)
 

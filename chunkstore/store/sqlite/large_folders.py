@@ -48,7 +48,9 @@ from chunkstore.store.contract.edits import (
     judge_source,
     names_in,
 )
+from chunkstore.store.contract.locks import UNGUARDED, Guard
 from chunkstore.store.contract.values import Applied
+from chunkstore.store.sqlite import locks
 from chunkstore.store.sqlite.audit import add_actions
 from chunkstore.store.sqlite.engine.connection import Job, Runner
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE, DiskReserve
@@ -96,7 +98,7 @@ class LargeFolders:
         # How many changes of each folder have begun, of which all but one will be refused.
         self._active: Counter[FolderName] = Counter()
 
-    async def apply(self, edit: Edit, by: Who | None = None) -> bool:
+    async def apply(self, edit: Edit, by: Who | None = None, guard: Guard = UNGUARDED) -> bool:
         """Make an edit of one large folder; return whether it replaced another.
 
         What is done by somebody is in the audit log from the transaction on in which it is seen.
@@ -106,12 +108,12 @@ class LargeFolders:
         """
         match edit:
             case Delete():
-                await self._shielded(self._delete(edit, by), edit)
+                await self._shielded(self._delete(edit, by, guard), edit)
                 return False
             case Copy() | Move() if is_folder_name(edit.source):
-                return await self._shielded(self._transfer(edit, by), edit)
+                return await self._shielded(self._transfer(edit, by, guard), edit)
             case Copy() | Move():
-                await self._shielded(self._replace_by_file(edit), edit)
+                await self._shielded(self._replace_by_file(edit, guard), edit)
                 return True
             case _:
                 raise TypeError(f"no large folder is changed by {edit}")
@@ -159,9 +161,9 @@ class LargeFolders:
         except ChunkstoreError as error:
             _logger.warning("The folder %r is not deleted yet: %s", name, error)
 
-    async def _delete(self, edit: Delete, by: Who | None) -> None:
+    async def _delete(self, edit: Delete, by: Who | None, guard: Guard) -> None:
         name = FolderName(edit.name)
-        await self._writer.run(partial(_begin_deletion, edit=edit))
+        await self._writer.run(partial(_begin_deletion, edit=edit, guard=guard))
         try:
             await self._turn(
                 FolderTurn(self._quotas, [name]), partial(_hide_and_tell, edit=edit, by=by)
@@ -171,9 +173,10 @@ class LargeFolders:
             raise
         await self._remove(name)
 
-    async def _transfer(self, edit: Copy | Move, by: Who | None) -> bool:
+    async def _transfer(self, edit: Copy | Move, by: Who | None, guard: Guard) -> bool:
         source, target = FolderName(edit.source), FolderName(edit.target)
-        replaced = await self._writer.run(partial(_begin_transfer, edit=edit), size=EDIT_SIZE)
+        begin = partial(_begin_transfer, edit=edit, guard=guard)
+        replaced = await self._writer.run(begin, size=EDIT_SIZE)
         came = None if _is_empty_copy(edit) else (source, target)
         gone = [source] if isinstance(edit, Move) else []
         try:
@@ -207,10 +210,10 @@ class LargeFolders:
             counted = await self._readers.run(turn.count)
             taken = await self._writer.run(_TakeTurn(turn, counted, job, file).run, size=size)
 
-    async def _replace_by_file(self, edit: Copy | Move) -> None:
+    async def _replace_by_file(self, edit: Copy | Move, guard: Guard) -> None:
         """Copy or move a file to the name of a large folder."""
         folder = folder_named(edit.target)
-        await self._writer.run(partial(_begin_replacing, edit=edit))
+        await self._writer.run(partial(_begin_replacing, edit=edit, guard=guard))
         turn, job = FolderTurn(self._quotas, [folder]), partial(_put_in_place, edit=edit)
         try:
             await self._turn(turn, job, size=EDIT_SIZE, file=replace(edit, strict=False))
@@ -311,9 +314,19 @@ def _end_abandoned(db: sqlite3.Connection, active: Collection[str]) -> list[Fold
     return [FolderName(change.prefix) for change in changes if change.hidden]
 
 
-def _begin_deletion(db: sqlite3.Connection, edit: Delete) -> None:
+def _judge(db: sqlite3.Connection, edit: Edit, guard: Guard) -> bool:
+    """Judge an edit, and refuse it where a lock is in the way.
+
+    While the folder cannot change, no lock is taken on what is in it.
+    """
+    replaced = judge(edit, load(db, edit))
+    locks.require(db, edit, guard, replaced=replaced)
+    return replaced
+
+
+def _begin_deletion(db: sqlite3.Connection, edit: Delete, guard: Guard) -> None:
     """Keep the folder from changing."""
-    judge(edit, load(db, edit))
+    _judge(db, edit, guard)
     if edit.strict:
         keep_folder_of(db, edit.name)
     _put_change(db, FolderName(edit.name), hidden=False)
@@ -321,6 +334,7 @@ def _begin_deletion(db: sqlite3.Connection, edit: Delete) -> None:
 
 def _hide_and_tell(db: sqlite3.Connection, edit: Delete, by: Who | None) -> None:
     _hide(db, FolderName(edit.name))
+    locks.drop(db, edit)
     _tell(db, edit, by, replaced=False)
 
 
@@ -333,9 +347,9 @@ def _hide(db: sqlite3.Connection, name: FolderName) -> None:
     _put_change(db, name, hidden=True)
 
 
-def _begin_replacing(db: sqlite3.Connection, edit: Copy | Move) -> None:
+def _begin_replacing(db: sqlite3.Connection, edit: Copy | Move, guard: Guard) -> None:
     """Keep the folder from changing whose place a file is to take."""
-    judge(edit, load(db, edit))
+    _judge(db, edit, guard)
     _put_change(db, folder_named(edit.target), hidden=False)
 
 
@@ -350,11 +364,12 @@ def _put_in_place(db: sqlite3.Connection, edit: Copy | Move) -> None:
         keep_folder_of(db, edit.source)
     _put_change(db, folder_named(edit.target), hidden=True)
     transfer_file(db, edit)
+    locks.drop(db, edit)
 
 
-def _begin_transfer(db: sqlite3.Connection, edit: Copy | Move) -> bool:
+def _begin_transfer(db: sqlite3.Connection, edit: Copy | Move, guard: Guard) -> bool:
     """Keep both folders from changing; return whether the edit replaces one."""
-    replaced = judge(edit, load(db, edit))
+    replaced = _judge(db, edit, guard)
     _put_change(db, FolderName(edit.source), hidden=False)
     _put_change(db, FolderName(edit.target), hidden=False)
     return replaced
@@ -364,6 +379,7 @@ def _end_transfer(
     db: sqlite3.Connection, edit: Copy | Move, by: Who | None, replaced: bool
 ) -> None:
     """Show the target, and hide the source of a move."""
+    locks.drop(db, edit)
     _tell(db, edit, by, replaced=replaced)
     if edit.strict:
         execute(db, "delete_file", name=edit.target.removesuffix("/"))

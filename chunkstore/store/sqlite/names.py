@@ -27,6 +27,7 @@ from chunkstore.store.contract.edits import (
     judge,
     judge_put,
 )
+from chunkstore.store.contract.locks import UNGUARDED, Guard
 from chunkstore.store.contract.measures import Measures
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.values import (
@@ -40,7 +41,7 @@ from chunkstore.store.shared.chunks import Encodings
 from chunkstore.store.shared.lists import lists_of_uploads
 from chunkstore.store.shared.request_upload import RequestUpload
 from chunkstore.store.shared.times import Times
-from chunkstore.store.sqlite import descriptions, manifests, resumable, tree
+from chunkstore.store.sqlite import descriptions, locks, manifests, resumable, tree
 from chunkstore.store.sqlite.audit import add_actions
 from chunkstore.store.sqlite.contents import encode, own_upload, size_of_places
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE
@@ -71,10 +72,10 @@ class SQLiteNames(Names):
         allowed: Verbs = EVERYTHING,
         *,
         strict: bool = False,
+        guard: Guard = UNGUARDED,
     ) -> None:
-        load = partial(tree.load_target, name=name, strict=strict)
-        present = await self._database.lookups.run(load)
-        judge_put(name, conditions, present, allowed)
+        check = partial(_check_put, name, conditions, allowed, strict, guard)
+        await self._database.lookups.run(check)
 
     async def list(
         self,
@@ -88,7 +89,9 @@ class SQLiteNames(Names):
         page = ListNames(prefix, delimiter, after, limit, made_folders)
         return await self._database.readers.run(page.run)
 
-    async def _apply(self, edits: Sequence[Edit], by: Who | None) -> Sequence[Applied]:
+    async def _apply(
+        self, edits: Sequence[Edit], by: Who | None, guard: Guard
+    ) -> Sequence[Applied]:
         writer, policy = self._database.writable, self._database.policy
         received = [edit.content for edit in _puts(edits) if isinstance(edit.content, Received)]
         uploads = [own_upload(content.upload) for content in received]
@@ -97,9 +100,10 @@ class SQLiteNames(Names):
         last = [chunk for content in received for chunk in content.last]
         encodings, size = await encode(self._database.readers, policy, last)
         lists = await lists_of_uploads(edits, partial(resumable.hash_whole, self._database.readers))
+        job = ApplyEdits(edits, policy, encodings, lists, self._database.quotas, by, guard)
         try:
             applied = await writer.run(
-                ApplyEdits(edits, policy, encodings, lists, self._database.quotas, by).run,
+                job.run,
                 size=size + size_of_places(last) + _size_of(edits, self._database.state.chunk_size),
             )
         except ManyNames as error:
@@ -107,7 +111,7 @@ class SQLiteNames(Names):
                 refusal = TooManyNames()
                 refusal.edit = error.edit
                 raise refusal from error
-            return [Applied(await self._large_folders.apply(edits[0], by))]
+            return [Applied(await self._large_folders.apply(edits[0], by, guard))]
         for upload in uploads:
             upload.committed()
         return applied
@@ -126,6 +130,7 @@ class ApplyEdits:
     lists: Mapping[str, ListHasher]
     quotas: QuotaFolders
     by: Who | None
+    guard: Guard
 
     def run(self, db: sqlite3.Connection) -> list[Applied]:
         """Return the outcome of each; an error's `edit` is the place of the one that failed."""
@@ -138,8 +143,10 @@ class ApplyEdits:
                     own_upload(edit.content.upload).require_put_once(put)
                 present = tree.load(db, edit)
                 replaced = judge(edit, present)
+                locks.require(db, edit, self.guard, replaced=replaced)
                 with tally.counting(db, edit, place):
                     applied.append(self._apply(db, edit, present, replaced=replaced))
+                locks.drop(db, edit)
             except ChunkstoreError as error:
                 error.edit = place
                 raise
@@ -190,6 +197,19 @@ class ApplyEdits:
         times = Times.of(edit.created, edit.modified)
         file = tree.put_file(db, edit.name, manifest, edit.media_type, current, times)
         return Committed(replaced, file, new.new_chunks, new.new_size)
+
+
+def _check_put(
+    name: FileName,
+    conditions: Conditions,
+    allowed: Verbs,
+    strict: bool,
+    guard: Guard,
+    db: sqlite3.Connection,
+) -> None:
+    present = tree.load_target(db, name, strict=strict)
+    replaced = judge_put(name, conditions, present, allowed)
+    locks.require_put(db, name, guard, strict=strict, replaced=replaced)
 
 
 def _puts(edits: Sequence[Edit]) -> list[Put]:

@@ -22,6 +22,7 @@ QUERIES: Final = (
     | load_queries(PACKAGE, "records.sql")
     | load_queries(PACKAGE, "quotas.sql")
     | load_queries(PACKAGE, "audit.sql")
+    | load_queries(PACKAGE, "locks.sql")
 )
 
 

@@ -38,6 +38,7 @@ from chunkstore.store.sqlite.engine.connection import lacks_table
 from chunkstore.store.sqlite.engine.disk_space import DiskReserve
 from chunkstore.store.sqlite.engine.writer import LOG_BOUND, LOG_FULL, Writer
 from chunkstore.store.sqlite.large_folders import LargeFolders
+from chunkstore.store.sqlite.locks import SQLiteLocks
 from chunkstore.store.sqlite.maintenance import SQLiteMaintenance
 from chunkstore.store.sqlite.manifests import StoragePolicy
 from chunkstore.store.sqlite.name_changes import SQLiteNameChanges
@@ -168,6 +169,10 @@ class SQLiteStore(Store):
     @property
     def quotas(self) -> SQLiteQuotas:
         return SQLiteQuotas(self._database)
+
+    @property
+    def locks(self) -> SQLiteLocks:
+        return SQLiteLocks(self._database)
 
     @property
     def audit(self) -> SQLiteAudit:

@@ -7,6 +7,7 @@ from tests.store.audit_conformance import AuditConformance
 from tests.store.chunk_conformance import ChunkConformance
 from tests.store.conformance import StoreConformance
 from tests.store.edit_conformance import EditConformance
+from tests.store.lock_conformance import LockConformance
 from tests.store.pack_conformance import PackConformance
 from tests.store.part_conformance import PartConformance
 from tests.store.quota_conformance import QuotaConformance
@@ -27,6 +28,7 @@ class TestPostgres(
     SubtreeConformance,
     RecordConformance,
     QuotaConformance,
+    LockConformance,
     AuditConformance,
     ChunkConformance,
 ):

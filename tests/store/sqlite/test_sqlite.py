@@ -46,6 +46,7 @@ from tests.store.chunk_conformance import ChunkConformance
 from tests.store.conformance import CHUNK_SIZE, StoreConformance, get, names, put, scrub
 from tests.store.edit_conformance import EditConformance
 from tests.store.edits import copy, delete, get_file, make_folder, move
+from tests.store.lock_conformance import LockConformance
 from tests.store.pack_conformance import PackConformance
 from tests.store.part_conformance import PartConformance
 from tests.store.quota_conformance import QuotaConformance
@@ -86,6 +87,7 @@ class TestSQLite(
     SubtreeConformance,
     RecordConformance,
     QuotaConformance,
+    LockConformance,
     AuditConformance,
     ChunkConformance,
 ):

@@ -334,7 +334,8 @@ $$;
 -- Puts a file whose last chunks are few and small, as put_content and put_file do, in a transaction of
 -- which no other statement is. Fails with CS001 if one of them says that it is to fail, or a quota does,
 -- and with CS002, with the folder, if a quota counts it and it is not `alone` in its transaction: then it
--- would keep the quota locked while others wait for locks. If there is a receipt already, nothing is
+-- would keep the quota locked while others wait for locks. It fails with CS001 too where a write lock
+-- may be in the way. If there is a receipt already, nothing is
 -- done, and what is in it is returned. `told` are the columns of an entry of the audit log, or NULL.
 CREATE OR REPLACE FUNCTION put_at_once(
     receipt_id uuid,
@@ -366,6 +367,19 @@ BEGIN
         new_digests, new_sizes, new_stored_sizes, new_codecs, new_contents, now, manifest_id,
         length, needed, starts, sizes, digests, ties, content_digest, content_size,
         content_chunk_size, content_chunks, list_digest, content_proof);
+    IF EXISTS (SELECT 1 FROM lock) THEN
+        -- In this order: whoever takes a lock waits for this, or is waited for.
+        PERFORM lock_paths(
+            folders || name_path, array_fill(false, ARRAY[cardinality(folders)]) || true);
+        PERFORM 1 FROM lock WHERE token = '' FOR KEY SHARE;
+        IF EXISTS (
+            SELECT 1 FROM lock
+            WHERE root = ANY (folders || ARRAY['', name_path])
+              AND expires > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+        ) THEN
+            RAISE EXCEPTION 'refused' USING ERRCODE = 'CS001';
+        END IF;
+    END IF;
     put := put_file(
         name_path, folders, below_start, below_stop, manifest_id, content_digest, content_size,
         content_chunk_size, content_chunks, list_digest, content_proof, new_media_type, new_created,

@@ -175,7 +175,7 @@ FROM entry WHERE path = ANY ($1::text[]) AND manifest IS NOT NULL;
 -- path. As find_file, and whether there are quotas; until the transaction ends nobody else changes it,
 -- and no quota is added.
 SELECT path, manifest, digest, size, chunk_size, chunks, list, proof, media_type, created, modified,
-       EXISTS (SELECT 1 FROM quota) AS quotas
+       EXISTS (SELECT 1 FROM quota) AS quotas, EXISTS (SELECT 1 FROM lock) AS locks
 FROM entry WHERE path = $1 AND manifest IS NOT NULL FOR UPDATE;
 
 -- name: keep_below
@@ -184,15 +184,15 @@ SELECT keep_below($1, $2);
 
 -- name: lock_paths
 -- paths (in order), for each whether it is to be changed; else it is a folder that a name lies in.
--- Returns whether there are quotas.
-SELECT lock_paths($1, $2);
+-- Returns whether there are quotas, and whether there are locks.
+SELECT lock_paths($1, $2) AS quotas, EXISTS (SELECT 1 FROM lock) AS locks;
 
 -- name: put_file
 -- path, folders it lies in, range of names below it, manifest, digest, size, chunk size, chunks, the
 -- list's digest, proof, media type, created, modified, whether it may create, whether it may replace.
 -- See functions.sql.
 SELECT outcome, conflict, quotas, path, manifest, digest, size, chunk_size, chunks, list, proof,
-       media_type, created, modified
+       media_type, created, modified, EXISTS (SELECT 1 FROM lock) AS locks
 FROM put_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16);
 
 -- name: put_at_once

@@ -1,0 +1,211 @@
+"""The contract of write locks (RFC 4918 §6), and of the guard that each write passes.
+
+A lock is judged in the transaction of the write: `Names.apply` takes a `Guard`, and refuses what a
+lock covers whose token that lacks. What is refused is the same for every store, because pure
+functions say it. A lock is taken, refreshed and broken in a transaction of its own, beside which no
+write runs that it would refuse, whatever server makes it.
+
+A store without locks is asked nothing more for them. Unlike all else that changes a store, they
+need not be durable: after a crash they may be gone (§6.6). They end by the clock of the database.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from chunkstore.core.dav.if_header import TRUE, ResourceTag, TagFormula
+from chunkstore.core.dav.locks import (
+    Lock,
+    Touched,
+    folder_of,
+    is_below,
+    path_of,
+    paths_above,
+    roots_in_the_way,
+)
+from chunkstore.core.errors import Locked, PreconditionFailed, TooManyLocks
+from chunkstore.core.names import FileName, FolderName
+from chunkstore.store.contract.edits import Copy, Delete, Edit, MakeFolder, Move, Name, Patch, Put
+
+MAX_LOCKS: Final = 10_000
+"""How many locks a store has at most,"""
+MAX_LOCKS_OF_ONE: Final = 1000
+"""of one principal, as far as there are accounts,"""
+MAX_LOCKS_ON_ONE: Final = 64
+"""and on one name."""
+_MOST_ROOTS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What a request says of locks and entity tags.
+
+    `tokens` are those that it submits, and `principal` is who it comes from. `tags` must hold of
+    the files that its resources name by their paths.
+    """
+
+    tokens: frozenset[str] = frozenset()
+    principal: str = ""
+    tags: TagFormula = TRUE
+
+
+UNGUARDED: Final = Guard()
+"""That of who knows of no lock: every lock is in the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class WantedLock:
+    """A lock that somebody asks for; as `Lock`."""
+
+    name: Name
+    is_deep: bool
+    is_exclusive: bool
+    owner: str = ""
+    principal: str = ""
+    seconds: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A lock, and whether there is something of its name."""
+
+    lock: Lock
+    exists: bool
+
+
+class Locks(ABC):
+    """The write locks of a store."""
+
+    @abstractmethod
+    async def take(self, wanted: WantedLock) -> Taken:
+        """Take a lock; a folder that it is taken on stays when its last member goes.
+
+        Raises:
+            Locked: another is in the way.
+            TooManyLocks: there are as many as there may be.
+        """
+
+    @abstractmethod
+    async def refresh(self, token: str, seconds: int) -> Lock | None:
+        """Give a lock its time anew; return it, None if it does not hold any more."""
+
+    @abstractmethod
+    async def release(self, token: str) -> Lock | None:
+        """End a lock; return it as it was, None if it did not hold."""
+
+    @abstractmethod
+    async def covering(self, paths: Collection[str]) -> Sequence[Lock]:
+        """Return the locks that are rooted at one of the paths or above one, in order of roots.
+
+        A path has no slash at its end.
+        """
+
+    @abstractmethod
+    async def list(self) -> Sequence[Lock]:
+        """Return all that hold, in order of their roots."""
+
+
+def touched_by(edit: Edit, *, replaced: bool) -> Touched:
+    """Return what an edit changes that replaces something or not (§7.4, §7.5)."""
+    match edit:
+        case Put():
+            return touched_by_put(edit.name, replaced=replaced)
+        case MakeFolder():
+            return _coming(edit.name, is_new=True)
+        case Patch():
+            return Touched(frozenset({path_of(edit.name)}))
+        case Delete():
+            return _going(edit.name)
+        case Copy():
+            return _in_place_of(edit.target, replaced=replaced)
+        case Move():
+            return _in_place_of(edit.target, replaced=replaced) | _going(edit.source)
+
+
+def touched_by_put(name: FileName, *, replaced: bool) -> Touched:
+    """Return what a `Put` of a name changes."""
+    return _coming(name, is_new=not replaced)
+
+
+def _coming(name: Name, *, is_new: bool) -> Touched:
+    path = path_of(name)
+    return Touched(frozenset({path, folder_of(path)} if is_new else {path}))
+
+
+def _going(name: Name) -> Touched:
+    path = path_of(name)
+    return Touched(frozenset({path, folder_of(path)}), frozenset({path}))
+
+
+def _in_place_of(name: Name, *, replaced: bool) -> Touched:
+    return _coming(name, is_new=not replaced) | Touched(trees=frozenset({path_of(name)}))
+
+
+def made_by(edit: Edit) -> Name | None:
+    """Return what an edit puts somewhere, perhaps with folders above it, None for nothing."""
+    match edit:
+        case Put():
+            return None if edit.strict else edit.name
+        case Copy() | Move():
+            return None if edit.strict else edit.target
+        case _:
+            return None
+
+
+def memberships(locks: Iterable[Lock], name: Name) -> Sequence[tuple[str, FolderName]]:
+    """Return the roots of locks that guard which members a folder has, far above a name.
+
+    Each comes with the folder in it by which the name is reached: if that does not exist, to make
+    the name makes it too.
+    """
+    path = path_of(name)
+    found = []
+    for lock in locks:
+        if not lock.is_deep and is_below(folder_of(path), lock.root):
+            start = len(lock.root) + 1 if lock.root else 0
+            found.append((lock.root, FolderName(path[: path.index("/", start) + 1])))
+    return found
+
+
+def roots_of_interest(touched: Touched) -> frozenset[str]:
+    """Return the paths where locks may be rooted that cover what is touched, but not below it."""
+    return frozenset(root for path in touched.paths | touched.trees for root in paths_above(path))
+
+
+def require_tokens(locks: Iterable[Lock], touched: Touched, guard: Guard) -> None:
+    """Refuse a write that a lock is in the way of.
+
+    Raises:
+        Locked: one is.
+    """
+    roots = roots_in_the_way(locks, touched, guard.tokens, guard.principal)
+    if roots:
+        raise Locked(roots[:_MOST_ROOTS])
+
+
+def require_tags(guard: Guard, etag_of: Callable[[str], str | None]) -> None:
+    """Refuse a write whose entity tags do not hold; `etag_of` is asked with paths.
+
+    Raises:
+        PreconditionFailed: they do not.
+    """
+
+    def of(resource: ResourceTag | None) -> str | None:
+        return None if resource is None else etag_of(resource)
+
+    if not guard.tags.holds(of):
+        raise PreconditionFailed
+
+
+def require_room(total: int, of_principal: int, on_root: int, wanted: WantedLock) -> None:
+    """Refuse a lock where there are as many as there may be.
+
+    Raises:
+        TooManyLocks: there are.
+    """
+    own = of_principal if wanted.principal else 0
+    if total >= MAX_LOCKS or own >= MAX_LOCKS_OF_ONE or on_root >= MAX_LOCKS_ON_ONE:
+        raise TooManyLocks

@@ -1,0 +1,52 @@
+-- The queries on write locks. Parameters are named; one that has expired by `now` is none.
+
+-- name: has_locks
+SELECT EXISTS (SELECT 1 FROM lock);
+
+-- name: locks
+SELECT token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds, expires
+FROM lock WHERE expires > :now ORDER BY root, token;
+
+-- name: locks_at
+-- Those rooted at a path.
+SELECT token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds, expires
+FROM lock WHERE root = :root AND expires > :now;
+
+-- name: locks_below
+-- Those rooted in a range of paths.
+SELECT token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds, expires
+FROM lock WHERE root >= :start AND root < :stop AND expires > :now;
+
+-- name: find_lock
+SELECT token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds, expires
+FROM lock WHERE token = :token AND expires > :now;
+
+-- name: count_locks
+-- All, those of a principal and those rooted at a path.
+SELECT count(*) AS total,
+       coalesce(sum(principal = :principal), 0) AS of_principal,
+       coalesce(sum(root = :root), 0) AS on_root
+FROM lock WHERE expires > :now;
+
+-- name: put_lock
+INSERT INTO lock (token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds, expires)
+VALUES (:token, :root, :is_folder, :is_deep, :is_exclusive, :owner, :principal, :seconds, :expires);
+
+-- name: extend_lock
+UPDATE lock SET seconds = :seconds, expires = :expires WHERE token = :token AND expires > :now;
+
+-- name: delete_lock
+DELETE FROM lock WHERE token = :token;
+
+-- name: delete_locks_at
+DELETE FROM lock WHERE root = :root;
+
+-- name: delete_locks_in_place
+-- Those of what had a path, if that is a folder now and was none, or was one and is none.
+DELETE FROM lock WHERE root = :root AND is_folder <> :is_folder;
+
+-- name: delete_locks_below
+DELETE FROM lock WHERE root >= :start AND root < :stop;
+
+-- name: delete_expired_locks
+DELETE FROM lock WHERE expires <= :now;

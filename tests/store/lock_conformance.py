@@ -1,0 +1,210 @@
+"""The contract of write locks as tests; see `conformance`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from chunkstore.core.dav.if_header import ResourceTag, TagCondition, TagFormula
+from chunkstore.core.errors import Locked, NotFound, PreconditionFailed, TooManyLocks
+from chunkstore.core.names import ROOT, FileName, FolderName
+from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.store.contract.edits import Copy, Delete, Edit, MakeFolder, Move, Name, Patch
+from chunkstore.store.contract.locks import MAX_LOCKS_ON_ONE, UNGUARDED, Guard, WantedLock
+from chunkstore.store.contract.store import Store
+from tests.store.conformance import Reopen, Suite, get, names, put, whole_put
+from tests.store.edits import get_file, make_folder
+from tests.store.rows import Rows
+
+FILE, FOLDER = FileName("a/b/file"), FolderName("a/b/")
+
+
+async def take(store: Store, name: Name, *, deep: bool = True, shared: bool = False) -> Guard:
+    """Take a lock of ann; return what lets her write."""
+    wanted = WantedLock(name, deep, not shared, "<o/>", "ann", 600)
+    return Guard(frozenset({(await store.locks.take(wanted)).lock.token}), "ann")
+
+
+def names_of(*given: Name) -> list[Name]:
+    return list(given)
+
+
+async def refused(store: Store, edit: Edit, guard: Guard = UNGUARDED) -> list[str]:
+    """Check that an edit is refused; return the roots of the locks."""
+    before = await names(store)
+    with pytest.raises(Locked) as caught:
+        await store.names.apply([edit], guard=guard)
+    assert await names(store) == before
+    return list(caught.value.roots)
+
+
+class LockConformance(Suite):
+    """What every store owes those who lock names in it."""
+
+    async def test_what_is_locked_is_written_by_its_token_alone(self, reopen: Reopen) -> None:
+        store = await reopen()
+        await put(store, FILE, b"1")
+        guard = await take(store, FILE)
+        edits: list[Edit] = [
+            whole_put(store, FILE, b"2"),
+            Delete(FILE),
+            Patch(FILE),
+            Move(FILE, FileName("c")),
+            Delete(FOLDER),
+            Delete(FolderName("a/")),
+            Move(FolderName("a/"), FolderName("c/")),
+        ]
+        for edit in edits:
+            assert await refused(store, edit) == [FILE]
+            # It counts only for whoever took it.
+            assert await refused(store, edit, replace(guard, principal="bob")) == [FILE]
+        await put(store, "other", b"x")
+        await store.names.apply([Copy(FILE, FileName("copied"))])
+        assert await refused(store, Copy(FileName("other"), FILE)) == [FILE]
+        with pytest.raises(Locked):
+            await store.names.check_put(FILE, guard=replace(guard, principal="bob"))
+        await store.names.check_put(FILE, guard=guard)
+        await store.names.apply([edits[0]], guard=guard)
+        assert await get(store, FILE) == b"2"
+        await store.names.apply([Delete(FolderName("a/"))], guard=guard)
+        # It went with the file.
+        assert await store.locks.list() == []
+        await put(store, FILE, b"3")
+
+    async def test_a_batch_is_refused_as_a_whole(self, reopen: Reopen) -> None:
+        store = await reopen()
+        await put(store, FILE, b"1")
+        await take(store, FILE)
+        edits: list[Edit] = [whole_put(store, "x", b"2"), Delete(FILE)]
+        with pytest.raises(Locked) as caught:
+            await store.names.apply(edits)
+        assert caught.value.edit == 1
+        assert await names(store) == [FILE]
+
+    async def test_depth(self, reopen: Reopen) -> None:
+        store = await reopen()
+        await put(store, FILE, b"1")
+        guard = await take(store, FOLDER, deep=False)
+        # Members are guarded, what is in them is not.
+        await put(store, FILE, b"2")
+        for edit in (Delete(FILE), Delete(FOLDER), Patch(FOLDER), MakeFolder(FolderName("a/b/c/"))):
+            assert await refused(store, edit) == ["a/b"]
+        assert await refused(store, whole_put(store, "a/b/new", b"x")) == ["a/b"]
+        # A folder on the way is a member too.
+        assert await refused(store, whole_put(store, "a/b/c/d/new", b"x")) == ["a/b"]
+        await store.names.apply([MakeFolder(FolderName("a/b/c/"))], guard=guard)
+        await put(store, "a/b/c/d/new", b"x")
+        for token in guard.tokens:
+            assert await store.locks.release(token) is not None
+        guard = await take(store, FOLDER)
+        assert await refused(store, whole_put(store, "a/b/c/d/new", b"y")) == ["a/b"]
+        await put(store, "a/bc", b"beside")
+
+    async def test_the_root_folder(self, reopen: Reopen) -> None:
+        store = await reopen()
+        await put(store, FILE, b"1")
+        guard = await take(store, ROOT)
+        for edit in (Delete(FILE), Delete(FolderName("a/")), whole_put(store, "n", b"x")):
+            assert await refused(store, edit) == [""]
+        with pytest.raises(Locked):
+            await take(store, FILE, shared=True)
+        await store.names.apply([Delete(FILE)], guard=guard)
+
+    async def test_which_can_be_together(self, reopen: Reopen) -> None:
+        store = await reopen()
+        await put(store, FILE, b"1")
+        first = await take(store, FILE, shared=True)
+        second = await take(store, FOLDER, shared=True)
+        for name in names_of(FILE, FOLDER, ROOT):
+            with pytest.raises(Locked):
+                await take(store, name)
+        # One of them is enough.
+        await store.names.apply([whole_put(store, FILE, b"2")], guard=second)
+        await store.names.apply([whole_put(store, FILE, b"3")], guard=first)
+        assert len(await store.locks.covering([FILE])) == 2
+        assert [lock.root for lock in await store.locks.covering(["a/b/x"])] == ["a/b"]
+        await take(store, FolderName("a/bc/"))
+
+    async def test_two_that_come_at_once(self, reopen: Reopen) -> None:
+        store = await reopen()
+        await put(store, FILE, b"1")
+        taken = await asyncio.gather(
+            *(take(store, name) for name in names_of(FILE, FOLDER, FolderName("a/"), ROOT) * 2),
+            return_exceptions=True,
+        )
+        assert [type(one) for one in taken].count(Guard) == 1
+        assert len(await store.locks.list()) == 1
+
+    async def test_they_end(self, reopen: Reopen, rows: Rows) -> None:
+        store = await reopen()
+        await put(store, FILE, b"1")
+        guard = await take(store, FILE)
+        [token] = guard.tokens
+        refreshed = await store.locks.refresh(token, 3000)
+        assert refreshed is not None
+        assert refreshed.seconds == 3000
+        await rows.expire_locks()
+        assert await store.locks.list() == []
+        assert await store.locks.refresh(token, 3000) is None
+        # That it has ended does not end what began while it held.
+        await store.names.apply([whole_put(store, FILE, b"2")], guard=guard)
+        await put(store, FILE, b"3")
+        await collect_all(store.maintenance, 0)
+        assert await rows.fetch("SELECT token FROM lock") == []
+        assert await store.locks.release(token) is None
+
+    async def test_what_does_not_exist_can_be_locked(self, reopen: Reopen) -> None:
+        store = await reopen()
+        taken = await store.locks.take(WantedLock(FILE, True, True, "", "ann"))
+        assert not taken.exists
+        guard = Guard(frozenset({taken.lock.token}), "ann")
+        assert await refused(store, whole_put(store, FILE, b"x")) == [FILE]
+        await store.names.apply([whole_put(store, FILE, b"x")], guard=guard)
+        assert await get(store, FILE) == b"x"
+        with pytest.raises(NotFound):
+            await store.names.apply([Delete(FileName("none"))])
+
+    async def test_what_is_moved_or_replaced_takes_its_locks_along(self, reopen: Reopen) -> None:
+        store = await reopen()
+        for each in ("from/x", "to/y", "kept"):
+            await put(store, each, b"1")
+        tokens: set[str] = set()
+        for name in (FileName("from/x"), FileName("to/y"), FileName("kept")):
+            tokens |= (await take(store, name)).tokens
+        guard = Guard(frozenset(tokens), "ann")
+        move = Move(FolderName("from/"), FolderName("to/"))
+        await store.names.apply([move], guard=guard)
+        assert [lock.root for lock in await store.locks.list()] == ["kept"]
+        # A file that is written anew stays locked.
+        await store.names.apply([Move(FileName("to/x"), FileName("kept"))], guard=guard)
+        assert [lock.root for lock in await store.locks.list()] == ["kept"]
+
+    async def test_a_locked_folder_stays(self, reopen: Reopen) -> None:
+        store = await reopen()
+        await put(store, FILE, b"1")
+        guard = await take(store, FOLDER)
+        await store.names.apply([Delete(FILE)], guard=guard)
+        assert await store.names.find(FOLDER) is not None
+
+    async def test_entity_tags_hold_in_the_transaction(self, reopen: Reopen) -> None:
+        store = await reopen()
+        await put(store, FILE, b"1")
+        etag = (await get_file(store, FILE)).validators.etag
+        tag = (ResourceTag(FILE), TagCondition(etag))
+        guard = Guard(tags=TagFormula(((tag,),)))
+        await make_folder(store, FolderName("m/"))
+        await store.names.apply([whole_put(store, "x", b"1")], guard=guard)
+        await put(store, FILE, b"2")
+        for edit in (whole_put(store, "x", b"2"), Delete(FILE), Delete(FolderName("m/"))):
+            with pytest.raises(PreconditionFailed):
+                await store.names.apply([edit], guard=guard)
+
+    async def test_there_are_not_too_many(self, reopen: Reopen) -> None:
+        store = await reopen()
+        await put(store, FILE, b"1")
+        for _ in range(MAX_LOCKS_ON_ONE):
+            await take(store, FILE, shared=True)
+        with pytest.raises(TooManyLocks):
+            await take(store, FILE, shared=True)
