@@ -25,6 +25,7 @@ _MODULES: Final = {
     "import": "chunkstore.cli.transfer",
     "init": "chunkstore.cli.administration",
     "link": "chunkstore.cli.links",
+    "locks": "chunkstore.cli.locks",
     "ls": "chunkstore.cli.names",
     "mv": "chunkstore.cli.names",
     "pull": "chunkstore.cli.exchange",

@@ -251,6 +251,18 @@ def _shown_quotas(asker: Asker, quotas: Json) -> Json:
     return [one for one in quotas if may_know_usage(asker.rights, parse_folder(one["folder"]))]
 
 
+def _breaking(asker: Asker, arguments: Arguments) -> Arguments:
+    """Need to administer what is locked."""
+    asker.rights.require(Verbs.ADMIN, parse_name(arguments["folder"]))
+    return arguments
+
+
+def _shown_locks(asker: Asker, locks: Json) -> Json:
+    """Show the locks on what who asks administers."""
+    access = asker.principal.access
+    return [one for one in locks if Verbs.ADMIN in access.verbs(parse_name(one["name"]))]
+
+
 def _sharing(asker: Asker, arguments: Arguments) -> Arguments:
     """Need the account to be one's own, or one that may do no more, as its links may be used."""
     if not asker.is_own(arguments["account"]):
@@ -330,6 +342,8 @@ NEEDS: Final[Mapping[str, Need]] = {
     "quota set": Need(_bounding, _QUOTA, session=False),
     "quota remove": Need(_bounding, {"folder": str}, session=False),
     "quota ls": Need(_seeing_rules, {}, session=False, changes=False, show=_shown_quotas),
+    "locks ls": Need(_seeing_rules, {}, session=False, changes=False, show=_shown_locks),
+    "locks break": Need(_breaking, {"folder": str}, session=False),
     "session ls": Need(_own_or_of_store, _ACCOUNT, changes=False, show=_marked),
     "session end": Need(_own_or_of_store, {"account": str, "id": str}),
     "session end-others": Need(_ending_others, _ACCOUNT),

@@ -108,6 +108,7 @@ PROBLEMS: Final[dict[type[errors.ChunkstoreError], Problem]] = {
     errors.DigestMismatch: Problem(HTTPStatus.BAD_REQUEST, "digest-mismatch"),
     errors.InvalidRequest: Problem(HTTPStatus.BAD_REQUEST, "invalid-request"),
     errors.Locked: Problem(HTTPStatus.LOCKED, "locked"),
+    errors.TooManyLocks: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "too-many-locks"),
     errors.TooManyProperties: Problem(HTTPStatus.INSUFFICIENT_STORAGE, "too-many-properties"),
     errors.InsecureLogin: Problem(HTTPStatus.FORBIDDEN, "insecure-login"),
     errors.PasswordNeeded: Problem(HTTPStatus.FORBIDDEN, "password-needed"),

@@ -31,6 +31,7 @@ from chunkstore.service.access.audit import COMMAND_LINE
 from chunkstore.service.access.directory import Snapshot, read_snapshot
 from chunkstore.service.access.identities import Identity
 from chunkstore.service.access.link_commands import LINK_COMMANDS
+from chunkstore.service.access.lock_commands import break_locks, list_locks
 from chunkstore.service.access.people import People
 from chunkstore.service.access.store_commands import (
     list_audit,
@@ -409,6 +410,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "quota set": set_quota,
     "quota remove": remove_quota,
     "quota ls": list_quotas,
+    "locks ls": list_locks,
+    "locks break": break_locks,
     "audit": list_audit,
 }
 # Of those that change something, what arguments the audit log tells: no secrets. A folder is the
@@ -436,4 +439,5 @@ _TOLD: Final[Mapping[str, Sequence[str]]] = {
     "link policy": ("default_seconds", "greatest_seconds"),
     "quota set": ("folder", "size", "files"),
     "quota remove": ("folder",),
+    "locks break": ("folder",),
 }

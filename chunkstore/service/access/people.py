@@ -42,6 +42,7 @@ from chunkstore.service.access.values import NEVER, Account, Session, fold
 from chunkstore.service.access.verifying import Verifier
 from chunkstore.service.access.visiting import Visiting
 from chunkstore.store.contract.audit import AuditLog
+from chunkstore.store.contract.locks import Locks
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.quotas import Quotas
 from chunkstore.store.contract.records import Records
@@ -69,9 +70,11 @@ class People:
         log: AuditLog | None = None,
         audited: Audited = Audited.CLOSED,
         quotas: Quotas | None = None,
+        locks: Locks | None = None,
     ) -> None:
         self.records = records
         self.quotas = quotas
+        self.locks = locks
         self.audit = Audit(log, self._is_open, audited)
         self.clock = clock or SystemClock()
         self.directory = Directory(records, self.clock, may_be_open=may_be_open)
@@ -103,6 +106,7 @@ class People:
             log=store.audit,
             audited=audited,
             quotas=store.quotas,
+            locks=store.locks,
         )
 
     async def _is_open(self) -> bool:

@@ -55,7 +55,8 @@ async def collect(
             yield await _delete_chunks(database, digests[start : start + _CHUNKS_A_STEP])
     await _forget_folders(database)
     await database.execute("delete_expired_records", now_microseconds())
-    await database.write(locks.delete_expired)
+    if await database.fetch("first_lock"):
+        await database.write(locks.delete_expired)
     await database.execute("delete_receipts", now_microseconds() - _RECEIPT_MICROSECONDS)
 
 

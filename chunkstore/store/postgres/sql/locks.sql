@@ -1,6 +1,10 @@
 -- The queries on write locks. Parameters are given by place. One that has expired is none; times are
 -- those of the database's clock. The row without a token stands for the root folder (see locks.py).
 
+-- name: first_lock
+-- A row, if there is one.
+SELECT token FROM lock LIMIT 1;
+
 -- name: locks
 SELECT token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds, expires
 FROM lock WHERE expires > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint

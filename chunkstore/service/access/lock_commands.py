@@ -1,0 +1,57 @@
+"""Commands on write locks: listing them, and breaking those of a name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from chunkstore.core.dav.locks import Lock, path_of
+from chunkstore.core.errors import NotFound
+from chunkstore.core.names import parse_file_name, parse_folder_name
+from chunkstore.service.access.directory import Snapshot
+from chunkstore.service.access.people import People
+from chunkstore.store.contract.locks import Locks
+
+Arguments = Mapping[str, Any]
+Json = Any
+
+
+async def list_locks(people: People, _: Arguments) -> Json:
+    """List the locks, by name."""
+    snapshot = await people.directory.current()
+    return [lock_to_json(lock, snapshot) for lock in await _locks(people).list()]
+
+
+async def break_locks(people: People, arguments: Arguments) -> Json:
+    """End the locks that were taken on `folder`, which may be a file; return them."""
+    text = arguments["folder"].removeprefix("/")
+    name = parse_folder_name(text) if not text or text.endswith("/") else parse_file_name(text)
+    root, locks = path_of(name), _locks(people)
+    ended = [
+        await locks.release(lock.token)
+        for lock in await locks.covering([root])
+        if lock.root == root
+    ]
+    snapshot = await people.directory.current()
+    told = [lock_to_json(lock, snapshot) for lock in ended if lock is not None]
+    if not told:
+        raise NotFound(f"There is no lock on {f'/{name}'!r}.")
+    return told
+
+
+def lock_to_json(lock: Lock, snapshot: Snapshot) -> Json:
+    """Return what is told of a lock; `account` is who took it, None if that is nobody any more."""
+    accounts = (one.name for one in snapshot.accounts.values() if one.id == lock.principal)
+    return {
+        "name": f"/{lock.name}",
+        "scope": "exclusive" if lock.is_exclusive else "shared",
+        "depth": "infinity" if lock.is_deep else "0",
+        "account": next(accounts, None) if lock.principal else None,
+        "owner": lock.owner,
+        "expires": lock.expires.isoformat(timespec="seconds"),
+    }
+
+
+def _locks(people: People) -> Locks:
+    assert people.locks is not None
+    return people.locks
