@@ -43,6 +43,7 @@ from chunkstore.http.security.gate import (
     close_after_upgrade,
     gate_middleware,
 )
+from chunkstore.http.security.guards import enter_guard, says_of_locks
 from chunkstore.http.security.hsts import HSTS, add_https_only
 from chunkstore.http.security.provider import PROVIDER, Provider
 from chunkstore.http.security.rights import (
@@ -244,6 +245,8 @@ async def _check_middleware(request: web.Request, handler: Handler) -> web.Strea
     require_own_page(request)
     if not rights.is_open or need is refused:
         need(request, rights)
+    if says_of_locks(request):
+        await enter_guard(request)
     return await handler(request)
 
 

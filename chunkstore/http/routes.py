@@ -18,7 +18,7 @@ from chunkstore.http.accounts import commands, pages
 from chunkstore.http.caches import nx
 from chunkstore.http.chunks import abilities, manifests, packs
 from chunkstore.http.chunks import uploads as chunk_uploads
-from chunkstore.http.dav import drive, propfind, proppatch, transfer
+from chunkstore.http.dav import drive, locking, propfind, proppatch, transfer
 from chunkstore.http.dav import uploads as drive_uploads
 from chunkstore.http.dispatch import (
     append_to_upload,
@@ -112,6 +112,8 @@ DRIVE_MEMBER: Final[Mapping[str, Handler]] = {
     "MOVE": transfer.copy_or_move,
     "PROPFIND": propfind.find,
     "PROPPATCH": proppatch.patch,
+    "LOCK": locking.lock,
+    "UNLOCK": locking.unlock,
     "OPTIONS": drive.options,
 }
 NX: Final[Mapping[str, Handler]] = {"GET": nx.get, "HEAD": nx.get, "PUT": nx.put}

@@ -23,7 +23,7 @@ from tests.programs import do_without, require_program
 # Where Debian has the programs of litmus, and what they send.
 _LITMUS: Final = Path("/usr/libexec/litmus")
 _LITMUS_FILES: Final = Path("/usr/share/litmus")
-SUITES: Final = ("basic", "copymove", "props", "http")
+SUITES: Final = ("basic", "copymove", "props", "locks", "http")
 # A time with a part of a second, as rclone sends them.
 _TIME_NS: Final = 1_000_000_000_123_456_789
 

@@ -17,7 +17,7 @@ from chunkstore.http.dav.xml_reading import ExternalEntities
 from chunkstore.http.message.problems import error_response
 from chunkstore.http.message.request import drive_root
 
-CLASSES: Final = "1, 3"
+CLASSES: Final = "1, 2, 3"
 """The classes of RFC 4918 §18 that a drive is of."""
 DRIVE_HEADERS: Final = {
     "DAV": CLASSES,
@@ -51,16 +51,23 @@ def in_drive(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) ->
         try:
             return await handler(request)
         except tuple(_CONDITIONS) as error:
-            response = error_response(request, error)
             condition = next(code for kind, code in _CONDITIONS.items() if isinstance(error, kind))
-            roots = error.roots if isinstance(error, errors.Locked) else ()
-            hrefs = [drive_root(request.app) + encode_path(root) for root in roots]
-            response.body = format_error(condition, hrefs)
-            response.content_type = MULTISTATUS_TYPE
-            response.charset = "utf-8"
-            return response
+            return error_with_condition(request, error, condition)
 
     return answer
+
+
+def error_with_condition(
+    request: web.Request, error: errors.ChunkstoreError, condition: str
+) -> web.Response:
+    """Return the answer to an error whose body names the precondition that does not hold."""
+    response = error_response(request, error)
+    roots = error.roots if isinstance(error, errors.Locked) else ()
+    hrefs = [drive_root(request.app) + encode_path(root) for root in roots]
+    response.body = format_error(condition, hrefs)
+    response.content_type = MULTISTATUS_TYPE
+    response.charset = "utf-8"
+    return response
 
 
 def href_of(request: web.Request, folder: FolderName, name: FileName | FolderName) -> str:

@@ -5,13 +5,12 @@ None is made up: what a client has not asked for by its name is told only if RFC
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
 from chunkstore.core.conditional import format_http_date, parse_http_date
-from chunkstore.core.dav.locks import Lock
 from chunkstore.core.dav.properties import PropertyName
 from chunkstore.core.unix_time import parse_unix_time
 from chunkstore.http.dav.multistatus import dav
@@ -25,7 +24,8 @@ class Resource:
     """A file or folder, with all that properties tell of it.
 
     `etag` None: it has none, or it may not be told. `dead` are its dead properties, and `locks`
-    those that cover it. `quota` is how many bytes are used and free, if that is to be told.
+    the XML of those that cover it. `quota` is how many bytes are used and free, if that may be
+    told.
     """
 
     href: str
@@ -36,7 +36,7 @@ class Resource:
     media_type: str = ""
     etag: str | None = None
     dead: Mapping[PropertyName, str] = field(default_factory=dict)
-    locks: Sequence[Lock] = ()
+    locks: str = ""
     quota: tuple[int, int] | None = None
 
 
@@ -74,12 +74,19 @@ def _resource_type(resource: Resource) -> str:
     return "<D:collection/>" if resource.is_folder else ""
 
 
+_SUPPORTED_LOCKS: Final = "".join(
+    f"<D:lockentry><D:lockscope><D:{scope}/></D:lockscope>"
+    "<D:locktype><D:write/></D:locktype></D:lockentry>"
+    for scope in ("exclusive", "shared")
+)
+
+
 def _supported_lock(resource: Resource) -> str:
-    return "".join(
-        f"<D:lockentry><D:lockscope><D:{scope}/></D:lockscope>"
-        "<D:locktype><D:write/></D:locktype></D:lockentry>"
-        for scope in ("exclusive", "shared")
-    )
+    return _SUPPORTED_LOCKS
+
+
+def _locks(resource: Resource) -> str:
+    return resource.locks
 
 
 def _used(resource: Resource) -> str | None:
@@ -97,7 +104,9 @@ OF_ALL: Final[Mapping[PropertyName, Live]] = {
     dav("getcontenttype"): _media_type,
     dav("getetag"): _etag,
     dav("getlastmodified"): _last_modified,
+    dav("lockdiscovery"): _locks,
     dav("resourcetype"): _resource_type,
+    dav("supportedlock"): _supported_lock,
 }
 QUOTA: Final = (dav("quota-used-bytes"), dav("quota-available-bytes"))
 # Those that are told to who names them (RFC 4331 §2).
@@ -146,7 +155,5 @@ PROTECTED: Final = frozenset(
     {
         *OF_ALL,
         *QUOTA,
-        dav("lockdiscovery"),
-        dav("supportedlock"),
     }
 ) - {*CREATED_BY, *MODIFIED_BY}  # fmt: skip

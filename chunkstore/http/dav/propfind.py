@@ -15,12 +15,14 @@ from typing import Final
 
 from aiohttp import web
 
+from chunkstore.core.dav.locks import Lock, path_of
 from chunkstore.core.dav.properties import PropertyName, parse_properties
 from chunkstore.core.errors import StoreDamaged
-from chunkstore.core.names import FileName, FolderName, ancestors
+from chunkstore.core.names import FileName, FolderName, ancestors, encode_path
 from chunkstore.http.dav.answers import href_of, in_drive
 from chunkstore.http.dav.fields import minimal_is_preferred
 from chunkstore.http.dav.live_properties import BY_NAME, OF_ALL, QUOTA, TIMES, Resource
+from chunkstore.http.dav.lock_body import format_locks
 from chunkstore.http.dav.multistatus import (
     HEAD,
     MULTISTATUS_TYPE,
@@ -37,11 +39,12 @@ from chunkstore.http.dav.resources import find_resource
 from chunkstore.http.dav.xml_reading import MAX_BODY_SIZE
 from chunkstore.http.message.destination import depth_of
 from chunkstore.http.message.negotiation import accepts_gzip
-from chunkstore.http.message.request import drive_root, service_of
+from chunkstore.http.message.request import base_of, drive_root, service_of
 from chunkstore.http.message.whole_bodies import whole_body
 from chunkstore.http.security.allowed import (
     describe,
     list_names,
+    locks_covering,
     quota_of,
     readable_in,
 )
@@ -49,6 +52,7 @@ from chunkstore.store.contract.edits import Name
 from chunkstore.store.contract.properties import Description
 from chunkstore.store.contract.values import File, Listing
 
+_LOCKS: Final = dav("lockdiscovery")
 _OLD_QUOTA: Final = dav("quotaused")
 _PAGE_SIZE: Final = 1000
 _TYPE: Final = f'{MULTISTATUS_TYPE}; charset="utf-8"'
@@ -121,6 +125,11 @@ class _Shape:
         """
         names = self.wanted.names
         return any(name in QUOTA for name in names) and _OLD_QUOTA not in names
+
+    @property
+    def needs_locks(self) -> bool:
+        """Whether it is asked for locks."""
+        return self.wanted.kind is Kind.ALL or _LOCKS in self.wanted.names
 
     @property
     def needs_dead(self) -> bool:
@@ -229,7 +238,7 @@ class _Page:
 
     async def format(self, hrefs: Mapping[str, str]) -> str:
         """Return what is told of each; `hrefs` has those that are not below the folder's."""
-        described = await self._describe()
+        described, locks = await self._describe(), await self._locks()
         may_read = readable_in(self.request, self.folder)
         told: list[str] = []
         for entry in self.entries:
@@ -238,11 +247,24 @@ class _Page:
             description = described.get(name)
             if isinstance(entry, File):
                 is_readable = may_read is None or may_read(entry.name)
-                told.append(self.shape.format(_resource_of(href, entry, description, is_readable)))
+                resource = _resource_of(href, entry, description, is_readable)
             else:
-                resource = _folder_of(href, description)
-                told.append(self.shape.format(replace(resource, quota=self.quota)))
+                resource = replace(_folder_of(href, description), quota=self.quota)
+            if locks:
+                resource = replace(resource, locks=self._format_locks(locks, name))
+            told.append(self.shape.format(resource))
         return "".join(told)
+
+    async def _locks(self) -> Sequence[Lock]:
+        if not self.shape.needs_locks:
+            return ()
+        names = [entry.name if isinstance(entry, File) else entry for entry in self.entries]
+        return await locks_covering(self.request, names)
+
+    def _format_locks(self, locks: Sequence[Lock], name: Name) -> str:
+        root, path = base_of(self.request).path, path_of(name)
+        covering = [lock for lock in locks if lock.covers(path)]
+        return format_locks(covering, lambda lock: root + encode_path(lock.name))
 
     async def _describe(self) -> Mapping[Name, Description]:
         names: list[Name] = []

@@ -18,18 +18,21 @@ ANY_ORIGIN: Final = "*"
 
 _MAX_AGE_SECONDS: Final = "86400"
 _METHODS: Final = (
-    "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS, COPY, MOVE, MKCOL, PROPFIND, PROPPATCH"
+    "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS, COPY, MOVE, MKCOL, PROPFIND, PROPPATCH,"
+    " LOCK, UNLOCK"
 )
 _REQUEST_HEADERS: Final = (
     "Authorization, Base, Content-Type, Content-Digest, Repr-Digest, Depth, Destination,"
     " File-Type, If, If-Match, If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since,"
-    " Overwrite, Range, Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat,"
+    " Lock-Token, OC-Checksum, Overwrite, Prefer, Range, Timeout, Tus-Resumable,"
+    " Upload-Checksum, Upload-Complete, Upload-Concat,"
     " Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Length, Upload-Metadata,"
-    " Upload-Offset, X-HTTP-Method-Override, X-Request-ID, X-Requested-With"
+    " Upload-Offset, X-HTTP-Method-Override, X-OC-Mtime, X-Request-ID,"
+    " X-Requested-With"
 )
 _RESPONSE_HEADERS: Final = (
     "Accept-Patch, Accept-Ranges, Allow, Content-Disposition, Content-Length, Content-Location,"
-    " Content-Range, Content-Size, ETag, Link, Location, Retry-After,"
+    " Content-Range, Content-Size, DAV, ETag, Link, Location, Lock-Token, Retry-After,"
     " Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version,"
     " Upload-Complete, Upload-Concat,"
     " Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, Upload-Length,"

@@ -318,6 +318,19 @@ def patching(request: web.Request, rights: Rights) -> None:
     rights.judge(Patch(name_of(request)))
 
 
+def locking(request: web.Request, rights: Rights) -> None:
+    """Need to write what is there, or to create it, and to see it."""
+    require_locking(rights, name_of(request))
+
+
+def require_locking(rights: Rights, name: Name) -> None:
+    """Require what a lock needs, which tells of what is there and keeps others from writing."""
+    if not rights.access.verbs(name) & PUTTING:
+        raise rights.refusal(name, PUTTING)
+    if not rights.access.verbs(name) & (SEEING | Verbs.WRITE):
+        raise rights.refusal(name, Verbs.LIST)
+
+
 def deleting(request: web.Request, rights: Rights) -> None:
     """Need to delete the file, or the folder and all in it; the edit judges which of them it is."""
     rights.judge(Delete(name_of(request)))
@@ -368,6 +381,8 @@ _DRIVE: Final[Mapping[str, Need]] = {
     "MKCOL": making_folder,
     "PROPFIND": finding,
     "PROPPATCH": patching,
+    "LOCK": locking,
+    "UNLOCK": locking,
 }
 # What is told on OPTIONS, and that a method is not supported, does not depend on the store.
 _ANYWHERE: Final[Mapping[str, Need]] = {"OPTIONS": nothing, "*": nothing}

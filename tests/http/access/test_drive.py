@@ -164,3 +164,61 @@ async def test_what_is_over_a_quota_is_told_in_xml(filled: Site) -> None:
     assert answer.status == 507
     assert b"<D:error" in answer.body
     assert b"<D:quota-not-exceeded/>" in answer.body
+
+
+LOCK = (
+    '<D:lockinfo xmlns:D="DAV:"><D:lockscope><D:exclusive/></D:lockscope>'
+    "<D:locktype><D:write/></D:locktype></D:lockinfo>"
+)
+
+
+async def taken(site: Site, who: str, path: str, **headers: str) -> str:
+    answer = await site.ask(who, "LOCK", f"/dav/{path}", data=LOCK, **headers)
+    assert answer.status in (200, 201), answer.body
+    return answer.headers["Lock-Token"]
+
+
+@pytest.mark.parametrize(
+    ("who", "path", "depth", "status"),
+    [
+        ("reader", "a", "0", 403),
+        ("deep", "z", "0", 404),
+        ("dropper", "c/e", "0", 403),
+        ("dropper", "c/new", "0", 403),
+        ("maker", "new", "0", 201),
+        ("editor", "c/e", "0", 200),
+        ("editor", "c/", "infinity", 200),
+        # Others write there too.
+        ("editor", "", "infinity", 403),
+        (None, "a", "0", 401),
+    ],
+)
+async def test_locks_need_a_right_to_write(
+    filled: Site, who: str | None, path: str, depth: str, status: int
+) -> None:
+    answer = await filled.ask(who, "LOCK", f"/dav/{path}", data=LOCK, Depth=depth)
+    assert answer.status == status
+
+
+async def test_a_token_is_of_use_to_who_took_the_lock_alone(filled: Site) -> None:
+    """§6.4: everybody can find it out."""
+    token = await taken(filled, "editor", "c/e")
+    tagged = {"If": f"({token})"}
+    assert await filled.status("admin", "PUT", "/dav/c/e", data=b"x", **tagged) == 423
+    assert await filled.status("editor", "PUT", "/dav/c/e", data=b"x", **tagged) == 204
+    assert await filled.status("admin", "LOCK", "/dav/c/e", **tagged) == 412
+    await filled.add("other")
+    await filled.allow("other", "c/", "editor")
+    assert await filled.status("other", "UNLOCK", "/dav/c/e", Lock_Token=token) == 403
+    assert await filled.status("admin", "UNLOCK", "/dav/c/e", Lock_Token=token) == 204
+
+
+async def test_conditions_tell_nothing_of_what_is_hidden(filled: Site) -> None:
+    """If is no way to ask for a digest, or for a lock, of what one may not see."""
+    etag = (await filled.ask("admin", "HEAD", "/dav/hr/pay")).headers["ETag"]
+    token = await taken(filled, "admin", "hr/pay")
+    for condition in (f"[{etag}]", token):
+        guess = f"</dav/hr/pay> ({condition})"
+        assert await filled.status("reader", "GET", "/dav/a", If=guess) == 412
+        assert await filled.status("reader", "GET", "/dav/a", If=guess.replace("(", "(Not ")) == 200
+        assert await filled.status("admin", "GET", "/dav/a", If=guess) == 200

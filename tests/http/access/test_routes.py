@@ -36,7 +36,7 @@ BY_LINK = "/s/{link}"
 FILLED = {"{name}": "n", "{folder}": "d/", "{entry}": "v1/cache/e", "{upload}": "u", "{path}": "p"}
 METHODS = [
     "GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "COPY", "MOVE", "MKCOL", "PROPFIND",
-    "PROPPATCH",
+    "PROPPATCH", "LOCK", "UNLOCK",
 ]  # fmt: skip
 
 

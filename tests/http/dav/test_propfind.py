@@ -28,9 +28,17 @@ LIVE = {
     "getcontenttype",
     "getetag",
     "getlastmodified",
+    "lockdiscovery",
     "resourcetype",
+    "supportedlock",
 }
-OF_FOLDERS = {"creationdate", "getlastmodified", "resourcetype"}
+OF_FOLDERS = {
+    "creationdate",
+    "getlastmodified",
+    "lockdiscovery",
+    "resourcetype",
+    "supportedlock",
+}
 
 
 @on_shared_server
@@ -129,7 +137,7 @@ async def test_names_of_all(shared: Client, name: str) -> None:
     await proppatch(shared, f"/dav/{name}/a", set_to("<x:dead>1</x:dead>"))
     folder, file = (await propfind(shared, f"/dav/{name}/", "1", "<D:propname/>")).values()
     assert {f"{DAV}{each}" for each in LIVE} | {"{urn:x}dead"} <= set(file.found)
-    assert all(each.text is None and not len(each) for each in file.found.values())
+    assert all(each.text is None and len(each) == 0 for each in file.found.values())
     assert f"{DAV}getetag" not in folder.found
 
 

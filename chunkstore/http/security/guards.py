@@ -1,0 +1,175 @@
+"""What a request says of locks: the If header, evaluated when it begins (RFC 4918 §10.4).
+
+That it is false is told at once, before a body is sent. Which of its tokens are locks is settled
+then; its entity tags, and locks that are in the way, are judged in the transaction of the write.
+Of what somebody may not read no entity tag matches, and of what they may not see no lock is there:
+so nobody learns of it by a condition.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from aiohttp import web
+
+from chunkstore.core.access import Verbs
+from chunkstore.core.dav.if_header import (
+    Condition,
+    ConditionList,
+    IfHeader,
+    ResourceTag,
+    TagCondition,
+    parse_if,
+    settle_tokens,
+)
+from chunkstore.core.dav.locks import Lock, path_of
+from chunkstore.core.errors import InvalidRequest, PreconditionFailed, StoreDamaged
+from chunkstore.core.names import FileName, decode_path
+from chunkstore.http.message.request import base_of, raw_remainder, store_of
+from chunkstore.http.security.rights import rights_of
+from chunkstore.service.rights import SEEING, Rights
+from chunkstore.store.contract.locks import UNGUARDED, Guard
+
+_GUARD: Final = web.RequestKey("guard", Guard)
+_URL_PATH: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)?(/[^?#]*)")
+_TOKEN: Final = re.compile(r"[ \t]*<?([^\s<>]+)>?[ \t]*")
+# No name is like it, so nothing is there.
+_NOWHERE: Final = ResourceTag("//")
+
+
+def guard_of(request: web.Request) -> Guard:
+    """Return what the request says of locks, which `enter_guard` has found."""
+    guard: Guard = request.get(_GUARD, UNGUARDED)
+    return guard
+
+
+def submitting(request: web.Request, token: str) -> None:
+    """Have the request submit the token of a lock that it has just taken."""
+    guard = guard_of(request)
+    request[_GUARD] = replace(
+        guard, tokens=guard.tokens | {token}, principal=principal_of(rights_of(request))
+    )
+
+
+def principal_of(rights: Rights) -> str:
+    """Return whose the locks are that somebody takes; "" is everybody's."""
+    return rights.principal.id
+
+
+def says_of_locks(request: web.Request) -> bool:
+    """Whether there is anything for `enter_guard` to find."""
+    return "If" in request.headers or "Lock-Token" in request.headers
+
+
+async def enter_guard(request: web.Request) -> None:
+    """Find what a request says of locks.
+
+    Raises:
+        InvalidRequest: its If header breaks the grammar.
+        PreconditionFailed: that is false.
+    """
+    rights = rights_of(request)
+    tokens = _lock_token(request)
+    header = _header_of(request)
+    own = own_path_of(request)
+    if header is None or (own is None and None in header.resources):
+        # What is no file, as an upload, is in no state; its file's locks are judged at the commit.
+        submitted = frozenset[str]() if header is None else header.tokens
+        request[_GUARD] = Guard(tokens | submitted, principal_of(rights))
+        return
+    header = _with_paths(request, header, own)
+    header = IfHeader(tuple(_readable(each, rights) for each in header.lists))
+    locks = await _locks_on(request, header, rights)
+    formula = settle_tokens(
+        header,
+        lambda resource: {lock.token for lock in locks if lock.covers(resource or _NOWHERE)},
+    )
+    etags = {each: await _etag_of(request, each) for each in formula.resources}
+    if not formula.holds(etags.__getitem__):
+        raise PreconditionFailed("The If header is false.")
+    request[_GUARD] = Guard(tokens | header.tokens, principal_of(rights), formula)
+
+
+def _header_of(request: web.Request) -> IfHeader | None:
+    lines = request.headers.getall("If", [])
+    return parse_if(" ".join(lines)) if lines else None
+
+
+def _lock_token(request: web.Request) -> frozenset[str]:
+    """Return the token that Office sends in the field of UNLOCK."""
+    if request.method == "UNLOCK":
+        return frozenset()
+    match = _TOKEN.fullmatch(request.headers.get("Lock-Token", ""))
+    return frozenset() if match is None else frozenset({match[1]})
+
+
+def _with_paths(request: web.Request, header: IfHeader, own: str | None) -> IfHeader:
+    """Return the header with the path of each resource, as locks have it, in place of its URL.
+
+    Only the path of a URL matters, as that of a Destination: who is behind a proxy knows another
+    scheme, host and port.
+    """
+    paths = {
+        resource: ResourceTag(own or "") if resource is None else _path_of_url(request, resource)
+        for resource in header.resources
+    }
+    return IfHeader(
+        tuple(ConditionList(paths[each.resource], each.conditions) for each in header.lists)
+    )
+
+
+def own_path_of(request: web.Request) -> str | None:
+    """Return the path of what the request's URL names; None if that is no file or folder."""
+    if not {"name", "folder"} & request.match_info.keys() and raw_remainder(request):
+        return None
+    return _path_of_text(request, raw_remainder(request))
+
+
+def _path_of_url(request: web.Request, url: str) -> ResourceTag:
+    match, root = _URL_PATH.fullmatch(url.strip()), base_of(request).path
+    if match is None or not f"{match[1]}/".startswith(root):
+        return _NOWHERE
+    found = _path_of_text(request, match[1][len(root) :])
+    return _NOWHERE if found is None else ResourceTag(found)
+
+
+def _path_of_text(request: web.Request, raw: str) -> str | None:
+    try:
+        return path_of(base_of(request).folder_named(decode_path(raw)))
+    except InvalidRequest:
+        return None
+
+
+def _readable(each: ConditionList, rights: Rights) -> ConditionList:
+    """Return a list in which entity tags match nothing, if its resource may not be read."""
+    path = each.resource or _NOWHERE
+    if rights.is_open or Verbs.READ in rights.access.verbs(FileName(path)):
+        return each
+    conditions: list[Condition] = [
+        TagCondition(None, condition.negated) if isinstance(condition, TagCondition) else condition
+        for condition in each.conditions
+    ]
+    return ConditionList(each.resource, tuple(conditions))
+
+
+async def _locks_on(request: web.Request, header: IfHeader, rights: Rights) -> list[Lock]:
+    if not header.tokens:
+        return []
+    paths = [path for path in header.resources if path is not None and _may_see(rights, path)]
+    return list(await store_of(request).locks.covering(paths))
+
+
+def _may_see(rights: Rights, path: str) -> bool:
+    return rights.is_open or bool(rights.access.verbs(FileName(path)) & (SEEING | Verbs.WRITE))
+
+
+async def _etag_of(request: web.Request, path: ResourceTag | None) -> str | None:
+    if not path or path == _NOWHERE:
+        return None
+    try:
+        file = await store_of(request).names.find(FileName(path))
+    except StoreDamaged:
+        return None
+    return None if file is None else file.validators.etag

@@ -1,0 +1,433 @@
+"""LOCK, UNLOCK and the If header (RFC 4918 §6, §7, §9.10, §9.11, §10.4), wherever one writes."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from xml.etree.ElementTree import Element, fromstring
+
+import pytest
+
+from tests.http import raw
+from tests.http.dav.steps import DAV, Told, ask, make, propfind, proppatch, set_to, status_of
+from tests.http.steps import Client, on_shared_server, put, read
+
+OWNER = '<D:owner><D:href xml:lang="de">mailto:a@b</D:href> &amp; Anna</D:owner>'
+PROP = "<D:prop><D:lockdiscovery/></D:prop>"
+
+
+def info(scope: str = "exclusive", owner: str = OWNER) -> str:
+    return (
+        '<?xml version="1.0"?><D:lockinfo xmlns:D="DAV:"><D:lockscope>'
+        f"<D:{scope}/></D:lockscope><D:locktype><D:write/></D:locktype>{owner}</D:lockinfo>"
+    )
+
+
+async def lock(client: Client, path: str, *lines: str, scope: str = "exclusive") -> str:
+    """Take a lock; return its token."""
+    answer = await ask(client, "LOCK", f"/dav/{path}", *lines, body=info(scope))
+    assert answer.status in (200, 201), (answer.status, answer.body)
+    match = re.fullmatch("<(.+)>", answer.headers["Lock-Token"])
+    assert match is not None
+    assert match[1] in answer.body.decode()
+    return match[1]
+
+
+async def unlock(client: Client, path: str, token: str) -> int:
+    answer = await ask(client, "UNLOCK", f"/dav/{path}", f"Lock-Token: <{token}>")
+    return answer.status
+
+
+async def write(client: Client, path: str, *lines: str) -> int:
+    return (await ask(client, "PUT", f"/dav/{path}", *lines, body=b"written")).status
+
+
+def locks_in(told: Told) -> list[Element]:
+    return told.found[f"{DAV}lockdiscovery"].findall(f"{DAV}activelock")
+
+
+async def locks_on(client: Client, path: str) -> list[Element]:
+    """Return what lockdiscovery tells of a name."""
+    return locks_in(next(iter((await propfind(client, f"/dav/{path}", "0", PROP)).values())))
+
+
+def condition_of(answer: raw.Answer) -> tuple[str, list[str]]:
+    """Return the precondition that an answer names, and the addresses with it."""
+    error = fromstring(answer.body)
+    assert error.tag == f"{DAV}error"
+    return error[0].tag.removeprefix(DAV), [each.text or "" for each in error[0]]
+
+
+@on_shared_server
+async def test_a_lock_is_told_as_it_was_asked_for(shared: Client, name: str) -> None:
+    await make(shared, name)
+    answer = await ask(
+        shared, "LOCK", f"/dav/{name}", "Depth: 0", "Timeout: Second-300, Infinite", body=info()
+    )
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == 'application/xml; charset="utf-8"'
+    [found] = locks_in(Told({f"{DAV}lockdiscovery": fromstring(answer.body)[0]}))
+    token = answer.headers["Lock-Token"].strip("<>")
+    assert found.find(f"{DAV}lockscope/{DAV}exclusive") is not None
+    assert found.find(f"{DAV}locktype/{DAV}write") is not None
+    assert found.findtext(f"{DAV}depth") == "0"
+    assert found.findtext(f"{DAV}timeout") in ("Second-300", "Second-299")
+    assert found.findtext(f"{DAV}locktoken/{DAV}href") == token
+    assert found.findtext(f"{DAV}lockroot/{DAV}href") == f"/dav/{name}"
+    owner = found.find(f"{DAV}owner")
+    assert owner is not None
+    assert "".join(owner.itertext()) == "mailto:a@b & Anna"
+    [seen] = await locks_on(shared, name)
+    assert seen.findtext(f"{DAV}locktoken/{DAV}href") == token
+    assert await unlock(shared, name, token) == 204
+    assert await locks_on(shared, name) == []
+
+
+@on_shared_server
+async def test_nobody_else_writes(shared: Client, name: str) -> None:
+    await make(shared, f"{name}/", f"{name}/a", f"{name}/b")
+    path = f"{name}/a"
+    token = await lock(shared, path)
+    destination = f"Destination: /dav/{path}"
+    update = set_to("<x:a/>")
+    for lines, allowed in (((), False), ((f"If: (<{token}>)",), True)):
+        for method, target, more in (
+            ("PUT", path, ()),
+            ("PROPPATCH", path, ()),
+            ("COPY", f"{name}/b", (destination,)),
+        ):
+            tagged = (f"If: </dav/{path}> (<{token}>)",) if lines and more else lines
+            body = b"x" if method == "PUT" else b""
+            if method == "PROPPATCH":
+                body = (
+                    f'<D:propertyupdate xmlns:D="DAV:" xmlns:x="urn:x">{update}</D:propertyupdate>'
+                ).encode()
+            answer = await ask(shared, method, f"/dav/{target}", *more, *tagged, body=body)
+            assert (answer.status < 300) is allowed, (method, answer.status)
+            if not allowed:
+                assert answer.status == 423
+                assert condition_of(answer) == ("lock-token-submitted", [f"/dav/{path}"])
+    for method, target, more in (
+        ("DELETE", path, ()),
+        ("MOVE", path, (f"Destination: /dav/{name}/c",)),
+        ("MOVE", f"{name}/b", (destination,)),
+        ("DELETE", name, ()),
+        ("MOVE", name, (f"Destination: /dav/{name}-moved",)),
+    ):
+        assert (await ask(shared, method, f"/dav/{target}", *more)).status == 423, method
+    # To read, and to copy from it, takes no token.
+    assert await status_of(shared, path, "GET") == 200
+    answer = await ask(shared, "COPY", f"/dav/{path}", f"Destination: /dav/{name}/d")
+    assert answer.status == 201
+    assert await locks_on(shared, f"{name}/d") == []
+    answer = await ask(shared, "DELETE", f"/dav/{path}", f"If: (<{token}>)")
+    assert answer.status == 204
+    # With what it was on, the lock has gone.
+    await make(shared, path)
+    assert await locks_on(shared, path) == []
+
+
+@on_shared_server
+@pytest.mark.parametrize("with_token", [False, True])
+async def test_locks_hold_wherever_one_writes(shared: Client, name: str, with_token: bool) -> None:
+    await make(shared, f"{name}/", f"{name}/a")
+    path, length = f"{name}/a", "Upload-Length: 0"
+    token = await lock(shared, path)
+    lines = [f"If: </files/{path}> (<{token}>)"] if with_token else []
+    metadata = f"Upload-Metadata: filename {b64encode(path.encode()).decode()}"
+    requests = {
+        "PUT": ("PUT", f"/files/{path}", [], b"1"),
+        "draft": ("PUT", f"/files/{path}", ["Upload-Complete: ?1"], b"2"),
+        "tus": ("POST", "/uploads", ["Tus-Resumable: 1.0.0", length, metadata], b""),
+        "batch": (
+            "POST",
+            "/batch",
+            ["Content-Type: application/jsonl"],
+            f'{{"method": "DELETE", "name": "{path}"}}\n'.encode(),
+        ),
+        "form": (
+            "POST",
+            f"/files/{name}/?replace=1",
+            ["Content-Type: multipart/form-data; boundary=b"],
+            b'--b\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nx\r\n--b--\r\n',
+        ),
+        "DELETE": ("DELETE", f"/files/{path}", [], b""),
+    }
+    for what, (method, target, more, body) in requests.items():
+        answer = await ask(shared, method, target, *more, *lines, body=body)
+        if with_token:
+            assert answer.status != 423, (what, answer.body)
+        else:
+            assert answer.status in (423, 400, 409) or what in ("batch", "form"), (
+                what,
+                answer.status,
+                answer.body,
+            )
+            assert await status_of(shared, path) == 200
+    if not with_token:
+        assert await read(shared, path) == path.encode()
+
+
+@on_shared_server
+async def test_of_two_who_lock_one_gets_it(shared: Client, name: str) -> None:
+    await make(shared, f"{name}/", f"{name}/a")
+    token = await lock(shared, f"{name}/a")
+    for path, scope, depth in (
+        (f"{name}/a", "exclusive", "0"),
+        (f"{name}/a", "shared", "0"),
+        (f"{name}/", "exclusive", "infinity"),
+        (f"{name}/", "shared", "infinity"),
+    ):
+        answer = await ask(shared, "LOCK", f"/dav/{path}", f"Depth: {depth}", body=info(scope))
+        assert answer.status == 423
+        assert condition_of(answer) == ("no-conflicting-lock", [f"/dav/{name}/a"])
+    # Not even who has it.
+    answer = await ask(shared, "LOCK", f"/dav/{name}/a", f"If: (<{token}>)", body=info())
+    assert answer.status == 423
+    # One of the folder alone keeps nobody from what is in it.
+    folder = await lock(shared, f"{name}/", "Depth: 0")
+    assert await unlock(shared, name, folder) == 204
+    assert await unlock(shared, f"{name}/a", token) == 204
+
+
+@on_shared_server
+async def test_shared_locks(shared: Client, name: str) -> None:
+    await make(shared, name)
+    tokens = [await lock(shared, name, scope="shared") for _ in range(2)]
+    assert len(await locks_on(shared, name)) == 2
+    assert (await ask(shared, "LOCK", f"/dav/{name}", body=info())).status == 423
+    assert await write(shared, name) == 423
+    for token in tokens:
+        assert await write(shared, name, f"If: (<{token}>)") == 204
+    assert await unlock(shared, name, tokens[0]) == 204
+    assert await write(shared, name) == 423
+    assert await unlock(shared, name, tokens[1]) == 204
+    assert await write(shared, name) == 204
+
+
+@on_shared_server
+async def test_a_deep_lock_covers_what_comes_later(shared: Client, name: str) -> None:
+    await make(shared, f"{name}/", f"{name}/d/", f"{name}/d/x")
+    # Infinity is the default; Windows sends no Depth.
+    token = await lock(shared, f"{name}/d")
+    own = f"If: </dav/{name}/d/> (<{token}>)"
+    for path in ("x", "new"):
+        assert await write(shared, f"{name}/d/{path}") == 423
+    assert await status_of(shared, f"{name}/d/e", "MKCOL") == 423
+    assert (await ask(shared, "MKCOL", f"/dav/{name}/d/e", own)).status == 201
+    assert await write(shared, f"{name}/d/new", own) == 201
+    # It is found by any address that it covers.
+    [found] = await locks_on(shared, f"{name}/d/e")
+    assert found.findtext(f"{DAV}lockroot/{DAV}href") == f"/dav/{name}/d/"
+    assert await write(shared, f"{name}/d/new", f"If: (<{token}>)") == 204
+    assert await unlock(shared, f"{name}/d/new", token) == 204
+    assert await write(shared, f"{name}/d/new") == 204
+
+
+@on_shared_server
+async def test_a_lock_of_a_folder_alone_keeps_its_members(shared: Client, name: str) -> None:
+    await make(shared, f"{name}/", f"{name}/x")
+    token = await lock(shared, name, "Depth: 0")
+    assert await write(shared, f"{name}/x") == 204
+    assert await write(shared, f"{name}/new") == 423
+    assert await status_of(shared, f"{name}/x", "DELETE") == 423
+    assert await write(shared, f"{name}/new", f"If: </dav/{name}> (<{token}>)") == 201
+    assert await unlock(shared, name, token) == 204
+
+
+@on_shared_server
+async def test_a_name_that_is_free_becomes_an_empty_file(shared: Client, name: str) -> None:
+    await make(shared, f"{name}/")
+    path = f"{name}/new.txt"
+    answer = await ask(shared, "LOCK", f"/dav/{path}", "If-None-Match: *", body=info())
+    assert answer.status == 201
+    token = answer.headers["Lock-Token"].strip("<>")
+    answer = await ask(shared, "GET", f"/dav/{path}")
+    assert (answer.status, answer.body) == (200, b"")
+    assert await status_of(shared, path, "MKCOL") == 405
+    # As davfs2 says that it is new.
+    answer = await ask(shared, "LOCK", f"/dav/{path}", "If-None-Match: *", body=info())
+    assert answer.status == 412
+    assert await write(shared, path, f"If: <http://elsewhere:1/dav/{path}> (<{token}>)") == 204
+    assert await unlock(shared, path, token) == 204
+    assert await status_of(shared, path) == 200
+    for missing in (f"{name}/none/x", f"{name}/none/"):
+        answer = await ask(shared, "LOCK", f"/dav/{missing}", body=info())
+        assert answer.status == 409
+        # Nothing is left of it.
+        assert await status_of(shared, f"{name}/none", "MKCOL") in (201, 405)
+        assert await status_of(shared, f"{name}/none", "DELETE") == 204
+
+
+@on_shared_server
+async def test_a_lock_gets_its_time_anew(shared: Client, name: str) -> None:
+    await make(shared, f"{name}/", f"{name}/a")
+    token = await lock(shared, name, "Timeout: Second-100")
+    # By any address that it covers, whatever Depth says.
+    answer = await ask(
+        shared,
+        "LOCK",
+        f"/dav/{name}/a",
+        f"If: (<{token}>)",
+        "Timeout: Second-1000",
+        "Depth: 0",
+    )
+    assert answer.status == 200
+    assert answer.headers["Lock-Token"] is None
+    assert re.search(rb"Second-(1000|999)<", answer.body)
+    answer = await ask(shared, "LOCK", f"/dav/{name}", "If: (<lock:other>)")
+    assert answer.status == 412
+    assert (await ask(shared, "LOCK", f"/dav/{name}")).status == 400
+    answer = await ask(shared, "LOCK", f"/dav/{name}", f"If: (<{token}>) (<lock:other>)")
+    assert answer.status == 400
+    assert await unlock(shared, name, token) == 204
+
+
+@on_shared_server
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ("Infinite", 3600),
+        ("Infinite, Second-4100000000", 3600),
+        ("Second-1", 60),
+        ("Second-180", 180),
+        ("soon", 600),
+        ("Extend, Second-120", 120),
+    ],
+)
+async def test_times_are_bounded(shared: Client, name: str, asked: str, seconds: int) -> None:
+    answer = await ask(shared, "LOCK", f"/dav/{name}", f"Timeout: {asked}", body=info())
+    match = re.search(rb"Second-(\d+)<", answer.body)
+    assert match is not None
+    assert int(match[1]) in (seconds, seconds - 1)
+    await unlock(shared, name, answer.headers["Lock-Token"].strip("<>"))
+
+
+@on_shared_server
+async def test_what_is_refused(shared: Client, name: str) -> None:
+    await make(shared, name)
+    for body in (
+        "<x/>",
+        info("other"),
+        info().replace("<D:write/>", "<D:read/>"),
+        info().replace("<D:exclusive/>", "<D:exclusive/><D:shared/>"),
+        "<x>",
+    ):
+        answer = await ask(shared, "LOCK", f"/dav/{name}", body=body)
+        assert answer.status == 400, body
+    for lines, status in (
+        (["Depth: 1"], 400),
+        (["If: ()"], 400),
+        (["If: (<a:b>) <x> (<a:b>)"], 400),
+    ):
+        assert (await ask(shared, "LOCK", f"/dav/{name}", *lines, body=info())).status == status
+    long = info(owner=f"<D:owner>{'x' * 5000}</D:owner>")
+    assert (await ask(shared, "LOCK", f"/dav/{name}", body=long)).status == 413
+    answer = await ask(shared, "LOCK", f"/dav/{name}", body="<!DOCTYPE x><x/>")
+    assert condition_of(answer)[0] == "no-external-entities"
+    assert await locks_on(shared, name) == []
+    assert (await ask(shared, "UNLOCK", f"/dav/{name}")).status == 400
+    answer = await ask(shared, "UNLOCK", f"/dav/{name}", "Lock-Token: <lock:none>")
+    assert (answer.status, condition_of(answer)[0]) == (409, "lock-token-matches-request-uri")
+
+
+@on_shared_server
+async def test_a_token_is_of_what_its_lock_covers(shared: Client, name: str) -> None:
+    await make(shared, f"{name}/", f"{name}/a", f"{name}/b")
+    token = await lock(shared, f"{name}/a")
+    assert await unlock(shared, f"{name}/b", token) == 409
+    # Windows leaves the brackets out.
+    answer = await ask(shared, "UNLOCK", f"/dav/{name}/a", f"Lock-Token: {token}")
+    assert answer.status == 204
+    assert await unlock(shared, f"{name}/a", token) == 409
+
+
+@on_shared_server
+async def test_conditions_come_first_then_tokens(shared: Client, name: str) -> None:
+    """412 where If is false, and then 423 where a token lacks (§10.4.1)."""
+    await make(shared, name)
+    etag = (await ask(shared, "HEAD", f"/dav/{name}")).headers["ETag"]
+    token = await lock(shared, name)
+    for header, status in {
+        f"(<{token}> [{etag}])": 204,
+        f'(<{token}> ["other"])': 412,
+        "(<lock:other>)": 412,
+        "(Not <DAV:no-lock>)": 423,
+        f"(<{token}x>) (Not <DAV:no-lock>)": 423,
+        f"(<lock:x>) (<{token}>)": 204,
+        # A token counts where its list is false, too.
+        f'(<{token}> ["other"]) (Not <DAV:no-lock>)': 204,
+        f"</dav/{name}> (<{token}>)": 204,
+        f"</dav/none> (<{token}>)": 412,
+        f"</elsewhere> (Not <{token}>)": 204,
+        "(": 400,
+    }.items():
+        etag = (await ask(shared, "HEAD", f"/dav/{name}")).headers["ETag"]
+        header = re.sub(r'\["[0-9a-f]{64}"\]', f"[{etag}]", header)
+        assert await write(shared, name, f"If: {header}") == status, header
+    await unlock(shared, name, token)
+    assert await write(shared, name, "If: (Not <DAV:no-lock>)") == 204
+    assert await write(shared, name, f"If: (<{token}>)") == 412
+
+
+@on_shared_server
+async def test_finder_saves_a_file(shared: Client, name: str) -> None:
+    """PUT of nothing, LOCK, chunked PUT with If, refresh, UNLOCK, as macOS sends them."""
+    assert (await ask(shared, "PROPFIND", f"/dav/{name}", "Depth: 0")).status == 404
+    assert (await ask(shared, "PUT", f"/dav/{name}")).status == 201
+    token = await lock(shared, name, "Depth: 0", "Timeout: Second-600")
+    answer = await raw.ask(
+        shared,
+        raw.request(
+            "PUT",
+            f"/dav/{name}",
+            f"If: (<{token}>)",
+            "X-Expected-Entity-Length: 3",
+            "Transfer-Encoding: chunked",
+            body=b"3\r\nabc\r\n0\r\n\r\n",
+        ),
+        "PUT",
+    )
+    assert answer.status == 204
+    answer = await ask(shared, "LOCK", f"/dav/{name}", f"If: (<{token}>)", "Timeout: Second-600")
+    assert answer.status == 200
+    assert await unlock(shared, name, token) == 204
+    assert await read(shared, name) == b"abc"
+
+
+@on_shared_server
+async def test_explorer_and_office_save_a_file(shared: Client, name: str) -> None:
+    await make(shared, f"{name}/")
+    path = f"{name}/a.docx"
+    assert (await ask(shared, "PUT", f"/dav/{path}")).status == 201
+    token = await lock(shared, path, "Timeout: Second-3600")
+    tagged = f"If: <http://test/dav/{path}> (<{token}>)"
+    date = "Sat, 03 Feb 2001 04:05:06 GMT"
+    update = set_to(f"<w:Win32LastModifiedTime>{date}</w:Win32LastModifiedTime>")
+    assert not (await proppatch(shared, f"/dav/{path}", update, f"If: (<{token}>)")).refused
+    # Word sends the field of UNLOCK in place of If.
+    assert await write(shared, path, f"Lock-Token: <{token}>") == 204
+    assert await write(shared, path, tagged) == 204
+    # A file beside it takes its place; If is about the source alone.
+    await put(shared, f"{name}/tmp", b"new")
+    answer = await ask(
+        shared,
+        "MOVE",
+        f"/dav/{name}/tmp",
+        f"Destination: /dav/{path}",
+        f"If: <http://test/dav/{path}> (<{token}>)",
+        "Overwrite: T",
+    )
+    assert answer.status == 204
+    await unlock(shared, path, token)
+    assert await read(shared, path) == b"new"
+
+
+@on_shared_server
+async def test_libreoffice_asks_first(shared: Client, name: str) -> None:
+    await make(shared, name)
+    body = "<D:prop><D:supportedlock/><D:lockdiscovery/></D:prop>"
+    [told] = (await propfind(shared, f"/dav/{name}", "0", body)).values()
+    scopes = [each[0][0].tag for each in told.found[f"{DAV}supportedlock"]]
+    assert scopes == [f"{DAV}exclusive", f"{DAV}shared"]
+    assert locks_in(told) == []
