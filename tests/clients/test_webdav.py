@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -197,3 +198,26 @@ def _use(client: Client, drive: WebdavFileSystem) -> None:
         client.mkdir("fsspec/none/deep")
     drive.rm("fsspec", recursive=True)
     assert not drive.exists("fsspec")
+
+
+@pytest.mark.parametrize("depth", ["1", "infinity"])
+def test_a_long_list_takes_no_memory(tmp_path: Path, depth: str) -> None:
+    """100,000 names are sent as they are read."""
+    with served(tmp_path) as server:
+        run("curl", "-fsS", "-X", "MKCOL", f"{server.url}dav/many")
+        run("curl", "-fsS", "-T", "-", f"{server.url}dav/seed", text="x")
+    with closing(sqlite3.connect(tmp_path / "chunkstore.db")) as db, db:
+        db.execute(
+            "WITH RECURSIVE number (n) AS"
+            " (SELECT 0 UNION ALL SELECT n + 1 FROM number LIMIT 100000)"
+            " INSERT INTO file (name, manifest, proof, media_type, created, modified)"
+            " SELECT printf('many/%05d', n), manifest, proof, media_type, created, modified"
+            " FROM file, number WHERE name = 'seed'"
+        )
+    with served(tmp_path) as server:
+        command = ("curl", "-fsS", "-X", "PROPFIND", "-H", f"Depth: {depth}")
+        run(*command, f"{server.url}dav/seed")
+        before = server.anonymous_memory()
+        answer = run(*command, f"{server.url}dav/many/")
+        assert answer.count("<D:response>") == 100_001
+        assert server.anonymous_memory() - before < 20 * 1024 * 1024
