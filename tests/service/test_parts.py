@@ -188,7 +188,9 @@ async def test_another_process_is_faster_than_who_has_seen_all_parts(
     final = await concatenation(one, [b"x" * 5, b"y" * CHUNK_SIZE])
     names, check_put = store.names, store.names.check_put
 
-    async def be_overtaken(name: FileName, conditions: Conditions = UNCONDITIONAL) -> None:
+    async def be_overtaken(
+        name: FileName, conditions: Conditions = UNCONDITIONAL, **_: object
+    ) -> None:
         monkeypatch.setattr(names, "check_put", check_put)
         if failed:
             await store.uploads.apply(final, Fail(Failure("too-large", "why")))
