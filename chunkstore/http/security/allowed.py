@@ -172,8 +172,22 @@ async def quota_of(request: web.Request, folder: FolderName) -> tuple[int, int] 
 
 
 async def describe(request: web.Request, names: Sequence[Name]) -> Mapping[Name, Description]:
-    """Return what is kept with names that the request was told of."""
-    return await store_of(request).properties.describe(names)
+    """Return what is kept with names that the request was told of, as far as it may be told.
+
+    Properties can have anything, so they take `READ`; of what only leads elsewhere nothing is told.
+    """
+    rights = rights_of(request)
+    described = await store_of(request).properties.describe(names)
+    if rights.is_open:
+        return described
+    told: dict[Name, Description] = {}
+    for name, description in described.items():
+        verbs = rights.access.verbs(name)
+        if Verbs.READ in verbs:
+            told[name] = description
+        elif verbs & SEEING:
+            told[name] = replace(description, properties=None)
+    return told
 
 
 def readable_in(request: web.Request, folder: FolderName) -> Callable[[FileName], bool] | None:

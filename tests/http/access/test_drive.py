@@ -77,6 +77,23 @@ async def test_who_may_only_list_learns_no_digest(filled: Site) -> None:
     assert b'<D:getetag>"' not in answer.body
 
 
+async def test_who_may_not_read_learns_no_properties(filled: Site) -> None:
+    """They are what others have written, as the content is."""
+    update = UPDATE.replace("1</x>", "note</x>")
+    for name in ("a", "c", "c/d/x"):
+        answer = await filled.ask("admin", "PROPPATCH", f"/dav/{name}", data=update)
+        assert b"200 OK" in answer.body
+    paths = [("lister", "", "infinity"), ("lister", "a", "0"), ("lister", "c", "0")]
+    for asked in (None, ASKED.replace("D:getetag", "x")):
+        for who, path, depth in [*paths, ("deep", "", "1"), ("deep", "c", "0")]:
+            answer = await filled.ask(who, "PROPFIND", f"/dav/{path}", data=asked, Depth=depth)
+            assert b">note</" not in answer.body, (who, path)
+        answer = await filled.ask("reader", "PROPFIND", "/dav/", data=asked, Depth="infinity")
+        assert answer.body.count(b">note</") == 3
+    answer = await filled.ask("deep", "PROPFIND", "/dav/", Depth="infinity")
+    assert answer.body.count(b">note</") == 1
+
+
 @pytest.mark.parametrize(
     ("who", "method", "path", "destination", "status"),
     [
