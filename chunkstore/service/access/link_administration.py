@@ -58,8 +58,10 @@ class LinkPolicy:
         """Return when a link ends that is to last so long from now on, None for ever.
 
         Raises:
-            InvalidRequest: that is longer than links may.
+            InvalidRequest: that is longer than links may, or no time at all.
         """
+        if lasting is not None and lasting <= timedelta(0):
+            raise InvalidRequest("A link is valid for some time; one that is to end is revoked.")
         if self.greatest is not None and (lasting is None or lasting > self.greatest):
             raise InvalidRequest(f"A link can last {self.greatest.days} days at most here.")
         return None if lasting is None else now + lasting

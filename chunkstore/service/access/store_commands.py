@@ -46,11 +46,13 @@ async def list_audit(people: People, arguments: Arguments) -> Json:
     wanted = AuditFilter(
         since=_parse_time(arguments.get("since")),
         until=_parse_time(arguments.get("until")),
-        actor=arguments.get("actor"),
-        action=arguments.get("action"),
-        name=arguments.get("name") or "",
+        actor=_text(arguments, "actor"),
+        action=_text(arguments, "action"),
+        name=_text(arguments, "name") or "",
     )
     most = min(int(arguments.get("most") or MOST_ENTRIES), MOST_ENTRIES)
+    if most < 1:
+        raise InvalidRequest("A page has one entry or more.")
     found = await _log(people).list(wanted, _parse_place(arguments.get("after")), most)
     after = format_place(found[-1]) if len(found) == most else None
     return {"entries": [entry_to_json(entry) for entry in found], "after": after}
@@ -59,6 +61,14 @@ async def list_audit(people: People, arguments: Arguments) -> Json:
 def format_place(entry: AuditEntry) -> str:
     """Return the place of an entry, from which a list goes on."""
     return f"{(entry.time - _EPOCH) // timedelta(microseconds=1)}-{entry.id}"
+
+
+def _text(arguments: Arguments, field: str) -> str | None:
+    text: str | None = arguments.get(field)
+    if text is not None and "\0" in text:
+        # PostgreSQL takes no such text.
+        raise InvalidRequest(f"No {field} in the audit log has a null character.")
+    return text
 
 
 def _parse_place(text: str | None) -> tuple[datetime, int] | None:

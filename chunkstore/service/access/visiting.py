@@ -232,6 +232,8 @@ def _principal(visit: Visit, access: Access) -> Principal:
 
 def _known_by(link: Link, nonce: str | None, arrival: Arrival) -> tuple[str, ...]:
     """Return by what a visitor is known again: a cookie, or an address and the program there."""
-    place = sha256(f"{network_of(arrival.address)} {arrival.agent}".encode()).hexdigest()
+    place = f"{network_of(arrival.address)} {arrival.agent}"
+    # What a client sends need not be UTF-8.
+    place = sha256(place.encode(errors="surrogateescape")).hexdigest()
     known_by = (link.sign(f"place {place}"),)
     return known_by if nonce is None else (link.sign(f"nonce {nonce}"), *known_by)

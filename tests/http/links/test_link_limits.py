@@ -147,6 +147,11 @@ async def test_an_administrator_says_how_long_links_last(shared_site: Shared) ->
         await shared_site.link(FILE, expires_seconds=None)
     with pytest.raises(InvalidRequest):
         await shared_site.run("link policy", greatest_seconds=day)
+    for seconds in (0, -day):
+        with pytest.raises(InvalidRequest, match="for some time"):
+            await shared_site.link(FILE, expires_seconds=seconds)
+        with pytest.raises(InvalidRequest, match="for some time"):
+            await shared_site.run("link policy", default_seconds=seconds, greatest_seconds=None)
     await shared_site.run("link policy", default_seconds=day, greatest_seconds=2 * day)
     link = await shared_site.link(FILE)
     assert link["expires"] == (shared_site.clock.now() + timedelta(days=1)).isoformat(

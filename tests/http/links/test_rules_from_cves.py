@@ -11,6 +11,7 @@ import pytest
 
 from chunkstore.core.errors import VerbLacking
 from chunkstore.http.runtime.targets import mask_links
+from tests.http import raw
 from tests.http.links.conftest import OTHER, PASSWORD, TUS, Shared
 from tests.http.links.test_links_that_take_files import append, begin, visit
 from tests.http.links.test_routes import LINK_ROUTES
@@ -25,6 +26,19 @@ OUT = [
     "/planned", "//secret/planned", "%2fsecret/planned", "sub%2f..%2f..%2fplanned", "..;/planned",
     ".%00./planned", "%c0%ae%c0%ae/planned", "..%ef%bc%8fplanned", "ned",
 ]  # fmt: skip
+
+
+async def test_dufs_691_no_octets_of_a_visitor_make_a_failure(shared_site: Shared) -> None:
+    """aiohttp passes them on as lone surrogates, which have no UTF-8."""
+    link = await shared_site.link(FOLDER + "a.txt", uses=1)
+    inbox = await shared_site.link(INBOX, drop=True)
+    for octets in (b"\x80", b"\xff\xfe", b"caf\xe9"):
+        line = b"User-Agent: " + octets
+        for path, expected in (("", 200), ("files/a.txt", 200 if octets == b"\x80" else 410)):
+            get = raw.request("GET", link["path"] + path, line)
+            assert (await raw.ask(shared_site.client, get)).status == expected
+        put = raw.request("PUT", f"{inbox['path']}files/x", "Content-Length: 0", line)
+        assert (await raw.ask(shared_site.client, put)).status == 201
 
 
 async def test_filebrowser_cve_2026_54097_a_link_of_a_folder_is_none_of_a_longer_name(
