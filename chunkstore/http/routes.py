@@ -61,7 +61,8 @@ from chunkstore.http.page.render import (
     static_handler,
 )
 from chunkstore.http.resumable import ietf, tus
-from chunkstore.http.security.rights import ROUTE_NEEDS, find_need
+from chunkstore.http.security.needs import find_need
+from chunkstore.http.security.rights import ROUTE_NEEDS
 
 # (?s:) because a name is refused for its line break, not lost on the way.
 FILE_PATH: Final = "/files/{name:(?s:.*[^/])}"

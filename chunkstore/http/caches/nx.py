@@ -18,7 +18,7 @@ from chunkstore.core.errors import NameConflict, PreconditionFailed
 from chunkstore.http.message.file_upload import read_file_upload
 from chunkstore.http.native import files
 from chunkstore.http.security.allowed import readable
-from chunkstore.http.security.rights import nx_name_of
+from chunkstore.http.security.needs import nx_name_of
 
 
 async def get(request: web.Request) -> web.StreamResponse:

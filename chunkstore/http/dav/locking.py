@@ -32,7 +32,8 @@ from chunkstore.http.dav.xml_reading import MAX_BODY_SIZE
 from chunkstore.http.message.destination import depth_of
 from chunkstore.http.message.request import base_of, conditions_of, name_of, service_of
 from chunkstore.http.message.whole_bodies import whole_body
-from chunkstore.http.security.allowed import locks_of, names_of
+from chunkstore.http.security.allowed import names_of
+from chunkstore.http.security.allowed_locks import locks_of
 from chunkstore.http.security.guards import submitting
 from chunkstore.store.contract.edits import is_folder_name
 from chunkstore.store.contract.locks import WantedLock

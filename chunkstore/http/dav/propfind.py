@@ -44,10 +44,10 @@ from chunkstore.http.message.whole_bodies import whole_body
 from chunkstore.http.security.allowed import (
     describe,
     list_names,
-    locks_covering,
     quota_of,
     readable_in,
 )
+from chunkstore.http.security.allowed_locks import locks_covering
 from chunkstore.store.contract.edits import Name
 from chunkstore.store.contract.properties import Description
 from chunkstore.store.contract.values import File, Listing

@@ -12,13 +12,12 @@ from aiohttp import web
 from chunkstore.core.access import Verbs
 from chunkstore.core.chunk_lists import ListEntry
 from chunkstore.core.conditional import UNCONDITIONAL
-from chunkstore.core.dav.locks import Lock, path_of
-from chunkstore.core.errors import ChunkstoreError, Forbidden, InvalidRequest, NotFound, PartGone
+from chunkstore.core.errors import ChunkstoreError, InvalidRequest, NotFound, PartGone
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.http.message.request import UPLOADS, client_of, file_name_of, store_of
-from chunkstore.http.security.guards import guard_of, principal_of
+from chunkstore.http.security.guards import guard_of
 from chunkstore.http.security.link_entry import visit_path
-from chunkstore.http.security.rights import READABLE, require_locking, rights_of
+from chunkstore.http.security.rights import READABLE, rights_of
 from chunkstore.service.access.links import Visit
 from chunkstore.service.access.visiting import require_shown
 from chunkstore.service.chunks.by_list import put_by_list
@@ -29,8 +28,7 @@ from chunkstore.service.resumable.append import UploadLimits, UploadRequest
 from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.service.rights import PUTTING, SEEING, Rights
 from chunkstore.service.visible_names import VisibleNames
-from chunkstore.store.contract.edits import Name, Uploaded, is_folder_name
-from chunkstore.store.contract.locks import Locks, Taken, WantedLock
+from chunkstore.store.contract.edits import Name, Uploaded
 from chunkstore.store.contract.properties import Description
 from chunkstore.store.contract.quotas import Quota
 from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec
@@ -408,67 +406,6 @@ class AllowedUploads:
         """Make a whole upload its file, as far as that is allowed then."""
         await self._require_own(upload_id)
         return await self.uploads.finish(upload_id, self.names)
-
-
-@dataclass(frozen=True, slots=True)
-class AllowedLocks:
-    """The write locks that a request may take, refresh and end."""
-
-    locks: Locks
-    rights: Rights
-
-    @property
-    def principal(self) -> str:
-        """Whose the locks are that it takes."""
-        return principal_of(self.rights)
-
-    async def take(self, wanted: WantedLock) -> Taken:
-        """As `Locks.take`; a deep one needs rights in all of the folder.
-
-        Raises:
-            SignInNeeded, NotFound, VerbLacking: it may not.
-        """
-        if not self.rights.is_open:
-            require_locking(self.rights, wanted.name)
-            if wanted.is_deep and is_folder_name(wanted.name):
-                self.rights.require_everywhere(Verbs.WRITE, FolderName(wanted.name))
-        return await self.locks.take(wanted)
-
-    async def find(self, path: str, token: str) -> Lock | None:
-        """Return the lock with a token that covers a path, None if there is none."""
-        found = await self.locks.covering([path])
-        return next((each for each in found if each.token == token and each.covers(path)), None)
-
-    def is_own(self, lock: Lock) -> bool:
-        """Whether whoever asks has taken it."""
-        return lock.principal == self.principal
-
-    def require_own(self, lock: Lock) -> None:
-        """Require that whoever asks has taken it, or administers the store.
-
-        Raises:
-            Forbidden: neither.
-        """
-        if not self.is_own(lock) and Verbs.ADMIN not in self.rights.access.verbs(ROOT):
-            raise Forbidden("The lock is somebody else's.")
-
-    async def refresh(self, token: str, seconds: int) -> Lock | None:
-        """As `Locks.refresh`."""
-        return await self.locks.refresh(token, seconds)
-
-    async def release(self, token: str) -> Lock | None:
-        """As `Locks.release`."""
-        return await self.locks.release(token)
-
-
-def locks_of(request: web.Request) -> AllowedLocks:
-    """Return the locks that the request may use."""
-    return AllowedLocks(store_of(request).locks, rights_of(request))
-
-
-async def locks_covering(request: web.Request, names: Sequence[Name]) -> Sequence[Lock]:
-    """Return the locks on names that the request was told of."""
-    return await store_of(request).locks.covering([path_of(name) for name in names])
 
 
 def uploads_of(request: web.Request) -> AllowedUploads:

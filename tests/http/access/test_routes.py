@@ -11,7 +11,8 @@ from aiohttp import web
 import chunkstore.http
 from chunkstore.core.access import EVERYTHING
 from chunkstore.http import create_app
-from chunkstore.http.security.rights import NEEDS, ROUTE_NEEDS, find_need, nothing, refused
+from chunkstore.http.security.needs import NEEDS, find_need
+from chunkstore.http.security.rights import ROUTE_NEEDS, nothing, refused
 from chunkstore.store.contract.store import Store
 from tests.http.access.people import Site
 

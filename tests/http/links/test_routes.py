@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from chunkstore.http.security.rights import NEEDS, nothing
+from chunkstore.http.security.needs import NEEDS
+from chunkstore.http.security.rights import nothing
 from tests.http.links.conftest import TUS, Shared
 from tests.http.steps import BROWSER
 

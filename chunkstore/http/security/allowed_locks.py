@@ -1,0 +1,81 @@
+"""The write locks of the store as one request may use them; see `allowed`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from chunkstore.core.access import Verbs
+from chunkstore.core.dav.locks import Lock, path_of
+from chunkstore.core.errors import Forbidden
+from chunkstore.core.names import ROOT, FolderName
+from chunkstore.http.message.request import store_of
+from chunkstore.http.security.guards import principal_of
+from chunkstore.http.security.needs import require_locking
+from chunkstore.http.security.rights import rights_of
+from chunkstore.service.rights import Rights
+from chunkstore.store.contract.edits import Name, is_folder_name
+from chunkstore.store.contract.locks import Locks, Taken, WantedLock
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedLocks:
+    """The write locks that a request may take, refresh and end."""
+
+    locks: Locks
+    rights: Rights
+
+    @property
+    def principal(self) -> str:
+        """Whose the locks are that it takes."""
+        return principal_of(self.rights)
+
+    async def take(self, wanted: WantedLock) -> Taken:
+        """As `Locks.take`; a deep one needs rights in all of the folder.
+
+        Raises:
+            SignInNeeded, NotFound, VerbLacking: it may not.
+        """
+        if not self.rights.is_open:
+            require_locking(self.rights, wanted.name)
+            if wanted.is_deep and is_folder_name(wanted.name):
+                self.rights.require_everywhere(Verbs.WRITE, FolderName(wanted.name))
+        return await self.locks.take(wanted)
+
+    async def find(self, path: str, token: str) -> Lock | None:
+        """Return the lock with a token that covers a path, None if there is none."""
+        found = await self.locks.covering([path])
+        return next((each for each in found if each.token == token and each.covers(path)), None)
+
+    def is_own(self, lock: Lock) -> bool:
+        """Whether whoever asks has taken it."""
+        return lock.principal == self.principal
+
+    def require_own(self, lock: Lock) -> None:
+        """Require that whoever asks has taken it, or administers the store.
+
+        Raises:
+            Forbidden: neither.
+        """
+        if not self.is_own(lock) and Verbs.ADMIN not in self.rights.access.verbs(ROOT):
+            raise Forbidden("The lock is somebody else's.")
+
+    async def refresh(self, token: str, seconds: int) -> Lock | None:
+        """As `Locks.refresh`."""
+        return await self.locks.refresh(token, seconds)
+
+    async def release(self, token: str) -> Lock | None:
+        """As `Locks.release`."""
+        return await self.locks.release(token)
+
+
+def locks_of(request: web.Request) -> AllowedLocks:
+    """Return the locks that the request may use."""
+    return AllowedLocks(store_of(request).locks, rights_of(request))
+
+
+async def locks_covering(request: web.Request, names: Sequence[Name]) -> Sequence[Lock]:
+    """Return the locks on names that the request was told of."""
+    return await store_of(request).locks.covering([path_of(name) for name in names])
