@@ -221,3 +221,31 @@ def test_a_long_list_takes_no_memory(tmp_path: Path, depth: str) -> None:
         answer = run(*command, f"{server.url}dav/many/")
         assert answer.count("<D:response>") == 100_001
         assert server.anonymous_memory() - before < 20 * 1024 * 1024
+
+
+def test_much_that_is_kept_takes_no_memory(tmp_path: Path) -> None:
+    """Nor does it to ask for thousands of properties that nobody has."""
+    with served(tmp_path) as server:
+        run("curl", "-fsS", "-X", "MKCOL", f"{server.url}dav/many")
+        run("curl", "-fsS", "-T", "-", f"{server.url}dav/seed", text="x")
+    kept = json.dumps([["urn:x", "a", f'<a xmlns="urn:x">{"x" * 60_000}</a>']]).encode()
+    with closing(sqlite3.connect(tmp_path / "chunkstore.db")) as db, db:
+        db.execute(
+            "WITH RECURSIVE number (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number LIMIT 1000)"
+            " INSERT INTO file (name, manifest, proof, media_type, created, modified, properties)"
+            " SELECT printf('many/%05d', n), manifest, proof, media_type, created, modified, ?"
+            " FROM file, number WHERE name = 'seed'",
+            (kept,),
+        )
+    names = "".join(f"<D:n{number}/>" for number in range(4000))
+    asked = f'<D:propfind xmlns:D="DAV:"><D:prop>{names}</D:prop></D:propfind>'
+    with served(tmp_path) as server:
+        command = ("curl", "-fsS", "-X", "PROPFIND", "-H", "Depth: 1", "-o", "answer")
+        url = f"{server.url}dav/many/"
+        run(*command, f"{server.url}dav/seed", folder=tmp_path)
+        before = server.anonymous_memory()
+        run(*command, url, folder=tmp_path)
+        assert (tmp_path / "answer").stat().st_size > 60_000 * 1000
+        run(*command, "--data-binary", "@-", url, text=asked, folder=tmp_path)
+        assert (tmp_path / "answer").stat().st_size > 4000 * 1000 * 8
+        assert server.anonymous_memory() - before < 48 * 1024 * 1024

@@ -1,11 +1,12 @@
 """PROPFIND (RFC 4918 §9.1): the properties of a resource, and of those in it.
 
-Long answers are sent page by page, as the names are read, so their length costs no memory. A late
+Long answers are sent in pieces, as the names are read, so their length costs no memory. A late
 error breaks the connection off, as the answer must not look complete.
 """
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
-from chunkstore.core.dav.locks import Lock, path_of
+from chunkstore.core.dav.locks import Lock, path_of, paths_above
 from chunkstore.core.dav.properties import PropertyName, parse_properties
 from chunkstore.core.errors import StoreDamaged
 from chunkstore.core.names import FileName, FolderName, ancestors, encode_path
@@ -55,6 +56,12 @@ from chunkstore.store.contract.values import File, Listing
 _LOCKS: Final = dav("lockdiscovery")
 _OLD_QUOTA: Final = dav("quotaused")
 _PAGE_SIZE: Final = 1000
+# How many names are asked at once for what is kept with them.
+_SLICE_SIZE: Final = 256
+_LEAST_SLICE_SIZE: Final = 16
+# Characters that are sent at once.
+_PIECE_SIZE: Final = 256 * 1024
+_NO_HREFS: Final[Mapping[str, str]] = {}
 _TYPE: Final = f'{MULTISTATUS_TYPE}; charset="utf-8"'
 # Shorter answers are not worth it.
 _LEAST_COMPRESSED: Final = 1024
@@ -172,17 +179,18 @@ async def _of_file(request: web.Request, file: File, wanted: Wanted) -> AsyncIte
     """Yield the answer that tells of one file."""
     shape = _Shape(wanted, is_minimal=minimal_is_preferred(request))
     page = _Page(request, shape, FolderName(""), [file])
-    yield HEAD + await page.format({file.name: request.rel_url.raw_path}) + TAIL
+    path: dict[str, str] = {file.name: request.rel_url.raw_path}
+    yield HEAD + "".join([text async for text in page.texts(path)]) + TAIL
 
 
 async def _of_folder(
     request: web.Request, folder: FolderName, wanted: Wanted, depth: str
 ) -> AsyncIterator[str]:
-    """Yield the answer that tells of a folder and what is in it, in pages."""
+    """Yield the answer that tells of a folder and what is in it, in pieces."""
     shape = _Shape(wanted, is_minimal=minimal_is_preferred(request))
     quota = await quota_of(request, folder) if shape.needs_quota else None
     itself = _Page(request, shape, folder, [folder], quota)
-    text = HEAD + await itself.format({})
+    text = HEAD + "".join([piece async for piece in itself.texts()])
     if depth != "0":
         after: str | None = None
         last: str = folder
@@ -198,12 +206,14 @@ async def _of_folder(
             entries = _in_order(listing, last)
             if entries:
                 last = entries[-1].name if isinstance(entries[-1], File) else entries[-1]
-            page = _Page(request, shape, folder, entries)
-            text += await page.format({})
-            if listing.next is None:
+            async for piece in _Page(request, shape, folder, entries).texts():
+                text += piece
+                if len(text) >= _PIECE_SIZE:
+                    yield text
+                    text = ""
+            after = listing.next
+            if after is None:
                 break
-            yield text
-            text, after = "", listing.next
     yield text + TAIL
 
 
@@ -236,39 +246,66 @@ class _Page:
     entries: Sequence[File | FolderName]
     quota: tuple[int, int] | None = None
 
-    async def format(self, hrefs: Mapping[str, str]) -> str:
-        """Return what is told of each; `hrefs` has those that are not below the folder's."""
-        described, locks = await self._describe(), await self._locks()
-        may_read = readable_in(self.request, self.folder)
+    async def texts(self, hrefs: Mapping[str, str] = _NO_HREFS) -> AsyncIterator[str]:
+        """Yield what is told of each; `hrefs` has those that are not below the folder's.
+
+        What clients keep with names, or ask for, can be much for each of them. So little of it is
+        held at once, and others get their turn behind each piece.
+        """
+        locks, may_read = await self._locks(), readable_in(self.request, self.folder)
         told: list[str] = []
-        for entry in self.entries:
-            name: Name = entry.name if isinstance(entry, File) else entry
-            href = hrefs.get(name) or href_of(self.request, self.folder, name)
-            description = described.get(name)
-            if isinstance(entry, File):
-                is_readable = may_read is None or may_read(entry.name)
-                resource = _resource_of(href, entry, description, is_readable)
-            else:
-                resource = replace(_folder_of(href, description), quota=self.quota)
-            if locks:
-                resource = replace(resource, locks=self._format_locks(locks, name))
-            told.append(self.shape.format(resource))
-        return "".join(told)
+        size = 0
+        async for entries, described in self._slices():
+            for entry in entries:
+                name: Name = entry.name if isinstance(entry, File) else entry
+                href = hrefs.get(name) or href_of(self.request, self.folder, name)
+                description = described.get(name)
+                if isinstance(entry, File):
+                    is_readable = may_read is None or may_read(entry.name)
+                    resource = _resource_of(href, entry, description, is_readable)
+                else:
+                    resource = replace(_folder_of(href, description), quota=self.quota)
+                if locks:
+                    resource = replace(resource, locks=self._format_locks(locks, name))
+                told.append(self.shape.format(resource))
+                size += len(told[-1])
+                if size >= _PIECE_SIZE:
+                    yield "".join(told)
+                    told, size = [], 0
+                    await asyncio.sleep(0)
+        yield "".join(told)
 
-    async def _locks(self) -> Sequence[Lock]:
-        if not self.shape.needs_locks:
-            return ()
-        names = [entry.name if isinstance(entry, File) else entry for entry in self.entries]
-        return await locks_covering(self.request, names)
+    async def _locks(self) -> Mapping[str, Sequence[Lock]]:
+        """Return the locks on the entries, by their roots."""
+        found: dict[str, list[Lock]] = {}
+        if self.shape.needs_locks:
+            names = [entry.name if isinstance(entry, File) else entry for entry in self.entries]
+            for lock in await locks_covering(self.request, names):
+                found.setdefault(lock.root, []).append(lock)
+        return found
 
-    def _format_locks(self, locks: Sequence[Lock], name: Name) -> str:
+    def _format_locks(self, locks: Mapping[str, Sequence[Lock]], name: Name) -> str:
         root, path = base_of(self.request).path, path_of(name)
-        covering = [lock for lock in locks if lock.covers(path)]
+        above = (lock for each in paths_above(path) for lock in locks.get(each, ()))
+        covering = [lock for lock in above if lock.covers(path)]
         return format_locks(covering, lambda lock: root + encode_path(lock.name))
 
-    async def _describe(self) -> Mapping[Name, Description]:
+    async def _slices(
+        self,
+    ) -> AsyncIterator[tuple[Sequence[File | FolderName], Mapping[Name, Description]]]:
+        """Yield the entries with what is kept with each: fewer at once where that is much."""
+        start, count = 0, _PAGE_SIZE if not self.shape.needs_dead else _SLICE_SIZE
+        while start < len(self.entries):
+            entries = self.entries[start : start + count]
+            described = await self._describe(entries)
+            yield entries, described
+            start += count
+            kept = sum(len(each.properties or b"") for each in described.values())
+            count = _LEAST_SLICE_SIZE if kept > _PIECE_SIZE else count
+
+    async def _describe(self, entries: Sequence[File | FolderName]) -> Mapping[Name, Description]:
         names: list[Name] = []
-        for entry in self.entries:
+        for entry in entries:
             if isinstance(entry, File):
                 if self.shape.needs_dead:
                     names.append(entry.name)
@@ -311,6 +348,7 @@ def _dead(description: Description | None) -> Mapping[PropertyName, str]:
 
 async def _respond(request: web.Request, pages: AsyncIterator[str]) -> web.StreamResponse:
     """Send the pages of an answer; one that has a single page, at once."""
+    # Not `async for`: whether there is a second decides how the first is sent.
     first = await anext(pages)
     second = await anext(pages, None)
     compressor = None

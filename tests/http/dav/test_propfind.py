@@ -277,6 +277,8 @@ async def test_long_answers_come_in_pages(
     whole = (await ask(shared, "PROPFIND", f"/dav/{name}/", f"Depth: {depth}")).body
     for size in (1, 2, 3):
         monkeypatch.setattr(handler, "_PAGE_SIZE", size)
+        monkeypatch.setattr(handler, "_PIECE_SIZE", 200 * size)
+        monkeypatch.setattr(handler, "_SLICE_SIZE", size)
         for accepted in ("", "Accept-Encoding: gzip"):
             lines = [accepted] if accepted else []
             answer = await ask(shared, "PROPFIND", f"/dav/{name}/", f"Depth: {depth}", *lines)
