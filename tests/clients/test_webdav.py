@@ -17,6 +17,7 @@ import pytest
 from webdav4.client import Client, ResourceConflict
 from webdav4.fsspec import WebdavFileSystem
 
+from tests.clients.test_nginx import OPTIONS, proxied
 from tests.postgres import Cluster
 from tests.process import ServerProcess, served
 from tests.programs import do_without, require_program
@@ -61,11 +62,37 @@ def run(*command: str, text: str = "", folder: Path | None = None) -> str:
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_litmus(server: ServerProcess, suite: str, tmp_path: Path) -> None:
+    _run_litmus(suite, f"{server.url}dav/", tmp_path)
+
+
+def _run_litmus(suite: str, url: str, folder: Path) -> None:
     if not (_LITMUS / suite).exists():
         do_without("litmus is not installed")
-    (tmp_path / "htdocs").symlink_to(_LITMUS_FILES / "htdocs")
-    printed = run(str(_LITMUS / suite), f"{server.url}dav/", folder=tmp_path)
-    assert " 0 failed. 100.0%" in printed
+    (folder / "htdocs").symlink_to(_LITMUS_FILES / "htdocs")
+    printed = run(str(_LITMUS / suite), url, folder=folder)
+    assert " 0 failed. 100.0%" in printed, printed
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_litmus_asks_two_servers_behind_nginx(
+    two_behind_nginx: str, suite: str, tmp_path: Path
+) -> None:
+    """Whichever server took a lock, the other keeps it."""
+    _run_litmus(suite, f"{two_behind_nginx}dav/", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def two_behind_nginx(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    require_program("nginx")
+    folder = tmp_path_factory.mktemp("two")
+    options = ("--db", postgres.create_database("two"), *OPTIONS)
+    (folder / "other").mkdir()
+    with (
+        served(folder, *options) as one,
+        served(folder / "other", *options) as other,
+        proxied(folder, one, other) as url,
+    ):
+        yield url
 
 
 @pytest.fixture
