@@ -23,7 +23,10 @@ def test_a_new_version_sends_what_changed(visit: Visit) -> None:
     visit.sent()
     visit.pick(visit.file("disk.img", NEW))
     row = visit.upload("disk.img")
-    row.get_by_role("button", name="Replace").click()
+    with page.expect_request("**/chunks/missing") as asked:
+        row.get_by_role("button", name="Replace").click()
+    # Who may not read everything is told of the chunks of what is replaced only if it is named.
+    assert asked.value.headers["base"] == f"/files/{visit.folder}/disk.img"
     visit.uploaded(1)
     # 2 of 96 chunks, which are 2.1 %.
     assert 2 * CHUNK < visit.sent() < 0.03 * len(NEW)

@@ -25,8 +25,9 @@ from chunkstore.store.contract.upload_state import Append, Event
 class Unfinished:
     """What unfinished uploads together have in the store, in bytes, and how many are empty.
 
-    One counts for a chunk at least; `empty` are those without a confirmed byte. Concatenations
-    are counted apart, for their bytes are those of their parts.
+    One counts for a chunk at least; `empty` are those without a confirmed byte, also if they hold
+    packs: nothing tells yet that these chunks belong to a file. Concatenations are counted apart,
+    for their bytes are those of their parts.
     """
 
     size: int

@@ -1,7 +1,7 @@
 // The requests by which a file is sent as the list of its chunks, as docs/sync.md has them.
 
 import { DIGEST_SIZE, joined, keysIn } from "./digests.js";
-import { manifestOf, Problem, send, urlAt } from "./server.js";
+import { manifestOf, Problem, send, urlAt, urlOf } from "./server.js";
 
 const DIGESTS = "application/vnd.chunkstore.digests";
 const MANIFEST = "application/vnd.chunkstore.manifest";
@@ -95,9 +95,12 @@ export async function cut(target, { signal }) {
   }
 }
 
-/** The keys of those digests whose chunks the server lacks. */
-export async function missing(digests, { signal }) {
-  const headers = { "Content-Type": DIGESTS };
+/**
+ * The keys of those digests whose chunks the server lacks. Who may not read everything is told only
+ * of the chunks of `base`, the file to be replaced, if there is one.
+ */
+export async function missing(digests, { base, signal }) {
+  const headers = { "Content-Type": DIGESTS, ...(base && { Base: urlOf(base) }) };
   const options = { signal, binary: true };
   const xhr = await send("POST", urlAt("chunks/missing"), headers, joined(digests), options);
   return keysIn(new Uint8Array(xhr.response));

@@ -40,7 +40,7 @@ export async function send(file, target, { known, base, ...options }) {
   let upload = await open(file, target, { known, ...abilities, ...options });
   let trusted = base;
   for (let tries = 1; ; tries += 1) {
-    const sending = new Sending(file, upload, { ...abilities, trusted, ...options });
+    const sending = new Sending(file, target, upload, { ...abilities, trusted, ...options });
     try {
       return await sending.run();
     } catch (error) {
@@ -85,6 +85,7 @@ class Sending {
   #there;
   #spared;
   #file;
+  #base;
   #upload;
   #options;
   #aborter = new AbortController();
@@ -92,8 +93,9 @@ class Sending {
   #known;
   #sent;
 
-  constructor(file, upload, options) {
+  constructor(file, target, upload, options) {
     this.#file = file;
+    this.#base = options.replace ? target : null;
     this.#upload = upload;
     this.#options = options;
     this.#known = options.trusted;
@@ -144,7 +146,8 @@ class Sending {
       }
     }
     const asked = [...unknown.values()];
-    const missing = asked.length ? await chunks.missing(asked, this.#request()) : new Set();
+    const options = { base: this.#base, ...this.#request() };
+    const missing = asked.length ? await chunks.missing(asked, options) : new Set();
     return { start, stop, digests, ...this.#sort(start, digests, missing) };
   }
 
