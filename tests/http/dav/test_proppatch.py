@@ -86,6 +86,8 @@ DATE = "Sun, 09 Sep 2001 01:46:40 GMT"
         ("<D:lastmodified>soon</D:lastmodified>", "", False),
         ("<D:creationdate/>", "", False),
         ("<D:creationdate>1601-01-01T00:00:00Z</D:creationdate>", "", False),
+        ("<D:creationdate>0001-01-01T00:00:00+23:59</D:creationdate>", "", False),
+        ("<D:getlastmodified>9999-12-31T23:59:59-23:59</D:getlastmodified>", "", False),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["", "/"])
