@@ -16,7 +16,13 @@ from datetime import datetime, timedelta
 from typing import Final
 from weakref import WeakValueDictionary
 
-from chunkstore.core.errors import ChunkstoreError, LinkFull, LinkUsedUp, RecordsChanged
+from chunkstore.core.errors import (
+    ChunkstoreError,
+    LinkFull,
+    LinkUsedUp,
+    RecordsChanged,
+    StoreError,
+)
 from chunkstore.service.access.clock import Clock
 from chunkstore.service.access.links import Link
 from chunkstore.service.access.values import (
@@ -197,7 +203,12 @@ class LinkUses:
                 return usage
             return usage.used(link, known_by, now)
 
-        await self._change(link, change)
+        try:
+            await self._change(link, change)
+        except StoreError:
+            # What is told only is no reason to keep somebody from reading, as on a full disk.
+            if link.limits.uses is not None:
+                raise
 
     async def room(self, link: Link) -> int | None:
         """As `Usage.room`."""

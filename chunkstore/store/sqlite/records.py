@@ -46,13 +46,24 @@ class SQLiteRecords(Records):
 
     async def apply(self, changes: Sequence[RecordChange], *, announced: bool = True) -> None:
         ordered = in_order(changes)
-        puts = [change for change in ordered if isinstance(change, PutRecord)]
-        size = sum(EDIT_SIZE + len(put.value) for put in puts)
-        await self._database.writable.run(_Apply(ordered, announced).run, size=size)
+        await self._database.writable.run(_Apply(ordered, announced).run, size=_size_of(ordered))
 
     async def revision(self) -> int:
         job = partial(fetch_value, query="find_setting", name=_REVISION)
         return await self._database.readers.run(job) or 0
+
+
+def _size_of(changes: Sequence[RecordChange]) -> int:
+    """Return how much changes add.
+
+    What goes, or takes the place of what is there, adds nothing that counts: on a full disk, too,
+    an account can be disabled and a token revoked.
+    """
+    return sum(
+        EDIT_SIZE + len(change.value)
+        for change in changes
+        if isinstance(change, PutRecord) and not isinstance(change.expected, int)
+    )
 
 
 @dataclass(frozen=True, slots=True)

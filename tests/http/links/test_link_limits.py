@@ -14,6 +14,7 @@ from chunkstore.core.errors import (
     NoSuchAccount,
     NotFound,
     PasswordRefused,
+    StoreFull,
     VerbLacking,
 )
 from chunkstore.http import create_app
@@ -51,6 +52,18 @@ async def test_a_get_from_the_start_is_a_use(shared_site: Shared) -> None:
     assert (refused.status, refused.kind) == (410, "link-used-up")
     assert await get(shared_site, link, "b") == 200
     assert (await shared_site.told(link))["uses"] == 2
+
+
+async def test_a_full_disk_keeps_nobody_from_a_link_without_a_limit(
+    shared_site: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = [await shared_site.link(FILE), await shared_site.link(FILE, uses=2)]
+
+    async def full(*_: object, **__: object) -> None:
+        raise StoreFull
+
+    monkeypatch.setattr(type(shared_site.store.records), "apply", full)
+    assert [await get(shared_site, link) for link in links] == [200, 507]
 
 
 async def test_after_an_hour_it_is_another_use(shared_site: Shared) -> None:

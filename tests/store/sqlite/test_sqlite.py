@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import pytest
 
+from chunkstore.core.access import EVERYTHING
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.compression import NO_COMPRESSION
 from chunkstore.core.errors import (
@@ -29,7 +30,8 @@ from chunkstore.core.errors import (
     StoreUnusable,
     UploadSuperseded,
 )
-from chunkstore.core.names import FileName, FolderName
+from chunkstore.core.names import ROOT, FileName, FolderName
+from chunkstore.service.access.people import People
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.reports import Collected
 from chunkstore.store.contract.resumable import UploadKind, UploadSpec
@@ -379,6 +381,28 @@ async def test_new_content_is_refused_before_the_disk_is_full(path: Path) -> Non
         assert await get(store, "old") == b"old"
         await delete(store, FileName("old"))
         assert await names(store) == []
+
+
+async def test_on_a_full_disk_people_can_be_put_out(path: Path) -> None:
+    async with opened(path) as store:
+        people = People.of(store)
+        await people.accounts.add("anna", None, admin=True)
+        made = await people.accounts.add_token("anna", "ci", ((ROOT, EVERYTHING),), None)
+        people.close()
+    async with opened(path, min_free=2**62) as store:
+        people = People.of(store)
+        with pytest.raises(StoreFull):
+            await people.accounts.add("bert", None)
+        with pytest.raises(StoreFull):
+            await people.accounts.add_token("anna", "ci", ((ROOT, EVERYTHING),), None)
+        await people.accounts.set_password("anna", None, keep_tokens=True)
+        await people.accounts.set_disabled("anna", disabled=True)
+        await people.accounts.revoke_token(made.token.id)
+        [account] = (await people.directory.reload()).accounts.values()
+        assert account.disabled
+        assert await people.accounts.tokens() == []
+        await people.accounts.allow("anna", ROOT, None)
+        people.close()
 
 
 MIB = 1024 * 1024
