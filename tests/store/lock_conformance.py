@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from chunkstore.core.access import Verbs
 from chunkstore.core.dav.if_header import ResourceTag, TagCondition, TagFormula
-from chunkstore.core.errors import Locked, NotFound, PreconditionFailed, TooManyLocks
+from chunkstore.core.errors import Locked, NotFound, PreconditionFailed, TooManyLocks, VerbLacking
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.edits import Copy, Delete, Edit, MakeFolder, Move, Name, Patch
@@ -16,6 +17,7 @@ from chunkstore.store.contract.locks import MAX_LOCKS_ON_ONE, UNGUARDED, Guard, 
 from chunkstore.store.contract.store import Store
 from tests.store.conformance import Reopen, Suite, get, names, put, whole_put
 from tests.store.edits import get_file, make_folder
+from tests.store.lock_contention import Contention
 from tests.store.rows import Rows
 
 FILE, FOLDER = FileName("a/b/file"), FolderName("a/b/")
@@ -181,6 +183,16 @@ class LockConformance(Suite):
         await store.names.apply([Move(FileName("to/x"), FileName("kept"))], guard=guard)
         assert [lock.root for lock in await store.locks.list()] == ["kept"]
 
+    async def test_what_may_be_created_alone_is_not_locked(self, reopen: Reopen) -> None:
+        store = await reopen()
+        await put(store, FILE, b"1")
+        wanted = WantedLock(FILE, False, True, allowed=Verbs.CREATE)
+        with pytest.raises(VerbLacking):
+            await store.locks.take(wanted)
+        await store.locks.take(replace(wanted, name=FileName("a/b/new")))
+        with pytest.raises(VerbLacking):
+            await store.locks.take(replace(wanted, name=FileName("c"), allowed=Verbs.WRITE))
+
     async def test_a_locked_folder_stays(self, reopen: Reopen) -> None:
         store = await reopen()
         await put(store, FILE, b"1")
@@ -200,6 +212,11 @@ class LockConformance(Suite):
         for edit in (whole_put(store, "x", b"2"), Delete(FILE), Delete(FolderName("m/"))):
             with pytest.raises(PreconditionFailed):
                 await store.names.apply([edit], guard=guard)
+
+    async def test_many_lock_and_write(self, reopen: Reopen) -> None:
+        contention = Contention([await reopen()])
+        await contention.run(8, lambda turn: turn < 25)
+        assert contention.done.keys() >= {"written", "refused", "locked", "not locked"}
 
     async def test_there_are_not_too_many(self, reopen: Reopen) -> None:
         store = await reopen()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
@@ -42,6 +42,7 @@ class AllowedLocks:
             require_locking(self.rights, wanted.name)
             if wanted.is_deep and is_folder_name(wanted.name):
                 self.rights.require_everywhere(Verbs.WRITE, FolderName(wanted.name))
+            wanted = replace(wanted, allowed=self.rights.access.verbs(wanted.name))
         return await self.locks.take(wanted)
 
     async def find(self, path: str, token: str) -> Lock | None:

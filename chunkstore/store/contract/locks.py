@@ -16,8 +16,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from chunkstore.core.access import EVERYTHING, Verbs, words_of
 from chunkstore.core.dav.if_header import TRUE, ResourceTag, TagFormula
 from chunkstore.core.dav.locks import (
+    LOCK_SECONDS,
     Lock,
     Touched,
     folder_of,
@@ -26,7 +28,7 @@ from chunkstore.core.dav.locks import (
     paths_above,
     roots_in_the_way,
 )
-from chunkstore.core.errors import Locked, PreconditionFailed, TooManyLocks
+from chunkstore.core.errors import Locked, PreconditionFailed, TooManyLocks, VerbLacking
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.store.contract.edits import Copy, Delete, Edit, MakeFolder, Move, Name, Patch, Put
 
@@ -58,14 +60,18 @@ UNGUARDED: Final = Guard()
 
 @dataclass(frozen=True, slots=True)
 class WantedLock:
-    """A lock that somebody asks for; as `Lock`."""
+    """A lock that somebody asks for; as `Lock`.
+
+    Of `allowed` it needs `WRITE` where there is something of the name, else `CREATE`.
+    """
 
     name: Name
     is_deep: bool
     is_exclusive: bool
     owner: str = ""
     principal: str = ""
-    seconds: int = 600
+    seconds: int = LOCK_SECONDS
+    allowed: Verbs = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Locks(ABC):
         Raises:
             Locked: another is in the way.
             TooManyLocks: there are as many as there may be.
+            VerbLacking: it is not allowed.
         """
 
     @abstractmethod
@@ -198,6 +205,17 @@ def require_tags(guard: Guard, etag_of: Callable[[str], str | None]) -> None:
 
     if not guard.tags.holds(of):
         raise PreconditionFailed
+
+
+def require_allowed(wanted: WantedLock, *, exists: bool) -> None:
+    """Refuse a lock that is not allowed on what exists or does not.
+
+    Raises:
+        VerbLacking: it is not.
+    """
+    needed = Verbs.WRITE if exists else Verbs.CREATE
+    if needed not in wanted.allowed:
+        raise VerbLacking(wanted.name, words_of(needed))
 
 
 def require_room(total: int, of_principal: int, on_root: int, wanted: WantedLock) -> None:

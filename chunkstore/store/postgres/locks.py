@@ -46,6 +46,7 @@ from chunkstore.store.contract.locks import (
     WantedLock,
     made_by,
     memberships,
+    require_allowed,
     require_room,
     require_tags,
     require_tokens,
@@ -211,6 +212,8 @@ async def _take(db: Connection, wanted: WantedLock) -> Taken | None:
     root = path_of(wanted.name)
     if not await _lock_root_of(db, wanted.name):
         return None
+    exists = await tree.find_to_edit(db, wanted.name) is not None
+    require_allowed(wanted, exists=exists)
     await db.execute(QUERIES["delete_expired_locks"])
     found = await _at(db, paths_above(root))
     if wanted.is_deep:
@@ -222,7 +225,6 @@ async def _take(db: Connection, wanted: WantedLock) -> Taken | None:
         raise Locked(conflicts)
     [row] = await db.fetch(QUERIES["count_locks"], wanted.principal, root)
     require_room(row["total"], row["of_principal"], row["on_root"], wanted)
-    exists = await tree.find_to_edit(db, wanted.name) is not None
     is_folder = is_folder_name(wanted.name)
     if not exists:
         await db.execute(QUERIES["vacate"], root)

@@ -24,6 +24,7 @@ from chunkstore.store.contract.locks import (
     WantedLock,
     made_by,
     memberships,
+    require_allowed,
     require_room,
     require_tags,
     require_tokens,
@@ -168,6 +169,8 @@ def _take(db: sqlite3.Connection, wanted: WantedLock) -> Taken:
     now, root = now_microseconds(), path_of(wanted.name)
     delete_expired(db, now)
     tree.require_settled(db, wanted.name)
+    exists = tree.find_to_edit(db, wanted.name) is not None
+    require_allowed(wanted, exists=exists)
     found = _at(db, set(paths_above(root)), now)
     if wanted.is_deep:
         found += _below(db, root, now)
@@ -176,7 +179,6 @@ def _take(db: sqlite3.Connection, wanted: WantedLock) -> Taken:
     )
     if conflicts:
         raise Locked(conflicts)
-    exists = tree.find_to_edit(db, wanted.name) is not None
     counted = execute(db, "count_locks", principal=wanted.principal, root=root, now=now).fetchone()
     require_room(counted["total"], counted["of_principal"], counted["on_root"], wanted)
     is_folder = is_folder_name(wanted.name)

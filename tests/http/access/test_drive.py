@@ -203,6 +203,8 @@ async def taken(site: Site, who: str, path: str, **headers: str) -> str:
         ("dropper", "c/e", "0", 403),
         ("dropper", "c/new", "0", 403),
         ("maker", "new", "0", 201),
+        # What is there others may be writing.
+        ("maker", "a", "0", 403),
         ("editor", "c/e", "0", 200),
         ("editor", "c/", "infinity", 200),
         # Others write there too.
