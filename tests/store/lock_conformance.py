@@ -12,9 +12,12 @@ from chunkstore.core.dav.if_header import ResourceTag, TagCondition, TagFormula
 from chunkstore.core.errors import Locked, NotFound, PreconditionFailed, TooManyLocks, VerbLacking
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
+from chunkstore.store.contract import locks as contract
 from chunkstore.store.contract.edits import Copy, Delete, Edit, MakeFolder, Move, Name, Patch
 from chunkstore.store.contract.locks import MAX_LOCKS_ON_ONE, UNGUARDED, Guard, WantedLock
 from chunkstore.store.contract.store import Store
+from chunkstore.store.postgres import locks as postgres_locks
+from chunkstore.store.sqlite import locks as sqlite_locks
 from tests.store.conformance import Reopen, Suite, get, names, put, whole_put
 from tests.store.edits import get_file, make_folder
 from tests.store.lock_contention import Contention
@@ -225,3 +228,24 @@ class LockConformance(Suite):
             await take(store, FILE, shared=True)
         with pytest.raises(TooManyLocks):
             await take(store, FILE, shared=True)
+
+    async def test_a_folder_with_too_many_is_changed_by_nobody(
+        self, reopen: Reopen, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sqlite_locks, "MOST_BELOW", 3)
+        monkeypatch.setattr(postgres_locks, "MOST_BELOW", 3)
+        monkeypatch.setattr(contract, "MOST_BELOW", 3)
+        monkeypatch.setattr(contract, "MAX_LOCKS_OF_ONE", 5)
+        store = await reopen()
+        tokens: set[str] = set()
+        for each in "abcde":
+            await put(store, f"f/{each}", b"1")
+            tokens |= (await take(store, FileName(f"f/{each}"))).tokens
+        guard = Guard(frozenset(tokens), "ann")
+        delete = Delete(FolderName("f/"))
+        assert await refused(store, delete, guard) == [f"f/{each}" for each in "abcd"]
+        with pytest.raises(TooManyLocks):
+            await take(store, FileName("g"))
+        for token in sorted(tokens)[:2]:
+            await store.locks.release(token)
+        await store.names.apply([delete], guard=guard)

@@ -38,6 +38,8 @@ MAX_LOCKS_OF_ONE: Final = 1000
 """of one principal, as far as there are accounts,"""
 MAX_LOCKS_ON_ONE: Final = 64
 """and on one name."""
+MOST_BELOW: Final = 1000
+"""How many there may be in a folder that is to be changed as a whole."""
 _MOST_ROOTS: Final = 16
 
 
@@ -193,6 +195,18 @@ def require_tokens(locks: Iterable[Lock], touched: Touched, guard: Guard) -> Non
         raise Locked(roots[:_MOST_ROOTS])
 
 
+def require_few(below: Sequence[Lock]) -> None:
+    """Refuse to change a folder as a whole with more than `MOST_BELOW` locks `below`.
+
+    They would be looked at while others wait.
+
+    Raises:
+        Locked: there are more.
+    """
+    if len(below) > MOST_BELOW:
+        raise Locked([lock.root for lock in below[:_MOST_ROOTS]])
+
+
 def require_tags(guard: Guard, etag_of: Callable[[str], str | None]) -> None:
     """Refuse a write whose entity tags do not hold; `etag_of` is asked with paths.
 
@@ -218,12 +232,26 @@ def require_allowed(wanted: WantedLock, *, exists: bool) -> None:
         raise VerbLacking(wanted.name, words_of(needed))
 
 
-def require_room(total: int, of_principal: int, on_root: int, wanted: WantedLock) -> None:
-    """Refuse a lock where there are as many as there may be.
+def require_room(total: int, on_root: int) -> None:
+    """Refuse a lock where there are as many as there may be, in all and on one name.
 
     Raises:
         TooManyLocks: there are.
     """
-    own = of_principal if wanted.principal else 0
-    if total >= MAX_LOCKS or own >= MAX_LOCKS_OF_ONE or on_root >= MAX_LOCKS_ON_ONE:
+    if total >= MAX_LOCKS or on_root >= MAX_LOCKS_ON_ONE:
+        raise TooManyLocks
+
+
+def counts_own(total: int, wanted: WantedLock) -> bool:
+    """Whether it is to be counted how many are of who asks, to be judged by `require_own_room`."""
+    return wanted.principal != "" and total >= MAX_LOCKS_OF_ONE
+
+
+def require_own_room(own: int) -> None:
+    """Refuse a lock to who has as many as one may have.
+
+    Raises:
+        TooManyLocks: they have.
+    """
+    if own >= MAX_LOCKS_OF_ONE:
         raise TooManyLocks

@@ -40,13 +40,17 @@ from chunkstore.store.contract.edits import (
     judge,
 )
 from chunkstore.store.contract.locks import (
+    MOST_BELOW,
     Guard,
     Locks,
     Taken,
     WantedLock,
+    counts_own,
     made_by,
     memberships,
     require_allowed,
+    require_few,
+    require_own_room,
     require_room,
     require_tags,
     require_tokens,
@@ -59,7 +63,7 @@ from chunkstore.store.postgres import tree
 from chunkstore.store.postgres.connection import Connection
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.paths import below
-from chunkstore.store.postgres.rows import QUERIES
+from chunkstore.store.postgres.rows import QUERIES, to_file_to_edit
 from chunkstore.store.postgres.usage import Tally
 from chunkstore.store.shared.lock_rows import new_token, to_lock
 from chunkstore.store.shared.times import now_microseconds
@@ -165,12 +169,15 @@ async def _load(db: Connection, edit: Edit) -> Present:
 
 
 async def _require_tags(db: Connection, guard: Guard) -> None:
-    etags: dict[str, str] = {}
-    for resource in guard.tags.resources:
-        file = await tree.find_to_edit(db, FileName(resource)) if resource else None
-        if isinstance(file, File):
-            etags[str(resource)] = file.validators.etag
-    require_tags(guard, etags.get)
+    paths = [resource for resource in guard.tags.resources if resource is not None]
+    rows = await db.fetch(QUERIES["files_among"], paths) if paths else []
+    files = [to_file_to_edit(row) for row in rows]
+    etags = {file.name: file.validators.etag for file in files if isinstance(file, File)}
+
+    def etag_of(path: str) -> str | None:
+        return etags.get(FileName(path))
+
+    require_tags(guard, etag_of)
 
 
 async def _interfering(db: Connection, touched: Touched) -> list[Lock]:
@@ -187,7 +194,10 @@ async def _at(db: Connection, roots: Collection[str]) -> list[Lock]:
 
 async def _below(db: Connection, path: str) -> list[Lock]:
     span = below(f"{path}/" if path else "")
-    return [to_lock(row) for row in await db.fetch(QUERIES["locks_below"], *span)]
+    rows = await db.fetch(QUERIES["locks_below"], *span, MOST_BELOW + 1)
+    found = [to_lock(row) for row in rows]
+    require_few(found)
+    return found
 
 
 async def _begin(db: Connection) -> None:
@@ -223,8 +233,7 @@ async def _take(db: Connection, wanted: WantedLock) -> Taken | None:
     )
     if conflicts:
         raise Locked(conflicts)
-    [row] = await db.fetch(QUERIES["count_locks"], wanted.principal, root)
-    require_room(row["total"], row["of_principal"], row["on_root"], wanted)
+    await _require_room(db, wanted, found)
     is_folder = is_folder_name(wanted.name)
     if not exists:
         await db.execute(QUERIES["vacate"], root)
@@ -243,6 +252,13 @@ async def _take(db: Connection, wanted: WantedLock) -> Taken | None:
         wanted.seconds,
     )
     return Taken(to_lock(await db.fetchrow(QUERIES["find_lock"], token)), exists)
+
+
+async def _require_room(db: Connection, wanted: WantedLock, found: Sequence[Lock]) -> None:
+    total = await db.fetchval(QUERIES["count_locks"])
+    require_room(total, sum(lock.root == path_of(wanted.name) for lock in found))
+    if counts_own(total, wanted):
+        require_own_room(await db.fetchval(QUERIES["count_locks_of"], wanted.principal))
 
 
 async def _refresh(db: Connection, token: str, seconds: int) -> Lock | None:

@@ -18,13 +18,17 @@ from chunkstore.core.errors import Locked
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.store.contract.edits import Copy, Delete, Edit, Move, Name, is_folder_name
 from chunkstore.store.contract.locks import (
+    MOST_BELOW,
     Guard,
     Locks,
     Taken,
     WantedLock,
+    counts_own,
     made_by,
     memberships,
     require_allowed,
+    require_few,
+    require_own_room,
     require_room,
     require_tags,
     require_tokens,
@@ -152,7 +156,10 @@ def _at(db: sqlite3.Connection, roots: Collection[str], now: int) -> list[Lock]:
 
 def _below(db: sqlite3.Connection, path: str, now: int) -> list[Lock]:
     span = tree.below(f"{path}/" if path else "")
-    return [to_lock(row) for row in execute(db, "locks_below", **span, now=now)]
+    rows = execute(db, "locks_below", **span, now=now, count=MOST_BELOW + 1)
+    found = [to_lock(row) for row in rows]
+    require_few(found)
+    return found
 
 
 def _covering(db: sqlite3.Connection, paths: Collection[str]) -> list[Lock]:
@@ -179,8 +186,7 @@ def _take(db: sqlite3.Connection, wanted: WantedLock) -> Taken:
     )
     if conflicts:
         raise Locked(conflicts)
-    counted = execute(db, "count_locks", principal=wanted.principal, root=root, now=now).fetchone()
-    require_room(counted["total"], counted["of_principal"], counted["on_root"], wanted)
+    _require_room(db, wanted, found)
     is_folder = is_folder_name(wanted.name)
     if is_folder and exists and wanted.name != ROOT:
         execute(db, "keep_folder", name=FolderName(wanted.name), now=now)
@@ -199,6 +205,13 @@ def _take(db: sqlite3.Connection, wanted: WantedLock) -> Taken:
         expires=now + wanted.seconds * _MICROSECONDS,
     )
     return Taken(_get(db, token, now), exists)
+
+
+def _require_room(db: sqlite3.Connection, wanted: WantedLock, found: Sequence[Lock]) -> None:
+    total = int(fetch_value(db, "count_locks"))
+    require_room(total, sum(lock.root == path_of(wanted.name) for lock in found))
+    if counts_own(total, wanted):
+        require_own_room(int(fetch_value(db, "count_locks_of", principal=wanted.principal)))
 
 
 def _get(db: sqlite3.Connection, token: str, now: int) -> Lock:

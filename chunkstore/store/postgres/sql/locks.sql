@@ -18,11 +18,12 @@ WHERE root = ANY ($1::text[]) AND expires > (extract(epoch FROM clock_timestamp(
 ORDER BY root, token;
 
 -- name: locks_below
--- The range of the roots.
+-- The range of the roots, how many at most.
 SELECT token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds, expires
 FROM lock
 WHERE root >= $1 AND root < $2
-  AND expires > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+  AND expires > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+ORDER BY root LIMIT $3;
 
 -- name: find_lock
 -- token.
@@ -30,11 +31,12 @@ SELECT token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds,
 FROM lock WHERE token = $1 AND expires > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
 
 -- name: count_locks
--- principal, root. All, those of the principal and those on the root.
-SELECT count(*) AS total,
-       count(*) FILTER (WHERE principal = $1) AS of_principal,
-       count(*) FILTER (WHERE root = $2) AS on_root
-FROM lock WHERE expires > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+-- All, when those that have expired are deleted.
+SELECT count(*) FROM lock;
+
+-- name: count_locks_of
+-- principal. Likewise its own.
+SELECT count(*) FROM lock WHERE principal = $1;
 
 -- name: put_lock
 -- All columns, the last of which is its seconds.

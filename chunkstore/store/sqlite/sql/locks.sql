@@ -13,20 +13,22 @@ SELECT token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds,
 FROM lock WHERE root = :root AND expires > :now;
 
 -- name: locks_below
--- Those rooted in a range of paths.
+-- The first of those rooted in a range of paths.
 SELECT token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds, expires
-FROM lock WHERE root >= :start AND root < :stop AND expires > :now;
+FROM lock WHERE root >= :start AND root < :stop AND expires > :now
+ORDER BY root LIMIT :count;
 
 -- name: find_lock
 SELECT token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds, expires
 FROM lock WHERE token = :token AND expires > :now;
 
 -- name: count_locks
--- All, those of a principal and those rooted at a path.
-SELECT count(*) AS total,
-       coalesce(sum(principal = :principal), 0) AS of_principal,
-       coalesce(sum(root = :root), 0) AS on_root
-FROM lock WHERE expires > :now;
+-- All, when those that have expired are deleted.
+SELECT count(*) FROM lock;
+
+-- name: count_locks_of
+-- Likewise those of a principal.
+SELECT count(*) FROM lock WHERE principal = :principal;
 
 -- name: put_lock
 INSERT INTO lock (token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds, expires)
