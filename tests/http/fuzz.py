@@ -36,14 +36,14 @@ _SELDOM: Final = 0.03
 _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 _METHODS: Final = (
     *("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "COPY", "MOVE", "MKCOL"),
-    *("PROPFIND", "TRACE", "CONNECT", "FROB"),
+    *("PROPFIND", "PROPPATCH", "LOCK", "UNLOCK", "TRACE", "CONNECT", "FROB"),
 )
 _PATHS: Final = (
     *("/", "/files", "/files/", "/files/a", "/files/a/", "/files/b/c", "/uploads", "/uploads/"),
     *("/uploads/none", "/stats", "/health/ready", "/static/style.css", "/nowhere", "*"),
     *("/chunks", "/chunks/missing", "/manifests/a", "/manifests/b/c", "/uploads/none/chunks"),
     *("/packs/a", "/packs/a?ranges=0-", "/packs/b/c?ranges=1-2,5-5"),
-    "/nx/v1/cache/a",
+    *("/nx/v1/cache/a", "/dav", "/dav/", "/dav/a", "/dav/a/", "/dav/b/c", "/dav/none"),
 )
 # What the grammars of fields are made of, and bytes that are in none.
 _ATOMS: Final = (
@@ -58,16 +58,22 @@ _VALID: Final = {
     "Content-Type": b"application/offset+octet-stream",
     "Depth": b"infinity",
     "Destination": b"/files/b",
+    "Brief": b"t",
     "Expect": b"100-continue",
     "File-Type": b"text/plain",
+    "If": b'</dav/a> (<lock:a> ["b"]) (Not <DAV:no-lock>)',
     "If-Match": b'"a", W/"b"',
     "If-Modified-Since": b"Sat, 28 Nov 2026 10:00:00 GMT",
     "If-None-Match": b"*",
     "If-Range": b'"a"',
+    "Lock-Token": b"<lock:a>",
+    "OC-Checksum": b"SHA1:da39a3ee5e6b4b0d3255bfef95601890afd80709",
     "Origin": b"http://localhost",
+    "Prefer": b"return=minimal",
     "Overwrite": b"F",
     "Range": b"bytes=0-1,3-",
     "Sec-Fetch-Site": b"same-origin",
+    "Timeout": b"Infinite, Second-60",
     "Tus-Resumable": b"1.0.0",
     "Upload-Checksum": b"sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=",
     "Upload-Complete": b"?1",
@@ -78,6 +84,24 @@ _VALID: Final = {
     "Upload-Metadata": b"filename YQ==,filetype dGV4dC9wbGFpbg==",
     "Upload-Offset": b"0",
     "X-HTTP-Method-Override": b"PATCH",
+    "X-OC-Mtime": b"1000000000.5",
+}
+# Bodies of WebDAV, by the method that takes them.
+_XML: Final = {
+    "PROPFIND": (
+        b'<D:propfind xmlns:D="DAV:"><D:prop><D:getetag/><a xmlns="urn:x"/></D:prop></D:propfind>',
+        b'<propfind xmlns="DAV:"><allprop/><include><x/></include></propfind>',
+    ),
+    "PROPPATCH": (
+        b'<?xml version="1.0"?><D:propertyupdate xmlns:D="DAV:"><D:set><D:prop>'
+        b'<D:creationdate>2001-02-03T04:05:06Z</D:creationdate><x xml:lang="de">&#65536;</x>'
+        b"<D:lastmodified>1</D:lastmodified></D:prop></D:set><D:remove><D:prop><y/></D:prop>"
+        b"</D:remove></D:propertyupdate>",
+    ),
+    "LOCK": (
+        b'<D:lockinfo xmlns:D="DAV:"><D:lockscope><D:shared/></D:lockscope><D:locktype><D:write/>'
+        b"</D:locktype><D:owner>me</D:owner></D:lockinfo>",
+    ),
 }
 
 
@@ -106,6 +130,8 @@ class Fuzz:
             self.form,
             self.form,
             self.urlencoded,
+            self.xml,
+            self.xml,
             self.upload,
             self.upload_of_a_list,
             self.chunk_list,
@@ -195,6 +221,17 @@ class Fuzz:
         body = self._random.choice((f"delete={value}", value, "delete=a&" * 900)).encode()
         lines = ["Content-Type: application/x-www-form-urlencoded"]
         return self._send("POST", "/files/", lines, body)
+
+    def xml(self) -> Request:
+        """A request of WebDAV, its XML whole or not."""
+        method = self._random.choice(sorted(_XML))
+        body = self._perhaps_changed(self._random.choice(_XML[method]))
+        # What is locked would be written no more.
+        paths = ("/dav/a", "/dav/b/c", "/dav/", "/dav/none", "/dav/b")
+        path = "/dav/locked" if method == "LOCK" else self._random.choice(paths)
+        fields = [self._line(field, self._value(field)) for field in ("Depth", "If", "Timeout")]
+        lines = self._random.sample(fields, k=self._random.randint(0, 2))
+        return self._send(method, path, lines, body)
 
     def upload(self) -> Request:
         """An upload by tus, its metadata whole or not."""

@@ -161,6 +161,8 @@ _NOT_LOGGED: Final = (
     errors.LinkFull,
     errors.QuotaExceeded,
     errors.StoreAway,
+    errors.TooManyLocks,
+    errors.TooManyProperties,
 )
 # How many missing chunks an answer names.
 _MOST_NAMED: Final = 100
