@@ -80,8 +80,7 @@ def target_below(root: Path, name: str) -> Iterator[Target]:
     *folders, last = parse_file_name(name).split("/")
     path = root
     with naming(root):
-        root.mkdir(parents=True, exist_ok=True)
-        folder = os.open(root, _FOLDER)
+        folder = _open_root(root)
     try:
         for part in folders:
             path /= part
@@ -95,11 +94,21 @@ def target_below(root: Path, name: str) -> Iterator[Target]:
         os.close(folder)
 
 
+def _open_root(root: Path) -> int:
+    # Opened before it is made, since it is there for all of many files but the first.
+    with suppress(FileNotFoundError):
+        return os.open(root, _FOLDER)
+    root.mkdir(parents=True, exist_ok=True)
+    return os.open(root, _FOLDER)
+
+
 def _open_folder(outer: int, name: str, path: Path) -> int:
     with naming(path):
-        with suppress(FileExistsError):
-            os.mkdir(name, dir_fd=outer)
         try:
+            with suppress(FileNotFoundError):
+                return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=outer)
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=outer)
             return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=outer)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
