@@ -84,8 +84,9 @@ def add_user_command(
     if not made:
         show(made, as_json, "The store has been closed by an account before; none was added.")
         return
-    rights = "may do everything" if admin else "may do nothing yet: `chunkstore allow`"
-    show(made, as_json, f"{made['name']} {rights}.")
+    name = made["name"]
+    hint = f"may do nothing yet: `chunkstore allow {name} FOLDER ROLE`"
+    show(made, as_json, f"{name} {'may do everything' if admin else hint}.")
 
 
 @user_command.command("remove", cls=Command, context_settings=SETTINGS)

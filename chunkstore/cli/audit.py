@@ -42,6 +42,6 @@ def _line(entry: dict[str, Any]) -> str:
     who = entry["actor"] or "-"
     parts = [entry["time"], who, f"({entry['via']})", entry["action"]]
     parts += [f"/{entry['name']}"] if entry["name"] else []
-    parts += [f"{key}={value}" for key, value in entry["detail"].items()]
+    parts += [f"{key}={value}" for key, value in entry["detail"].items() if value != ""]
     parts += [f"from {entry['address']}"] if entry["address"] else []
     return " ".join(parts)

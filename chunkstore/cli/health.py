@@ -120,7 +120,8 @@ def _ask(connection: http.client.HTTPConnection, path: str) -> int:
         connection.close()
     told = _status_in(body)
     if answer.status != http.client.OK or told is None:
-        click.echo(f"chunkstore: {answer.status} {told or 'of no chunkstore server'}.", err=True)
+        words = (told or "of no chunkstore server").rstrip(".")
+        click.echo(f"chunkstore: {answer.status} {words}.", err=True)
         return 1
     click.echo(told)
     return 0
@@ -144,5 +145,8 @@ def _status_in(body: bytes) -> str | None:
         return None
     more = document.get("faults") or document.get("detail") or []
     words = more if isinstance(more, list) else [more]
-    text = ": ".join([str(document["status"]), *filter(None, ["; ".join(map(str, words))])])
+    # The status of a problem (RFC 9457) is that of the answer.
+    status = document["status"]
+    known = [status if isinstance(status, str) else str(document.get("title", status))]
+    text = ": ".join([*known, *filter(None, ["; ".join(map(str, words))])])
     return text.encode("unicode_escape").decode()

@@ -66,12 +66,17 @@ class Body(Protocol):
 class Answer:
     """The answer to a request; its body is read once, and close() is called in any case."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, bucket: TokenBucket, url: str) -> None:
+    def __init__(
+        self, response: urllib3.BaseHTTPResponse, bucket: TokenBucket, url: str, *, is_signed: bool
+    ) -> None:
         self._response = response
         self._bucket = bucket
         self._url = url
         self.status = response.status
         self.is_repeated = bool(response.retries and response.retries.history)
+        # Whether it was told who asks.
+        self.is_signed = is_signed
+        self.is_over_tls = url.startswith("https:")
         # Where the answer comes from, after all redirections.
         self.path = urlsplit(response.geturl() or url).path
         self.headers: Mapping[str, str] = response.headers
@@ -187,7 +192,7 @@ class Transport:
         except (HTTPError, OSError) as error:
             raise error_of(url, error) from error
         self.round_trip_seconds = min(self.round_trip_seconds, time.monotonic() - began)
-        answer = Answer(response, self._down, url)
+        answer = Answer(response, self._down, url, is_signed="Authorization" in fields)
         if location := response.get_redirect_location():
             answer.close()
             where = without_credentials(urljoin(url, location))

@@ -116,9 +116,11 @@ class Rights:
 
     def refusal(self, name: Name, lacking: Verbs) -> ChunkstoreError:
         """Return what is said to somebody who lacks verbs that they need."""
-        if not self.principal.is_guest and name != ROOT and not self.may_see(name):
-            return absence_of(name)
-        return self._lack(name, lacking)
+        return absence_of(name) if self._hides(name) else self._lack(name, lacking)
+
+    def _hides(self, name: Name) -> bool:
+        """Whether somebody who is signed in is told that a name is not there, whatever is."""
+        return not self.principal.is_guest and name != ROOT and not self.may_see(name)
 
     def _lack(self, name: Name, lacking: Verbs) -> ChunkstoreError:
         if self.principal.is_guest:
@@ -158,6 +160,9 @@ class Rights:
         verbs = self.access.verbs(name)
         putting = verbs & PUTTING
         if not putting:
+            if self._hides(name):
+                # Who may see nothing there would take it for the answer to a GET.
+                raise NotFound(f"There is no folder where you may put {name!r}.")
             raise self.refusal(name, PUTTING)
         self._require_whole(folder_named(name), verbs)
         return putting

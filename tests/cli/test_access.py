@@ -188,7 +188,7 @@ def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(tmp_path: P
     os.close(terminal)
     assert process.wait(60) == 0, shown
     assert PASSWORD.encode() not in shown
-    assert b"anna may do nothing yet" in shown
+    assert b"anna may do nothing yet: `chunkstore allow anna FOLDER ROLE`." in shown
 
 
 def test_who_may_write_in_one_folder_sends_only_what_is_missing_there(tmp_path: Path) -> None:
@@ -202,7 +202,12 @@ def test_who_may_write_in_one_folder_sends_only_what_is_missing_there(tmp_path: 
         push = ("push", "--json", "file", f"{server.url}files/p/file")
         refused = run_command(tmp_path, *push)
         assert "CHUNKSTORE_TOKEN" in refused.stdout + refused.stderr
+        wrong = run_command(tmp_path, *push, environment={"CHUNKSTORE_TOKEN": f"{token}x"})
+        assert "are not right here" in wrong.stdout
         environment = {"CHUNKSTORE_TOKEN": token, "HOME": str(tmp_path)}
+        elsewhere = ("push", "file", f"{server.url}files/q/file")
+        refused = run_command(tmp_path, *elsewhere, environment=environment)
+        assert "There is no folder where you may put 'q/file'." in refused.stderr
         assert run_command(tmp_path, *push, environment=environment).returncode == 0
         content[:10] = bytes(10)
         (tmp_path / "file").write_bytes(content)

@@ -45,9 +45,9 @@ def error_of(answer: Answer) -> ClientError:
     message = f"The server answered ({answer.status})."
     if isinstance(detail, str) and detail:
         message = detail
-    elif answer.status == 401:
+    elif answer.status in (400, 401):
         # That to HEAD has no body which would say it.
-        message = "The server asks who this is: set CHUNKSTORE_TOKEN, or have it in ~/.netrc (401)."
+        message = _without_body(answer)
     match answer.status:
         case 404 | 410:
             return Missing(message)
@@ -60,6 +60,16 @@ def error_of(answer: Answer) -> ClientError:
     if problem in _MISMATCHES:
         return Mismatch(message)
     return Refused(answer.status, problem, message)
+
+
+def _without_body(answer: Answer) -> str:
+    if answer.status == 401 and answer.is_signed:
+        return "The token, or the name and password, are not right here, or not any more (401)."
+    if answer.status == 401:
+        return "The server asks who this is: set CHUNKSTORE_TOKEN, or have it in ~/.netrc (401)."
+    if answer.is_over_tls:
+        return "The server answered (400)."
+    return "The server answered (400). If it speaks TLS, the URL begins with https://."
 
 
 def read_json(answer: Answer) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from chunkstore.core.errors import AlreadyExists, CodeRefused, InvalidRequest, NotFound
+from chunkstore.http.message.browsers import browser_of
 from chunkstore.http.message.request import authority_of
 from chunkstore.http.native.sessions import read_form
 from chunkstore.http.page.qr import qr_code
@@ -65,6 +66,7 @@ async def _confirm(request: web.Request, form: Form) -> web.Response:
     enrolled = await request.app[PEOPLE].totp.confirm(
         principal, form.get("factor", ""), form.get("code", "")
     )
+    await request.app[PEOPLE].sessions.note_browser(enrolled.digest, browser_of(request))
     response = await _page(request, recovery_codes=enrolled.recovery_codes)
     set_cookie(request, response, enrolled.cookie)
     return response

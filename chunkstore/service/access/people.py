@@ -191,7 +191,10 @@ class People:
         """
         # Else a second factor that was just added elsewhere would not count here yet.
         snapshot = await self.directory.fresh()
-        account = await self._by_password(name, password, address, snapshot, alone=False)
+        try:
+            account = await self._by_password(name, password, address, snapshot, alone=False)
+        except SignInFailed as error:
+            raise SignInFailed("The name or the password is not right.") from error
         begun = await self._begin_session(account, self.clock.now(), next_path, snapshot)
         if isinstance(begun, Principal):
             await self.audit.note(who_is(begun, address), SIGN_IN)
@@ -269,7 +272,10 @@ class People:
         account = None if session is None else _account_in(session, snapshot)
         if session is None or account is None:
             raise SignInFailed
-        await self._by_password(account.name, password, address, snapshot, alone=False)
+        try:
+            await self._by_password(account.name, password, address, snapshot, alone=False)
+        except SignInFailed as error:
+            raise SignInFailed("The password is not right.") from error
         new_cookie = await self.sessions.confirm(session)
         session = replace(session, password_at=self.clock.now())
         return replace(_in_session(account, session, snapshot), cookie=new_cookie)

@@ -65,6 +65,8 @@ class Enrolled:
 
     recovery_codes: tuple[str, ...] = field(repr=False)
     cookie: NewCookie
+    # Of the new session, the only one.
+    digest: str
 
 
 class SecondFactors:
@@ -139,7 +141,7 @@ class SecondFactors:
             session.to_record(ABSENT),
             *ended,
         )
-        return Enrolled(codes, cookie)
+        return Enrolled(codes, cookie, session.digest)
 
     async def remove(self, principal: Principal, code: str) -> None:
         """Remove the second factor of an account, which it gives a last code of.

@@ -49,7 +49,8 @@ async def test_a_second_factor_is_added_and_removed(known: Site) -> None:
     # It is shown once.
     assert secret[:4].encode() not in refused.body
     assert factor.encode() in refused.body
-    added = await send(known, cookie, action="confirm", factor=factor, code=code)
+    agent = ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+    added = await send(known, cookie, agent, action="confirm", factor=factor, code=code)
     assert added.status == 200
     assert added.headers["Cache-Control"] == "no-store"
     codes = re.findall(r"<code>([A-Z2-7-]{19})</code>", added.body.decode())
@@ -57,6 +58,8 @@ async def test_a_second_factor_is_added_and_removed(known: Site) -> None:
     # Both sessions have ended, and this one goes on.
     renewed = ("Cookie", added.headers["Set-Cookie"].partition(";")[0])
     assert renewed[1].partition("=")[0] == cookie[1].partition("=")[0]
+    told = await run_command(known.people, "session ls", {"account": "anna"})
+    assert [one["browser"] for one in told] == ["Firefox on Linux"]
     for ended in (cookie, other):
         assert (await send(known, ended)).status == 401
     assert b"10 recovery codes are left" in (await send(known, renewed)).body

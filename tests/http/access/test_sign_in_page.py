@@ -25,6 +25,7 @@ async def test_what_failed_leaves_the_form_as_it_was(site: Site) -> None:
     assert b'value="/files/d/"' in answer.body
     assert b"script>alert" not in answer.body
     assert b"not that one" not in answer.body
+    assert b"The name or the password is not right." in answer.body
     for _ in range(25):
         answer = await log_in(site)
     assert answer.status == 429
