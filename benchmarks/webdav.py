@@ -153,10 +153,12 @@ def _plant(subject: Subject, folder: Path, names: int) -> Path:
         files = where / "files" / _FOLDER
         files.mkdir(parents=True, exist_ok=True)
         for number in range(names):
-            (files / _name(number)).write_bytes(b"x")
+            (files / _name(number)).write_text(_name(number))
         return where
     with running(subject, where) as server:
-        for batch in load.batches([(_name(number), b"x") for number in range(names)]):
+        for batch in load.batches(
+            [(_name(number), _name(number).encode()) for number in range(names)]
+        ):
             load.put_form(server.port, _FOLDER, batch)
     return where
 

@@ -26,7 +26,7 @@ from chunkstore.core.errors import (
     VerbLacking,
 )
 from chunkstore.core.names import ROOT, FileName, FolderName
-from chunkstore.store.contract.edits import Copy, Delete, Edit, Move, Patch
+from chunkstore.store.contract.edits import Copy, Delete, Edit, Move, Patch, is_folder_name
 from chunkstore.store.contract.store import Store
 from tests.store.conformance import Suite, get, names, put, whole_put
 from tests.store.edits import folder_exists, get_file, make_folder
@@ -179,9 +179,12 @@ class StrictConformance(Suite):
         # What is not named stays.
         await apply(store, Patch(name))
         assert (await store.properties.describe([name]))[name] == found
+        assert await store.properties.describe([name], bare=False) == {name: found}
         await apply(store, Patch(name, [replace(SET, element=None)]))
         assert await properties(store, name) is None
         assert (await store.properties.describe([name]))[name].modified == TIMES[1]
+        told = await store.properties.describe([name], bare=False)
+        assert list(told) == ([name] if is_folder_name(name) else [])
 
     @pytest.mark.usefixtures("folders")
     async def test_a_file_has_the_times_everywhere(self, store: Store) -> None:

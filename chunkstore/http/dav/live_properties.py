@@ -6,9 +6,9 @@ None is made up: what a client has not asked for by its name is told only if RFC
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeAlias
 
 from chunkstore.core.conditional import format_http_date, parse_http_date
 from chunkstore.core.dav.properties import PropertyName
@@ -16,16 +16,21 @@ from chunkstore.core.unix_time import parse_unix_time
 from chunkstore.http.dav.multistatus import dav
 from chunkstore.http.dav.xml_reading import escape_text
 
+_UP_TO_SECONDS: Final = len("2026-01-01T00:00:00")
 WINDOWS: Final = "urn:schemas-microsoft-com:"
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A file or folder, with all that properties tell of it.
+_NO_PROPERTIES: Final[Mapping[PropertyName, str]] = MappingProxyType({})
+# What a resource has, and what of that is empty.
+Outline: TypeAlias = tuple[bool, ...]
+
+
+class Resource(NamedTuple):
+    """A file or folder, with all that properties tell of it; a tuple, as long lists make many.
 
     `etag` None: it has none, or it may not be told. `dead` are its dead properties, and `locks`
     the XML of those that cover it. `quota` is how many bytes are used and free, if that may be
-    told.
+    told. Times are in UTC.
     """
 
     href: str
@@ -35,9 +40,25 @@ class Resource:
     size: int = 0
     media_type: str = ""
     etag: str | None = None
-    dead: Mapping[PropertyName, str] = field(default_factory=dict)
+    dead: Mapping[PropertyName, str] = _NO_PROPERTIES
     locks: str = ""
     quota: tuple[int, int] | None = None
+
+    @property
+    def outline(self) -> Outline:
+        """What all resources have in common of which the same live properties are told.
+
+        The same ones are empty, too.
+        """
+        return (
+            self.is_folder,
+            self.created is None,
+            self.modified is None,
+            not self.media_type,
+            self.etag is None,
+            not self.locks,
+            self.quota is None,
+        )
 
 
 # Returns the content of the element as XML, None if the resource has no such property.
@@ -47,7 +68,7 @@ Live: TypeAlias = Callable[[Resource], str | None]
 def _creation_date(resource: Resource) -> str | None:
     # RFC 3339 without a fraction, which Windows does not understand.
     time = resource.created
-    return None if time is None else time.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+    return None if time is None else time.isoformat(timespec="seconds")[:_UP_TO_SECONDS] + "Z"
 
 
 def _last_modified(resource: Resource) -> str | None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from heapq import merge
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -22,21 +21,16 @@ from chunkstore.core.errors import StoreDamaged
 from chunkstore.core.names import FileName, FolderName, ancestors, encode_path
 from chunkstore.http.dav.answers import href_of, in_drive
 from chunkstore.http.dav.fields import minimal_is_preferred
-from chunkstore.http.dav.live_properties import BY_NAME, OF_ALL, QUOTA, TIMES, Resource
+from chunkstore.http.dav.live_properties import Resource
 from chunkstore.http.dav.lock_body import format_locks
 from chunkstore.http.dav.multistatus import (
     HEAD,
     MULTISTATUS_TYPE,
     TAIL,
-    dav,
-    format_empty,
-    format_names,
-    format_propstat,
-    format_response,
-    format_tags,
 )
-from chunkstore.http.dav.propfind_body import Kind, Wanted, parse_propfind
+from chunkstore.http.dav.propfind_body import Wanted, parse_propfind
 from chunkstore.http.dav.resources import find_resource
+from chunkstore.http.dav.shape import Shape
 from chunkstore.http.dav.xml_reading import MAX_BODY_SIZE
 from chunkstore.http.message.destination import depth_of
 from chunkstore.http.message.negotiation import accepts_gzip
@@ -53,8 +47,6 @@ from chunkstore.store.contract.edits import Name
 from chunkstore.store.contract.properties import Description
 from chunkstore.store.contract.values import File, Listing
 
-_LOCKS: Final = dav("lockdiscovery")
-_OLD_QUOTA: Final = dav("quotaused")
 _PAGE_SIZE: Final = 1000
 # How many names are asked at once for what is kept with them.
 _SLICE_SIZE: Final = 256
@@ -87,7 +79,7 @@ async def find_drive(request: web.Request) -> web.StreamResponse:
     Windows and others climb to it before they take an address for a drive.
     """
     depth = depth_of(request, "0", "1", "infinity")
-    shape = _Shape(await _wanted_by(request), is_minimal=minimal_is_preferred(request))
+    shape = Shape(await _wanted_by(request), is_minimal=minimal_is_preferred(request))
     root = drive_root(request.app)
     hrefs = [request.rel_url.raw_path, *([root] if depth != "0" else [])]
     folders = [Resource(href, True, None, None) for href in hrefs]
@@ -102,82 +94,9 @@ async def _wanted_by(request: web.Request) -> Wanted:
         return parse_propfind(body)
 
 
-class _Shape:
-    """How resources are told of."""
-
-    def __init__(self, wanted: Wanted, *, is_minimal: bool) -> None:
-        self.wanted = wanted
-        self.is_minimal = is_minimal
-        self._named = frozenset(wanted.names) - OF_ALL.keys()
-        if wanted.kind is Kind.SOME:
-            self._named = frozenset(wanted.names)
-        all_first = OF_ALL if wanted.kind is Kind.ALL else ()
-        # Each with what is told of it, the tags around that being made once for all resources.
-        self._asked = [
-            (name, BY_NAME.get(name), *format_tags(name))
-            for name in dict.fromkeys([*all_first, *wanted.names])
-        ]
-
-    @property
-    def needs_times(self) -> bool:
-        """Whether the times of folders are asked for."""
-        return self.wanted.kind is Kind.ALL or any(name in TIMES for name in self.wanted.names)
-
-    @property
-    def needs_quota(self) -> bool:
-        """Whether a quota is to be told.
-
-        macOS asks for its old `quotaused` too, and by what it is told mounts a drive after 90
-        seconds only.
-        """
-        names = self.wanted.names
-        return any(name in QUOTA for name in names) and _OLD_QUOTA not in names
-
-    @property
-    def needs_locks(self) -> bool:
-        """Whether it is asked for locks."""
-        return self.wanted.kind is Kind.ALL or _LOCKS in self.wanted.names
-
-    @property
-    def needs_dead(self) -> bool:
-        """Whether dead properties are asked for."""
-        return self.wanted.kind is not Kind.SOME or any(
-            name not in BY_NAME for name in self.wanted.names
-        )
-
-    def format(self, resource: Resource) -> str:
-        """Return what is told of a resource."""
-        if self.wanted.kind is Kind.NAMES:
-            live = [name for name, of in BY_NAME.items() if of(resource) is not None]
-            names = format_names([*live, *resource.dead])
-            return format_response(resource.href, format_propstat(names, HTTPStatus.OK))
-        found: list[str] = []
-        missing: list[PropertyName] = []
-        if self.wanted.kind is Kind.ALL:
-            found += resource.dead.values()
-        for name, of, before, behind in self._asked:
-            content = None if of is None else of(resource)
-            if content is not None:
-                found.append(f"{before}{content}{behind}" if content else format_empty(name))
-            elif name in resource.dead:
-                if self.wanted.kind is not Kind.ALL:
-                    found.append(resource.dead[name])
-            elif name in self._named:
-                missing.append(name)
-        return format_response(resource.href, *self._propstats(found, missing))
-
-    def _propstats(self, found: Sequence[str], missing: Sequence[PropertyName]) -> list[str]:
-        told = []
-        if found or not missing or self.is_minimal:
-            told.append(format_propstat("".join(found), HTTPStatus.OK))
-        if missing and not self.is_minimal:
-            told.append(format_propstat("".join(map(format_empty, missing)), HTTPStatus.NOT_FOUND))
-        return told
-
-
 async def _of_file(request: web.Request, file: File, wanted: Wanted) -> AsyncIterator[str]:
     """Yield the answer that tells of one file."""
-    shape = _Shape(wanted, is_minimal=minimal_is_preferred(request))
+    shape = Shape(wanted, is_minimal=minimal_is_preferred(request))
     page = _Page(request, shape, FolderName(""), [file])
     path: dict[str, str] = {file.name: request.rel_url.raw_path}
     yield HEAD + "".join([text async for text in page.texts(path)]) + TAIL
@@ -187,7 +106,7 @@ async def _of_folder(
     request: web.Request, folder: FolderName, wanted: Wanted, depth: str
 ) -> AsyncIterator[str]:
     """Yield the answer that tells of a folder and what is in it, in pieces."""
-    shape = _Shape(wanted, is_minimal=minimal_is_preferred(request))
+    shape = Shape(wanted, is_minimal=minimal_is_preferred(request))
     quota = await quota_of(request, folder) if shape.needs_quota else None
     itself = _Page(request, shape, folder, [folder], quota)
     text = HEAD + "".join([piece async for piece in itself.texts()])
@@ -223,10 +142,11 @@ def _in_order(listing: Listing, last: str) -> list[File | FolderName]:
     `last` is the entry before them, whose folders have been told of.
     """
     entries: list[File | FolderName] = []
-    merged: Iterator[File | FolderName] = merge(listing.files, listing.folders, key=_name_of)
-    for entry in merged:
+    both: list[File | FolderName] = [*listing.files, *listing.folders]
+    for entry in sorted(both, key=_name_of):
         name = _name_of(entry)
-        entries += [above for above in ancestors(FileName(name)) if not last.startswith(above)]
+        if not last.startswith(name[: name.rfind("/", 0, -1) + 1]):
+            entries += [above for above in ancestors(FileName(name)) if not last.startswith(above)]
         entries.append(entry)
         last = name
     return entries
@@ -241,7 +161,7 @@ class _Page:
     """Entries of a folder that are told of together."""
 
     request: web.Request
-    shape: _Shape
+    shape: Shape
     folder: FolderName
     entries: Sequence[File | FolderName]
     quota: tuple[int, int] | None = None
@@ -253,20 +173,21 @@ class _Page:
         held at once, and others get their turn behind each piece.
         """
         locks, may_read = await self._locks(), readable_in(self.request, self.folder)
+        base, start = href_of(self.request, self.folder, self.folder), len(self.folder)
         told: list[str] = []
         size = 0
         async for entries, described in self._slices():
             for entry in entries:
                 name: Name = entry.name if isinstance(entry, File) else entry
-                href = hrefs.get(name) or href_of(self.request, self.folder, name)
+                href = hrefs.get(name) or base + encode_path(name[start:])
                 description = described.get(name)
                 if isinstance(entry, File):
                     is_readable = may_read is None or may_read(entry.name)
                     resource = _resource_of(href, entry, description, is_readable)
                 else:
-                    resource = replace(_folder_of(href, description), quota=self.quota)
+                    resource = _folder_of(href, description, self.quota)
                 if locks:
-                    resource = replace(resource, locks=self._format_locks(locks, name))
+                    resource = resource._replace(locks=self._format_locks(locks, name))
                 told.append(self.shape.format(resource))
                 size += len(told[-1])
                 if size >= _PIECE_SIZE:
@@ -324,16 +245,18 @@ def _resource_of(
         file.modified,
         file.manifest.size,
         file.media_type,
-        file.validators.etag if is_readable else None,
+        str(file.manifest.digest) if is_readable else None,
         _dead(description),
     )
 
 
-def _folder_of(href: str, description: Description | None) -> Resource:
+def _folder_of(
+    href: str, description: Description | None, quota: tuple[int, int] | None
+) -> Resource:
     if description is None:
-        return Resource(href, True, None, None)
+        return Resource(href, True, None, None, quota=quota)
     times = description.created, description.modified
-    return Resource(href, True, *times, dead=_dead(description))
+    return Resource(href, True, *times, dead=_dead(description), quota=quota)
 
 
 def _dead(description: Description | None) -> Mapping[PropertyName, str]:

@@ -173,9 +173,10 @@ async def describe(request: web.Request, names: Sequence[Name]) -> Mapping[Name,
     """Return what is kept with names that the request was told of, as far as it may be told.
 
     Properties can have anything, so they take `READ`; of what only leads elsewhere nothing is told.
+    Files are left out that have none.
     """
     rights = rights_of(request)
-    described = await store_of(request).properties.describe(names)
+    described = await store_of(request).properties.describe(names, bare=False)
     if rights.is_open:
         return described
     told: dict[Name, Description] = {}

@@ -27,8 +27,12 @@ class Properties(ABC):
     """What is kept with files and folders."""
 
     @abstractmethod
-    async def describe(self, names: Sequence[Name]) -> Mapping[Name, Description]:
+    async def describe(
+        self, names: Sequence[Name], *, bare: bool = True
+    ) -> Mapping[Name, Description]:
         """Return what is kept with those of the names that exist.
+
+        Without `bare`, files are left out that have no properties.
 
         A folder that was not made has the times of the first name in it, the root folder in an
         empty store those of 1970.

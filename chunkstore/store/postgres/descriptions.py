@@ -24,8 +24,10 @@ class PostgresProperties(Properties):
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
-    async def describe(self, names: Sequence[Name]) -> Mapping[Name, Description]:
-        return await self._opened.database.read(describe, names)
+    async def describe(
+        self, names: Sequence[Name], *, bare: bool = True
+    ) -> Mapping[Name, Description]:
+        return await self._opened.database.read(describe, names, bare)
 
 
 async def patch(db: Connection, edit: Patch, tally: Tally) -> Applied:
@@ -46,12 +48,17 @@ async def patch(db: Connection, edit: Patch, tally: Tally) -> Applied:
     return Applied(replaced=False)
 
 
-async def describe(db: Connection, names: Sequence[Name]) -> dict[Name, Description]:
-    """Return what is kept with those of the names that exist."""
+async def describe(db: Connection, names: Sequence[Name], bare: bool) -> dict[Name, Description]:
+    """Return what is kept with those of the names that exist; `bare` as `Properties.describe`."""
     wanted = [name for name in names if name != ROOT]
     paths, are_folders = list(map(path_of, wanted)), list(map(is_folder_name, wanted))
     rows = await db.fetch(QUERIES["describe_names"], paths, are_folders)
-    found = {wanted[row["place"] - 1]: _to_description(row) for row in rows}
+    found = {
+        name: _to_description(row)
+        for row in rows
+        for name in (wanted[row["place"] - 1],)
+        if bare or row["properties"] is not None or is_folder_name(name)
+    }
     if ROOT in names:
         row = await db.fetchrow(QUERIES["first_times"])
         nothing = Description(to_datetime(0), to_datetime(0))

@@ -23,14 +23,18 @@ class SQLiteProperties(Properties):
     def __init__(self, database: OpenDatabase) -> None:
         self._database = database
 
-    async def describe(self, names: Sequence[Name]) -> Mapping[Name, Description]:
-        return await self._database.readers.run(partial(describe, names=names))
+    async def describe(
+        self, names: Sequence[Name], *, bare: bool = True
+    ) -> Mapping[Name, Description]:
+        return await self._database.readers.run(partial(describe, names=names, bare=bare))
 
 
-def describe(db: sqlite3.Connection, names: Sequence[Name]) -> dict[Name, Description]:
-    """Return what is kept with those of the names that exist."""
+def describe(
+    db: sqlite3.Connection, names: Sequence[Name], *, bare: bool
+) -> dict[Name, Description]:
+    """Return what is kept with those of the names that exist; `bare` as `Properties.describe`."""
     files = json.dumps([name for name in names if not is_folder_name(name)])
-    found = {row["name"]: row for row in execute(db, "describe_files", names=files)}
+    found = {row["name"]: row for row in execute(db, "describe_files", names=files, bare=bare)}
     for name in names:
         if is_folder_name(name):
             found[name] = _description_row(db, name)

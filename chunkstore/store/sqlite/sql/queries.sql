@@ -197,9 +197,10 @@ INSERT INTO folder (name, created) VALUES (:name, :now) ON CONFLICT (name) DO NO
 SELECT created, modified, properties FROM file WHERE name = :name;
 
 -- name: describe_files
--- Those of the names, an array in JSON, that files have.
+-- Those of the names, an array in JSON, that files have; if not `bare`, files with properties.
 SELECT file.name, file.created, file.modified, file.properties
-FROM json_each(:names) AS wanted JOIN file ON file.name = wanted.value;
+FROM json_each(:names) AS wanted JOIN file ON file.name = wanted.value
+WHERE :bare OR file.properties IS NOT NULL;
 
 -- name: describe_folder
 -- A made folder; of one that is not, the times of the first name in it.
