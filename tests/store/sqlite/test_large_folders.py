@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from chunkstore.core.errors import (
     AlreadyExists,
     Forbidden,
     InvalidName,
+    Locked,
     NameConflict,
     NotFound,
     PreconditionFailed,
@@ -31,6 +32,7 @@ from chunkstore.core.errors import (
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.edits import Copy, Delete, Edit, Move, Patch
+from chunkstore.store.contract.locks import Guard, WantedLock
 from chunkstore.store.sqlite.engine.connection import Job
 from chunkstore.store.sqlite.engine.writer import Writer
 from chunkstore.store.sqlite.store import SQLiteStore
@@ -100,6 +102,41 @@ def changes(path: Path) -> list[tuple[object, ...]]:
 async def visible(store: SQLiteStore, folder: FolderName) -> int:
     """Return how many names under a folder are seen, at one moment."""
     return len((await store.names.list(folder, limit=2 * COUNT)).files)
+
+
+async def lock(store: SQLiteStore, name: FileName | FolderName) -> Guard:
+    taken = await store.locks.take(WantedLock(name, True, True))
+    return Guard(frozenset({taken.lock.token}))
+
+
+@pytest.mark.parametrize("edit", [Delete(SOURCE), Move(SOURCE, TARGET), Copy(TARGET, SOURCE)])
+async def test_a_lock_in_it_keeps_it_as_it_is(store: SQLiteStore, path: Path, edit: Edit) -> None:
+    await put(store, "t/x", b"1")
+    guard = await lock(store, FileName(f"{SOURCE}{COUNT - 1:05}"))
+    before = rows(path, SOURCE)
+    with pytest.raises(Locked):
+        await store.names.apply([edit])
+    assert (changes(path), rows(path, SOURCE)) == ([], before)
+    await store.names.apply([edit], guard=guard)
+    # It went with its file.
+    assert await store.locks.list() == []
+
+
+async def test_nobody_locks_what_is_being_changed(store: SQLiteStore) -> None:
+    moving = asyncio.create_task(move(store, SOURCE, TARGET))
+    refused = 0
+    while not moving.done():
+        try:
+            guard = await lock(store, FolderName(SOURCE))
+        except StoreUnavailable:
+            refused += 1
+        else:
+            [token] = guard.tokens
+            await store.locks.release(token)
+        await asyncio.sleep(0)
+    with suppress(Locked):
+        await moving
+    assert refused or not await folder_exists(store, TARGET)
 
 
 async def test_a_copy_is_whole(store: SQLiteStore, path: Path) -> None:
