@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64encode
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 
+from chunkstore.core.chunk_lists import MANIFEST
 from tests.http import raw
+from tests.http.chunks.steps import cut, manifest_of
 from tests.http.dav.steps import DAV, Told, ask, make, propfind, proppatch, set_to, status_of
 from tests.http.steps import Client, on_shared_server, put, read
 
@@ -127,45 +130,63 @@ async def test_nobody_else_writes(shared: Client, name: str) -> None:
     assert await locks_on(shared, path) == []
 
 
-@on_shared_server
-@pytest.mark.parametrize("with_token", [False, True])
-async def test_locks_hold_wherever_one_writes(shared: Client, name: str, with_token: bool) -> None:
-    await make(shared, f"{name}/", f"{name}/a")
-    path, length = f"{name}/a", "Upload-Length: 0"
-    token = await lock(shared, path)
-    lines = [f"If: </files/{path}> (<{token}>)"] if with_token else []
+FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="overwrite"\r\n\r\nyes\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+)
+
+
+def ways_to_write(name: str) -> list[tuple[str, str, list[str], bytes]]:
+    """Return requests that replace or remove the file `name`/a, or all but `name` itself."""
+    path, tus = f"{name}/a", "Tus-Resumable: 1.0.0"
     metadata = f"Upload-Metadata: filename {b64encode(path.encode()).decode()}"
-    requests = {
-        "PUT": ("PUT", f"/files/{path}", [], b"1"),
-        "draft": ("PUT", f"/files/{path}", ["Upload-Complete: ?1"], b"2"),
-        "tus": ("POST", "/uploads", ["Tus-Resumable: 1.0.0", length, metadata], b""),
-        "batch": (
+    octets = "Content-Type: application/offset+octet-stream"
+    edit = json.dumps({"edit": "delete", "name": path}).encode() + b"\n"
+    chunks = cut(path.encode())
+    elsewhere = f"Destination: /files/{name}/c"
+    return [
+        ("PUT", f"/files/{path}", [], b"1"),
+        ("PUT", f"/dav/{path}", [], b"1"),
+        ("PUT", f"/files/{path}", ["Upload-Complete: ?1"], b"2"),
+        ("POST", "/uploads", [tus, "Upload-Length: 0", metadata], b""),
+        ("POST", "/uploads", [tus, "Upload-Length: 1", metadata, octets], b"x"),
+        ("PUT", f"/manifests/{path}", [f"Content-Type: {MANIFEST}"], manifest_of(chunks)),
+        ("POST", "/batch", ["Content-Type: application/jsonl"], edit),
+        (
             "POST",
-            "/batch",
-            ["Content-Type: application/jsonl"],
-            f'{{"method": "DELETE", "name": "{path}"}}\n'.encode(),
-        ),
-        "form": (
-            "POST",
-            f"/files/{name}/?replace=1",
+            f"/files/{name}/",
             ["Content-Type: multipart/form-data; boundary=b"],
-            b'--b\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nx\r\n--b--\r\n',
+            FORM,
         ),
-        "DELETE": ("DELETE", f"/files/{path}", [], b""),
-    }
-    for what, (method, target, more, body) in requests.items():
-        answer = await ask(shared, method, target, *more, *lines, body=body)
-        if with_token:
-            assert answer.status != 423, (what, answer.body)
-        else:
-            assert answer.status in (423, 400, 409) or what in ("batch", "form"), (
-                what,
-                answer.status,
-                answer.body,
-            )
-            assert await status_of(shared, path) == 200
-    if not with_token:
-        assert await read(shared, path) == path.encode()
+        ("COPY", f"/files/{name}/b", [f"Destination: /files/{path}"], b""),
+        ("MOVE", f"/files/{path}", [elsewhere], b""),
+        ("MOVE", f"/files/{name}/", [f"Destination: /files/{name}-moved/"], b""),
+        ("DELETE", f"/files/{path}", [], b""),
+        ("DELETE", f"/files/{name}/", [], b""),
+        ("DELETE", f"/dav/{name}", [], b""),
+    ]
+
+
+@on_shared_server
+async def test_locks_hold_wherever_one_writes(shared: Client, name: str) -> None:
+    await make(shared, f"{name}/", f"{name}/a", f"{name}/b")
+    path = f"{name}/a"
+    token = await lock(shared, path)
+    for method, target, lines, body in ways_to_write(name):
+        answer = await ask(shared, method, target, *lines, body=body)
+        assert answer.status == 423, (method, target, answer.body)
+    assert await read(shared, path) == path.encode()
+    assert await status_of(shared, f"{name}/b") == 200
+    for method, target, lines, body in ways_to_write(name):
+        # Deleted or moved, it is locked no more.
+        if await status_of(shared, path) == 404:
+            if await status_of(shared, name) == 404:
+                await make(shared, f"{name}/", f"{name}/b")
+            await make(shared, path)
+            token = await lock(shared, path)
+        submitted = f"Lock-Token: <{token}>"
+        answer = await ask(shared, method, target, *lines, submitted, body=body)
+        assert answer.status < 300, (method, target, answer.body)
 
 
 @on_shared_server
