@@ -158,8 +158,7 @@ def add_routes(app: web.Application) -> None:
     add(FILE_PATH, FILE)
     app[FOLDERS] = add(FOLDER_PATH, FOLDER, name="folder")
     member = add(DRIVE_PATH, DRIVE_MEMBER)
-    root = {method: DRIVE_MEMBER[method] for method in ("GET", "HEAD", "PROPFIND", "OPTIONS")}
-    app[DRIVE] = member, add(DRIVE_ROOT, root)
+    app[DRIVE] = member, add(DRIVE_ROOT, DRIVE_MEMBER)
     add(NX_PATH, NX)
     add("/files", _read_only(_redirect_to_root))
     root_of_server = {"PROPFIND": propfind.find_drive, "OPTIONS": drive.options}

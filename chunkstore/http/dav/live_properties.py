@@ -18,6 +18,7 @@ from chunkstore.http.dav.xml_reading import escape_text
 
 _UP_TO_SECONDS: Final = len("2026-01-01T00:00:00")
 WINDOWS: Final = "urn:schemas-microsoft-com:"
+OWNCLOUD: Final = "http://owncloud.org/ns"
 
 
 _NO_PROPERTIES: Final[Mapping[PropertyName, str]] = MappingProxyType({})
@@ -176,5 +177,7 @@ PROTECTED: Final = frozenset(
     {
         *OF_ALL,
         *QUOTA,
+        # What a client says of a content would be told of the next one too.
+        PropertyName(OWNCLOUD, "checksums"),
     }
 ) - {*CREATED_BY, *MODIFIED_BY}  # fmt: skip

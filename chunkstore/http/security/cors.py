@@ -22,10 +22,10 @@ _METHODS: Final = (
     " LOCK, UNLOCK"
 )
 _REQUEST_HEADERS: Final = (
-    "Authorization, Base, Content-Type, Content-Digest, Repr-Digest, Depth, Destination,"
-    " File-Type, If, If-Match, If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since,"
-    " Lock-Token, OC-Checksum, Overwrite, Prefer, Range, Timeout, Tus-Resumable,"
-    " Upload-Checksum, Upload-Complete, Upload-Concat,"
+    "Authorization, Base, Cache-Control, Content-Type, Content-Digest, Repr-Digest, Depth,"
+    " Destination, File-Type, If, If-Match, If-Modified-Since, If-None-Match, If-Range,"
+    " If-Unmodified-Since, Lock-Token, OC-Checksum, Overwrite, Prefer, Range, Timeout,"
+    " Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat,"
     " Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Length, Upload-Metadata,"
     " Upload-Offset, X-HTTP-Method-Override, X-OC-Mtime, X-Request-ID,"
     " X-Requested-With"

@@ -307,8 +307,8 @@ NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     "/nx/{entry}": {**_read_only(reading_entry), "PUT": making_entry},
     "/files": _read_only(nothing),
     "/dav/{name}": _DRIVE,
-    # The root of the drive, and what is told of it at the root of the server.
-    "/dav": {"GET": getting, "HEAD": getting, "PROPFIND": finding},
+    "/dav": _DRIVE,
+    # What is told of the drive at the root of the server.
     "/": {**_read_only(listing), "PROPFIND": nothing},
     "/batch": {"POST": changing},
     # Whoever signs in is nobody yet; whoever leaves is asked who by the handler.
