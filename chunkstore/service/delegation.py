@@ -55,7 +55,7 @@ class Delegation:
 
     async def _ask_anew(self, principal: Principal, *, changes: bool) -> Asker:
         directory = self._people.directory
-        snapshot = await (directory.reload() if changes else directory.current())
+        snapshot = await (directory.fresh() if changes else directory.current())
         if snapshot.is_open:
             raise Forbidden(
                 "The store is open to everybody, until `chunkstore user add` closes it."

@@ -271,7 +271,7 @@ class Administration:
             NoSuchAccount: there is no such account.
             InvalidRequest: the label is too long, or not printable.
         """
-        account = (await self._directory.reload()).get(name)
+        account = (await self._directory.fresh()).get(name)
         text = new_token()
         token = Token(
             digest=digest_of(text),

@@ -194,6 +194,9 @@ class Directory:
         # When what is in the snapshot was last known to be so.
         self._known_at = clock.monotonic()
         self._asking: asyncio.Task[Snapshot] | None = None
+        # Who asks what holds now: those that have been asked, and those that wait until they are.
+        self._freshening: asyncio.Task[Snapshot] | None = None
+        self._waiting: asyncio.Task[Snapshot] | None = None
 
     @property
     def latest(self) -> Snapshot | None:
@@ -215,12 +218,25 @@ class Directory:
         return await asyncio.shield(self._asking)
 
     async def fresh(self) -> Snapshot:
-        """Return the same as `reload`, read only if there are any changes."""
-        return await self._ask(self._snapshot)
+        """Return the same as `reload`, read only if there are any changes.
+
+        However many ask at once, as anybody may who signs in, two questions do for them.
+        """
+        if self._waiting is None:
+            self._waiting = asyncio.create_task(self._ask_after(self._freshening))
+            self._waiting.add_done_callback(retrieve_exception)
+        return await asyncio.shield(self._waiting)
 
     async def reload(self) -> Snapshot:
         """Return a snapshot that has all changes that were made before."""
         return await self._ask(None)
+
+    async def _ask_after(self, before: asyncio.Task[Snapshot] | None) -> Snapshot:
+        """Ask once what was asked before has ended, for all who have come until then."""
+        if before is not None:
+            await asyncio.wait([before])
+        self._freshening, self._waiting = self._waiting, None
+        return await self._ask(self._snapshot)
 
     def _ended(self, task: asyncio.Task[Snapshot]) -> None:
         self._asking = None

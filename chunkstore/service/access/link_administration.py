@@ -153,7 +153,7 @@ class LinkAdministration:
             InvalidRequest: it cannot be made so.
             PasswordRefused: the password is not possible.
         """
-        snapshot = await self._directory.reload()
+        snapshot = await self._directory.fresh()
         account = snapshot.get(name)
         _check(wanted)
         policy, now = await self.policy(), self._clock.now()

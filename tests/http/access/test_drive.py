@@ -205,6 +205,7 @@ async def taken(site: Site, who: str, path: str, **headers: str) -> str:
         ("maker", "new", "0", 201),
         # What is there others may be writing.
         ("maker", "a", "0", 403),
+        ("maker", "c/", "0", 403),
         ("editor", "c/e", "0", 200),
         ("editor", "c/", "infinity", 200),
         # Others write there too.
@@ -217,6 +218,10 @@ async def test_locks_need_a_right_to_write(
 ) -> None:
     answer = await filled.ask(who, "LOCK", f"/dav/{path}", data=LOCK, Depth=depth)
     assert answer.status == status
+    if status in (403, 404):
+        # Nothing is left of it, either.
+        assert await filled.status("admin", "PUT", f"/dav/{path or 'a'}x", data=b"x") in (201, 204)
+        assert await filled.store.locks.list() == []
 
 
 async def test_a_token_is_of_use_to_who_took_the_lock_alone(filled: Site) -> None:

@@ -22,7 +22,7 @@ from chunkstore.service.access import directory as directory_module
 from chunkstore.service.access.directory import read_snapshot
 from chunkstore.service.access.people import People
 from chunkstore.service.access.values import Account, fold, parse_account_name
-from chunkstore.store.contract.records import PutRecord, Records
+from chunkstore.store.contract.records import PutRecord, Record, Records
 from chunkstore.store.contract.store import Store
 from tests.backends import Backend
 from tests.conftest import on_each_backend
@@ -138,6 +138,48 @@ async def test_many_requests_at_once_ask_once(
     clock.advance(1)
     await asyncio.gather(*(people.directory.current() for _ in range(100)))
     assert len(asked) == 1
+
+
+async def test_however_many_sign_in_at_once_little_is_read(
+    people: People, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records, asked, read = type(store.records), [], []
+    revision, find = records.revision, records.find
+
+    async def counted(self: Records) -> int:
+        asked.append(1)
+        return await revision(self)
+
+    async def found(self: Records, kind: str, key: str) -> Record | None:
+        read.append(1)
+        return await find(self, kind, key)
+
+    await people.directory.current()
+    await People.of(store).accounts.add("anna", None)
+    monkeypatch.setattr(records, "revision", counted)
+    monkeypatch.setattr(records, "find", found)
+    seen = await asyncio.gather(*(people.directory.fresh() for _ in range(100)))
+    assert all("anna" in snapshot.accounts for snapshot in seen)
+    assert len(read) <= 2
+    assert len(asked) <= 6
+    asked.clear()
+    await asyncio.gather(*(people.directory.fresh() for _ in range(100)))
+    assert len(asked) <= 2
+
+
+@on_each_backend
+async def test_who_asks_anew_is_told_of_what_was_done_before(people: People, store: Store) -> None:
+    """Also while others ask, whose question came too early; and one who gives up ends nothing."""
+    elsewhere = People.of(store)
+    for number in range(10):
+        early = [asyncio.create_task(people.directory.fresh()) for _ in range(3)]
+        await asyncio.sleep(0)
+        early[number % 3].cancel()
+        await elsewhere.accounts.add(f"a{number}", None)
+        late = asyncio.create_task(people.directory.fresh())
+        assert f"a{number}" in (await late).accounts
+        await asyncio.gather(*early, return_exceptions=True)
+    elsewhere.close()
 
 
 async def test_a_store_that_does_not_tell_lets_nobody_in(
