@@ -11,21 +11,23 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 
 from chunkstore.core.conditional import format_etag, format_http_date
-from chunkstore.core.errors import NotFound
-from chunkstore.core.names import FileName
+from chunkstore.core.errors import NotFound, PreconditionFailed
+from chunkstore.core.names import ROOT, FileName
 from chunkstore.http.dav.answers import DRIVE_HEADERS, MTIME_ACCEPTED, created, in_drive
 from chunkstore.http.message.bodies import require_no_body
 from chunkstore.http.message.destination import depth_of
 from chunkstore.http.message.file_upload import read_file_upload
-from chunkstore.http.message.problems import MethodNotPossible, allowed_methods
+from chunkstore.http.message.problems import MethodNotPossible, allowed_methods, error_response
 from chunkstore.http.message.request import conditions_of, name_of
 from chunkstore.http.native import files, folders, lists
 from chunkstore.http.security.allowed import (
+    find_visible,
     folder_exists,
     is_dropped,
     may_read,
     names_of,
     readable,
+    readable_in,
 )
 from chunkstore.service.rights import folder_named
 from chunkstore.store.contract.edits import Delete, is_folder_name
@@ -67,7 +69,10 @@ async def put(request: web.Request) -> web.StreamResponse:
         # §9.7.2.
         raise MethodNotPossible(f"{name.removesuffix('/')!r} is a folder.")
     incoming = read_file_upload(request)
-    committed = await files.store(request, incoming, strict=True)
+    try:
+        committed = await files.store(request, incoming, strict=True)
+    except PreconditionFailed as error:
+        return await _refuse_with_etag(request, incoming.name, error)
     headers = {} if incoming.modified is None else MTIME_ACCEPTED
     if is_dropped(request, incoming.name):
         return web.Response(status=HTTPStatus.CREATED, headers=headers)
@@ -78,6 +83,22 @@ async def put(request: web.Request) -> web.StreamResponse:
         hdrs.LAST_MODIFIED: format_http_date(validators.modified),
     }
     return web.Response(status=created(committed.replaced), headers=headers)
+
+
+async def _refuse_with_etag(
+    request: web.Request, name: FileName, error: PreconditionFailed
+) -> web.Response:
+    """Answer that a condition does not hold, with what there is instead, for who may read it.
+
+    DAVx5 and others ask for no more then.
+    """
+    response = error_response(request, error)
+    is_readable = readable_in(request, ROOT)
+    told = is_readable is None or is_readable(name)
+    file = await find_visible(request, name) if told else None
+    if file is not None:
+        response.headers["ETag"] = format_etag(file.validators.etag)
+    return response
 
 
 @in_drive

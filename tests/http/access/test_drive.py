@@ -246,3 +246,10 @@ async def test_conditions_tell_nothing_of_what_is_hidden(filled: Site) -> None:
         assert await filled.status("reader", "GET", "/dav/a", If=guess) == 412
         assert await filled.status("reader", "GET", "/dav/a", If=guess.replace("(", "(Not ")) == 200
         assert await filled.status("admin", "GET", "/dav/a", If=guess) == 200
+
+
+async def test_a_condition_tells_no_etag_to_who_may_not_read(filled: Site) -> None:
+    for who, is_told in (("admin", True), ("dropper", False)):
+        answer = await filled.ask(who, "PUT", "/dav/c/e", data=b"x", If_None_Match="*")
+        assert (answer.headers.get("ETag") is not None) is is_told
+        assert answer.status == 412 or not is_told

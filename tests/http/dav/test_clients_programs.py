@@ -8,7 +8,7 @@ import pytest
 
 from tests.http import raw
 from tests.http.dav.recorded import send
-from tests.http.dav.steps import DAV, make, read_multistatus, status_of
+from tests.http.dav.steps import DAV, make, propfind, read_multistatus, status_of
 from tests.http.steps import Client, on_shared_server, read
 
 
@@ -225,3 +225,22 @@ async def test_webdav4(shared: Client, name: str) -> None:
     assert answer.headers["Accept-Ranges"] == "bytes"
     answer = await send(shared, f"GET /dav/{name} HTTP/1.1\nHost: test\nRange: bytes=1-2")
     assert (answer.status, answer.body) == (206, name.encode()[1:3])
+
+
+@on_shared_server
+@pytest.mark.parametrize("line", ['If-Match: "other"', "If-None-Match: *"])
+async def test_davx5(shared: Client, name: str, line: str) -> None:
+    """It learns from a 412 what there is now."""
+    await make(shared, name)
+    head = f"""
+        PUT /dav/{name} HTTP/1.1
+        Host: test
+        {line}
+        User-Agent: DAVx5/4.5-ose (2025/08/01; dav4jvm; okhttp/5.1.0) Android/15
+        Content-Type: text/calendar; charset=utf-8
+        Content-Length:
+        """
+    answer = await send(shared, head, "x")
+    assert answer.status == 412
+    [told] = (await propfind(shared, f"/dav/{name}")).values()
+    assert answer.headers["ETag"] == told.text("getetag")
