@@ -117,10 +117,14 @@ async def test_mkcol_where_something_is(shared: Client, name: str) -> None:
 
 
 @on_shared_server
-async def test_the_root_stays(shared: Client) -> None:
-    assert (await ask(shared, "DELETE", "/dav/")).status == 403
-    assert (await ask(shared, "MKCOL", "/dav/")).status == 405
-    assert (await ask(shared, "PUT", "/dav/", body=b"x")).status == 405
+@pytest.mark.parametrize("path", ["/dav/", "/dav"])
+async def test_the_root_stays(shared: Client, path: str) -> None:
+    assert (await ask(shared, "DELETE", path)).status == 403
+    assert (await ask(shared, "MKCOL", path)).status == 405
+    assert (await ask(shared, "PUT", path, body=b"x")).status == 405
+    assert (await ask(shared, "MOVE", path, "Destination: /dav/x")).status == 403
+    assert (await ask(shared, "UNLOCK", path, "Lock-Token: <lock:none>")).status == 409
+    assert (await ask(shared, "POST", path)).status == 405
 
 
 @on_shared_server

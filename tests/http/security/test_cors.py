@@ -33,6 +33,23 @@ async def test_a_page_that_was_let_in_may_upload(serve: Serve, origins: list[str
         assert response.headers["Access-Control-Allow-Origin"] == FRIEND
 
 
+async def test_a_page_may_use_the_drive(serve: Serve) -> None:
+    """As KeeWeb does, by all methods and fields of WebDAV."""
+    client = await serve(cors_origins=[FRIEND])
+    asked = {"Origin": FRIEND, **PREFLIGHT, "Access-Control-Request-Method": "LOCK"}
+    async with client.options("/dav/a", headers=asked) as response:
+        methods = set(response.headers["Access-Control-Allow-Methods"].split(", "))
+        assert {"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK"} <= methods
+        fields = set(response.headers["Access-Control-Allow-Headers"].split(", "))
+        assert {"Authorization", "Cache-Control", "Depth", "Destination", "If"} <= fields
+        assert {"Lock-Token", "Overwrite", "Timeout", "OC-Checksum", "X-OC-Mtime"} <= fields
+    headers = {"Origin": FRIEND, **CROSS}
+    async with client.request("PROPFIND", "/dav/", headers=headers) as response:
+        assert response.status == 207
+        exposed = set(response.headers["Access-Control-Expose-Headers"].split(", "))
+        assert {"DAV", "ETag", "Lock-Token", "Allow"} <= exposed
+
+
 @pytest.mark.parametrize("origin", ["https://foe.example", "https://friend.example.foe", "null"])
 async def test_another_page_may_not(serve: Serve, origin: str) -> None:
     client = await serve(cors_origins=[FRIEND])
