@@ -8,21 +8,10 @@ from typing import Final
 
 from aiohttp import web
 
-from chunkstore.core.dav.if_header import IfHeader, parse_if
 from chunkstore.core.errors import InvalidRequest
+from chunkstore.http.message.headers import parse_lock_token
 
 _TIMEOUT: Final = re.compile(r"(?:(infinite)(?:-\d+)?|second-(\d{1,20}))", re.IGNORECASE | re.ASCII)
-_TOKEN: Final = re.compile(r"[ \t]*<?([^\s<>]+)>?[ \t]*")
-
-
-def if_header_of(request: web.Request) -> IfHeader | None:
-    """Return the If header, None if there is none.
-
-    Raises:
-        InvalidRequest: it breaks the grammar.
-    """
-    lines = request.headers.getall("If", [])
-    return parse_if(" ".join(lines)) if lines else None
 
 
 def timeouts_of(request: web.Request) -> Sequence[int | None]:
@@ -45,10 +34,10 @@ def lock_token_of(request: web.Request) -> str:
         InvalidRequest: there is none, or several.
     """
     lines = request.headers.getall("Lock-Token", [])
-    match = _TOKEN.fullmatch(lines[0]) if len(lines) == 1 else None
-    if match is None:
+    token = parse_lock_token(lines[0]) if len(lines) == 1 else None
+    if token is None:
         raise InvalidRequest("Lock-Token is the token of a lock in angle brackets.")
-    return match[1]
+    return token
 
 
 def minimal_is_preferred(request: web.Request) -> bool:

@@ -24,7 +24,7 @@ from chunkstore.core.errors import (
 from chunkstore.core.media_types import guess_media_type
 from chunkstore.core.names import FileName, FolderName, encode_path
 from chunkstore.http.dav.answers import error_with_condition, in_drive
-from chunkstore.http.dav.fields import if_header_of, lock_token_of, timeouts_of
+from chunkstore.http.dav.fields import lock_token_of, timeouts_of
 from chunkstore.http.dav.lock_body import format_lock_answer, format_locks, parse_lock_info
 from chunkstore.http.dav.multistatus import MULTISTATUS_TYPE
 from chunkstore.http.dav.resources import find_resource
@@ -34,7 +34,7 @@ from chunkstore.http.message.request import base_of, conditions_of, name_of, ser
 from chunkstore.http.message.whole_bodies import whole_body
 from chunkstore.http.security.allowed import names_of
 from chunkstore.http.security.allowed_locks import locks_of
-from chunkstore.http.security.guards import submitting
+from chunkstore.http.security.guards import if_header_of, submitting
 from chunkstore.store.contract.edits import is_folder_name
 from chunkstore.store.contract.locks import WantedLock
 from chunkstore.store.contract.values import File

@@ -52,13 +52,22 @@ def drive_destination_of(request: web.Request) -> str:
     header = _only_line(request, "Destination", "").strip()
     if not header:
         raise InvalidRequest("A Destination header is required.")
-    match = _URL_PATH.fullmatch(header)
-    if match is None:
+    path = path_of_url(header)
+    if path is None:
         raise InvalidRequest("Destination is not a URL or a path.")
     root = base_of(request).path
-    if not f"{match[1]}/".startswith(root):
+    if not f"{path}/".startswith(root):
         raise ElsewhereDestination(f"Destination is not under {root}.")
-    return decode_path(match[1][len(root) :]).removesuffix("/")
+    return decode_path(path[len(root) :]).removesuffix("/")
+
+
+def path_of_url(text: str) -> str | None:
+    """Return the path of a URL of any scheme, host and port, or of a path; None for anything else.
+
+    It is still percent-encoded. What has a query or a fragment is anything else.
+    """
+    match = _URL_PATH.fullmatch(text.strip())
+    return None if match is None else match[1]
 
 
 def overwrite_of(request: web.Request) -> bool:

@@ -44,6 +44,7 @@ _INLINE_TYPES: Final = frozenset(
 )
 _INLINE_TREES: Final = ("audio/", "video/")
 
+_LOCK_TOKEN: Final = re.compile(r"[ \t]*<?([^\s<>]+)>?[ \t]*")
 # Checksums as ownCloud sends them, by the names of `hashlib`.
 _CHECKSUM: Final = re.compile(
     r"(MD5|SHA1|SHA256|SHA512):([0-9a-fA-F]{32,128})", re.IGNORECASE | re.ASCII
@@ -164,3 +165,12 @@ def parse_checksum(header: str) -> dict[str, bytes]:
     if len(match[2]) != 2 * hashlib.new(algorithm).digest_size:
         raise InvalidRequest("OC-Checksum is not as long as its algorithm has it.")
     return {algorithm: bytes.fromhex(match[2])}
+
+
+def parse_lock_token(header: str) -> str | None:
+    """Return the token in a Lock-Token field (RFC 4918 §10.5), None if it has none.
+
+    Its angle brackets may be missing, as Windows leaves them out.
+    """
+    match = _LOCK_TOKEN.fullmatch(header)
+    return None if match is None else match[1]

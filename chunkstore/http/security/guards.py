@@ -8,7 +8,6 @@ so nobody learns of it by a condition.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Final
 
@@ -27,14 +26,14 @@ from chunkstore.core.dav.if_header import (
 from chunkstore.core.dav.locks import Lock, path_of
 from chunkstore.core.errors import InvalidRequest, PreconditionFailed, StoreDamaged
 from chunkstore.core.names import FileName, decode_path
+from chunkstore.http.message.destination import path_of_url
+from chunkstore.http.message.headers import parse_lock_token
 from chunkstore.http.message.request import base_of, raw_remainder, store_of
 from chunkstore.http.security.rights import rights_of
 from chunkstore.service.rights import SEEING, Rights
 from chunkstore.store.contract.locks import UNGUARDED, Guard
 
 _GUARD: Final = web.RequestKey("guard", Guard)
-_URL_PATH: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)?(/[^?#]*)")
-_TOKEN: Final = re.compile(r"[ \t]*<?([^\s<>]+)>?[ \t]*")
 # No name is like it, so nothing is there.
 _NOWHERE: Final = ResourceTag("//")
 
@@ -72,7 +71,7 @@ async def enter_guard(request: web.Request) -> None:
     """
     rights = rights_of(request)
     tokens = _lock_token(request)
-    header = _header_of(request)
+    header = if_header_of(request)
     own = own_path_of(request)
     if header is None or (own is None and None in header.resources):
         # What is no file, as an upload, is in no state; its file's locks are judged at the commit.
@@ -92,7 +91,12 @@ async def enter_guard(request: web.Request) -> None:
     request[_GUARD] = Guard(tokens | header.tokens, principal_of(rights), formula)
 
 
-def _header_of(request: web.Request) -> IfHeader | None:
+def if_header_of(request: web.Request) -> IfHeader | None:
+    """Return the If header, None if there is none.
+
+    Raises:
+        InvalidRequest: it breaks the grammar.
+    """
     lines = request.headers.getall("If", [])
     return parse_if(" ".join(lines)) if lines else None
 
@@ -101,8 +105,8 @@ def _lock_token(request: web.Request) -> frozenset[str]:
     """Return the token that Office sends in the field of UNLOCK."""
     if request.method == "UNLOCK":
         return frozenset()
-    match = _TOKEN.fullmatch(request.headers.get("Lock-Token", ""))
-    return frozenset() if match is None else frozenset({match[1]})
+    token = parse_lock_token(request.headers.get("Lock-Token", ""))
+    return frozenset() if token is None else frozenset({token})
 
 
 def _with_paths(request: web.Request, header: IfHeader, own: str | None) -> IfHeader:
@@ -128,10 +132,10 @@ def own_path_of(request: web.Request) -> str | None:
 
 
 def _path_of_url(request: web.Request, url: str) -> ResourceTag:
-    match, root = _URL_PATH.fullmatch(url.strip()), base_of(request).path
-    if match is None or not f"{match[1]}/".startswith(root):
+    path, root = path_of_url(url), base_of(request).path
+    if path is None or not f"{path}/".startswith(root):
         return _NOWHERE
-    found = _path_of_text(request, match[1][len(root) :])
+    found = _path_of_text(request, path[len(root) :])
     return _NOWHERE if found is None else ResourceTag(found)
 
 
