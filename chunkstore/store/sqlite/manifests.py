@@ -113,8 +113,11 @@ def _put_chunks(
     ids = []
     new_chunks = new_size = 0
     lacking: dict[str, None] = {}
+    there = _find_chunks(
+        db, [chunk.digest.raw for chunk in chunks if isinstance(chunk, KnownChunk)]
+    )
     for chunk in chunks:
-        found = find_chunk(db, chunk.digest.raw)
+        found = there.get(chunk.digest.raw) or find_chunk(db, chunk.digest.raw)
         if isinstance(chunk, KnownChunk):
             if is_whole(found) and found["size"] == chunk.size:
                 ids.append(found["id"])
@@ -128,6 +131,8 @@ def _put_chunks(
         new_size += chunk.size
         encoded = encodings.get(chunk.digest) or policy.encode(chunk)
         ids.append(store_chunk(db, found, chunk.digest.raw, chunk.size, encoded))
+        # What was damaged is not any more.
+        there.pop(chunk.digest.raw, None)
     if lacking:
         raise ChunksMissing(list(lacking))
     return ids, NewBytes(new_chunks, new_size)
@@ -141,8 +146,18 @@ def find_chunk(db: sqlite3.Connection, digest: bytes) -> sqlite3.Row | None:
 
 def find_sizes(db: sqlite3.Connection, digests: Sequence[Digest]) -> dict[Digest, int]:
     """Return the sizes of the chunks that are there and not damaged. This is a job."""
-    found = ((digest, find_chunk(db, digest.raw)) for digest in digests)
+    there = _find_chunks(db, [digest.raw for digest in digests])
+    found = ((digest, there.get(digest.raw)) for digest in digests)
     return {digest: row["size"] for digest, row in found if is_whole(row)}
+
+
+def _find_chunks(db: sqlite3.Connection, digests: Sequence[bytes]) -> dict[bytes, sqlite3.Row]:
+    """Return the rows of those chunks that are there, by digest."""
+    if not digests:
+        return {}
+    # One statement, since each takes and gives back the interpreter's lock.
+    rows = execute(db, "find_chunks", digests=b"".join(digests))
+    return {row["digest"]: row for row in rows}
 
 
 def find_equal(db: sqlite3.Connection, list_digest: Digest) -> Digest | None:

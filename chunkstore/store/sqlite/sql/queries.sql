@@ -18,6 +18,14 @@ SELECT rootpage FROM sqlite_schema WHERE name = 'setting';
 -- name: find_chunk
 SELECT id, size, damaged FROM chunk WHERE digest = :digest;
 
+-- name: find_chunks
+-- Those whose digests, of 32 bytes each, stand end to end in `:digests`, of which there is one.
+WITH RECURSIVE wanted (at) AS (
+    SELECT 1 UNION ALL SELECT at + 32 FROM wanted WHERE at + 32 < length(:digests)
+)
+SELECT chunk.digest, chunk.id, chunk.size, chunk.damaged
+FROM wanted CROSS JOIN chunk ON chunk.digest = substr(:digests, at, 32);
+
 -- name: add_chunk
 INSERT INTO chunk (digest, size, stored_size, codec, created, segment, segment_row)
 VALUES (:digest, :size, :stored_size, :codec, :now, :segment, :segment_row);
