@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 
+from chunkstore.core.names import FileName, FolderName
 from chunkstore.http import create_app
 from chunkstore.service.access.people import People
 from chunkstore.service.command_needs import NEEDS
+from chunkstore.store.contract.locks import WantedLock
 from chunkstore.store.contract.store import Store
 from tests.backends import FRESH
 from tests.http.access.people import PASSWORD, Answer, Site, furnish
@@ -60,7 +62,9 @@ class Desk:
 async def desk(store: Store) -> AsyncIterator[Desk]:
     """Return the server with `anna`, who may do nothing, and `boss`, who may do everything."""
     clock = SetClock()
-    people = People(store.records, clock, store.names, log=store.audit, quotas=store.quotas)
+    people = People(
+        store.records, clock, store.names, log=store.audit, quotas=store.quotas, locks=store.locks
+    )
     app = create_app(store, limits=FRESH, people=people, cors_origins=[ELSEWHERE])
     async with TestClient(ServedAsInProduction(app)) as client:
         site = Site(client, store, people)
@@ -102,6 +106,21 @@ async def test_nobody_runs_what_they_have_no_right_to(desk: Desk) -> None:
             assert await desk.site.status("admin", method, path) == 405
     for unknown in ("collect", "user", "user add x", "user%20add", "confirm x"):
         assert (await desk.run("boss", unknown)).status == 404
+
+
+async def test_who_administers_a_folder_breaks_locks_in_it(desk: Desk) -> None:
+    await desk.site.allow("anna", "c/", "admin")
+    for name in (FileName("c/x"), FolderName("c/d/"), FileName("other")):
+        await desk.site.store.locks.take(WantedLock(name, True, True))
+    listed = result_of(await desk.run("anna", "locks ls"))
+    assert [one["name"] for one in listed] == ["/c/d/", "/c/x"]
+    assert len(result_of(await desk.run("boss", "locks ls"))) == 3
+    for folder in ("/other", "/"):
+        assert (await desk.run("anna", "locks break", {"folder": folder})).status in (403, 404)
+    for folder in ("/c/d/", "c/x"):
+        assert len(result_of(await desk.run("anna", "locks break", {"folder": folder}))) == 1
+    assert (await desk.run("anna", "locks break", {"folder": "/c/x"})).status == 404
+    assert [lock.root for lock in await desk.site.store.locks.list()] == ["other"]
 
 
 async def test_people_see_to_their_own_tokens_and_sessions(desk: Desk) -> None:

@@ -73,7 +73,9 @@ class Shared(Site):
 async def shared_site(store: Store) -> AsyncIterator[Shared]:
     """Return the server, with some files in the folder, and one that is nobody else's business."""
     clock = SetClock()
-    people = People(store.records, clock, store.names, log=store.audit, quotas=store.quotas)
+    people = People(
+        store.records, clock, store.names, log=store.audit, quotas=store.quotas, locks=store.locks
+    )
     app = create_app(store, limits=FRESH, people=people, cors_origins=["http://elsewhere.example"])
     async with TestClient(ServedAsInProduction(app)) as client:
         site = Shared(client, store, people, clock=clock)

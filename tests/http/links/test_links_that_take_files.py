@@ -84,6 +84,31 @@ async def test_each_visit_has_a_folder_of_its_own(shared_site: Shared) -> None:
     assert len(folders) == 4
 
 
+async def test_a_locked_folder_takes_nothing_and_is_not_told_of(shared_site: Shared) -> None:
+    info = (
+        '<D:lockinfo xmlns:D="DAV:"><D:lockscope><D:exclusive/></D:lockscope>'
+        "<D:locktype><D:write/></D:locktype></D:lockinfo>"
+    )
+    link = await shared_site.link(INBOX, drop=True)
+    mine = await visit(shared_site, link)
+    await shared_site.put("secret/inbox/first")
+    locked = await shared_site.ask("admin", "LOCK", "/dav/secret/inbox/", data=info)
+    assert locked.status == 200, locked
+    token = locked.headers["Lock-Token"]
+    # Not with the token either, which is somebody else's.
+    for headers in ({}, {"If": f"({token})"}, {"Lock_Token": token}):
+        refused = await shared_site.by(mine, "PUT", "files/x", b"1", **headers)
+        assert refused.status in (412, 423), refused
+        assert b"inbox" not in refused.body
+        assert b"secret" not in refused.body
+    assert (await shared_site.told(link))["files"] == 0
+    assert await shared_site.names() == ["first", "old"]
+    ended = await shared_site.run("locks break", folder="/secret/inbox/")
+    assert [one["account"] for one in ended] == ["admin"]
+    assert (await shared_site.by(mine, "PUT", "files/x", b"1")).status == 201
+    assert (await shared_site.told(link))["files"] == 1
+
+
 async def test_a_taken_name_is_kept_beside(shared_site: Shared) -> None:
     link = await shared_site.link(INBOX, drop=True)
     mine = await visit(shared_site, link)
