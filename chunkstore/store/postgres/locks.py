@@ -150,9 +150,9 @@ async def drop(db: Connection, edit: Edit) -> None:
 async def delete_expired(db: Connection) -> None:
     """Delete the rows of locks that have expired, the root's too if no other is left."""
     await db.execute(QUERIES["delete_expired_locks"])
-    # Those who take a lock have kept it.
-    await db.execute(QUERIES["lock_root"])
-    await db.execute(QUERIES["delete_root"])
+    # Those who take a lock, or write, have kept it: another time then, as there may always be some.
+    if await db.fetch(QUERIES["lock_free_root"]):
+        await db.execute(QUERIES["delete_root"])
 
 
 async def _load(db: Connection, edit: Edit) -> Present:

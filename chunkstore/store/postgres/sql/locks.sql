@@ -75,6 +75,10 @@ SELECT 1 FROM lock WHERE token = '' FOR KEY SHARE;
 -- name: lock_root
 SELECT 1 FROM lock WHERE token = '' FOR UPDATE;
 
+-- name: lock_free_root
+-- Likewise, if nobody keeps it.
+SELECT 1 FROM lock WHERE token = '' FOR UPDATE SKIP LOCKED;
+
 -- name: lock_locks
 -- Nobody who knows of no lock changes names any more when this is granted.
 LOCK TABLE lock IN ACCESS EXCLUSIVE MODE;
