@@ -56,7 +56,7 @@ async def collect(
     await _forget_folders(database)
     await database.execute("delete_expired_records", now_microseconds())
     if await database.fetch("first_lock"):
-        await database.write(locks.delete_expired)
+        await locks.sweep(database)
     await database.execute("delete_receipts", now_microseconds() - _RECEIPT_MICROSECONDS)
 
 

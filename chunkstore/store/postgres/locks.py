@@ -15,6 +15,7 @@ it away when there are no locks.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from chunkstore.core.dav.locks import (
@@ -24,7 +25,7 @@ from chunkstore.core.dav.locks import (
     paths_above,
     roots_in_conflict,
 )
-from chunkstore.core.errors import Locked
+from chunkstore.core.errors import Locked, StoreUnavailable
 from chunkstore.core.names import ROOT, FileName
 from chunkstore.store.contract.edits import (
     Copy,
@@ -60,7 +61,7 @@ from chunkstore.store.contract.locks import (
 )
 from chunkstore.store.contract.values import File
 from chunkstore.store.postgres import tree
-from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.connection import Connection, Database
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.paths import below
 from chunkstore.store.postgres.rows import QUERIES, to_file_to_edit
@@ -147,12 +148,20 @@ async def drop(db: Connection, edit: Edit) -> None:
         await db.execute(QUERIES["delete_locks_in_place"], path, is_folder, *below(f"{path}/"))
 
 
-async def delete_expired(db: Connection) -> None:
+async def sweep(database: Database) -> None:
     """Delete the rows of locks that have expired, the root's too if no other is left."""
-    await db.execute(QUERIES["delete_expired_locks"])
-    # Those who take a lock, or write, have kept it: another time then, as there may always be some.
-    if await db.fetch(QUERIES["lock_free_root"]):
-        await db.execute(QUERIES["delete_root"])
+    await database.execute("delete_expired_locks")
+    if not await database.fetch("first_token"):
+        # Another time, if there is always somebody who writes.
+        with suppress(StoreUnavailable):
+            await database.write(_delete_root)
+
+
+async def _delete_root(db: Connection) -> None:
+    await db.execute(QUERIES["wait_briefly"])
+    # Those who take a lock have kept it.
+    await db.execute(QUERIES["lock_root"])
+    await db.execute(QUERIES["delete_root"])
 
 
 async def _load(db: Connection, edit: Edit) -> Present:

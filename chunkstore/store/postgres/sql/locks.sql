@@ -5,6 +5,10 @@
 -- A row, if there is one.
 SELECT token FROM lock LIMIT 1;
 
+-- name: first_token
+-- That of a lock, expired or not, if there is one.
+SELECT token FROM lock WHERE token <> '' LIMIT 1;
+
 -- name: locks
 SELECT token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds, expires
 FROM lock WHERE expires > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
@@ -74,10 +78,6 @@ SELECT 1 FROM lock WHERE token = '' FOR KEY SHARE;
 
 -- name: lock_root
 SELECT 1 FROM lock WHERE token = '' FOR UPDATE;
-
--- name: lock_free_root
--- Likewise, if nobody keeps it.
-SELECT 1 FROM lock WHERE token = '' FOR UPDATE SKIP LOCKED;
 
 -- name: lock_locks
 -- Nobody who knows of no lock changes names any more when this is granted.
