@@ -131,7 +131,8 @@ def _ending_account(asker: Asker, arguments: Arguments) -> Arguments:
     _account(asker, arguments["name"])
     if asker.is_own(arguments["name"]):
         raise Forbidden("Nobody can disable or remove their own account; somebody else has to.")
-    return arguments
+    account = asker.principal.account
+    return {**arguments, "by": None if account is None else account.name}
 
 
 def _removing_account(asker: Asker, arguments: Arguments) -> Arguments:

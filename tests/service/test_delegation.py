@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from random import Random
@@ -214,6 +215,27 @@ async def test_nobody_ends_their_own_account(people: People) -> None:
     for command, more in (("user remove", {}), ("user disable", {"disabled": True})):
         with pytest.raises(Forbidden, match="their own account"):
             await run(me, command, {"name": "Me", **more})
+
+
+async def test_two_who_disable_each_other_on_two_servers_leave_one(
+    people: People, store: Store
+) -> None:
+    for name in ("me", "anna"):
+        await allow(people, name, "", "owner")
+    elsewhere = People.of(store)
+    results = await asyncio.gather(
+        Delegation(people).run(
+            await session_of(people), "user disable", {"name": "anna", "disabled": True}
+        ),
+        Delegation(elsewhere).run(
+            await session_of(elsewhere, "anna"), "user disable", {"name": "me", "disabled": True}
+        ),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(result, ChunkstoreError) for result in results) == 1
+    accounts = (await people.directory.reload()).accounts
+    assert sum(accounts[name].disabled for name in ("me", "anna")) == 1
+    elsewhere.close()
 
 
 async def test_credentials_need_a_password_that_was_just_given(people: People) -> None:

@@ -134,27 +134,27 @@ class Administration:
         except (RecordsChanged, SignInBusy, StoreError):
             return  # It is done when the password is given the next time.
 
-    async def set_disabled(self, name: str, *, disabled: bool) -> None:
+    async def set_disabled(self, name: str, *, disabled: bool, by: str | None = None) -> None:
         """Disable an account, with its tokens and sessions, or enable it again.
 
-        Its sessions have ended then, its tokens go on.
+        Its sessions have ended then, its tokens go on. `by` is the account that wants it.
 
         Raises:
             NoSuchAccount: there is no such account.
+            Forbidden: that of `by` has been disabled or removed meanwhile.
         """
 
         async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
             account = snapshot.get(name)
             changed = replace(account, disabled=disabled, epoch=new_id())
-            return [changed.to_record(account.revision)]
+            return [changed.to_record(account.revision), *_witness(by, snapshot)]
 
         await self.change(plan)
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, *, by: str | None = None) -> None:
         """Remove an account, with all that it has. The store stays closed without any.
 
-        Raises:
-            NoSuchAccount: there is no such account.
+        Raises: as `set_disabled`.
         """
 
         async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
@@ -164,6 +164,7 @@ class Administration:
                 deletion_of(account),
                 *await self._of_subject(account.key),
                 *(DeleteRecord(MEMBER, member.key) for member in members),
+                *_witness(by, snapshot),
             ]
 
         await self.change(plan)
@@ -336,6 +337,19 @@ class Administration:
         return [
             DeleteRecord(kind, record.key) for record in await read_all(self._records, kind, owner)
         ]
+
+
+def _witness(name: str | None, snapshot: Snapshot) -> Sequence[RecordChange]:
+    """Return what makes a change one that an account makes which is still there at the commit.
+
+    So of two who put each other out at once, on two servers, one does, and the other is told.
+    """
+    if name is None:
+        return ()
+    account = snapshot.find(name)
+    if account is None or account.disabled:
+        raise Forbidden("Your account has been disabled or removed meanwhile.")
+    return [account.to_record(account.revision)]
 
 
 def _is_of(token: Token, snapshot: Snapshot) -> bool:

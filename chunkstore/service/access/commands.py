@@ -127,7 +127,7 @@ async def _add(people: People, arguments: Arguments) -> Json:
 
 async def _remove(people: People, arguments: Arguments) -> Json:
     if not arguments["open"]:
-        await people.accounts.remove(arguments["name"])
+        await people.accounts.remove(arguments["name"], by=arguments.get("by"))
         return {}
     if not people.directory.may_be_open:
         raise InvalidRequest(
@@ -144,7 +144,8 @@ async def _remove(people: People, arguments: Arguments) -> Json:
 
 
 async def _disable(people: People, arguments: Arguments) -> Json:
-    await people.accounts.set_disabled(arguments["name"], disabled=arguments["disabled"])
+    disabled, by = arguments["disabled"], arguments.get("by")
+    await people.accounts.set_disabled(arguments["name"], disabled=disabled, by=by)
     return {}
 
 

@@ -30,6 +30,7 @@ from tests.service.access.clock import SetClock
 
 HR = FolderName("hr/")
 FILE = FileName("hr/pay.ods")
+GONE = "Your account has been disabled or removed meanwhile."
 READER, EDITOR, OWNER = ROLES["reader"], ROLES["editor"], ROLES["owner"]
 
 
@@ -296,6 +297,26 @@ async def test_of_many_who_add_the_same_name_at_once_one_does(people: People) ->
     )
     assert sum(isinstance(result, Account) for result in results) == 1
     assert sum(isinstance(result, AccountExists) for result in results) == 3
+
+
+@on_each_backend
+async def test_of_two_who_put_each_other_out_on_two_servers_one_stays(
+    people: People, store: Store
+) -> None:
+    elsewhere = People.of(store)
+    for number in range(4):
+        one, two = f"a{number}", f"b{number}"
+        for name in (one, two):
+            await people.accounts.add(name, None, admin=True)
+        results = await asyncio.gather(
+            people.accounts.set_disabled(two, disabled=True, by=one),
+            elsewhere.accounts.remove(one, by=two)
+            if number % 2
+            else elsewhere.accounts.set_disabled(one, disabled=True, by=two),
+            return_exceptions=True,
+        )
+        assert sorted(map(repr, results)) == sorted(["None", repr(Forbidden(GONE))]), number
+    elsewhere.close()
 
 
 async def test_nothing_of_a_removed_account_comes_back_with_its_name(
