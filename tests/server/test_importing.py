@@ -186,23 +186,22 @@ def test_a_tree_goes_into_a_store_that_is_served(tmp_path: Path, random_bytes: R
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed")
 def test_the_server_need_not_be_able_to_read_the_files(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
-    tree.mkdir(mode=0o700)
-    (tree / "a").write_bytes(b"mine")
-    store = Path("/tmp") / f"import-{os.getpid()}"
-    store.mkdir()
-    try:
-        os.chown(store, 65534, 65534)
-        wrapper = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-        with served(store, "--db", str(store / "files.db"), wrapper=wrapper) as server:
-            done = subprocess.run(
-                [*COMMAND, "import", "--db", str(store / "files.db"), "tree"],
-                cwd=tmp_path,
-                env=clean_environment(),
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert (done.returncode, done.stderr) == (0, "")
-            assert get(server, "a") == b"mine"
-    finally:
-        subprocess.run(["rm", "-r", str(store)], check=True)
+    tree.mkdir()
+    (tree / "a").write_bytes(b"another's")
+    os.chown(tree, 65534, 65534)
+    tree.chmod(0o700)
+    # So root is a user like others to what others have.
+    wrapper = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    with pytest.raises(subprocess.CalledProcessError):
+        subprocess.run([*wrapper, "cat", str(tree / "a")], check=True, capture_output=True)
+    with served(tmp_path, "--db", "files.db", wrapper=wrapper) as server:
+        done = subprocess.run(
+            [*COMMAND, "import", "--db", "files.db", "tree"],
+            cwd=tmp_path,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert get(server, "a") == b"another's"

@@ -87,8 +87,8 @@ async def test_any_flipped_bit_ends_in_an_error_of_the_store(path: Path, tmp_pat
 @pytest.mark.parametrize("read_only", [True, False])
 async def test_a_damaged_schema_is_told_of(path: Path, damage: bytes, *, read_only: bool) -> None:
     whole = path.read_bytes()
-    place = whole.rindex(b"CREATE TABLE", 0, PAGE)
-    path.write_bytes(whole[:place] + damage + whole[place + len(damage) :])
+    # Pages that a long schema was moved out of have its text, too.
+    path.write_bytes(whole.replace(b"CREATE TABLE chunk (", damage + b" chunk ("))
     with pytest.raises(StoreUnusable, match="is damaged"):
         await SQLiteStore.open(path, read_only=read_only)
 

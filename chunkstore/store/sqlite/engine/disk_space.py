@@ -30,7 +30,7 @@ from chunkstore.store.sqlite.engine.reserve_file import STEP, ReserveFile
 _LEAST: Final = 8 * 1024 * 1024
 # What the few rows of an edit take in the log, which has whole pages, and what each further edit
 # takes of the same transaction.
-EDIT_SIZE: Final = 64 * 1024
+EDIT_SIZE: Final = 128 * 1024
 FURTHER_EDIT_SIZE: Final = 4 * 1024
 # The reserve is released a part at a time.
 _PARTS: Final = 4
