@@ -100,7 +100,7 @@ def tree(tmp_path: Path) -> Path:
     """Return a folder with files of many sizes and names, which are of no moment."""
     folder = tmp_path / "tree"
     numbers = random.Random(17)
-    for number in range(300):
+    for number in range(100):
         path = folder / f"d{number % 7}" / f"ä {number % 3}#%" / f"{number}&.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(numbers.randbytes(numbers.randrange(3000)))

@@ -110,11 +110,13 @@ async def test_filebrowser_cve_2026_23849_an_unknown_name_costs_what_a_wrong_pas
     await people.accounts.add("robot", None)
     await add(people, "gone")
     await people.accounts.set_disabled("gone", disabled=True)
+    told = set()
     for name in ("anna", "nobody", "robot", "gone", "not a name:\x00"):
         before = len(hashed())
         with pytest.raises(SignInFailed) as refused:
             await give(people, carrier, name, OTHER_PASSWORD)
-        assert str(refused.value) == str(SignInFailed())
+        told.add(str(refused.value))
+        assert len(told) == 1
         # One comparison with a hash of the same parameters.
         [stored] = hashed()[before:]
         assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
