@@ -234,6 +234,40 @@ async def test_after_a_flush_that_failed_the_log_begins_anew(
     assert len(await writer.run(words)) == 3
 
 
+async def test_what_is_durable_waits_for_a_flush_that_runs_and_is_written_again_if_it_failed(
+    tmp_path: Path, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, may_fail = threading.Event(), threading.Event()
+    order = []
+
+    def fail(_: Path) -> None:
+        began.set()
+        may_fail.wait()
+        order.append("the flush failed")
+        raise OSError(errno.EIO, "as a disk does")
+
+    def rewrite(rewriter: LogRewriter) -> None:
+        order.append("all was written again")
+        rewrite_all(rewriter)
+
+    def job(db: sqlite3.Connection) -> None:
+        order.append("the job ran")
+        add("c")(db)
+
+    rewrite_all = LogRewriter.rewrite
+    monkeypatch.setattr(LogRewriter, "rewrite", rewrite)
+    monkeypatch.setattr(early_sync, "_sync", fail)
+    await writer.run(add("b"), size=early_sync._STEP_SIZE, durable=False)
+    await asyncio.to_thread(began.wait)
+    durable = asyncio.create_task(writer.run(job))
+    try:
+        await asyncio.wait([durable], timeout=0.2)
+    finally:
+        may_fail.set()
+    await durable
+    assert order == ["the flush failed", "all was written again", "the job ran"]
+
+
 async def test_rewriting_changes_nothing_and_reaches_each_page(
     tmp_path: Path, writer: Writer
 ) -> None:

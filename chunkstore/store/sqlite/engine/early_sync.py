@@ -3,6 +3,10 @@
 Batches of an upload that has not been answered yet need not be durable, so their transactions are
 not synced; the one that commits the upload syncs the whole log. Syncing in the background leaves
 little for it to do.
+
+A sync that fails may lose what was written before it, and another one that comes just behind it may
+succeed all the same. So none runs here while the writer commits what is to be durable, or
+checkpoints: by then it is known whether one has failed.
 """
 
 from __future__ import annotations
@@ -10,6 +14,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +39,13 @@ class Flusher:
         self.failed = False
         self._unflushed = 0
         self._running: asyncio.Task[None] | None = None
+        self._syncing = threading.Lock()
+
+    @contextmanager
+    def halted(self) -> Iterator[None]:
+        """Have no sync run in the context, and wait for one that does; for the writer's thread."""
+        with self._syncing:
+            yield
 
     def wrote(self, size: int) -> None:
         """Note that about `size` bytes were written to the log and not synced."""
@@ -47,15 +61,20 @@ class Flusher:
 
     async def _flush(self) -> None:
         try:
-            await asyncio.to_thread(_sync, self._log)
-        except FileNotFoundError:
-            # The connection that closed last has checkpointed and removed it.
-            pass
-        except OSError as error:
-            self.failed = True
-            _logger.warning("The early sync of the log failed: %s", error)
+            await asyncio.to_thread(self._sync)
         finally:
             self._running = None
+
+    def _sync(self) -> None:
+        with self._syncing:
+            try:
+                _sync(self._log)
+            except FileNotFoundError:
+                # The connection that closed last has checkpointed and removed it.
+                pass
+            except OSError as error:
+                self.failed = True
+                _logger.warning("The early sync of the log failed: %s", error)
 
 
 def _sync(path: Path) -> None:

@@ -27,6 +27,7 @@ import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -242,24 +243,33 @@ class Writer:
     def _take_round(self, db: sqlite3.Connection) -> _Done:
         """Run the jobs that wait in one transaction. Runs on the writer's thread."""
         self._requested = False
-        if self._in_doubt or self._flusher.failed:
-            self._rewrite(db)
-        elif self._log.due:
-            self._checkpoint("RESTART", db)
+        if self._in_doubt or self._flusher.failed or self._log.due:
+            with self._flusher.halted():
+                self._settle_log(db)
         batch, refused = self._take_batch()
-        if self._in_doubt:
-            return _Done([*refused, *((waiting, Failure(SyncFailed())) for waiting in batch)])
         if not batch:
             return _Done(refused)
         changes = [waiting.change for waiting in batch]
         size = sum(change.size for change in changes)
         self._log.size += sum(max(waiting.change.size, waiting.log_size) for waiting in batch)
-        outcomes = self._transact(changes, db)
         synced = any(change.durable for change in changes)
+        with self._flusher.halted() if synced else nullcontext():
+            if self._flusher.failed:
+                self._rewrite(db)
+            outcomes = self._transact(changes, db)
         return _Done([*refused, *zip(batch, outcomes, strict=True)], unsynced=0 if synced else size)
 
+    def _settle_log(self, db: sqlite3.Connection) -> None:
+        """Write again what may have been lost, or else empty the log if that is due."""
+        if self._in_doubt or self._flusher.failed:
+            self._rewrite(db)
+        elif self._log.due:
+            self._checkpoint("RESTART", db)
+
     def _transact(self, changes: Sequence[Change], db: sqlite3.Connection) -> list[Any]:
-        """Return the outcomes of changes, whatever fails."""
+        """Return the outcomes of changes, whatever fails; in doubt about the log none is tried."""
+        if self._in_doubt:
+            return [Failure(SyncFailed())] * len(changes)
         try:
             outcomes = self._transactions.run(changes, db)
             if failed_sync(outcomes) is not None:
@@ -337,12 +347,13 @@ class Writer:
         return False
 
     def _empty_log(self, db: sqlite3.Connection) -> None:
-        if not self._in_doubt and not self._flusher.failed:
-            self._checkpoint("TRUNCATE", db)
-        # Also at once after a sync of this checkpoint has failed: when the connection is closed,
-        # SQLite checkpoints by itself, and would take for synced what that sync has lost.
-        if self._in_doubt or self._flusher.failed:
-            self._rewrite(db)
+        with self._flusher.halted():
+            if not self._in_doubt and not self._flusher.failed:
+                self._checkpoint("TRUNCATE", db)
+            # Also at once after a sync of this checkpoint has failed: when the connection is
+            # closed, SQLite checkpoints by itself, and would take for synced what that sync lost.
+            if self._in_doubt or self._flusher.failed:
+                self._rewrite(db)
 
     def _begin_doubt(self) -> None:
         if not self._in_doubt:
