@@ -113,7 +113,7 @@ class LargeFolders:
             case Copy() | Move() if is_folder_name(edit.source):
                 return await self._shielded(self._transfer(edit, by, guard), edit)
             case Copy() | Move():
-                await self._shielded(self._replace_by_file(edit, guard), edit)
+                await self._shielded(self._replace_by_file(edit, by, guard), edit)
                 return True
             case _:
                 raise TypeError(f"no large folder is changed by {edit}")
@@ -210,11 +210,11 @@ class LargeFolders:
             counted = await self._readers.run(turn.count)
             taken = await self._writer.run(_TakeTurn(turn, counted, job, file).run, size=size)
 
-    async def _replace_by_file(self, edit: Copy | Move, guard: Guard) -> None:
+    async def _replace_by_file(self, edit: Copy | Move, by: Who | None, guard: Guard) -> None:
         """Copy or move a file to the name of a large folder."""
         folder = folder_named(edit.target)
         await self._writer.run(partial(_begin_replacing, edit=edit, guard=guard))
-        turn, job = FolderTurn(self._quotas, [folder]), partial(_put_in_place, edit=edit)
+        turn, job = FolderTurn(self._quotas, [folder]), partial(_put_in_place, edit=edit, by=by)
         try:
             await self._turn(turn, job, size=EDIT_SIZE, file=replace(edit, strict=False))
         except ChunkstoreError:
@@ -334,11 +334,12 @@ def _begin_deletion(db: sqlite3.Connection, edit: Delete, guard: Guard) -> None:
 
 def _hide_and_tell(db: sqlite3.Connection, edit: Delete, by: Who | None) -> None:
     _hide(db, FolderName(edit.name))
+    _take_effect(db, edit, by, replaced=False)
+
+
+def _take_effect(db: sqlite3.Connection, edit: Edit, by: Who | None, *, replaced: bool) -> None:
+    """Drop the locks of what an edit takes away, and tell who made it."""
     locks.drop(db, edit)
-    _tell(db, edit, by, replaced=False)
-
-
-def _tell(db: sqlite3.Connection, edit: Edit, by: Who | None, *, replaced: bool) -> None:
     if by is not None:
         add_actions(db, by, actions_of([edit], [Applied(replaced)]))
 
@@ -353,7 +354,7 @@ def _begin_replacing(db: sqlite3.Connection, edit: Copy | Move, guard: Guard) ->
     _put_change(db, folder_named(edit.target), hidden=False)
 
 
-def _put_in_place(db: sqlite3.Connection, edit: Copy | Move) -> None:
+def _put_in_place(db: sqlite3.Connection, edit: Copy | Move, by: Who | None) -> None:
     """Hide a folder, which is to go, and give a file its name.
 
     Raises:
@@ -364,7 +365,7 @@ def _put_in_place(db: sqlite3.Connection, edit: Copy | Move) -> None:
         keep_folder_of(db, edit.source)
     _put_change(db, folder_named(edit.target), hidden=True)
     transfer_file(db, edit)
-    locks.drop(db, edit)
+    _take_effect(db, edit, by, replaced=True)
 
 
 def _begin_transfer(db: sqlite3.Connection, edit: Copy | Move, guard: Guard) -> bool:
@@ -379,8 +380,7 @@ def _end_transfer(
     db: sqlite3.Connection, edit: Copy | Move, by: Who | None, replaced: bool
 ) -> None:
     """Show the target, and hide the source of a move."""
-    locks.drop(db, edit)
-    _tell(db, edit, by, replaced=replaced)
+    _take_effect(db, edit, by, replaced=replaced)
     if edit.strict:
         execute(db, "delete_file", name=edit.target.removesuffix("/"))
         if isinstance(edit, Move):

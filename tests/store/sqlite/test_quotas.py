@@ -155,6 +155,20 @@ async def test_what_is_done_to_large_folders_is_told_when_it_is_seen(store: SQLi
     assert len(await store.audit.list(AuditFilter())) == 3
 
 
+async def test_a_file_in_the_place_of_a_large_folder_is_told(
+    store: SQLiteStore, path: Path
+) -> None:
+    anna, file = Who("anna", "session"), FileName("seed")
+    await store.names.apply([Copy(file, FileName("d"), strict=True)], anna)
+    plant(path, TARGET)
+    await store.names.apply([Move(file, FileName("t"), strict=True)], anna)
+    told = [(one.action, one.name, one.detail) for one in await store.audit.list(AuditFilter())]
+    assert told == [
+        ("copy", "seed", {"to": "d", "replaced": True}),
+        ("move", "seed", {"to": "t", "replaced": True}),
+    ]
+
+
 async def test_a_backup_has_the_audit_log_as_far_as_it_is_kept(
     store: SQLiteStore, tmp_path: Path
 ) -> None:
