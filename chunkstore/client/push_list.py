@@ -36,7 +36,7 @@ from chunkstore.client.server.conditions import ABSENT, unchanged
 from chunkstore.client.server.server import Server
 from chunkstore.client.server.values import Abilities, Written
 from chunkstore.client.session import Session
-from chunkstore.client.streaming import Streamed
+from chunkstore.client.streaming import Read, Streamed
 from chunkstore.client.unfinished import Unfinished, UnfinishedUpload
 from chunkstore.core.archives import DECIDING_SIZE
 from chunkstore.core.chunkers import Chunking, recognise
@@ -44,8 +44,6 @@ from chunkstore.core.digest import Digest
 
 # How many chunks of a list that is known are looked at in one step.
 _STEP: Final = 1024
-
-Read = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)

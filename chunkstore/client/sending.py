@@ -1,41 +1,30 @@
-"""Sends those chunks of a content that a server lacks, and the list of all of them.
+"""Sends those chunks of a content that a server lacks.
 
 Digests are asked about in growing batches, so the first chunks leave early and large contents need
-few requests. What is missing goes in packs over all connections, or as a stream where that is
-better (`streaming`). Chunks are read again for that, usually from the system's cache, or kept if
-they came by a pipe; so a few packs are in memory, and no more of the content.
+few requests. What is missing goes in packs (`packing`), or as a stream where that is better
+(`streaming`). Chunks are read again for that, usually from the system's cache, or kept if they came
+by a pipe; so a few packs are in memory, and no more of the content.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
 
-from chunkstore.client.errors import Mismatch, SourceChanged
 from chunkstore.client.manifests import Manifest, split_digests
 from chunkstore.client.outcome import Progress
+from chunkstore.client.packing import PackSender, Wanted
 from chunkstore.client.reading import Cut, Piece
 from chunkstore.client.server.server import Server
 from chunkstore.client.server.values import Abilities
 from chunkstore.client.session import Session
-from chunkstore.client.streaming import ContentStream, Streamed
+from chunkstore.client.streaming import ContentStream, Read, Streamed
 from chunkstore.core.chunk_lists import ENTRY_SIZE
-from chunkstore.core.compression import DEFAULT_COMPRESSION, NO_COMPRESSION, Codec
-from chunkstore.core.digest import DIGEST_SIZE, Digest
-from chunkstore.core.packs import HEAD_SIZE, Record
+from chunkstore.core.digest import DIGEST_SIZE
 
-# The server syncs what a pack has before it answers, so larger ones are faster.
-_PACK_SIZE: Final = 16 * 1024 * 1024
-# Far from a server they grow while each takes less than so long: the link is to be kept busy from
-# the first chunk on, and what is sent behind packs to come soon.
-_FIRST_PACK_SIZE: Final = 2 * 1024 * 1024
-_SHORT_SECONDS: Final = 0.5
-# Of a content that comes by a pipe, whose chunks are in memory until they are sent.
-_HELD_PACK_SIZE: Final = 4 * 1024 * 1024
 _FIRST_BATCH: Final = 64
 # What batches that are asked about may hold of a content that comes by a pipe.
 _HELD_SIZE: Final = 8 * 1024 * 1024
@@ -44,23 +33,8 @@ _BATCHES_UNDER_WAY: Final = 2
 _MOST_REMEMBERED: Final = 200_000
 # Fewer chunks than this are not worth a stream.
 _LEAST_STREAMED: Final = 16
-_SAMPLES: Final = 4
 # A stream waits for each batch.
 _STREAMED_BATCH: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A chunk that the server may lack; `piece` its bytes, if they cannot be read again.
-
-    `number` counts the chunks before it, and is -1 for one that is wanted again.
-    """
-
-    number: int
-    offset: int
-    digest: bytes
-    size: int
-    piece: Piece | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +77,7 @@ class ChunkSender:
         progress: Progress,
         known: KnownChunks,
         begin: Callable[[], Begun],
-        read: Callable[[int, int], bytes] | None,
+        read: Read | None,
         streamed: Streamed | None = None,
     ) -> None:
         self.upload: str | None = None
@@ -120,21 +94,13 @@ class ChunkSender:
         self._streamed = streamed
         self._stream: ContentStream | None = None
         self._has_seat = False
-        self._compression = DEFAULT_COMPRESSION if "zstd" in abilities.codecs else NO_COMPRESSION
-        pack_size = _PACK_SIZE if read is not None else _HELD_PACK_SIZE
-        self._most_packed = min(pack_size, abilities.max_pack_size)
-        first = self._most_packed if self._transport.is_near else _FIRST_PACK_SIZE
-        self._pack_size = min(first, self._most_packed)
+        self._packs = PackSender(session, server, abilities, progress, self.begun, read)
         self._number = self._taken = 0
         self._seen: set[bytes] = set()
-        self._batch: list[_Wanted] = []
+        self._batch: list[Wanted] = []
         self._held = 0
         self._batch_limit = min(_FIRST_BATCH, abilities.max_digests)
-        self._asking: deque[tuple[list[_Wanted], Future[bytes]]] = deque()
-        self._pack: list[_Wanted] = []
-        self._packed = 0
-        # With their first chunks.
-        self._sending: dict[Future[None], _Wanted] = {}
+        self._asking: deque[tuple[list[Wanted], Future[bytes]]] = deque()
 
     def __enter__(self) -> ChunkSender:
         return self
@@ -146,14 +112,13 @@ class ChunkSender:
             self._session.stop()
         for asking in self._asking:
             asking[1].cancel()
-        for sending in self._sending:
-            sending.cancel()
+        self._packs.cancel()
         if self._stream is not None:
             self._stream.cancel()
         if self._has_seat:
             self._has_seat = False
             self._session.streams.release()
-        wait(self._sending)
+        self._packs.wait()
 
     def begun(self) -> str:
         """Return the URL of the upload, which is begun now unless it was.
@@ -175,7 +140,7 @@ class ChunkSender:
                 self._progress.spared(size)
             else:
                 self._want(
-                    _Wanted(self._number, offset, digest, size, pieces[at] if pieces else None)
+                    Wanted(self._number, offset, digest, size, pieces[at] if pieces else None)
                 )
             self._number += 1
             offset += size
@@ -188,7 +153,7 @@ class ChunkSender:
     def add_again(self, offset: int, chunks: Sequence[tuple[bytes, int]]) -> None:
         """Ask for chunks that were taken to be there, and send those that are not."""
         for digest, size in chunks:
-            self._want(_Wanted(-1, offset, digest, size, None))
+            self._want(Wanted(-1, offset, digest, size, None))
             offset += size
         self.finish()
 
@@ -201,7 +166,7 @@ class ChunkSender:
         self._ask()
         while self._asking:
             self._sort(*self._asking.popleft())
-        self._send()
+        self._packs.send()
         if self._stream is not None:
             self._stream.settle()
             self.appended = self._stream.stop
@@ -214,15 +179,14 @@ class ChunkSender:
             ClientError: the server refuses or is away.
         """
         self.flush()
-        while self._sending:
+        while self.is_sending:
             self.wait_for_pack()
 
     @property
     def arrived(self) -> tuple[int, int]:
         """How many chunks of those taken the server has from the start on, and their bytes."""
         lacking = [
-            *self._sending.values(), *self._pack[:1], *self._batch[:1],
-            *(batch[0] for batch, _ in self._asking),
+            *self._packs.firsts(), *self._batch[:1], *(batch[0] for batch, _ in self._asking),
         ]  # fmt: skip
         if not lacking:
             return self._number, self._taken
@@ -237,15 +201,13 @@ class ChunkSender:
     @property
     def is_sending(self) -> bool:
         """Whether packs are under way."""
-        return bool(self._sending)
+        return self._packs.is_sending
 
     def wait_for_pack(self) -> None:
         """Wait until one pack has arrived of those under way. Raise as `finish`."""
-        for future in wait(self._sending, return_when=FIRST_COMPLETED).done:
-            del self._sending[future]
-            future.result()
+        self._packs.wait_for_one()
 
-    def _want(self, wanted: _Wanted) -> None:
+    def _want(self, wanted: Wanted) -> None:
         if len(self._seen) >= _MOST_REMEMBERED:
             self._seen.clear()
         self._seen.add(wanted.digest)
@@ -274,7 +236,7 @@ class ChunkSender:
         ):
             self._sort(*self._asking.popleft())
 
-    def _sort(self, batch: Sequence[_Wanted], answer: Future[bytes]) -> None:
+    def _sort(self, batch: Sequence[Wanted], answer: Future[bytes]) -> None:
         missing = set(split_digests(answer.result()))
         lacking = []
         for wanted in batch:
@@ -291,9 +253,9 @@ class ChunkSender:
             if stop <= self.appended:
                 self._progress.spared(wanted.size)
             elif self._stream is None or not self._stream.take(wanted.offset, stop):
-                self._put_in_pack(wanted)
+                self._packs.add(wanted)
 
-    def _stream_to(self, upload: str, lacking: Sequence[_Wanted]) -> ContentStream | None:
+    def _stream_to(self, upload: str, lacking: Sequence[Wanted]) -> ContentStream | None:
         """Return a stream of the content behind what an upload has, where that is better.
 
         It also takes what makes a chunk whole of which the upload has the beginning.
@@ -305,7 +267,7 @@ class ChunkSender:
             self._transport.is_near
             and len(lacking) >= _LEAST_STREAMED
             and lacking[0].offset <= self.appended
-            and not self._gets_shorter(lacking)
+            and not self._packs.gets_shorter(lacking)
             and self._session.streams.acquire(blocking=False)
         )
         offset, least = self.appended, streamed.end_of_chunk(self.appended)
@@ -316,97 +278,3 @@ class ChunkSender:
         if not is_better:
             stream.close()
         return stream
-
-    def _gets_shorter(self, chunks: Sequence[_Wanted]) -> bool:
-        """Whether compression makes chunks shorter, by samples of them."""
-        samples = chunks[:: max(1, len(chunks) // _SAMPLES)]
-        return any(
-            self._compression.encode(self._content_of(one)).codec is not Codec.IDENTITY
-            for one in samples
-        )
-
-    def _put_in_pack(self, wanted: _Wanted) -> None:
-        if self._packed + wanted.size > self._pack_size or (
-            len(self._pack) >= self._abilities.max_digests
-        ):
-            self._send()
-        self._pack.append(wanted)
-        self._packed += wanted.size
-
-    def _send(self) -> None:
-        if not self._pack:
-            return
-        upload = self.begun()
-        pack, self._pack, self._packed = self._pack, [], 0
-        while len(self._sending) >= self._session.settings.connections:
-            self.wait_for_pack()
-        sending = self._session.requests.submit(self._send_pack, upload, pack)
-        self._sending[sending] = pack[0]
-
-    def _send_pack(self, upload: str, pack: Sequence[_Wanted]) -> None:
-        began = time.monotonic()
-        try:
-            self._chunks.send_pack(upload, _PackBody(pack, self._record_of, self._progress))
-        except Mismatch as error:
-            raise SourceChanged from error
-        if time.monotonic() - began < _SHORT_SECONDS:
-            self._pack_size = min(2 * self._pack_size, self._most_packed)
-
-    def _record_of(self, wanted: _Wanted) -> bytes:
-        encoded = self._compression.encode(self._content_of(wanted))
-        return Record(Digest(wanted.digest), wanted.size, encoded).to_bytes()
-
-    def _content_of(self, wanted: _Wanted) -> bytes:
-        if wanted.piece is not None:
-            return bytes(wanted.piece)
-        if self._read is None:
-            raise SourceChanged(
-                "A chunk that the server had is gone, and a pipe cannot be read twice."
-            )
-        content = self._read(wanted.offset, wanted.size)
-        if len(content) != wanted.size:
-            raise SourceChanged
-        return content
-
-
-class _PackBody:
-    """A pack as the body of a request: its records are made as they are sent."""
-
-    def __init__(
-        self, pack: Sequence[_Wanted], record_of: Callable[[_Wanted], bytes], progress: Progress
-    ) -> None:
-        self._pack = pack
-        self._record_of = record_of
-        self._progress = progress
-        # How many records were counted as sent; those that are sent again are not.
-        self._counted = 0
-        self._number = 0
-        self._record = b""
-        self._sent = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes of one record, none at the end of the pack.
-
-        They may be more than `size` by the head of a record, rather than that alone.
-        """
-        if self._sent == len(self._record):
-            if self._number == len(self._pack):
-                return b""
-            self._record, self._sent = self._record_of(self._pack[self._number]), 0
-            self._number += 1
-            if self._number > self._counted:
-                self._counted = self._number
-                self._progress.moved(self._pack[self._number - 1].size, len(self._record))
-        start = self._sent
-        is_last = size < 0 or len(self._record) - start <= size + HEAD_SIZE
-        self._sent = len(self._record) if is_last else start + size
-        return self._record[start : self._sent]
-
-    def tell(self) -> int:
-        """Return 0: a pack is only sent again from its start."""
-        return 0
-
-    def seek(self, offset: int, /) -> int:
-        """Go back to the start."""
-        self._number, self._record, self._sent = 0, b"", 0
-        return offset
