@@ -25,7 +25,7 @@ from chunkstore.core.dav.if_header import (
 )
 from chunkstore.core.dav.locks import Lock, path_of
 from chunkstore.core.errors import InvalidRequest, PreconditionFailed, StoreDamaged
-from chunkstore.core.names import FileName, decode_path
+from chunkstore.core.names import ROOT, FileName, decode_path
 from chunkstore.http.message.destination import path_of_url
 from chunkstore.http.message.headers import parse_lock_token
 from chunkstore.http.message.request import base_of, raw_remainder, store_of
@@ -34,7 +34,7 @@ from chunkstore.service.rights import SEEING, Rights
 from chunkstore.store.contract.locks import UNGUARDED, Guard
 
 _GUARD: Final = web.RequestKey("guard", Guard)
-# No name is like it, so nothing is there.
+# No name is like it, so nothing is there; a deep lock on the root folder does not cover it either.
 _NOWHERE: Final = ResourceTag("//")
 
 
@@ -83,7 +83,7 @@ async def enter_guard(request: web.Request) -> None:
     locks = await _locks_on(request, header, rights)
     formula = settle_tokens(
         header,
-        lambda resource: {lock.token for lock in locks if lock.covers(resource or _NOWHERE)},
+        lambda resource: {lock.token for lock in locks if _is_covered(resource, lock)},
     )
     etags = {each: await _etag_of(request, each) for each in formula.resources}
     if not formula.holds(etags.__getitem__):
@@ -148,14 +148,17 @@ def _path_of_text(request: web.Request, raw: str) -> str | None:
 
 def _readable(each: ConditionList, rights: Rights) -> ConditionList:
     """Return a list in which entity tags match nothing, if its resource may not be read."""
-    path = each.resource or _NOWHERE
-    if rights.is_open or Verbs.READ in rights.access.verbs(FileName(path)):
+    if rights.is_open or Verbs.READ in rights.access.verbs(FileName(each.resource or ROOT)):
         return each
     conditions: list[Condition] = [
         TagCondition(None, condition.negated) if isinstance(condition, TagCondition) else condition
         for condition in each.conditions
     ]
     return ConditionList(each.resource, tuple(conditions))
+
+
+def _is_covered(path: ResourceTag | None, lock: Lock) -> bool:
+    return path is not None and path != _NOWHERE and lock.covers(path)
 
 
 async def _locks_on(request: web.Request, header: IfHeader, rights: Rights) -> list[Lock]:
