@@ -80,14 +80,6 @@ class IfHeader:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """What a resource is judged by: its entity tag, if it has one, and the locks on it."""
-
-    etag: str | None = None
-    tokens: Collection[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class TagFormula:
     """Entity tags: in one of the `lists`, all conditions must hold; each is of a resource."""
 
@@ -190,9 +182,3 @@ def settle_tokens(
         else:
             lists.append(tuple(tags))
     return TRUE if () in lists else TagFormula(tuple(lists))
-
-
-def evaluate(header: IfHeader, state_of: Callable[[ResourceTag | None], State]) -> bool:
-    """Whether the header holds."""
-    formula = settle_tokens(header, lambda resource: state_of(resource).tokens)
-    return formula.holds(lambda resource: state_of(resource).etag)

@@ -71,9 +71,6 @@ class Touched:
         return Touched(self.paths | other.paths, self.trees | other.trees)
 
 
-NOTHING_TOUCHED: Final = Touched()
-
-
 def is_below(path: str, folder: str) -> bool:
     """Whether a path lies in a folder or deeper, both without a slash at the end."""
     return path != folder and (folder == "" or path.startswith(f"{folder}/"))

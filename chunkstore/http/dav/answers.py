@@ -1,4 +1,4 @@
-"""Answers of WebDAV: those that the methods of a drive have in common."""
+"""What the answers of a drive have in common."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from chunkstore.core import errors
-from chunkstore.core.names import FileName, FolderName, encode_path
+from chunkstore.core.names import encode_path
 from chunkstore.http.dav.multistatus import MULTISTATUS_TYPE, format_error
 from chunkstore.http.dav.xml_reading import ExternalEntities
 from chunkstore.http.message.problems import error_response
@@ -29,14 +29,9 @@ MTIME_ACCEPTED: Final = {"X-OC-Mtime": "accepted"}
 """What tells rclone and others that a file has the time that they sent."""
 
 
-class FiniteDepth(errors.Forbidden):
-    """Depth is to be 0 or 1 here."""
-
-
 # The errors that have a precondition code (RFC 4918 §16, RFC 4331 §6).
 _CONDITIONS: Final[dict[type[errors.ChunkstoreError], str]] = {
     ExternalEntities: "no-external-entities",
-    FiniteDepth: "propfind-finite-depth",
     errors.Locked: "lock-token-submitted",
     errors.QuotaExceeded: "quota-not-exceeded",
     errors.StoreFull: "sufficient-disk-space",
@@ -70,16 +65,14 @@ def error_with_condition(
     return response
 
 
-def href_of(request: web.Request, folder: FolderName, name: FileName | FolderName) -> str:
-    """Return the address of what the request's URL names, a folder, or of something in it.
+def folder_href(request: web.Request) -> str:
+    """Return the address of the folder that the request's URL names.
 
     It begins as the request spells that path: macOS takes a name that is spelled otherwise, in
     another normal form of Unicode, for one of another folder.
     """
     path = request.rel_url.raw_path
-    if not path.endswith("/"):
-        path += "/"
-    return path + encode_path(name[len(folder) :])
+    return path if path.endswith("/") else f"{path}/"
 
 
 def created(replaced: bool) -> HTTPStatus:

@@ -19,7 +19,7 @@ from chunkstore.core.dav.locks import Lock, path_of, paths_above
 from chunkstore.core.dav.properties import PropertyName, parse_properties
 from chunkstore.core.errors import StoreDamaged
 from chunkstore.core.names import FileName, FolderName, ancestors, encode_path
-from chunkstore.http.dav.answers import href_of, in_drive
+from chunkstore.http.dav.answers import folder_href, in_drive
 from chunkstore.http.dav.fields import minimal_is_preferred
 from chunkstore.http.dav.live_properties import Resource
 from chunkstore.http.dav.lock_body import format_locks
@@ -173,7 +173,7 @@ class _Page:
         held at once, and others get their turn behind each piece.
         """
         locks, may_read = await self._locks(), readable_in(self.request, self.folder)
-        base, start = href_of(self.request, self.folder, self.folder), len(self.folder)
+        base, start = folder_href(self.request), len(self.folder)
         told: list[str] = []
         size = 0
         async for entries, described in self._slices():

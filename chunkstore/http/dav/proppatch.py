@@ -9,7 +9,7 @@ from aiohttp import web
 
 from chunkstore.core.errors import Forbidden, TooManyProperties, VerbLacking
 from chunkstore.core.names import ROOT
-from chunkstore.http.dav.answers import in_drive
+from chunkstore.http.dav.answers import folder_href, in_drive
 from chunkstore.http.dav.multistatus import HEAD, MULTISTATUS_TYPE, TAIL, format_response
 from chunkstore.http.dav.patch_body import PropertyUpdate, format_propstats, parse_update
 from chunkstore.http.dav.resources import find_resource
@@ -32,8 +32,7 @@ async def patch(request: web.Request) -> web.StreamResponse:
     name = (await find_resource(request)).name
     if not update.refused:
         await _apply(request, name, update)
-    path = request.rel_url.raw_path
-    href = path if not is_folder_name(name) or path.endswith("/") else f"{path}/"
+    href = folder_href(request) if is_folder_name(name) else request.rel_url.raw_path
     told = format_response(href, *format_propstats(list(update.names), update.refused))
     return web.Response(
         status=HTTPStatus.MULTI_STATUS, text=HEAD + told + TAIL, headers={"Content-Type": _TYPE}

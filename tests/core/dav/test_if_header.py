@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -15,16 +16,29 @@ from chunkstore.core.dav.if_header import (
     ConditionList,
     IfHeader,
     ResourceTag,
-    State,
     TagCondition,
     TokenCondition,
-    evaluate,
     parse_if,
     settle_tokens,
 )
 from chunkstore.core.errors import InvalidRequest
 
+
+@dataclass(frozen=True)
+class State:
+    """What a resource is judged by: its entity tag, if it has one, and the locks on it."""
+
+    etag: str | None = None
+    tokens: Collection[str] = ()
+
+
 ABSENT = State()
+
+
+def evaluate(header: IfHeader, state_of: Callable[[ResourceTag | None], State]) -> bool:
+    """Whether a header holds, by the two steps in which it is judged."""
+    formula = settle_tokens(header, lambda resource: state_of(resource).tokens)
+    return formula.holds(lambda resource: state_of(resource).etag)
 
 
 def holds(text: str, states: Mapping[str | None, State]) -> bool:
