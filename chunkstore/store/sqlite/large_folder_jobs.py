@@ -37,6 +37,7 @@ from chunkstore.store.sqlite.tree import (
     keep_folder_of,
     load,
     longest_name,
+    require_settled,
     transfer_file,
 )
 from chunkstore.store.sqlite.usage import FolderTurn, Usages
@@ -142,13 +143,18 @@ def begin_replacing(db: sqlite3.Connection, edit: Copy | Move, guard: Guard) -> 
     _put_change(db, folder_named(edit.target), hidden=False)
 
 
-def end_replacing(db: sqlite3.Connection, edit: Copy | Move, by: Who | None) -> None:
+def end_replacing(db: sqlite3.Connection, edit: Copy | Move, by: Who | None, guard: Guard) -> None:
     """Hide a folder, which is to go, and give a file its name.
 
+    The file is judged again, as nothing has kept it from changing since `begin_replacing`.
+
     Raises:
-        NotFound: the file has gone meanwhile.
+        What `judge_source` and `locks.require` raise.
+        StoreUnavailable: a folder that the file lies in is being changed in steps.
     """
+    require_settled(db, edit.source)
     judge_source(edit, find_to_edit(db, edit.source))
+    locks.require(db, edit, guard, replaced=True)
     if isinstance(edit, Move):
         keep_folder_of(db, edit.source)
     _put_change(db, folder_named(edit.target), hidden=True)

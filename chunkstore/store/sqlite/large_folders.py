@@ -180,7 +180,7 @@ class LargeFolders:
         folder = folder_named(edit.target)
         await self._writer.run(partial(jobs.begin_replacing, edit=edit, guard=guard))
         turn = FolderTurn(self._quotas, [folder])
-        job = partial(jobs.end_replacing, edit=edit, by=by)
+        job = partial(jobs.end_replacing, edit=edit, by=by, guard=guard)
         try:
             await self._turn(turn, job, size=EDIT_SIZE, file=replace(edit, strict=False))
         except ChunkstoreError:

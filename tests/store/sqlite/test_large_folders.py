@@ -32,9 +32,11 @@ from chunkstore.core.errors import (
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.edits import Copy, Delete, Edit, Move, Patch
-from chunkstore.store.contract.locks import Guard, WantedLock
+from chunkstore.store.contract.locks import UNGUARDED, Guard, WantedLock
+from chunkstore.store.sqlite import large_folder_jobs as jobs
 from chunkstore.store.sqlite.engine.connection import Job
 from chunkstore.store.sqlite.engine.writer import Writer
+from chunkstore.store.sqlite.large_folders import LargeFolders
 from chunkstore.store.sqlite.store import SQLiteStore
 from chunkstore.store.sqlite.tree import MAX_NAMES, FolderChange, visible_ranges
 from tests.process import run_command
@@ -605,3 +607,39 @@ async def test_the_folder_of_a_large_one_stays(store: SQLiteStore, path: Path) -
     plant(path, "over/large/")
     await store.names.apply([Delete(FolderName("over/large/"), strict=True)])
     assert await folder_exists(store, FolderName("over/"))
+
+
+async def lock_it(store: SQLiteStore) -> None:
+    await lock(store, FileName("x/seed"))
+
+
+async def move_its_folder(store: SQLiteStore) -> None:
+    """Begin, but do not end, to move the folder in steps that the file is in."""
+    edit = Move(FolderName("x/"), FolderName("y/"))
+    await store._database.writable.run(partial(jobs.begin_transfer, edit=edit, guard=UNGUARDED))
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "refusal"), [(lock_it, Locked), (move_its_folder, StoreUnavailable)]
+)
+async def test_a_file_that_takes_its_place_is_judged_again(
+    store: SQLiteStore,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Callable[[SQLiteStore], Awaitable[None]],
+    refusal: type[Exception],
+) -> None:
+    turn = LargeFolders._turn
+
+    async def turn_behind(folders: LargeFolders, *args: Any, **options: Any) -> None:  # noqa: ANN401
+        await meanwhile(store)
+        await turn(folders, *args, **options)
+
+    await move(store, FileName("seed"), FileName("x/seed"))
+    before = rows(path, SOURCE)
+    monkeypatch.setattr(LargeFolders, "_turn", turn_behind)
+    with pytest.raises(refusal):
+        await store.names.apply([Move(FileName("x/seed"), FileName("d"), strict=True)])
+    assert await get(store, "x/seed") == b"content"
+    assert rows(path, SOURCE) == before
+    assert ("d/",) not in changes(path)
