@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestClient
 from chunkstore.http import create_app
 from chunkstore.service.maintenance.collect import collecting
 from chunkstore.service.maintenance.scrub import scrubbing
-from chunkstore.store.postgres import connection, presence
+from chunkstore.store.postgres import connection, database, presence
 from chunkstore.store.postgres.store import PostgresStore
 from tests.conftest import CHUNK_SIZE
 from tests.http.steps import Client
@@ -33,7 +33,7 @@ def cluster(postgres_programs: Programs) -> Iterator[Cluster]:
 
 @pytest.fixture
 async def store(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PostgresStore]:
-    monkeypatch.setattr(connection, "_PATIENCE_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(database, "_PATIENCE_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(presence, "_BEAT_SECONDS", 0.1)
     store = await PostgresStore.open(cluster.url(), chunk_size=CHUNK_SIZE)
     upkeep = [

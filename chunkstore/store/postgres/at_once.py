@@ -21,8 +21,9 @@ from chunkstore.store.contract.audit import Action, Who, detail_of_put
 from chunkstore.store.contract.edits import Edit, Present, Put, Received
 from chunkstore.store.contract.values import Committed
 from chunkstore.store.postgres import manifests, tree
-from chunkstore.store.postgres.connection import Connection, Database, Parameter
+from chunkstore.store.postgres.connection import Connection, Parameter
 from chunkstore.store.postgres.contents import own_upload
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.manifests import PreparedChunks
 from chunkstore.store.postgres.paths import below, folders_of
 from chunkstore.store.postgres.rows import QUERIES, Row

@@ -19,7 +19,8 @@ from typing import Final
 
 from chunkstore.store.contract.reports import Collected
 from chunkstore.store.postgres import locks, resumable, subtrees
-from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.paths import BEHIND_ALL_NAMES

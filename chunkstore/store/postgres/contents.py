@@ -14,8 +14,8 @@ from chunkstore.core.names import FileName
 from chunkstore.store.contract.contents import Contents, PreparedBatch, Upload
 from chunkstore.store.contract.values import File
 from chunkstore.store.postgres import manifests
-from chunkstore.store.postgres.connection import Database
 from chunkstore.store.postgres.damage import marking_damage
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.lookups import Lookups
 from chunkstore.store.postgres.manifests import relying_on
 from chunkstore.store.postgres.opening import Opened

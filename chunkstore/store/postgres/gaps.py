@@ -13,7 +13,8 @@ from collections import OrderedDict
 from typing import Final
 
 from chunkstore.core.errors import StoreUnavailable
-from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.postgres.schema import is_spread
 

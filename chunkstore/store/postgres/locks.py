@@ -61,7 +61,8 @@ from chunkstore.store.contract.locks import (
 )
 from chunkstore.store.contract.values import File
 from chunkstore.store.postgres import tree
-from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.paths import below
 from chunkstore.store.postgres.rows import QUERIES, to_file_to_edit

@@ -9,7 +9,7 @@ from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreDamaged
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.values import File
-from chunkstore.store.postgres.connection import Database
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.rows import Row, to_file
 from chunkstore.store.postgres.together import Together
 from chunkstore.store.shared.chunks import check_chunk

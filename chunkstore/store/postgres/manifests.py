@@ -14,7 +14,8 @@ from chunkstore.core.compression import NO_COMPRESSION, Compression, Encoded
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import ChunksMissing, StoreUnavailable
 from chunkstore.core.manifest import Manifest
-from chunkstore.store.postgres.connection import LONG_SECONDS, Connection, Database, Parameter
+from chunkstore.store.postgres.connection import LONG_SECONDS, Connection, Parameter
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.reading import next_places
 from chunkstore.store.postgres.rows import QUERIES

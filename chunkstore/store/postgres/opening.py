@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from chunkstore.core.compression import Compression
 from chunkstore.core.errors import StoreError
-from chunkstore.store.postgres.connection import Database
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.presence import Presence
 from chunkstore.store.shared.pins import Pins

@@ -23,7 +23,8 @@ from typing import Final
 
 from chunkstore.core.errors import StoreError
 from chunkstore.core.periodic import Periodic
-from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.shared.pins import Pins
 

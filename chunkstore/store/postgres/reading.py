@@ -13,7 +13,8 @@ from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreError
 from chunkstore.core.manifest import ChunkList, Manifest
 from chunkstore.core.packs import Record
-from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.shared.chunks import DamagedChunk, check_chunk, to_record

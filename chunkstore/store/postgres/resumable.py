@@ -42,7 +42,8 @@ from chunkstore.store.contract.uploads import (
     Unfinished,
 )
 from chunkstore.store.postgres import manifests, unfinished, upload_table
-from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.manifests import Entry, PreparedChunks
 from chunkstore.store.postgres.presence import clock
 from chunkstore.store.postgres.reading import next_places

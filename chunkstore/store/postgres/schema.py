@@ -15,7 +15,8 @@ from typing import Final, Protocol
 import asyncpg
 
 from chunkstore.core.errors import NewerSchema, NotAStore, StoreUnusable
-from chunkstore.store.postgres.connection import LONG_SECONDS, Connection, Database
+from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.list_conversion import convert_lists
 from chunkstore.store.postgres.rows import PACKAGE, QUERIES
 from chunkstore.store.shared.queries import load_queries, load_script

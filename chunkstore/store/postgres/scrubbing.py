@@ -15,7 +15,8 @@ from chunkstore.core.manifest import ListHasher
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.reports import Damage, Scrubbed
 from chunkstore.store.contract.values import DamagedFile
-from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.reading import next_places
 from chunkstore.store.postgres.rows import QUERIES, Row, to_file_to_edit

@@ -10,8 +10,9 @@ from chunkstore.store.contract.store import Store
 from chunkstore.store.postgres import collecting, schema
 from chunkstore.store.postgres.audit import PostgresAudit
 from chunkstore.store.postgres.chunks import PostgresChunks
-from chunkstore.store.postgres.connection import CONNECTIONS, Connection, Database
+from chunkstore.store.postgres.connection import CONNECTIONS, Connection
 from chunkstore.store.postgres.contents import PostgresContents
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.descriptions import PostgresProperties
 from chunkstore.store.postgres.gaps import Gaps
 from chunkstore.store.postgres.locks import PostgresLocks

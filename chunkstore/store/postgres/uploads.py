@@ -19,8 +19,8 @@ from chunkstore.store.contract.uploads import (
     Uploads,
 )
 from chunkstore.store.postgres import manifests, resumable, upload_table
-from chunkstore.store.postgres.connection import Database
 from chunkstore.store.postgres.contents import PostgresUpload, own_upload
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.manifests import PreparedChunks, relying_on
 from chunkstore.store.shared.upload_rows import StoredUpload
 

@@ -17,7 +17,8 @@ from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.service.maintenance.scrub import scrub_all
 from chunkstore.store.contract.reports import Damage, Scrubbed
 from chunkstore.store.postgres import scrubbing
-from chunkstore.store.postgres.connection import Connection, Database
+from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.store import PostgresStore
 from tests.backends import Backend

@@ -10,7 +10,7 @@ import pytest
 
 from chunkstore.core.errors import StoreAway
 from chunkstore.store.contract.values import File
-from chunkstore.store.postgres.connection import Database
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.store import PostgresStore
 from tests.backends import Backend
 from tests.conftest import CHUNK_SIZE, on_postgres

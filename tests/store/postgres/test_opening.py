@@ -13,7 +13,7 @@ from chunkstore.core.errors import NewerSchema, NotAStore, StoreDamaged, StoreEr
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.uploads import NOTHING
 from chunkstore.store.postgres import list_conversion, presence, schema
-from chunkstore.store.postgres.connection import Database
+from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.store import PostgresStore
 from tests.backends import Backend
 from tests.conftest import CHUNK_SIZE, RandomBytes, on_postgres

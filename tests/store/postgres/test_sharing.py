@@ -32,7 +32,8 @@ from chunkstore.store.contract.resumable import UploadKind, UploadSpec
 from chunkstore.store.contract.uploads import Unfinished
 from chunkstore.store.postgres import at_once, manifests, unfinished
 from chunkstore.store.postgres.at_once import SmallPut
-from chunkstore.store.postgres.connection import Connection, Database, _Receipt
+from chunkstore.store.postgres.connection import Connection
+from chunkstore.store.postgres.database import Database, _Receipt
 from chunkstore.store.postgres.manifests import PreparedChunks
 from chunkstore.store.postgres.resumable import HoldPack
 from chunkstore.store.postgres.store import PostgresStore

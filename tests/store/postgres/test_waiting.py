@@ -9,7 +9,7 @@ import pytest
 
 from chunkstore.core.errors import StoreUnavailable
 from chunkstore.core.names import FolderName
-from chunkstore.store.postgres import connection
+from chunkstore.store.postgres import connection, database
 from chunkstore.store.postgres.store import PostgresStore
 from tests.backends import Backend
 from tests.conftest import CHUNK_SIZE, on_postgres
@@ -25,7 +25,7 @@ async def test_a_large_folder_takes_the_time_that_it_takes(
 ) -> None:
     """Statements that grow with the store may run longer than any other."""
     monkeypatch.setattr(connection, "_STATEMENT_SECONDS", 1.0)
-    monkeypatch.setattr(connection, "_PATIENCE_SECONDS", 5.0)
+    monkeypatch.setattr(database, "_PATIENCE_SECONDS", 5.0)
     store = await PostgresStore.open(backend.location, chunk_size=CHUNK_SIZE)
     await put(store, "a/b/c", b"x")
     await rows.fetch(
@@ -54,7 +54,7 @@ async def test_a_large_folder_takes_the_time_that_it_takes(
 async def test_many_large_folders_leave_connections_to_others(
     backend: Backend, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_LARGE_AT_ONCE", 2)
+    monkeypatch.setattr(database, "_LARGE_AT_ONCE", 2)
     store = await PostgresStore.open(backend.location, chunk_size=CHUNK_SIZE, connections=3)
     await put(store, "a/b", b"x")
     for statement in (
@@ -86,7 +86,7 @@ async def test_who_waits_for_a_folder_keeps_nobody_else_waiting(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "_LOCK_MILLISECONDS", 50)
-    monkeypatch.setattr(connection, "_PATIENCE_SECONDS", 600.0)
+    monkeypatch.setattr(database, "_PATIENCE_SECONDS", 600.0)
     # So that one who holds it lets nobody else in.
     store = await PostgresStore.open(backend.location, chunk_size=CHUNK_SIZE, connections=1)
     await put(store, "busy/a", b"x")
@@ -100,7 +100,7 @@ async def test_who_waits_for_a_folder_keeps_nobody_else_waiting(
         assert not waiting.done()
     await waiting
     # And if it takes too long, that is told.
-    monkeypatch.setattr(connection, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(database, "_PATIENCE_SECONDS", 0.0)
     async with other.transaction():
         await other.fetch("SELECT FROM entry WHERE path = 'busy' FOR UPDATE")
         with pytest.raises(StoreUnavailable):
