@@ -7,7 +7,6 @@ connections, and as they are kept, so where they are kept compressed they come s
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -82,8 +81,8 @@ class Receiver:
         """
         _, pieces = open_content(self._server.files, self._name, 0, self._etag)
         taken: deque[Future[None]] = deque()
-        syncing: Future[None] | None = None
-        offset = 0
+        syncing: deque[Future[None]] = deque()
+        offset = synced = 0
         # Each has a thread of its own, since their work is in order.
         with ThreadPoolExecutor(1) as taking, ThreadPoolExecutor(1) as disk, closing(pieces):
             try:
@@ -91,15 +90,16 @@ class Receiver:
                     if offset + len(piece) > self._manifest.size:
                         raise Mismatch(f"More of {self._name!r} came than its list has.")
                     taken.append(taking.submit(self._take, offset, piece))
-                    if offset // _SYNCED_AT_ONCE < (offset + len(piece)) // _SYNCED_AT_ONCE and (
-                        syncing is None or syncing.done()
-                    ):
-                        syncing = disk.submit(os.fdatasync, self._part.file)
                     offset += len(piece)
+                    while syncing and syncing[0].done():
+                        syncing.popleft().result()
+                    if not syncing and offset >= synced + _SYNCED_AT_ONCE:
+                        syncing.append(disk.submit(self._part.sync))
+                        synced = offset
                     if len(taken) > _PIECES_UNDER_WAY:
                         taken.popleft().result()
-                while taken:
-                    taken.popleft().result()
+                for future in (*taken, *syncing):
+                    future.result()
             finally:
                 for future in taken:
                     future.cancel()

@@ -203,6 +203,22 @@ class PartFile:
         with naming(self._target.path):
             return os.pread(self.file, size, offset)
 
+    def sync(self) -> None:
+        """Make sure that what was written is on the disk.
+
+        If that fails the part is deleted: the system tells it once, and reads back what it has lost
+        as if it was there, so the next run must not go on with it.
+
+        Raises:
+            ClientError: it is not on the disk.
+        """
+        with naming(self._target.path):
+            try:
+                os.fsync(self.file)
+            except OSError:
+                self.discard()
+                raise
+
     def finish(self, modified: datetime | None, *, sync_folder: bool = True) -> None:
         """Make it the file at the target, on the disk when this returns.
 
@@ -219,7 +235,7 @@ class PartFile:
             if modified is not None:
                 nanoseconds = int(modified.timestamp() * 1_000_000) * 1000
                 os.utime(self.file, ns=(nanoseconds, nanoseconds))
-            os.fsync(self.file)
+            self.sync()
             os.rename(self._name, target.name, src_dir_fd=target.folder, dst_dir_fd=target.folder)
             if sync_folder:
                 os.fsync(target.folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import closing
 from http.client import HTTPConnection
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chunkstore.client.errors import Stopped
+from chunkstore.client.errors import ClientError, Stopped
 from chunkstore.client.places import RemotePlace, parse_url
 from chunkstore.client.pull_file import pull_file
 from chunkstore.client.server.server import Server
@@ -116,3 +117,29 @@ def test_a_byte_that_was_changed_on_the_way_is_fetched_again(
     assert (tmp_path / "b").read_bytes() == content
     # All, then one chunk.
     assert pulled.moved == 5
+
+
+@pytest.mark.parametrize("synced_at_once", [CHUNK, 10 * SIZE], ids=["as it comes", "at its end"])
+def test_what_a_disk_has_not_synced_is_neither_the_file_nor_gone_on_with(
+    make_session: MakeSession, source: RemotePlace, tmp_path: Path, content: bytes,
+    monkeypatch: pytest.MonkeyPatch, synced_at_once: int,
+) -> None:  # fmt: skip
+    # Linux tells an error once: later syncs of the file succeed, and what is lost is read back.
+    failures = [OSError(errno.EIO, os.strerror(errno.EIO))]
+    real = os.fsync
+
+    def sync(file: int) -> None:
+        if failures:
+            raise failures.pop()
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr("chunkstore.client.receiving._SYNCED_AT_ONCE", synced_at_once)
+    folder = tmp_path / "to"
+    folder.mkdir()
+    with make_session() as session:
+        with pytest.raises(ClientError, match="Input/output error"):
+            pull_file(session, source, folder / "b")
+        assert not list(folder.iterdir())
+        assert pull_file(session, source, folder / "b").moved == SIZE
+    assert (folder / "b").read_bytes() == content
