@@ -250,6 +250,8 @@ async def _outcome(line: bytes, run: Run, content: AsyncIterator[bytes]) -> dict
         request = json.loads(line)
         command, arguments = request["command"], request["arguments"]
     except (ValueError, KeyError, TypeError, RecursionError):
+        command = arguments = None
+    if not isinstance(command, str) or not isinstance(arguments, dict):
         return {"error": "The request cannot be understood."}
     try:
         return {"result": await run(command, arguments, content)}

@@ -86,6 +86,8 @@ async def test_what_breaks_tells_no_internals(
         b'"x"\n',
         b"\xff\n",
         b'{"command": 1}\n',
+        b'{"command": ["collect"], "arguments": {}}\n',
+        b'{"command": "collect", "arguments": [1]}\n',
         b"{" * 100_000 + b"\n",
     ],
 )
