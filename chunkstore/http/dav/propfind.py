@@ -11,7 +11,7 @@ import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeAlias
 
 from aiohttp import web
 
@@ -53,6 +53,10 @@ _SLICE_SIZE: Final = 256
 _LEAST_SLICE_SIZE: Final = 16
 # Characters that are sent at once.
 _PIECE_SIZE: Final = 256 * 1024
+_Entry: TypeAlias = File | FolderName
+_Descriptions: TypeAlias = Mapping[Name, Description]
+# Locks by their roots.
+_Locks: TypeAlias = Mapping[str, Sequence[Lock]]
 _NO_HREFS: Final[Mapping[str, str]] = {}
 _TYPE: Final = f'{MULTISTATUS_TYPE}; charset="utf-8"'
 # Shorter answers are not worth it.
@@ -124,7 +128,7 @@ async def _of_folder(
             )
             entries = _in_order(listing, last)
             if entries:
-                last = entries[-1].name if isinstance(entries[-1], File) else entries[-1]
+                last = _name_of(entries[-1])
             async for piece in _Page(request, shape, folder, entries).texts():
                 text += piece
                 if len(text) >= _PIECE_SIZE:
@@ -136,13 +140,13 @@ async def _of_folder(
     yield text + TAIL
 
 
-def _in_order(listing: Listing, last: str) -> list[File | FolderName]:
+def _in_order(listing: Listing, last: str) -> list[_Entry]:
     """Return the entries of a page in order, with the folders that they lie in before them.
 
     `last` is the entry before them, whose folders have been told of.
     """
-    entries: list[File | FolderName] = []
-    both: list[File | FolderName] = [*listing.files, *listing.folders]
+    entries: list[_Entry] = []
+    both: list[_Entry] = [*listing.files, *listing.folders]
     for entry in sorted(both, key=_name_of):
         name = _name_of(entry)
         if not last.startswith(name[: name.rfind("/", 0, -1) + 1]):
@@ -152,7 +156,7 @@ def _in_order(listing: Listing, last: str) -> list[File | FolderName]:
     return entries
 
 
-def _name_of(entry: File | FolderName) -> str:
+def _name_of(entry: _Entry) -> Name:
     return entry.name if isinstance(entry, File) else entry
 
 
@@ -163,7 +167,7 @@ class _Page:
     request: web.Request
     shape: Shape
     folder: FolderName
-    entries: Sequence[File | FolderName]
+    entries: Sequence[_Entry]
     quota: tuple[int, int] | None = None
 
     async def texts(self, hrefs: Mapping[str, str] = _NO_HREFS) -> AsyncIterator[str]:
@@ -172,13 +176,13 @@ class _Page:
         What clients keep with names, or ask for, can be much for each of them. So little of it is
         held at once, and others get their turn behind each piece.
         """
-        locks, may_read = await self._locks(), readable_in(self.request, self.folder)
+        may_read = readable_in(self.request, self.folder)
         base, start = folder_href(self.request), len(self.folder)
         told: list[str] = []
         size = 0
-        async for entries, described in self._slices():
+        async for entries, described, locks in self._slices():
             for entry in entries:
-                name: Name = entry.name if isinstance(entry, File) else entry
+                name = _name_of(entry)
                 href = hrefs.get(name) or base + encode_path(name[start:])
                 description = described.get(name)
                 if isinstance(entry, File):
@@ -196,43 +200,41 @@ class _Page:
                     await asyncio.sleep(0)
         yield "".join(told)
 
-    async def _locks(self) -> Mapping[str, Sequence[Lock]]:
-        """Return the locks on the entries, by their roots."""
-        found: dict[str, list[Lock]] = {}
-        if self.shape.needs_locks:
-            names = [entry.name if isinstance(entry, File) else entry for entry in self.entries]
-            for lock in await locks_covering(self.request, names):
-                found.setdefault(lock.root, []).append(lock)
-        return found
-
-    def _format_locks(self, locks: Mapping[str, Sequence[Lock]], name: Name) -> str:
-        root, path = base_of(self.request).path, path_of(name)
-        above = (lock for each in paths_above(path) for lock in locks.get(each, ()))
-        covering = [lock for lock in above if lock.covers(path)]
-        return format_locks(covering, lambda lock: root + encode_path(lock.name))
-
-    async def _slices(
-        self,
-    ) -> AsyncIterator[tuple[Sequence[File | FolderName], Mapping[Name, Description]]]:
+    async def _slices(self) -> AsyncIterator[tuple[Sequence[_Entry], _Descriptions, _Locks]]:
         """Yield the entries with what is kept with each: fewer at once where that is much."""
         start, count = 0, _PAGE_SIZE if not self.shape.needs_dead else _SLICE_SIZE
         while start < len(self.entries):
             entries = self.entries[start : start + count]
-            described = await self._describe(entries)
-            yield entries, described
+            # At the same moment, so that a store may look both up in one go.
+            described, locks = await asyncio.gather(self._describe(entries), self._locks(entries))
+            yield entries, described, locks
             start += count
             kept = sum(len(each.properties or b"") for each in described.values())
             count = _LEAST_SLICE_SIZE if kept > _PIECE_SIZE else count
 
-    async def _describe(self, entries: Sequence[File | FolderName]) -> Mapping[Name, Description]:
-        names: list[Name] = []
-        for entry in entries:
-            if isinstance(entry, File):
-                if self.shape.needs_dead:
-                    names.append(entry.name)
-            elif self.shape.needs_dead or self.shape.needs_times:
-                names.append(entry)
+    async def _describe(self, entries: Sequence[_Entry]) -> _Descriptions:
+        needs_dead = self.shape.needs_dead
+        needs_folders = needs_dead or self.shape.needs_times
+        names = [
+            _name_of(entry)
+            for entry in entries
+            if (needs_dead if isinstance(entry, File) else needs_folders)
+        ]
         return await describe(self.request, names) if names else {}
+
+    async def _locks(self, entries: Sequence[_Entry]) -> _Locks:
+        """Return the locks on the entries, by their roots."""
+        found: dict[str, list[Lock]] = {}
+        if self.shape.needs_locks:
+            for lock in await locks_covering(self.request, [_name_of(each) for each in entries]):
+                found.setdefault(lock.root, []).append(lock)
+        return found
+
+    def _format_locks(self, locks: _Locks, name: Name) -> str:
+        root, path = base_of(self.request).path, path_of(name)
+        above = (lock for each in paths_above(path) for lock in locks.get(each, ()))
+        covering = [lock for lock in above if lock.covers(path)]
+        return format_locks(covering, lambda lock: root + encode_path(lock.name))
 
 
 def _resource_of(

@@ -26,7 +26,8 @@ class SQLiteProperties(Properties):
     async def describe(
         self, names: Sequence[Name], *, bare: bool = True
     ) -> Mapping[Name, Description]:
-        return await self._database.readers.run(partial(describe, names=names, bare=bare))
+        runner = self._database.runner_for(names)
+        return await runner.run(partial(describe, names=names, bare=bare))
 
 
 def describe(

@@ -66,7 +66,7 @@ class SQLiteLocks(Locks):
         return await self._database.writable.run(partial(_release, token=token), durable=False)
 
     async def covering(self, paths: Collection[str]) -> Sequence[Lock]:
-        return await self._database.readers.run(partial(_covering, paths=paths))
+        return await self._database.runner_for(paths).run(partial(_covering, paths=paths))
 
     async def list(self) -> Sequence[Lock]:
         return await self._database.readers.run(_list)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,12 @@ from filelock import FileLock
 
 from chunkstore.core.errors import DatabaseDamaged, StoreError, StoreFileUnavailable, StoreUnusable
 from chunkstore.store.sqlite import schema
-from chunkstore.store.sqlite.engine.connection import Connection, ReaderPool, connect_writer
+from chunkstore.store.sqlite.engine.connection import (
+    Connection,
+    ReaderPool,
+    Runner,
+    connect_writer,
+)
 from chunkstore.store.sqlite.engine.disk_space import DiskReserve
 from chunkstore.store.sqlite.engine.lock import acquire_lock
 from chunkstore.store.sqlite.engine.lookups import Lookups
@@ -59,6 +64,10 @@ class OpenDatabase:
         if self.writer is None:
             raise StoreError("The store was opened for reading only.")
         return self.writer
+
+    def runner_for(self, names: Sized) -> Runner:
+        """Return what looks up what is kept with names: a single one goes with other lookups."""
+        return self.lookups if len(names) == 1 else self.readers
 
     async def close(self, *, keep_reserve: bool) -> None:
         """End running jobs, make their changes durable and close the database."""
