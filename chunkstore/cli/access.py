@@ -14,7 +14,7 @@ from chunkstore.cli.showing import json_option, read_password, show, show_table
 from chunkstore.cli.values import DURATION, Parsed
 from chunkstore.core.access import parse_verbs
 from chunkstore.core.errors import InvalidName
-from chunkstore.service.access.commands import INHERIT, parse_folder, parse_name
+from chunkstore.service.access.arguments import INHERIT, parse_folder, parse_name
 
 _FOREVER: Final = "never"
 

@@ -15,13 +15,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import UnionType
-from typing import Any, Final
+from typing import Final
 
 from chunkstore.core.access import EVERYTHING, GROUP_MARK, NOTHING, Access, Grant, Verbs, words_of
 from chunkstore.core.errors import Forbidden, VerbLacking
 from chunkstore.core.names import ROOT, FolderName, parent
-from chunkstore.service.access.commands import (
+from chunkstore.service.access.arguments import (
     INHERIT,
+    Arguments,
+    Json,
     parse_command_verbs,
     parse_folder,
     parse_name,
@@ -31,9 +33,6 @@ from chunkstore.service.access.principal import Principal
 from chunkstore.service.access.values import fold
 from chunkstore.service.quotas import may_know_usage
 from chunkstore.service.rights import Rights
-
-Json = Any
-Arguments = Mapping[str, Any]
 
 # A token that somebody makes is valid for so long at most.
 LONGEST_TOKEN_SECONDS: Final = 366 * 24 * 3600

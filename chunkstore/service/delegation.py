@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Final
 
 from chunkstore.core.errors import Forbidden, InvalidRequest, NotFound, PasswordNeeded
+from chunkstore.service.access.arguments import Arguments, Json
 from chunkstore.service.access.audit import who_is
 from chunkstore.service.access.commands import run_command
 from chunkstore.service.access.people import People
 from chunkstore.service.access.principal import Principal, Via
-from chunkstore.service.command_needs import NEEDS, Arguments, Asker, Json, Kinds, Need
+from chunkstore.service.command_needs import NEEDS, Asker, Kinds, Need
 
 # No number that is meant is larger, and no database keeps larger ones.
 _MOST: Final = 2**53

@@ -6,22 +6,20 @@ who runs the server.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from chunkstore.core.errors import InvalidRequest
 from chunkstore.core.names import parse_file_name, parse_folder_name
+from chunkstore.service.access.account_documents import time_to_json
+from chunkstore.service.access.arguments import Arguments, Command, Json
 from chunkstore.service.access.directory import Snapshot
 from chunkstore.service.access.link_administration import LinkPolicy, LinkRequest
 from chunkstore.service.access.link_uses import NO_USE, Usage
 from chunkstore.service.access.links import Link, LinkKind, LinkLimits
 from chunkstore.service.access.people import People
 from chunkstore.service.access.values import Account
-
-Arguments = Mapping[str, Any]
-Json = Any
-Command = Callable[[People, Arguments], Awaitable[Json]]
 
 
 async def _add(people: People, arguments: Arguments) -> Json:
@@ -124,8 +122,8 @@ def _describe(snapshot: Snapshot, link: Link, usage: Usage, now: datetime) -> Js
         "kind": link.kind.value,
         "target": f"/{link.target}",
         "label": link.label,
-        "created": _time(link.created),
-        "expires": None if link.ends is None else _time(link.ends),
+        "created": time_to_json(link.created),
+        "expires": None if link.ends is None else time_to_json(link.ends),
         "ended": not link.is_valid_at(now),
         "password": link.password is not None,
         "follows": link.kind is LinkKind.FILE and link.pin is None,
@@ -135,12 +133,8 @@ def _describe(snapshot: Snapshot, link: Link, usage: Usage, now: datetime) -> Js
         "most_files": link.limits.files,
         "bytes": usage.bytes,
         "most_bytes": link.limits.bytes,
-        "used": None if usage.last is None else _time(usage.last),
+        "used": None if usage.last is None else time_to_json(usage.last),
     }
-
-
-def _time(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")
 
 
 LINK_COMMANDS: Final[Mapping[str, Command]] = {

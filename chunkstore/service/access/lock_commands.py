@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Final
 
 from chunkstore.core.dav.locks import Lock, path_of
 from chunkstore.core.errors import NotFound
-from chunkstore.core.names import parse_file_name, parse_folder_name
+from chunkstore.service.access.arguments import Arguments, Command, Json, parse_name
 from chunkstore.service.access.directory import Snapshot
 from chunkstore.service.access.people import People
 from chunkstore.store.contract.locks import Locks
-
-Arguments = Mapping[str, Any]
-Json = Any
 
 
 async def list_locks(people: People, _: Arguments) -> Json:
@@ -24,8 +21,7 @@ async def list_locks(people: People, _: Arguments) -> Json:
 
 async def break_locks(people: People, arguments: Arguments) -> Json:
     """End the locks that were taken on `folder`, which may be a file; return them."""
-    text = arguments["folder"].removeprefix("/")
-    name = parse_folder_name(text) if not text or text.endswith("/") else parse_file_name(text)
+    name = parse_name(arguments["folder"])
     root, locks = path_of(name), _locks(people)
     ended = [
         await locks.release(lock.token)
@@ -55,3 +51,9 @@ def lock_to_json(lock: Lock, snapshot: Snapshot) -> Json:
 def _locks(people: People) -> Locks:
     assert people.locks is not None
     return people.locks
+
+
+LOCK_COMMANDS: Final[Mapping[str, Command]] = {
+    "locks ls": list_locks,
+    "locks break": break_locks,
+}

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from chunkstore.core.errors import InvalidRequest
-from chunkstore.core.names import FolderName, parse_folder_name
+from chunkstore.service.access.arguments import Arguments, Command, Json, parse_folder
 from chunkstore.service.access.documents import entry_to_json, quota_to_json
 from chunkstore.service.access.people import People
 from chunkstore.store.contract.audit import AuditEntry, AuditFilter, AuditLog
 from chunkstore.store.contract.quotas import Quotas, check_limits
-
-Arguments = Mapping[str, Any]
-Json = Any
 
 MOST_ENTRIES: Final = 1000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -22,7 +19,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 async def set_quota(people: People, arguments: Arguments) -> Json:
     """Set the quota of a folder: `size` in bytes and `files`, None for any."""
-    folder, size, files = _folder(arguments), arguments["size"], arguments["files"]
+    folder = parse_folder(arguments["folder"])
+    size, files = arguments["size"], arguments["files"]
     try:
         check_limits(size, files)
     except (TypeError, ValueError) as error:
@@ -32,7 +30,7 @@ async def set_quota(people: People, arguments: Arguments) -> Json:
 
 async def remove_quota(people: People, arguments: Arguments) -> Json:
     """Remove the quota of a folder."""
-    await _quotas(people).remove(_folder(arguments))
+    await _quotas(people).remove(parse_folder(arguments["folder"]))
     return {}
 
 
@@ -91,10 +89,6 @@ def _parse_time(text: str | None) -> datetime | None:
         raise InvalidRequest(f"{text[:100]!r} is no time like 2026-11-28T23:59:59Z.") from error
 
 
-def _folder(arguments: Arguments) -> FolderName:
-    return parse_folder_name(arguments["folder"].removeprefix("/"))
-
-
 def _quotas(people: People) -> Quotas:
     assert people.quotas is not None
     return people.quotas
@@ -103,3 +97,11 @@ def _quotas(people: People) -> Quotas:
 def _log(people: People) -> AuditLog:
     assert people.audit.log is not None
     return people.audit.log
+
+
+STORE_COMMANDS: Final[Mapping[str, Command]] = {
+    "quota set": set_quota,
+    "quota remove": remove_quota,
+    "quota ls": list_quotas,
+    "audit": list_audit,
+}

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from chunkstore.core.access import ROLES, Verbs, parse_verbs
-from chunkstore.service.access.commands import parse_folder, parse_name
+from chunkstore.service.access.arguments import parse_folder, parse_name
 from chunkstore.service.access.people import People
 
 _PAGE: Final = (Path(__file__).parents[3] / "docs" / "access.md").read_text(encoding="utf-8")
