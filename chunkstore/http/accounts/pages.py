@@ -20,8 +20,8 @@ from chunkstore.http.accounts.commands import DELEGATION
 from chunkstore.http.message.request import names_root
 from chunkstore.http.page.render import ADMIN_RESOURCE, render
 from chunkstore.http.runtime.senders import address_of
-from chunkstore.http.security.allowed import who_is
 from chunkstore.http.security.rights import PEOPLE, rights_of
+from chunkstore.http.security.told import who_is
 from chunkstore.service.access.passwords import LEAST_LENGTH
 
 Context = Mapping[str, Any]

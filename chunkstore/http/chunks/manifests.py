@@ -42,7 +42,8 @@ from chunkstore.http.message.upload_urls import upload_path
 from chunkstore.http.resumable.dialects import parse_size
 from chunkstore.http.resumable.ietf import set_limit_headers
 from chunkstore.http.runtime.exchange import FileResponse
-from chunkstore.http.security.allowed import open_file, readable, uploads_of
+from chunkstore.http.security.allowed import open_file, readable
+from chunkstore.http.security.allowed_uploads import uploads_of
 from chunkstore.http.security.told import stored_response
 from chunkstore.service.chunks.entries import ListReader
 from chunkstore.store.contract.resumable import ResumableUpload, UploadKind, UploadSpec

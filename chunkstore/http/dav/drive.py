@@ -23,12 +23,12 @@ from chunkstore.http.native import files, folders, lists
 from chunkstore.http.security.allowed import (
     find_visible,
     folder_exists,
-    is_dropped,
     may_read,
     names_of,
     readable,
     readable_in,
 )
+from chunkstore.http.security.told import is_dropped
 from chunkstore.service.rights import folder_named
 from chunkstore.store.contract.edits import Delete, is_folder_name
 

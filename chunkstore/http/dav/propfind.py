@@ -36,13 +36,9 @@ from chunkstore.http.message.destination import depth_of
 from chunkstore.http.message.negotiation import accepts_gzip
 from chunkstore.http.message.request import base_of, drive_root, service_of
 from chunkstore.http.message.whole_bodies import whole_body
-from chunkstore.http.security.allowed import (
-    describe,
-    list_names,
-    quota_of,
-    readable_in,
-)
+from chunkstore.http.security.allowed import describe, list_names, readable_in
 from chunkstore.http.security.allowed_locks import locks_covering
+from chunkstore.http.security.told import quota_of
 from chunkstore.store.contract.edits import Name
 from chunkstore.store.contract.properties import Description
 from chunkstore.store.contract.values import File, Listing

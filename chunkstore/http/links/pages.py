@@ -17,11 +17,12 @@ from chunkstore.http.message.request import base_of, names_root, path_of
 from chunkstore.http.native.sessions import read_form
 from chunkstore.http.page.render import render
 from chunkstore.http.runtime.senders import address_of
-from chunkstore.http.security.allowed import check_shown, find_file, readable, visit_of
+from chunkstore.http.security.allowed import find_file, readable
 from chunkstore.http.security.credentials import require_private_way
 from chunkstore.http.security.csrf import require_own_origin
 from chunkstore.http.security.link_entry import set_link_cookie, visit_path
 from chunkstore.http.security.rights import PEOPLE, rights_of
+from chunkstore.http.security.visits import check_shown, visit_of
 from chunkstore.service.access.links import LinkKind, Visit
 from chunkstore.service.access.principal import Via
 from chunkstore.store.contract.values import File

@@ -25,7 +25,9 @@ from chunkstore.http.message.request import service_of
 from chunkstore.http.message.upload_urls import parse_upload_url
 from chunkstore.http.message.whole_bodies import whole_body
 from chunkstore.http.native.edit_lines import PutUpload, RequestedEdit, parse_edits, placed
-from chunkstore.http.security.allowed import names_of, refuse_dropping, tells_new, uploads_of
+from chunkstore.http.security.allowed import names_of
+from chunkstore.http.security.allowed_uploads import uploads_of
+from chunkstore.http.security.told import refuse_dropping, tells_new
 from chunkstore.service.representations import applied_to_json
 from chunkstore.service.service import Service
 from chunkstore.store.contract.edits import Edit, Put

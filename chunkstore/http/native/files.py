@@ -41,8 +41,6 @@ from chunkstore.http.native import folders
 from chunkstore.http.runtime.exchange import FileResponse
 from chunkstore.http.security.allowed import (
     Readable,
-    check_shown,
-    count_use,
     folder_exists,
     may_read,
     names_of,
@@ -50,6 +48,7 @@ from chunkstore.http.security.allowed import (
     readable,
 )
 from chunkstore.http.security.told import stored_response
+from chunkstore.http.security.visits import check_shown, count_use
 from chunkstore.service.hot_files import HotFiles
 from chunkstore.service.room import NO_BOUND
 from chunkstore.store.contract.edits import Copy, Delete, Move

@@ -25,8 +25,9 @@ from chunkstore.http.message.headers import essence_of, parse_media_type, parse_
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.problems import Busy, UnsupportedMedia
 from chunkstore.http.message.request import base_of, folder_name_of, path_of, service_of
-from chunkstore.http.security.allowed import names_of, page_after
+from chunkstore.http.security.allowed import names_of
 from chunkstore.http.security.told import described
+from chunkstore.http.security.visits import page_after
 from chunkstore.service.ingest import Receiver
 from chunkstore.service.representations import Json
 from chunkstore.service.resumable.append import run_to_end

@@ -23,17 +23,10 @@ from chunkstore.http.message.request import (
 )
 from chunkstore.http.page.foot import FOOT
 from chunkstore.http.page.render import render
-from chunkstore.http.security.allowed import (
-    folder_exists,
-    list_names,
-    possible_in,
-    quotas_of,
-    readable_in,
-    tells_figures,
-    visit_of,
-    who_is,
-)
+from chunkstore.http.security.allowed import folder_exists, list_names, readable_in
 from chunkstore.http.security.link_entry import visit_path
+from chunkstore.http.security.told import possible_in, quotas_of, tells_figures, who_is
+from chunkstore.http.security.visits import visit_of
 from chunkstore.service.representations import Json, listing_to_json
 from chunkstore.store.contract.values import Listing
 

@@ -16,7 +16,7 @@ from chunkstore.core.conditional import format_etag
 from chunkstore.core.errors import InvalidRequest, TooLarge
 from chunkstore.http.message.request import path_of, raw_remainder
 from chunkstore.http.message.upload_urls import parse_upload_id
-from chunkstore.http.security.allowed import is_dropped
+from chunkstore.http.security.told import is_dropped
 from chunkstore.store.contract.resumable import ResumableUpload
 
 T = TypeVar("T")

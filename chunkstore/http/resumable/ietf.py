@@ -41,7 +41,7 @@ from chunkstore.http.resumable.dialects import (
 )
 from chunkstore.http.resumable.structured import boolean_of, format_boolean, integer_of
 from chunkstore.http.runtime.exchange import send_interim
-from chunkstore.http.security.allowed import uploads_of
+from chunkstore.http.security.allowed_uploads import uploads_of
 from chunkstore.http.security.told import stored_response
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import ResumableUploads

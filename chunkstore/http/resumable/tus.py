@@ -32,7 +32,8 @@ from chunkstore.http.resumable.dialects import (
     upload_id_of,
     while_connected,
 )
-from chunkstore.http.security.allowed import is_dropped, tells_new, uploads_of
+from chunkstore.http.security.allowed_uploads import uploads_of
+from chunkstore.http.security.told import is_dropped, tells_new
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.finish import nothing
 from chunkstore.service.resumable.uploads import ResumableUploads

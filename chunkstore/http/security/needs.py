@@ -3,7 +3,7 @@
 `NEEDS` has an entry for every route; what has none is refused. A need is judged before a handler
 runs, so before anything is looked up in the store, a condition evaluated or a body asked for. Needs
 that depend on a body are judged where it has been read; handlers reach names, contents and uploads
-through `allowed`, which asks again.
+through `allowed` and `allowed_uploads`, which ask again.
 """
 
 from __future__ import annotations

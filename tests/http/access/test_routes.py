@@ -129,7 +129,7 @@ FILLED_PATHS = [
 
 
 def test_handlers_reach_the_store_through_the_gate_alone() -> None:
-    """No handler asks for names, contents, chunks or uploads but by `security.allowed`."""
+    """No handler asks for names, contents, chunks or uploads but by `http.security`."""
     root = Path(chunkstore.http.__file__).parent
     inside = {"names", "contents", "chunks", "uploads", "records", "properties"}
     for path in root.rglob("*.py"):
