@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -141,11 +141,29 @@ PACK: Final[Mapping[str, Handler]] = {"GET": packs.get, "HEAD": packs.get, "POST
 _LINK_METHODS: Final = ("GET", "HEAD", "PUT", "POST", "OPTIONS")
 UPLOAD: Final[Mapping[str, Handler]] = {**_UPLOAD, "POST": method_override(_UPLOAD)}
 
+_Add: TypeAlias = Callable[..., web.Resource]
+
 
 def add_routes(app: web.Application) -> None:
     """Add all routes to the application; the first that fits answers."""
     app[ROUTE_NEEDS] = {}
     add = partial(_add, app)
+    _add_uploads(add)
+    app[FOLDERS], app[DRIVE] = _add_names(add)
+    _add_people(add)
+    _add_links(add)
+    add("/static/{name}", _read_only(static_handler()), name=STATIC_RESOURCE)
+    add("/health/live", _read_only(status.live))
+    add("/health/ready", _read_only(status.ready))
+    add("/stats", _read_only(status.stats))
+    add("/audit", _read_only(audit.get))
+    nowhere = app.router.add_resource(ANY_PATH)
+    route = nowhere.add_route("*", _refuse_path, expect_handler=defer_continue)
+    app[ROUTE_NEEDS][route] = find_need(nowhere.canonical, "*")
+
+
+def _add_uploads(add: _Add) -> None:
+    """Add resumable uploads, and what sends only the chunks that are missing."""
     add("/uploads", UPLOADS, name=UPLOADS_RESOURCE)
     add("/uploads/", UPLOADS)
     add(UPLOAD_PATH, UPLOAD, name=UPLOAD_RESOURCE)
@@ -154,44 +172,42 @@ def add_routes(app: web.Application) -> None:
     add("/chunks/missing", {"POST": abilities.post_missing})
     add(MANIFEST_PATH, MANIFEST)
     add(PACK_PATH, PACK)
-    add("/static/{name}", _read_only(static_handler()), name=STATIC_RESOURCE)
+
+
+def _add_names(add: _Add) -> tuple[web.Resource, tuple[web.Resource, web.Resource]]:
+    """Add files and folders as all protocols name them.
+
+    Returns:
+        The resource of folders; those of the drive, of its members and of its root.
+    """
     add(FILE_PATH, FILE)
-    app[FOLDERS] = add(FOLDER_PATH, FOLDER, name="folder")
-    member = add(DRIVE_PATH, DRIVE_MEMBER)
-    app[DRIVE] = member, add(DRIVE_ROOT, DRIVE_MEMBER)
+    folders_resource = add(FOLDER_PATH, FOLDER, name="folder")
+    drive_resources = add(DRIVE_PATH, DRIVE_MEMBER), add(DRIVE_ROOT, DRIVE_MEMBER)
     add(NX_PATH, NX)
     add("/files", _read_only(_redirect_to_root))
     root_of_server = {"PROPFIND": propfind.find_drive, "OPTIONS": drive.options}
     add("/", {**_read_only(lists.get), **root_of_server})
     add("/batch", {"POST": batch.post})
-    add("/login", {**_read_only(sessions.show), "POST": sessions.log_in}, name=LOGIN_RESOURCE)
-    add(
-        "/login/code", {**_read_only(sessions.show_code), "POST": sessions.take_code}, CODE_RESOURCE
-    )
-    add("/login/oidc/begin", {"GET": single_sign_on.begin}, BEGIN_SIGN_ON_RESOURCE)
+    return folders_resource, drive_resources
+
+
+def _add_people(add: _Add) -> None:
+    """Add how people sign in and out, and how access is shown and changed."""
+    add("/login", _form(sessions.show, sessions.log_in), name=LOGIN_RESOURCE)
+    add("/login/code", _form(sessions.show_code, sessions.take_code), name=CODE_RESOURCE)
+    add("/login/oidc/begin", {"GET": single_sign_on.begin}, name=BEGIN_SIGN_ON_RESOURCE)
     # No HEAD, by which a program that looks at links would redeem the code.
-    add("/login/oidc", {"GET": single_sign_on.come_back}, SIGN_ON_RESOURCE)
+    add("/login/oidc", {"GET": single_sign_on.come_back}, name=SIGN_ON_RESOURCE)
     add("/logout", {"POST": sessions.log_out}, name=LOGOUT_RESOURCE)
-    add(
-        "/account/second-factor",
-        {**_read_only(second_factors.show), "POST": second_factors.change},
-        SECOND_FACTOR_RESOURCE,
-    )
+    second_factor = _form(second_factors.show, second_factors.change)
+    add("/account/second-factor", second_factor, name=SECOND_FACTOR_RESOURCE)
     add("/access/confirm", {"POST": commands.confirm})
     add(COMMAND_PATH, {"POST": commands.run})
     add("/account", _read_only(pages.account), name=ACCOUNT_RESOURCE)
     add("/admin/{section:[^/]*}", _read_only(pages.admin), name=ADMIN_RESOURCE)
-    add("/health/live", _read_only(status.live))
-    add("/health/ready", _read_only(status.ready))
-    add("/stats", _read_only(status.stats))
-    _add_links(add)
-    add("/audit", _read_only(audit.get))
-    nowhere = app.router.add_resource(ANY_PATH)
-    route = nowhere.add_route("*", _refuse_path, expect_handler=defer_continue)
-    app[ROUTE_NEEDS][route] = find_need(nowhere.canonical, "*")
 
 
-def _add_links(add: Callable[..., web.Resource]) -> None:
+def _add_links(add: _Add) -> None:
     """Add what is below a link: the same, relative to its folder, as far as it is of use there."""
     add(LINK_PATH, _read_only(link_pages.lead))
     add(f"{LINK_PATH}/visits", {"POST": link_pages.begin_visit})
@@ -223,6 +239,10 @@ def _add(
 
 def _read_only(handler: Handler) -> Mapping[str, Handler]:
     return {"GET": handler, "HEAD": handler}
+
+
+def _form(show: Handler, take: Handler) -> Mapping[str, Handler]:
+    return {**_read_only(show), "POST": take}
 
 
 async def _redirect_to_root(request: web.Request) -> web.Response:
