@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from chunkstore.core.errors import InvalidRequest, SignInFailed, TooLarge
+from chunkstore.core.errors import InvalidRequest, SignInFailed
 from chunkstore.http.answers.documents import json_response
-from chunkstore.http.message.bodies import read_body
 from chunkstore.http.message.headers import essence_of
 from chunkstore.http.message.problems import UnsupportedMedia
 from chunkstore.http.message.request import raw_remainder
+from chunkstore.http.message.whole_bodies import short_body
 from chunkstore.http.runtime.senders import address_of
 from chunkstore.http.security.credentials import credentials_of
 from chunkstore.http.security.csrf import require_own_origin
@@ -27,7 +27,6 @@ from chunkstore.service.delegation import Delegation
 
 DELEGATION: Final = web.AppKey("delegation", Delegation)
 
-_MAX_SIZE: Final = 8 * 1024
 _NOT_KEPT: Final = {"Cache-Control": "no-store"}
 
 
@@ -58,11 +57,7 @@ async def confirm(request: web.Request) -> web.Response:
 async def _read_arguments(request: web.Request) -> Mapping[str, Any]:
     if essence_of(request) != "application/json":
         raise UnsupportedMedia("The arguments of a command are sent as application/json.")
-    body = bytearray()
-    async for piece in read_body(request):
-        body += piece
-        if len(body) > _MAX_SIZE:
-            raise TooLarge(f"The arguments of a command can have {_MAX_SIZE} bytes.")
+    body = await short_body(request, "The arguments of a command")
     try:
         arguments = json.loads(body)
         # What is no text, as half of a surrogate pair, nothing could keep.

@@ -14,7 +14,7 @@ from chunkstore.core.names import FileName
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.request import base_of, names_root, path_of
-from chunkstore.http.native.sessions import read_form
+from chunkstore.http.message.whole_bodies import read_form
 from chunkstore.http.page.render import render
 from chunkstore.http.runtime.senders import address_of
 from chunkstore.http.security.allowed import find_file, readable

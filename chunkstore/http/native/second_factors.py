@@ -14,7 +14,7 @@ from aiohttp import web
 from chunkstore.core.errors import AlreadyExists, CodeRefused, InvalidRequest, NotFound
 from chunkstore.http.message.browsers import browser_of
 from chunkstore.http.message.request import authority_of
-from chunkstore.http.native.sessions import read_form
+from chunkstore.http.message.whole_bodies import read_form
 from chunkstore.http.page.qr import qr_code
 from chunkstore.http.page.render import SECOND_FACTOR_RESOURCE, render
 from chunkstore.http.security.credentials import set_cookie

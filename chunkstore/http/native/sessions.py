@@ -5,17 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from chunkstore.core.errors import CodeRefused, InvalidRequest, NoSuchAccount, TooLarge
-from chunkstore.http.message.bodies import read_body
+from chunkstore.core.errors import CodeRefused, NoSuchAccount
 from chunkstore.http.message.browsers import browser_of
-from chunkstore.http.message.headers import essence_of
 from chunkstore.http.message.negotiation import prefers_html
-from chunkstore.http.message.problems import UnsupportedMedia
 from chunkstore.http.message.request import names_root
+from chunkstore.http.message.whole_bodies import read_form
 from chunkstore.http.page.render import (
     ACCOUNT_RESOURCE,
     ADMIN_RESOURCE,
@@ -31,9 +28,6 @@ from chunkstore.http.security.rights import PEOPLE, enter
 from chunkstore.service.access.principal import CLEARED, CodeNeeded, Principal
 from chunkstore.service.access.sign_ins import CODE, FORM
 
-_FORM: Final = "application/x-www-form-urlencoded"
-_MAX_SIZE: Final = 8 * 1024
-_MAX_FIELDS: Final = 8
 _LONGEST_NEXT: Final = 4 * 1024
 # The cookie of a sign-in that waits for a code.
 _WAITING: Final = "-code"
@@ -122,28 +116,6 @@ async def log_out(request: web.Request) -> web.Response:
     response.headers["Clear-Site-Data"] = '"cache"'
     set_cookie(request, response, CLEARED)
     return response
-
-
-async def read_form(request: web.Request) -> dict[str, str]:
-    """Return the fields of a short form, each once.
-
-    Raises:
-        UnsupportedMedia: it is none.
-        TooLarge: it is longer.
-        InvalidRequest: it is malformed.
-    """
-    if essence_of(request) != _FORM:
-        raise UnsupportedMedia(f"The form is sent as {_FORM}.")
-    body = bytearray()
-    async for piece in read_body(request):
-        body += piece
-        if len(body) > _MAX_SIZE:
-            raise TooLarge(f"The form can have {_MAX_SIZE} bytes.")
-    try:
-        fields = parse_qs(body.decode(), errors="strict", max_num_fields=_MAX_FIELDS)
-    except ValueError as error:
-        raise InvalidRequest("The form is malformed.") from error
-    return {name: values[0] for name, values in fields.items()}
 
 
 def _bounded(path: str) -> str:

@@ -2,7 +2,7 @@
 // command, asked about first where something ends, and lists that are brought up to date.
 
 import { announce } from "./announcer.js";
-import { ask, setUpDialogs, showError } from "./dialogs.js";
+import { ask, setUpDialogs } from "./dialogs.js";
 import { formatTime } from "./format.js";
 import { Problem, loadPage, request, root, urlAt } from "./server.js";
 
