@@ -12,7 +12,7 @@ from urllib.parse import quote
 import http_sf
 from aiohttp import web
 
-from chunkstore.core.digest import BLAKE3, ContentCheck
+from chunkstore.core.digest import BLAKE3
 from chunkstore.core.errors import InvalidRequest
 from chunkstore.core.media_types import guess_media_type
 
@@ -119,11 +119,6 @@ def _disposition_type(media_type: str) -> str:
     essence = media_type.partition(";")[0].strip().lower()
     harmless = essence in _INLINE_TYPES or essence.startswith(_INLINE_TREES)
     return "inline" if harmless and not essence.endswith("+xml") else "attachment"
-
-
-def parse_content_checks(lines: Sequence[str]) -> list[ContentCheck]:
-    """Return the checks that Content-Digest or Repr-Digest fields ask for; see `parse_digests`."""
-    return [ContentCheck(algorithm, value) for algorithm, value in parse_digests(lines).items()]
 
 
 def parse_digests(lines: Sequence[str]) -> dict[str, bytes]:

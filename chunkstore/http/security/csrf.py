@@ -46,7 +46,7 @@ def require_own_origin(request: web.Request) -> None:
         Forbidden: it comes from another page.
     """
     if not _is_same_origin(request):
-        raise Forbidden("Only the pages of this server sign in and out.")
+        raise Forbidden("Only the pages of this server may do this.")
 
 
 def _is_from_here(request: web.Request) -> bool:
