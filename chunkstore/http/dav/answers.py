@@ -7,12 +7,12 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from chunkstore.core import errors
 from chunkstore.core.names import encode_path
-from chunkstore.http.dav.multistatus import MULTISTATUS_TYPE, format_error
+from chunkstore.http.dav.multistatus import XML_TYPE, format_error
 from chunkstore.http.dav.xml_reading import ExternalEntities
 from chunkstore.http.message.problems import error_response
 from chunkstore.http.message.request import drive_root
@@ -60,8 +60,7 @@ def error_with_condition(
     roots = error.roots if isinstance(error, errors.Locked) else ()
     hrefs = [drive_root(request.app) + encode_path(root) for root in roots]
     response.body = format_error(condition, hrefs)
-    response.content_type = MULTISTATUS_TYPE
-    response.charset = "utf-8"
+    response.headers[hdrs.CONTENT_TYPE] = XML_TYPE
     return response
 
 

@@ -26,12 +26,11 @@ from chunkstore.core.names import FileName, FolderName, encode_path
 from chunkstore.http.dav.answers import error_with_condition, in_drive
 from chunkstore.http.dav.fields import lock_token_of, timeouts_of
 from chunkstore.http.dav.lock_body import format_lock_answer, format_locks, parse_lock_info
-from chunkstore.http.dav.multistatus import MULTISTATUS_TYPE
+from chunkstore.http.dav.multistatus import XML_TYPE
 from chunkstore.http.dav.resources import find_resource
-from chunkstore.http.dav.xml_reading import MAX_BODY_SIZE
+from chunkstore.http.dav.xml_body import xml_body
 from chunkstore.http.message.destination import depth_of
 from chunkstore.http.message.request import base_of, conditions_of, name_of, service_of
-from chunkstore.http.message.whole_bodies import whole_body
 from chunkstore.http.security.allowed import names_of
 from chunkstore.http.security.allowed_locks import locks_of
 from chunkstore.http.security.guards import if_header_of, submitting
@@ -39,16 +38,13 @@ from chunkstore.store.contract.edits import is_folder_name
 from chunkstore.store.contract.locks import WantedLock
 from chunkstore.store.contract.values import File
 
-_TYPE: Final = f'{MULTISTATUS_TYPE}; charset="utf-8"'
 _MATCHES: Final = "lock-token-matches-request-uri"
 
 
 @in_drive
 async def lock(request: web.Request) -> web.StreamResponse:
     """Answer LOCK: take a lock, or give one its time anew, where there is no body."""
-    memory = service_of(request).upload_memory
-    refusal = f"The XML of a request can have {MAX_BODY_SIZE} bytes here."
-    async with whole_body(request, memory, MAX_BODY_SIZE, refusal) as body:
+    async with xml_body(request) as body:
         if body.strip():
             return await _take(request, body)
     return await _refresh(request)
@@ -154,4 +150,4 @@ def _told(
         return root + encode_path(each.name)
 
     text = format_lock_answer(format_locks([lock], href_of))
-    return web.Response(status=status, text=text, headers={"Content-Type": _TYPE, **headers})
+    return web.Response(status=status, text=text, headers={"Content-Type": XML_TYPE, **headers})

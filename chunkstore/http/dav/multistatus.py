@@ -14,7 +14,7 @@ from chunkstore.core.dav.properties import PropertyName
 from chunkstore.http.dav.xml_reading import escape_attribute, escape_text
 
 DAV: Final = "DAV:"
-MULTISTATUS_TYPE: Final = "application/xml"
+XML_TYPE: Final = 'application/xml; charset="utf-8"'
 DECLARATION: Final = '<?xml version="1.0" encoding="utf-8"?>'
 HEAD: Final = f'{DECLARATION}<D:multistatus xmlns:D="DAV:">'
 TAIL: Final = "</D:multistatus>"

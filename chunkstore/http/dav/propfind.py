@@ -25,17 +25,16 @@ from chunkstore.http.dav.live_properties import Resource
 from chunkstore.http.dav.lock_body import format_locks
 from chunkstore.http.dav.multistatus import (
     HEAD,
-    MULTISTATUS_TYPE,
     TAIL,
+    XML_TYPE,
 )
 from chunkstore.http.dav.propfind_body import Wanted, parse_propfind
 from chunkstore.http.dav.resources import find_resource
 from chunkstore.http.dav.shape import Shape
-from chunkstore.http.dav.xml_reading import MAX_BODY_SIZE
+from chunkstore.http.dav.xml_body import xml_body
 from chunkstore.http.message.destination import depth_of
 from chunkstore.http.message.negotiation import accepts_gzip
-from chunkstore.http.message.request import base_of, drive_root, service_of
-from chunkstore.http.message.whole_bodies import whole_body
+from chunkstore.http.message.request import base_of, drive_root
 from chunkstore.http.security.allowed import describe, list_names, readable_in
 from chunkstore.http.security.allowed_locks import locks_covering
 from chunkstore.http.security.told import quota_of
@@ -54,7 +53,6 @@ _Descriptions: TypeAlias = Mapping[Name, Description]
 # Locks by their roots.
 _Locks: TypeAlias = Mapping[str, Sequence[Lock]]
 _NO_HREFS: Final[Mapping[str, str]] = {}
-_TYPE: Final = f'{MULTISTATUS_TYPE}; charset="utf-8"'
 # Shorter answers are not worth it.
 _LEAST_COMPRESSED: Final = 1024
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -84,13 +82,13 @@ async def find_drive(request: web.Request) -> web.StreamResponse:
     hrefs = [request.rel_url.raw_path, *([root] if depth != "0" else [])]
     folders = [Resource(href, True, None, None) for href in hrefs]
     text = HEAD + "".join(map(shape.format, folders)) + TAIL
-    return web.Response(status=HTTPStatus.MULTI_STATUS, text=text, headers={"Content-Type": _TYPE})
+    return web.Response(
+        status=HTTPStatus.MULTI_STATUS, text=text, headers={"Content-Type": XML_TYPE}
+    )
 
 
 async def _wanted_by(request: web.Request) -> Wanted:
-    memory = service_of(request).upload_memory
-    refusal = f"The XML of a request can have {MAX_BODY_SIZE} bytes here."
-    async with whole_body(request, memory, MAX_BODY_SIZE, refusal) as body:
+    async with xml_body(request) as body:
         return parse_propfind(body)
 
 
@@ -273,7 +271,7 @@ async def _respond(request: web.Request, pages: AsyncIterator[str]) -> web.Strea
     first = await anext(pages)
     second = await anext(pages, None)
     compressor = None
-    headers = {"Content-Type": _TYPE, "Vary": "Accept-Encoding", "Cache-Control": "no-cache"}
+    headers = {"Content-Type": XML_TYPE, "Vary": "Accept-Encoding", "Cache-Control": "no-cache"}
     if accepts_gzip(request) and (second is not None or len(first) >= _LEAST_COMPRESSED):
         compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
         headers["Content-Encoding"] = "gzip"

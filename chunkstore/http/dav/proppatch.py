@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final
 
 from aiohttp import web
 
 from chunkstore.core.errors import Forbidden, TooManyProperties, VerbLacking
 from chunkstore.core.names import ROOT
 from chunkstore.http.dav.answers import folder_href, in_drive
-from chunkstore.http.dav.multistatus import HEAD, MULTISTATUS_TYPE, TAIL, format_response
+from chunkstore.http.dav.multistatus import HEAD, TAIL, XML_TYPE, format_response
 from chunkstore.http.dav.patch_body import PropertyUpdate, format_propstats, parse_update
 from chunkstore.http.dav.resources import find_resource
-from chunkstore.http.dav.xml_reading import MAX_BODY_SIZE
-from chunkstore.http.message.request import conditions_of, service_of
-from chunkstore.http.message.whole_bodies import whole_body
+from chunkstore.http.dav.xml_body import xml_body
+from chunkstore.http.message.request import conditions_of
 from chunkstore.http.security.allowed import names_of
 from chunkstore.store.contract.edits import Name, Patch, is_folder_name
-
-_TYPE: Final = f'{MULTISTATUS_TYPE}; charset="utf-8"'
 
 
 @in_drive
 async def patch(request: web.Request) -> web.StreamResponse:
     """Answer PROPPATCH."""
-    memory = service_of(request).upload_memory
-    refusal = f"The XML of a request can have {MAX_BODY_SIZE} bytes here."
-    async with whole_body(request, memory, MAX_BODY_SIZE, refusal) as body:
+    async with xml_body(request) as body:
         update = parse_update(body)
     name = (await find_resource(request)).name
     if not update.refused:
@@ -35,7 +29,7 @@ async def patch(request: web.Request) -> web.StreamResponse:
     href = folder_href(request) if is_folder_name(name) else request.rel_url.raw_path
     told = format_response(href, *format_propstats(list(update.names), update.refused))
     return web.Response(
-        status=HTTPStatus.MULTI_STATUS, text=HEAD + told + TAIL, headers={"Content-Type": _TYPE}
+        status=HTTPStatus.MULTI_STATUS, text=HEAD + told + TAIL, headers={"Content-Type": XML_TYPE}
     )
 
 
