@@ -109,29 +109,37 @@ async def _of_folder(
     itself = _Page(request, shape, folder, [folder], quota)
     text = HEAD + "".join([piece async for piece in itself.texts()])
     if depth != "0":
-        after: str | None = None
-        last: str = folder
-        while True:
-            listing = await list_names(
-                request,
-                folder,
-                delimiter="/" if depth == "1" else "",
-                after=after,
-                limit=_PAGE_SIZE,
-                made_folders=depth == "infinity",
-            )
-            entries = _in_order(listing, last)
-            if entries:
-                last = _name_of(entries[-1])
+        async for entries in _entries_below(request, folder, depth):
             async for piece in _Page(request, shape, folder, entries).texts():
                 text += piece
                 if len(text) >= _PIECE_SIZE:
                     yield text
                     text = ""
-            after = listing.next
-            if after is None:
-                break
     yield text + TAIL
+
+
+async def _entries_below(
+    request: web.Request, folder: FolderName, depth: str
+) -> AsyncIterator[Sequence[_Entry]]:
+    """Yield what is in a folder, in order, by pages."""
+    after: str | None = None
+    last: str = folder
+    while True:
+        listing = await list_names(
+            request,
+            folder,
+            delimiter="/" if depth == "1" else "",
+            after=after,
+            limit=_PAGE_SIZE,
+            made_folders=depth == "infinity",
+        )
+        entries = _in_order(listing, last)
+        if entries:
+            last = _name_of(entries[-1])
+        yield entries
+        after = listing.next
+        if after is None:
+            return
 
 
 def _in_order(listing: Listing, last: str) -> list[_Entry]:
