@@ -19,7 +19,7 @@ from chunkstore.http.dav.multistatus import DAV, dav, format_names, format_props
 from chunkstore.http.dav.xml_reading import Element, format_element, parse_xml
 
 _ROOT: Final = dav("propertyupdate")
-# What properties of other names than the last one may come to in one request.
+# Characters that the properties of one request may come to.
 _MOST_TEXT: Final = 2 * MAX_PROPERTIES_SIZE
 
 
@@ -28,7 +28,9 @@ class PropertyUpdate:
     """Changes of properties, in the order of the document.
 
     `changes` are those of dead properties; `created` and `modified` what comes of others. `names`
-    are those of all, and `refused` the status of each that cannot be changed so.
+    are those of all, and `refused` the status of each that cannot be changed so. `size` is that of
+    the elements in `changes`: each has all namespaces that were in scope, so they may be much
+    longer than the body.
     """
 
     changes: list[PropertyChange] = field(default_factory=list)
@@ -36,6 +38,7 @@ class PropertyUpdate:
     modified: datetime | None = None
     names: dict[PropertyName, None] = field(default_factory=dict)
     refused: dict[PropertyName, HTTPStatus] = field(default_factory=dict)
+    size: int = 0
 
     def set(self, element: Element) -> None:
         """Add that a property is set."""
@@ -46,7 +49,9 @@ class PropertyUpdate:
         elif name in CREATED_BY or name in MODIFIED_BY:
             self._set_time(name, element.text)
         else:
-            self.changes.append(PropertyChange(name, format_element(element)))
+            text = format_element(element)
+            self.changes.append(PropertyChange(name, text))
+            self.size += len(text)
 
     def _set_time(self, name: PropertyName, text: str) -> None:
         time = (CREATED_BY.get(name) or MODIFIED_BY[name])(text)
@@ -76,7 +81,7 @@ def parse_update(body: bytes) -> PropertyUpdate:
     root = parse_xml(body)
     if root.name != _ROOT:
         raise InvalidRequest("The body of PROPPATCH is a propertyupdate element of DAV:.")
-    update, size = PropertyUpdate(), 0
+    update = PropertyUpdate()
     for step in root.elements:
         prop = step.find(DAV, "prop")
         if step.name not in (dav("set"), dav("remove")) or prop is None:
@@ -86,9 +91,7 @@ def parse_update(body: bytes) -> PropertyUpdate:
                 update.remove(element.name)
                 continue
             update.set(element)
-            # Each has all namespaces that were in scope, so they may be much longer than the body.
-            size += len(update.changes[-1].element or "") if update.changes else 0
-            if size > _MOST_TEXT:
+            if update.size > _MOST_TEXT:
                 raise TooManyProperties
     return update
 

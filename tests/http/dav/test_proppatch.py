@@ -141,6 +141,19 @@ async def test_they_are_bounded(shared: Client, name: str) -> None:
 
 
 @on_shared_server
+async def test_a_large_property_comes_with_times(shared: Client, name: str) -> None:
+    """What is beside it is not counted as if it came again."""
+    await make(shared, name)
+    times = "".join(
+        f"<{each}>Wed, 01 Jan 2020 00:00:00 GMT</{each}>"
+        for each in ("w:Win32CreationTime", "w:Win32LastModifiedTime", "D:getlastmodified")
+    )
+    told = await proppatch(shared, f"/dav/{name}", set_to(f"<x:a>{'a' * 60_000}</x:a>{times}"))
+    assert told.refused == {}
+    assert len(told.found) == 4
+
+
+@on_shared_server
 async def test_names_that_are_not_ascii(shared: Client, name: str) -> None:
     await make(shared, name)
     update = set_to('<é xmlns="urn:x">\U00010000</é><n xmlns="">&lt;</n>')
