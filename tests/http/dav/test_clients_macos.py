@@ -158,7 +158,7 @@ async def test_a_file_is_saved(shared: Client, name: str, member: str) -> None:
     token = token_of(taken)
     assert active_lock(taken).findtext(f"{DAV}timeout") in ("Second-600", "Second-599")
     assert (await lock(shared, path)).status == 423
-    assert (await put(shared, path, b"x", line="If: (<lock:none>)")).status in (412, 423)
+    assert (await put(shared, path, b"x", line="If: (<lock:none>)")).status == 412
     answer = await put(shared, path, b"con", b"tent", line=f"If: (<{token}>)")
     assert answer.status == 204
     assert answer.headers["ETag"]
@@ -221,7 +221,7 @@ async def test_its_cache_is_checked_by_dates(shared: Client, name: str) -> None:
     assert (await send(shared, part)).status == 200
     part = part.replace(date, "Sun, 09 Sep 2001 01:46:40 GMT")
     answer = await send(shared, part)
-    assert (answer.status, answer.body) in ((206, b"ld"), (200, b"old"))
+    assert (answer.status, answer.body) == (206, b"ld")
 
 
 @on_shared_server
