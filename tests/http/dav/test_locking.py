@@ -5,60 +5,23 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from xml.etree.ElementTree import Element, fromstring
+from xml.etree.ElementTree import fromstring
 
 import pytest
 
 from chunkstore.core.chunk_lists import MANIFEST
-from tests.http import raw
 from tests.http.chunks.steps import cut, manifest_of
-from tests.http.dav.steps import DAV, Told, ask, make, propfind, proppatch, set_to, status_of
-from tests.http.steps import Client, on_shared_server, put, read
-
-OWNER = '<D:owner><D:href xml:lang="de">mailto:a@b</D:href> &amp; Anna</D:owner>'
-PROP = "<D:prop><D:lockdiscovery/></D:prop>"
-
-
-def info(scope: str = "exclusive", owner: str = OWNER) -> str:
-    return (
-        '<?xml version="1.0"?><D:lockinfo xmlns:D="DAV:"><D:lockscope>'
-        f"<D:{scope}/></D:lockscope><D:locktype><D:write/></D:locktype>{owner}</D:lockinfo>"
-    )
-
-
-async def lock(client: Client, path: str, *lines: str, scope: str = "exclusive") -> str:
-    """Take a lock; return its token."""
-    answer = await ask(client, "LOCK", f"/dav/{path}", *lines, body=info(scope))
-    assert answer.status in (200, 201), (answer.status, answer.body)
-    match = re.fullmatch("<(.+)>", answer.headers["Lock-Token"])
-    assert match is not None
-    assert match[1] in answer.body.decode()
-    return match[1]
-
-
-async def unlock(client: Client, path: str, token: str) -> int:
-    answer = await ask(client, "UNLOCK", f"/dav/{path}", f"Lock-Token: <{token}>")
-    return answer.status
-
-
-async def write(client: Client, path: str, *lines: str) -> int:
-    return (await ask(client, "PUT", f"/dav/{path}", *lines, body=b"written")).status
-
-
-def locks_in(told: Told) -> list[Element]:
-    return told.found[f"{DAV}lockdiscovery"].findall(f"{DAV}activelock")
-
-
-async def locks_on(client: Client, path: str) -> list[Element]:
-    """Return what lockdiscovery tells of a name."""
-    return locks_in(next(iter((await propfind(client, f"/dav/{path}", "0", PROP)).values())))
-
-
-def condition_of(answer: raw.Answer) -> tuple[str, list[str]]:
-    """Return the precondition that an answer names, and the addresses with it."""
-    error = fromstring(answer.body)
-    assert error.tag == f"{DAV}error"
-    return error[0].tag.removeprefix(DAV), [each.text or "" for each in error[0]]
+from tests.http.dav.lock_steps import (
+    condition_of,
+    info,
+    lock,
+    locks_in,
+    locks_on,
+    unlock,
+    write,
+)
+from tests.http.dav.steps import DAV, Told, ask, make, set_to, status_of
+from tests.http.steps import Client, on_shared_server, read
 
 
 @on_shared_server
@@ -402,66 +365,3 @@ async def test_conditions_come_first_then_tokens(shared: Client, name: str) -> N
     await unlock(shared, name, token)
     assert await write(shared, name, "If: (Not <DAV:no-lock>)") == 204
     assert await write(shared, name, f"If: (<{token}>)") == 412
-
-
-@on_shared_server
-async def test_finder_saves_a_file(shared: Client, name: str) -> None:
-    """PUT of nothing, LOCK, chunked PUT with If, refresh, UNLOCK, as macOS sends them."""
-    assert (await ask(shared, "PROPFIND", f"/dav/{name}", "Depth: 0")).status == 404
-    assert (await ask(shared, "PUT", f"/dav/{name}")).status == 201
-    token = await lock(shared, name, "Depth: 0", "Timeout: Second-600")
-    answer = await raw.ask(
-        shared,
-        raw.request(
-            "PUT",
-            f"/dav/{name}",
-            f"If: (<{token}>)",
-            "X-Expected-Entity-Length: 3",
-            "Transfer-Encoding: chunked",
-            body=b"3\r\nabc\r\n0\r\n\r\n",
-        ),
-        "PUT",
-    )
-    assert answer.status == 204
-    answer = await ask(shared, "LOCK", f"/dav/{name}", f"If: (<{token}>)", "Timeout: Second-600")
-    assert answer.status == 200
-    assert await unlock(shared, name, token) == 204
-    assert await read(shared, name) == b"abc"
-
-
-@on_shared_server
-async def test_explorer_and_office_save_a_file(shared: Client, name: str) -> None:
-    await make(shared, f"{name}/")
-    path = f"{name}/a.docx"
-    assert (await ask(shared, "PUT", f"/dav/{path}")).status == 201
-    token = await lock(shared, path, "Timeout: Second-3600")
-    tagged = f"If: <http://test/dav/{path}> (<{token}>)"
-    date = "Sat, 03 Feb 2001 04:05:06 GMT"
-    update = set_to(f"<w:Win32LastModifiedTime>{date}</w:Win32LastModifiedTime>")
-    assert not (await proppatch(shared, f"/dav/{path}", update, f"If: (<{token}>)")).refused
-    # Word sends the field of UNLOCK in place of If.
-    assert await write(shared, path, f"Lock-Token: <{token}>") == 204
-    assert await write(shared, path, tagged) == 204
-    # A file beside it takes its place; If is about the source alone.
-    await put(shared, f"{name}/tmp", b"new")
-    answer = await ask(
-        shared,
-        "MOVE",
-        f"/dav/{name}/tmp",
-        f"Destination: /dav/{path}",
-        f"If: <http://test/dav/{path}> (<{token}>)",
-        "Overwrite: T",
-    )
-    assert answer.status == 204
-    await unlock(shared, path, token)
-    assert await read(shared, path) == b"new"
-
-
-@on_shared_server
-async def test_libreoffice_asks_first(shared: Client, name: str) -> None:
-    await make(shared, name)
-    body = "<D:prop><D:supportedlock/><D:lockdiscovery/></D:prop>"
-    [told] = (await propfind(shared, f"/dav/{name}", "0", body)).values()
-    scopes = [each[0][0].tag for each in told.found[f"{DAV}supportedlock"]]
-    assert scopes == [f"{DAV}exclusive", f"{DAV}shared"]
-    assert locks_in(told) == []
