@@ -116,11 +116,8 @@ class PostgresNames(Names):
         database = self._opened.writable
         contents = [edit.content for edit in edits if isinstance(edit, Put)]
         received = [content for content in contents if isinstance(content, Received)]
-        tails = {
-            content.upload_id: await database.read(resumable.find_tail, content.upload_id)
-            for content in contents
-            if isinstance(content, Uploaded)
-        }
+        uploaded = [content.upload_id for content in contents if isinstance(content, Uploaded)]
+        tails = {one: await database.read(resumable.find_tail, one) for one in uploaded}
         last = [chunk for content in received for chunk in content.last]
         last += [tail for tail in tails.values() if tail is not None]
         lists = await lists_of_uploads(edits, partial(resumable.hash_whole, self._opened.database))
@@ -235,14 +232,7 @@ class ApplyEdits:
         progress = _Progress(stored)
         tally = progress.tally
         if locks_first:
-            for upload_id in sorted(self.tails):
-                await db.fetchval(QUERIES["lock_upload"], upload_id)
-            names = [name for edit in self.edits for name in names_in(edit)]
-            names += [name for edit in self.edits for name in await tree.to_be_kept(db, edit)]
-            await tree.lock(db, tally, *names)
-            self.sight.locked = tally.locked
-            if tally.locked:
-                await locks.keep_root(db)
+            await self._lock(db, tally)
         guards = tally.locked or self.guard.tags is not TRUE
         applied = []
         for place, edit in enumerate(self.edits):
@@ -264,6 +254,17 @@ class ApplyEdits:
             await add_actions(db, self.by, actions_of(self.edits, applied))
         await tally.settle(db)
         return applied
+
+    async def _lock(self, db: Connection, tally: Tally) -> None:
+        """Lock the uploads, then the names that the edits are about."""
+        for upload_id in sorted(self.tails):
+            await db.fetchval(QUERIES["lock_upload"], upload_id)
+        names = [name for edit in self.edits for name in names_in(edit)]
+        names += [name for edit in self.edits for name in await tree.to_be_kept(db, edit)]
+        await tree.lock(db, tally, *names)
+        self.sight.locked = tally.locked
+        if tally.locked:
+            await locks.keep_root(db)
 
     async def _apply(
         self, db: Connection, edit: Edit, missing: Sequence[NewChunk], progress: _Progress

@@ -153,20 +153,14 @@ async def _open_locked(
     segment_bounds: SegmentBounds,
 ) -> OpenDatabase:
     await asyncio.to_thread(reserve.prepare_to_open)
-    try:
-        connection = await Connection.open(partial(connect_writer, path))
-    except (StoreUnusable, DatabaseDamaged):
-        raise
-    except StoreError as error:
-        raise StoreUnusable("The database cannot be opened or created.") from error
-    monitor = DatabaseMonitor(path)
+    connection = await _connect(path)
+    monitor, watched = DatabaseMonitor(path), WatchedNames()
     try:
         await connection.run(schema.prepare)
         state = await connection.run(partial(recover, settings=settings))
         segments = Segments.of(path, reserve, wanted=not state.one_file, bounds=segment_bounds)
-        await connection.run(
-            partial(begin_segments, folder=segments.folder, last=state.segment_session)
-        )
+        begin = partial(begin_segments, folder=segments.folder, last=state.segment_session)
+        await connection.run(begin)
         quotas = QuotaFolders(await connection.run(load_folders))
         await connection.run(owner.begin_session)
         await connection.run(monitor.begin)
@@ -175,7 +169,6 @@ async def _open_locked(
         await connection.close()
         await asyncio.to_thread(monitor.end)
         raise
-    watched = WatchedNames()
     return OpenDatabase(
         path=path,
         readers=readers,
@@ -191,6 +184,16 @@ async def _open_locked(
         reserve=reserve,
         lock=lock,
     )
+
+
+async def _connect(path: Path) -> Connection:
+    """Open the connection that writes, which creates a database where there is none."""
+    try:
+        return await Connection.open(partial(connect_writer, path))
+    except (StoreUnusable, DatabaseDamaged):
+        raise
+    except StoreError as error:
+        raise StoreUnusable("The database cannot be opened or created.") from error
 
 
 async def _open_readers(
