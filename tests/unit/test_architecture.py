@@ -169,3 +169,10 @@ def test_the_contract_is_narrow() -> None:
     ]
     assert len(methods) <= _MOST_METHODS, methods
     assert len(Chunks.__abstractmethods__) <= _MOST_METHODS_OF_CHUNKS
+
+
+def test_the_table_of_the_waist_has_each_interface_of_a_store() -> None:
+    section = _DOCUMENT.split("## The waist")[1].split("\n## ")[0]
+    parts = Store.__abstractmethods__ - {"close"}
+    interfaces = {get_type_hints(getattr(Store, part).fget)["return"].__name__ for part in parts}
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == interfaces

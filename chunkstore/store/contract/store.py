@@ -33,7 +33,7 @@ from chunkstore.store.contract.uploads import Uploads
 
 
 class Store(ABC):
-    """A database of chunks, manifests and names, in eleven parts: callers take the narrowest."""
+    """A database of chunks, manifests and names, in parts: callers take the narrowest."""
 
     @property
     @abstractmethod
