@@ -39,6 +39,3 @@ class Times:
             None if created is None else to_microseconds(created),
             None if modified is None else to_microseconds(modified),
         )
-
-
-NOW: Final = Times(None, None)

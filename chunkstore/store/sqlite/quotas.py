@@ -38,9 +38,8 @@ class SQLiteQuotas(Quotas):
         return await self._database.readers.run(_list)
 
     async def covering(self, name: FileName | FolderName) -> Sequence[Quota]:
-        folders = [
-            one for one in folders_over(name) if one in self._database.quotas.ranges_of(name)
-        ]
+        known = self._database.quotas.ranges_of(name)
+        folders = [folder for folder in folders_over(name) if folder in known]
         return await self._database.readers.run(partial(_find, folders=folders)) if folders else []
 
     async def set(self, folder: FolderName, max_size: int | None, max_files: int | None) -> Quota:

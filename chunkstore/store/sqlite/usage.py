@@ -41,10 +41,6 @@ class QuotaFolders:
         """Take note of one that is about to get a quota."""
         self._sorted = tuple(sorted({*self._sorted, folder}))
 
-    def discard(self, folder: FolderName) -> None:
-        """Take note of one that has none any more."""
-        self._sorted = tuple(one for one in self._sorted if one != folder)
-
     def ranges_of(self, name: Name) -> dict[FolderName, NameRange]:
         """Return of each folder with a quota which of its names are under `name`, or are it."""
         folders = self._sorted
