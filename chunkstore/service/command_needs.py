@@ -20,6 +20,7 @@ from typing import Final
 from chunkstore.core.access import EVERYTHING, GROUP_MARK, NOTHING, Access, Grant, Verbs, words_of
 from chunkstore.core.errors import Forbidden, VerbLacking
 from chunkstore.core.names import ROOT, FolderName, parent
+from chunkstore.service.access.account_names import fold
 from chunkstore.service.access.arguments import (
     INHERIT,
     Arguments,
@@ -30,7 +31,6 @@ from chunkstore.service.access.arguments import (
 )
 from chunkstore.service.access.directory import Snapshot
 from chunkstore.service.access.principal import Principal
-from chunkstore.service.access.values import fold
 from chunkstore.service.quotas import may_know_usage
 from chunkstore.service.rights import Rights
 

@@ -21,17 +21,21 @@ from chunkstore.core.errors import (
     StoreError,
 )
 from chunkstore.core.names import ROOT, FolderName
+from chunkstore.service.access.account_names import parse_label
 from chunkstore.service.access.clock import Clock
 from chunkstore.service.access.directory import Directory, Snapshot, read_all
 from chunkstore.service.access.passwords import Passwords
-from chunkstore.service.access.tokens import digest_of, new_token
-from chunkstore.service.access.values import (
+from chunkstore.service.access.record_values import (
     CLOSED,
     MEMBER,
     OF_ACCOUNT,
     RULE,
     SESSION,
     TOKEN,
+    parse_all,
+)
+from chunkstore.service.access.tokens import digest_of, new_token
+from chunkstore.service.access.values import (
     Account,
     Group,
     KeptRule,
@@ -40,8 +44,6 @@ from chunkstore.service.access.values import (
     Token,
     deletion_of,
     new_id,
-    parse_all,
-    parse_label,
 )
 from chunkstore.store.contract.records import ABSENT, DeleteRecord, RecordChange, Records
 

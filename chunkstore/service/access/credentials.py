@@ -19,19 +19,9 @@ from chunkstore.service.access.clock import Clock
 from chunkstore.service.access.directory import read_all
 from chunkstore.service.access.links import Link
 from chunkstore.service.access.principal import NewCookie
+from chunkstore.service.access.record_values import LINK, NEVER, SESSION, TOKEN, parse_all
 from chunkstore.service.access.tokens import digest_of, is_token, new_secret
-from chunkstore.service.access.values import (
-    LINK,
-    NEVER,
-    SESSION,
-    TOKEN,
-    Account,
-    Session,
-    Token,
-    deletion_of,
-    new_id,
-    parse_all,
-)
+from chunkstore.service.access.values import Account, Session, Token, deletion_of, new_id
 from chunkstore.store.contract.records import ABSENT, Record, Records
 
 C = TypeVar("C", bound=Token | Session | Link)

@@ -17,23 +17,12 @@ from typing import Final
 from chunkstore.core.access import EVERYONE, GROUP_MARK, OPEN, Access, Grant, Rule, Rules
 from chunkstore.core.errors import NoSuchAccount
 from chunkstore.core.tasks import retrieve_exception
+from chunkstore.service.access.account_names import fold
 from chunkstore.service.access.clock import Clock
 from chunkstore.service.access.links import Visit
 from chunkstore.service.access.principal import Principal, Via
-from chunkstore.service.access.values import (
-    ACCOUNT,
-    CLOSED,
-    GROUP,
-    MEMBER,
-    RULE,
-    Account,
-    Group,
-    KeptRule,
-    Member,
-    Token,
-    fold,
-    parse_all,
-)
+from chunkstore.service.access.record_values import ACCOUNT, CLOSED, GROUP, MEMBER, RULE, parse_all
+from chunkstore.service.access.values import Account, Group, KeptRule, Member, Token
 from chunkstore.store.contract.records import Record, Records
 
 _ASKED_SECONDS: Final = 1.0

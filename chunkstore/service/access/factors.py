@@ -12,9 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from chunkstore.service.access.tokens import digest_of
-from chunkstore.service.access.totp import find_step, is_code
-from chunkstore.service.access.values import (
+from chunkstore.service.access.record_values import (
     FACTOR,
     SIGN_IN,
     format_value,
@@ -22,6 +20,8 @@ from chunkstore.service.access.values import (
     to_microseconds,
     to_time,
 )
+from chunkstore.service.access.tokens import digest_of
+from chunkstore.service.access.totp import find_step, is_code
 from chunkstore.store.contract.records import DeleteRecord, Expected, PutRecord, Record
 
 _RECOVERY_CODES: Final = 10

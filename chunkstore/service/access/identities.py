@@ -22,18 +22,17 @@ from chunkstore.service.access.administration import Administration
 from chunkstore.service.access.clock import Clock
 from chunkstore.service.access.directory import Directory, Snapshot, read_all
 from chunkstore.service.access.oidc import Claims, check_issuer, is_subject
-from chunkstore.service.access.tokens import digest_of
-from chunkstore.service.access.values import (
+from chunkstore.service.access.record_values import (
     IDENTITY,
     SESSION,
-    Account,
     format_value,
-    new_id,
     parse_all,
     parse_value,
     to_microseconds,
     to_time,
 )
+from chunkstore.service.access.tokens import digest_of
+from chunkstore.service.access.values import Account, new_id
 from chunkstore.store.contract.records import (
     ABSENT,
     DeleteRecord,

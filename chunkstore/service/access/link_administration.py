@@ -20,22 +20,21 @@ from chunkstore.core.errors import (
     VerbLacking,
 )
 from chunkstore.core.names import FileName, FolderName
+from chunkstore.service.access.account_names import parse_label
 from chunkstore.service.access.clock import Clock
 from chunkstore.service.access.directory import Directory, Snapshot, read_all
 from chunkstore.service.access.link_uses import LinkUses, Usage
 from chunkstore.service.access.links import UNLIMITED, Link, LinkKind, LinkLimits
 from chunkstore.service.access.passwords import Passwords
-from chunkstore.service.access.tokens import digest_of, new_link_token
-from chunkstore.service.access.values import (
+from chunkstore.service.access.record_values import (
     LINK,
     LINK_USE,
-    Account,
     format_value,
-    new_id,
     parse_all,
-    parse_label,
     parse_value,
 )
+from chunkstore.service.access.tokens import digest_of, new_link_token
+from chunkstore.service.access.values import Account, new_id
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.records import ABSENT, DeleteRecord, PutRecord, Record, Records
 

@@ -25,7 +25,7 @@ from chunkstore.core.errors import (
 )
 from chunkstore.service.access.clock import Clock
 from chunkstore.service.access.links import Link
-from chunkstore.service.access.values import (
+from chunkstore.service.access.record_values import (
     LINK_USE,
     format_value,
     parse_all,

@@ -21,7 +21,7 @@ from typing import Final
 
 from chunkstore.core.access import Verbs
 from chunkstore.core.names import FileName, FolderName, parent
-from chunkstore.service.access.values import (
+from chunkstore.service.access.record_values import (
     LINK,
     format_value,
     parse_value,

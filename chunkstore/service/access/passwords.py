@@ -32,8 +32,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from chunkstore.core.errors import PasswordRefused, SignInBusy
 from chunkstore.core.tasks import retrieve_exception
+from chunkstore.service.access.account_names import fold
 from chunkstore.service.access.clock import Clock
-from chunkstore.service.access.values import fold
 
 T = TypeVar("T")
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from chunkstore.core.access import Access
 from chunkstore.core.errors import CodeRefused, SignInFailed, SignOnFailed
+from chunkstore.service.access.account_names import fold
 from chunkstore.service.access.administration import Administration
 from chunkstore.service.access.audit import Audit, Audited, who_is, who_tries
 from chunkstore.service.access.clock import Clock, SystemClock
@@ -35,10 +36,11 @@ from chunkstore.service.access.principal import (
     SessionCookie,
     Via,
 )
+from chunkstore.service.access.record_values import NEVER
 from chunkstore.service.access.second_factors import SecondFactors
 from chunkstore.service.access.sign_ins import SIGN_ON, SignIns
 from chunkstore.service.access.tokens import looks_like_token
-from chunkstore.service.access.values import NEVER, Account, Session, fold
+from chunkstore.service.access.values import Account, Session
 from chunkstore.service.access.verifying import Verifier
 from chunkstore.service.access.visiting import Visiting
 from chunkstore.store.contract.audit import AuditLog

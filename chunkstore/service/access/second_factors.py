@@ -27,17 +27,10 @@ from chunkstore.service.access.directory import Directory, Snapshot, read_all
 from chunkstore.service.access.factors import Factor, WaitingSignIn, normalized
 from chunkstore.service.access.limiter import Limiter
 from chunkstore.service.access.principal import CodeNeeded, NewCookie, Principal
+from chunkstore.service.access.record_values import FACTOR, SESSION, SIGN_IN, parse_all
 from chunkstore.service.access.tokens import digest_of, new_secret
 from chunkstore.service.access.totp import is_code, new_totp_secret, to_uri
-from chunkstore.service.access.values import (
-    FACTOR,
-    SESSION,
-    SIGN_IN,
-    Account,
-    Session,
-    new_id,
-    parse_all,
-)
+from chunkstore.service.access.values import Account, Session, new_id
 from chunkstore.store.contract.records import ABSENT, DeleteRecord, RecordChange, Records
 
 # How long a new factor waits for its first code, and a sign-in for one.

@@ -7,93 +7,29 @@ comes back with another of its name, whatever was added to it while it was being
 
 from __future__ import annotations
 
-import json
 import secrets
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from datetime import datetime
 
-from chunkstore.core.access import EVERYONE, GROUP_MARK, Verbs, format_verbs, parse_verbs
-from chunkstore.core.errors import InvalidAccountName, InvalidRequest, StoreDamaged
+from chunkstore.core.access import GROUP_MARK, Verbs, format_verbs, parse_verbs
 from chunkstore.core.names import FolderName
+from chunkstore.service.access.account_names import fold, parse_account_name
+from chunkstore.service.access.record_values import (
+    ACCOUNT,
+    GROUP,
+    MEMBER,
+    RULE,
+    SESSION,
+    TOKEN,
+    format_value,
+    parse_value,
+    to_microseconds,
+    to_time,
+)
 from chunkstore.store.contract.records import DeleteRecord, Expected, PutRecord, Record
 
-K = TypeVar("K")
-
-ACCOUNT: Final = "account"
-GROUP: Final = "group"
-MEMBER: Final = "member"
-RULE: Final = "rule"
-TOKEN: Final = "token"
-SESSION: Final = "session"
-FACTOR: Final = "factor"
-SIGN_IN: Final = "sign-in"
-IDENTITY: Final = "identity"
-LINK: Final = "link"
-LINK_USE: Final = "link-use"
-# What is listed by an account as its owner, and goes with it.
-OF_ACCOUNT: Final = (RULE, TOKEN, SESSION, FACTOR, SIGN_IN, IDENTITY, LINK, LINK_USE)
-# One record, which is there from the first account on: without it, whoever removed the last one
-# would open the store to everybody.
-CLOSED: Final = PutRecord("state", "closed", "", "{}")
-
-_MAX_NAME_LENGTH: Final = 64
-_LONGEST_LABEL: Final = 100
-_PUNCTUATION: Final = frozenset("._-+@")
-NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""In the place of when something was, where it was not."""
-
 Scope = Sequence[tuple[FolderName, Verbs]]
-
-
-def parse_account_name(text: str) -> str:
-    """Return the name of an account or a group in NFC, as it is shown.
-
-    It has 1 to 64 letters, digits and characters of `._-+@`, the first a letter or a digit, also
-    once it is folded.
-
-    Raises:
-        InvalidAccountName: it is none.
-    """
-    if len(text) > 3 * _MAX_NAME_LENGTH:
-        raise InvalidAccountName(f"A name has 1 to {_MAX_NAME_LENGTH} characters.")
-    name = unicodedata.normalize("NFC", text)
-    folded = fold(name)
-    if not name or len(name) > _MAX_NAME_LENGTH:
-        raise InvalidAccountName(f"A name has 1 to {_MAX_NAME_LENGTH} characters.")
-    if not all(_is_possible(character) for character in name + folded):
-        raise InvalidAccountName
-    if not (_is_alphanumeric(name[0]) and _is_alphanumeric(folded[0])):
-        raise InvalidAccountName("A name begins with a letter or a digit.")
-    if folded == EVERYONE:
-        raise InvalidAccountName(f"`{EVERYONE}` stands for everybody, signed in or not.")
-    return name
-
-
-def parse_label(text: str) -> str:
-    """Return a label of a token or a link; it can be shown on a terminal.
-
-    Raises:
-        InvalidRequest: it is too long, or not printable.
-    """
-    if len(text) > _LONGEST_LABEL or not text.isprintable():
-        raise InvalidRequest(f"A label has {_LONGEST_LABEL} characters at most, all printable.")
-    return text
-
-
-def fold(name: str) -> str:
-    """Return what two names have in common that are taken for the same: NFKC, without case."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-
-
-def _is_possible(character: str) -> bool:
-    return character in _PUNCTUATION or unicodedata.category(character)[0] in "LNM"
-
-
-def _is_alphanumeric(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LN"
 
 
 def new_id() -> str:
@@ -390,42 +326,3 @@ def format_scope(scope: Scope) -> list[list[str]]:
 def parse_scope(value: Sequence[Sequence[str]]) -> Scope:
     """Return the scope that JSON has."""
     return tuple((FolderName(folder), parse_verbs(verbs)) for folder, verbs in value)
-
-
-def format_value(value: Mapping[str, object]) -> str:
-    """Return what a record keeps of a JSON object."""
-    return json.dumps(value, separators=(",", ":"), sort_keys=True)
-
-
-def parse_value(record: Record) -> dict[str, Any]:
-    """Return the JSON object that a record keeps.
-
-    Raises:
-        TypeError, ValueError: it keeps none.
-    """
-    value = json.loads(record.value)
-    if not isinstance(value, dict):
-        raise TypeError(f"A record of the kind {record.kind} is no object.")
-    return value
-
-
-def parse_all(parse: Callable[[Record], K], records: Iterable[Record]) -> list[K]:
-    """Return what records keep.
-
-    Raises:
-        StoreDamaged: one of them is not what it should be.
-    """
-    try:
-        return [parse(record) for record in records]
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise StoreDamaged("What is kept of accounts and rules is damaged.") from error
-
-
-def to_microseconds(moment: datetime) -> int:
-    """Return a moment as records keep it."""
-    return (moment - NEVER) // timedelta(microseconds=1)
-
-
-def to_time(microseconds: int) -> datetime:
-    """Return the moment that a record keeps."""
-    return NEVER + timedelta(microseconds=microseconds)

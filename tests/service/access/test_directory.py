@@ -19,9 +19,10 @@ from chunkstore.core.errors import (
 )
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.service.access import directory as directory_module
+from chunkstore.service.access.account_names import fold, parse_account_name
 from chunkstore.service.access.directory import read_snapshot
 from chunkstore.service.access.people import People
-from chunkstore.service.access.values import Account, fold, parse_account_name
+from chunkstore.service.access.values import Account
 from chunkstore.store.contract.records import PutRecord, Record, Records
 from chunkstore.store.contract.store import Store
 from tests.backends import Backend
