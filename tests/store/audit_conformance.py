@@ -138,6 +138,9 @@ class AuditConformance(Suite):
         assert len(entry.detail["long"]) == 1024
         [(row,)] = await rows.fetch("SELECT detail FROM audit")
         assert str(row).isascii()
+        for name in (dirty, dirty[:8]):
+            wanted = AuditFilter(actor=dirty, action=dirty, name=name)
+            assert await store.audit.list(wanted) == [entry]
         await store.audit.append(Who("x" * 5000, ""), [Action("y", "z" * 5000)])
         [_, entry] = await store.audit.list(EVERYTHING)
         assert (len(entry.actor), len(entry.name)) == (256, 1024)

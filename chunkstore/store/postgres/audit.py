@@ -9,7 +9,7 @@ from chunkstore.store.contract.audit import Action, AuditEntry, AuditFilter, Aud
 from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.shared.audit_rows import bounds_of, to_entry, to_rows
+from chunkstore.store.shared.audit_rows import bounds_of, texts_of, to_entry, to_rows
 from chunkstore.store.shared.times import to_microseconds
 
 
@@ -25,9 +25,8 @@ class PostgresAudit(AuditLog):
     async def list(
         self, wanted: AuditFilter, after: tuple[datetime, int] | None = None, most: int = 1000
     ) -> Sequence[AuditEntry]:
-        bounds = bounds_of(wanted, after)
         rows = await self._opened.database.fetch(
-            "list_audit", *bounds, wanted.actor, wanted.action, wanted.name, most
+            "list_audit", *bounds_of(wanted, after), *texts_of(wanted), most
         )
         return [to_entry(row) for row in rows]
 

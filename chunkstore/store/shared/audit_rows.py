@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from chunkstore.store.contract.audit import Action, AuditEntry, AuditFilter, Who, row_of
+from chunkstore.core.names import MAX_NAME_SIZE
+from chunkstore.store.contract.audit import Action, AuditEntry, AuditFilter, Who, plain, row_of
 from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
 
 _ID_BITS: Final = 63
@@ -44,3 +45,10 @@ def bounds_of(wanted: AuditFilter, after: tuple[datetime, int] | None) -> tuple[
     if after is not None:
         start = max(start, (to_microseconds(after[0]), after[1]))
     return *start, until
+
+
+def texts_of(wanted: AuditFilter) -> tuple[str | None, str | None, str]:
+    """Return which actor, action and beginning of a name are wanted, as entries have them."""
+    actor = None if wanted.actor is None else plain(wanted.actor)
+    action = None if wanted.action is None else plain(wanted.action)
+    return actor, action, plain(wanted.name, MAX_NAME_SIZE)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from chunkstore.store.contract.audit import Action, AuditEntry, AuditFilter, AuditLog, Who
-from chunkstore.store.shared.audit_rows import bounds_of, to_entry, to_rows
+from chunkstore.store.shared.audit_rows import bounds_of, texts_of, to_entry, to_rows
 from chunkstore.store.shared.times import to_microseconds
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.opening import OpenDatabase
@@ -52,15 +52,16 @@ def _list(
     db: sqlite3.Connection, wanted: AuditFilter, after: tuple[datetime, int] | None, most: int
 ) -> list[sqlite3.Row]:
     time, last, until = bounds_of(wanted, after)
+    actor, action, name = texts_of(wanted)
     return execute(
         db,
         "list_audit",
         time=time,
         id=last,
         until=until,
-        actor=wanted.actor,
-        action=wanted.action,
-        name=wanted.name,
+        actor=actor,
+        action=action,
+        name=name,
         most=most,
     ).fetchall()
 
