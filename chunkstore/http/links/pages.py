@@ -13,7 +13,7 @@ from chunkstore.core.errors import NotFound
 from chunkstore.core.names import FileName
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.negotiation import prefers_html
-from chunkstore.http.message.request import base_of, names_root, path_of
+from chunkstore.http.message.request import app_root, base_of, path_of
 from chunkstore.http.message.whole_bodies import read_form
 from chunkstore.http.page.render import render
 from chunkstore.http.runtime.senders import address_of
@@ -98,7 +98,7 @@ def _context(request: web.Request, visit: Visit) -> dict[str, Any]:
         "root_url": base.path,
         "uploads_url": (base.uploads or "").removesuffix("/"),
         "visits_url": f"{visit_path(request)}visits",
-        "app_root": names_root(request.app).removesuffix("files/"),
+        "app_root": app_root(request.app),
     }
 
 

@@ -173,6 +173,11 @@ def names_root(app: web.Application) -> str:
     return _literal_of(app[FOLDERS])
 
 
+def app_root(app: web.Application) -> str:
+    """Return the path, percent-encoded, under which all of `app` lies, wherever it is mounted."""
+    return names_root(app).removesuffix("files/")
+
+
 def drive_root(app: web.Application) -> str:
     """Return the path of the drive of WebDAV, wherever `app` is mounted."""
     return _literal_of(app[DRIVE][0])

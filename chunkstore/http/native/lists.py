@@ -15,10 +15,10 @@ from chunkstore.core.names import MAX_UNNORMALIZED, FileName, FolderName, ancest
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.request import (
+    app_root,
     base_of,
     comes_by_link,
     folder_name_of,
-    names_root,
     path_of,
 )
 from chunkstore.http.page.foot import FOOT
@@ -149,7 +149,7 @@ async def _page(
     by_link = {
         "may_change": False,
         "root_name": link.label or base.folder.rstrip("/").rpartition("/")[2] or "files",
-        "app_root": names_root(request.app).removesuffix("files/"),
+        "app_root": app_root(request.app),
         "visits_url": f"{visit_path(request)}visits" if link.takes_files else "",
     }
     return render(request, "link_folder.html", {**context, **by_link})

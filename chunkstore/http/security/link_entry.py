@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from chunkstore.core.errors import StoreError
-from chunkstore.http.message.request import BASE, MOST_BYTES, Base, names_root
+from chunkstore.http.message.request import BASE, MOST_BYTES, Base, app_root
 from chunkstore.http.message.sending import REQUIRE_VALID, RequireValid
 from chunkstore.http.runtime.senders import address_of, scheme_of
 from chunkstore.http.security.credentials import credentials_of
@@ -72,9 +72,8 @@ def base_of_visit(request: web.Request, visit: Visit) -> Base:
 
 def visit_path(request: web.Request, visit: str = "") -> str:
     """Return the URL path of the page of the request's link, or of a visit."""
-    root = names_root(request.app).removesuffix(_FILES)
     token = request.match_info["link"]
-    return f"{root}s/{token}{_VISIT if visit else ''}{visit}/"
+    return f"{app_root(request.app)}s/{token}{_VISIT if visit else ''}{visit}/"
 
 
 def link_cookie_name(request: web.Request) -> str:
