@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from chunkstore.client.errors import Refused, ServerAway, SourceChanged, Stopped
+from chunkstore.client.errors import Mismatch, Refused, ServerAway, SourceChanged, Stopped
 from chunkstore.client.outcome import Progress
 from chunkstore.client.server.chunks import Chunks
 
@@ -126,19 +126,22 @@ class ContentStream:
         return found
 
     def _append(self, start: int) -> None:
-        failures = 0
+        failures, farthest = 0, start
         while start < self.wait_for(start):
+            failures += 1
             try:
                 reached = self._chunks.append_bytes(self._upload, start, _Rest(self, start))
             except (ServerAway, Refused) as error:
-                failures += 1
                 if failures > _MOST_FAILURES or (
                     isinstance(error, Refused) and error.problem != _OFFSET_PROBLEM
                 ):
                     raise
                 # How much of it has arrived is the server's to tell.
                 reached = self._chunks.state(self._upload).offset
-                failures = failures if reached <= start else 0
+            if reached > farthest:
+                failures, farthest = 0, reached
+            elif failures > _MOST_FAILURES:
+                raise Mismatch("The server keeps none of the bytes that it is sent.")
             start = reached
 
 

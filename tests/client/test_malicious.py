@@ -14,11 +14,15 @@ from blake3 import blake3
 
 from chunkstore.client.errors import ClientError, Mismatch, Refused
 from chunkstore.client.manifests import format_entry
+from chunkstore.client.outcome import Progress
 from chunkstore.client.places import parse_url
 from chunkstore.client.pull_file import SMALL_SIZE, pull_file
 from chunkstore.client.pull_many import pull_folder
+from chunkstore.client.reporting import Silent
 from chunkstore.client.server.server import Server
 from chunkstore.client.settings import DEFAULT_CONNECTIONS, Settings
+from chunkstore.client.streaming import ContentStream
+from chunkstore.client.sync.staging import staged
 from chunkstore.core.digest import Digest
 from tests.client.conftest import MakeSession
 from tests.client.test_transport import answer, scripted
@@ -185,3 +189,43 @@ def test_a_pack_of_other_chunks_than_the_list_has_is_left(
         pull_file(session, parse_url(f"{server.url}files/a"), tmp_path / "a")
     assert not (tmp_path / "a").exists()
     assert next(asked) <= 3
+
+
+@pytest.mark.parametrize("offsets", ["0", "01"], ids=["nothing", "back and forth"])
+def test_a_server_that_keeps_no_byte_of_a_stream_is_left(offsets: str) -> None:
+    def answer_with_offset(handler: BaseHTTPRequestHandler, number: int) -> None:
+        while size := int(handler.rfile.readline(), 16):
+            handler.rfile.read(size + 2)
+        handler.rfile.readline()
+        answer(handler, 204, b"", Upload_Offset=offsets[number % len(offsets)])
+
+    content = bytes(1000)
+    with scripted(answer_with_offset) as server, Server(server.url, Settings(retries=0)) as found:
+        progress = Progress(Silent(), "a", len(content))
+        stream = ContentStream(
+            found.chunks, f"{found.base}uploads/a", 0, 0,
+            lambda offset, size: content[offset : offset + size], progress,
+        )  # fmt: skip
+        try:
+            stream.take(0, len(content))
+            with pytest.raises(Mismatch, match="keeps none"):
+                stream.settle()
+        finally:
+            stream.cancel()
+
+
+def test_a_copy_that_does_not_go_is_given_up(make_session: MakeSession) -> None:
+    def succeed(handler: BaseHTTPRequestHandler, _: int) -> None:
+        bodies = {"GET": page(), "POST": b"{}\n"}
+        found = bodies.get(handler.command)
+        answer(handler, 204 if found is None else 200, found or b"", **JSON)
+
+    with scripted(succeed) as server, make_session() as session:
+        place = parse_url(f"{server.url}files/a/")
+        with pytest.raises(ZeroDivisionError), staged(session, place, "a/"):
+            raise ZeroDivisionError
+        deleted = [path for method, path, *_ in server.requests if method == "DELETE"]
+        # The next run goes on with it.
+        with pytest.raises(ClientError, match="again"), staged(session, place, "a/"):
+            pass
+    assert len(deleted) < 1000

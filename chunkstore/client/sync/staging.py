@@ -10,7 +10,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 from chunkstore.client.errors import ClientError, InvalidPlace, Missing, ServerAway
 from chunkstore.client.places import RemotePlace
@@ -20,7 +20,9 @@ from chunkstore.client.session import Session
 from chunkstore.client.state_files import StateFile
 from chunkstore.core.names import FolderName, parent
 
-_MARK = ".syncing-"
+_MARK: Final = ".syncing-"
+# As many as requests may be under way, and more.
+_MOST_DELETIONS: Final = 100
 
 
 @contextmanager
@@ -103,14 +105,15 @@ def _give_up(files: Files, name: str, note: StateFile) -> None:
 
 
 def _discard(files: Files, name: str) -> None:
-    """Delete the copy; once more if a request has made a file in it after that.
+    """Delete the copy; once more each time that a request has made a file in it after that.
 
     Raises:
-        ClientError: the server refuses or is away.
+        ClientError: the server refuses or is away, or the copy does not go.
     """
     with suppress(Missing):
-        while True:
+        for _ in range(_MOST_DELETIONS):
             files.delete(name)
+        raise ClientError(f"{name} is there again whenever it is deleted.")
 
 
 def _is_copy(name: object, start: str) -> TypeGuard[str]:

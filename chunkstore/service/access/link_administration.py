@@ -41,7 +41,6 @@ from chunkstore.store.contract.records import ABSENT, DeleteRecord, PutRecord, R
 # Beside the link itself, which nobody can guess.
 LEAST_PASSWORD_LENGTH: Final = 8
 _ATTEMPTS: Final = 5
-_LONGEST_LABEL: Final = 200
 _SECRET_BYTES: Final = 32
 _POLICY: Final = ("setting", "links")
 
@@ -84,7 +83,9 @@ class LinkPolicy:
 
 @dataclass(frozen=True, slots=True)
 class LinkRequest:
-    """A link as somebody wants it. `lasting` is for how long, `DEFAULT` what is usual."""
+    """A link as somebody wants it. `lasting` is for how long, None for ever; with `is_default`, it
+    lasts as long as is usual.
+    """
 
     kind: LinkKind
     target: FileName | FolderName
@@ -306,8 +307,6 @@ class LinkAdministration:
 def _check(wanted: LinkRequest) -> None:
     """Refuse a link that could not be what it says."""
     limits = wanted.limits
-    if len(wanted.label) > _LONGEST_LABEL or not wanted.label.isprintable():
-        raise InvalidRequest(f"A label has at most {_LONGEST_LABEL} characters that can be shown.")
     if any(most is not None and most < 1 for most in (limits.uses, limits.files, limits.bytes)):
         raise InvalidRequest("A limit of a link is 1 or more.")
     takes_files = wanted.kind in (LinkKind.DROP, LinkKind.BOTH)

@@ -14,12 +14,13 @@ from chunkstore.core.errors import (
     AccountExists,
     Forbidden,
     InvalidAccountName,
+    InvalidRequest,
     NoSuchAccount,
     StoreDamaged,
 )
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.service.access import directory as directory_module
-from chunkstore.service.access.account_names import fold, parse_account_name
+from chunkstore.service.access.account_names import fold, parse_account_name, parse_label
 from chunkstore.service.access.directory import read_snapshot
 from chunkstore.service.access.people import People
 from chunkstore.service.access.values import Account
@@ -377,3 +378,14 @@ async def test_changes_of_two_servers_at_once_are_all_made(
     snapshot = await people.directory.reload()
     assert len(snapshot.kept_rules) == 10
     assert snapshot.accounts["anna"].disabled
+
+
+@pytest.mark.parametrize("label", ["a" * 101, "two\nlines", "\x1b[2J"])
+def test_a_label_is_short_and_can_be_shown_on_a_terminal(label: str) -> None:
+    with pytest.raises(InvalidRequest):
+        parse_label(label)
+
+
+def test_a_label_has_up_to_100_characters() -> None:
+    assert parse_label("ü" * 100) == "ü" * 100
+    assert not parse_label("")
