@@ -27,6 +27,7 @@ _ENTRY: Final = struct.Struct(">32sI")
 _TIE: Final = struct.Struct(">qqI32s")
 _PROOF: Final = struct.Struct(">q32sqIq32s")
 _VALUES_TIE: Final = struct.Struct(">qq")
+_CHECKSUM_TIE: Final = struct.Struct(">q")
 _CHECK_SIZE: Final = 8
 
 
@@ -38,6 +39,11 @@ def tie(manifest_id: int, start: int, size: int, digest: bytes) -> int:
 def tie_values(manifest_id: int, start: int, values: bytes) -> int:
     """Return the tie of the chaining values of chunks, the first of them at offset `start`."""
     return _check(_VALUES_TIE.pack(manifest_id, start) + values)
+
+
+def tie_checksum(manifest_id: int, algorithm: str, value: bytes) -> int:
+    """Return the tie of the checksum of a content by an algorithm."""
+    return _check(_CHECKSUM_TIE.pack(manifest_id) + algorithm.encode() + b"\0" + value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ FUNCTIONS = load_queries(PACKAGE, "functions.sql")
 # By the column that says where a row lies: tables of one group have equal values in one place.
 GROUPS = (
     {"chunk": "digest", "chunk_data": "digest", "chunk_ref": "digest", "damaged_list": "digest"},
-    {"manifest": "id", "place": "manifest", "subtree": "manifest"},
+    {"manifest": "id", "place": "manifest", "subtree": "manifest", "checksum": "manifest"},
     {"entry": "path", "vacated": "path"},
     {"upload": "id", "upload_part": "upload", "upload_pack": "upload"},
     {"receipt": "id"},

@@ -18,6 +18,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from chunkstore.store.contract.audit import AuditLog
+from chunkstore.store.contract.checksums import Checksums
 from chunkstore.store.contract.chunks import Chunks
 from chunkstore.store.contract.contents import Contents
 from chunkstore.store.contract.locks import Locks
@@ -59,6 +60,11 @@ class Store(ABC):
     @abstractmethod
     def subtrees(self) -> Subtrees:
         """Chaining values of chunks, of which digests are computed."""
+
+    @property
+    @abstractmethod
+    def checksums(self) -> Checksums:
+        """Digests of contents by other algorithms."""
 
     @property
     @abstractmethod

@@ -16,6 +16,7 @@ PACKAGE: Final = __package__
 QUERIES: Final = (
     load_queries(PACKAGE)
     | load_queries(PACKAGE, "subtrees.sql")
+    | load_queries(PACKAGE, "checksums.sql")
     | load_queries(PACKAGE, "uploads.sql")
     | load_queries(PACKAGE, "records.sql")
     | load_queries(PACKAGE, "quotas.sql")

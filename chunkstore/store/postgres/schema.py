@@ -23,7 +23,7 @@ from chunkstore.store.shared.queries import load_queries, load_script
 
 _logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 9
 OLDEST_SERVER: Final = 140000
 # From a version to the next: the statements that lead there.
 MIGRATIONS: Final[Mapping[int, str]] = {
@@ -50,6 +50,7 @@ _PREPARATIONS: Final[Mapping[int, _Preparation]] = {
     5: partial(_create_new_tables, version=5),
     6: partial(_create_new_tables, version=6),
     7: partial(_create_new_tables, version=7),
+    8: partial(_create_new_tables, version=8),
 }
 _PARTITIONED: Final = ") PARTITION BY HASH (digest);"
 # Here, because the event loop must not wait for files.
@@ -69,6 +70,8 @@ _SCRIPTS: Final[Mapping[str, str]] = {
         "distribution-6",
         "preparation-7",
         "distribution-7",
+        "preparation-8",
+        "distribution-8",
     )
 }
 _FUNCTIONS: Final[Mapping[str, str]] = load_queries(PACKAGE, "functions.sql")

@@ -9,6 +9,7 @@ from chunkstore.core.compression import DEFAULT_COMPRESSION, Compression
 from chunkstore.store.contract.store import Store
 from chunkstore.store.postgres import collecting, schema
 from chunkstore.store.postgres.audit import PostgresAudit
+from chunkstore.store.postgres.checksums import PostgresChecksums
 from chunkstore.store.postgres.chunks import PostgresChunks
 from chunkstore.store.postgres.connection import CONNECTIONS, Connection
 from chunkstore.store.postgres.contents import PostgresContents
@@ -118,6 +119,10 @@ class PostgresStore(Store):
     @property
     def subtrees(self) -> PostgresSubtrees:
         return PostgresSubtrees(self._opened)
+
+    @property
+    def checksums(self) -> PostgresChecksums:
+        return PostgresChecksums(self._opened)
 
     @property
     def properties(self) -> PostgresProperties:

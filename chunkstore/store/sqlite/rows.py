@@ -19,6 +19,7 @@ QUERIES: Final = (
     | load_queries(PACKAGE, "backup.sql")
     | load_queries(PACKAGE, "segments.sql")
     | load_queries(PACKAGE, "subtrees.sql")
+    | load_queries(PACKAGE, "checksums.sql")
     | load_queries(PACKAGE, "records.sql")
     | load_queries(PACKAGE, "quotas.sql")
     | load_queries(PACKAGE, "audit.sql")

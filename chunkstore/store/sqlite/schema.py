@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 PACKAGE: Final = "chunkstore.store.sqlite"
 APPLICATION_ID: Final = 0x43686E6B  # "Chnk", in the database's header
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 9
 # For each version, the statements that migrate it to the next one.
 MIGRATIONS: Final[Mapping[int, str]] = {
     version: load_script(PACKAGE, f"migration-{version}.sql")

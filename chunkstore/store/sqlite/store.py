@@ -31,6 +31,7 @@ from chunkstore.store.shared.pins import Pins
 from chunkstore.store.sqlite import schema
 from chunkstore.store.sqlite.audit import SQLiteAudit
 from chunkstore.store.sqlite.backup import claim, copy_store, succeed
+from chunkstore.store.sqlite.checksums import SQLiteChecksums
 from chunkstore.store.sqlite.chunks import SQLiteChunks
 from chunkstore.store.sqlite.contents import SQLiteContents
 from chunkstore.store.sqlite.descriptions import SQLiteProperties
@@ -157,6 +158,10 @@ class SQLiteStore(Store):
     @property
     def subtrees(self) -> SQLiteSubtrees:
         return SQLiteSubtrees(self._database)
+
+    @property
+    def checksums(self) -> SQLiteChecksums:
+        return SQLiteChecksums(self._database)
 
     @property
     def properties(self) -> SQLiteProperties:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.conftest import on_postgres
 from tests.store.audit_conformance import AuditConformance
+from tests.store.checksum_conformance import ChecksumConformance
 from tests.store.chunk_conformance import ChunkConformance
 from tests.store.conformance import StoreConformance
 from tests.store.edit_conformance import EditConformance
@@ -26,6 +27,7 @@ class TestPostgres(
     PackConformance,
     StrictConformance,
     SubtreeConformance,
+    ChecksumConformance,
     RecordConformance,
     QuotaConformance,
     LockConformance,

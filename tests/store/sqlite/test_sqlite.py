@@ -44,6 +44,7 @@ from chunkstore.store.sqlite.engine.lookups import Lookups
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.conftest import on_sqlite
 from tests.store.audit_conformance import AuditConformance
+from tests.store.checksum_conformance import ChecksumConformance
 from tests.store.chunk_conformance import ChunkConformance
 from tests.store.conformance import CHUNK_SIZE, StoreConformance, get, names, put, scrub
 from tests.store.edit_conformance import EditConformance
@@ -87,6 +88,7 @@ class TestSQLite(
     PackConformance,
     StrictConformance,
     SubtreeConformance,
+    ChecksumConformance,
     RecordConformance,
     QuotaConformance,
     LockConformance,

@@ -17,6 +17,7 @@ SELECT create_distributed_table('upload', 'id', colocate_with => 'none');
 SELECT create_distributed_table('upload_part', 'upload', colocate_with => 'upload');
 SELECT create_distributed_table('upload_pack', 'upload', colocate_with => 'upload');
 SELECT create_distributed_table('subtree', 'manifest', colocate_with => 'manifest');
+SELECT create_distributed_table('checksum', 'manifest', colocate_with => 'manifest');
 SELECT create_distributed_table('unfinished', 'slot', colocate_with => 'none');
 SELECT create_distributed_table('receipt', 'id', colocate_with => 'none');
 SELECT create_distributed_table('audit', 'id', colocate_with => 'none');

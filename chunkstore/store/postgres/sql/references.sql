@@ -10,3 +10,5 @@ ALTER TABLE upload_part ADD CONSTRAINT upload_part_of_upload
     FOREIGN KEY (upload) REFERENCES upload (id) ON DELETE CASCADE;
 ALTER TABLE subtree ADD CONSTRAINT subtree_of_manifest
     FOREIGN KEY (manifest) REFERENCES manifest (id) ON DELETE CASCADE;
+ALTER TABLE checksum ADD CONSTRAINT checksum_of_manifest
+    FOREIGN KEY (manifest) REFERENCES manifest (id) ON DELETE CASCADE;

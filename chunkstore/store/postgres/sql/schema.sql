@@ -1,4 +1,4 @@
--- The schema, version 8, with setting.sql, partitions.sql (or distribution.sql), references.sql and
+-- The schema, version 9, with setting.sql, partitions.sql (or distribution.sql), references.sql and
 -- functions.sql.
 -- Times are microseconds since 1970 in UTC, sizes are bytes.
 --
@@ -178,6 +178,16 @@ CREATE TABLE subtree (
     PRIMARY KEY (manifest, start)
 );
 ALTER TABLE subtree ALTER COLUMN chaining_values SET STORAGE EXTERNAL;
+
+-- Checksums of contents by other algorithms than the store's own, named as in Python's hashlib. `tie` binds
+-- one to the manifest and the algorithm.
+CREATE TABLE checksum (
+    manifest bigint NOT NULL,
+    algorithm text COLLATE "C" NOT NULL,
+    value bytea NOT NULL,
+    tie bigint NOT NULL,
+    PRIMARY KEY (manifest, algorithm)
+);
 
 -- Records: accounts, groups, rules, tokens and the like. `owner` is what those of a kind are listed by,
 -- `value` is JSON, `revision` is random and another one after each change.

@@ -1,4 +1,4 @@
--- The schema, version 8. Times are microseconds since 1970 in UTC, sizes are bytes.
+-- The schema, version 9. Times are microseconds since 1970 in UTC, sizes are bytes.
 -- References are foreign keys and are not counted: what can be derived is not stored.
 
 -- The settings: `id`, random; `chunk_size` of new content; `backup_of`, the id of the store that this
@@ -155,6 +155,16 @@ CREATE TABLE subtree (
     chaining_values BLOB NOT NULL,
     tie INTEGER NOT NULL,
     PRIMARY KEY (manifest, start)
+) STRICT, WITHOUT ROWID;
+
+-- Checksums of contents by other algorithms than the store's own, named as in Python's hashlib. `tie` binds
+-- one to the manifest and the algorithm.
+CREATE TABLE checksum (
+    manifest INTEGER NOT NULL REFERENCES manifest (id) ON DELETE CASCADE,
+    algorithm TEXT NOT NULL,
+    value BLOB NOT NULL,
+    tie INTEGER NOT NULL,
+    PRIMARY KEY (manifest, algorithm)
 ) STRICT, WITHOUT ROWID;
 
 -- Records: accounts, groups, rules, tokens and the like. `owner` is what those of a kind are listed by,
