@@ -111,11 +111,12 @@ class LockConformance(Suite):
         store = await reopen()
         await put(store, FILE, b"1")
         guard = await take(store, ROOT)
-        for edit in (Delete(FILE), Delete(FolderName("a/")), whole_put(store, "n", b"x")):
+        edits = (Delete(FILE), Delete(FolderName("a/")), whole_put(store, "n", b"x"), Patch(ROOT))
+        for edit in edits:
             assert await refused(store, edit) == [""]
         with pytest.raises(Locked):
             await take(store, FILE, shared=True)
-        await store.names.apply([Delete(FILE)], guard=guard)
+        await store.names.apply([Delete(FILE), Patch(ROOT)], guard=guard)
 
     async def test_which_can_be_together(self, reopen: Reopen) -> None:
         store = await reopen()

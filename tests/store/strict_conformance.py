@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ from chunkstore.core.dav.properties import (
     PropertyChange,
     PropertyName,
     changed_properties,
+    parse_properties,
 )
 from chunkstore.core.errors import (
     AlreadyExists,
@@ -22,14 +24,17 @@ from chunkstore.core.errors import (
     NameConflict,
     NotFound,
     PreconditionFailed,
+    StoreDamaged,
     TooManyProperties,
     VerbLacking,
 )
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.store.contract.edits import Copy, Delete, Edit, Move, Patch, is_folder_name
+from chunkstore.store.contract.properties import Description
 from chunkstore.store.contract.store import Store
-from tests.store.conformance import Suite, get, names, put, whole_put
+from tests.store.conformance import Reopen, Suite, get, names, put, whole_put
 from tests.store.edits import folder_exists, get_file, make_folder
+from tests.store.rows import Rows
 
 TIMES = datetime(2001, 2, 3, tzinfo=UTC), datetime(2004, 5, 6, 7, 8, 9, 10, tzinfo=UTC)
 SET = PropertyChange(PropertyName("urn:x", "a"), '<a xmlns="urn:x">1</a>')
@@ -169,7 +174,7 @@ class StrictConformance(Suite):
     # What is kept with names
 
     @pytest.mark.usefixtures("folders")
-    @pytest.mark.parametrize("name", [FileName("a"), FolderName("m/"), FolderName("d/")])
+    @pytest.mark.parametrize("name", [FileName("a"), FolderName("m/"), FolderName("d/"), ROOT])
     async def test_properties_and_times_are_kept(
         self, store: Store, name: FileName | FolderName
     ) -> None:
@@ -207,7 +212,6 @@ class StrictConformance(Suite):
             (Patch(FolderName("none/"), [SET]), NotFound),
             (Patch(FolderName("a/"), [SET]), NotFound),
             (Patch(FileName("d"), [SET]), NotFound),
-            (Patch(ROOT, [SET]), Forbidden),
             (Patch(FileName("a"), [SET], conditions=CREATE_ONLY), PreconditionFailed),
             (Patch(FileName("a"), [SET, large], *TIMES), TooManyProperties),
         ]
@@ -290,6 +294,44 @@ class StrictConformance(Suite):
 
     async def test_an_empty_root_has_times(self, store: Store) -> None:
         assert (await store.properties.describe([ROOT]))[ROOT].modified.year == 1970
+
+    async def test_the_root_has_the_times_that_were_set_alone(self, store: Store) -> None:
+        await put(store, "a", b"x")
+        first = (await store.properties.describe([FileName("a")]))[FileName("a")]
+        await apply(store, Patch(ROOT, [SET]))
+        assert (await store.properties.describe([ROOT]))[ROOT] == replace(first, properties=KEPT)
+        await apply(store, Patch(ROOT, modified=TIMES[1]))
+        assert (await store.properties.describe([ROOT]))[ROOT] == Description(
+            first.created, TIMES[1], KEPT
+        )
+
+    async def test_what_the_root_keeps_is_kept_by_the_store(self, reopen: Reopen) -> None:
+        await apply(await reopen(), Patch(ROOT, [SET], *TIMES))
+        store = await reopen()
+        assert (await store.properties.describe([ROOT]))[ROOT] == Description(*TIMES, KEPT)
+        assert await names(store) == []
+
+    async def test_no_change_of_the_root_is_lost(self, store: Store) -> None:
+        changes = [PropertyChange(PropertyName("urn:x", f"p{place}"), "<p/>") for place in range(8)]
+        await asyncio.gather(*(apply(store, Patch(ROOT, [change])) for change in changes))
+        kept = parse_properties(await properties(store, ROOT))
+        assert kept == {change.name: change.element for change in changes}
+
+    async def test_the_root_is_changed_with_others_or_not_at_all(self, store: Store) -> None:
+        with pytest.raises(NotFound):
+            await store.names.apply([Patch(ROOT, [SET]), Delete(FileName("none"))])
+        assert await properties(store, ROOT) is None
+        large = replace(SET, element="x" * MAX_PROPERTIES_SIZE)
+        with pytest.raises(TooManyProperties):
+            await apply(store, Patch(ROOT, [large], *TIMES))
+        assert (await store.properties.describe([ROOT]))[ROOT].modified != TIMES[1]
+
+    async def test_damage_of_what_the_root_keeps(self, store: Store, rows: Rows) -> None:
+        await apply(store, Patch(ROOT, [SET]))
+        await rows.fetch("UPDATE setting SET value = '[1, 2]' WHERE name = 'root'")
+        assert await properties(store, ROOT) is None
+        with pytest.raises(StoreDamaged, match="root folder"):
+            await apply(store, Patch(ROOT, [SET]))
 
     # Lists
 

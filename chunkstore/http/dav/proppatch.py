@@ -6,8 +6,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from chunkstore.core.errors import Forbidden, TooManyProperties, VerbLacking
-from chunkstore.core.names import ROOT
+from chunkstore.core.errors import TooManyProperties
 from chunkstore.http.dav.answers import folder_href, in_drive
 from chunkstore.http.dav.multistatus import HEAD, TAIL, XML_TYPE, format_response
 from chunkstore.http.dav.patch_body import PropertyUpdate, format_propstats, parse_update
@@ -40,11 +39,6 @@ async def _apply(request: web.Request, name: Name, update: PropertyUpdate) -> No
         await names_of(request).apply([edit])
     except TooManyProperties:
         _refuse(update, HTTPStatus.INSUFFICIENT_STORAGE)
-    except Forbidden as error:
-        # The root folder keeps nothing.
-        if name != ROOT or isinstance(error, VerbLacking):
-            raise
-        _refuse(update, HTTPStatus.FORBIDDEN)
 
 
 def _refuse(update: PropertyUpdate, status: HTTPStatus) -> None:

@@ -147,8 +147,7 @@ class MakeFolder:
 class Patch:
     """Change what is kept with a file or a folder: its properties, in order, and its times.
 
-    Times that are None stay as they are. A folder that was not made lasts from then on. The root
-    folder keeps nothing.
+    Times that are None stay as they are. A folder that was not made lasts from then on.
     """
 
     name: Name
@@ -248,8 +247,8 @@ def judge_source(
     edit.conditions.require(_validators(source, edit.conditions))
     if isinstance(source, DamagedFile) and not isinstance(edit, Delete):
         raise StoreDamaged
-    if ROOT in names_in(edit):
-        raise Forbidden("The root folder can be neither deleted nor copied, moved or patched.")
+    if ROOT in names_in(edit) and not isinstance(edit, Patch):
+        raise Forbidden("The root folder can be neither deleted nor copied or moved.")
     if isinstance(edit, Copy | Move):
         _require_apart(edit.source, edit.target)
         if edit.strict and edit.source.startswith(f"{edit.target}/"):

@@ -34,6 +34,6 @@ class Properties(ABC):
 
         Without `bare`, files are left out that have no properties.
 
-        A folder that was not made has the times of the first name in it, the root folder in an
-        empty store those of 1970.
+        A folder that was not made has the times of the first name in it, and so has the root folder
+        those that nobody has set; in an empty store they are those of 1970.
         """

@@ -15,6 +15,7 @@ from chunkstore.store.postgres.paths import path_of
 from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.postgres.tree import find_to_edit, lock
 from chunkstore.store.postgres.usage import Tally
+from chunkstore.store.shared.root_folder import SETTING, RootFolder, describe_root
 from chunkstore.store.shared.times import Times, now_microseconds, to_datetime
 
 
@@ -38,6 +39,9 @@ async def patch(db: Connection, edit: Patch, tally: Tally) -> Applied:
     """
     await lock(db, tally, edit.name)
     judge(edit, Present(source=await find_to_edit(db, edit.name)))
+    if edit.name == ROOT:
+        await _patch_root(db, edit)
+        return Applied(replaced=False)
     path, now = path_of(edit.name), now_microseconds()
     if is_folder_name(edit.name):
         await db.execute(QUERIES["keep_folder"], path, now)
@@ -46,6 +50,12 @@ async def patch(db: Connection, edit: Patch, tally: Tally) -> Applied:
     properties = changed_properties(kept, edit.changes)
     await db.execute(QUERIES["describe_again"], path, times.created, times.modified, properties)
     return Applied(replaced=False)
+
+
+async def _patch_root(db: Connection, edit: Patch) -> None:
+    await db.execute(QUERIES["add_setting"], SETTING, RootFolder().format())
+    kept = RootFolder.parse(await db.fetchval(QUERIES["lock_setting"], SETTING))
+    await db.execute(QUERIES["put_setting"], SETTING, kept.patched(edit).format())
 
 
 async def describe(db: Connection, names: Sequence[Name], bare: bool) -> dict[Name, Description]:
@@ -62,7 +72,8 @@ async def describe(db: Connection, names: Sequence[Name], bare: bool) -> dict[Na
     if ROOT in names:
         row = await db.fetchrow(QUERIES["first_times"])
         nothing = Description(to_datetime(0), to_datetime(0))
-        found[ROOT] = nothing if row is None else _to_description(row)
+        first = nothing if row is None else _to_description(row)
+        found[ROOT] = describe_root(await db.fetchval(QUERIES["find_setting"], SETTING), first)
     return found
 
 

@@ -47,6 +47,8 @@ _NAMES: Final = (
     "copy_source_folders",
     "delete_folder_changes",
     "copy_folder_changes",
+    "delete_root",
+    "copy_source_root",
     "delete_records",
     "copy_source_records",
     "delete_quotas",

@@ -11,9 +11,10 @@ from chunkstore.core.dav.properties import changed_properties
 from chunkstore.core.names import ROOT
 from chunkstore.store.contract.edits import Name, Patch, is_folder_name
 from chunkstore.store.contract.properties import Description, Properties
+from chunkstore.store.shared.root_folder import SETTING, RootFolder, describe_root
 from chunkstore.store.shared.times import Times, now_microseconds, to_datetime
 from chunkstore.store.sqlite.opening import OpenDatabase
-from chunkstore.store.sqlite.rows import execute
+from chunkstore.store.sqlite.rows import execute, fetch_value
 from chunkstore.store.sqlite.tree import below
 
 
@@ -42,7 +43,8 @@ def describe(
     rows = ((name, found.get(name)) for name in names)
     descriptions = {name: _to_description(row) for name, row in rows if row is not None}
     if ROOT in found:
-        descriptions.setdefault(ROOT, Description(to_datetime(0), to_datetime(0)))
+        first = descriptions.get(ROOT, Description(to_datetime(0), to_datetime(0)))
+        descriptions[ROOT] = describe_root(fetch_value(db, "find_setting", name=SETTING), first)
     return descriptions
 
 
@@ -70,6 +72,9 @@ def patch(db: sqlite3.Connection, edit: Patch) -> None:
     Raises:
         TooManyProperties: they would be too large.
     """
+    if edit.name == ROOT:
+        _patch_root(db, edit)
+        return
     is_folder = is_folder_name(edit.name)
     if is_folder:
         execute(db, "keep_folder", name=edit.name, now=now_microseconds())
@@ -84,3 +89,8 @@ def patch(db: sqlite3.Connection, edit: Patch) -> None:
         modified=times.modified,
         properties=changed_properties(row["properties"], edit.changes),
     )
+
+
+def _patch_root(db: sqlite3.Connection, edit: Patch) -> None:
+    root = RootFolder.parse(fetch_value(db, "find_setting", name=SETTING))
+    execute(db, "put_setting", name=SETTING, value=root.patched(edit).format())

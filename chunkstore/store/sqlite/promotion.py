@@ -27,7 +27,8 @@ _TRIGGERS: Final = {
         for event, row in (("insert", "NEW"), ("update", "NEW"), ("delete", "OLD"))
     },
     **{
-        f"promote_on_{event}_folder_change": _TEMPLATES["hidden_folder"].format(event=event)
+        f"promote_on_{event}_{table}": _TEMPLATES[template].format(event=event)
+        for table, template in (("setting", "changed_root"), ("folder_change", "hidden_folder"))
         for event in ("insert", "update")
     },
 }

@@ -80,7 +80,7 @@ async def test_who_may_only_list_learns_no_digest(filled: Site) -> None:
 async def test_who_may_not_read_learns_no_properties(filled: Site) -> None:
     """They are what others have written, as the content is."""
     update = UPDATE.replace("1</x>", "note</x>")
-    for name in ("a", "c", "c/d/x"):
+    for name in ("", "a", "c", "c/d/x"):
         answer = await filled.ask("admin", "PROPPATCH", f"/dav/{name}", data=update)
         assert b"200 OK" in answer.body
     paths = [("lister", "", "infinity"), ("lister", "a", "0"), ("lister", "c", "0")]
@@ -89,7 +89,7 @@ async def test_who_may_not_read_learns_no_properties(filled: Site) -> None:
             answer = await filled.ask(who, "PROPFIND", f"/dav/{path}", data=asked, Depth=depth)
             assert b">note</" not in answer.body, (who, path)
         answer = await filled.ask("reader", "PROPFIND", "/dav/", data=asked, Depth="infinity")
-        assert answer.body.count(b">note</") == 3
+        assert answer.body.count(b">note</") == 4
     answer = await filled.ask("deep", "PROPFIND", "/dav/", Depth="infinity")
     assert answer.body.count(b">note</") == 1
 
@@ -105,6 +105,11 @@ async def test_who_may_not_read_learns_no_properties(filled: Site) -> None:
         ("maker", "PUT", "new", None, 201),
         ("maker", "PUT", "a", None, 403),
         ("maker", "PROPPATCH", "a", None, 403),
+        ("admin", "PROPPATCH", "", None, 207),
+        (None, "PROPPATCH", "", None, 401),
+        ("reader", "PROPPATCH", "", None, 403),
+        ("deep", "PROPPATCH", "", None, 403),
+        ("editor", "PROPPATCH", "", None, 403),
         ("maker", "MKCOL", "new", None, 201),
         ("editor", "COPY", "a", "c/a", 201),
         ("editor", "COPY", "a", "c/e", 204),
@@ -118,7 +123,7 @@ async def test_who_may_not_read_learns_no_properties(filled: Site) -> None:
     ],
 )
 async def test_changes_need_what_they_need_elsewhere(
-    filled: Site, who: str, method: str, path: str, destination: str | None, status: int
+    filled: Site, who: str | None, method: str, path: str, destination: str | None, status: int
 ) -> None:
     headers = {} if destination is None else {"Destination": f"/dav/{destination}"}
     body = {"PUT": b"x", "PROPPATCH": UPDATE.encode()}.get(method)

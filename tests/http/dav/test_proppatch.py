@@ -184,9 +184,20 @@ async def test_what_is_refused(shared: Client, name: str) -> None:
 
 
 @on_shared_server
-async def test_the_root_keeps_nothing(shared: Client) -> None:
-    told = await proppatch(shared, "/dav/", set_to("<x:a>1</x:a>"))
-    assert told.refused == {f"{X}a": 403}
+@pytest.mark.parametrize("path", ["/dav", "/dav/"])
+async def test_the_root_keeps_properties_too(shared: Client, path: str) -> None:
+    dates = (
+        f"<D:getlastmodified>{DATE}</D:getlastmodified>"
+        "<w:Win32FileAttributes>00000010</w:Win32FileAttributes>"
+    )
+    told = await proppatch(shared, path, set_to(f"<x:a>1</x:a>{dates}"))
+    assert (len(told.found), told.refused) == (3, {})
+    [told] = (await propfind(shared, path)).values()
+    assert (told.found[f"{X}a"].text, told.text("getlastmodified")) == ("1", DATE)
+    told = await proppatch(shared, path, set_to("<x:b/><D:getetag/>"))
+    assert told.refused == {f"{X}b": 424, f"{DAV}getetag": 403}
+    assert not (await proppatch(shared, path, removing("<x:a/>"))).refused
+    assert await properties(shared, path) == {}
 
 
 @on_shared_server

@@ -6,15 +6,18 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from chunkstore.core.dav.properties import PropertyChange, PropertyName
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import Forbidden, StoreError
-from chunkstore.core.names import FileName, FolderName
-from chunkstore.store.contract.edits import Put
+from chunkstore.core.names import ROOT, FileName, FolderName
+from chunkstore.store.contract.edits import Name, Patch, Put
+from chunkstore.store.contract.properties import Description
 from chunkstore.store.contract.records import DeleteRecord, PutRecord, RecordChange
 from chunkstore.store.contract.reports import Copied, Damage
 from chunkstore.store.contract.store import Store
@@ -39,6 +42,13 @@ async def back_up(store: Store, destination: Path) -> list[Copied]:
 
 def copied(steps: list[Copied]) -> tuple[int, int]:
     return sum(step.chunks for step in steps), sum(step.size for step in steps)
+
+
+TIMES = datetime(2001, 2, 3, tzinfo=UTC), datetime(2004, 5, 6, 7, 8, 9, 10, tzinfo=UTC)
+
+
+def change(number: int) -> PropertyChange:
+    return PropertyChange(PropertyName("urn:x", "a"), f'<a xmlns="urn:x">{number}</a>')
 
 
 Files = dict[str, tuple[bytes, str, datetime, datetime]]
@@ -113,6 +123,34 @@ async def test_the_next_backup_copies_what_is_new_and_removes_what_is_gone(
     with closing(sqlite3.connect(destination)) as db:
         assert db.execute("SELECT count(*) FROM chunk").fetchone() == (10,)
         assert db.execute("SELECT count(*) FROM folder").fetchone() == (0,)
+
+
+async def described(store: Store) -> dict[Name, Description]:
+    """Return what is kept with all names, and with the root folder."""
+    page = await store.names.list(made_folders=True)
+    found: list[Name] = [ROOT, *page.folders, *(file.name for file in page.files)]
+    return dict(await store.properties.describe(found))
+
+
+async def test_what_is_kept_with_names_is_in_each_backup(store: Store, destination: Path) -> None:
+    kept: list[Name] = [ROOT, FolderName("made/"), FileName("a")]
+    await put(store, "a", b"x")
+    await put(store, "d/b", b"y")
+    await make_folder(store, FolderName("made/"))
+    rounds = [
+        [Patch(name, [change(1)], TIMES[0], TIMES[1]) for name in kept],
+        [Patch(name, [change(2)]) for name in kept],
+        [Patch(name, modified=TIMES[0]) for name in kept],
+        [Patch(name, [replace(change(1), element=None)]) for name in kept],
+    ]
+    for patches in rounds:
+        await store.names.apply(patches)
+        await back_up(store, destination)
+        backup = await SQLiteStore.open(destination, read_only=True)
+        try:
+            assert await described(backup) == await described(store)
+        finally:
+            await backup.close()
 
 
 async def test_what_no_file_needs_is_not_copied(

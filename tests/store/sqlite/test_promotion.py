@@ -13,10 +13,10 @@ import pytest
 from chunkstore.core.conditional import CREATE_ONLY
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import AlreadyExists, Forbidden, NotFound, PreconditionFailed
-from chunkstore.core.names import FileName, FolderName
+from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.service.maintenance.scrub import scrub_all
-from chunkstore.store.contract.edits import Put
+from chunkstore.store.contract.edits import Patch, Put
 from chunkstore.store.contract.store import Store
 from chunkstore.store.sqlite.store import SQLiteStore
 from chunkstore.store.sqlite.tree import MAX_NAMES
@@ -49,6 +49,7 @@ CHANGES: dict[str, Change] = {
     "delete folder": lambda store: delete(store, D),
     "delete an empty folder": lambda store: delete(store, FolderName("made/")),
     "upload": upload,
+    "patch the root folder": lambda store: store.names.apply([Patch(ROOT)]),
 }
 
 

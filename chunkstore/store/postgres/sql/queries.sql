@@ -11,6 +11,10 @@ SELECT value FROM setting WHERE name = $1;
 INSERT INTO setting (name, value) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
+-- name: lock_setting
+-- name. Nobody else changes it until the transaction ends.
+SELECT value FROM setting WHERE name = $1 FOR UPDATE;
+
 -- name: add_setting
 -- name, value.
 INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING;

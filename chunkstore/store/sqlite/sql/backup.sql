@@ -151,6 +151,12 @@ INSERT INTO main.folder (name, created, modified, properties)
 SELECT name, created, modified, properties FROM source.folder AS theirs
 WHERE NOT EXISTS (SELECT 1 FROM main.folder AS ours WHERE ours.name = theirs.name);
 
+-- name: delete_root
+DELETE FROM main.setting WHERE name = 'root';
+
+-- name: copy_source_root
+INSERT INTO main.setting (name, value) SELECT name, value FROM source.setting WHERE name = 'root';
+
 -- name: delete_records
 DELETE FROM main.record;
 

@@ -13,6 +13,15 @@ BEGIN
     SELECT note_name_change();
 END;
 
+-- name: changed_root
+-- What is kept with the root folder.
+CREATE TEMP TRIGGER promote_on_{event}_setting AFTER {event} ON main.setting
+WHEN NEW.name = 'root'
+BEGIN
+    DELETE FROM setting WHERE name = 'backup_of';
+    SELECT note_name_change();
+END;
+
 -- name: hidden_folder
 CREATE TEMP TRIGGER promote_on_{event}_folder_change AFTER {event} ON main.folder_change
 WHEN NEW.hidden = 1

@@ -3,7 +3,8 @@
 
 -- The settings: `id`, random; `chunk_size` of new content; `backup_of`, the id of the store that this
 -- one is a backup of, until a name is changed in it; `scrub`, the report of the last scrub, as JSON;
--- `opening`, the random id of the last session of writing; and `records`, the revision of the records.
+-- `opening`, the random id of the last session of writing; `records`, the revision of the records; and
+-- `root`, what is kept with the root folder.
 CREATE TABLE setting (
     name TEXT PRIMARY KEY,
     value ANY NOT NULL
