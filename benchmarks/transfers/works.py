@@ -37,6 +37,8 @@ _SLACK: Final = 1.02
 _SEED: Final = 20260101
 _NAME: Final = "image"
 _TREE: Final = "tree"
+# Of so many files of the tree one is changed.
+_CHANGED_FILES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,14 @@ class Sources:
     def tree(self) -> Path:
         """Return a folder of many small files."""
         return self._made(_TREE, self._plant)
+
+    def changed_tree(self) -> tuple[Path, int]:
+        """Give some files of the tree other content; return the tree, and how many they are."""
+        tree = self.tree()
+        files = sorted(path for path in tree.rglob("*") if path.is_file())[::_CHANGED_FILES]
+        for path in files:
+            path.write_bytes(os.urandom(self.sizes.file_size))
+        return tree, len(files)
 
     def new_bytes(self) -> int:
         """Return how many bytes the chunks have that only the new version has."""
@@ -244,7 +254,7 @@ def back_over_link(bench: Bench) -> Iterator[Figure]:
 
 
 def trees(bench: Bench) -> Iterator[Figure]:
-    """Push a folder of small files, and once more when all of it is there."""
+    """Push a folder of small files, then when all of it is there, then when some were changed."""
     if bench.tool.push_tree is None:
         return
     tree, files = bench.sources.tree(), bench.sources.sizes.files
@@ -255,9 +265,16 @@ def trees(bench: Bench) -> Iterator[Figure]:
     ):
         cost = bench.run(bench.tool.push_tree, fill)
         work = Work(key, title)
-        yield Figure(work, FILES, files / cost.seconds)
-        yield Figure(work, SECONDS, cost.seconds)
-        yield from _used(work, cost)
+        yield from _counted(work, cost, files)
+    _, changed = bench.sources.changed_tree()
+    work = Work("tree-changed", "the same tree, a quarter of the files replaced")
+    yield from _counted(work, bench.run(bench.tool.push_tree, fill), changed)
+
+
+def _counted(work: Work, cost: Cost, files: int) -> Iterator[Figure]:
+    yield Figure(work, FILES, files / cost.seconds)
+    yield Figure(work, SECONDS, cost.seconds)
+    yield from _used(work, cost)
 
 
 def sparse(bench: Bench) -> Iterator[Figure]:

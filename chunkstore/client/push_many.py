@@ -1,4 +1,4 @@
-"""Pushing many files: small new ones in one request, the others each by itself, several at once."""
+"""Pushing many files: small ones in one request, the others each by itself, several at once."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from chunkstore.client.digests import digest_of, naming, opened
-from chunkstore.client.errors import ClientError, Failure, Mismatch, Missing, ServerAway, Stopped
+from chunkstore.client.digests import digests_of, naming, opened
+from chunkstore.client.errors import (
+    ClientError,
+    ConditionFailed,
+    Failure,
+    Mismatch,
+    Missing,
+    ServerAway,
+    Stopped,
+)
 from chunkstore.client.options import DEFAULT_PUSH, PushOptions
 from chunkstore.client.outcome import Progress
 from chunkstore.client.places import RemotePlace
@@ -31,6 +40,8 @@ _IN_FORM_SIZE: Final = 256 * 1024
 _FORM_SIZE: Final = 4 * 1024 * 1024
 # A server may take more in one form, but not in several at once.
 _FORM_FILES: Final = 250
+# How often a form is sent, each time without the file that was refused.
+_FORM_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +63,9 @@ def push_files(
 ) -> list[Failure]:  # fmt: skip
     """Push files into a folder; return those that failed, of which the reporter was told.
 
-    Small files that replace none, or any, travel in forms, each of which is made whole or not at
-    all; if one is refused, each of its files is pushed by itself. With `relative` the reporter is
-    told names within the folder.
+    Small files travel in forms, each of which is made whole or not at all; one that is refused is
+    pushed by itself, and takes no other along. With `relative` the reporter is told names within
+    the folder.
 
     Raises:
         ServerAway: the server cannot be reached; what was pushed stays.
@@ -87,8 +98,14 @@ def push_folder(
     if options.condition is None and not target.is_foreign:
         there = {file.name: file for file in session.server(target).files.walk(target.name)}
     push = _PushMany(session, target, options)
-    outgoing = (push.outgoing(source, path, there) for path, _ in found)
-    run_each(session.settings.transfers, push.tasks(filter(None, outgoing)), push.run)
+    new: list[Outgoing] = []
+    alike: list[Outgoing] = []
+    for path, size in found:
+        if (file := push.outgoing(source, path, there)) is not None:
+            is_alike = file.known is not None and file.known.size == size
+            (alike if is_alike else new).append(file)
+    files = chain(new, push.differing(alike))
+    run_each(session.settings.transfers, push.tasks(files), push.run)
     return [*failures, *push.failures]
 
 
@@ -154,6 +171,8 @@ class _PushMany:
         self._options = options
         self._relative = relative
         self._has_forms = not folder.is_foreign and options.condition in (None, ANYTHING)
+        # Whether forms may say what each file replaces, for all that is known.
+        self._has_conditions = self._has_forms
 
     def outgoing(
         self, source: Path, path: Path, there: Mapping[str, RemoteFile]
@@ -165,6 +184,20 @@ class _PushMany:
             self._fail(str(path), error)
             return None
         return Outgoing(path, name, there.get(self._folder.name + name))
+
+    def differing(self, files: Sequence[Outgoing]) -> Iterator[Outgoing]:
+        """Yield those of which the server has other content; of the others the reporter is told."""
+        found = digests_of(self._session, (file.path for file in files))
+        for file, (_, fingerprint) in zip(files, found, strict=True):
+            if isinstance(fingerprint, ClientError):
+                self._fail(self._shown(file), fingerprint)
+            elif file.known is not None and fingerprint.digest == file.known.digest:
+                size = fingerprint.size
+                progress = Progress(self._session.reporter, self._shown(file), size)
+                progress.spared(size)
+                progress.finish(size, fingerprint.digest, unchanged=True)
+            else:
+                yield file
 
     def tasks(self, files: Iterable[Outgoing]) -> Iterator[Sequence[Outgoing]]:
         """Yield what is to be pushed in one go: files of a form, or a single one."""
@@ -185,9 +218,7 @@ class _PushMany:
 
     def run(self, files: Sequence[Outgoing]) -> None:
         """Push the files of one task."""
-        if len(files) > 1 and self._post(files):
-            return
-        for file in files:
+        for file in self._post(files) if len(files) > 1 else files:
             try:
                 self._push(file)
             except (ServerAway, Stopped):
@@ -197,7 +228,8 @@ class _PushMany:
 
     def _form_size(self, file: Outgoing) -> int | None:
         """Return the size of a file that may travel in a form, None for others."""
-        if not self._has_forms or (file.known is not None and self._options.condition is None):
+        has_forms = self._has_forms if self._replaced_by(file) is None else self._has_conditions
+        if not has_forms:
             return None
         try:
             size = file.path.lstat().st_size
@@ -205,59 +237,73 @@ class _PushMany:
             return None
         return size if size <= _IN_FORM_SIZE else None
 
-    def _post(self, files: Sequence[Outgoing]) -> bool:
-        """Push files as a form; tell whether that was done."""
-        contents = {}
+    def _replaced_by(self, file: Outgoing) -> str | None:
+        """Return the ETag of what a file may replace, None if it is none, or anything."""
+        if self._options.condition is not None or file.known is None:
+            return None
+        return file.known.etag
+
+    def _post(self, files: Sequence[Outgoing]) -> Sequence[Outgoing]:
+        """Push files as a form; return those that are still to be pushed, each by itself."""
+        form: list[tuple[Outgoing, FormFile]] = []
+        left: list[Outgoing] = []
         for file in files:
-            with suppress(ClientError), opened(file.path) as (number, state):
-                if state.size > _IN_FORM_SIZE:
-                    return False
-                contents[file.name] = read_small(self._session, file.path, number, state)
-        if len(contents) < len(files):
-            return False
-        media_type = self._options.media_type
-        form = [FormFile(name, content, media_type) for name, content in contents.items()]
+            part = self._read(file)
+            if part is None:
+                left.append(file)
+            else:
+                form.append((file, part))
+        for _ in range(_FORM_ATTEMPTS):
+            if len(form) < 2:
+                break
+            error = self._send(form)
+            if error is None:
+                return left
+            # Of one that was repeated, all may have been made before.
+            if error.is_repeated or error.edit is None or error.edit >= len(form):
+                break
+            left.append(form.pop(error.edit)[0])
+        return [*left, *(file for file, _ in form)]
+
+    def _read(self, file: Outgoing) -> FormFile | None:
+        """Return a file as one of a form, None if it cannot be that."""
+        with suppress(ClientError), opened(file.path) as (number, state):
+            if state.size <= _IN_FORM_SIZE:
+                content = read_small(self._session, file.path, number, state)
+                replaced = self._replaced_by(file)
+                return FormFile(file.name, content, self._options.media_type, replaced)
+        return None
+
+    def _send(self, form: Sequence[tuple[Outgoing, FormFile]]) -> ClientError | None:
+        """Send a form; return why none of its files was made, None if all were."""
+        parts = [part for _, part in form]
         overwrite = self._options.condition == ANYTHING
         try:
-            written = self._server.files.post_form(self._folder.name, form, overwrite=overwrite)
+            written = self._server.files.post_form(self._folder.name, parts, overwrite=overwrite)
         except (ServerAway, Stopped):
             raise
-        except ClientError:
-            # One of them is refused; each by itself tells which.
-            return False
-        for file, answer in zip(files, written, strict=False):
-            content = contents[file.name]
-            progress = Progress(self._session.reporter, self._shown(file), len(content))
-            digest = Digest.of(content)
+        except ClientError as error:
+            if isinstance(error, ConditionFailed) and error.edit is None:
+                # An older server, which refuses to replace anything then.
+                self._has_conditions = False
+            return error
+        for (file, part), answer in zip(form, written, strict=False):
+            size = len(part.content)
+            digest = Digest.of(part.content)
             if answer.digest not in (digest, None):
                 self._fail(self._shown(file), Mismatch())
                 continue
-            progress.moved(len(content), len(content))
-            progress.finish(len(content), digest)
-        return True
+            progress = Progress(self._session.reporter, self._shown(file), size)
+            progress.moved(size, size)
+            progress.finish(size, digest)
+        return None
 
     def _push(self, file: Outgoing) -> None:
-        target = self._target(file)
         condition = self._options.condition
         if condition is None:
-            if self._is_there(file):
-                return
             condition = condition_on(file.known)
-        push_file(self._session, file.path, target, replace(self._options, condition=condition))
-
-    def _is_there(self, file: Outgoing) -> bool:
-        known = file.known
-        with naming(file.path):
-            size = file.path.stat().st_size
-        if known is None or known.size != size:
-            return False
-        found = digest_of(self._session, file.path)
-        if found.digest != known.digest:
-            return False
-        progress = Progress(self._session.reporter, self._shown(file), found.size)
-        progress.spared(found.size)
-        progress.finish(found.size, found.digest, unchanged=True)
-        return True
+        options = replace(self._options, condition=condition)
+        push_file(self._session, file.path, self._target(file), options)
 
     def _target(self, file: Outgoing) -> RemotePlace:
         target = self._folder.joined(file.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,12 @@ from chunkstore.client.options import PushOptions
 from chunkstore.client.places import RemotePlace, parse_url
 from chunkstore.client.pull_file import pull_file
 from chunkstore.client.push_file import push_file, push_pipe
+from chunkstore.client.push_many import Outgoing, push_files
 from chunkstore.client.server.conditions import ABSENT, ANYTHING
 from chunkstore.client.verify import cat
-from tests.client.conftest import MakeSession, Recorder
+from tests.client.conftest import MakeSession, Recorder, content_of
+from tests.client.test_lost_answers import forwarded
+from tests.client.test_transport import answer, scripted
 from tests.documents.nginx import free_port, nginx
 from tests.process import ServerProcess
 
@@ -127,6 +131,35 @@ def test_an_older_server_of_ours_is_held_to_conditions(
         found = files.find(place.name)
         assert found is not None
         assert found.size == size
+
+
+def test_a_server_whose_forms_know_no_conditions_is_held_to_them(
+    shared_server: ServerProcess, make_session: MakeSession, old_folder: RemotePlace,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    def forward(handler: BaseHTTPRequestHandler, number: int) -> None:
+        # To a server it is a field of which it knows nothing, and its errors name no file.
+        _, _, headers, body = proxy.requests[number]
+        body = body.replace(b'name="if_match"', b'name="unknown_"')
+        status, content, fields = forwarded(shared_server, handler, headers, body)
+        answer(handler, status, content.replace(b'"edit"', b'"none"'), **fields)
+
+    outgoing = []
+    with scripted(forward) as proxy, make_session() as session:
+        place = parse_url(f"{proxy.url}files/{old_folder.name}")
+        files = session.server(place).files
+        for name in ("a", "b", "c", "d"):
+            (tmp_path / name).write_bytes(name.encode())
+            known = None
+            if name != "d":
+                files.put(place.name + name, b"old", 3)
+                known = files.find(place.name + name)
+            outgoing.append(Outgoing(tmp_path / name, name, known))
+        files.put(f"{place.name}b", b"theirs", 6)
+        [failure] = push_files(session, place, outgoing, relative=True)
+        assert (failure.name, type(failure.error)) == ("b", ConditionFailed)
+        found = {name: content_of(session.server(place), place.name + name) for name in "abcd"}
+    assert found == {"a": b"a", "b": b"theirs", "c": b"c", "d": b"d"}
 
 
 def test_a_broken_pull_goes_on_by_range(

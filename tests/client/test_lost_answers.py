@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +15,7 @@ from chunkstore.client.errors import ConditionFailed, Missing
 from chunkstore.client.filesystem.remote import Remote
 from chunkstore.client.names import copy_place, delete_place
 from chunkstore.client.places import RemotePlace, parse_url
+from chunkstore.client.push_many import push_folder
 from chunkstore.client.server.conditions import ABSENT
 from chunkstore.client.server.parts import put_part
 from chunkstore.client.server.server import Server
@@ -24,6 +26,23 @@ from tests.client.test_transport import Scripted, answer, break_off, scripted
 from tests.process import ServerProcess
 
 
+def forwarded(
+    server: ServerProcess, handler: BaseHTTPRequestHandler, headers: Mapping[str, str], body: bytes
+) -> tuple[int, bytes, dict[str, str]]:
+    """Return what the server answers to a request: status, body, and fields that a client reads."""
+    with closing(HTTPConnection(urlsplit(server.url).netloc)) as connection:
+        headers = {name: value for name, value in headers.items() if name != "host"}
+        connection.request(handler.command, handler.path, body, headers)
+        found = connection.getresponse()
+        content = found.read()
+    fields = {
+        name.replace("-", "_"): value
+        for name, value in found.getheaders()
+        if name in ("ETag", "Content-Type", "Content-Size", "Location", "Upload-Complete")
+    }
+    return found.status, content, fields
+
+
 @contextmanager
 def deaf(server: ServerProcess, path: Callable[[str, str], bool]) -> Iterator[Scripted]:
     """Run a proxy that loses the answer to the first request that `path` says."""
@@ -31,21 +50,12 @@ def deaf(server: ServerProcess, path: Callable[[str, str], bool]) -> Iterator[Sc
 
     def forward(handler: BaseHTTPRequestHandler, number: int) -> None:
         _, _, headers, body = proxy.requests[number]
-        with closing(HTTPConnection(urlsplit(server.url).netloc)) as connection:
-            headers = {name: value for name, value in headers.items() if name != "host"}
-            connection.request(handler.command, handler.path, body, headers)
-            found = connection.getresponse()
-            content = found.read()
+        status, content, fields = forwarded(server, handler, headers, body)
         if path(handler.command, handler.path) and not lost:
             lost.append(handler.path)
             break_off(handler)
             return
-        fields = {
-            name.replace("-", "_"): value
-            for name, value in found.getheaders()
-            if name in ("ETag", "Content-Type", "Content-Size", "Location", "Upload-Complete")
-        }
-        answer(handler, found.status, content, **fields)
+        answer(handler, status, content, **fields)
 
     with scripted(forward) as proxy:
         yield proxy
@@ -110,3 +120,15 @@ def test_a_transaction_of_files_is_made_once(
             [(there + name, part, ABSENT) for name, part in zip("xy", parts, strict=True)]
         )
     assert [content_of(remote, there + name) for name in "xy"] == [b"x", b"y"]
+
+
+def test_many_files_that_were_replaced_are_no_conflict(
+    shared_server: ServerProcess, remote: Server, there: str, tmp_path: Path
+) -> None:
+    for name in ("a", "in/b", "new"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(f"another {name}".encode())
+    with told_nothing(shared_server, "POST") as (session, url):
+        assert push_folder(session, tmp_path, parse_url(url + there)) == []
+    for name in ("a", "in/b", "new"):
+        assert content_of(remote, there + name) == f"another {name}".encode()

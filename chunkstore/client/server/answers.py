@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from chunkstore.client.errors import (
@@ -40,6 +41,14 @@ def require(answer: Answer, *statuses: int) -> Answer:
 def error_of(answer: Answer) -> ClientError:
     """Return the error that an answer tells, whose body has not been read."""
     document = _document(answer)
+    error = _error_of(answer, document)
+    place = document.get("edit")
+    if isinstance(place, int) and place >= 0:
+        error.edit = place
+    return error
+
+
+def _error_of(answer: Answer, document: Mapping[str, Any]) -> ClientError:
     problem = str(document.get("type", "")).rpartition(":")[2].rpartition("#")[2]
     detail = document.get("detail")
     message = f"The server answered ({answer.status})."

@@ -34,11 +34,15 @@ _CONFLICT: Final = "name-conflict"
 
 @dataclass(frozen=True, slots=True)
 class FormFile:
-    """A file of a form: its name within the folder that the form is sent to, and its content."""
+    """A file of a form: its name within the folder that the form is sent to, and its content.
+
+    With `replaces`, a strong ETag, it replaces the content that has this one, and no other.
+    """
 
     name: str
     content: bytes
     media_type: str | None = None
+    replaces: str | None = None
 
 
 class Files:
@@ -208,13 +212,15 @@ class Files:
         """Make up to `MAX_FORM_FILES` files in one transaction: all of them, or none.
 
         Raises:
-            ConditionFailed: one is there and `overwrite` is false.
+            ConditionFailed: one is there and `overwrite` is false, or another one than it replaces.
             ClientError: the server refuses or is away.
         """
         fields = [_field('name="overwrite"', b"yes" if overwrite else b"no")]
         for file in files:
             # The one way in which any name has one meaning.
             name = quote(file.name, safe="")
+            if file.replaces is not None:
+                fields.append(_field('name="if_match"', file.replaces.encode()))
             fields.append(
                 _field(f"name=\"file\"; filename*=utf-8''{name}", file.content, file.media_type)
             )

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from chunkstore.client.errors import ClientError, ServerAway, Stopped
-from chunkstore.client.server.conditions import ANYTHING, Condition, etag_of
-from chunkstore.client.server.files import Files
+from chunkstore.client.server.conditions import ANYTHING, etag_of, unchanged
 from chunkstore.client.server.server import Server
 from chunkstore.core.digest import Digest
 
 # Of `POST /batch`, with room to spare.
 _MAX_EDITS: Final = 1000
 _MAX_SIZE: Final = 900 * 1024
+# How often a batch is sent, each time without the edit that was refused.
+_BATCH_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,10 @@ class DeleteName:
         """Return the edit as a line of a batch has it."""
         return {"edit": "delete", "name": self.name, **_conditions("conditions", self.digest)}
 
-    def make(self, files: Files) -> None:
+    def make(self, server: Server) -> None:
         """Make the edit by a request of its own."""
-        files.delete(self.name, _condition(self.digest))
+        condition = ANYTHING if self.digest is None else unchanged(etag_of(self.digest))
+        server.files.delete(self.name, condition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,9 @@ class CopyName:
             **_conditions("target_conditions", self.replaces),
         }
 
-    def make(self, files: Files) -> None:
-        """Make the edit by a request of its own, which cannot have a condition on the target."""
-        files.copy(
-            self.source, self.name, overwrite=not self.is_new, condition=_condition(self.digest)
-        )
+    def make(self, server: Server) -> None:
+        """Make the edit by a request of its own."""
+        server.batch([self.to_json()])
 
 
 Edit = DeleteName | CopyName
@@ -83,21 +83,23 @@ def make_edits(
 def _make_group(
     server: Server, group: list[Edit], ended: Callable[[Edit, ClientError | None], object]
 ) -> None:
-    """Make the edits in one transaction, without those that fail."""
-    while group:
+    """Make the edits in one transaction, without those that fail; of many, each by itself."""
+    for _ in range(_BATCH_ATTEMPTS):
         try:
-            server.batch([edit.to_json() for edit in group])
+            if group:
+                server.batch([edit.to_json() for edit in group])
         except (ServerAway, Stopped):
             raise
         except ClientError as error:
-            if error.edit is None or error.edit >= len(group):
-                _make_each(server, group, ended)
-                return
+            # Of one that was repeated, all may have been made before.
+            if error.is_repeated or error.edit is None or error.edit >= len(group):
+                break
             ended(group.pop(error.edit), error)
         else:
             for edit in group:
                 ended(edit, None)
             return
+    _make_each(server, group, ended)
 
 
 def _make_each(
@@ -105,7 +107,7 @@ def _make_each(
 ) -> None:
     for edit in group:
         try:
-            edit.make(server.files)
+            edit.make(server)
         except (ServerAway, Stopped):
             raise
         except ClientError as error:
@@ -126,10 +128,6 @@ def _groups(edits: Sequence[Edit]) -> Iterator[list[Edit]]:
         size += length
     if group:
         yield group
-
-
-def _condition(digest: Digest | None) -> Condition:
-    return ANYTHING if digest is None else Condition(if_match=etag_of(digest))
 
 
 def _conditions(member: str, digest: Digest | None) -> Mapping[str, Any]:

@@ -7,10 +7,8 @@ from functools import partial
 from typing import Final
 
 from chunkstore.client.errors import ClientError, Refused, ServerAway, Stopped
-from chunkstore.client.options import DEFAULT_PUSH, PushOptions
 from chunkstore.client.places import RemotePlace
 from chunkstore.client.push_many import Outgoing, push_files
-from chunkstore.client.server.conditions import ANYTHING
 from chunkstore.client.server.values import RemoteFile
 from chunkstore.client.session import Session
 from chunkstore.client.sync.edits import CopyName, DeleteName, Edit, make_edits
@@ -28,8 +26,6 @@ from chunkstore.core.names import FolderName, parent
 
 _EXISTS: Final = 405
 _NO_PARENT: Final = 409
-# Files up to this size replace others many in one request, which has no conditions.
-_SMALL_SIZE: Final = 256 * 1024
 
 
 class Uploading:
@@ -87,10 +83,7 @@ class Uploading:
             {self._folder + step.name: step for step in copies},
         )
         # The largest first, so that none of them is what is waited for at the end.
-        steps = sorted(plan.transfers, key=lambda step: -step.size)
-        unconditional = [step for step in steps if not step.is_new and step.size <= _SMALL_SIZE]
-        self._push(step for step in steps if step.is_new or step.size > _SMALL_SIZE)
-        self._push(unconditional, PushOptions(ANYTHING))
+        self._push(sorted(plan.transfers, key=lambda step: -step.size))
         for step in plan.steps:
             if isinstance(step, MakeEmptyFolder):
                 name = f"{self._folder}{step.name}/"
@@ -106,11 +99,11 @@ class Uploading:
             if isinstance(step, DeleteEmptyFolder) and step.name not in self._files:
                 self._attempt(step.name, partial(self._delete_folder, step.name, made))
 
-    def _push(self, steps: Iterable[PutFile], options: PushOptions = DEFAULT_PUSH) -> None:
+    def _push(self, steps: Iterable[PutFile]) -> None:
         files = (
             Outgoing(self._files[step.name].path, step.name, self._known(step)) for step in steps
         )
-        failures = push_files(self._session, self._place, files, options, relative=True)
+        failures = push_files(self._session, self._place, files, relative=True)
         self.failed += len(failures)
 
     def _known(self, step: PutFile) -> RemoteFile | None:

@@ -179,7 +179,7 @@ class _Line:
         for name, value in fields.items():
             if not isinstance(value, str):
                 raise InvalidRequest(f"`{member}` has texts as values, as header fields have.")
-            _check_condition(name, value)
+            require_condition(name, value)
         return Conditions.from_headers(lambda name: [fields[name]] if name in fields else [])
 
     def _text(self, member: str) -> str:
@@ -193,8 +193,12 @@ class _Line:
         return self.members.get(member, default)
 
 
-def _check_condition(name: str, value: str) -> None:
-    """Refuse what would be ignored in a header field, or match nothing: here it is a mistake."""
+def require_condition(name: str, value: str) -> None:
+    """Refuse what would be ignored in a header field, or match nothing: here it is a mistake.
+
+    Raises:
+        InvalidRequest: it is such a value.
+    """
     if len(value) > _MAX_CONDITION_SIZE:
         raise InvalidRequest(f"{name} can have {_MAX_CONDITION_SIZE} characters.")
     if name in ("If-Match", "If-None-Match"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,16 +15,22 @@ from urllib.parse import parse_qs
 from aiohttp import web
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
-from chunkstore.core.conditional import CREATE_ONLY, UNCONDITIONAL, Conditions
-from chunkstore.core.errors import InvalidRequest, TooLarge
+from chunkstore.core.conditional import (
+    CREATE_ONLY,
+    UNCONDITIONAL,
+    Conditions,
+    parse_entity_tags,
+)
+from chunkstore.core.errors import ChunkstoreError, InvalidRequest, TooLarge
 from chunkstore.core.names import FileName, FolderName, decode_path
 from chunkstore.core.tasks import retrieve_exception
 from chunkstore.http.answers.documents import json_response
 from chunkstore.http.message.bodies import read_body, require_identity_coding
 from chunkstore.http.message.headers import essence_of, parse_media_type, parse_parameters
 from chunkstore.http.message.negotiation import prefers_html
-from chunkstore.http.message.problems import Busy, UnsupportedMedia
+from chunkstore.http.message.problems import Busy, UnsupportedMedia, error_response
 from chunkstore.http.message.request import base_of, folder_name_of, path_of, service_of
+from chunkstore.http.native.edit_lines import require_condition
 from chunkstore.http.security.allowed import names_of
 from chunkstore.http.security.told import described
 from chunkstore.http.security.visits import page_after
@@ -35,7 +41,7 @@ from chunkstore.service.service import Service
 from chunkstore.store.contract.edits import Delete, Put
 
 MAX_FILES: Final = 1000
-# Fields beside the files: `overwrite`, `_charset_`, inputs that were left empty.
+# Fields beside the files: an `if_match` for each, `overwrite`, inputs that were left empty.
 _MAX_FIELDS: Final = 1000
 _PART_MEMORY: Final = 8 * 1024
 _MAX_FIELD_SIZE: Final = 8 * 1024
@@ -56,6 +62,7 @@ _PARAMETER: Final = re.compile(
 )
 # How many files of one form are stored at once.
 _MOST_FLUSHES: Final = 8
+_IF_MATCH: Final = "If-Match"
 _NO: Final = frozenset({b"", b"0", b"f", b"false", b"n", b"no", b"off"})
 _UTF_8: Final = "utf-8''"
 _UTF_8_NAMES: Final = frozenset({b"utf-8", b"utf8", b"us-ascii"})
@@ -106,16 +113,18 @@ async def post(request: web.Request) -> web.Response:
 
 
 async def _upload(request: web.Request, folder: FolderName) -> web.Response:
-    """Store every file of the form, all in one transaction.
-
-    A field `overwrite` in front of the files lets them replace existing ones, unless it is a no.
-    """
+    """Store every file of the form, all in one transaction; or tell the first that failed."""
     service = service_of(request)
     async with AsyncExitStack() as receivers:
         puts = await _receive_files(request, folder, service, receivers)
         if not puts:
             raise InvalidRequest("The form has no file in it.")
-        committed = await names_of(request).apply(puts)
+        try:
+            committed = await names_of(request).apply(puts)
+        except ChunkstoreError as error:
+            if error.edit is None:
+                raise
+            return error_response(request, error, {"edit": error.edit})
     stored = [described(request, put.name, one) for put, one in zip(puts, committed, strict=True)]
     return _respond(request, folder, stored, created=any(not one.replaced for one in committed))
 
@@ -123,39 +132,79 @@ async def _upload(request: web.Request, folder: FolderName) -> web.Response:
 async def _receive_files(
     request: web.Request, folder: FolderName, service: Service, receivers: AsyncExitStack
 ) -> list[Put]:
-    base, conditions = base_of(request), CREATE_ONLY
+    base, fields = base_of(request), _Fields()
     files: list[_ReceivedFile] = []
     async with aclosing(_events(request)) as events, _Flushing() as flushing:
         async for part in events:
             assert isinstance(part, MultipartSegment)
             head = _read_head(part)
             field, filename = _parse_disposition(head["Content-Disposition"])
-            if filename:
+            if filename is None:
+                fields.take(field, await _read_limited(_pieces(events)))
+            elif not filename:
+                # A file input that was left empty.
+                fields.conditions_of_next()
+                await _read_limited(_pieces(events))
+            else:
                 if len(files) == MAX_FILES:
                     raise TooLarge(f"A form can have {MAX_FILES} files.")
                 name = base.file(base.told(folder) + filename)
-                media_type = parse_media_type(head.get("Content-Type"), name)
-                if media_type.lower().startswith("multipart/mixed"):
-                    # An obsolete way to send several files in one field (RFC 7578 §4.3).
-                    raise InvalidRequest("multipart/mixed in a form is not supported.")
+                media_type = _media_type_of(head, name)
                 receivers.enter_context(request.app[PARTS].one_more())
                 room = await names_of(request).room(name)
                 receiving = service.receiving(name=name, room=room)
                 receiver = await receivers.enter_async_context(receiving)
                 await receiver.receive(_pieces(events))
                 await flushing.begin(receiver)
+                conditions = fields.conditions_of_next()
                 files.append(_ReceivedFile(receiver, name, media_type, conditions))
-            else:
-                # A file input that was left empty is sent with an empty name.
-                value = await _read_limited(_pieces(events))
-                if filename is None and field == "overwrite":
-                    conditions = CREATE_ONLY if value.strip().lower() in _NO else UNCONDITIONAL
-                elif filename is None and field == "_charset_":
-                    _require_utf8(value)
             # One piece can hold hundreds of parts, and other requests wait for the event loop.
             await asyncio.sleep(0)
         await flushing.settle()
     return [file.put() for file in files]
+
+
+def _media_type_of(head: Mapping[str, str], name: FileName) -> str:
+    media_type = parse_media_type(head.get("Content-Type"), name)
+    if media_type.lower().startswith("multipart/mixed"):
+        # An obsolete way to send several files in one field (RFC 7578 §4.3).
+        raise InvalidRequest("multipart/mixed in a form is not supported.")
+    return media_type
+
+
+class _Fields:
+    """What the fields of a form say of the files behind them, which replace none by default.
+
+    `overwrite` lets all of them replace others, unless it is a no. `if_match` has the next one
+    replace the content that has this ETag, and no other, whatever `overwrite` says.
+    """
+
+    def __init__(self) -> None:
+        self._of_all = CREATE_ONLY
+        self._of_next: Conditions | None = None
+
+    def take(self, name: str | None, value: bytes) -> None:
+        """Take a field.
+
+        Raises:
+            InvalidRequest: its value cannot be what it is for.
+        """
+        match name:
+            case "overwrite":
+                self._of_all = CREATE_ONLY if value.strip().lower() in _NO else UNCONDITIONAL
+            case "if_match":
+                if self._of_next is not None:
+                    raise InvalidRequest("Two fields `if_match` stand before one file.")
+                field = value.decode("latin-1").strip()
+                require_condition(_IF_MATCH, field)
+                self._of_next = Conditions(if_match=parse_entity_tags(_IF_MATCH, [field]))
+            case "_charset_":
+                _require_utf8(value)
+
+    def conditions_of_next(self) -> Conditions:
+        """Return the conditions of the file that comes now."""
+        conditions, self._of_next = self._of_next, None
+        return self._of_all if conditions is None else conditions
 
 
 @dataclass(frozen=True, slots=True)

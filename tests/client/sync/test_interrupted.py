@@ -21,6 +21,7 @@ TREE = {
     **{f"d{number % 5}/{number}": LARGE[number : number + 9000] for number in range(150)},
     "large": LARGE,
 }
+OLD = {name: b"old" for name in TREE if name < "d2/"}
 
 
 @contextmanager
@@ -59,6 +60,7 @@ def test_a_client_that_was_ended_goes_on(
     folders: Folders, tmp_path: Path, up: bool, number: signal.Signals
 ) -> None:
     (folders.write if up else folders.put)(TREE)
+    (folders.put if up else folders.write)(OLD)
     places = ("root", folders.there.url) if up else (folders.there.url, "root")
     with begun(tmp_path, *places) as process:
         process.send_signal(number)
@@ -70,7 +72,8 @@ def test_a_client_that_was_ended_goes_on(
         assert process.returncode == -signal.SIGKILL
     half = folders.read_there() if up else folders.read_here()
     whole = {name: content for name, content in half.items() if not name.endswith(".part")}
-    assert whole.items() <= TREE.items()
+    assert OLD.keys() <= whole.keys()
+    assert all(content in (TREE[name], OLD.get(name)) for name, content in whole.items())
     sync_again(tmp_path, *places, "--delete")
     assert folders.read_there() == folders.read_here() == TREE
 

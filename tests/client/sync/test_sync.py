@@ -92,6 +92,47 @@ def test_many_small_files_take_few_requests(folders: Folders, server_log: Path) 
     assert sum("PUT " in line for line in posts) == 0
 
 
+def test_small_files_that_replace_others_take_few_requests(
+    folders: Folders, server_log: Path
+) -> None:
+    tree = {f"d{number % 7}/{number}": b"%d" % number for number in range(600)}
+    folders.write(tree)
+    folders.up()
+    changed = {name: content + b"changed" for name, content in tree.items()}
+    for name in list(changed)[::3]:
+        changed[f"new/{name}"] = changed.pop(name)
+        (folders.root / name).unlink()
+    folders.write(changed)
+    before = len(server_log.read_text().splitlines())
+    _, notes, _ = folders.up()
+    assert (notes.failures, len(notes.done)) == ({}, 600)
+    assert folders.read_there() == changed
+    lines = server_log.read_text().splitlines()[before:]
+    assert 1 <= sum("POST /files/" in line for line in lines) <= 4
+    assert sum("PUT " in line or "DELETE " in line for line in lines) == 0
+
+
+def test_of_many_that_replace_others_only_those_fail_that_were_changed_meanwhile(
+    folders: Folders, server_log: Path
+) -> None:
+    tree = {f"{number:03}": b"%d" % number for number in range(200)}
+    folders.write(tree)
+    folders.up()
+    mine = {name: b"mine" + content for name, content in tree.items()}
+    folders.write(mine)
+    sync, plan = planned(folders, folders.here, folders.there)
+    theirs = {"007": b"theirs", "042": b"theirs"}
+    # As another run of the same sync has it.
+    folders.put({**theirs, "100": mine["100"]})
+    folders.server.files.delete(f"{folders.name}150")
+    before = len(server_log.read_text().splitlines())
+    sync.carry_out(plan)
+    expected = {**mine, **theirs}
+    del expected["150"]
+    assert folders.read_there() == expected
+    assert "PUT " in "".join(server_log.read_text().splitlines()[before:])
+
+
 def test_what_was_renamed_is_copied_on_the_server(folders: Folders) -> None:
     folders.write({"old/a.txt": b"1", "old/b.txt": b"2"})
     folders.up()
@@ -276,24 +317,40 @@ def test_a_plan_is_refused_once_a_file_is_another(folders: Folders) -> None:
 
 
 def test_what_others_change_meanwhile_is_not_lost(folders: Folders) -> None:
-    folders.write({"large": LARGE, "small": b"1", "changed": LARGE[1:]})
-    folders.put({"old": b"1", "changed": b"2"})
+    here = {"large": LARGE, "small": b"1", "changed": LARGE[1:], "a": b"a", "b": b"b"}
+    mine = {"mine/a": b"mine a", "mine/b": b"mine b"}
+    folders.write({**here, **mine})
+    there = {"old": b"1", "changed": b"2", "a": b"3", "b": b"4", "mine/a": b"5"}
+    folders.put(there)
     sync, plan = planned(folders, folders.here, folders.there)
-    theirs = {"old": b"theirs", "large": b"theirs", "small": b"theirs", "changed": b"theirs"}
+    theirs = dict.fromkeys({**here, "old": b""}, b"theirs")
     folders.put(theirs)
     sync.carry_out(plan)
-    assert folders.read_there() == theirs
+    assert folders.read_there() == {**theirs, **mine}
 
-    for name in theirs:
-        folders.server.files.delete(folders.name + name)
-    folders.write({"old": b"1", "changed": b"2"})
-    (folders.root / "large").unlink()
+    folders.server.files.delete(folders.name)
+    for name in here:
+        (folders.root / name).unlink()
+    folders.write({"old": b"1", "changed": b"2", **mine})
     folders.put({"large": LARGE, "changed": b"9"})
     sync, plan = planned(folders, folders.there, folders.here)
     mine = {"large": b"mine", "changed": b"mine", "old": b"mine"}
     folders.write(mine)
     sync.carry_out(plan)
     assert {name: folders.read_here()[name] for name in mine} == mine
+
+
+def test_what_others_change_where_much_is_copied_is_not_lost(folders: Folders) -> None:
+    names = [f"copy {number}" for number in range(6)]
+    folders.write(dict.fromkeys(["source", *names], b"source"))
+    folders.put({"source": b"source", **{name: name.encode() for name in names[:-1]}})
+    sync, plan = planned(folders, folders.here, folders.there)
+    assert {type(step) for step in plan.steps} == {CopyFile}
+    theirs = dict.fromkeys(names[:-2], b"theirs")
+    folders.put(theirs)
+    sync.carry_out(plan)
+    mine = dict.fromkeys(["source", *names[-2:]], b"source")
+    assert folders.read_there() == {**theirs, **mine}
 
 
 def test_readers_see_the_old_tree_or_the_new_one(folders: Folders) -> None:

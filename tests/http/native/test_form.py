@@ -6,6 +6,7 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
+from chunkstore.core.digest import Digest
 from chunkstore.http.native.forms import PARTS
 from tests.conftest import CHUNK_SIZE, RandomBytes
 from tests.http import raw
@@ -295,6 +296,68 @@ async def test_files_are_replaced_if_so_wished(shared: Client, name: str) -> Non
     assert await read(shared, f"{name}/a") == b"new"
     answer = await post(shared, f"{name}/", OVERWRITE + file("a") + file("b") + END)
     assert answer.status == 201
+
+
+def match(content: bytes | str) -> bytes:
+    """Return a field that has the next file replace this content, or one with this ETag."""
+    etag = content if isinstance(content, str) else f'"{Digest.of(content)}"'
+    return part('name="if_match"', etag.encode())
+
+
+@on_shared_server
+async def test_each_file_replaces_the_content_that_it_names(shared: Client, name: str) -> None:
+    for old in ("a", "b"):
+        await put(shared, f"{name}/{old}", old.encode())
+    matches = [match(b"a"), match("*")]
+    body = matches[0] + file("a", b"1") + matches[1] + file("b", b"2") + file("c", b"3") + END
+    assert (await post(shared, f"{name}/", body)).status == 201
+    assert [await read(shared, f"{name}/{one}") for one in "abc"] == [b"1", b"2", b"3"]
+
+
+@on_shared_server
+@pytest.mark.parametrize("overwrite", [b"", OVERWRITE], ids=["no", "overwrite"])
+async def test_a_file_that_replaces_other_content_is_named(
+    shared: Client, name: str, overwrite: bytes
+) -> None:
+    for old in ("a", "b"):
+        await put(shared, f"{name}/{old}", old.encode())
+    files = file("new") + match(b"a") + file("a", b"1") + match(b"other") + file("b", b"2")
+    answer = await post(shared, f"{name}/", overwrite + files + END)
+    assert answer.status == 412
+    told = answer.json()
+    assert (told["type"], told["edit"]) == ("urn:chunkstore:problem:precondition-failed", 2)
+    assert [await read(shared, f"{name}/{one}") for one in "ab"] == [b"a", b"b"]
+    assert await status_of(shared, f"{name}/new") == 404
+    # There is nothing that it could replace.
+    answer = await post(shared, f"{name}/", match("*") + file("none") + END)
+    assert (answer.status, answer.json()["edit"]) == (412, 0)
+
+
+@on_shared_server
+async def test_a_condition_is_of_the_next_file_alone(shared: Client, name: str) -> None:
+    await put(shared, f"{name}/a", b"a")
+    # Of inputs of a page one may be left empty.
+    empty = file("", b"")
+    body = match(b"other") + empty + match(b"a") + file("a", b"1") + file("b", b"2") + END
+    assert (await post(shared, f"{name}/", body)).status == 201
+    answer = await post(shared, f"{name}/", match(b"1") + file("a", b"3") + file("b", b"4") + END)
+    assert (answer.status, answer.json()["edit"]) == (412, 1)
+    assert await read(shared, f"{name}/a") == b"1"
+
+
+@on_shared_server
+@pytest.mark.parametrize(
+    "fields",
+    [match(""), match("unquoted"), match(b"a") + match(b"b")],
+    ids=["empty", "no ETag", "two"],
+)
+async def test_a_condition_that_is_none_is_a_mistake(
+    shared: Client, name: str, fields: bytes
+) -> None:
+    await put(shared, f"{name}/a", b"a")
+    answer = await post(shared, f"{name}/", OVERWRITE + fields + file("a", b"1") + END)
+    assert answer.status == 400
+    assert await read(shared, f"{name}/a") == b"a"
 
 
 @on_shared_server
