@@ -104,7 +104,7 @@ class Locked(ChunkstoreError):
     """A lock is in the way; send its token, or wait until it is gone."""
 
     def __init__(self, roots: Sequence[str], message: str | None = None) -> None:
-        """`roots` are the paths that the locks were taken on, without a slash at the end."""
+        """`roots` are the names that the locks were taken on, a folder's with a slash."""
         super().__init__(message)
         self.roots = roots
 

@@ -24,7 +24,7 @@ from chunkstore.core.errors import (
     SignInNeeded,
     VerbLacking,
 )
-from chunkstore.core.names import MAX_NAME_SIZE, FileName, FolderName, parent
+from chunkstore.core.names import MAX_NAME_SIZE, FileName, parent
 from chunkstore.service.quotas import find_room, telling
 from chunkstore.service.rights import Rights
 from chunkstore.service.room import NO_BOUND, Room
@@ -208,12 +208,9 @@ def telling_locks(rights: Rights) -> Iterator[None]:
     try:
         yield
     except Locked as error:
-        error.roots = [root for root in error.roots if _may_know(rights, root)]
+        # The type does not tell a folder's name, which ends in a slash, from a file's.
+        error.roots = [root for root in error.roots if rights.may_see(FileName(root))]
         raise
-
-
-def _may_know(rights: Rights, root: str) -> bool:
-    return rights.may_see(FileName(root)) or rights.may_see(FolderName(f"{root}/" if root else ""))
 
 
 @contextmanager

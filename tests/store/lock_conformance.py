@@ -95,17 +95,69 @@ class LockConformance(Suite):
         # Members are guarded, what is in them is not.
         await put(store, FILE, b"2")
         for edit in (Delete(FILE), Delete(FOLDER), Patch(FOLDER), MakeFolder(FolderName("a/b/c/"))):
-            assert await refused(store, edit) == ["a/b"]
-        assert await refused(store, whole_put(store, "a/b/new", b"x")) == ["a/b"]
+            assert await refused(store, edit) == [FOLDER]
+        assert await refused(store, whole_put(store, "a/b/new", b"x")) == [FOLDER]
         # A folder on the way is a member too.
-        assert await refused(store, whole_put(store, "a/b/c/d/new", b"x")) == ["a/b"]
+        assert await refused(store, whole_put(store, "a/b/c/d/new", b"x")) == [FOLDER]
         await store.names.apply([MakeFolder(FolderName("a/b/c/"))], guard=guard)
         await put(store, "a/b/c/d/new", b"x")
         for token in guard.tokens:
             assert await store.locks.release(token) is not None
         guard = await take(store, FOLDER)
-        assert await refused(store, whole_put(store, "a/b/c/d/new", b"y")) == ["a/b"]
+        assert await refused(store, whole_put(store, "a/b/c/d/new", b"y")) == [FOLDER]
         await put(store, "a/bc", b"beside")
+
+    async def test_what_comes_to_a_member_s_place_is_another_member(self, reopen: Reopen) -> None:
+        """§7.4, §9.9.3: what was there is deleted before, so the lock of its folder matters."""
+        store = await reopen()
+        for name in (FILE, "a/b/d/x", "from/f", "from/d/y"):
+            await put(store, name, b"1")
+        guard = await take(store, FOLDER, deep=False)
+        # What is written in place stays the same member.
+        await put(store, FILE, b"2")
+        file, folder = FileName("from/f"), FolderName("from/d/")
+        there, new = FolderName("a/b/d/"), FolderName("a/b/new/")
+        edits: list[Edit] = [Copy(file, FILE), Move(folder, there)]
+        for edit in (*edits, Move(file, FILE), Copy(folder, there), Copy(folder, new)):
+            assert await refused(store, edit) == [FOLDER]
+        for edit in edits:
+            await store.names.apply([edit], guard=guard)
+
+    async def test_what_is_moved_is_locked_at_either_end(self, reopen: Reopen) -> None:
+        """§7.5, §9.9.4: the folder it leaves, the one it comes to, itself and what was there."""
+        store = await reopen()
+        for name in ("from/f", "to/f"):
+            await put(store, name, b"1")
+        move = Move(FileName("from/f"), FileName("to/f"))
+        guard = UNGUARDED
+        for locked in (FolderName("from/"), FolderName("to/"), move.source, move.target):
+            one = await take(store, locked, deep=False)
+            assert await refused(store, move, guard) == [locked]
+            guard = replace(one, tokens=guard.tokens | one.tokens)
+        # The source of a copy is only read.
+        to = FolderName("to/"), FileName("to/f")
+        held = await store.locks.covering(["to/f"])
+        assert [lock.name for lock in held] == list(to)
+        copy = Copy(move.source, move.target)
+        tokens = frozenset(lock.token for lock in held)
+        await store.names.apply([copy], guard=replace(guard, tokens=tokens))
+        await store.names.apply([move], guard=guard)
+
+    async def test_only_a_refresh_gives_a_lock_its_time_anew(self, reopen: Reopen) -> None:
+        """§6.6."""
+        store = await reopen()
+        await put(store, FILE, b"1")
+        guard = await take(store, FILE)
+        [token] = guard.tokens
+        [before] = await store.locks.list()
+        for edit in (whole_put(store, FILE, b"2"), Patch(FILE)):
+            await store.names.apply([edit], guard=guard)
+        with pytest.raises(Locked):
+            await take(store, FILE)
+        assert await store.locks.list() == [before]
+        refreshed = await store.locks.refresh(token, 700)
+        assert refreshed is not None
+        assert refreshed.expires > before.expires
 
     async def test_the_root_folder(self, reopen: Reopen) -> None:
         store = await reopen()

@@ -98,7 +98,7 @@ def paths_above(path: str) -> Sequence[str]:
 def roots_in_the_way(
     locks: Iterable[Lock], touched: Touched, tokens: Collection[str], principal: str
 ) -> Sequence[str]:
-    """Return the roots, in order, of locks that a write would break.
+    """Return the names, in order, on which locks were taken that a write would break.
 
     Where shared locks cover a path, the token of one of them is enough. A token counts only for
     whoever took the lock (§6.4).
@@ -119,16 +119,16 @@ def roots_in_the_way(
         if on_path and not any(
             lock.token in tokens and lock.principal == principal for lock in on_path
         ):
-            roots.update(lock.root for lock in on_path)
+            roots.update(lock.name for lock in on_path)
     return sorted(roots)
 
 
 def roots_in_conflict(
     locks: Iterable[Lock], path: str, *, is_deep: bool, is_exclusive: bool
 ) -> Sequence[str]:
-    """Return the roots, in order, of locks beside which a new one cannot be (§6.2)."""
+    """Return the names, in order, of locks beside which a new one cannot be (§6.2)."""
     return sorted(
-        lock.root
+        lock.name
         for lock in locks
         if (is_exclusive or lock.is_exclusive)
         and (lock.covers(path) or (is_deep and is_below(lock.root, path)))

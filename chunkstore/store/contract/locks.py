@@ -129,9 +129,9 @@ def touched_by(edit: Edit, *, replaced: bool) -> Touched:
         case Delete():
             return _going(edit.name)
         case Copy():
-            return _in_place_of(edit.target, replaced=replaced)
+            return _in_place_of(edit.target)
         case Move():
-            return _in_place_of(edit.target, replaced=replaced) | _going(edit.source)
+            return _in_place_of(edit.target) | _going(edit.source)
 
 
 def touched_by_put(name: FileName, *, replaced: bool) -> Touched:
@@ -149,8 +149,9 @@ def _going(name: Name) -> Touched:
     return Touched(frozenset({path, folder_of(path)}), frozenset({path}))
 
 
-def _in_place_of(name: Name, *, replaced: bool) -> Touched:
-    return _coming(name, is_new=not replaced) | Touched(trees=frozenset({path_of(name)}))
+def _in_place_of(name: Name) -> Touched:
+    # What was there is deleted before (§9.8.4, §9.9.3), so its folder gets another member.
+    return _coming(name, is_new=True) | Touched(trees=frozenset({path_of(name)}))
 
 
 def made_by(edit: Edit) -> Name | None:
@@ -204,7 +205,7 @@ def require_few(below: Sequence[Lock]) -> None:
         Locked: there are more.
     """
     if len(below) > MOST_BELOW:
-        raise Locked([lock.root for lock in below[:_MOST_ROOTS]])
+        raise Locked([lock.name for lock in below[:_MOST_ROOTS]])
 
 
 def require_tags(guard: Guard, etag_of: Callable[[str], str | None]) -> None:

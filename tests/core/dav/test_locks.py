@@ -78,7 +78,7 @@ def test_all_locks_below_what_goes_are_in_the_way() -> None:
 
 def test_the_token_of_somebody_else_does_not_count() -> None:
     path = Touched(frozenset({"a"}))
-    assert roots_in_the_way([lock("a", principal="anna")], path, {"t"}, "bob") == ["a"]
+    assert roots_in_the_way([lock("a", principal="anna")], path, {"t"}, "bob") == ["a/"]
     assert roots_in_the_way([lock("a", principal="anna")], path, {"t"}, "anna") == []
 
 
@@ -86,21 +86,22 @@ def test_one_of_several_shared_locks_is_enough() -> None:
     locks = [lock("a", "1", exclusive=False), lock("a", "2", exclusive=False)]
     path = Touched(frozenset({"a"}))
     assert roots_in_the_way(locks, path, {"2"}, "") == []
-    assert roots_in_the_way(locks, path, {"3"}, "") == ["a", "a"][:1]
+    assert roots_in_the_way(locks, path, {"3"}, "") == ["a/"]
 
 
 @pytest.mark.parametrize(
     ("there", "path", "deep", "exclusive", "conflict"),
     [
-        (lock("a"), "a", False, True, ["a"]),
-        (lock("a"), "a/b", False, False, ["a"]),
+        (lock("a"), "a", False, True, ["a/"]),
+        (lock("a"), "a/b", False, False, ["a/"]),
+        (lock("a", deep=False), "a", False, True, ["a"]),
         (lock("a", exclusive=False), "a/b", False, False, []),
-        (lock("a", exclusive=False), "a/b", False, True, ["a"]),
-        (lock("a/b"), "a", True, True, ["a/b"]),
+        (lock("a", exclusive=False), "a/b", False, True, ["a/"]),
+        (lock("a/b"), "a", True, True, ["a/b/"]),
         (lock("a/b"), "a", False, True, []),
         (lock("a", deep=False), "a/b", True, True, []),
         (lock("ab"), "a", True, True, []),
-        (lock("a"), "", True, False, ["a"]),
+        (lock("a"), "", True, False, ["a/"]),
     ],
 )
 def test_which_locks_can_be_together(
@@ -130,8 +131,8 @@ def test_whoever_gets_an_exclusive_lock_is_alone(
     touched = Touched(frozenset({path}), frozenset({path} if tree else ()))
     assert not roots_in_the_way(there, touched, {each.token for each in there}, "")
     in_the_way = roots_in_the_way(there, touched, (), "")
-    below = {each.root for each in there if tree and is_below(each.root, path)}
-    assert {each.root for each in covering} | below <= set(in_the_way)
+    below = {each.name for each in there if tree and is_below(each.root, path)}
+    assert {each.name for each in covering} | below <= set(in_the_way)
 
 
 def test_times_are_within_bounds() -> None:
