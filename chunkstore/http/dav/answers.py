@@ -14,8 +14,10 @@ from chunkstore.core import errors
 from chunkstore.core.names import encode_path
 from chunkstore.http.dav.multistatus import XML_TYPE, format_error
 from chunkstore.http.dav.xml_reading import ExternalEntities
+from chunkstore.http.message.bodies import require_no_body
 from chunkstore.http.message.problems import error_response
 from chunkstore.http.message.request import drive_root
+from chunkstore.store.contract.edits import Name, is_folder_name
 
 CLASSES: Final = "1, 2, 3"
 """The classes of RFC 4918 §18 that a drive is of."""
@@ -28,6 +30,8 @@ DRIVE_HEADERS: Final = {
 MTIME_ACCEPTED: Final = {"X-OC-Mtime": "accepted"}
 """What tells rclone and others that a file has the time that they sent."""
 
+# All others are refused with one (§8.4).
+_WITH_BODY: Final = frozenset({"LOCK", "POST", "PROPFIND", "PROPPATCH", "PUT"})
 
 # The errors that have a precondition code (RFC 4918 §16, RFC 4331 §6).
 _CONDITIONS: Final[dict[type[errors.ChunkstoreError], str]] = {
@@ -39,10 +43,14 @@ _CONDITIONS: Final[dict[type[errors.ChunkstoreError], str]] = {
 
 
 def in_drive(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Handler:
-    """Return a handler whose errors have bodies that WebDAV defines, where it does."""
+    """Return a handler of requests that have no body but where WebDAV defines one, and whose errors
+    have bodies that it defines, where it does.
+    """
 
     @wraps(handler)
     async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method not in _WITH_BODY:
+            require_no_body(request)
         try:
             return await handler(request)
         except tuple(_CONDITIONS) as error:
@@ -72,6 +80,16 @@ def folder_href(request: web.Request) -> str:
     """
     path = request.rel_url.raw_path
     return path if path.endswith("/") else f"{path}/"
+
+
+def folder_location(request: web.Request, name: Name) -> dict[str, str]:
+    """Return the field that tells a folder's own address, where the request's lacks the slash.
+
+    RFC 4918 §5.2.
+    """
+    if not is_folder_name(name) or request.rel_url.raw_path.endswith("/"):
+        return {}
+    return {hdrs.CONTENT_LOCATION: folder_href(request)}
 
 
 def created(replaced: bool) -> HTTPStatus:

@@ -13,12 +13,17 @@ from aiohttp import hdrs, web
 from chunkstore.core.conditional import format_etag, format_http_date
 from chunkstore.core.errors import NotFound, PreconditionFailed
 from chunkstore.core.names import ROOT, FileName
-from chunkstore.http.dav.answers import DRIVE_HEADERS, MTIME_ACCEPTED, created, in_drive
-from chunkstore.http.message.bodies import require_no_body
+from chunkstore.http.dav.answers import (
+    DRIVE_HEADERS,
+    MTIME_ACCEPTED,
+    created,
+    folder_location,
+    in_drive,
+)
 from chunkstore.http.message.destination import depth_of
 from chunkstore.http.message.file_upload import read_file_upload
 from chunkstore.http.message.problems import MethodNotPossible, allowed_methods, error_response
-from chunkstore.http.message.request import conditions_of, name_of
+from chunkstore.http.message.request import conditions_of, folder_name_of, name_of
 from chunkstore.http.native import files, folders, lists
 from chunkstore.http.security.allowed import (
     find_visible,
@@ -33,6 +38,7 @@ from chunkstore.service.rights import folder_named
 from chunkstore.store.contract.edits import Delete, is_folder_name
 
 
+@in_drive
 async def options(request: web.Request) -> web.Response:
     """Answer OPTIONS with what of WebDAV there is (RFC 4918 §10.1).
 
@@ -48,7 +54,7 @@ async def get(request: web.Request) -> web.StreamResponse:
     """Answer GET and HEAD: the file, or the list of the folder."""
     name = name_of(request)
     if is_folder_name(name):
-        return await lists.get(request)
+        return await _list(request)
     if not may_read(request):
         return await _get_folder(request, FileName(name))
     return await files.send(request, readable(request, FileName(name)), _get_folder)
@@ -58,7 +64,13 @@ async def _get_folder(request: web.Request, name: FileName) -> web.StreamRespons
     """Answer with the folder of a name that no file has."""
     if not await folder_exists(request, folder_named(name)):
         raise NotFound(f"There is nothing of the name {name!r}.")
-    return await lists.get(request)
+    return await _list(request)
+
+
+async def _list(request: web.Request) -> web.StreamResponse:
+    response = await lists.get(request)
+    response.headers.update(folder_location(request, folder_name_of(request)))
+    return response
 
 
 @in_drive
@@ -104,7 +116,6 @@ async def _refuse_with_etag(
 @in_drive
 async def delete(request: web.Request) -> web.StreamResponse:
     """Delete the file, or the folder with all in it."""
-    require_no_body(request)
     name, conditions = name_of(request), conditions_of(request)
     if is_folder_name(name):
         depth_of(request, "infinity")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Final
+from urllib.request import parse_http_list
 
 from aiohttp import web
 
@@ -40,9 +41,21 @@ def lock_token_of(request: web.Request) -> str:
     return token
 
 
+MINIMAL_APPLIED: Final = {"Preference-Applied": "return=minimal"}
+"""What tells that an answer is as short as was preferred (RFC 7240 §3)."""
+
+
 def minimal_is_preferred(request: web.Request) -> bool:
-    """Whether properties that are not there are not to be told of (RFC 8144 §2.1)."""
-    if request.headers.get("Brief", "").strip().lower() == "t":
-        return True
-    preferences = ",".join(request.headers.getall("Prefer", [])).lower()
-    return any(each.strip() == "return=minimal" for each in re.split("[,;]", preferences))
+    """Whether what the client can infer is not to be told of (RFC 8144 §2)."""
+    for preference in parse_http_list(", ".join(request.headers.getall("Prefer", []))):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "return":
+            # Of one that comes twice the first counts (RFC 7240 §2).
+            return value.strip().strip('"').lower() == "minimal"
+    return False
+
+
+def absence_is_left_out(request: web.Request) -> bool:
+    """Whether properties that are not there are not to be told of: Exchange's field says so too."""
+    is_brief = request.headers.get("Brief", "").strip().lower() == "t"
+    return is_brief or minimal_is_preferred(request)

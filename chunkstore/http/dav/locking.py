@@ -23,7 +23,7 @@ from chunkstore.core.errors import (
 )
 from chunkstore.core.media_types import guess_media_type
 from chunkstore.core.names import FileName, FolderName, encode_path
-from chunkstore.http.dav.answers import error_with_condition, in_drive
+from chunkstore.http.dav.answers import error_with_condition, folder_location, in_drive
 from chunkstore.http.dav.fields import lock_token_of, timeouts_of
 from chunkstore.http.dav.lock_body import format_lock_answer, format_locks, parse_lock_info
 from chunkstore.http.dav.multistatus import XML_TYPE
@@ -33,7 +33,7 @@ from chunkstore.http.message.destination import depth_of
 from chunkstore.http.message.request import base_of, conditions_of, name_of, service_of
 from chunkstore.http.security.allowed import names_of
 from chunkstore.http.security.allowed_locks import locks_of
-from chunkstore.http.security.guards import if_header_of, submitting
+from chunkstore.http.security.guards import enter_guard, if_header_of, submitting
 from chunkstore.store.contract.edits import is_folder_name
 from chunkstore.store.contract.locks import WantedLock
 from chunkstore.store.contract.values import File
@@ -44,6 +44,12 @@ _MATCHES: Final = "lock-token-matches-request-uri"
 @in_drive
 async def lock(request: web.Request) -> web.StreamResponse:
     """Answer LOCK: take a lock, or give one its time anew, where there is no body."""
+    try:
+        await enter_guard(request)
+    except PreconditionFailed:
+        if request.can_read_body or await _find_to_refresh(request) is not None:
+            raise
+        return error_with_condition(request, PreconditionFailed(_NO_LOCK), _MATCHES)
     async with xml_body(request) as body:
         if body.strip():
             return await _take(request, body)
@@ -75,7 +81,8 @@ async def _take(request: web.Request, body: bytes) -> web.Response:
             await locks.release(taken.lock.token)
             raise
         status = HTTPStatus.CREATED
-    return _told(request, taken.lock, status, {"Lock-Token": f"<{taken.lock.token}>"})
+    headers = {"Lock-Token": f"<{taken.lock.token}>", **folder_location(request, name)}
+    return _told(request, taken.lock, status, headers)
 
 
 async def _name_to_lock(request: web.Request) -> FileName | FolderName:
@@ -111,18 +118,29 @@ async def _make_file(request: web.Request, name: FileName, lock: Lock) -> None:
 
 
 async def _refresh(request: web.Request) -> web.Response:
+    found = await _find_to_refresh(request)
+    refreshed = None
+    if found is not None:
+        seconds = clamped_seconds(timeouts_of(request))
+        refreshed = await locks_of(request).refresh(found.token, seconds)
+    if refreshed is None:
+        return error_with_condition(request, PreconditionFailed(_NO_LOCK), _MATCHES)
+    return _told(request, refreshed, HTTPStatus.OK, {})
+
+
+async def _find_to_refresh(request: web.Request) -> Lock | None:
+    """Return the lock that a LOCK without a body names, if it covers the URL and is one's own.
+
+    Raises:
+        InvalidRequest: it names none, or several.
+    """
     header = if_header_of(request)
     if header is None or len(header.tokens) != 1:
         raise InvalidRequest("LOCK has a body, or one token in If, of the lock to be refreshed.")
     [token] = header.tokens
     locks = locks_of(request)
     found = await locks.find(path_of(name_of(request)), token)
-    refreshed = None
-    if found is not None and locks.is_own(found):
-        refreshed = await locks.refresh(token, clamped_seconds(timeouts_of(request)))
-    if refreshed is None:
-        return error_with_condition(request, PreconditionFailed(_NO_LOCK), _MATCHES)
-    return _told(request, refreshed, HTTPStatus.OK, {})
+    return found if found is not None and locks.is_own(found) else None
 
 
 _NO_LOCK: Final = "There is no lock with this token on what the URL names."

@@ -19,8 +19,12 @@ from chunkstore.core.dav.locks import Lock, path_of, paths_above
 from chunkstore.core.dav.properties import PropertyName, parse_properties
 from chunkstore.core.errors import StoreDamaged
 from chunkstore.core.names import FileName, FolderName, ancestors, encode_path
-from chunkstore.http.dav.answers import folder_href, in_drive
-from chunkstore.http.dav.fields import minimal_is_preferred
+from chunkstore.http.dav.answers import folder_href, folder_location, in_drive
+from chunkstore.http.dav.fields import (
+    MINIMAL_APPLIED,
+    absence_is_left_out,
+    minimal_is_preferred,
+)
 from chunkstore.http.dav.live_properties import Resource
 from chunkstore.http.dav.lock_body import format_locks
 from chunkstore.http.dav.multistatus import (
@@ -66,9 +70,12 @@ async def find(request: web.Request) -> web.StreamResponse:
     depth = depth_of(request, "0", "1", "infinity")
     wanted = await _wanted_by(request)
     found = await find_resource(request)
+    headers = folder_location(request, found.name)
+    if minimal_is_preferred(request):
+        headers.update(MINIMAL_APPLIED)
     if isinstance(found, File):
-        return await _respond(request, _of_file(request, found, wanted))
-    return await _respond(request, _of_folder(request, found.name, wanted, depth))
+        return await _respond(request, _of_file(request, found, wanted), headers)
+    return await _respond(request, _of_folder(request, found.name, wanted, depth), headers)
 
 
 async def find_drive(request: web.Request) -> web.StreamResponse:
@@ -77,7 +84,7 @@ async def find_drive(request: web.Request) -> web.StreamResponse:
     Windows and others climb to it before they take an address for a drive.
     """
     depth = depth_of(request, "0", "1", "infinity")
-    shape = Shape(await _wanted_by(request), is_minimal=minimal_is_preferred(request))
+    shape = Shape(await _wanted_by(request), is_minimal=absence_is_left_out(request))
     root = drive_root(request.app)
     hrefs = [request.rel_url.raw_path, *([root] if depth != "0" else [])]
     folders = [Resource(href, True, None, None) for href in hrefs]
@@ -94,7 +101,7 @@ async def _wanted_by(request: web.Request) -> Wanted:
 
 async def _of_file(request: web.Request, file: File, wanted: Wanted) -> AsyncIterator[str]:
     """Yield the answer that tells of one file."""
-    shape = Shape(wanted, is_minimal=minimal_is_preferred(request))
+    shape = Shape(wanted, is_minimal=absence_is_left_out(request))
     page = _Page(request, shape, FolderName(""), [file])
     path: dict[str, str] = {file.name: request.rel_url.raw_path}
     yield HEAD + "".join([text async for text in page.texts(path)]) + TAIL
@@ -104,7 +111,7 @@ async def _of_folder(
     request: web.Request, folder: FolderName, wanted: Wanted, depth: str
 ) -> AsyncIterator[str]:
     """Yield the answer that tells of a folder and what is in it, in pieces."""
-    shape = Shape(wanted, is_minimal=minimal_is_preferred(request))
+    shape = Shape(wanted, is_minimal=absence_is_left_out(request))
     quota = await quota_of(request, folder) if shape.needs_quota else None
     itself = _Page(request, shape, folder, [folder], quota)
     text = HEAD + "".join([piece async for piece in itself.texts()])
@@ -273,13 +280,20 @@ def _dead(description: Description | None) -> Mapping[PropertyName, str]:
         return {}
 
 
-async def _respond(request: web.Request, pages: AsyncIterator[str]) -> web.StreamResponse:
+async def _respond(
+    request: web.Request, pages: AsyncIterator[str], more: Mapping[str, str]
+) -> web.StreamResponse:
     """Send the pages of an answer; one that has a single page, at once."""
     # Not `async for`: whether there is a second decides how the first is sent.
     first = await anext(pages)
     second = await anext(pages, None)
     compressor = None
-    headers = {"Content-Type": XML_TYPE, "Vary": "Accept-Encoding", "Cache-Control": "no-cache"}
+    headers = {
+        "Content-Type": XML_TYPE,
+        "Vary": "Accept-Encoding, Prefer",
+        "Cache-Control": "no-cache",
+        **more,
+    }
     if accepts_gzip(request) and (second is not None or len(first) >= _LEAST_COMPRESSED):
         compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
         headers["Content-Encoding"] = "gzip"

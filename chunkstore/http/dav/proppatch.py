@@ -7,7 +7,8 @@ from http import HTTPStatus
 from aiohttp import web
 
 from chunkstore.core.errors import TooManyProperties
-from chunkstore.http.dav.answers import folder_href, in_drive
+from chunkstore.http.dav.answers import folder_href, folder_location, in_drive
+from chunkstore.http.dav.fields import MINIMAL_APPLIED, minimal_is_preferred
 from chunkstore.http.dav.multistatus import HEAD, TAIL, XML_TYPE, format_response
 from chunkstore.http.dav.patch_body import PropertyUpdate, format_propstats, parse_update
 from chunkstore.http.dav.resources import find_resource
@@ -25,11 +26,14 @@ async def patch(request: web.Request) -> web.StreamResponse:
     name = (await find_resource(request)).name
     if not update.refused:
         await _apply(request, name, update)
+    location = folder_location(request, name)
+    if not update.refused and minimal_is_preferred(request):
+        headers = {**location, **MINIMAL_APPLIED}
+        return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
     href = folder_href(request) if is_folder_name(name) else request.rel_url.raw_path
     told = format_response(href, *format_propstats(list(update.names), update.refused))
-    return web.Response(
-        status=HTTPStatus.MULTI_STATUS, text=HEAD + told + TAIL, headers={"Content-Type": XML_TYPE}
-    )
+    headers = {**location, "Content-Type": XML_TYPE}
+    return web.Response(status=HTTPStatus.MULTI_STATUS, text=HEAD + told + TAIL, headers=headers)
 
 
 async def _apply(request: web.Request, name: Name, update: PropertyUpdate) -> None:

@@ -57,12 +57,14 @@ class Shape:
 
     @property
     def needs_quota(self) -> bool:
-        """Whether a quota is to be told.
+        """Whether a quota is to be told, or that there is one.
 
         macOS asks for its old `quotaused` too, and by what it is told mounts a drive after 90
         seconds only.
         """
         names = self._wanted.names
+        if self._wanted.kind is Kind.NAMES:
+            return True
         return any(name in QUOTA for name in names) and _OLD_QUOTA not in names
 
     @property

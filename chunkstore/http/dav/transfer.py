@@ -7,7 +7,6 @@ from aiohttp import web
 from chunkstore.core.errors import NotFound
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.http.dav.answers import MTIME_ACCEPTED, created, in_drive
-from chunkstore.http.message.bodies import require_no_body
 from chunkstore.http.message.destination import depth_of, drive_destination_of, overwrite_of
 from chunkstore.http.message.file_upload import modified_of
 from chunkstore.http.message.request import base_of, conditions_of, name_of
@@ -19,7 +18,6 @@ from chunkstore.store.contract.edits import Copy, Move, is_folder_name
 @in_drive
 async def copy_or_move(request: web.Request) -> web.StreamResponse:
     """Copy or move a file, or a folder with all in it, in place of whatever is there."""
-    require_no_body(request)
     name = name_of(request)
     if is_folder_name(name):
         return await _transfer_folder(request, FolderName(name))
@@ -32,7 +30,8 @@ async def copy_or_move(request: web.Request) -> web.StreamResponse:
 
 
 async def _transfer_file(request: web.Request, source: FileName) -> web.Response:
-    depth_of(request, "0", "infinity")
+    # What has no members ignores it (§10.2).
+    depth_of(request, "0", "1", "infinity")
     target = base_of(request).file(drive_destination_of(request))
     make = Copy if request.method == "COPY" else Move
     modified = modified_of(request)

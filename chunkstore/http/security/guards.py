@@ -58,8 +58,12 @@ def principal_of(rights: Rights) -> str:
 
 
 def says_of_locks(request: web.Request) -> bool:
-    """Whether there is anything for `enter_guard` to find."""
-    return "If" in request.headers or "Lock-Token" in request.headers
+    """Whether there is anything for `enter_guard` to find before the handler.
+
+    That of LOCK does so itself: that If is false, it tells in another way (§9.10.6).
+    """
+    told = "If" in request.headers or "Lock-Token" in request.headers
+    return told and request.method != "LOCK"
 
 
 async def enter_guard(request: web.Request) -> None:

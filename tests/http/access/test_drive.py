@@ -178,6 +178,16 @@ async def test_quotas_are_told_to_who_may_know_them(filled: Site) -> None:
     # Nor is it in what nobody has asked for by name (RFC 4331 §2).
     answer = await filled.ask("admin", "PROPFIND", "/dav/c/", Depth="0")
     assert b"quota" not in answer.body
+    # But it is among the names of what can be asked for.
+    names = '<D:propfind xmlns:D="DAV:"><D:propname/></D:propfind>'
+    for who, is_told in (("admin", True), ("reader", False)):
+        answer = await filled.ask(who, "PROPFIND", "/dav/c/", data=names, Depth="0")
+        assert (b"<D:quota-used-bytes/>" in answer.body) is is_told
+        assert (b"<D:quota-available-bytes/>" in answer.body) is is_told
+    # One that is exceeded leaves nothing, and not less.
+    await filled.store.quotas.set(FolderName(""), 1, None)
+    answer = await filled.ask("admin", "PROPFIND", "/dav/c/", data=asked, Depth="0")
+    assert b"<D:quota-available-bytes>0<" in answer.body
 
 
 async def test_what_is_over_a_quota_is_told_in_xml(filled: Site) -> None:

@@ -73,12 +73,17 @@ async def propfind(
 
 async def proppatch(client: Client, path: str, body: str, *lines: str) -> Told:
     """Return what became of an update; `body` is what is within `propertyupdate`."""
-    document = (
+    answer = await ask(client, "PROPPATCH", path, *lines, body=update_of(body))
+    [told] = read_multistatus(answer).values()
+    return told
+
+
+def update_of(body: str) -> str:
+    """Return the whole body of a PROPPATCH."""
+    return (
         '<?xml version="1.0"?><D:propertyupdate xmlns:D="DAV:" xmlns:x="urn:x"'
         f' xmlns:w="urn:schemas-microsoft-com:">{body}</D:propertyupdate>'
     )
-    [told] = read_multistatus(await ask(client, "PROPPATCH", path, *lines, body=document)).values()
-    return told
 
 
 def set_to(properties: str) -> str:

@@ -6,7 +6,17 @@ from base64 import b64encode
 
 import pytest
 
-from tests.http.dav.steps import DAV, ask, make, propfind, proppatch, set_to, status_of
+from tests.http.dav.lock_steps import info, lock, locks_on, unlock
+from tests.http.dav.steps import (
+    DAV,
+    ask,
+    make,
+    propfind,
+    proppatch,
+    set_to,
+    status_of,
+    update_of,
+)
 from tests.http.steps import Client, on_shared_server, put, read
 
 
@@ -114,6 +124,59 @@ async def test_mkcol_where_something_is(shared: Client, name: str) -> None:
     body = '<?xml version="1.0"?><x/>'
     answer = await ask(shared, "MKCOL", f"/dav/{name}-b", "Content-Type: x/x", body=body)
     assert answer.status == 415
+
+
+@on_shared_server
+@pytest.mark.parametrize(
+    ("method", "lines"),
+    [
+        ("GET", []),
+        ("HEAD", []),
+        ("OPTIONS", []),
+        ("DELETE", []),
+        ("COPY", ["Destination: @-b"]),
+        ("MOVE", ["Destination: @-b"]),
+        ("UNLOCK", ["Lock-Token: <@TOKEN@>"]),
+    ],
+)
+async def test_no_body_is_passed_over(
+    shared: Client, name: str, method: str, lines: list[str]
+) -> None:
+    """Who sends one means something by it that would not be done (§8.4)."""
+    await make(shared, name)
+    token = await lock(shared, name)
+    own = f"If: (<{token}>)"
+    told = [line.replace("@TOKEN@", token).replace("@", f"/dav/{name}") for line in lines]
+    answer = await ask(shared, method, f"/dav/{name}", own, *told, body="<x/>")
+    assert answer.status == 415
+    # Nothing was done; without it, it is.
+    assert await status_of(shared, name) == 200
+    assert await status_of(shared, f"{name}-b") == 404
+    assert len(await locks_on(shared, name)) == 1
+    assert (await ask(shared, method, f"/dav/{name}", own, *told)).status in (200, 201, 204)
+    await unlock(shared, name, token)
+
+
+@on_shared_server
+async def test_a_folder_tells_its_own_address(shared: Client, name: str) -> None:
+    """Where it is asked without the slash at its end (§5.2)."""
+    await make(shared, f"{name}%C3%A9/", f"{name}%C3%A9/a")
+    # As the request spells it, as addresses in the answer are.
+    path = f"/dav/{name}e%CC%81"
+    bodies = {"PROPPATCH": update_of(set_to("<x:a>1</x:a>")), "LOCK": info()}
+    for method in ("GET", "HEAD", "PROPFIND", "PROPPATCH", "LOCK"):
+        answer = await ask(shared, method, path, body=bodies.get(method, ""))
+        assert answer.status in (200, 207)
+        assert answer.headers["Content-Location"] == f"{path}/", method
+    token = answer.headers["Lock-Token"].strip("<>")
+    lines = (f"If: (<{token}>)",)
+    for other in (f"{path}/", f"{path}/a"):
+        for method in ("GET", "PROPFIND", "PROPPATCH", "LOCK"):
+            body = "" if method == "LOCK" else bodies.get(method, "")
+            answer = await ask(shared, method, other, *lines, body=body)
+            assert answer.status in (200, 207)
+            assert answer.headers["Content-Location"] is None, (method, other)
+    assert await unlock(shared, f"{name}e%CC%81", token) == 204
 
 
 @on_shared_server

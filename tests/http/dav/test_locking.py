@@ -183,6 +183,9 @@ async def test_shared_locks(shared: Client, name: str) -> None:
     assert await write(shared, name) == 423
     for token in tokens:
         assert await write(shared, name, f"If: (<{token}>)") == 204
+        # The other is in no way of a refresh (§9.10.2).
+        answer = await ask(shared, "LOCK", f"/dav/{name}", f"If: (<{token}>)")
+        assert (answer.status, token.encode() in answer.body) == (200, True)
     assert await unlock(shared, name, tokens[0]) == 204
     assert await write(shared, name) == 423
     assert await unlock(shared, name, tokens[1]) == 204
@@ -272,8 +275,23 @@ async def test_a_lock_gets_its_time_anew(shared: Client, name: str) -> None:
     assert answer.status == 200
     assert answer.headers["Lock-Token"] is None
     assert re.search(rb"Second-(1000|999)<", answer.body)
-    answer = await ask(shared, "LOCK", f"/dav/{name}", "If: (<lock:other>)")
-    assert answer.status == 412
+    for path, wanted in (
+        (name, "(<lock:other>)"),
+        (f"{name}-b", f"(<{token}>)"),
+        (f"{name}-b", f"</dav/{name}> (<{token}>)"),
+        (f"{name}-b", f"(Not <{token}>)"),
+    ):
+        answer = await ask(shared, "LOCK", f"/dav/{path}", f"If: {wanted}")
+        assert answer.status == 412
+        assert condition_of(answer) == ("lock-token-matches-request-uri", [])
+    # That it is another version is another failure.
+    answer = await ask(shared, "LOCK", f"/dav/{name}/a", f'If: (<{token}> ["other"])')
+    assert (answer.status, answer.json()["status"]) == (412, 412)
+    answer = await ask(shared, "LOCK", f"/dav/{name}/a", "If: (<lock:other>)", body=info("shared"))
+    assert (answer.status, answer.json()["status"]) == (412, 412)
+    # By default as long as a new one, whatever it had.
+    answer = await ask(shared, "LOCK", f"/dav/{name}", f"If: (<{token}>)")
+    assert re.search(rb"Second-(600|599)<", answer.body)
     assert (await ask(shared, "LOCK", f"/dav/{name}")).status == 400
     answer = await ask(shared, "LOCK", f"/dav/{name}", f"If: (<{token}>) (<lock:other>)")
     assert answer.status == 400

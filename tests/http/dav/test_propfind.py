@@ -111,7 +111,14 @@ async def test_what_is_named_is_told_and_nothing_else(shared: Client, name: str)
 
 
 @on_shared_server
-@pytest.mark.parametrize("header", [{"Brief": "t"}, {"Prefer": "x, return=minimal"}])
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"Brief": "t"},
+        {"Prefer": "x, return=minimal"},
+        {"Prefer": 'Return = "minimal"; y, return=representation'},
+    ],
+)
 async def test_what_is_not_there_can_be_left_out(
     shared: Client, name: str, header: dict[str, str]
 ) -> None:
@@ -128,6 +135,29 @@ async def test_what_is_not_there_can_be_left_out(
     )
     # A propstat is needed all the same (§14.24).
     assert b"<D:propstat><D:prop></D:prop><D:status>HTTP/1.1 200 OK" in answer.body
+    applied = "return=minimal" if "Prefer" in header else None
+    assert answer.headers["Preference-Applied"] == applied
+    assert "Prefer" in answer.headers["Vary"].split(", ")
+
+
+@on_shared_server
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Brief: f",
+        "Prefer: x; return=minimal",
+        'Prefer: x="return=minimal"',
+        "Prefer: return=representation, return=minimal",
+        'Prefer: ,=;"',
+    ],
+)
+async def test_what_is_not_there_is_told_of_else(shared: Client, name: str, line: str) -> None:
+    await make(shared, name)
+    body = '<D:propfind xmlns:D="DAV:"><D:prop><D:none/></D:prop></D:propfind>'
+    answer = await ask(shared, "PROPFIND", f"/dav/{name}", line, body=body)
+    [told] = read_multistatus(answer).values()
+    assert told.refused == {f"{DAV}none": 404}
+    assert answer.headers["Preference-Applied"] is None
 
 
 @on_shared_server

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.http.dav.steps import DAV, ask, make, propfind, proppatch, removing, set_to
+from tests.http.dav.steps import (
+    DAV,
+    ask,
+    make,
+    propfind,
+    proppatch,
+    removing,
+    set_to,
+    update_of,
+)
 from tests.http.steps import Client, on_shared_server
 
 X = "{urn:x}"
@@ -113,6 +122,46 @@ async def test_times_are_those_of_the_file(
     element_name = element.partition(">")[0].removesuffix("/")
     answer = await proppatch(shared, path, removing(f"{element_name}/>"))
     assert set(answer.refused.values()) == {403}
+
+
+@on_shared_server
+async def test_names_for_people_and_languages_can_be_set(shared: Client, name: str) -> None:
+    """§15.2, §15.3: they are as they were set, and not there before."""
+    path = f"/dav/{name}"
+    await make(shared, name)
+    asked = "<D:prop><D:displayname/><D:getcontentlanguage/></D:prop>"
+    names = {f"{DAV}displayname", f"{DAV}getcontentlanguage"}
+    [told] = (await propfind(shared, path, "0", asked)).values()
+    assert (told.found, told.refused) == ({}, dict.fromkeys(names, 404))
+    update = set_to(
+        "<D:displayname>Anna's</D:displayname><D:getcontentlanguage>de</D:getcontentlanguage>"
+    )
+    assert not (await proppatch(shared, path, update)).refused
+    copied = await ask(shared, "COPY", path, f"Destination: {path}-b")
+    assert copied.status == 201
+    # What is put in its place stays the same resource (§9.7.1).
+    assert (await ask(shared, "PUT", path, body=b"anew")).status == 204
+    for each in (path, f"{path}-b"):
+        for body in (asked, "<D:allprop/>", ""):
+            [told] = (await propfind(shared, each, "0", body)).values()
+            assert names <= told.found.keys()
+            assert (told.text("displayname"), told.text("getcontentlanguage")) == ("Anna's", "de")
+    assert not (await proppatch(shared, path, removing("<D:displayname/>"))).refused
+    [told] = (await propfind(shared, path, "0", asked)).values()
+    assert told.refused == {f"{DAV}displayname": 404}
+
+
+@on_shared_server
+async def test_success_can_be_told_in_few_words(shared: Client, name: str) -> None:
+    """RFC 8144 §2.2; what fails is told in full."""
+    await make(shared, name)
+    path, line = f"/dav/{name}", "Prefer: return=minimal"
+    answer = await ask(shared, "PROPPATCH", path, line, body=update_of(set_to("<x:a>1</x:a>")))
+    assert (answer.status, answer.body) == (204, b"")
+    assert answer.headers["Preference-Applied"] == "return=minimal"
+    assert await properties(shared, path) == {f"{X}a": "1"}
+    told = await proppatch(shared, path, set_to("<x:a>2</x:a><D:getetag/>"), line)
+    assert told.refused == {f"{X}a": 424, f"{DAV}getetag": 403}
 
 
 @on_shared_server

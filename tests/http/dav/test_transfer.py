@@ -109,7 +109,12 @@ async def test_depths(shared: Client, name: str) -> None:
     assert await send(shared, "COPY", f"{name}/a/", f"{name}/b/", "Depth: 1") == 400
     assert await send(shared, "COPY", f"{name}/a/", f"{name}/b/", "Depth: 0") == 201
     assert await tree(shared, f"{name}/b/") == []
-    assert await send(shared, "COPY", f"{name}/a/x", f"{name}/b/x", "Depth: 0") == 201
+    # What has no members ignores it (§10.2).
+    for depth in ("0", "1", "infinity"):
+        line = f"Depth: {depth}"
+        assert await send(shared, "COPY", f"{name}/a/x", f"{name}/b/{depth}", line) == 201
+        assert await send(shared, "MOVE", f"{name}/b/{depth}", f"{name}/b/x{depth}", line) == 201
+    assert await send(shared, "COPY", f"{name}/a/x", f"{name}/b/x", "Depth: 2") == 400
 
 
 @on_shared_server
