@@ -105,9 +105,10 @@ def copy_command(source: str, destination: str) -> None:
     """Copy all files from the store SOURCE to the store DESTINATION.
 
     Both are paths or postgresql:// URLs. A server may have SOURCE open. A copy that was interrupted
-    goes on: what DESTINATION has is not sent again. Files in DESTINATION are replaced by those of
-    the same name; its other files stay. A file that is damaged, or whose name is a folder's in
-    DESTINATION, is left out and named, and the exit status is 1.
+    goes on: what DESTINATION has is not sent again. Types, times and properties go along. Files in
+    DESTINATION are replaced by those of the same name; its other files stay. A file that is
+    damaged, or whose name is a folder's or locked in DESTINATION, is left out and named, and the
+    exit status is 1.
     """
     if is_same_store(source, destination):
         raise click.UsageError("SOURCE and DESTINATION are the same store.")
@@ -159,8 +160,10 @@ def export_command(db: str, source: FolderName, folder: Path, *, overwrite: bool
     """Write all files of the store into FOLDER of the file system.
 
     A server may have the store open. A file that is there with the same content stays as it is.
-    What cannot be written, because it is damaged, in the way of another file, or of a name that the
-    file system does not take, is left out and named, and the exit status is 1.
+    Files have the times when they were last modified; types, properties and all other times stay
+    behind, which `chunkstore copy` and `chunkstore backup` keep. What cannot be written, because it
+    is damaged, in the way of another file, or of a name that the file system does not take, is left
+    out and named, and the exit status is 1.
     """
     exported, failed = run(_export(db, source, folder, overwrite=overwrite), db)
     click.echo(f"Exported {exported}.")
@@ -225,8 +228,9 @@ def import_command(
     The files are read by this command; a server that has the store open is sent them.
 
     Nothing is imported if FOLDER holds what a store cannot: symbolic links, devices, names with
-    control characters. A file that cannot be read, or that would replace another in the store, is
-    left out and named, and the exit status is 1.
+    control characters. A file that cannot be read, that would replace another in the store, or that
+    is locked there, is left out and named, and the exit status is 1. Files keep the times when they
+    were last modified.
     """
     importing = _import(db, target, folder, overwrite=overwrite, skip=skip, chunking=chunking)
     imported, failed = run(importing, db)

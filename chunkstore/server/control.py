@@ -27,6 +27,7 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ from chunkstore.core.errors import (
     AlreadyExists,
     ChunkstoreError,
     InvalidRequest,
+    Locked,
     NameConflict,
     StoreError,
 )
@@ -53,7 +55,11 @@ _CREDENTIALS: Final = struct.Struct("3i")
 # After so long without a byte, a content gives the memory back that others wait for.
 _PATIENCE_SECONDS: Final = 1.0
 # Errors that whoever asks tells apart.
-_KINDS: Final = {kind.__name__: kind for kind in (AlreadyExists, NameConflict)}
+_KINDS: Final[Mapping[str, Callable[[str], ChunkstoreError]]] = {
+    AlreadyExists.__name__: AlreadyExists,
+    NameConflict.__name__: NameConflict,
+    Locked.__name__: partial(Locked, ()),
+}
 
 # A command, its arguments, and the content behind it.
 Run = Callable[[str, Mapping[str, Any], AsyncIterator[bytes]], Awaitable[Any]]

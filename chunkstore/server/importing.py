@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,10 +37,20 @@ class IntoServer:
     chunking: Chunking
 
     async def put(
-        self, name: FileName, pieces: AsyncIterable[bytes], *, overwrite: bool
+        self,
+        name: FileName,
+        pieces: AsyncIterable[bytes],
+        *,
+        overwrite: bool,
+        modified: datetime | None = None,
     ) -> Imported:
         """Put a file, as `Target` says; also if the server has ended (StoreError)."""
-        arguments = {"name": name, "overwrite": overwrite, "chunking": self.chunking.value}
+        arguments = {
+            "name": name,
+            "overwrite": overwrite,
+            "chunking": self.chunking.value,
+            "modified": None if modified is None else modified.isoformat(),
+        }
         told = await self._ask(_PUT, arguments, pieces)
         return Imported(name, told["size"], told["new_size"])
 
@@ -76,13 +87,15 @@ async def run_import(
     try:
         chunking = Chunking(arguments.get("chunking", Chunking.FIXED))
         overwrite = bool(arguments.get("overwrite"))
+        time = arguments.get("modified")
+        modified = None if time is None else datetime.fromisoformat(time).astimezone(UTC)
         text = arguments["name"]
         name = parse_file_name(text) if command == _PUT else parse_folder_name(text)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidRequest(f"The command {command!r} cannot be understood.") from error
     target = IntoStore(Service(store, budget, client=_CLIENT, chunking=chunking), by)
     if command == _MAKE_FOLDER:
         await target.make_folder(FolderName(name))
         return {}
-    imported = await target.put(FileName(name), content, overwrite=overwrite)
+    imported = await target.put(FileName(name), content, overwrite=overwrite, modified=modified)
     return {"size": imported.size, "new_size": imported.new_size}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.store.contract.locks import WantedLock
@@ -11,7 +12,7 @@ from chunkstore.store.open import open_store
 from tests.cli.test_access import result, run
 from tests.cli.test_command_line import fails_with_one_line
 from tests.postgres import Cluster
-from tests.process import run_command
+from tests.process import run_command, served
 
 
 async def lock_two(location: str) -> None:
@@ -38,6 +39,33 @@ def test_locks_of_a_file(tmp_path: Path) -> None:
     assert run_command(tmp_path, "init").returncode == 0
     asyncio.run(lock_two(str(tmp_path / "chunkstore.db")))
     use(tmp_path)
+
+
+LOCK = (
+    b'<D:lockinfo xmlns:D="DAV:"><D:lockscope><D:exclusive/></D:lockscope>'
+    b"<D:locktype><D:write/></D:locktype></D:lockinfo>"
+)
+
+
+def test_an_import_says_what_is_locked_and_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    for name in ("a b", "free"):
+        (tmp_path / "tree" / name).write_bytes(b"content")
+    with served(tmp_path) as server:
+        request = Request(f"http://127.0.0.1:{server.port}/dav/a%20b", LOCK, method="LOCK")
+        with urlopen(request, timeout=30) as answer:
+            assert answer.status == 201
+        shown = run_command(tmp_path, "import", "--overwrite", "tree")
+        assert (shown.returncode, shown.stdout) == (
+            1,
+            "Imported 1 file, 7 bytes, of which 7 bytes were new.\n",
+        )
+        line, last = shown.stderr.splitlines()
+        assert line.startswith("'tree/a b' was not imported: '/a b' is locked until 20")
+        assert line.endswith(" UTC; wait, or end it by `chunkstore locks break '/a b'`.")
+        assert last == "chunkstore: 1 name was not imported."
+        assert run_command(tmp_path, "locks", "break", "/a b").returncode == 0
+        assert run_command(tmp_path, "import", "--overwrite", "tree").returncode == 0
 
 
 def test_locks_on_postgresql(postgres: Cluster, tmp_path: Path) -> None:

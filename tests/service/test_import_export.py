@@ -8,6 +8,7 @@ import os
 import random
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from chunkstore.core.errors import (
     AlreadyExists,
     Forbidden,
     LocalFileError,
+    Locked,
     NameConflict,
     NotFound,
     StoreDamaged,
@@ -34,6 +36,7 @@ from chunkstore.service.transfer.import_tree import (
     import_tree,
     scan_tree,
 )
+from chunkstore.store.contract.locks import WantedLock
 from chunkstore.store.contract.store import Store
 from chunkstore.store.contract.values import File
 from chunkstore.store.sqlite.store import SQLiteStore
@@ -162,6 +165,63 @@ def test_any_tree_comes_back(
             await store.close()
 
     asyncio.run(through_a_store())
+
+
+@given(
+    microseconds=st.integers(0, 4_000_000_000_000_000) | st.just(253_402_300_799_999_999),
+)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_time_comes_back(microseconds: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Also through a file system that tells nanoseconds, where it has room for the year."""
+    folder = tmp_path_factory.mktemp("times")
+    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+
+    async def through_a_folder() -> None:
+        store = await SQLiteStore.open(folder / "any.db", chunk_size=4096)
+        try:
+            service = Service(store, MemoryBudget(8 * MIB))
+            async with service.receiving() as receiver:
+                put = receiver.put(FileName("a"), "text/plain", modified=time)
+                await store.names.apply([put])
+            await export_folder(service, folder / "out")
+            kept = (folder / "out/a").stat().st_mtime_ns // 1000
+            await delete(store, FileName("a"))
+            await import_folder(service, folder / "out")
+            found = (await get_file(store, FileName("a"))).modified
+            assert (found - time) // timedelta(microseconds=1) == kept - microseconds
+            assert kept == microseconds or time.year > 2400
+        finally:
+            await store.close()
+
+    asyncio.run(through_a_folder())
+
+
+@pytest.mark.parametrize("seconds", [-1, -(10**9)])
+async def test_a_time_that_no_store_tells_is_now(
+    service: Service, folder: Path, seconds: int
+) -> None:
+    os.utime(folder / "a", (seconds, seconds))
+    await import_folder(service, folder)
+    assert (await get_file(service.store, FileName("a"))).modified.year > 2000
+
+
+async def test_a_lock_keeps_one_file_out_and_no_others(service: Service, folder: Path) -> None:
+    await import_folder(service, folder)
+    (folder / "a").write_bytes(b"new")
+    (folder / "b/d/e").write_bytes(b"new")
+    (folder / "made").mkdir()
+    for name in (FileName("a"), FolderName("b/"), ROOT):
+        await service.store.locks.take(WantedLock(name, False, False))
+    told, failures = await import_what_can_be(service, folder, overwrite=True)
+    assert {one.path for one in failures} == {folder / "a", folder / "made"}
+    for failure in failures:
+        assert isinstance(failure.error, Locked)
+        path = "/a" if failure.path.name == "a" else "/"
+        assert str(failure.error).startswith(f"'{path}' is locked until ")
+        assert str(failure.error).endswith(f"`chunkstore locks break {path}`.")
+    assert {one.name for one in told} == TREE.keys() - {"a"}
+    await export_folder(service, folder, overwrite=True)
+    assert read(folder) == {**TREE, "b/d/e": b"new"}
 
 
 def is_folder_in(name: str, tree: dict[str, bytes]) -> bool:

@@ -29,7 +29,15 @@ from chunkstore.core.errors import (
     VerbLacking,
 )
 from chunkstore.core.names import ROOT, FileName, FolderName
-from chunkstore.store.contract.edits import Copy, Delete, Edit, Move, Patch, is_folder_name
+from chunkstore.store.contract.edits import (
+    Copy,
+    Delete,
+    Edit,
+    MakeFolder,
+    Move,
+    Patch,
+    is_folder_name,
+)
 from chunkstore.store.contract.properties import Description
 from chunkstore.store.contract.store import Store
 from tests.store.conformance import Reopen, Suite, get, names, put, whole_put
@@ -104,6 +112,18 @@ class StrictConformance(Suite):
         await put(store, "f/1", b"")
         await apply(store, Delete(FileName("f/1")))
         assert not await folder_exists(store, FolderName("f/"))
+
+    @pytest.mark.usefixtures("folders")
+    async def test_a_folder_is_made_in_one_that_is_not_there(self, store: Store) -> None:
+        folder = FolderName("n/o/p/")
+        with pytest.raises(NotFound):
+            await apply(store, MakeFolder(folder))
+        with pytest.raises(NameConflict):
+            await apply(store, MakeFolder(FolderName("a/x/"), strict=False))
+        await apply(store, MakeFolder(folder, strict=False))
+        assert await folder_exists(store, FolderName("n/o/"))
+        await apply(store, Delete(folder))
+        assert not await folder_exists(store, FolderName("n/"))
 
     @pytest.mark.usefixtures("folders")
     async def test_a_folder_that_is_moved_leaves_its_own(self, store: Store) -> None:

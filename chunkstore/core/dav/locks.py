@@ -135,14 +135,6 @@ def roots_in_conflict(
     )
 
 
-def clamped_seconds(wanted: Sequence[int | None]) -> int:
-    """Return the time that a lock is given: the first that was asked for, within bounds.
-
-    None stands for `Infinite`.
-    """
-    if not wanted:
-        return LOCK_SECONDS
-    first = wanted[0]
-    return (
-        MAX_LOCK_SECONDS if first is None else min(max(first, LEAST_LOCK_SECONDS), MAX_LOCK_SECONDS)
-    )
+def clamped_seconds(wanted: int) -> int:
+    """Return the time that a lock is given which asks for one, within bounds."""
+    return min(max(wanted, LEAST_LOCK_SECONDS), MAX_LOCK_SECONDS)

@@ -63,6 +63,21 @@ def format_properties(properties: Mapping[PropertyName, str]) -> bytes | None:
     return kept
 
 
+def property_changes(there: bytes | None, wanted: bytes | None) -> list[PropertyChange]:
+    """Return what makes properties, as they are kept, those that are wanted.
+
+    Raises:
+        StoreDamaged: as `parse_properties`.
+    """
+    found, elements = parse_properties(there), parse_properties(wanted)
+    changes = [PropertyChange(name, None) for name in found if name not in elements]
+    return changes + [
+        PropertyChange(name, element)
+        for name, element in elements.items()
+        if found.get(name) != element
+    ]
+
+
 def changed_properties(kept: bytes | None, changes: Iterable[PropertyChange]) -> bytes | None:
     """Return what is to be kept once changes were made, in their order.
 

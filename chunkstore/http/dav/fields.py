@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Final
 from urllib.request import parse_http_list
 
 from aiohttp import web
 
+from chunkstore.core.dav.locks import LOCK_SECONDS, MAX_LOCK_SECONDS, clamped_seconds
 from chunkstore.core.errors import InvalidRequest
 from chunkstore.http.message.headers import parse_lock_token
 
 _TIMEOUT: Final = re.compile(r"(?:(infinite)(?:-\d+)?|second-(\d{1,20}))", re.IGNORECASE | re.ASCII)
 
 
-def timeouts_of(request: web.Request) -> Sequence[int | None]:
-    """Return the times, in seconds, that a lock is asked for, the best first; None is for ever.
+def lock_seconds_of(request: web.Request) -> int:
+    """Return the time that a lock is given: the first that the request asks for, within bounds.
 
     What is no time is left out (§10.7).
     """
-    times: list[int | None] = []
     for part in ",".join(request.headers.getall("Timeout", [])).split(","):
         match = _TIMEOUT.fullmatch(part.strip(" \t"))
         if match is not None:
-            times.append(None if match[1] else int(match[2]))
-    return times
+            return MAX_LOCK_SECONDS if match[1] else clamped_seconds(int(match[2]))
+    return LOCK_SECONDS
 
 
 def lock_token_of(request: web.Request) -> str:

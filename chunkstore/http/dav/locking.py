@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from chunkstore.core.conditional import CREATE_ONLY
-from chunkstore.core.dav.locks import Lock, clamped_seconds, path_of
+from chunkstore.core.dav.locks import Lock, path_of
 from chunkstore.core.errors import (
     InvalidRequest,
     Locked,
@@ -24,7 +24,7 @@ from chunkstore.core.errors import (
 from chunkstore.core.media_types import guess_media_type
 from chunkstore.core.names import FileName, FolderName, encode_path
 from chunkstore.http.dav.answers import error_with_condition, folder_location, in_drive
-from chunkstore.http.dav.fields import lock_token_of, timeouts_of
+from chunkstore.http.dav.fields import lock_seconds_of, lock_token_of
 from chunkstore.http.dav.lock_body import format_lock_answer, format_locks, parse_lock_info
 from chunkstore.http.dav.multistatus import XML_TYPE
 from chunkstore.http.dav.resources import find_resource
@@ -67,7 +67,7 @@ async def _take(request: web.Request, body: bytes) -> web.Response:
         wanted.is_exclusive,
         wanted.owner,
         locks.principal,
-        clamped_seconds(timeouts_of(request)),
+        lock_seconds_of(request),
     )
     try:
         taken = await locks.take(asked)
@@ -121,7 +121,7 @@ async def _refresh(request: web.Request) -> web.Response:
     found = await _find_to_refresh(request)
     refreshed = None
     if found is not None:
-        seconds = clamped_seconds(timeouts_of(request))
+        seconds = lock_seconds_of(request)
         refreshed = await locks_of(request).refresh(found.token, seconds)
     if refreshed is None:
         return error_with_condition(request, PreconditionFailed(_NO_LOCK), _MATCHES)

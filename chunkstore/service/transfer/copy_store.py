@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
 from chunkstore.core.chunkers import Chunking, chunking_of
-from chunkstore.core.errors import AlreadyExists, ChunkstoreError, NameConflict, StoreDamaged
-from chunkstore.core.names import ROOT, FileName, FolderName, ancestors
+from chunkstore.core.dav.properties import PropertyChange, property_changes
+from chunkstore.core.errors import (
+    AlreadyExists,
+    ChunkstoreError,
+    Locked,
+    NameConflict,
+    StoreDamaged,
+)
+from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.service.service import Service
-from chunkstore.service.transfer.walk import walk
+from chunkstore.service.transfer.locked_names import telling_locks
 from chunkstore.service.transfer.workers import workers
-from chunkstore.store.contract.edits import MakeFolder
-from chunkstore.store.contract.values import File
+from chunkstore.store.contract.edits import MakeFolder, Name, Patch
+from chunkstore.store.contract.properties import Description
+from chunkstore.store.contract.store import Store
+from chunkstore.store.contract.values import Committed, File
 
 # So many at once, so that small files share transactions and round trips.
 _WORKERS: Final = 8
+# Names that are looked up at once; each may have 64 KiB of properties, in both stores.
+_PAGE_SIZE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +57,63 @@ async def copy_files(
 ) -> None:
     """Put all files and folders of `source` into `target`; call `on_file` with each file.
 
-    Files keep their media types and times, and the way in which they were cut. A file that `target`
-    has with the same content is left as it is and not read, so an interrupted copy goes on; one
-    with other content is replaced. Only chunks that `target` lacks are sent to it. The two do not
-    share a memory budget.
+    Files keep their media types, and the way in which they were cut; and they and the folders that
+    were made, the root folder too, keep their times and properties. A file that `target` has with
+    the same content is not read, so an interrupted copy goes on; one with other content is
+    replaced. Only chunks that `target` lacks are sent to it. The two do not share a memory budget.
 
-    `on_failure` is called with each file that is damaged in `source`, and each name that cannot be
-    in `target` because a file has a folder's name there, or the other way round; all others are
-    copied.
+    `on_failure` is called with each name that is damaged in `source`, and each that cannot be in
+    `target` because a file has a folder's name there, or the other way round, or a write lock is in
+    the way; all others are copied.
 
     Raises:
         StoreError: one of the stores failed as a whole.
     """
-    async with aclosing(walk(source.store, ROOT)) as entries:
+    async with aclosing(_entries(source.store, target.store)) as entries:
         copying = _Copying(source, target, entries, on_file, on_failure)
         async with workers() as group:
             for _ in range(_WORKERS):
                 group.create_task(copying.copy_some())
+    try:
+        async with telling_locks(target.store):
+            await _copy_root(source.store, target.store)
+    except (StoreDamaged, Locked) as error:
+        on_failure(NotCopied(ROOT, error))
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A file, or a folder that was made, and what is kept with it in both stores, if anything."""
+
+    name: Name
+    file: File | None
+    kept: Description | None
+    there: Description | None
+
+    def changes(self) -> Sequence[PropertyChange]:
+        """Return what gives it the properties in the target that it has in the source."""
+        return property_changes(
+            None if self.there is None else self.there.properties,
+            None if self.kept is None else self.kept.properties,
+        )
+
+
+async def _entries(source: Store, target: Store) -> AsyncGenerator[_Entry, None]:
+    """Yield all files and all folders that were made, each after those that it lies in."""
+    after: str | None = None
+    while True:
+        page = await source.names.list(after=after, limit=_PAGE_SIZE, made_folders=True)
+        files = {file.name: file for file in page.files}
+        names: list[Name] = [*page.folders, *files]
+        kept, there = await asyncio.gather(
+            source.properties.describe(names, bare=False),
+            target.properties.describe(names, bare=False),
+        )
+        for name in names:
+            yield _Entry(name, files.get(FileName(name)), kept.get(name), there.get(name))
+        after = page.next
+        if after is None:
+            return
 
 
 class _Copying:
@@ -72,7 +123,7 @@ class _Copying:
         self,
         source: Service,
         target: Service,
-        entries: AsyncGenerator[File | FolderName, None],
+        entries: AsyncGenerator[_Entry, None],
         on_file: Callable[[CopiedFile], object],
         on_failure: Callable[[NotCopied], object],
     ) -> None:
@@ -91,47 +142,53 @@ class _Copying:
             if entry is None:
                 return
             try:
-                await self._copy(entry)
-            except (StoreDamaged, NameConflict, AlreadyExists) as error:
-                name = entry.name if isinstance(entry, File) else entry
-                self._on_failure(NotCopied(name, error))
+                async with telling_locks(self._target.store):
+                    await self._copy(entry)
+            except (StoreDamaged, NameConflict, AlreadyExists, Locked) as error:
+                self._on_failure(NotCopied(entry.name, error))
 
-    async def _copy(self, entry: File | FolderName) -> None:
-        if isinstance(entry, File):
-            copied = await _copy_file(self._source, self._target, entry)
-            if copied is not None:
-                self._on_file(copied)
-        else:
-            await _copy_folder(self._source, self._target, entry)
+    async def _copy(self, entry: _Entry) -> None:
+        if entry.file is None:
+            await _copy_folder(self._target.store, entry)
+            return
+        copied = await _copy_file(self._source, self._target, entry.file.name, entry.changes())
+        if copied is not None:
+            self._on_file(copied)
 
 
-async def _copy_file(source: Service, target: Service, listed: File) -> CopiedFile | None:
-    """Copy a file as it is now; return None if it is gone."""
-    async with source.store.contents.open(listed.name) as file:
+async def _copy_file(
+    source: Service, target: Service, name: FileName, changes: Sequence[PropertyChange]
+) -> CopiedFile | None:
+    """Copy a file as it is now, with changes of its properties; return None if it is gone."""
+    async with source.store.contents.open(name) as file:
         if file is None:
             return None
         there = await target.store.names.find(file.name)
         if there is not None and _alike(there, file):
+            if changes or (there.created, there.modified) != (file.created, file.modified):
+                await target.store.names.apply([_patch(file, changes)])
             return CopiedFile(file, 0, 0)
         try:
-            return await _copy_content(source, target, file)
+            return await _copy_content(source, target, file, changes)
         except StoreDamaged as error:
             # A server beside this process may have replaced the file and collected its old content.
             now = await source.store.names.find(file.name)
             if now is not None and now.manifest == file.manifest:
                 raise StoreDamaged("It is damaged; put the same content again there.") from error
-    return await _copy_file(source, target, listed)
+    return await _copy_file(source, target, name, changes)
 
 
 def _alike(one: File, other: File) -> bool:
-    return (one.manifest.digest, one.media_type, one.modified) == (
-        other.manifest.digest,
-        other.media_type,
-        other.modified,
-    )
+    return (one.manifest.digest, one.media_type) == (other.manifest.digest, other.media_type)
 
 
-async def _copy_content(source: Service, target: Service, file: File) -> CopiedFile:
+def _patch(file: File, changes: Sequence[PropertyChange]) -> Patch:
+    return Patch(file.name, changes, file.created, file.modified)
+
+
+async def _copy_content(
+    source: Service, target: Service, file: File, changes: Sequence[PropertyChange]
+) -> CopiedFile:
     chunking = _chunking_of(file, target)
     async with target.receiving(chunking=chunking) as receiver:
         async with aclosing(source.reader.stream(file.manifest, 0, file.manifest.size)) as pieces:
@@ -139,7 +196,9 @@ async def _copy_content(source: Service, target: Service, file: File) -> CopiedF
         put = receiver.put(file.name, file.media_type, created=file.created, modified=file.modified)
         if put.content.digest != file.manifest.digest:
             raise StoreDamaged
-        [committed] = await target.store.names.apply([put])
+        patches = [_patch(file, changes)] if changes else []
+        committed, *_ = await target.store.names.apply([put, *patches])
+    assert isinstance(committed, Committed)
     return CopiedFile(file, committed.new_chunks, committed.new_size)
 
 
@@ -153,19 +212,36 @@ def _chunking_of(file: File, target: Service) -> Chunking:
     return chunking
 
 
-async def _copy_folder(source: Service, target: Service, folder: FolderName) -> None:
-    """Make the folder if it is empty; any other comes with what lies in it."""
-    page = await source.store.names.list(folder, delimiter="/", limit=1)
-    if not page.files and not page.folders:
-        for each in (*ancestors(folder), folder):
-            if await target.store.names.find(each) is None:
-                await _make_folder(target, each)
+async def _copy_folder(target: Store, entry: _Entry) -> None:
+    """Make a folder, and have it keep what it keeps in the source."""
+    folder = FolderName(entry.name)
+    if await target.names.find(folder) is None:
+        await _make_folder(target, folder)
+    kept = entry.kept
+    if kept is not None and kept != entry.there:
+        edit = Patch(folder, entry.changes(), kept.created, kept.modified)
+        await target.names.apply([edit])
 
 
-async def _make_folder(target: Service, folder: FolderName) -> None:
+async def _make_folder(target: Store, folder: FolderName) -> None:
     try:
-        await target.store.names.apply([MakeFolder(folder)])
+        await target.names.apply([MakeFolder(folder, strict=False)])
     except AlreadyExists:
         # Another worker has put a file into it.
-        if await target.store.names.find(folder) is None:
+        if await target.names.find(folder) is None:
             raise
+
+
+async def _copy_root(source: Store, target: Store) -> None:
+    """Have the root folder keep in the target what it keeps in the source."""
+    kept = (await source.properties.describe([ROOT]))[ROOT]
+    there = (await target.properties.describe([ROOT]))[ROOT]
+    # Times that nobody has set are those of the first name.
+    page = await source.names.list(limit=1, made_folders=True)
+    names: list[Name] = [*page.folders, *(file.name for file in page.files)]
+    first = next(iter((await source.properties.describe(names)).values()), None)
+    changes = property_changes(there.properties, kept.properties)
+    created = None if first is None or kept.created == first.created else kept.created
+    modified = None if first is None or kept.modified == first.modified else kept.modified
+    if changes or created is not None or modified is not None:
+        await target.names.apply([Patch(ROOT, changes, created, modified)])

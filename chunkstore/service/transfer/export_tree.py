@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -30,6 +31,7 @@ from chunkstore.service.transfer.walk import walk
 from chunkstore.store.contract.values import File
 
 _PIECE_SIZE: Final = 1024 * 1024
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Errors of one name or its place; any other, such as a full disk, would meet all that follow.
 _ERRORS_OF_ONE_NAME: Final = frozenset(
     {
@@ -277,6 +279,7 @@ def _sync_file(target: BinaryIO) -> None:
 
 
 def _finish(part: Path, path: Path, file: File) -> None:
-    modified = file.modified.timestamp()
-    os.utime(part, (modified, modified))
+    # Not as a float, which is too coarse for what an import is to find again.
+    nanoseconds = (file.modified - _EPOCH) // timedelta(microseconds=1) * 1000
+    os.utime(part, ns=(nanoseconds, nanoseconds))
     part.replace(path)

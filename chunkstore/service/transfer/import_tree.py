@@ -8,6 +8,7 @@ import stat
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -17,17 +18,19 @@ from chunkstore.core.errors import (
     ChunkstoreError,
     InvalidName,
     LocalFileError,
+    Locked,
     NameConflict,
     PreconditionFailed,
 )
 from chunkstore.core.media_types import guess_media_type
 from chunkstore.core.names import ROOT, FileName, FolderName, parse_file_name, parse_folder_name
-from chunkstore.service.ingest import Receiver
+from chunkstore.core.unix_time import parse_unix_time
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.local_files import naming, opened
+from chunkstore.service.transfer.locked_names import telling_locks
 from chunkstore.service.transfer.workers import workers
 from chunkstore.store.contract.audit import Who
-from chunkstore.store.contract.edits import MakeFolder
+from chunkstore.store.contract.edits import MakeFolder, Put
 from chunkstore.store.contract.values import Committed
 
 _PIECE_SIZE: Final = 1024 * 1024
@@ -129,13 +132,21 @@ class Target(Protocol):
     """Where the files of a tree are put."""
 
     async def put(
-        self, name: FileName, pieces: AsyncIterable[bytes], *, overwrite: bool
+        self,
+        name: FileName,
+        pieces: AsyncIterable[bytes],
+        *,
+        overwrite: bool,
+        modified: datetime | None = None,
     ) -> Imported:
         """Put a file, whole or not at all; one that is there with the same content stays.
+
+        `modified` is the time that it gets, None for now.
 
         Raises:
             AlreadyExists: one is there with another content, and not to `overwrite`.
             NameConflict: its name is a folder's, or that of a folder of it a file's.
+            Locked: a write lock is in the way; the message says whose.
             StoreError: the store failed.
         """
 
@@ -144,6 +155,7 @@ class Target(Protocol):
 
         Raises:
             AlreadyExists, NameConflict: its name, or that of a folder above it, is a file's.
+            Locked: a write lock is in the way; the message says whose.
             StoreError: the store failed.
         """
 
@@ -158,10 +170,12 @@ async def import_tree(
 ) -> None:
     """Put all of `tree` into the target; call `on_file` with what that tells of each file.
 
-    Each file is put whole or not at all. `on_failure` is called for each file or folder that cannot
-    be put, and the rest is put all the same: a file of its name has another content and `overwrite`
-    is false (AlreadyExists), a folder has a file's name or the other way round (NameConflict), or
-    it cannot be read (LocalFileError).
+    Each file is put whole or not at all, with the time when it was last modified, unless one is
+    there with the same content, which stays as it is. `on_failure` is called for each file or
+    folder that cannot be put, and the rest is put all the same: a file of its name has another
+    content and `overwrite` is false (AlreadyExists), a folder has a file's name or the other way
+    round (NameConflict), a write lock is in the way (Locked), or it cannot be read
+    (LocalFileError).
 
     Raises:
         StoreError: the store failed.
@@ -172,9 +186,12 @@ async def import_tree(
         """Put the files that no other worker puts, until there are none left."""
         for name, path in files:
             try:
+                modified = await asyncio.to_thread(_modified, path)
                 async with aclosing(_read(path)) as pieces:
-                    imported = await target.put(name, pieces, overwrite=overwrite)
-            except (AlreadyExists, NameConflict, LocalFileError) as error:
+                    imported = await target.put(
+                        name, pieces, overwrite=overwrite, modified=modified
+                    )
+            except (AlreadyExists, NameConflict, Locked, LocalFileError) as error:
                 on_failure(NotImported(path, error))
             else:
                 on_file(imported)
@@ -185,7 +202,7 @@ async def import_tree(
     for folder, path in tree.folders.items():
         try:
             await target.make_folder(folder)
-        except (AlreadyExists, NameConflict) as error:
+        except (AlreadyExists, NameConflict, Locked) as error:
             on_failure(NotImported(path, error))
 
 
@@ -197,19 +214,48 @@ class IntoStore:
     by: Who | None = None
 
     async def put(
-        self, name: FileName, pieces: AsyncIterable[bytes], *, overwrite: bool
+        self,
+        name: FileName,
+        pieces: AsyncIterable[bytes],
+        *,
+        overwrite: bool,
+        modified: datetime | None = None,
     ) -> Imported:
         """Put a file, as `Target` says."""
-        async with self.service.receiving(name=name) as receiver:
+        async with telling_locks(self.service.store), self.service.receiving(name=name) as receiver:
             await receiver.receive(pieces)
-            committed = await _commit(self.service, receiver, name, self.by, overwrite=overwrite)
+            conditions = UNCONDITIONAL if overwrite else CREATE_ONLY
+            put = receiver.put(name, guess_media_type(name), conditions, modified=modified)
+            committed = await self._commit(put)
         return Imported(name, committed.file.manifest.size, committed.new_size)
 
     async def make_folder(self, name: FolderName) -> None:
         """Make a folder, as `Target` says."""
         names = self.service.store.names
         if await names.find(name) is None:
-            await names.apply([MakeFolder(name)], self.by)
+            async with telling_locks(self.service.store):
+                await names.apply([MakeFolder(name)], self.by)
+
+    async def _commit(self, put: Put) -> Committed:
+        names, name = self.service.store.names, put.name
+        try:
+            [committed] = await names.apply([put], self.by)
+        except PreconditionFailed as error:
+            file = await names.find(name)
+            if file is None or file.manifest.digest != put.content.digest:
+                raise AlreadyExists(
+                    f"There is a file {name!r} already, with another content;"
+                    " --overwrite replaces it."
+                ) from error
+            return Committed(replaced=False, file=file, new_chunks=0, new_size=0)
+        return committed
+
+
+def _modified(path: Path) -> datetime | None:
+    """Return when a file was last modified, None where a store cannot tell of that time."""
+    with naming(path):
+        seconds, nanoseconds = divmod(path.stat().st_mtime_ns, 1_000_000_000)
+    return parse_unix_time(f"{seconds}.{nanoseconds:09}")
 
 
 async def _read(path: Path) -> AsyncGenerator[bytes, None]:
@@ -217,20 +263,3 @@ async def _read(path: Path) -> AsyncGenerator[bytes, None]:
         async with opened(path, "rb") as file:
             while piece := await asyncio.to_thread(file.read, _PIECE_SIZE):
                 yield piece
-
-
-async def _commit(
-    service: Service, receiver: Receiver, name: FileName, by: Who | None, *, overwrite: bool
-) -> Committed:
-    conditions = UNCONDITIONAL if overwrite else CREATE_ONLY
-    put = receiver.put(name, guess_media_type(name), conditions)
-    try:
-        [committed] = await service.store.names.apply([put], by)
-    except PreconditionFailed as error:
-        file = await service.store.names.find(name)
-        if file is None or file.manifest.digest != put.content.digest:
-            raise AlreadyExists(
-                f"There is a file {name!r} already, with another content; --overwrite replaces it."
-            ) from error
-        return Committed(replaced=False, file=file, new_chunks=0, new_size=0)
-    return committed

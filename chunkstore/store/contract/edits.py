@@ -138,9 +138,13 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class MakeFolder:
-    """Make an empty folder that lasts until it is deleted."""
+    """Make an empty folder that lasts until it is deleted.
+
+    Unless that is `strict`, those that it lies in need not be there; they last as long as it does.
+    """
 
     name: FolderName
+    strict: bool = True
 
 
 @dataclass(frozen=True, slots=True)

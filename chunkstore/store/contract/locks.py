@@ -161,6 +161,8 @@ def made_by(edit: Edit) -> Name | None:
             return None if edit.strict else edit.name
         case Copy() | Move():
             return None if edit.strict else edit.target
+        case MakeFolder():
+            return None if edit.strict else edit.name
         case _:
             return None
 

@@ -175,7 +175,7 @@ async def _load(db: Connection, edit: Edit) -> Present:
             there = await tree.load_target(db, edit.target, edit.strict)
             return replace(there, source=await tree.find_to_edit(db, edit.source))
         case MakeFolder():
-            return await tree.load_target(db, edit.name, True)
+            return await tree.load_target(db, edit.name, edit.strict)
 
 
 async def _require_tags(db: Connection, guard: Guard) -> None:

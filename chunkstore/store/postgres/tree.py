@@ -353,6 +353,6 @@ async def make_folder(db: Connection, edit: MakeFolder, tally: Tally) -> Applied
         What `judge` raises.
     """
     await lock(db, tally, edit.name)
-    judge(edit, await load_target(db, edit.name, True))
+    judge(edit, await load_target(db, edit.name, edit.strict))
     await db.execute(QUERIES["make_folder"], path_of(edit.name), now_microseconds())
     return Applied(replaced=False)

@@ -190,7 +190,7 @@ def load(db: sqlite3.Connection, edit: Edit) -> Present:
             there = load_target(db, edit.target, strict=edit.strict)
             return replace(there, source=find_to_edit(db, edit.source))
         case MakeFolder():
-            return load_target(db, edit.name, strict=True)
+            return load_target(db, edit.name, strict=edit.strict)
 
 
 def load_target(db: sqlite3.Connection, name: Name, *, strict: bool = False) -> Present:
