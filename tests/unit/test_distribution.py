@@ -9,7 +9,7 @@ import pytest
 from chunkstore.store.postgres.rows import PACKAGE, QUERIES
 from chunkstore.store.shared.queries import load_queries, load_script
 
-FUNCTIONS = load_queries(PACKAGE, "functions.sql")
+FUNCTIONS = load_queries(PACKAGE, "functions.sql") | load_queries(PACKAGE, "by_digest_spread.sql")
 # By the column that says where a row lies: tables of one group have equal values in one place.
 GROUPS = (
     {"chunk": "digest", "chunk_data": "digest", "chunk_ref": "digest", "damaged_list": "digest"},

@@ -74,7 +74,11 @@ _SCRIPTS: Final[Mapping[str, str]] = {
         "distribution-8",
     )
 }
-_FUNCTIONS: Final[Mapping[str, str]] = load_queries(PACKAGE, "functions.sql")
+_FUNCTIONS: Final[Mapping[str, str]] = load_queries(PACKAGE, "functions.sql") | load_queries(
+    PACKAGE, "by_digest.sql"
+)
+# Where the tables are spread over machines, these instead of those of the same names.
+_FUNCTIONS_SPREAD: Final[Mapping[str, str]] = load_queries(PACKAGE, "by_digest_spread.sql")
 
 
 class _CreatedByAnother(StoreUnusable):
@@ -173,7 +177,7 @@ async def _prepare(
     if distributed:
         raise StoreUnusable("There are tables already; only new ones can be distributed.")
     await db.execute("LOCK TABLE setting IN ACCESS EXCLUSIVE MODE")
-    await _create_functions(db)
+    await _create_functions(db, distributed=await is_spread(db))
     # Another server may have migrated them while this one waited for the lock.
     version = await check(db, target)
     for step in range(version, target):
@@ -196,7 +200,7 @@ async def _create(db: Connection, *, distributed: bool, target: int) -> None:
     if await db.fetchval(QUERIES["find_setting"], "schema") is not None:
         # Another server was faster.
         return
-    await _create_functions(db)
+    await _create_functions(db, distributed=distributed)
     tables = _SCRIPTS["schema"]
     if distributed:
         await _require_citus(db)
@@ -219,14 +223,15 @@ async def _run_one_by_one(db: Connection, script: str) -> None:
             await db.execute(statement, timeout=LONG_SECONDS)
 
 
-async def _create_functions(db: Connection) -> None:
+async def _create_functions(db: Connection, *, distributed: bool) -> None:
     """Create the functions, before the tables: Citus does not take them after what it spreads.
 
     Those of an older version are dropped, because what they take and return may be other than now.
     """
     for (old,) in await db.fetch(QUERIES["functions_named"], list(_FUNCTIONS)):
         await db.execute(f"DROP FUNCTION {old}")
-    for function in _FUNCTIONS.values():
+    functions = {**_FUNCTIONS, **(_FUNCTIONS_SPREAD if distributed else {})}
+    for function in functions.values():
         await db.execute(function)
 
 

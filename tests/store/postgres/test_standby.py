@@ -29,7 +29,7 @@ async def test_chunks_come_from_a_standby_and_what_it_lacks_from_the_primary(
         contents = [random_bytes(30 * CHUNK_SIZE) for _ in range(3)]
         await put(store, "a", contents[0])
         assert await get(store, "a") == contents[0]
-        asked = "chunk_data.bytes"
+        asked = "stored_chunks("
         assert asked in standby.log()
         # It stands still, so it lacks what comes now.
         standby.sql("SELECT pg_wal_replay_pause()")

@@ -61,7 +61,7 @@ SELECT extract(epoch FROM coalesce(
 
 -- name: known_chunks
 -- digests. Those of them that need no bytes, and their sizes.
-SELECT digest, size FROM chunk WHERE digest = ANY ($1::bytea[]) AND NOT damaged;
+SELECT digest, size FROM known_chunks($1);
 
 -- name: put_chunks
 -- digests (in order), sizes, stored sizes, codecs, now. Returns those that were not known, or were
@@ -135,7 +135,7 @@ DELETE FROM chunk_ref WHERE manifest = $1;
 
 -- name: delete_some_references
 -- manifest, digests.
-DELETE FROM chunk_ref WHERE manifest = $1 AND digest = ANY ($2::bytea[]);
+SELECT delete_references_to($1, $2);
 
 -- name: places_at
 -- manifest, offset, how many at most. The place that holds the offset, and those behind it.
@@ -152,9 +152,7 @@ ORDER BY start LIMIT $3;
 
 -- name: chunks
 -- digests.
-SELECT chunk.digest, chunk.codec, chunk_data.bytes
-FROM chunk LEFT JOIN chunk_data ON chunk_data.digest = chunk.digest
-WHERE chunk.digest = ANY ($1::bytea[]);
+SELECT digest, codec, bytes FROM stored_chunks($1);
 
 -- name: find_file
 -- path.
@@ -369,7 +367,7 @@ DELETE FROM place WHERE manifest = $1 AND start >= $2 RETURNING digest;
 -- name: places_with
 -- manifest, digests. Which of them it has places for.
 SELECT DISTINCT digest FROM place
-WHERE manifest = $1 AND digest = ANY ($2::bytea[]);
+WHERE manifest = $1 AND digest IN (SELECT unnest($2::bytea[]));
 
 -- name: delete_manifest
 -- id. Returns it, so that of two collections one counts it.
@@ -384,10 +382,7 @@ ORDER BY chunk.digest LIMIT $3;
 
 -- name: delete_unused_chunks
 -- digests.
-DELETE FROM chunk
-WHERE chunk.digest = ANY ($1::bytea[])
-  AND NOT EXISTS (SELECT 1 FROM chunk_ref WHERE chunk_ref.digest = chunk.digest)
-RETURNING chunk.stored_size;
+SELECT stored_size FROM delete_chunks_unused($1);
 
 -- name: old_chunks
 -- As unused_chunks, whether they are used or not.
@@ -396,7 +391,7 @@ WHERE digest > $1 AND created <= $2 ORDER BY digest LIMIT $3;
 
 -- name: references
 -- digests.
-SELECT digest, manifest FROM chunk_ref WHERE digest = ANY ($1::bytea[]);
+SELECT digest, manifest FROM references_to($1);
 
 -- name: vacated_folders
 -- Before this path, how many at most; those below others first.
@@ -416,15 +411,11 @@ SELECT digest, stored_size FROM chunk WHERE digest > $1 ORDER BY digest LIMIT $2
 
 -- name: chunks_to_scrub
 -- digests.
-SELECT chunk.damaged, chunk.stored_size, chunk.digest, chunk.size, chunk.codec, chunk_data.bytes
-FROM chunk LEFT JOIN chunk_data ON chunk_data.digest = chunk.digest
-WHERE chunk.digest = ANY ($1::bytea[])
-ORDER BY chunk.digest;
+SELECT damaged, stored_size, digest, size, codec, bytes FROM stored_chunks($1) ORDER BY digest;
 
 -- name: chunks_kept
 -- manifest, digests. The chunks among them that are there, and stay because the manifest needs them.
-SELECT chunk.digest FROM chunk JOIN chunk_ref ON chunk_ref.digest = chunk.digest
-WHERE chunk.digest = ANY ($2::bytea[]) AND chunk_ref.manifest = $1;
+SELECT digest FROM chunks_kept_for($1, $2);
 
 -- name: names_of_manifests
 -- manifests.
