@@ -125,9 +125,7 @@ async def _copy(source: str, destination: str) -> tuple[_Transferred, int]:
             with progress("Copying", (await one.maintenance.stats()).logical_size) as bar:
 
                 def show(copied: CopiedFile) -> None:
-                    bar.update(
-                        total.add(copied.file.manifest.size, copied.new_chunks, copied.new_size)
-                    )
+                    bar.update(total.add(copied.file.size, copied.new_chunks, copied.new_size))
 
                 def note(failure: NotCopied) -> None:
                     failures.append(f"{failure.name!r} was not copied: {failure.error}")
@@ -179,7 +177,7 @@ async def _export(
             with progress("Exporting", (await store.maintenance.stats()).logical_size) as bar:
 
                 def show(file: File) -> None:
-                    bar.update(total.add(file.manifest.size))
+                    bar.update(total.add(file.size))
 
                 def note(failure: NotExported) -> None:
                     failures.append(f"{failure.name!r} was not exported: {failure.error}")

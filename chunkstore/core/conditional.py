@@ -10,12 +10,12 @@ import enum
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime, parsedate_to_datetime
-from functools import lru_cache
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from chunkstore.core.errors import PreconditionFailed
+from chunkstore.core.timestamps import to_http_date, to_microseconds
 
 # RFC 9110 §8.8.3: etagc is %x21 / %x23-7E / obs-text.
 _ENTITY_TAG: Final = re.compile(r'(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e\x80-\U0010ffff]*)"')
@@ -31,8 +31,6 @@ CONDITION_FIELDS: Final = (
     "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
 )  # fmt: skip
 _IF_NONE_MATCH: Final = "If-None-Match"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND: Final = timedelta(seconds=1)
 _OTHER_MEMBER: Final = re.compile(r"([^,]*)(?:,[ \t]*)*")
 _SEPARATOR: Final = re.compile(r"[ \t]*(?:,[ \t]*)+|[ \t]*\Z")
 
@@ -235,12 +233,7 @@ def parse_http_date(lines: Sequence[str]) -> datetime | None:
 
 def format_http_date(moment: datetime) -> str:
     """Return `moment`, which is in UTC, as an HTTP-date (RFC 9110 §5.6.7)."""
-    return _format_second((moment - _EPOCH) // _SECOND)
-
-
-@lru_cache(maxsize=1024)
-def _format_second(seconds: int) -> str:
-    return format_datetime(_EPOCH + seconds * _SECOND, usegmt=True)
+    return to_http_date(to_microseconds(moment))
 
 
 def format_etag(etag: str) -> str:

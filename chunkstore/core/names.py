@@ -30,6 +30,7 @@ _PLAIN_IN_NFC: Final = re.compile("[\u037e\u1fef\u212a]")
 # Unicode's category Cc.
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # RFC 3986 §2.3; lists encode thousands of names, of which most are plain.
+_PLAIN_IN_PATH: Final = re.compile(r"[A-Za-z0-9_.~/-]*")
 _NOT_PLAIN_IN_PATH: Final = re.compile(rb"[^A-Za-z0-9_.~/-]")
 _LAST_BEFORE_SURROGATES: Final = 0xD7FF
 _FIRST_AFTER_SURROGATES: Final = 0xE000
@@ -102,6 +103,8 @@ def decode_path(raw: str) -> str:
 
 def encode_path(name: str) -> str:
     """Return `name` percent-encoded for a URL path, its `/` kept (RFC 3986 §3.3)."""
+    if _PLAIN_IN_PATH.fullmatch(name):
+        return name
     return _NOT_PLAIN_IN_PATH.sub(_percent_encode, name.encode()).decode()
 
 

@@ -97,9 +97,9 @@ class ScopedChunks:
             if file is None:
                 return
             began = self._base_from.get(base, 0)
-            if began >= file.manifest.size:
+            if began >= file.size:
                 began = 0
-            for start, stop in ((began, file.manifest.size), (0, began)):
+            for start, stop in ((began, file.size), (0, began)):
                 place = start
                 while place < stop:
                     self._base_from[base] = place

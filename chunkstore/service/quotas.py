@@ -31,7 +31,7 @@ async def find_room(names: Names, quotas: Quotas, name: FileName, rights: Rights
             # What it counts for is not known.
             return NO_BOUND
         if file is not None:
-            old = Usage(file.manifest.size, 1)
+            old = Usage(file.size, 1)
     return Room(covering, old, partial(telling, rights))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from chunkstore.core.names import FileName
 from chunkstore.core.periodic import Ended, Periodic
+from chunkstore.core.timestamps import to_rfc3339_in_full
 from chunkstore.service.access.documents import quota_to_json
 from chunkstore.store.contract.quotas import Quota
 from chunkstore.store.contract.reports import ScrubReport, Stats
@@ -20,10 +21,10 @@ def file_to_json(file: File) -> Json:
     """Return a file as lists show it."""
     return {
         "name": file.name,
-        "size": file.manifest.size,
-        "digest": str(file.manifest.digest),
+        "size": file.size,
+        "digest": file.etag,
         "media_type": file.media_type,
-        "modified": _format_time(file.modified),
+        "modified": to_rfc3339_in_full(file.modified_us),
     }
 
 
@@ -31,7 +32,7 @@ def committed_to_json(committed: Committed, *, tells_new: bool) -> Json:
     """Return the result of a `Put`: the file, and how much was new if that is to be told."""
     described = {
         **file_to_json(committed.file),
-        "chunks": committed.file.manifest.chunk_count,
+        "chunks": committed.file.chunk_count,
     }
     if tells_new:
         described["new_chunks"] = committed.new_chunks

@@ -64,18 +64,23 @@ class VisibleNames:
             )
         files: list[File] = []
         folders: list[FolderName] = []
-        last: str | None = None
+        described: set[FileName] = set()
+        is_locked = False
+        last = following = None
         entries = self._entries(prefix, delimiter, after, limit + 1, made_folders=made_folders)
-        async for entry in entries:
+        async for entry, page in entries:
             if len(files) + len(folders) == limit:
-                return Listing(files, folders, last)
+                following = last
+                break
+            last = _name_of(entry)
+            is_locked = is_locked or page.may_be_locked
             if isinstance(entry, File):
                 files.append(entry)
-                last = entry.name
+                if entry.name in page.described:
+                    described.add(entry.name)
             else:
                 folders.append(entry)
-                last = entry
-        return Listing(files, folders, None)
+        return Listing(files, folders, following, described, is_locked)
 
     async def _has_visible(self, prefix: str) -> bool:
         page = await self.list(prefix, delimiter="/", after=None, limit=1)
@@ -89,8 +94,8 @@ class VisibleNames:
         limit: int,
         *,
         made_folders: bool = False,
-    ) -> AsyncIterator[File | FolderName]:
-        """Yield what may be seen, in order; regions that may not are skipped."""
+    ) -> AsyncIterator[tuple[File | FolderName, Listing]]:
+        """Yield what may be seen, in order, each with its page; what may not is skipped."""
         regions = self.access.regions(FolderName(prefix[: prefix.rfind("/") + 1]))
         if not self._lists(prefix):
             start = regions.next_start(prefix, Verbs.LIST)
@@ -106,11 +111,11 @@ class VisibleNames:
                 hidden_from = None
                 if isinstance(entry, File):
                     if is_listed(entry.name):
-                        yield entry
+                        yield entry, page
                     else:
                         hidden_from = entry.name
                 elif await self._shows(regions, entry):
-                    yield entry
+                    yield entry, page
             if page.next is None:
                 return
             after = page.next

@@ -48,6 +48,16 @@ async def refused(store: Store, edit: Edit, guard: Guard = UNGUARDED) -> list[st
 class LockConformance(Suite):
     """What every store owes those who lock names in it."""
 
+    async def test_lists_tell_whether_there_may_be_locks(self, store: Store) -> None:
+        """Also where nothing that they tell of is locked."""
+        for name in ("d/1", "f"):
+            await put(store, FileName(name), b"")
+        assert not (await store.names.list(delimiter="/")).may_be_locked
+        await take(store, FILE)
+        for prefix, limit in (("", 1), ("", 10), ("d/", 10), ("f", 10)):
+            page = await store.names.list(prefix, delimiter="/", limit=limit)
+            assert page.may_be_locked
+
     async def test_what_is_locked_is_written_by_its_token_alone(self, reopen: Reopen) -> None:
         store = await reopen()
         await put(store, FILE, b"1")

@@ -357,6 +357,24 @@ class StrictConformance(Suite):
 
     @pytest.mark.usefixtures("folders")
     @pytest.mark.parametrize("limit", [1, 2, 100])
+    async def test_lists_tell_which_files_have_properties(self, store: Store, limit: int) -> None:
+        for name in ("b", "d/1", "m/"):
+            await apply(store, Patch(FileName(name), (SET,)))
+        await apply(store, Patch(FileName("a"), (), created=TIMES[0]))
+        for delimiter, expected in (("/", {"b"}), ("", {"b", "d/1"})):
+            described: set[str] = set()
+            after: str | None = None
+            while True:
+                page = await store.names.list(after=after, limit=limit, delimiter=delimiter)
+                assert page.described <= {file.name for file in page.files}
+                described |= page.described
+                after = page.next
+                if after is None:
+                    break
+            assert described == expected
+
+    @pytest.mark.usefixtures("folders")
+    @pytest.mark.parametrize("limit", [1, 2, 100])
     async def test_lists_have_made_folders_if_asked(self, store: Store, limit: int) -> None:
         await make_folder(store, FolderName("d/f/"))
         await make_folder(store, FolderName("d/f/g/"))

@@ -10,6 +10,7 @@ from chunkstore.core.chunking import DEFAULT_CHUNK_SIZE
 from chunkstore.core.digest import Digest
 from chunkstore.core.manifest import Manifest
 from chunkstore.core.names import FileName, FolderName, parent
+from chunkstore.core.timestamps import to_datetime
 from chunkstore.store.contract.edits import (
     Copy,
     Delete,
@@ -23,7 +24,6 @@ from chunkstore.store.contract.edits import (
     judge,
 )
 from chunkstore.store.contract.values import File, Folder
-from chunkstore.store.shared.times import to_datetime
 from tests.store.model import Drawn, Model, Refused, Write, edits_of
 
 DRAWN = edits_of(st.just(b"x"))
@@ -36,7 +36,7 @@ def found(model: Model, name: str) -> File | Folder | None:
     if is_folder_name(FolderName(name)):
         return Folder(FolderName(name))
     manifest = Manifest(1, 1, DEFAULT_CHUNK_SIZE, DIGEST, 1, DIGEST)
-    return File(FileName(name), manifest, "text/plain", to_datetime(0), to_datetime(0))
+    return File.of(FileName(name), manifest, "text/plain", 0, 0)
 
 
 def present(model: Model, edit: Edit) -> Present:

@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from chunkstore.store.shared.queries import load_queries, load_script
+from chunkstore.store.sqlite.rows import FILE_COLUMNS
 
 _SQLITE: Final = "chunkstore.store.sqlite"
 _POSTGRES: Final = "chunkstore.store.postgres"
@@ -83,6 +84,17 @@ def test_postgresql_writes_and_copies_whole_rows(script: str) -> None:
 def test_a_query_that_loses_a_column_is_named(package: str, script: str, query: str) -> None:
     columns = sqlite_columns() if package == _SQLITE else postgres_columns()
     assert queries_that_lose(package, script, columns | {"note"})[query] == {"note"}
+
+
+@pytest.mark.parametrize("query", ["find_file_with_chunk", "list_names"])
+def test_sqlite_reads_files_by_the_same_columns_in_the_same_places(query: str) -> None:
+    queries = load_queries(_SQLITE)
+    expected, found = (
+        re.findall(r"(?:file|manifest)\.([a-z_]+)", queries[each].partition("FROM")[0])
+        for each in ("find_file", query)
+    )
+    assert len(expected) == FILE_COLUMNS
+    assert found[:FILE_COLUMNS] == expected
 
 
 def test_a_backup_replaces_a_file_of_which_any_column_differs() -> None:

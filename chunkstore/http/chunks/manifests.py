@@ -62,7 +62,7 @@ async def get(request: web.Request) -> web.StreamResponse:
 
 
 async def _answer(request: web.Request, file: File, *, as_text: bool) -> web.StreamResponse:
-    etag = str(file.manifest.digest) + (_AS_TEXT if as_text else "")
+    etag = file.etag + (_AS_TEXT if as_text else "")
     validators = Validators(etag, file.modified)
     headers = {
         "ETag": format_etag(etag),
@@ -75,7 +75,7 @@ async def _answer(request: web.Request, file: File, *, as_text: bool) -> web.Str
         raise PreconditionFailed
     if outcome is Outcome.NOT_MODIFIED:
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
-    headers["Content-Size"] = str(file.manifest.size)
+    headers["Content-Size"] = str(file.size)
     headers[hdrs.CONTENT_TYPE] = f"{TEXT}; charset=utf-8" if as_text else MANIFEST
     response = FileResponse(headers=headers)
     response.headers[hdrs.ACCEPT_RANGES] = "none" if as_text else "bytes"
@@ -96,7 +96,7 @@ def _bounds_of(
     request: web.Request, response: web.StreamResponse, file: File, validators: Validators
 ) -> ByteRange:
     """Return which bytes of the entries are asked for, and have the answer say so."""
-    size = file.manifest.chunk_count * ENTRY_SIZE
+    size = file.chunk_count * ENTRY_SIZE
     response.content_length = size
     # Range is defined for GET only (RFC 9110 §14.2).
     if request.method == "HEAD" or not if_range_holds(request.headers.get("If-Range"), validators):

@@ -51,7 +51,7 @@ async def _answer(request: web.Request, text: str) -> web.StreamResponse:
             raise PreconditionFailed
         try:
             # Elsewhere, because there can be many.
-            ranges = await asyncio.to_thread(parse_spans, text, file.manifest.size, MAX_DIGESTS)
+            ranges = await asyncio.to_thread(parse_spans, text, file.size, MAX_DIGESTS)
         except ValueError as error:
             raise InvalidRequest(f"The ranges are malformed: {error}.") from error
         return await _send(request, file, ranges)
@@ -65,7 +65,7 @@ async def _send(
     response = FileResponse(
         headers={
             hdrs.CONTENT_TYPE: PACK,
-            "ETag": format_etag(str(file.manifest.digest)),
+            "ETag": format_etag(file.etag),
             hdrs.CACHE_CONTROL: "no-store",
         }
     )

@@ -10,18 +10,22 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
-from chunkstore.core.conditional import format_http_date, parse_http_date
+from chunkstore.core.conditional import parse_http_date
 from chunkstore.core.dav.properties import PropertyName
+from chunkstore.core.timestamps import to_http_date, to_rfc3339
 from chunkstore.core.unix_time import parse_unix_time
 from chunkstore.http.dav.multistatus import dav
-from chunkstore.http.dav.xml_reading import escape_text
 
-_UP_TO_SECONDS: Final = len("2026-01-01T00:00:00")
 WINDOWS: Final = "urn:schemas-microsoft-com:"
 OWNCLOUD: Final = "http://owncloud.org/ns"
 
 
-_NO_PROPERTIES: Final[Mapping[PropertyName, str]] = MappingProxyType({})
+NO_PROPERTIES: Final[Mapping[PropertyName, str]] = MappingProxyType({})
+_SUPPORTED_LOCKS: Final = "".join(
+    f"<D:lockentry><D:lockscope><D:{scope}/></D:lockscope>"
+    "<D:locktype><D:write/></D:locktype></D:lockentry>"
+    for scope in ("exclusive", "shared")
+)
 # What a resource has, and what of that is empty.
 Outline: TypeAlias = tuple[bool, ...]
 
@@ -29,19 +33,19 @@ Outline: TypeAlias = tuple[bool, ...]
 class Resource(NamedTuple):
     """A file or folder, with all that properties tell of it; a tuple, as long lists make many.
 
-    `etag` None: it has none, or it may not be told. `dead` are its dead properties, and `locks`
-    the XML of those that cover it. `quota` is how many bytes are used and free, if that may be
-    told. Times are in UTC.
+    Texts are as they stand in XML. None: it has no such property, or it may not be told. `created`
+    and `modified` are timestamps. `dead` are its dead properties, `locks` those that cover it.
+    `quota` is how many bytes are used and free.
     """
 
     href: str
     is_folder: bool
-    created: datetime | None
-    modified: datetime | None
-    size: int = 0
-    media_type: str = ""
+    created: int | None
+    modified: int | None
+    size: int | None = None
+    media_type: str | None = None
     etag: str | None = None
-    dead: Mapping[PropertyName, str] = _NO_PROPERTIES
+    dead: Mapping[PropertyName, str] = NO_PROPERTIES
     locks: str = ""
     quota: tuple[int, int] | None = None
 
@@ -61,84 +65,64 @@ class Resource(NamedTuple):
             self.quota is None,
         )
 
+    @property
+    def creation_date(self) -> str | None:
+        """When it was made, without a fraction, which Windows does not understand."""
+        return None if self.created is None else to_rfc3339(self.created)
 
-# Returns the content of the element as XML, None if the resource has no such property.
-Live: TypeAlias = Callable[[Resource], str | None]
+    @property
+    def last_modified(self) -> str | None:
+        """When it was modified, as HTTP tells it."""
+        return None if self.modified is None else to_http_date(self.modified)
 
+    @property
+    def windows_created(self) -> str | None:
+        """When it was made, as Windows tells it."""
+        return None if self.created is None else to_http_date(self.created)
 
-def _creation_date(resource: Resource) -> str | None:
-    # RFC 3339 without a fraction, which Windows does not understand.
-    time = resource.created
-    return None if time is None else time.isoformat(timespec="seconds")[:_UP_TO_SECONDS] + "Z"
+    @property
+    def resource_type(self) -> str:
+        """What kind of resource it is."""
+        return "<D:collection/>" if self.is_folder else ""
 
+    @property
+    def supported_locks(self) -> str:
+        """The locks that can be taken on it."""
+        return _SUPPORTED_LOCKS
 
-def _last_modified(resource: Resource) -> str | None:
-    return None if resource.modified is None else format_http_date(resource.modified)
+    @property
+    def used(self) -> int | None:
+        """The bytes that are used of its quota."""
+        return None if self.quota is None else self.quota[0]
 
-
-def _windows_created(resource: Resource) -> str | None:
-    return None if resource.created is None else format_http_date(resource.created)
-
-
-def _length(resource: Resource) -> str | None:
-    return None if resource.is_folder else str(resource.size)
-
-
-def _media_type(resource: Resource) -> str | None:
-    return None if resource.is_folder else escape_text(resource.media_type)
-
-
-def _etag(resource: Resource) -> str | None:
-    return None if resource.etag is None else f'"{resource.etag}"'
-
-
-def _resource_type(resource: Resource) -> str:
-    return "<D:collection/>" if resource.is_folder else ""
-
-
-_SUPPORTED_LOCKS: Final = "".join(
-    f"<D:lockentry><D:lockscope><D:{scope}/></D:lockscope>"
-    "<D:locktype><D:write/></D:locktype></D:lockentry>"
-    for scope in ("exclusive", "shared")
-)
+    @property
+    def available(self) -> int | None:
+        """The bytes that are left of its quota."""
+        return None if self.quota is None else self.quota[1]
 
 
-def _supported_lock(resource: Resource) -> str:
-    return _SUPPORTED_LOCKS
-
-
-def _locks(resource: Resource) -> str:
-    return resource.locks
-
-
-def _used(resource: Resource) -> str | None:
-    return None if resource.quota is None else str(resource.quota[0])
-
-
-def _available(resource: Resource) -> str | None:
-    return None if resource.quota is None else str(resource.quota[1])
-
-
-# Those that `allprop` brings (§9.1).
-OF_ALL: Final[Mapping[PropertyName, Live]] = {
-    dav("creationdate"): _creation_date,
-    dav("getcontentlength"): _length,
-    dav("getcontenttype"): _media_type,
-    dav("getetag"): _etag,
-    dav("getlastmodified"): _last_modified,
-    dav("lockdiscovery"): _locks,
-    dav("resourcetype"): _resource_type,
-    dav("supportedlock"): _supported_lock,
+# The properties that `allprop` brings (§9.1): what of a `Resource` is their content.
+OF_ALL: Final[Mapping[PropertyName, str]] = {
+    dav("creationdate"): "creation_date",
+    dav("getcontentlength"): "size",
+    dav("getcontenttype"): "media_type",
+    dav("getetag"): "etag",
+    dav("getlastmodified"): "last_modified",
+    dav("lockdiscovery"): "locks",
+    dav("resourcetype"): "resource_type",
+    dav("supportedlock"): "supported_locks",
 }
 QUOTA: Final = (dav("quota-used-bytes"), dav("quota-available-bytes"))
 # Those that are told to who names them (RFC 4331 §2).
-BY_NAME: Final[Mapping[PropertyName, Live]] = {
+BY_NAME: Final[Mapping[PropertyName, str]] = {
     **OF_ALL,
-    QUOTA[0]: _used,
-    QUOTA[1]: _available,
-    PropertyName(WINDOWS, "Win32CreationTime"): _windows_created,
-    PropertyName(WINDOWS, "Win32LastModifiedTime"): _last_modified,
+    QUOTA[0]: "used",
+    QUOTA[1]: "available",
+    PropertyName(WINDOWS, "Win32CreationTime"): "windows_created",
+    PropertyName(WINDOWS, "Win32LastModifiedTime"): "last_modified",
 }
+# Contents that are the same for all resources of one outline.
+FIXED: Final = frozenset({"resource_type", "supported_locks"})
 TIMES: Final = frozenset(
     {
         dav("creationdate"),

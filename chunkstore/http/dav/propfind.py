@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp import web
 
 from chunkstore.core.dav.locks import Lock, path_of, paths_above
 from chunkstore.core.dav.properties import PropertyName, parse_properties
 from chunkstore.core.errors import StoreDamaged
-from chunkstore.core.names import FileName, FolderName, ancestors, encode_path
+from chunkstore.core.names import FileName, FolderName, ancestors, encode_path, parent
+from chunkstore.core.timestamps import to_microseconds
 from chunkstore.http.dav.answers import folder_href, folder_location, in_drive
 from chunkstore.http.dav.fields import (
     MINIMAL_APPLIED,
     absence_is_left_out,
     minimal_is_preferred,
 )
-from chunkstore.http.dav.live_properties import Resource
+from chunkstore.http.dav.live_properties import NO_PROPERTIES, Resource
 from chunkstore.http.dav.lock_body import format_locks
 from chunkstore.http.dav.multistatus import (
     HEAD,
@@ -33,9 +35,10 @@ from chunkstore.http.dav.multistatus import (
     XML_TYPE,
 )
 from chunkstore.http.dav.propfind_body import Wanted, parse_propfind
-from chunkstore.http.dav.resources import find_resource
+from chunkstore.http.dav.resources import Found, find_described
 from chunkstore.http.dav.shape import Shape
 from chunkstore.http.dav.xml_body import xml_body
+from chunkstore.http.dav.xml_reading import escape_text
 from chunkstore.http.message.destination import depth_of
 from chunkstore.http.message.negotiation import accepts_gzip
 from chunkstore.http.message.request import base_of, drive_root
@@ -56,7 +59,6 @@ _Entry: TypeAlias = File | FolderName
 _Descriptions: TypeAlias = Mapping[Name, Description]
 # Locks by their roots.
 _Locks: TypeAlias = Mapping[str, Sequence[Lock]]
-_NO_HREFS: Final[Mapping[str, str]] = {}
 # Shorter answers are not worth it.
 _LEAST_COMPRESSED: Final = 1024
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -69,13 +71,22 @@ async def find(request: web.Request) -> web.StreamResponse:
     """Answer PROPFIND."""
     depth = depth_of(request, "0", "1", "infinity")
     wanted = await _wanted_by(request)
-    found = await find_resource(request)
-    headers = folder_location(request, found.name)
+    shape = Shape(wanted, is_minimal=absence_is_left_out(request))
+    found = await find_described(request, with_dead=shape.needs_dead, with_locks=shape.needs_locks)
+    entry = found.entry
+    headers = folder_location(request, _name_of(entry))
     if minimal_is_preferred(request):
         headers.update(MINIMAL_APPLIED)
-    if isinstance(found, File):
-        return await _respond(request, _of_file(request, found, wanted), headers)
-    return await _respond(request, _of_folder(request, found.name, wanted, depth), headers)
+    if isinstance(entry, File):
+        place = _Place(escape_text(request.rel_url.raw_path), len(entry.name))
+        teller = _Teller(request, shape, place, readable_in(request, parent(entry.name)))
+        return await _respond(request, _in_one_piece(teller.tell(found)), headers)
+    place = _Place(escape_text(folder_href(request)), len(entry))
+    teller = _Teller(request, shape, place, readable_in(request, entry))
+    itself = teller.tell(found, await quota_of(request, entry) if shape.needs_quota else None)
+    if depth == "0":
+        return await _respond(request, _in_one_piece(itself), headers)
+    return await _respond(request, _in_pieces(teller, entry, itself, depth), headers)
 
 
 async def find_drive(request: web.Request) -> web.StreamResponse:
@@ -87,7 +98,7 @@ async def find_drive(request: web.Request) -> web.StreamResponse:
     shape = Shape(await _wanted_by(request), is_minimal=absence_is_left_out(request))
     root = drive_root(request.app)
     hrefs = [request.rel_url.raw_path, *([root] if depth != "0" else [])]
-    folders = [Resource(href, True, None, None) for href in hrefs]
+    folders = [Resource(escape_text(href), True, None, None) for href in hrefs]
     text = HEAD + "".join(map(shape.format, folders)) + TAIL
     return web.Response(
         status=HTTPStatus.MULTI_STATUS, text=text, headers={"Content-Type": XML_TYPE}
@@ -99,35 +110,27 @@ async def _wanted_by(request: web.Request) -> Wanted:
         return parse_propfind(body)
 
 
-async def _of_file(request: web.Request, file: File, wanted: Wanted) -> AsyncIterator[str]:
-    """Yield the answer that tells of one file."""
-    shape = Shape(wanted, is_minimal=absence_is_left_out(request))
-    page = _Page(request, shape, FolderName(""), [file])
-    path: dict[str, str] = {file.name: request.rel_url.raw_path}
-    yield HEAD + "".join([text async for text in page.texts(path)]) + TAIL
+async def _in_one_piece(text: str) -> AsyncIterator[str]:
+    yield HEAD + text + TAIL
 
 
-async def _of_folder(
-    request: web.Request, folder: FolderName, wanted: Wanted, depth: str
+async def _in_pieces(
+    teller: _Teller, folder: FolderName, itself: str, depth: str
 ) -> AsyncIterator[str]:
-    """Yield the answer that tells of a folder and what is in it, in pieces."""
-    shape = Shape(wanted, is_minimal=absence_is_left_out(request))
-    quota = await quota_of(request, folder) if shape.needs_quota else None
-    itself = _Page(request, shape, folder, [folder], quota)
-    text = HEAD + "".join([piece async for piece in itself.texts()])
-    if depth != "0":
-        async for entries in _entries_below(request, folder, depth):
-            async for piece in _Page(request, shape, folder, entries).texts():
-                text += piece
-                if len(text) >= _PIECE_SIZE:
-                    yield text
-                    text = ""
+    """Yield the answer that tells of a folder itself and of what is in it."""
+    text = HEAD + itself
+    async for listing, entries in _entries_below(teller.request, folder, depth):
+        async for piece in teller.texts(listing, entries):
+            text += piece
+            if len(text) >= _PIECE_SIZE:
+                yield text
+                text = ""
     yield text + TAIL
 
 
 async def _entries_below(
     request: web.Request, folder: FolderName, depth: str
-) -> AsyncIterator[Sequence[_Entry]]:
+) -> AsyncIterator[tuple[Listing, Sequence[_Entry]]]:
     """Yield what is in a folder, in order, by pages."""
     after: str | None = None
     last: str = folder
@@ -140,23 +143,29 @@ async def _entries_below(
             limit=_PAGE_SIZE,
             made_folders=depth == "infinity",
         )
-        entries = _in_order(listing, last)
+        entries = _in_order(listing) if depth == "1" else _with_folders(listing, last)
         if entries:
             last = _name_of(entries[-1])
-        yield entries
+        yield listing, entries
         after = listing.next
         if after is None:
             return
 
 
-def _in_order(listing: Listing, last: str) -> list[_Entry]:
+def _in_order(listing: Listing) -> Sequence[_Entry]:
+    """Return the entries of a page in order."""
+    if not listing.folders:
+        return listing.files
+    return sorted([*listing.files, *listing.folders], key=_name_of)
+
+
+def _with_folders(listing: Listing, last: str) -> list[_Entry]:
     """Return the entries of a page in order, with the folders that they lie in before them.
 
     `last` is the entry before them, whose folders have been told of.
     """
     entries: list[_Entry] = []
-    both: list[_Entry] = [*listing.files, *listing.folders]
-    for entry in sorted(both, key=_name_of):
+    for entry in _in_order(listing):
         name = _name_of(entry)
         if not last.startswith(name[: name.rfind("/", 0, -1) + 1]):
             entries += [above for above in ancestors(FileName(name)) if not last.startswith(above)]
@@ -169,75 +178,100 @@ def _name_of(entry: _Entry) -> Name:
     return entry.name if isinstance(entry, File) else entry
 
 
+class _Place(NamedTuple):
+    """Where names lie: what stands for their first `length` characters in an address, as XML."""
+
+    href: str
+    length: int
+
+
 @dataclass(frozen=True, slots=True)
-class _Page:
-    """Entries of a folder that are told of together."""
+class _Teller:
+    """Tells of names that lie in one place; `may_read` says of which files the digest too, or all.
+
+    What is told of a name at most once is found with it (`Found`), or asked for by pages.
+    """
 
     request: web.Request
     shape: Shape
-    folder: FolderName
-    entries: Sequence[_Entry]
-    quota: tuple[int, int] | None = None
+    place: _Place
+    may_read: Callable[[FileName], bool] | None
 
-    async def texts(self, hrefs: Mapping[str, str] = _NO_HREFS) -> AsyncIterator[str]:
-        """Yield what is told of each; `hrefs` has those that are not below the folder's.
+    def tell(self, found: Found, quota: tuple[int, int] | None = None) -> str:
+        """Return what is told of what the request's URL leads to; `quota` is that of a folder."""
+        resource = self._resource_of(found.entry, found.described, _by_root(found.locks))
+        return self.shape.format(resource if quota is None else resource._replace(quota=quota))
+
+    async def texts(self, listing: Listing, entries: Sequence[_Entry]) -> AsyncIterator[str]:
+        """Yield what is told of the entries of a page.
 
         What clients keep with names, or ask for, can be much for each of them. So little of it is
         held at once, and others get their turn behind each piece.
         """
-        may_read = readable_in(self.request, self.folder)
-        base, start = folder_href(self.request), len(self.folder)
         told: list[str] = []
         size = 0
-        async for entries, described, locks in self._slices():
-            for entry in entries:
-                name = _name_of(entry)
-                href = hrefs.get(name) or base + encode_path(name[start:])
-                description = described.get(name)
-                if isinstance(entry, File):
-                    is_readable = may_read is None or may_read(entry.name)
-                    resource = _resource_of(href, entry, description, is_readable)
-                else:
-                    resource = _folder_of(href, description, self.quota)
-                if locks:
-                    resource = resource._replace(locks=self._format_locks(locks, name))
-                told.append(self.shape.format(resource))
-                size += len(told[-1])
+        async for members, described, locks in self._slices(listing, entries):
+            for entry in members:
+                text = self.shape.format(self._resource_of(entry, described, locks))
+                told.append(text)
+                size += len(text)
                 if size >= _PIECE_SIZE:
                     yield "".join(told)
                     told, size = [], 0
                     await asyncio.sleep(0)
         yield "".join(told)
 
-    async def _slices(self) -> AsyncIterator[tuple[Sequence[_Entry], _Descriptions, _Locks]]:
+    def _resource_of(self, entry: _Entry, described: _Descriptions, locks: _Locks) -> Resource:
+        href, length = self.place
+        name: Name
+        if isinstance(entry, File):
+            name = entry.name
+            is_readable = self.may_read is None or self.may_read(entry.name)
+            resource = Resource(
+                href + encode_path(name[length:]),
+                False,
+                entry.created_us,
+                entry.modified_us,
+                entry.size,
+                _escaped(entry.media_type),
+                f'"{entry.raw_digest.hex()}"' if is_readable else None,
+            )
+        else:
+            name = entry
+            resource = Resource(href + encode_path(name[length:]), True, None, None)
+        if name in described:
+            resource = _with_description(resource, described[name])
+        return resource._replace(locks=self._format_locks(locks, name)) if locks else resource
+
+    async def _slices(
+        self, listing: Listing, entries: Sequence[_Entry]
+    ) -> AsyncIterator[tuple[Sequence[_Entry], _Descriptions, _Locks]]:
         """Yield the entries with what is kept with each: fewer at once where that is much."""
         start, count = 0, _PAGE_SIZE if not self.shape.needs_dead else _SLICE_SIZE
-        while start < len(self.entries):
-            entries = self.entries[start : start + count]
-            # At the same moment, so that a store may look both up in one go.
-            described, locks = await asyncio.gather(self._describe(entries), self._locks(entries))
-            yield entries, described, locks
+        while start < len(entries):
+            members = entries[start : start + count]
+            described, locks = await self._kept_with(listing, members)
+            yield members, described, locks
             start += count
             kept = sum(len(each.properties or b"") for each in described.values())
             count = _LEAST_SLICE_SIZE if kept > _PIECE_SIZE else count
 
-    async def _describe(self, entries: Sequence[_Entry]) -> _Descriptions:
-        needs_dead = self.shape.needs_dead
-        needs_folders = needs_dead or self.shape.needs_times
+    async def _kept_with(
+        self, listing: Listing, entries: Sequence[_Entry]
+    ) -> tuple[_Descriptions, _Locks]:
+        """Return what is kept with entries of a page, and locks: what is asked for, if any is."""
+        files = listing.described if self.shape.needs_dead else frozenset[FileName]()
+        with_folders = self.shape.needs_dead or self.shape.needs_times
         names = [
             _name_of(entry)
             for entry in entries
-            if (needs_dead if isinstance(entry, File) else needs_folders)
+            if (entry.name in files if isinstance(entry, File) else with_folders)
         ]
-        return await describe(self.request, names) if names else {}
-
-    async def _locks(self, entries: Sequence[_Entry]) -> _Locks:
-        """Return the locks on the entries, by their roots."""
-        found: dict[str, list[Lock]] = {}
-        if self.shape.needs_locks:
-            for lock in await locks_covering(self.request, [_name_of(each) for each in entries]):
-                found.setdefault(lock.root, []).append(lock)
-        return found
+        described = await describe(self.request, names) if names else {}
+        if not listing.may_be_locked or not self.shape.needs_locks:
+            return described, {}
+        locks = await locks_covering(self.request, [_name_of(entry) for entry in entries])
+        return described, _by_root(locks)
 
     def _format_locks(self, locks: _Locks, name: Name) -> str:
         root, path = base_of(self.request).path, path_of(name)
@@ -246,38 +280,34 @@ class _Page:
         return format_locks(covering, lambda lock: root + encode_path(lock.name))
 
 
-def _resource_of(
-    href: str, file: File, description: Description | None, is_readable: bool
-) -> Resource:
-    return Resource(
-        href,
-        False,
-        file.created,
-        file.modified,
-        file.manifest.size,
-        file.media_type,
-        str(file.manifest.digest) if is_readable else None,
-        _dead(description),
-    )
+def _by_root(locks: Iterable[Lock]) -> _Locks:
+    found: dict[str, list[Lock]] = {}
+    for lock in locks:
+        found.setdefault(lock.root, []).append(lock)
+    return found
 
 
-def _folder_of(
-    href: str, description: Description | None, quota: tuple[int, int] | None
-) -> Resource:
-    if description is None:
-        return Resource(href, True, None, None, quota=quota)
-    times = description.created, description.modified
-    return Resource(href, True, *times, dead=_dead(description), quota=quota)
+# Of those there are few.
+_escaped: Final = lru_cache(maxsize=1024)(escape_text)
 
 
-def _dead(description: Description | None) -> Mapping[PropertyName, str]:
-    if description is None or description.properties is None:
-        return {}
+def _with_description(resource: Resource, description: Description) -> Resource:
+    if resource.is_folder:
+        resource = resource._replace(
+            created=to_microseconds(description.created),
+            modified=to_microseconds(description.modified),
+        )
+    return resource._replace(dead=_dead(description))
+
+
+def _dead(description: Description) -> Mapping[PropertyName, str]:
+    if description.properties is None:
+        return NO_PROPERTIES
     try:
         return parse_properties(description.properties)
     except StoreDamaged:
         # The list goes on without them.
-        return {}
+        return NO_PROPERTIES
 
 
 async def _respond(

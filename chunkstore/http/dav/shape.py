@@ -1,22 +1,24 @@
 """How PROPFIND tells of a resource: the properties that were asked for, in XML.
 
 Resources that have the same properties differ in what these are only. So a template is made for
-the first of them, and filled in for each: long lists spend their time here.
+the first of them, and filled in for each, without a call of Python: long lists spend their time
+here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from operator import attrgetter
 from typing import Final, TypeAlias
 
 from chunkstore.core.dav.properties import PropertyName
 from chunkstore.http.dav.live_properties import (
     BY_NAME,
+    FIXED,
     OF_ALL,
     QUOTA,
     TIMES,
-    Live,
     Outline,
     Resource,
 )
@@ -29,12 +31,12 @@ from chunkstore.http.dav.multistatus import (
     format_tags,
 )
 from chunkstore.http.dav.propfind_body import Kind, Wanted
-from chunkstore.http.dav.xml_reading import escape_text
 
+_HREF: Final = attrgetter("href")
 _LOCKS: Final = dav("lockdiscovery")
 _OLD_QUOTA: Final = dav("quotaused")
-# A text with a `%s` for the address and for each of the contents.
-_Template: TypeAlias = tuple[str, Sequence[Live]]
+# A text with a `%s` for the address and for each of the contents, and what returns all of these.
+_Template: TypeAlias = tuple[str, Callable[[Resource], object]]
 
 
 class Shape:
@@ -48,7 +50,7 @@ class Shape:
             self._named = frozenset(wanted.names)
         all_first = OF_ALL if wanted.kind is Kind.ALL else ()
         self._asked = list(dict.fromkeys([*all_first, *wanted.names]))
-        self._templates: dict[Outline, _Template] = {}
+        self._templates: dict[Outline | None, _Template] = {}
 
     @property
     def needs_times(self) -> bool:
@@ -81,33 +83,34 @@ class Shape:
 
     def format(self, resource: Resource) -> str:
         """Return what is told of a resource."""
-        if resource.dead:
-            # Of these there are as many kinds as clients make, so none is kept.
-            text, contents = self._template_of(resource)
-        else:
-            outline = resource.outline
-            if outline not in self._templates:
-                self._templates[outline] = self._template_of(resource)
-            text, contents = self._templates[outline]
-        return text % (escape_text(resource.href), *[of(resource) for of in contents])
+        # Of dead ones there are as many kinds as clients make, so none is kept.
+        outline = None if resource.dead else resource.outline
+        template = self._templates.get(outline)
+        if template is None:
+            template = self._template_of(resource)
+            if outline is not None:
+                self._templates[outline] = template
+        text, contents = template
+        return text % contents(resource)
 
     def _template_of(self, resource: Resource) -> _Template:
         if self._wanted.kind is Kind.NAMES:
-            live = [name for name, of in BY_NAME.items() if of(resource) is not None]
+            live = [name for name, of in BY_NAME.items() if getattr(resource, of) is not None]
             names = _literal(format_names([*live, *resource.dead]))
-            return format_response("%s", format_propstat(names, HTTPStatus.OK)), ()
+            return format_response("%s", format_propstat(names, HTTPStatus.OK)), _HREF
         found: list[str] = []
-        contents: list[Live] = []
+        contents: list[str] = ["href"]
         missing: list[PropertyName] = []
         if self._wanted.kind is Kind.ALL:
             found += map(_literal, resource.dead.values())
         for name in self._asked:
             of = BY_NAME.get(name)
-            content = None if of is None else of(resource)
-            if of is not None and content:
+            content = None if of is None else getattr(resource, of)
+            if of is not None and content not in (None, ""):
                 before, behind = map(_literal, format_tags(name))
-                found.append(f"{before}%s{behind}")
-                contents.append(of)
+                is_fixed = of in FIXED
+                found.append(f"{before}{_literal(content) if is_fixed else '%s'}{behind}")
+                contents += () if is_fixed else (of,)
             elif content is not None:
                 found.append(_literal(format_empty(name)))
             elif name in resource.dead:
@@ -115,7 +118,7 @@ class Shape:
                     found.append(_literal(resource.dead[name]))
             elif name in self._named:
                 missing.append(name)
-        return format_response("%s", *self._propstats(found, missing)), contents
+        return format_response("%s", *self._propstats(found, missing)), attrgetter(*contents)
 
     def _propstats(self, found: Sequence[str], missing: Sequence[PropertyName]) -> list[str]:
         told = []

@@ -76,8 +76,8 @@ async def _show_file(request: web.Request, visit: Visit) -> web.Response:
 def _file(file: File, told: str) -> dict[str, Any]:
     return {
         "name": told,
-        "size": file.manifest.size,
-        "digest": str(file.manifest.digest),
+        "size": file.size,
+        "digest": file.etag,
         "media_type": file.media_type,
         "modified": _time(file.modified),
     }

@@ -133,7 +133,7 @@ async def _answer(request: web.Request, prepared: Prepared) -> web.StreamRespons
     if request.method == "HEAD":
         # Range is defined for GET only (RFC 9110 §14.2).
         response = web.StreamResponse(headers=prepared.headers)
-        response.content_length = file.manifest.size
+        response.content_length = file.size
         return response
     if file.content is not None and "Range" not in request.headers:
         await count_use(request, from_start=True)

@@ -75,6 +75,12 @@ async def folder_exists(request: web.Request, folder: FolderName) -> bool:
     return await names.find(folder) is not None
 
 
+def lists_all(request: web.Request, folder: FolderName) -> bool:
+    """Whether the request may see all that there may be in a folder."""
+    rights = rights_of(request)
+    return rights.is_open or Verbs.LIST in rights.access.everywhere(folder)
+
+
 async def list_names(
     request: web.Request,
     prefix: str,
@@ -106,6 +112,8 @@ async def describe(request: web.Request, names: Sequence[Name]) -> Mapping[Name,
     Properties can have anything, so they take `READ`; of what only leads elsewhere nothing is told.
     Files are left out that have none.
     """
+    if not names:
+        return {}
     rights = rights_of(request)
     described = await store_of(request).properties.describe(names, bare=False)
     if rights.is_open:

@@ -79,4 +79,6 @@ def locks_of(request: web.Request) -> AllowedLocks:
 
 async def locks_covering(request: web.Request, names: Sequence[Name]) -> Sequence[Lock]:
     """Return the locks on names that the request was told of."""
+    if not names:
+        return []
     return await store_of(request).locks.covering([path_of(name) for name in names])

@@ -27,7 +27,7 @@ def check_shown(request: web.Request, name: FileName, file: File | None) -> None
     """
     visit = rights_of(request).principal.visit
     if visit is not None:
-        require_shown(visit, name, None if file is None else str(file.manifest.digest))
+        require_shown(visit, name, None if file is None else file.etag)
 
 
 async def count_use(request: web.Request, *, from_start: bool) -> None:

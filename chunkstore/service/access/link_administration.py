@@ -301,7 +301,7 @@ class LinkAdministration:
         file = await self._names.find(FileName(link.target))
         if file is None:
             raise NotFound(f"There is no file {link.target!r} to make a link of.")
-        return None if follows else str(file.manifest.digest)
+        return None if follows else file.etag
 
 
 def _check(wanted: LinkRequest) -> None:

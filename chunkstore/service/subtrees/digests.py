@@ -147,9 +147,9 @@ class SubtreeDigests:
             for name in names:
                 with suppress(StoreDamaged):
                     file = await pins.enter_async_context(self._store.contents.open(name))
-                    if file is None or file.manifest.id in seen:
+                    if file is None or file.manifest_id in seen:
                         continue
-                    seen.add(file.manifest.id)
+                    seen.add(file.manifest_id)
                     await self._add(opened, file, even.chunk_size)
                 if len(opened.bases) == _MOST_BASES:
                     break
@@ -157,13 +157,13 @@ class SubtreeDigests:
 
     async def _add(self, opened: _Opened, file: File, chunk_size: int) -> None:
         """Add the content of a file, unless it is small or cut in another way."""
-        if file.manifest.size < self._least_size:
+        if file.size < self._least_size:
             return
         even = await EvenList.of(self._store, file.manifest)
         if even is None or even.chunk_size != chunk_size:
             return
         # Pages are kept from the first to the last.
-        if await self._store.subtrees.find(file.manifest.id, even.last_page().start, 1):
+        if await self._store.subtrees.find(file.manifest_id, even.last_page().start, 1):
             opened.bases.append(Base(self._store, even, file.manifest))
         else:
             opened.lacking[file.name] = file.manifest.digest

@@ -191,7 +191,7 @@ async def _copy_content(
 ) -> CopiedFile:
     chunking = _chunking_of(file, target)
     async with target.receiving(chunking=chunking) as receiver:
-        async with aclosing(source.reader.stream(file.manifest, 0, file.manifest.size)) as pieces:
+        async with aclosing(source.reader.stream(file.manifest, 0, file.size)) as pieces:
             await receiver.receive(pieces)
         put = receiver.put(file.name, file.media_type, created=file.created, modified=file.modified)
         if put.content.digest != file.manifest.digest:

@@ -224,7 +224,7 @@ def _is_there(path: Path, file: File, *, overwrite: bool) -> bool:
             found = path.lstat()
         except FileNotFoundError:
             return False
-        alike = stat.S_ISREG(found.st_mode) and found.st_size == file.manifest.size
+        alike = stat.S_ISREG(found.st_mode) and found.st_size == file.size
         if alike and _digest_of(path) == file.manifest.digest:
             return True
     if stat.S_ISDIR(found.st_mode):
@@ -254,9 +254,7 @@ async def _write(service: Service, file: File, path: Path) -> None:
     with naming(path):
         try:
             async with opened(part, "xb") as target:
-                async with aclosing(
-                    service.reader.stream(file.manifest, 0, file.manifest.size)
-                ) as pieces:
+                async with aclosing(service.reader.stream(file.manifest, 0, file.size)) as pieces:
                     hasher = ContentHasher()
                     async for piece in pieces:
                         await asyncio.to_thread(_write_piece, target, hasher, piece)

@@ -227,7 +227,7 @@ class IntoStore:
             conditions = UNCONDITIONAL if overwrite else CREATE_ONLY
             put = receiver.put(name, guess_media_type(name), conditions, modified=modified)
             committed = await self._commit(put)
-        return Imported(name, committed.file.manifest.size, committed.new_size)
+        return Imported(name, committed.file.size, committed.new_size)
 
     async def make_folder(self, name: FolderName) -> None:
         """Make a folder, as `Target` says."""

@@ -31,4 +31,4 @@ class Measures:
         for one in applied:
             if isinstance(one, Committed):
                 self.new_chunks += one.new_chunks
-                self.known_chunks += max(0, one.file.manifest.chunk_count - one.new_chunks)
+                self.known_chunks += max(0, one.file.chunk_count - one.new_chunks)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from chunkstore.core.timestamps import to_microseconds
 from chunkstore.store.contract.audit import Action, AuditEntry, AuditFilter, AuditLog, Who
 from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.rows import QUERIES
 from chunkstore.store.shared.audit_rows import bounds_of, texts_of, to_entry, to_rows
-from chunkstore.store.shared.times import to_microseconds
 
 
 class PostgresAudit(AuditLog):

@@ -56,6 +56,6 @@ class PostgresChunks(Chunks):
             file = to_file_to_edit(row)
             if isinstance(file, DamagedFile) or file.manifest.list_digest != list_digest:
                 continue
-            if not await database.fetch("marked_lists", [file.manifest.id]):
+            if not await database.fetch("marked_lists", [file.manifest_id]):
                 return file.manifest.digest
         return None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from chunkstore.core.dav.properties import changed_properties
 from chunkstore.core.names import ROOT
+from chunkstore.core.timestamps import to_datetime
 from chunkstore.store.contract.edits import Name, Patch, Present, is_folder_name, judge
 from chunkstore.store.contract.properties import Description, Properties
 from chunkstore.store.contract.values import Applied
@@ -16,7 +17,7 @@ from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.postgres.tree import find_to_edit, lock
 from chunkstore.store.postgres.usage import Tally
 from chunkstore.store.shared.root_folder import SETTING, RootFolder, describe_root
-from chunkstore.store.shared.times import Times, now_microseconds, to_datetime
+from chunkstore.store.shared.times import Times, now_microseconds
 
 
 class PostgresProperties(Properties):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chunkstore.core.names import FolderName
+from chunkstore.core.names import FileName, FolderName
 from chunkstore.store.contract.values import File, Listing
 from chunkstore.store.postgres.connection import Connection
 from chunkstore.store.postgres.paths import below
@@ -59,12 +59,15 @@ class _Page:
         self._limit = limit
         self._files: list[File] = []
         self._folders: list[FolderName] = []
+        self._described: set[FileName] = set()
+        self._locked = False
         self.last: str | None = None
         self.jump: str | None = None
 
     def add(self, row: Row) -> bool:
         """Take the row of a name; return False if the page is full without it."""
         name = row["name"]
+        self._locked = self._locked or row["locks"]
         folder = folder_of(name, self._prefix, self._delimiter)
         is_made = folder is None and row["manifest"] is None
         if is_made and (not self._made_folders or name == self._prefix):
@@ -76,6 +79,8 @@ class _Page:
             self.last = name
         elif folder is None:
             self._files.append(to_file(row))
+            if row["described"]:
+                self._described.add(FileName(name))
             self.last = name
         else:
             self._folders.append(folder)
@@ -84,7 +89,7 @@ class _Page:
         return True
 
     def listing(self, after: str | None) -> Listing:
-        return Listing(self._files, self._folders, after)
+        return Listing(self._files, self._folders, after, self._described, self._locked)
 
 
 def _without_nul(text: str) -> str:

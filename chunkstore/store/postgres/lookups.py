@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreDamaged
@@ -53,7 +53,7 @@ def _to_file(row: Row, inline: int) -> File | StoreDamaged:
         file = to_file(row)
     except StoreDamaged as error:
         return error
-    if file.manifest.size > inline:
+    if file.size > inline:
         return file
     columns = ("digests", "sizes", "codecs", "contents")
     try:
@@ -64,4 +64,5 @@ def _to_file(row: Row, inline: int) -> File | StoreDamaged:
     except (StoreDamaged, TypeError, ValueError):
         # Who reads it is told.
         return file
-    return replace(file, content=content) if file.manifest.digest == Digest.of(content) else file
+    is_whole = Digest.of(content).raw == file.raw_digest
+    return file._replace(content=content) if is_whole else file

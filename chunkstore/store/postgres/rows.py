@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import struct
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from chunkstore.core.errors import StoreDamaged
 from chunkstore.core.names import FileName
 from chunkstore.store.contract.values import DamagedFile, File
-from chunkstore.store.shared.manifest_rows import to_manifest
+from chunkstore.store.shared.manifest_rows import proved_file
 from chunkstore.store.shared.queries import load_queries
-from chunkstore.store.shared.times import to_datetime
 
 PACKAGE: Final = __package__
 QUERIES: Final = (
@@ -24,6 +23,11 @@ QUERIES: Final = (
     | load_queries(PACKAGE, "locks.sql")
 )
 
+_COLUMNS_OF_FILE: Final = itemgetter(
+    *("path", "manifest", "digest", "size", "chunk_size", "chunks", "list", "proof"),
+    *("media_type", "created", "modified"),
+)
+
 # An asyncpg.Record, which has no types. Columns are read by name, a single one by unpacking.
 Row: TypeAlias = Any
 
@@ -34,19 +38,10 @@ def to_file(row: Row) -> File:
     Raises:
         StoreDamaged: the row has what no file has, or points at what it was not made for.
     """
-    try:
-        file = File(
-            FileName(row["path"]),
-            to_manifest(row, row["manifest"]),
-            row["media_type"],
-            to_datetime(row["created"]),
-            to_datetime(row["modified"]),
-        )
-        if file.manifest.proof == row["proof"]:
-            return file
-    except (TypeError, ValueError, OverflowError, struct.error):
-        pass
-    raise StoreDamaged(f"The entry of {row['path']!r} is damaged; put or delete it.")
+    file = proved_file(*_COLUMNS_OF_FILE(row))
+    if file is None:
+        raise StoreDamaged(f"The entry of {row['path']!r} is damaged; put or delete it.")
+    return file
 
 
 def to_file_to_edit(row: Row) -> File | DamagedFile:

@@ -19,6 +19,7 @@ from functools import partial
 from chunkstore.core.errors import ChunkstoreError
 from chunkstore.core.manifest import Manifest
 from chunkstore.core.names import ROOT, FileName, FolderName, parent
+from chunkstore.core.timestamps import to_microseconds
 from chunkstore.store.contract.edits import (
     Copy,
     Delete,
@@ -38,7 +39,7 @@ from chunkstore.store.postgres.connection import LONG_SECONDS, Connection
 from chunkstore.store.postgres.paths import below, folders_of, path_of
 from chunkstore.store.postgres.rows import QUERIES, to_file, to_file_to_edit
 from chunkstore.store.postgres.usage import Tally
-from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
+from chunkstore.store.shared.times import now_microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ async def put_file(db: Connection, edit: Put, target: Target, tally: Tally) -> t
     if target.created is not None:
         created = target.created
     else:
-        created = to_microseconds(current.created) if isinstance(current, File) else target.modified
+        created = current.created_us if isinstance(current, File) else target.modified
     return file_of(edit.name, target, created), current is not None
 
 
@@ -177,8 +178,7 @@ async def _keep(db: Connection, folders: Sequence[FolderName]) -> None:
 
 def file_of(name: FileName, target: Target, created: int) -> File:
     """Return the file that a name is when it points at a target."""
-    times = to_datetime(created), to_datetime(target.modified)
-    return File(name, target.manifest, target.media_type, *times)
+    return File.of(name, target.manifest, target.media_type, created, target.modified)
 
 
 def accepts(edit: Put, present: Present) -> bool:
@@ -298,8 +298,8 @@ async def _copy_file(db: Connection, edit: Copy | Move, file: File, tally: Tally
     if isinstance(edit, Copy):
         created = modified = now_microseconds()
     else:
-        tally.file(file.name, file.manifest.size, None)
-        created, modified = to_microseconds(file.created), to_microseconds(file.modified)
+        tally.file(file.name, file.size, None)
+        created, modified = file.created_us, file.modified_us
     if edit.modified is not None:
         modified = to_microseconds(edit.modified)
     properties = await db.fetchval(QUERIES["find_properties"], edit.source)

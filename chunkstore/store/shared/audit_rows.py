@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from chunkstore.core.names import MAX_NAME_SIZE
+from chunkstore.core.timestamps import to_datetime, to_microseconds
 from chunkstore.store.contract.audit import Action, AuditEntry, AuditFilter, Who, plain, row_of
-from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
+from chunkstore.store.shared.times import now_microseconds
 
 _ID_BITS: Final = 63
 _FIRST: Final = 0

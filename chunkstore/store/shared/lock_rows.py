@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from chunkstore.core.dav.locks import Lock
-from chunkstore.store.shared.times import to_datetime
+from chunkstore.core.timestamps import to_datetime
 
 
 def new_token() -> str:

@@ -73,7 +73,7 @@ class Pin(AbstractAsyncContextManager[File | None]):
         try:
             file = await self._find()
             if file is not None:
-                self._manifest_id = file.manifest.id
+                self._manifest_id = file.manifest_id
             return file
         finally:
             self._pins.end(self, self._manifest_id)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from chunkstore.core.errors import DatabaseDamaged
+from chunkstore.core.timestamps import to_datetime, to_microseconds
 from chunkstore.store.contract.records import PutRecord, Record
-from chunkstore.store.shared.times import to_datetime, to_microseconds
 
 # Revisions are random numbers of so many bits: a counter has the same twice if a failover loses the
 # last changes.

@@ -8,9 +8,10 @@ from typing import Final
 
 from chunkstore.core.dav.properties import changed_properties
 from chunkstore.core.errors import StoreDamaged
+from chunkstore.core.timestamps import to_datetime
 from chunkstore.store.contract.edits import Patch
 from chunkstore.store.contract.properties import Description
-from chunkstore.store.shared.times import Times, to_datetime
+from chunkstore.store.shared.times import Times
 
 SETTING: Final = "root"
 """The name of the setting."""

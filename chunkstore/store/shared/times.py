@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from chunkstore.core.timestamps import to_microseconds
 
 
 def now_microseconds() -> int:
     """Return the current time as it is stored."""
     return time.time_ns() // 1000
-
-
-def to_datetime(microseconds: int) -> datetime:
-    """Return the time that is stored so."""
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-def to_microseconds(moment: datetime) -> int:
-    """Return a time as it is stored."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)

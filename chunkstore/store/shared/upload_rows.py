@@ -15,6 +15,7 @@ from chunkstore.core.conditional import Conditions
 from chunkstore.core.digest import Digest
 from chunkstore.core.manifest import ChunkList
 from chunkstore.core.names import FileName
+from chunkstore.core.timestamps import to_datetime, to_microseconds
 from chunkstore.store.contract.resumable import (
     Failure,
     ResumableUpload,
@@ -34,7 +35,7 @@ from chunkstore.store.contract.upload_state import (
 from chunkstore.store.contract.uploads import NOTHING, Bounds, Unfinished
 from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.lists import OpenManifest
-from chunkstore.store.shared.times import now_microseconds, to_datetime, to_microseconds
+from chunkstore.store.shared.times import now_microseconds
 
 # Of an upload's id: as many as a digest has, far beyond guessing.
 _ID_BYTES: Final = 32

@@ -8,9 +8,9 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from chunkstore.core.timestamps import to_microseconds
 from chunkstore.store.contract.audit import Action, AuditEntry, AuditFilter, AuditLog, Who
 from chunkstore.store.shared.audit_rows import bounds_of, texts_of, to_entry, to_rows
-from chunkstore.store.shared.times import to_microseconds
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.rows import QUERIES, execute

@@ -9,10 +9,11 @@ from functools import partial
 
 from chunkstore.core.dav.properties import changed_properties
 from chunkstore.core.names import ROOT
+from chunkstore.core.timestamps import to_datetime
 from chunkstore.store.contract.edits import Name, Patch, is_folder_name
 from chunkstore.store.contract.properties import Description, Properties
 from chunkstore.store.shared.root_folder import SETTING, RootFolder, describe_root
-from chunkstore.store.shared.times import Times, now_microseconds, to_datetime
+from chunkstore.store.shared.times import Times, now_microseconds
 from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.rows import execute, fetch_value
 from chunkstore.store.sqlite.tree import below

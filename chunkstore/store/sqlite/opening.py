@@ -34,6 +34,8 @@ from chunkstore.store.sqlite.settings import NewSettings, State, check_and_read_
 from chunkstore.store.sqlite.usage import QuotaFolders, load_folders
 
 _READERS: Final = 4
+# So many names take no longer than other lookups.
+_FEW: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +68,8 @@ class OpenDatabase:
         return self.writer
 
     def runner_for(self, names: Sized) -> Runner:
-        """Return what looks up what is kept with names: a single one goes with other lookups."""
-        return self.lookups if len(names) == 1 else self.readers
+        """Return what looks up what is kept with names: a few go with other lookups."""
+        return self.lookups if len(names) <= _FEW else self.readers
 
     async def close(self, *, keep_reserve: bool) -> None:
         """End running jobs, make their changes durable and close the database."""

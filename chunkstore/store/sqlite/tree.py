@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias, TypedDict
 from chunkstore.core.errors import ChunkstoreError, DatabaseDamaged, StoreDamaged, StoreUnavailable
 from chunkstore.core.manifest import Manifest
 from chunkstore.core.names import ROOT, FileName, FolderName, ancestors, parent, prefix_stop
+from chunkstore.core.timestamps import to_microseconds
 from chunkstore.store.contract.edits import (
     Copy,
     Delete,
@@ -30,7 +31,7 @@ from chunkstore.store.contract.edits import (
     names_in,
 )
 from chunkstore.store.contract.values import DamagedFile, File, Folder
-from chunkstore.store.shared.times import Times, now_microseconds, to_datetime, to_microseconds
+from chunkstore.store.shared.times import Times, now_microseconds
 from chunkstore.store.sqlite.engine.connection import snapshot
 from chunkstore.store.sqlite.rows import execute, fetch_value, to_file
 
@@ -230,7 +231,7 @@ def put_file(
     modified = now_microseconds() if times.modified is None else times.modified
     created = times.created
     if created is None:
-        created = modified if current is None else to_microseconds(current.created)
+        created = modified if current is None else current.created_us
     execute(
         db,
         "put_file",
@@ -241,7 +242,7 @@ def put_file(
         created=created,
         modified=modified,
     )
-    return File(name, manifest, media_type, to_datetime(created), to_datetime(modified))
+    return File.of(name, manifest, media_type, created, modified)
 
 
 def delete(db: sqlite3.Connection, name: Name) -> None:

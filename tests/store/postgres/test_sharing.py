@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
@@ -404,7 +403,7 @@ async def test_a_put_whose_answer_is_lost_says_what_came_of_it(
         assert lost[0] == 2
         assert committed.replaced is replaced
         assert (committed.new_chunks, committed.new_size) == (1, min(len(content), CHUNK_SIZE))
-        assert committed.file == replace(await get_file(store, name_of("a")), content=None)
+        assert committed.file == (await get_file(store, name_of("a")))._replace(content=None)
 
 
 async def test_a_put_that_comes_after_its_server_went_another_way_takes_no_effect(

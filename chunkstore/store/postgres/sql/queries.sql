@@ -280,9 +280,10 @@ SELECT path FROM entry
 WHERE (path = $1 OR (path >= $2 AND path < $3)) AND manifest IS NULL AND NOT made;
 
 -- name: list_names
--- From a name on, before another, behind a third, how many at most.
-SELECT name, path, manifest, digest, size, chunk_size, chunks, list, proof, media_type, created,
-       modified
+-- From a name on, before another, behind a third, how many at most. As find_file, the name, whether
+-- there are properties, and whether the store has locks.
+SELECT path, manifest, digest, size, chunk_size, chunks, list, proof, media_type, created, modified,
+       name, properties IS NOT NULL AS described, EXISTS (SELECT 1 FROM lock) AS locks
 FROM entry
 WHERE name >= $1 AND name < $2 AND name > $3 AND (manifest IS NOT NULL OR made)
 ORDER BY name LIMIT $4;

@@ -315,14 +315,15 @@ UPDATE file SET name = :target || substr(name, :skip) WHERE name >= :start AND n
 UPDATE folder SET name = :target || substr(name, :skip) WHERE name >= :start AND name < :stop;
 
 -- name: list_names
--- Files and folders in one order; a folder has no manifest. The caller stops when it has enough, so
--- only rows that are read cost.
+-- Files and folders in one order; a folder has no manifest. As find_file, and whether the file has
+-- properties. The caller stops when it has enough, so only rows that are read cost.
 SELECT file.name AS name, file.manifest, manifest.digest, manifest.size, manifest.chunk_size,
-       manifest.chunks, manifest.list, file.proof, file.media_type, file.created, file.modified
+       manifest.chunks, manifest.list, file.proof, file.media_type, file.created, file.modified,
+       file.properties IS NOT NULL
 FROM file LEFT JOIN manifest ON manifest.id = file.manifest
 WHERE file.name >= :start AND file.name < :stop
 UNION ALL
-SELECT folder.name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+SELECT folder.name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM folder
 WHERE folder.name >= :start AND folder.name < :stop
 ORDER BY name;
