@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -172,6 +173,56 @@ class LockConformance(Suite):
         refreshed = await store.locks.refresh(token, 700)
         assert refreshed is not None
         assert refreshed.expires > before.expires
+
+    async def test_a_folder_that_goes_with_its_last_name_was_a_member(self, reopen: Reopen) -> None:
+        store, locked = await reopen(), FolderName("a/")
+        for each in ("a/b/x", "a/b/y", "a/c/z", "a/d/e/f/g", "a/s/x", "other"):
+            await put(store, each, b"1")
+        guard = await take(store, locked, deep=False)
+        x, y = FileName("a/b/x"), FileName("a/b/y")
+        # Another is in it, or comes.
+        await store.names.apply([Delete(x)])
+        await store.names.apply([Move(y, FileName("a/b/w/y"))])
+        await store.names.apply([Move(FileName("a/b/w/y"), x)])
+        last: list[Edit] = [
+            Delete(x),
+            Move(x, FileName("elsewhere")),
+            Move(FileName("a/c/z"), FileName("a/b/z")),
+            Delete(FileName("a/d/e/f/g")),
+            Delete(FolderName("a/d/e/f/")),
+            Delete(FolderName("a/d/e/")),
+            Move(FolderName("a/d/e/"), FolderName("e/")),
+        ]
+        for edit in last:
+            assert await refused(store, edit) == [locked], edit
+        with pytest.raises(Locked) as caught:
+            await store.names.apply([whole_put(store, "a/b/v", b"1"), Delete(x), *last[3:4]])
+        assert caught.value.edit == 2
+        # A folder that was made stays, and so does one that a strict edit empties.
+        await store.names.apply([Delete(FileName("a/s/x"), strict=True)])
+        await store.names.apply([MakeFolder(FolderName("a/m/"))], guard=guard)
+        await put(store, "a/m/x", b"1")
+        await store.names.apply([Delete(FileName("a/m/x"))])
+        await store.names.apply([last[3], last[1]], guard=guard)
+        assert await names(store) == ["a/c/z", "elsewhere", "other"]
+
+    async def test_of_two_who_empty_a_folder_one_is_refused(self, reopen: Reopen) -> None:
+        store = await reopen()
+        await put(store, "a/b/keep", b"1")
+        await take(store, FolderName("a/"), deep=False)
+        files = [FileName(f"a/b/{number}") for number in range(4)]
+        for _ in range(5):
+            for file in files:
+                await put(store, file, b"1")
+            await store.names.apply([Delete(FileName("a/b/keep"))])
+            deletions = (store.names.apply([Delete(file)]) for file in files)
+            done = await asyncio.gather(*deletions, return_exceptions=True)
+            assert [type(one) for one in done].count(Locked) == 1
+            assert len(await names(store)) == 1
+            await put(store, "a/b/keep", b"1")
+            for file in files:
+                with suppress(NotFound):
+                    await store.names.apply([Delete(file)])
 
     async def test_the_root_folder(self, reopen: Reopen) -> None:
         store = await reopen()

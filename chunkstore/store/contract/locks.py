@@ -167,11 +167,32 @@ def made_by(edit: Edit) -> Name | None:
             return None
 
 
+def taken_by(edit: Edit) -> Name | None:
+    """Return what an edit takes away, perhaps with folders above it, None for nothing."""
+    match edit:
+        case Delete():
+            return None if edit.strict else edit.name
+        case Move():
+            return None if edit.strict else edit.source
+        case _:
+            return None
+
+
+def comes_into(edit: Edit, folder: FolderName) -> bool:
+    """Whether an edit that takes something away puts it into a folder."""
+    return isinstance(edit, Move) and edit.target.startswith(folder)
+
+
+def member_roots_above(name: Name) -> Sequence[str]:
+    """Return the paths where locks may be rooted that `memberships` tells of."""
+    return paths_above(folder_of(path_of(name)))[1:]
+
+
 def memberships(locks: Iterable[Lock], name: Name) -> Sequence[tuple[str, FolderName]]:
     """Return the roots of locks that guard which members a folder has, far above a name.
 
     Each comes with the folder in it by which the name is reached: if that does not exist, to make
-    the name makes it too.
+    the name makes it too, and if nothing else is in it, to take the name away takes it too.
     """
     path = path_of(name)
     found = []

@@ -8,8 +8,12 @@ for the other, on whatever server, and then sees what it did. Looking comes afte
 statement of its own.
 
 A row without a token stands for the root folder, which has no other row. It comes before the first
-lock, when all writers have ended who found no row: from then on each finds one. A collection takes
-it away when there are no locks.
+lock, when all writers have ended who found no row: from then on each finds one, and keeps it before
+all others. A collection takes it away when there are no locks.
+
+Those who keep a row do not wait for one who wants to lock it, so where many write all the time that
+could wait for ever. It waits for seconds at most, and then lets nobody begin to write until those
+who do have ended (`_behind_writers`).
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import ParamSpec, TypeVar
 
 from chunkstore.core.dav.locks import (
     Lock,
@@ -46,8 +51,10 @@ from chunkstore.store.contract.locks import (
     Locks,
     Taken,
     WantedLock,
+    comes_into,
     counts_own,
     made_by,
+    member_roots_above,
     memberships,
     require_allowed,
     require_few,
@@ -56,19 +63,23 @@ from chunkstore.store.contract.locks import (
     require_tags,
     require_tokens,
     roots_of_interest,
+    taken_by,
     touched_by,
     touched_by_put,
 )
 from chunkstore.store.contract.values import File
 from chunkstore.store.postgres import tree
 from chunkstore.store.postgres.connection import Connection
-from chunkstore.store.postgres.database import Database
+from chunkstore.store.postgres.database import Database, Job, JobWith
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.paths import below
 from chunkstore.store.postgres.rows import QUERIES, to_file_to_edit
 from chunkstore.store.postgres.usage import Tally
 from chunkstore.store.shared.lock_rows import new_token, to_lock
 from chunkstore.store.shared.times import now_microseconds
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class PostgresLocks(Locks):
@@ -80,13 +91,14 @@ class PostgresLocks(Locks):
     async def take(self, wanted: WantedLock) -> Taken:
         database = self._opened.writable
         while True:
-            taken = await database.write_once(_take, wanted)
+            taken = await database.write_once(_behind_writers(_take, wanted))
             if taken is not None:
                 return taken
             await database.write(_begin)
 
     async def refresh(self, token: str, seconds: int) -> Lock | None:
-        return await self._opened.writable.write_unsynced(_refresh, token, seconds)
+        job = _behind_writers(_refresh, token, seconds)
+        return await self._opened.writable.write_unsynced(job)
 
     async def release(self, token: str) -> Lock | None:
         return await self._opened.writable.write_once(_release, token)
@@ -106,6 +118,18 @@ async def keep_root(db: Connection) -> None:
     await db.execute(QUERIES["keep_root"])
 
 
+async def lock_memberships(db: Connection, edits: Sequence[Edit]) -> None:
+    """Have nobody else take away at the same time what lies in the same folder.
+
+    Of two who each see what the other takes, neither would take away the folder that goes with it,
+    and which may be a member of a locked one.
+    """
+    taken = [name for name in map(taken_by, edits) if name is not None]
+    roots = {root for name in taken for root in member_roots_above(name)}
+    if roots:
+        await db.execute(QUERIES["lock_memberships"], sorted(roots))
+
+
 async def require(db: Connection, edit: Edit, guard: Guard) -> None:
     """Refuse an edit, whose names are locked, as far as its guard goes.
 
@@ -116,7 +140,7 @@ async def require(db: Connection, edit: Edit, guard: Guard) -> None:
     """
     replaced = judge(edit, await _load(db, edit))
     made = None if replaced else made_by(edit)
-    await _require(db, touched_by(edit, replaced=replaced), made, guard)
+    await _require(db, touched_by(edit, replaced=replaced), guard, made, edit)
 
 
 async def require_put(
@@ -124,18 +148,32 @@ async def require_put(
 ) -> None:
     """Refuse a `Put` of a name, as far as is known now; raise as `require`."""
     made = None if replaced or strict else name
-    await _require(db, touched_by_put(name, replaced=replaced), made, guard)
+    await _require(db, touched_by_put(name, replaced=replaced), guard, made)
 
 
-async def _require(db: Connection, touched: Touched, made: Name | None, guard: Guard) -> None:
+async def _require(
+    db: Connection, touched: Touched, guard: Guard, made: Name | None, edit: Edit | None = None
+) -> None:
     await _require_tags(db, guard)
     found = await _interfering(db, touched)
+    roots = [] if edit is None else await _roots_of_emptied(db, found, edit)
     if made is not None:
-        roots = [
+        roots += [
             root for root, folder in memberships(found, made) if await tree.find(db, folder) is None
         ]
-        touched |= Touched(frozenset(roots))
-    require_tokens(found, touched, guard)
+    require_tokens(found, touched | Touched(frozenset(roots)), guard)
+
+
+async def _roots_of_emptied(db: Connection, found: Sequence[Lock], edit: Edit) -> list[str]:
+    """Return the roots of locks that guard folders which go with what an edit takes away."""
+    name = taken_by(edit)
+    if name is None:
+        return []
+    return [
+        root
+        for root, folder in memberships(found, name)
+        if not comes_into(edit, folder) and not await tree.holds_besides(db, folder, name)
+    ]
 
 
 async def drop(db: Connection, edit: Edit) -> None:
@@ -215,6 +253,25 @@ async def _begin(db: Connection) -> None:
     await db.execute(QUERIES["wait_briefly"])
     await db.execute(QUERIES["lock_locks"])
     await db.execute(QUERIES["put_root"])
+
+
+def _behind_writers(job: JobWith[P, T], *args: P.args, **kwargs: P.kwargs) -> Job[T]:
+    """Return a job that is run while nobody writes, where it has failed before.
+
+    Whoever changes names keeps the first row, if there is one, and so a lock of the table. Those
+    who want one while another waits for all of it come after that one.
+    """
+    failed = False
+
+    async def run(db: Connection) -> T:
+        nonlocal failed
+        if failed:
+            await db.execute(QUERIES["wait_briefly"])
+            await db.execute(QUERIES["lock_writers_out"])
+        failed = True
+        return await job(db, *args, **kwargs)
+
+    return run
 
 
 async def _lock_root_of(db: Connection, name: Name) -> bool:

@@ -256,15 +256,23 @@ class ApplyEdits:
         return applied
 
     async def _lock(self, db: Connection, tally: Tally) -> None:
-        """Lock the uploads, then the names that the edits are about."""
+        """Lock the uploads, then the names that the edits are about.
+
+        The root folder comes before all others, as for those who take locks.
+        """
         for upload_id in sorted(self.tails):
             await db.fetchval(QUERIES["lock_upload"], upload_id)
+        was_locked = self.sight.locked
+        if was_locked:
+            await locks.keep_root(db)
         names = [name for edit in self.edits for name in names_in(edit)]
         names += [name for edit in self.edits for name in await tree.to_be_kept(db, edit)]
         await tree.lock(db, tally, *names)
         self.sight.locked = tally.locked
         if tally.locked:
-            await locks.keep_root(db)
+            if not was_locked:
+                await locks.keep_root(db)
+            await locks.lock_memberships(db, self.edits)
 
     async def _apply(
         self, db: Connection, edit: Edit, missing: Sequence[NewChunk], progress: _Progress

@@ -94,6 +94,17 @@ async def _folder_exists(db: Connection, name: FolderName) -> bool:
     return name == ROOT or bool(await db.fetchval(QUERIES["folder_exists"], *below(name)))
 
 
+async def holds_besides(db: Connection, folder: FolderName, name: Name) -> bool:
+    """Whether a folder would exist without a name in it, and all that lies below that."""
+    start, stop = below(folder)
+    # No name contains U+0001, so this is the least text after that of a file.
+    behind = below(name)[1] if is_folder_name(name) else f"{name}\x01"
+    return bool(
+        await db.fetchval(QUERIES["folder_exists"], start, name)
+        or await db.fetchval(QUERIES["folder_exists"], behind, stop)
+    )
+
+
 async def load_target(db: Connection, name: Name, strict: bool = False) -> Present:
     """Return what has a name at which something is to be put, and what is in its way above.
 

@@ -126,8 +126,13 @@ def begin_deletion(db: sqlite3.Connection, edit: Delete, guard: Guard) -> None:
     _put_change(db, FolderName(edit.name), hidden=False)
 
 
-def end_deletion(db: sqlite3.Connection, edit: Delete, by: Who | None) -> None:
-    """Hide the folder, which is to go."""
+def end_deletion(db: sqlite3.Connection, edit: Delete, by: Who | None, guard: Guard) -> None:
+    """Hide the folder, which is to go.
+
+    Raises:
+        What `locks.require` raises: what lay beside it may be gone by now, and so its folder goes.
+    """
+    locks.require(db, edit, guard, replaced=False)
     hide(db, FolderName(edit.name))
     _take_effect(db, edit, by, replaced=False)
 
@@ -170,8 +175,11 @@ def begin_transfer(db: sqlite3.Connection, edit: Copy | Move, guard: Guard) -> b
     return replaced
 
 
-def end_transfer(db: sqlite3.Connection, edit: Copy | Move, by: Who | None, replaced: bool) -> None:
-    """Show the target, and hide the source of a move."""
+def end_transfer(
+    db: sqlite3.Connection, edit: Copy | Move, by: Who | None, guard: Guard, replaced: bool
+) -> None:
+    """Show the target, and hide the source of a move; raise as `end_deletion`."""
+    locks.require(db, edit, guard, replaced=replaced)
     _take_effect(db, edit, by, replaced=replaced)
     if edit.strict:
         execute(db, "delete_file", name=edit.target.removesuffix("/"))

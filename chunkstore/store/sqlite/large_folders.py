@@ -131,7 +131,8 @@ class LargeFolders:
         await self._writer.run(partial(jobs.begin_deletion, edit=edit, guard=guard))
         try:
             await self._turn(
-                FolderTurn(self._quotas, [name]), partial(jobs.end_deletion, edit=edit, by=by)
+                FolderTurn(self._quotas, [name]),
+                partial(jobs.end_deletion, edit=edit, by=by, guard=guard),
             )
         except ChunkstoreError:
             await self._release(name)
@@ -151,7 +152,7 @@ class LargeFolders:
             await self._turn(FolderTurn(self._quotas, [target]), hide, size=EDIT_SIZE)
             await self._empty(target)
             await self._fill(edit)
-            end = partial(jobs.end_transfer, edit=edit, by=by, replaced=replaced)
+            end = partial(jobs.end_transfer, edit=edit, by=by, guard=guard, replaced=replaced)
             file = Delete(FileName(target.removesuffix("/"))) if edit.strict else None
             await self._turn(FolderTurn(self._quotas, gone, came), end, file=file)
         except ChunkstoreError:

@@ -23,6 +23,7 @@ from chunkstore.store.contract.locks import (
     Locks,
     Taken,
     WantedLock,
+    comes_into,
     counts_own,
     made_by,
     memberships,
@@ -33,6 +34,7 @@ from chunkstore.store.contract.locks import (
     require_tags,
     require_tokens,
     roots_of_interest,
+    taken_by,
     touched_by,
     touched_by_put,
 )
@@ -85,7 +87,7 @@ def require(db: sqlite3.Connection, edit: Edit, guard: Guard, *, replaced: bool)
         Locked: a lock is in the way.
     """
     made = None if replaced else made_by(edit)
-    _require(db, touched_by(edit, replaced=replaced), made, guard)
+    _require(db, touched_by(edit, replaced=replaced), guard, made, edit)
 
 
 def require_put(
@@ -93,20 +95,38 @@ def require_put(
 ) -> None:
     """Refuse a `Put` of a name; raise as `require`."""
     made = None if replaced or strict else name
-    _require(db, touched_by_put(name, replaced=replaced), made, guard)
+    _require(db, touched_by_put(name, replaced=replaced), guard, made)
 
 
-def _require(db: sqlite3.Connection, touched: Touched, made: Name | None, guard: Guard) -> None:
+def _require(
+    db: sqlite3.Connection,
+    touched: Touched,
+    guard: Guard,
+    made: Name | None,
+    edit: Edit | None = None,
+) -> None:
     require_tags(guard, partial(_etag_of, db))
     if not has_any(db):
         return
     found = _interfering(db, touched)
+    roots = [] if edit is None else _roots_of_emptied(db, found, edit)
     if made is not None:
-        roots = [
+        roots += [
             root for root, folder in memberships(found, made) if not tree.folder_exists(db, folder)
         ]
-        touched |= Touched(frozenset(roots))
-    require_tokens(found, touched, guard)
+    require_tokens(found, touched | Touched(frozenset(roots)), guard)
+
+
+def _roots_of_emptied(db: sqlite3.Connection, found: Sequence[Lock], edit: Edit) -> list[str]:
+    """Return the roots of locks that guard folders which go with what an edit takes away."""
+    name = taken_by(edit)
+    if name is None:
+        return []
+    return [
+        root
+        for root, folder in memberships(found, name)
+        if not comes_into(edit, folder) and not tree.holds_besides(db, folder, name)
+    ]
 
 
 def drop(db: sqlite3.Connection, edit: Edit) -> None:

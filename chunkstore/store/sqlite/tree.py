@@ -168,11 +168,30 @@ def _find_folder(db: sqlite3.Connection, name: Name) -> Folder | None:
 
 def folder_exists(db: sqlite3.Connection, name: FolderName) -> bool:
     """Whether the folder was made or a name lies in it."""
-    if name == ROOT:
-        return True
+    return name == ROOT or _has_any(db, below(name))
+
+
+def holds_besides(db: sqlite3.Connection, folder: FolderName, name: Name) -> bool:
+    """Whether a folder would exist without a name in it, and all that lies below that."""
+    around = below(folder)
+    # No name contains NUL, so this is the least text after that of a file.
+    behind = below(name)["stop"] if is_folder_name(name) else f"{name}\0"
+    return _has_any(
+        db,
+        NameRange(start=around["start"], stop=name),
+        NameRange(start=behind, stop=around["stop"]),
+    )
+
+
+def _has_any(db: sqlite3.Connection, *ranges: NameRange) -> bool:
+    """Whether there is something to be seen in one of the ranges."""
     with snapshot(db):
-        ranges = visible_ranges(**below(name), changes=folder_changes(db))
-        return any(fetch_value(db, "folder_exists", **each) for each in ranges)
+        changes = folder_changes(db)
+        return any(
+            fetch_value(db, "folder_exists", **part)
+            for each in ranges
+            for part in visible_ranges(**each, changes=changes)
+        )
 
 
 def load(db: sqlite3.Connection, edit: Edit) -> Present:

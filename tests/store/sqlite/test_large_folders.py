@@ -643,3 +643,27 @@ async def test_a_file_that_takes_its_place_is_judged_again(
     assert await get(store, "x/seed") == b"content"
     assert rows(path, SOURCE) == before
     assert ("d/",) not in changes(path)
+
+
+@pytest.mark.parametrize(
+    "edit", [Delete(FolderName("a/b/large/")), Move(FolderName("a/b/large/"), TARGET)]
+)
+async def test_what_lies_beside_it_may_go_meanwhile(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch, edit: Delete | Move
+) -> None:
+    """Then the folder of both goes with it, which is a member of a locked one."""
+    turn, beside = LargeFolders._turn, FileName("a/b/beside")
+
+    async def turn_behind(folders: LargeFolders, *args: Any, **options: Any) -> None:  # noqa: ANN401
+        if await store.names.find(beside) is not None:
+            await delete(store, beside)
+        await turn(folders, *args, **options)
+
+    plant(path, "a/b/large/")
+    await put(store, beside, b"x")
+    await store.locks.take(WantedLock(FolderName("a/"), False, True))
+    before = rows(path, "a/b/large/")
+    monkeypatch.setattr(LargeFolders, "_turn", turn_behind)
+    with pytest.raises(Locked):
+        await store.names.apply([edit])
+    assert (changes(path), rows(path, "a/b/large/"), rows(path, TARGET)) == ([], before, [])

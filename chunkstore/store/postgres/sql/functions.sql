@@ -369,9 +369,9 @@ BEGIN
         content_chunk_size, content_chunks, list_digest, content_proof);
     IF EXISTS (SELECT 1 FROM lock) THEN
         -- In this order: whoever takes a lock waits for this, or is waited for.
+        PERFORM 1 FROM lock WHERE token = '' FOR KEY SHARE;
         PERFORM lock_paths(
             folders || name_path, array_fill(false, ARRAY[cardinality(folders)]) || true);
-        PERFORM 1 FROM lock WHERE token = '' FOR KEY SHARE;
         IF EXISTS (
             SELECT 1 FROM lock
             WHERE root = ANY (folders || ARRAY['', name_path])

@@ -79,6 +79,15 @@ SELECT 1 FROM lock WHERE token = '' FOR KEY SHARE;
 -- name: lock_root
 SELECT 1 FROM lock WHERE token = '' FOR UPDATE;
 
+-- name: lock_memberships
+-- roots. Those who change which members a folder has come one after the other, where that is locked.
+SELECT token FROM lock
+WHERE root = ANY ($1::text[]) AND NOT is_deep AND token <> '' ORDER BY token FOR UPDATE;
+
+-- name: lock_writers_out
+-- Nobody who keeps the first row changes names any more when this is granted.
+LOCK TABLE lock IN EXCLUSIVE MODE;
+
 -- name: lock_locks
 -- Nobody who knows of no lock changes names any more when this is granted.
 LOCK TABLE lock IN ACCESS EXCLUSIVE MODE;
