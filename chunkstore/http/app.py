@@ -48,6 +48,7 @@ from chunkstore.http.security.hsts import HSTS, add_https_only
 from chunkstore.http.security.provider import PROVIDER, Provider
 from chunkstore.http.security.rights import (
     PEOPLE,
+    Need,
     add_access_headers,
     enter,
     has_cookie,
@@ -65,6 +66,7 @@ from chunkstore.service.resumable.uploads import (
     DEFAULT_MAX_UNFINISHED,
     ResumableUploads,
 )
+from chunkstore.service.rights import Rights
 from chunkstore.service.service import Service
 from chunkstore.store.contract.name_changes import NameChanges
 from chunkstore.store.contract.store import Store
@@ -242,6 +244,19 @@ async def _check_middleware(request: web.Request, handler: Handler) -> web.Strea
         require_own_page(request)
         return await handler(request)
     rights = await enter(request)
+    visit = rights.principal.visit
+    if visit is None or visit.first_use is None:
+        return await _judge(request, handler, rights, need)
+    try:
+        return await _judge(request, handler, rights, need)
+    finally:
+        await request.app[PEOPLE].visiting.leave(visit)
+
+
+async def _judge(
+    request: web.Request, handler: Handler, rights: Rights, need: Need
+) -> web.StreamResponse:
+    """Pass on what somebody may do."""
     require_own_page(request)
     if not rights.is_open or need is refused:
         need(request, rights)

@@ -106,7 +106,7 @@ class Rights:
         if visit is None or self.people is None:
             return nullcontext()
         puts = [edit for edit in edits if isinstance(edit, Put)]
-        return self.people.visiting.uses.putting(visit.link, puts)
+        return self.people.visiting.putting(visit, puts)
 
     def may_see(self, name: Name) -> bool:
         """Whether something can be done with a name or below it, so that more may be told."""

@@ -63,12 +63,13 @@ class AllowedUploads:
             raise InvalidRequest("By a link a file is sent whole, and its length told first.")
         assert self.rights.people is not None
         uses = self.rights.people.visiting.uses
-        upload = await self.uploads.create(self._own(spec), length, self.names)
-        try:
-            await uses.begin(visit.link, upload.id, length)
-        except ChunkstoreError:
-            await self.uploads.delete(upload.id)
-            raise
+        with visit.putting():
+            upload = await self.uploads.create(self._own(spec), length, self.names)
+            try:
+                await uses.begin(visit.link, upload.id, length)
+            except ChunkstoreError:
+                await self.uploads.delete(upload.id)
+                raise
         return upload
 
     def _own(self, spec: UploadSpec) -> UploadSpec:

@@ -24,7 +24,7 @@ from chunkstore.core.errors import (
     StoreError,
 )
 from chunkstore.service.access.clock import Clock
-from chunkstore.service.access.links import Link
+from chunkstore.service.access.links import Link, was_refused
 from chunkstore.service.access.record_values import (
     LINK_USE,
     format_value,
@@ -210,6 +210,10 @@ class LinkUses:
             if link.limits.uses is not None:
                 raise
 
+    async def give_back(self, link: Link) -> None:
+        """Take back a use of nobody who is known again."""
+        await self._change(link, lambda usage: replace(usage, uses=usage.uses - 1))
+
     async def room(self, link: Link) -> int | None:
         """As `Usage.room`."""
         try:
@@ -251,7 +255,7 @@ class LinkUses:
 
     @asynccontextmanager
     async def putting(self, link: Link, puts: Sequence[Put]) -> AsyncIterator[None]:
-        """Take room for files that are put within the context, and give it back if they are not.
+        """Take room for files that are put within the context; give it back if they surely are not.
 
         Raises:
             LinkFull: there is none.
@@ -265,8 +269,9 @@ class LinkUses:
         await self._take_room(link, change)
         try:
             yield
-        except ChunkstoreError:
-            await self._change(link, lambda usage: _taken_back(usage, sizes, puts))
+        except ChunkstoreError as error:
+            if was_refused(error):
+                await self._change(link, lambda usage: _taken_back(usage, sizes, puts))
             raise
 
     async def keep(self, link: Link) -> None:

@@ -14,12 +14,15 @@ import base64
 import binascii
 import enum
 import hmac
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
 from chunkstore.core.access import Verbs
+from chunkstore.core.errors import ChunkstoreError, StoreError, StoreFull
 from chunkstore.core.names import FileName, FolderName, parent
 from chunkstore.service.access.record_values import (
     LINK,
@@ -182,13 +185,35 @@ class Link:
         )
 
 
+@dataclass(slots=True)
+class FirstUse:
+    """The use that was counted for a visit which a request begins, until it has put something.
+
+    `puts` are those that have taken effect, or may have.
+    """
+
+    puts: int = 0
+
+    @contextmanager
+    def putting(self) -> Iterator[None]:
+        """Count what is put within the context, unless it surely is not."""
+        self.puts += 1
+        try:
+            yield
+        except ChunkstoreError as error:
+            if was_refused(error):
+                self.puts -= 1
+            raise
+
+
 @dataclass(frozen=True, slots=True)
 class Visit:
     """Somebody who came by a link.
 
     `own` is the folder that what they put goes into, None where nothing can be put, and `name` how
     it is called in the link's; `text` is what its URLs have for it. `known_by` is by what a use is
-    known to be theirs. `room` is how many bytes they can put, None for any number.
+    known to be theirs. `room` is how many bytes they can put, None for any number. `first_use` is
+    that of a request which begins the visit with what it puts.
     """
 
     link: Link
@@ -196,6 +221,11 @@ class Visit:
     text: str = ""
     known_by: tuple[str, ...] = ()
     room: int | None = None
+    first_use: FirstUse | None = None
+
+    def putting(self) -> AbstractContextManager[None]:
+        """Return a context in which something is put, so that the visit lasts."""
+        return nullcontext() if self.first_use is None else self.first_use.putting()
 
     @property
     def folder(self) -> FolderName:
@@ -207,6 +237,14 @@ class Visit:
         """What is theirs is kept under this."""
         own = "" if self.own is None else self.own.removeprefix(self.link.folder)
         return f"link {self.link.id} {own}".rstrip()
+
+
+def was_refused(error: ChunkstoreError) -> bool:
+    """Whether what failed has surely changed nothing.
+
+    Where the answer to a commit was lost, nobody knows.
+    """
+    return isinstance(error, StoreFull) or not isinstance(error, StoreError)
 
 
 def format_visit(link: Link, segment: str) -> str:

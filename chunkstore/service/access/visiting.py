@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -23,6 +25,7 @@ from chunkstore.core.errors import (
     LinkPasswordWrong,
     NoSuchLink,
     NotFound,
+    StoreError,
 )
 from chunkstore.core.names import MAX_NAME_SIZE, FileName, FolderName, parse_folder_name
 from chunkstore.service.access.clock import Clock
@@ -30,11 +33,12 @@ from chunkstore.service.access.credentials import Links
 from chunkstore.service.access.directory import Directory, Snapshot
 from chunkstore.service.access.limiter import network_of
 from chunkstore.service.access.link_uses import LinkUses
-from chunkstore.service.access.links import Link, Visit, format_visit, parse_visit
+from chunkstore.service.access.links import FirstUse, Link, Visit, format_visit, parse_visit
 from chunkstore.service.access.principal import Basic, Credentials, NewCookie, Principal, Via
 from chunkstore.service.access.tokens import new_mark
 from chunkstore.service.access.values import Account
 from chunkstore.service.access.verifying import Verifier
+from chunkstore.store.contract.edits import Put
 from chunkstore.store.contract.records import Records
 
 _COOKIE_LASTS: Final = timedelta(days=1)
@@ -96,16 +100,35 @@ class Visiting:
         return _principal(visit, snapshot.access_of_visit(visit, account))
 
     async def _visit_of(self, link: Link, arrival: Arrival, known_by: tuple[str, ...]) -> Visit:
-        text, room = arrival.visit, None
+        text, room, first_use = arrival.visit, None, None
         if arrival.puts and link.takes_files:
             room = await self.uses.room(link)
-            text = text or await self._begin(link, "")
+            if not text:
+                text, first_use = await self._begin(link, ""), FirstUse()
         if not text:
             return Visit(link, known_by=known_by)
         segment = parse_visit(link, text)
         if segment is None:
             raise NoSuchLink
-        return Visit(link, FolderName(f"{link.folder}{segment}/"), text, known_by, room)
+        own = FolderName(f"{link.folder}{segment}/")
+        return Visit(link, own, text, known_by, room, first_use)
+
+    @asynccontextmanager
+    async def putting(self, visit: Visit, puts: Sequence[Put]) -> AsyncIterator[None]:
+        """Take room for files that are put within the context, as `LinkUses.putting`."""
+        with visit.putting():
+            async with self.uses.putting(visit.link, puts):
+                yield
+
+    async def leave(self, visit: Visit) -> None:
+        """Give back the use of a visit that a request began and put nothing in.
+
+        Nobody else knows of the visit then.
+        """
+        if visit.first_use is not None and not visit.first_use.puts:
+            # What cannot be given back has been used: there are never more than there may be.
+            with suppress(StoreError):
+                await self.uses.give_back(visit.link)
 
     async def begin_visit(self, principal: Principal, name: str) -> str:
         """Begin a visit of somebody who says that they are called `name`; return its text for URLs.

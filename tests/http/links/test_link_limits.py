@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+from collections.abc import AsyncIterator
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
+from aiohttp import ClientError
 from aiohttp.test_utils import TestClient
 
 from chunkstore.core.errors import (
@@ -14,6 +18,7 @@ from chunkstore.core.errors import (
     NoSuchAccount,
     NotFound,
     PasswordRefused,
+    StoreAway,
     StoreFull,
     VerbLacking,
 )
@@ -21,8 +26,8 @@ from chunkstore.http import create_app
 from chunkstore.service.access.people import People
 from tests.backends import FRESH
 from tests.http.conftest import ServedAsInProduction
-from tests.http.links.conftest import PASSWORD, Shared
-from tests.http.steps import BROWSER
+from tests.http.links.conftest import PASSWORD, TUS, Shared
+from tests.http.steps import BROWSER, wait_until
 
 FILE = "/secret/plan/a.txt"
 CONTENT = "files/a.txt"
@@ -130,6 +135,81 @@ async def test_no_more_visits_than_uses(shared_site: Shared) -> None:
     # A visit that has begun goes on.
     mine = {"path": begun[0].headers["Location"]}
     assert (await shared_site.by(mine, "PUT", "files/x", b"x")).status == 201
+
+
+async def test_a_put_that_is_refused_uses_nothing_up(shared_site: Shared) -> None:
+    link = await shared_site.link("/secret/inbox/", drop=True, uses=1)
+    wrong = base64.b64encode(sha256(b"another").digest()).decode()
+    refused: list[tuple[int, dict[str, str]]] = [
+        (400, {"Repr_Digest": f"sha-256=:{wrong}:"}),
+        (403, {"Origin": "http://other.example"}),
+        (412, {"If_Match": '"other"'}),
+        (415, {"Content_Encoding": "gzip"}),
+    ]
+    for status, headers in refused:
+        answer = await shared_site.by(link, "PUT", "files/x", b"x", **headers)
+        assert answer.status == status, answer
+        assert (await shared_site.told(link))["uses"] == 0, answer
+    for rest in ("files/" + "x" * 5000, "files/a//b"):
+        assert (await shared_site.by(link, "PUT", rest, b"x")).status in (400, 404)
+    assert (await shared_site.by(link, "POST", "uploads", **TUS)).status == 400
+    assert (await shared_site.told(link))["uses"] == 0
+    assert await shared_site.names() == ["old"]
+    # However many come at once, of which some are refused.
+    names = ["a", "b", "c//d", "e", "f//g", "h"]
+    asked = (shared_site.by(link, "PUT", f"files/{name}", b"x") for name in names)
+    statuses = sorted(answer.status for answer in await asyncio.gather(*asked))
+    assert statuses.count(201) == 1
+    assert len(await shared_site.names()) == 2
+    assert (await shared_site.told(link))["uses"] == 1
+    assert (await shared_site.by(link, "PUT", "files/x", b"x")).status == 410
+
+
+async def test_a_put_that_breaks_off_uses_nothing_up(shared_site: Shared) -> None:
+    link = await shared_site.link("/secret/inbox/", drop=True, uses=1)
+    began, cut = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        began.set()
+        await cut.wait()
+        raise ConnectionError
+
+    putting = asyncio.create_task(shared_site.by(link, "PUT", "files/x", body()))
+    await began.wait()
+    await until_uses(shared_site, link, 1)
+    # It may be the last one.
+    assert (await shared_site.by(link, "PUT", "files/y", b"y")).status == 410
+    cut.set()
+    with pytest.raises(ClientError):
+        await putting
+    await until_uses(shared_site, link, 0)
+    assert (await shared_site.by(link, "PUT", "files/y", b"y")).status == 201
+
+
+async def until_uses(site: Shared, link: dict[str, Any], uses: int) -> None:
+    """Wait until a link has had so many uses."""
+
+    async def has_them() -> bool:
+        return bool((await site.told(link))["uses"] == uses)
+
+    await wait_until(has_them)
+
+
+async def test_a_put_of_which_nobody_knows_whether_it_was_made_is_a_use(
+    shared_site: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = await shared_site.link("/secret/inbox/", drop=True, uses=1)
+    apply = shared_site.store.names.apply
+
+    async def lose(*arguments: Any) -> None:  # noqa: ANN401 - whatever is given
+        await apply(*arguments)
+        raise StoreAway
+
+    monkeypatch.setattr(shared_site.store.names, "apply", lose)
+    assert (await shared_site.by(link, "PUT", "files/x", b"x")).status == 503
+    told = await shared_site.told(link)
+    assert (told["uses"], told["files"], told["bytes"]) == (1, 1, 1)
 
 
 async def test_links_end_by_default_after_30_days_and_can_be_revived_for_a_day(
