@@ -10,6 +10,7 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from chunkstore.core.chunk_lists import MANIFEST
+from tests.http import raw
 from tests.http.chunks.steps import cut, manifest_of
 from tests.http.dav.lock_steps import (
     condition_of,
@@ -20,7 +21,7 @@ from tests.http.dav.lock_steps import (
     unlock,
     write,
 )
-from tests.http.dav.steps import DAV, Told, ask, make, set_to, status_of
+from tests.http.dav.steps import DAV, Told, ask, make, propfind, set_to, status_of, update_of
 from tests.http.steps import Client, on_shared_server, read
 
 
@@ -43,10 +44,40 @@ async def test_a_lock_is_told_as_it_was_asked_for(shared: Client, name: str) -> 
     owner = found.find(f"{DAV}owner")
     assert owner is not None
     assert "".join(owner.itertext()) == "mailto:a@b & Anna"
+    # All of it is kept, as a property would be (§14.17).
+    assert b'<D:href xml:lang="de">mailto:a@b</D:href> &amp; Anna</D:owner>' in answer.body
     [seen] = await locks_on(shared, name)
     assert seen.findtext(f"{DAV}locktoken/{DAV}href") == token
     assert await unlock(shared, name, token) == 204
     assert await locks_on(shared, name) == []
+
+
+@on_shared_server
+async def test_by_default_a_lock_is_deep(shared: Client, name: str) -> None:
+    """§9.10.3; one of a file too, of which Windows does not say."""
+    await make(shared, f"{name}/", f"{name}/a")
+    for path in (f"{name}/a", f"{name}/new", name):
+        token = await lock(shared, path)
+        [found] = await locks_on(shared, path)
+        assert found.findtext(f"{DAV}depth") == "infinity"
+        assert await unlock(shared, path, token) == 204
+
+
+@on_shared_server
+@pytest.mark.parametrize(
+    ("line", "status"), [("", 423), ("If: (<lock:other>)", 412), ("If: (Not <DAV:no-lock>)", 423)]
+)
+async def test_no_body_is_asked_for_in_vain(
+    shared: Client, name: str, line: str, status: int
+) -> None:
+    """Who waits for 100 Continue is told before of what is in the way."""
+    await make(shared, name)
+    token = await lock(shared, name)
+    lines = ["Content-Length: 1", "Expect: 100-continue", *filter(None, [line])]
+    async with raw.connect(shared) as connection:
+        await connection.send(raw.request("PUT", f"/dav/{name}", *lines))
+        assert (await connection.receive("PUT")).status == status
+    assert await unlock(shared, name, token) == 204
 
 
 @on_shared_server
@@ -213,10 +244,26 @@ async def test_a_deep_lock_covers_what_comes_later(shared: Client, name: str) ->
 
 @on_shared_server
 async def test_a_lock_of_a_folder_alone_keeps_its_members(shared: Client, name: str) -> None:
-    await make(shared, f"{name}/", f"{name}/x")
+    await make(shared, f"{name}/", f"{name}/x", f"{name}/y")
     token = await lock(shared, name, "Depth: 0")
     assert await write(shared, f"{name}/x") == 204
     assert await write(shared, f"{name}/new") == 423
+    answer = await ask(shared, "LOCK", f"/dav/{name}/new", body=info())
+    # A folder's address ends in a slash.
+    assert (answer.status, condition_of(answer)) == (
+        423,
+        ("lock-token-submitted", [f"/dav/{name}/"]),
+    )
+    assert await status_of(shared, f"{name}/new") == 404
+    for method in ("COPY", "MOVE"):
+        line = f"Destination: /dav/{name}/y"
+        assert (await ask(shared, method, f"/dav/{name}/x", line)).status == 423
+    body = update_of(set_to("<x:a>1</x:a>"))
+    for path, status in ((f"{name}/x", 207), (name, 423)):
+        assert (await ask(shared, "PROPPATCH", f"/dav/{path}", body=body)).status == status
+    # Those that are there can be locked beside it.
+    inner = await lock(shared, f"{name}/x")
+    assert await unlock(shared, f"{name}/x", inner) == 204
     assert await status_of(shared, f"{name}/x", "DELETE") == 423
     assert await write(shared, f"{name}/new", f"If: </dav/{name}> (<{token}>)") == 201
     assert await unlock(shared, name, token) == 204
@@ -244,6 +291,11 @@ async def test_a_name_that_is_free_becomes_an_empty_file(shared: Client, name: s
     token = answer.headers["Lock-Token"].strip("<>")
     answer = await ask(shared, "GET", f"/dav/{path}")
     assert (answer.status, answer.body) == (200, b"")
+    # It is a file like any other: a member of its folder, and with all properties (§7.3).
+    told = (await propfind(shared, f"/dav/{name}/", "1"))[f"/dav/{path}"]
+    assert (told.text("getcontentlength"), told.is_folder) == ("0", False)
+    assert len(locks_in(told)) == 1
+    assert len(told.found[f"{DAV}supportedlock"]) == 2
     assert await status_of(shared, path, "MKCOL") == 405
     # As davfs2 says that it is new.
     answer = await ask(shared, "LOCK", f"/dav/{path}", "If-None-Match: *", body=info())
@@ -381,5 +433,15 @@ async def test_conditions_come_first_then_tokens(shared: Client, name: str) -> N
         header = re.sub(r'\["[0-9a-f]{64}"\]', f"[{etag}]", header)
         assert await write(shared, name, f"If: {header}") == status, header
     await unlock(shared, name, token)
+    # What is not there has no entity tag and no lock (§10.4.4).
+    for header, status in {
+        f"(<{token}>)": 412,
+        '(["other"])': 412,
+        "(Not <DAV:no-lock>)": 201,
+        '(Not ["other"])': 201,
+    }.items():
+        path = f"{name}-{status}-{len(header)}"
+        assert await write(shared, path, f"If: {header}") == status, header
+        assert await status_of(shared, path) == (404 if status == 412 else 200)
     assert await write(shared, name, "If: (Not <DAV:no-lock>)") == 204
     assert await write(shared, name, f"If: (<{token}>)") == 412

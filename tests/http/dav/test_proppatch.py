@@ -14,7 +14,7 @@ from tests.http.dav.steps import (
     set_to,
     update_of,
 )
-from tests.http.steps import Client, on_shared_server
+from tests.http.steps import Client, on_shared_server, put
 
 X = "{urn:x}"
 
@@ -122,6 +122,15 @@ async def test_times_are_those_of_the_file(
     element_name = element.partition(">")[0].removesuffix("/")
     answer = await proppatch(shared, path, removing(f"{element_name}/>"))
     assert set(answer.refused.values()) == {403}
+
+
+@on_shared_server
+async def test_a_folder_that_has_properties_stays(shared: Client, name: str) -> None:
+    """Though it was never made, and its last file goes where nothing else would keep it."""
+    await put(shared, f"{name}/x", b"")
+    assert not (await proppatch(shared, f"/dav/{name}", set_to("<x:a>1</x:a>"))).refused
+    assert (await ask(shared, "DELETE", f"/files/{name}/x")).status == 204
+    assert await properties(shared, f"/dav/{name}/") == {f"{X}a": "1"}
 
 
 @on_shared_server

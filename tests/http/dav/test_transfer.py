@@ -198,3 +198,42 @@ async def test_properties_go_along_and_times_as_they_should(
     assert answer.headers["X-OC-Mtime"] == "accepted"
     [told] = (await propfind(shared, f"/dav/{name}/c")).values()
     assert told.text("getlastmodified") == "Sun, 09 Sep 2001 01:46:40 GMT"
+    # It is the time of the target alone.
+    if method == "COPY":
+        [told] = (await propfind(shared, f"/dav/{name}/b")).values()
+        assert not told.text("getlastmodified").startswith("Sun, 09 Sep 2001")
+
+
+@on_shared_server
+@pytest.mark.parametrize(
+    ("method", "depth"), [("COPY", "infinity"), ("COPY", "0"), ("MOVE", "infinity")]
+)
+async def test_properties_of_a_folder_go_along(
+    shared: Client, name: str, method: str, depth: str
+) -> None:
+    """Its own, and those of all in it that goes."""
+    paths = ("d/", "d/e/", "d/e/x")
+    await make(shared, f"{name}/", *(f"{name}/{path}" for path in paths), f"{name}/t/")
+    for path in (*paths, "t/"):
+        update = set_to(f"<x:p>{path}</x:p><D:creationdate>2001-02-03T04:05:06Z</D:creationdate>")
+        assert not (await proppatch(shared, f"/dav/{name}/{path}", update)).refused
+    assert await send(shared, method, f"{name}/d", f"{name}/t", f"Depth: {depth}") == 204
+    told = await propfind(shared, f"/dav/{name}/t/", "infinity")
+    went = paths if depth == "infinity" else paths[:1]
+    assert [each.found["{urn:x}p"].text for each in told.values()] == list(went)
+    for each in told.values():
+        # A copy is made now.
+        kept = each.text("creationdate") == "2001-02-03T04:05:06Z"
+        assert kept is (method == "MOVE")
+
+
+@on_shared_server
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_properties_go_with_what_is_deleted(shared: Client, name: str, slash: str) -> None:
+    path = f"{name}{slash}"
+    await make(shared, path)
+    assert not (await proppatch(shared, f"/dav/{path}", set_to("<x:p>1</x:p>"))).refused
+    assert await status_of(shared, path, "DELETE") == 204
+    await make(shared, path)
+    [told] = (await propfind(shared, f"/dav/{path}")).values()
+    assert "{urn:x}p" not in told.found
