@@ -97,6 +97,11 @@ async def test_a_server_gets_out_of_a_full_disk(
         files = await fill(session, "old", size)
         taken = len(files)
         assert taken * size >= DISK_SIZE // 3
+        more = io.BytesIO(random.Random(2).randbytes(size))
+        async with session.put("dav/more", data=more) as response:
+            # As RFC 4331 §6 has it.
+            assert response.status == HTTPStatus.INSUFFICIENT_STORAGE
+            assert b"<D:sufficient-disk-space/>" in await response.read()
         await check(session, files)
         for name in list(files)[::2]:
             assert await delete(session, name) == HTTPStatus.NO_CONTENT

@@ -6,6 +6,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from chunkstore.core.names import FolderName
+from chunkstore.http.message.request import SERVICE
 from tests.http import raw
 from tests.http.dav.recorded import active_lock, send, token_of
 from tests.http.dav.steps import DAV, ask, make, read_multistatus, status_of
@@ -82,10 +84,18 @@ async def test_a_folder_is_listed(shared: Client, name: str) -> None:
 @on_shared_server
 async def test_no_quota_is_told_to_who_asks_as_finder_does(shared: Client, name: str) -> None:
     """Recent ones wait for 90 seconds else."""
-    answer = await propfind(shared, "/dav/", "0", QUOTA)
+    await make(shared, f"{name}/")
+    quotas = shared.app[SERVICE].store.quotas
+    await quotas.set(FolderName(f"{name}/"), 1000, None)
+    answer = await propfind(shared, f"/dav/{name}/", "0", QUOTA)
     [told] = read_multistatus(answer).values()
     assert told.found == {}
     assert len(told.refused) == 4
+    # Others, who know nothing of the old ones, are told.
+    asked = QUOTA.replace("<D:quota/>\n<D:quotaused/>\n", "")
+    [told] = read_multistatus(await propfind(shared, f"/dav/{name}/", "0", asked)).values()
+    assert told.text("quota-available-bytes") == "1000"
+    await quotas.remove(FolderName(f"{name}/"))
 
 
 @on_shared_server
