@@ -27,6 +27,7 @@ from chunkstore.core.units import format_duration, format_exact_size, parse_size
 from chunkstore.server.config import DEFAULT_MIN_FREE, LogFormat, ServeConfig
 from chunkstore.server.run import run
 from chunkstore.service.access.audit import Audited
+from chunkstore.service.checksums import CHECKSUM_ALGORITHMS
 from chunkstore.service.memory import DEFAULT_MEMORY
 from chunkstore.service.resumable.uploads import DEFAULT_EXPIRY_SECONDS, DEFAULT_MAX_UNFINISHED
 from chunkstore.store.open import is_shared, redact_password
@@ -63,6 +64,14 @@ def _parse_log_format(text: str) -> LogFormat:
     return LogFormat(text)
 
 
+def _parse_checksums(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.lower().split(",") if name.strip()))
+    for name in names:
+        if name not in CHECKSUM_ALGORITHMS:
+            raise ValueError(f"{name!r} is none of {', '.join(CHECKSUM_ALGORITHMS)}")
+    return names
+
+
 def _parse_memory(text: str) -> int:
     size = _parse_size(text)
     if size < MAX_CHUNK_SIZE:
@@ -73,6 +82,7 @@ def _parse_memory(text: str) -> int:
 SIZE: Final = Parsed("size", _parse_size)
 MEMORY: Final = Parsed("size", _parse_memory)
 CHUNK_SIZE: Final = Parsed("size", lambda text: check_chunk_size(parse_size(text)))
+CHECKSUMS: Final = Parsed("checksums", _parse_checksums)
 RATE: Final = Parsed("size", _parse_rate)
 COMPRESSION: Final = Parsed("compression", Compression.parse)
 
@@ -112,6 +122,15 @@ _log_option = _options_of("Logs")
     default=str(DEFAULT_COMPRESSION),
     metavar="none|zstd[:LEVEL]",
     help="Compression of new chunks, where it saves at least an eighth. LEVEL is 1 to 19.",
+)
+@_store_option(
+    "--checksums",
+    type=CHECKSUMS,
+    default="",
+    show_default="none",
+    metavar="[md5,sha1,sha256]",
+    help="Keep these of each file, and tell them by WebDAV, as ownCloud does; rclone compares files"
+    " by them. They cost processor time for each byte.",
 )
 @_store_option(
     "--one-file/--no-one-file",

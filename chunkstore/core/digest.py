@@ -69,20 +69,35 @@ class ContentHasher:
         return Digest(self._blake3.digest())
 
 
-class ContentCheck:
-    """Verifies file content, as it arrives, against a digest that the client sent with it.
+class Checksum:
+    """Computes the digest of file content, as it arrives, by one of many algorithms.
 
-    `algorithm` is a name that `hashlib` knows, or BLAKE3; `expected` is the raw value.
+    `algorithm` is a name that `hashlib` knows, or BLAKE3.
     """
 
-    def __init__(self, algorithm: str, expected: bytes) -> None:
+    def __init__(self, algorithm: str) -> None:
         self.algorithm = algorithm
-        self._expected = expected
         self._hash = blake3() if algorithm == BLAKE3 else hashlib.new(algorithm)
 
     def update(self, piece: bytes | memoryview) -> None:
         """Take the next bytes."""
         self._hash.update(piece)
+
+    @property
+    def value(self) -> bytes:
+        """The raw digest of all bytes taken so far."""
+        return self._hash.digest()
+
+
+class ContentCheck(Checksum):
+    """Verifies file content, as it arrives, against a digest that the client sent with it.
+
+    `expected` is the raw value.
+    """
+
+    def __init__(self, algorithm: str, expected: bytes) -> None:
+        super().__init__(algorithm)
+        self._expected = expected
 
     def verify(self) -> None:
         """Compare the digests, once all bytes have been taken.
@@ -90,7 +105,7 @@ class ContentCheck:
         Raises:
             ContentMismatch: they differ.
         """
-        require_equal(self.algorithm, self._hash.digest(), self._expected)
+        require_equal(self.algorithm, self.value, self._expected)
 
 
 def require_equal(algorithm: str, computed: bytes, expected: bytes) -> None:

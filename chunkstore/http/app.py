@@ -22,7 +22,14 @@ from chunkstore.http.answers.documents import Problem, problem_document
 from chunkstore.http.answers.headers import add_answer_headers
 from chunkstore.http.message.fields import check_fields
 from chunkstore.http.message.problems import check_expectation, problem_middleware
-from chunkstore.http.message.request import ROOM_RETURNS, SERVICE, TASKS, UPLOADS, raw_remainder
+from chunkstore.http.message.request import (
+    CHECKSUMS,
+    ROOM_RETURNS,
+    SERVICE,
+    TASKS,
+    UPLOADS,
+    raw_remainder,
+)
 from chunkstore.http.native import files, forms, status
 from chunkstore.http.page.foot import FOOT, Foot
 from chunkstore.http.page.render import set_up_templates
@@ -58,6 +65,7 @@ from chunkstore.http.security.rights import (
 )
 from chunkstore.service.access.oidc import Registration
 from chunkstore.service.access.people import People
+from chunkstore.service.checksums import ContentChecksums
 from chunkstore.service.delegation import Delegation
 from chunkstore.service.hot_files import HotFiles
 from chunkstore.service.memory import DEFAULT_MEMORY, MemoryBudget
@@ -79,6 +87,8 @@ def create_app(
     hot_files: bool = True,
     max_file_size: int | None = None,
     chunking: Chunking = Chunking.FIXED,
+    checksums: Sequence[str] = (),
+    catches_up: bool = True,
     upload_expiry_seconds: float = DEFAULT_EXPIRY_SECONDS,
     max_unfinished: int | None = DEFAULT_MAX_UNFINISHED,
     cors_origins: Collection[str] = (),
@@ -104,6 +114,8 @@ def create_app(
         hot_files: whether small files that were asked for last are kept in what of that is free.
         max_file_size: bytes.
         chunking: how new content is cut.
+        checksums: by which algorithms, as `hashlib` names them, they are kept and told.
+        catches_up: whether they are computed of what lacks them at the start.
         upload_expiry_seconds: how long a resumable upload is kept after its last progress.
         max_unfinished: bytes that all unfinished resumable uploads may have in the store.
         cors_origins: pages of these may use the server, like `https://example.org`; `*` is any.
@@ -125,19 +137,38 @@ def create_app(
     app[LIMITS] = limits
     app[ROOM_RETURNS] = room_returns
     app[FINISH_SECONDS] = finish_seconds
-    service = Service(store, MemoryBudget(memory), max_file_size=max_file_size, chunking=chunking)
+    service = Service(
+        store,
+        MemoryBudget(memory),
+        max_file_size=max_file_size,
+        chunking=chunking,
+        checksums=checksums,
+    )
     app[SERVICE] = service
     app[UPLOADS] = ResumableUploads(
         service, expiry_seconds=upload_expiry_seconds, max_unfinished=max_unfinished
     )
     app[TASKS] = [*tasks, *store.maintenance.tasks, *app[UPLOADS].tasks]
     app.cleanup_ctx.append(_running_uploads)
+    _add_checksums(app, service, catches_up=catches_up)
     _add_people(app, people, registration)
     _add_what_handlers_keep(app, service, hot_files=hot_files)
     set_up_templates(app, None if registration is None else registration.name)
     add_routes(app)
     app.on_response_prepare.append(_add_headers)
     return app
+
+
+def _add_checksums(app: web.Application, service: Service, *, catches_up: bool) -> None:
+    """Have the application keep checksums, if the service computes any."""
+    app[CHECKSUMS] = None
+    if service.checksums:
+        checksums = ContentChecksums(
+            service.store, service.reader, service.checksums, catches_up=catches_up
+        )
+        app[CHECKSUMS] = checksums
+        app[TASKS] = [*app[TASKS], checksums.task]
+        app.cleanup_ctx.append(partial(_keeping_checksums, checksums=checksums))
 
 
 def _add_people(
@@ -223,6 +254,15 @@ async def _running_uploads(app: web.Application) -> AsyncIterator[None]:
         task.start()
     yield
     await app[UPLOADS].close()
+
+
+async def _keeping_checksums(
+    app: web.Application, checksums: ContentChecksums
+) -> AsyncIterator[None]:
+    with app[SERVICE].store.names.followed_by(checksums):
+        checksums.task.start()
+        yield
+        await checksums.task.stop()
 
 
 # One for all checks before a handler: each middleware costs every request microseconds.

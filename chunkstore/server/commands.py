@@ -15,27 +15,23 @@ from chunkstore.service.access.audit import COMMAND_LINE
 from chunkstore.service.access.commands import run_command
 from chunkstore.service.access.people import People
 from chunkstore.service.maintenance.collect import collect_all
-from chunkstore.service.memory import MemoryBudget
-from chunkstore.store.contract.store import Store
+from chunkstore.service.service import Service
 from chunkstore.store.open import is_shared
 
 
 @asynccontextmanager
-async def taking_commands(
-    db: str, store: Store, budget: MemoryBudget, people: People
-) -> AsyncIterator[None]:
+async def taking_commands(db: str, service: Service, people: People) -> AsyncIterator[None]:
     """Run commands for the time of the context, if no other process can write to the store."""
     if is_shared(db):
         yield
         return
-    async with controlled(Path(db), _Commands(store, budget, people).run):
+    async with controlled(Path(db), _Commands(service, people).run):
         yield
 
 
 @dataclass(frozen=True, slots=True)
 class _Commands:
-    store: Store
-    budget: MemoryBudget
+    service: Service
     people: People
 
     async def run(
@@ -50,13 +46,13 @@ class _Commands:
             return await self._collect(arguments)
         if command in COMMANDS:
             by = COMMAND_LINE if await self.people.audit.tells_now() else None
-            return await run_import(self.store, self.budget, command, arguments, content, by)
+            return await run_import(self.service, command, arguments, content, by)
         return await run_command(self.people, command, arguments)
 
     async def _collect(self, arguments: Mapping[str, Any]) -> dict[str, int]:
         grace_seconds = arguments.get("grace_seconds")
         if not isinstance(grace_seconds, int | float) or grace_seconds < 0:
             raise InvalidRequest("A collection has a grace.")
-        removed = await collect_all(self.store.maintenance, grace_seconds)
-        await self.store.maintenance.compact()
+        removed = await collect_all(self.service.store.maintenance, grace_seconds)
+        await self.service.store.maintenance.compact()
         return asdict(removed)

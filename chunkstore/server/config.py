@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -39,6 +40,7 @@ class ServeConfig:
     - `db` is where the store is, `read_db` a PostgreSQL standby to read chunks from.
     - `chunk_size`, `chunking` and `compression` are for what is new. Uploads are refused if they
       would leave less than `min_free` on the disk.
+    - `checksums` are kept by these algorithms, beside the store's own digests.
     - With `one_file` also large contents go to the file of an SQLite database.
     - `host` and `port` are listened on by `workers` processes, or the Unix socket `unix` instead,
       which has `unix_mode`; all URLs begin with `base_path`.
@@ -85,6 +87,7 @@ class ServeConfig:
     oidc_create: bool
     chunk_size: int | None
     chunking: Chunking
+    checksums: Sequence[str]
     compression: Compression
     one_file: bool | None
     min_free: int

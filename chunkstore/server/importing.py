@@ -16,11 +16,9 @@ from chunkstore.core.chunkers import Chunking
 from chunkstore.core.errors import InvalidRequest, StoreError
 from chunkstore.core.names import FileName, FolderName, parse_file_name, parse_folder_name
 from chunkstore.server.control import NobodyControls, ask
-from chunkstore.service.memory import MemoryBudget
 from chunkstore.service.service import Service
 from chunkstore.service.transfer.import_tree import Imported, IntoStore
 from chunkstore.store.contract.audit import Who
-from chunkstore.store.contract.store import Store
 
 _PUT: Final = "import"
 _MAKE_FOLDER: Final = "import folder"
@@ -71,8 +69,7 @@ class IntoServer:
 
 
 async def run_import(
-    store: Store,
-    budget: MemoryBudget,
+    service: Service,
     command: str,
     arguments: Mapping[str, Any],
     content: AsyncIterator[bytes],
@@ -93,7 +90,14 @@ async def run_import(
         name = parse_file_name(text) if command == _PUT else parse_folder_name(text)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidRequest(f"The command {command!r} cannot be understood.") from error
-    target = IntoStore(Service(store, budget, client=_CLIENT, chunking=chunking), by)
+    receiving = Service(
+        service.store,
+        service.budget,
+        client=_CLIENT,
+        chunking=chunking,
+        checksums=service.checksums,
+    )
+    target = IntoStore(receiving, by)
     if command == _MAKE_FOLDER:
         await target.make_folder(FolderName(name))
         return {}

@@ -39,7 +39,7 @@ from chunkstore.store.contract.measures import Measures
 
 PATH: Final = "/metrics"
 # The tasks that `/health/ready` tells of, whichever process runs them.
-TASK_NAMES: Final = ("collect", "compact", "scrub", "subtrees", "heartbeat")
+TASK_NAMES: Final = ("collect", "compact", "scrub", "subtrees", "checksums", "heartbeat")
 _LIMITS: Final = Limits(max_connections=64)
 _SAMPLE_SECONDS: Final = 1.0
 _SIGN_INS: Final = "chunkstore_sign_ins_total"

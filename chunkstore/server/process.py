@@ -137,16 +137,19 @@ class _Process:
             _opened_store(config) as store,
             admitting(store, config, listening, warns=self.number == 0) as people,
         ):
-            tasks = _maintenance_tasks(store, config) if self.number == 0 else []
+            maintains = self.number == 0
+            tasks = _maintenance_tasks(store, config) if maintains else []
             drain = Drain()
-            app = _application(store, config, tasks, drain, people, self.registration)
+            app = _application(
+                store, config, tasks, drain, people, self.registration, maintains=maintains
+            )
             metrics = self.shared.metrics
             counting = None if metrics is None else metrics.begin(self.number)
             outer = _mounted(app, config, drain, None if counting is None else counting.requests)
             _exempt_from_garbage_collection()
             async with (
                 _running(tasks),
-                taking_commands(config.db, store, app[SERVICE].budget, people),
+                taking_commands(config.db, app[SERVICE], people),
                 accepting(outer, config, listening, self.certificate, drain) as connections,
                 showing(counting, _sources(app, connections, self.certificate)),
             ):
@@ -207,6 +210,8 @@ def _application(
     drain: Drain,
     people: People,
     registration: Registration | None,
+    *,
+    maintains: bool,
 ) -> web.Application:
     app = create_app(
         store,
@@ -216,6 +221,8 @@ def _application(
         hot_files=config.hot_files,
         max_file_size=config.max_file_size,
         chunking=config.chunking,
+        checksums=config.checksums,
+        catches_up=maintains,
         upload_expiry_seconds=config.upload_expiry_seconds,
         max_unfinished=config.max_unfinished,
         cors_origins=config.cors_origins,

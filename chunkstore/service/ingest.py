@@ -15,7 +15,7 @@ from typing import Final
 from chunkstore.core.chunkers import Chunker, Chunking, FixedChunker
 from chunkstore.core.chunking import Chunk
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
-from chunkstore.core.digest import ContentCheck, ContentHasher
+from chunkstore.core.digest import Checksum, ContentCheck, ContentHasher
 from chunkstore.core.errors import Crowded, TooLarge
 from chunkstore.core.names import FileName
 from chunkstore.service.batches import BATCH_SIZE, Batches, ChunkSink
@@ -43,7 +43,7 @@ class Intake:
         chunk_size: int,
         *,
         chunker: Chunker | None = None,
-        checks: Sequence[ContentCheck] = (),
+        checks: Sequence[Checksum] = (),
         hasher: ContentHasher | None = None,
         tail: bytes = b"",
     ) -> None:
@@ -165,7 +165,10 @@ class Intake:
 
 
 class Receiver:
-    """Receives the bytes of one file content and stores its chunks."""
+    """Receives the bytes of one file content and stores its chunks.
+
+    It computes the checksums by the `algorithms`, as far as no check does.
+    """
 
     def __init__(
         self,
@@ -175,6 +178,7 @@ class Receiver:
         *,
         max_size: int | None,
         checks: Sequence[ContentCheck],
+        algorithms: Sequence[str],
         room: Room,
     ) -> None:
         self.upload = contents.begin()
@@ -182,13 +186,17 @@ class Receiver:
         self._max_size = max_size
         self._room = room
         self._checks = checks
+        computed: dict[str, Checksum] = {check.algorithm: check for check in checks}
+        added = [Checksum(name) for name in algorithms if name not in computed]
+        computed.update((checksum.algorithm, checksum) for checksum in added)
+        self._checksums = [computed[name] for name in algorithms]
         self._hasher = ContentHasher()
         self._intake = Intake(
             self.upload,
             memory,
             contents.chunk_size,
             chunker=chunking.chunker(contents.chunk_size),
-            checks=checks,
+            checks=[*checks, *added],
             hasher=self._hasher,
         )
         self._last: list[Chunk] = []
@@ -230,7 +238,8 @@ class Receiver:
         modified: datetime | None = None,
     ) -> Put:
         """Return the edit that makes what was received the content of `name`; see `Put`."""
-        content = Received(self.upload, self._last, self._hasher.digest(), self.size)
+        checksums = {checksum.algorithm: checksum.value for checksum in self._checksums}
+        content = Received(self.upload, self._last, self._hasher.digest(), self.size, checksums)
         return Put(name, content, media_type, conditions, created, modified)
 
     async def close(self) -> None:

@@ -22,7 +22,7 @@ class Service:
 
     `client` is its address, "" for the server itself; `max_file_size` is in bytes, None for no
     bound. `chunking` is how new content is cut; by `AUTO`, also what replaces content-defined
-    chunks is cut into such.
+    chunks is cut into such. Of what is received, the `checksums` by these algorithms are computed.
 
     Raises:
         StoreUnusable: the store's chunk size is too small for that.
@@ -36,6 +36,7 @@ class Service:
         max_file_size: int | None = None,
         client: str = "",
         chunking: Chunking = Chunking.FIXED,
+        checksums: Sequence[str] = (),
     ) -> None:
         try:
             chunking.require_room(store.contents.chunk_size)
@@ -48,6 +49,7 @@ class Service:
         self.reader = ContentReader(store.contents, self.download_memory)
         self.max_file_size = max_file_size
         self.chunking = chunking
+        self.checksums = checksums
         self.upload_memory = budget.account(Use.UPLOAD, client)
 
     def on_behalf_of(self, client: str, *, most_bytes: int | None = None) -> Service:
@@ -62,6 +64,7 @@ class Service:
             max_file_size=min(bounds, default=None),
             client=client,
             chunking=self.chunking,
+            checksums=self.checksums,
         )
 
     async def choose_chunking(self, name: FileName | None) -> Chunking:
@@ -99,6 +102,7 @@ class Service:
             await self.choose_chunking(name) if chunking is None else chunking,
             max_size=self.max_file_size,
             checks=checks,
+            algorithms=self.checksums,
             room=room,
         )
         try:

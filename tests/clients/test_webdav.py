@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -34,10 +35,10 @@ _TIME_NS: Final = 1_000_000_000_123_456_789
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    options: tuple[str, ...] = ()
+    options: tuple[str, ...] = ("--checksums", "md5,sha1")
     if request.param == "postgres":
         cluster: Cluster = request.getfixturevalue("postgres")
-        options = ("--db", cluster.create_database("webdav"))
+        options = (*options, "--db", cluster.create_database("webdav"))
     with served(tmp_path_factory.mktemp("webdav"), *options) as server:
         yield server
 
@@ -132,6 +133,41 @@ def test_rclone_keeps_a_tree_alike(server: ServerProcess, tree: Path, vendor: st
     run(*rclone, "move", there, f"{there}-moved")
     run(*rclone, "purge", f"{there}-moved")
     assert "moved" not in run(*rclone, "lsf", ":webdav:")
+
+
+@pytest.mark.parametrize(("vendor", "compared"), [("owncloud", "md5"), ("nextcloud", "sha1")])
+def test_rclone_compares_hashes(
+    server: ServerProcess, tree: Path, vendor: str, compared: str
+) -> None:
+    options = ["--webdav-url", f"{server.url}dav/", "--webdav-vendor", vendor]
+    there = f":webdav:hashes-{vendor}"
+    rclone, count = ("rclone", *options, "-vv"), sum(path.is_file() for path in tree.rglob("*"))
+    printed = run(*rclone, "sync", str(tree), there)
+    # After each transfer it asks for the hash, and compares it with what it has sent.
+    assert printed.count(f"{compared} = ") == count
+    printed = run(*rclone, "check", str(tree), there)
+    assert printed.count(f"{compared} = ") == count
+    assert "could not be checked" not in printed
+    assert "0 differences found" in printed
+    for name in ("MD5", "SHA1") if compared == "md5" else ("SHA1",):
+        hashed = run("rclone", *options, "hashsum", name, there)
+        assert sorted(hashed.splitlines()) == sorted(
+            f"{hashlib.new(name.lower(), path.read_bytes()).hexdigest()}  {path.relative_to(tree)}"
+            for path in tree.rglob("*")
+            if path.is_file()
+        )
+    # A change that keeps size and time is found by the hash alone.
+    changed = tree / "d1" / "ä 1#%" / "1&.txt"
+    time_ns = changed.stat().st_mtime_ns
+    changed.write_bytes(bytes(len(changed.read_bytes())))
+    os.utime(changed, ns=(time_ns, time_ns))
+    assert "Copied" not in run(*rclone, "sync", str(tree), there)
+    assert run(*rclone, "sync", "--checksum", str(tree), there).count("Copied (replaced") == 1
+    assert "0 differences found" in run(*rclone, "check", str(tree), there)
+    # It stays with the content, wherever that goes.
+    run(*rclone, "move", there, f"{there}-moved")
+    assert "0 differences found" in run(*rclone, "check", str(tree), f"{there}-moved")
+    run(*rclone, "purge", f"{there}-moved")
 
 
 def test_cadaver(server: ServerProcess, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from chunkstore.server.control import is_controlled
 from chunkstore.server.importing import IntoServer
 from chunkstore.service.access.people import People
 from chunkstore.service.memory import MemoryBudget
+from chunkstore.service.service import Service
 from chunkstore.store.sqlite.store import SQLiteStore
 from tests.conftest import RandomBytes
 from tests.process import COMMAND, ServerProcess, clean_environment, run_command, served
@@ -41,7 +42,7 @@ def database(tmp_path: Path) -> Path:
 async def store(database: Path) -> AsyncIterator[SQLiteStore]:
     store = await SQLiteStore.open(database)
     people = People(store.records)
-    async with taking_commands(str(database), store, MemoryBudget(8 * MIB), people):
+    async with taking_commands(str(database), Service(store, MemoryBudget(8 * MIB)), people):
         yield store
     people.close()
     await store.close()
@@ -108,7 +109,7 @@ async def test_a_store_that_takes_no_more_says_so_before_all_is_sent(
             yield os.urandom(MIB)
             sent += 1
 
-    async with taking_commands(str(database), full, MemoryBudget(8 * MIB), people):
+    async with taking_commands(str(database), Service(full, MemoryBudget(8 * MIB)), people):
         with pytest.raises(Exception, match="free"):
             await IntoServer(database, Chunking.FIXED).put(
                 FileName("a"), endless(), overwrite=False

@@ -26,6 +26,7 @@ _SUPPORTED_LOCKS: Final = "".join(
     "<D:locktype><D:write/></D:locktype></D:lockentry>"
     for scope in ("exclusive", "shared")
 )
+_CHECKSUM_ORDER: Final = ("sha1", "md5", "sha256")
 # What a resource has, and what of that is empty.
 Outline: TypeAlias = tuple[bool, ...]
 
@@ -35,7 +36,7 @@ class Resource(NamedTuple):
 
     Texts are as they stand in XML. None: it has no such property, or it may not be told. `created`
     and `modified` are timestamps. `dead` are its dead properties, `locks` those that cover it.
-    `quota` is how many bytes are used and free.
+    `quota` is how many bytes are used and free, `checksums` are as ownCloud writes them.
     """
 
     href: str
@@ -48,6 +49,7 @@ class Resource(NamedTuple):
     dead: Mapping[PropertyName, str] = NO_PROPERTIES
     locks: str = ""
     quota: tuple[int, int] | None = None
+    checksums: str | None = None
 
     @property
     def outline(self) -> Outline:
@@ -63,6 +65,7 @@ class Resource(NamedTuple):
             self.etag is None,
             not self.locks,
             self.quota is None,
+            self.checksums is None,
         )
 
     @property
@@ -100,6 +103,19 @@ class Resource(NamedTuple):
         """The bytes that are left of its quota."""
         return None if self.quota is None else self.quota[1]
 
+    @property
+    def checksum_element(self) -> str | None:
+        """The element within ownCloud's `checksums`."""
+        if self.checksums is None:
+            return None
+        return f'<oc:checksum xmlns:oc="{OWNCLOUD}">{self.checksums}</oc:checksum>'
+
+
+def format_checksums(sums: Mapping[str, bytes]) -> str:
+    """Return checksums as ownCloud writes them: `SHA1:… MD5:…`, in this order."""
+    known = [name for name in _CHECKSUM_ORDER if name in sums]
+    return " ".join(f"{name.upper()}:{sums[name].hex()}" for name in known)
+
 
 # The properties that `allprop` brings (§9.1): what of a `Resource` is their content.
 OF_ALL: Final[Mapping[PropertyName, str]] = {
@@ -112,6 +128,7 @@ OF_ALL: Final[Mapping[PropertyName, str]] = {
     dav("resourcetype"): "resource_type",
     dav("supportedlock"): "supported_locks",
 }
+CHECKSUMS: Final = PropertyName(OWNCLOUD, "checksums")
 QUOTA: Final = (dav("quota-used-bytes"), dav("quota-available-bytes"))
 # Those that are told to who names them (RFC 4331 §2).
 BY_NAME: Final[Mapping[PropertyName, str]] = {
@@ -120,6 +137,7 @@ BY_NAME: Final[Mapping[PropertyName, str]] = {
     QUOTA[1]: "available",
     PropertyName(WINDOWS, "Win32CreationTime"): "windows_created",
     PropertyName(WINDOWS, "Win32LastModifiedTime"): "last_modified",
+    CHECKSUMS: "checksum_element",
 }
 # Contents that are the same for all resources of one outline.
 FIXED: Final = frozenset({"resource_type", "supported_locks"})
@@ -162,6 +180,6 @@ PROTECTED: Final = frozenset(
         *OF_ALL,
         *QUOTA,
         # What a client says of a content would be told of the next one too.
-        PropertyName(OWNCLOUD, "checksums"),
+        CHECKSUMS,
     }
 ) - {*CREATED_BY, *MODIFIED_BY}  # fmt: skip

@@ -27,7 +27,7 @@ from chunkstore.http.dav.fields import (
     absence_is_left_out,
     minimal_is_preferred,
 )
-from chunkstore.http.dav.live_properties import NO_PROPERTIES, Resource
+from chunkstore.http.dav.live_properties import NO_PROPERTIES, Resource, format_checksums
 from chunkstore.http.dav.lock_body import format_locks
 from chunkstore.http.dav.multistatus import (
     HEAD,
@@ -42,9 +42,10 @@ from chunkstore.http.dav.xml_reading import escape_text
 from chunkstore.http.message.destination import depth_of
 from chunkstore.http.message.negotiation import accepts_gzip
 from chunkstore.http.message.request import base_of, drive_root
-from chunkstore.http.security.allowed import describe, list_names, readable_in
+from chunkstore.http.security.allowed import describe, find_checksums, list_names, readable_in
 from chunkstore.http.security.allowed_locks import locks_covering
 from chunkstore.http.security.told import quota_of
+from chunkstore.store.contract.checksums import Sums
 from chunkstore.store.contract.edits import Name
 from chunkstore.store.contract.properties import Description
 from chunkstore.store.contract.values import File, Listing
@@ -57,6 +58,9 @@ _LEAST_SLICE_SIZE: Final = 16
 _PIECE_SIZE: Final = 256 * 1024
 _Entry: TypeAlias = File | FolderName
 _Descriptions: TypeAlias = Mapping[Name, Description]
+# Those of contents, by the ids of their lists.
+_Checksums: TypeAlias = Mapping[int, Sums]
+_NO_CHECKSUMS: Final[_Checksums] = {}
 # Locks by their roots.
 _Locks: TypeAlias = Mapping[str, Sequence[Lock]]
 # Shorter answers are not worth it.
@@ -80,10 +84,12 @@ async def find(request: web.Request) -> web.StreamResponse:
     if isinstance(entry, File):
         place = _Place(escape_text(request.rel_url.raw_path), len(entry.name))
         teller = _Teller(request, shape, place, readable_in(request, parent(entry.name)))
-        return await _respond(request, _in_one_piece(teller.tell(found)), headers)
+        told = teller.tell(found, checksums=await teller.checksums_of([entry]))
+        return await _respond(request, _in_one_piece(told), headers)
     place = _Place(escape_text(folder_href(request)), len(entry))
     teller = _Teller(request, shape, place, readable_in(request, entry))
-    itself = teller.tell(found, await quota_of(request, entry) if shape.needs_quota else None)
+    quota = await quota_of(request, entry) if shape.needs_quota else None
+    itself = teller.tell(found, quota=quota)
     if depth == "0":
         return await _respond(request, _in_one_piece(itself), headers)
     return await _respond(request, _in_pieces(teller, entry, itself, depth), headers)
@@ -185,6 +191,14 @@ class _Place(NamedTuple):
     length: int
 
 
+class _Kept(NamedTuple):
+    """What is kept with entries that are told of together."""
+
+    described: _Descriptions
+    locks: _Locks
+    checksums: _Checksums
+
+
 @dataclass(frozen=True, slots=True)
 class _Teller:
     """Tells of names that lie in one place; `may_read` says of which files the digest too, or all.
@@ -197,9 +211,19 @@ class _Teller:
     place: _Place
     may_read: Callable[[FileName], bool] | None
 
-    def tell(self, found: Found, quota: tuple[int, int] | None = None) -> str:
-        """Return what is told of what the request's URL leads to; `quota` is that of a folder."""
-        resource = self._resource_of(found.entry, found.described, _by_root(found.locks))
+    def tell(
+        self,
+        found: Found,
+        *,
+        quota: tuple[int, int] | None = None,
+        checksums: _Checksums = _NO_CHECKSUMS,
+    ) -> str:
+        """Return what is told of what the request's URL leads to.
+
+        `quota` is that of a folder, `checksums` are those of a file.
+        """
+        kept = _Kept(found.described, _by_root(found.locks), checksums)
+        resource = self._resource_of(found.entry, kept)
         return self.shape.format(resource if quota is None else resource._replace(quota=quota))
 
     async def texts(self, listing: Listing, entries: Sequence[_Entry]) -> AsyncIterator[str]:
@@ -210,9 +234,9 @@ class _Teller:
         """
         told: list[str] = []
         size = 0
-        async for members, described, locks in self._slices(listing, entries):
+        async for members, kept in self._slices(listing, entries):
             for entry in members:
-                text = self.shape.format(self._resource_of(entry, described, locks))
+                text = self.shape.format(self._resource_of(entry, kept))
                 told.append(text)
                 size += len(text)
                 if size >= _PIECE_SIZE:
@@ -221,7 +245,16 @@ class _Teller:
                     await asyncio.sleep(0)
         yield "".join(told)
 
-    def _resource_of(self, entry: _Entry, described: _Descriptions, locks: _Locks) -> Resource:
+    async def checksums_of(self, entries: Sequence[_Entry]) -> _Checksums:
+        """Return the checksums of files that may be read, if they are asked for."""
+        if not self.shape.needs_checksums:
+            return _NO_CHECKSUMS
+        files = [entry for entry in entries if isinstance(entry, File)]
+        if self.may_read is not None:
+            files = [file for file in files if self.may_read(file.name)]
+        return await find_checksums(self.request, files)
+
+    def _resource_of(self, entry: _Entry, kept: _Kept) -> Resource:
         href, length = self.place
         name: Name
         if isinstance(entry, File):
@@ -236,30 +269,34 @@ class _Teller:
                 _escaped(entry.media_type),
                 f'"{entry.raw_digest.hex()}"' if is_readable else None,
             )
+            # The same content may be at a name that may be read.
+            if is_readable and entry.manifest_id in kept.checksums:
+                text = format_checksums(kept.checksums[entry.manifest_id])
+                resource = resource._replace(checksums=text)
         else:
             name = entry
             resource = Resource(href + encode_path(name[length:]), True, None, None)
-        if name in described:
-            resource = _with_description(resource, described[name])
-        return resource._replace(locks=self._format_locks(locks, name)) if locks else resource
+        if name in kept.described:
+            resource = _with_description(resource, kept.described[name])
+        if kept.locks:
+            resource = resource._replace(locks=self._format_locks(kept.locks, name))
+        return resource
 
     async def _slices(
         self, listing: Listing, entries: Sequence[_Entry]
-    ) -> AsyncIterator[tuple[Sequence[_Entry], _Descriptions, _Locks]]:
+    ) -> AsyncIterator[tuple[Sequence[_Entry], _Kept]]:
         """Yield the entries with what is kept with each: fewer at once where that is much."""
         start, count = 0, _PAGE_SIZE if not self.shape.needs_dead else _SLICE_SIZE
         while start < len(entries):
             members = entries[start : start + count]
-            described, locks = await self._kept_with(listing, members)
-            yield members, described, locks
+            kept = await self._kept_with(listing, members)
+            yield members, kept
             start += count
-            kept = sum(len(each.properties or b"") for each in described.values())
-            count = _LEAST_SLICE_SIZE if kept > _PIECE_SIZE else count
+            size = sum(len(each.properties or b"") for each in kept.described.values())
+            count = _LEAST_SLICE_SIZE if size > _PIECE_SIZE else count
 
-    async def _kept_with(
-        self, listing: Listing, entries: Sequence[_Entry]
-    ) -> tuple[_Descriptions, _Locks]:
-        """Return what is kept with entries of a page, and locks: what is asked for, if any is."""
+    async def _kept_with(self, listing: Listing, entries: Sequence[_Entry]) -> _Kept:
+        """Return what is kept with entries of a page: what is asked for, if any is."""
         files = listing.described if self.shape.needs_dead else frozenset[FileName]()
         with_folders = self.shape.needs_dead or self.shape.needs_times
         names = [
@@ -268,10 +305,11 @@ class _Teller:
             if (entry.name in files if isinstance(entry, File) else with_folders)
         ]
         described = await describe(self.request, names) if names else {}
+        checksums = await self.checksums_of(entries)
         if not listing.may_be_locked or not self.shape.needs_locks:
-            return described, {}
+            return _Kept(described, {}, checksums)
         locks = await locks_covering(self.request, [_name_of(entry) for entry in entries])
-        return described, _by_root(locks)
+        return _Kept(described, _by_root(locks), checksums)
 
     def _format_locks(self, locks: _Locks, name: Name) -> str:
         root, path = base_of(self.request).path, path_of(name)

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 from chunkstore.core.dav.properties import PropertyName
 from chunkstore.http.dav.live_properties import (
     BY_NAME,
+    CHECKSUMS,
     FIXED,
     OF_ALL,
     QUOTA,
@@ -73,6 +74,11 @@ class Shape:
     def needs_locks(self) -> bool:
         """Whether it is asked for locks."""
         return self._wanted.kind is Kind.ALL or _LOCKS in self._wanted.names
+
+    @property
+    def needs_checksums(self) -> bool:
+        """Whether it is asked for checksums."""
+        return CHECKSUMS in self._wanted.names
 
     @property
     def needs_dead(self) -> bool:

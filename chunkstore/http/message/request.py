@@ -27,6 +27,7 @@ from chunkstore.core.names import (
 from chunkstore.core.periodic import Periodic
 from chunkstore.http.runtime.exchange import absolute_target
 from chunkstore.http.runtime.senders import address_of, forwarded_authority_of, scheme_of
+from chunkstore.service.checksums import ContentChecksums
 from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.service.service import Service
 from chunkstore.store.contract.store import Store
@@ -35,6 +36,8 @@ SERVICE: Final = web.AppKey("service", Service)
 TASKS: Final[web.AppKey[Sequence[Periodic]]] = web.AppKey("tasks")
 # When there may be room again in a full store, as a sentence for people.
 ROOM_RETURNS: Final = web.AppKey("room_returns", str)
+# None unless the server keeps some.
+CHECKSUMS: Final[web.AppKey[ContentChecksums | None]] = web.AppKey("checksums")
 UPLOADS: Final = web.AppKey("uploads", ResumableUploads)
 FOLDERS: Final = web.AppKey("folders", web.Resource)
 # Where the store is a drive of WebDAV: below it, and its root without a slash.

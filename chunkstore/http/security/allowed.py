@@ -14,13 +14,14 @@ from aiohttp import web
 
 from chunkstore.core.access import Verbs
 from chunkstore.core.names import FileName, FolderName
-from chunkstore.http.message.request import file_name_of, store_of
+from chunkstore.http.message.request import CHECKSUMS, file_name_of, store_of
 from chunkstore.http.security.guards import guard_of
 from chunkstore.http.security.rights import READABLE, rights_of
 from chunkstore.service.known_chunks import KnownChunks, ScopedChunks
 from chunkstore.service.putting import AllowedNames
 from chunkstore.service.rights import SEEING
 from chunkstore.service.visible_names import VisibleNames
+from chunkstore.store.contract.checksums import Sums
 from chunkstore.store.contract.edits import Name
 from chunkstore.store.contract.properties import Description
 from chunkstore.store.contract.values import File, Listing
@@ -126,6 +127,15 @@ async def describe(request: web.Request, names: Sequence[Name]) -> Mapping[Name,
         elif verbs & SEEING:
             told[name] = replace(description, properties=None)
     return told
+
+
+async def find_checksums(request: web.Request, files: Sequence[File]) -> Mapping[int, Sums]:
+    """Return the checksums of files that the request may read, by the ids of their lists.
+
+    There are none unless the server keeps some.
+    """
+    checksums = request.app[CHECKSUMS]
+    return {} if checksums is None or not files else await checksums.find(files)
 
 
 def readable_in(request: web.Request, folder: FolderName) -> Callable[[FileName], bool] | None:

@@ -12,7 +12,7 @@ folders come and go with what is in them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
@@ -31,6 +31,7 @@ from chunkstore.core.errors import (
     VerbLacking,
 )
 from chunkstore.core.names import MAX_NAME_SIZE, ROOT, FileName, FolderName, parent
+from chunkstore.store.contract.checksums import Sums
 from chunkstore.store.contract.contents import Upload
 from chunkstore.store.contract.values import DamagedFile, File, Folder
 
@@ -42,13 +43,15 @@ class Received:
     """File content that came in one request.
 
     `last` are chunks that have not been appended yet, so that a small file takes one transaction;
-    `digest` and `size` are those of the whole content.
+    `digest` and `size` are those of the whole content, as are the `checksums` that are known; the
+    edit keeps none of these.
     """
 
     upload: Upload
     last: Sequence[AnyChunk]
     digest: Digest
     size: int
+    checksums: Sums = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

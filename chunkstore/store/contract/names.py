@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import overload
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol, overload
 
 from chunkstore.core.access import EVERYTHING, Verbs
 from chunkstore.core.conditional import UNCONDITIONAL, Conditions
@@ -20,11 +21,31 @@ from chunkstore.store.contract.measures import Measures
 from chunkstore.store.contract.values import Applied, Committed, File, Folder, Listing
 
 
+class Follower(Protocol):
+    """Is told of edits that this process has made, before whoever asked for them is."""
+
+    async def made(self, edits: Sequence[Edit], applied: Sequence[Applied]) -> None:
+        """Take note of edits that are durable, and of the result of each.
+
+        It raises no error, since they cannot be undone, and takes little time.
+        """
+
+
 class Names(ABC):
     """The files and folders of a store, by name; what is done to them is counted in `measures`."""
 
     def __init__(self, measures: Measures) -> None:
         self.measures = measures
+        self._followers: list[Follower] = []
+
+    @contextmanager
+    def followed_by(self, follower: Follower) -> Iterator[None]:
+        """Tell `follower` of the edits that `apply` makes within a context."""
+        self._followers.append(follower)
+        try:
+            yield
+        finally:
+            self._followers.remove(follower)
 
     @overload
     async def find(self, name: FileName) -> File | None: ...
@@ -97,6 +118,8 @@ class Names(ABC):
         began = time.perf_counter()
         applied = await self._apply(edits, by, guard)
         self.measures.committed(applied, time.perf_counter() - began)
+        for follower in self._followers:
+            await follower.made(edits, applied)
         return applied
 
     @abstractmethod

@@ -5,9 +5,15 @@ from __future__ import annotations
 from xml.etree.ElementTree import fromstring
 
 import pytest
+from aiohttp.test_utils import TestClient
 
 from chunkstore.core.names import FolderName
-from tests.http.access.people import Answer, Site, basic
+from chunkstore.http import create_app
+from chunkstore.service.access.people import People
+from chunkstore.store.contract.store import Store
+from tests.backends import FRESH
+from tests.http.access.people import Answer, Site, basic, furnish
+from tests.http.conftest import ServedAsInProduction
 
 FILES = ["a", "c/d/x", "c/e", "c/h/secret", "hr/pay", "z"]
 ASKED = '<D:propfind xmlns:D="DAV:"><D:prop><D:getetag/></D:prop></D:propfind>'
@@ -268,3 +274,27 @@ async def test_a_condition_tells_no_etag_to_who_may_not_read(filled: Site) -> No
         answer = await filled.ask(who, "PUT", "/dav/c/e", data=b"x", If_None_Match="*")
         assert (answer.headers.get("ETag") is not None) is is_told
         assert answer.status == 412 or not is_told
+
+
+async def test_who_may_not_read_learns_no_checksum(store: Store) -> None:
+    """Not even where the same content is at a name that may be read."""
+    people = People.of(store)
+    app = create_app(store, limits=FRESH, people=people, checksums=["md5"])
+    asked = ASKED.replace("D:getetag", 'o:checksums xmlns:o="http://owncloud.org/ns"')
+    async with TestClient(ServedAsInProduction(app)) as client:
+        site = Site(client, store, people)
+        await furnish(site)
+        await site.add("half")
+        await site.allow("half", "", "list")
+        await site.allow("half", "open/", "reader")
+        for name in ("open/a", "b"):
+            assert await site.status("admin", "PUT", f"/files/{name}", data=b"same") == 201
+        answer = await site.ask("half", "PROPFIND", "/dav/", data=asked, Depth="infinity")
+        told = {
+            each.findtext("{DAV:}href"): each.find(".//{http://owncloud.org/ns}checksum")
+            for each in fromstring(answer.body)
+        }
+        assert told["/dav/open/a"] is not None
+        assert told["/dav/b"] is None
+        answer = await site.ask("half", "PROPFIND", "/dav/b", data=asked, Depth="0")
+        assert b"MD5" not in answer.body
