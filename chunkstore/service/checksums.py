@@ -1,12 +1,10 @@
 """Checksums of contents, such as MD5 and SHA-1, by which clients know files.
 
 They are kept with the content (`Checksums`), so a copy has them at once. Of what comes in one
-request they are computed as it comes, and kept after its commit, before the client is told of that.
-All else is read for them in the background, one content at a time: what came in several requests or
-as a list, and what lacks them for another reason. Such content is found by walking through all
-names at the start, and where a client asks for it.
-
-So what is lacking is either under way or found at the next start: nothing has to be durable.
+request they are computed as it comes, and kept by the edit that makes it a file. All else is read
+for them in the background, one content at a time: what came in several requests or as a list, and
+what lacks them for another reason. Such content is found by walking through all names at the start,
+and where a client asks for it. So what is to be computed need not be remembered durably.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from chunkstore.core.digest import Checksum
-from chunkstore.core.errors import StoreDamaged, StoreError, StoreUnavailable
+from chunkstore.core.errors import StoreDamaged, StoreUnavailable
 from chunkstore.core.manifest import ListHasher, Manifest
 from chunkstore.core.names import FileName
 from chunkstore.core.periodic import Periodic
@@ -81,23 +79,19 @@ class ContentChecksums:
         What is lacking is computed in the background.
         """
         found = await self._find({file.manifest_id for file in files})
-        self._want(file for file in files if self._lacks(file, found))
+        lacking = (file for file in files if not self._is_complete(found.get(file.manifest_id, {})))
+        self._want(lacking)
         return found
 
-    async def made(self, edits: Sequence[Edit], applied: Sequence[Applied]) -> None:
-        """Keep the checksums of what was put, or have `task` compute them."""
-        known: dict[int, Sums] = {}
-        files: list[File] = []
+    def made(self, edits: Sequence[Edit], applied: Sequence[Applied]) -> None:
+        """Have `task` compute what was not known of a content when it was put."""
         for edit, result in zip(edits, applied, strict=True):
             if isinstance(edit, Put) and isinstance(result, Committed):
-                files.append(result.file)
                 # Its bytes may have come anew.
                 self._damaged.pop(result.file.manifest_id, None)
-                if isinstance(edit.content, Received) and edit.content.checksums:
-                    known[result.file.manifest_id] = edit.content.checksums
-        if not await self._keep(known, files):
-            known = {}
-        self._want(file for file in files if self._lacks(file, known))
+                known = edit.content.checksums if isinstance(edit.content, Received) else {}
+                if not self._is_complete(known):
+                    self._want([result.file])
 
     async def compute_next(self) -> None:
         """Compute the checksums of one content that lacks them, or look for such contents.
@@ -105,47 +99,34 @@ class ContentChecksums:
         Raises:
             StoreError: the store failed; it is tried again if it may be better then.
         """
-        if not self._wanted:
-            await self._walk_on()
-        else:
-            name, list_id = self._wanted.popitem(last=False)
-            try:
-                await self._compute(name, list_id)
-            except StoreDamaged as error:
-                _logger.warning("There are no checksums of %r: %s", name, error)
-                self._note_damaged(list_id)
-            except StoreUnavailable:
-                self._wanted[name] = list_id
-                raise
-        self._set_has_work()
-
-    async def _keep(self, known: Mapping[int, Sums], files: Iterable[File]) -> bool:
-        """Keep what is known of files; return whether that succeeded."""
-        if not known:
-            return True
         try:
-            await self._store.checksums.keep(known)
-        except StoreError as error:
-            _logger.info("Checksums were not kept, and are computed again: %s", error)
-            return False
-        except asyncio.CancelledError:
-            self._want(files)
-            raise
-        return True
+            if self._wanted:
+                await self._compute_wanted(*self._wanted.popitem(last=False))
+            elif self._walked is not None:
+                await self._walk_on(self._walked)
+        finally:
+            self._set_has_work()
 
-    def _lacks(self, file: File, found: Mapping[int, Sums]) -> bool:
-        """Whether some are not among those that were found."""
-        return not self._is_complete(found.get(file.manifest_id, {}))
+    async def _compute_wanted(self, name: FileName, list_id: int) -> None:
+        try:
+            await self._compute(name, list_id)
+        except StoreDamaged as error:
+            _logger.warning("There are no checksums of %r: %s", name, error)
+            self._note_damaged(list_id)
+        except StoreUnavailable:
+            self._wanted[name] = list_id
+            raise
 
     def _is_complete(self, sums: Sums) -> bool:
         return all(name in sums for name in self.algorithms)
 
     async def _find(self, list_ids: Iterable[int]) -> Mapping[int, Sums]:
         found = await self._store.checksums.find(list(list_ids))
-        return {
+        wanted = {
             list_id: {name: sums[name] for name in self.algorithms if name in sums}
             for list_id, sums in found.items()
         }
+        return {list_id: sums for list_id, sums in wanted.items() if sums}
 
     def _want(self, files: Iterable[File]) -> None:
         """Have `task` compute the checksums of files; if these are too many, it looks for them."""
@@ -172,15 +153,15 @@ class ContentChecksums:
         if len(self._damaged) > _MOST_DAMAGED:
             self._damaged.popitem(last=False)
 
-    async def _walk_on(self) -> None:
-        """Look at the next names, for contents that lack checksums, and rest as long as that takes.
+    async def _walk_on(self, after: str) -> None:
+        """Look at names behind one, for contents that lack checksums; rest as long as that takes.
 
         They are taken at random, so that several servers that walk at once do not read the same.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            listing = await self._store.names.list(after=self._walked, limit=_MOST_WANTED)
+            listing = await self._store.names.list(after=after, limit=_MOST_WANTED)
         except StoreDamaged as error:
             # Those of names behind it are computed when somebody asks for them.
             _logger.warning("Contents that lack checksums are looked for no more: %s", error)

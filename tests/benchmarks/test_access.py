@@ -1,10 +1,10 @@
-"""The benchmarks of accounts and of TLS run, tiny."""
+"""The benchmarks of accounts, checksums and TLS run, tiny."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import access, tls
+from benchmarks import access, checksums, tls
 from tests.server.certificates import make_pair
 
 KIB = 1024
@@ -20,6 +20,17 @@ def test_accounts_are_held_against_an_open_store(tmp_path: Path) -> None:
     assert all(len(outcome.ratios) == 2 for outcome in outcomes)
     assert len(lines) == 2 + len(outcomes)
     assert sum(line.count("met") + line.count("MISSED") for line in lines) == 3
+
+
+def test_checksums_are_held_against_none(tmp_path: Path) -> None:
+    scale = checksums.Scale(large=256 * KIB, small=8, clients=2, repetitions=2)
+    for outcomes in checksums.measure(tmp_path, scale):
+        assert [outcome.option for outcome in outcomes] == ["", "sha1", "md5", "md5,sha1"]
+        assert all(len(outcome.rates) == len(outcome.spent) == 2 for outcome in outcomes)
+        lines = list(checksums.table(outcomes, "PUT", 1, "per s", 1, "s"))
+        assert lines[2].startswith("| none |")
+        assert " 1.00 (1.00 to 1.00) " in lines[2]
+        assert len(lines) == 6
 
 
 def test_tls_is_held_against_nginx(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chunkstore.core.digest import Checksum, ContentCheck, Digest
+from chunkstore.core.errors import StoreUnavailable
 from chunkstore.core.names import FileName
 from chunkstore.service import checksums as module
 from chunkstore.service.checksums import CHECKSUM_ALGORITHMS, ContentChecksums
@@ -22,11 +23,9 @@ from chunkstore.service.memory import MemoryBudget
 from chunkstore.service.resumable.append import Ending, UploadRequest
 from chunkstore.service.resumable.uploads import ResumableUploads
 from chunkstore.service.service import Service
-from chunkstore.store.contract.checksums import Sums
 from chunkstore.store.contract.edits import Copy
 from chunkstore.store.contract.resumable import UploadKind, UploadSpec
 from chunkstore.store.contract.store import Store
-from chunkstore.store.contract.values import File
 from tests.backends import Backend
 from tests.conftest import CHUNK_SIZE, on_each_backend, on_postgres
 from tests.store.conformance import name_of
@@ -220,6 +219,34 @@ async def test_who_does_not_catch_up_computes_what_it_is_asked_for(store: Store)
     assert (await kept.of("a"), await kept.of("b")) == ({}, sums_of(b"b"))
 
 
+async def test_what_is_kept_by_other_algorithms_is_not_told(store: Store) -> None:
+    with Kept(store, ["md5"]).following() as other:
+        await other.put("a", b"a")
+    kept = Kept(store, ["sha1"], catches_up=False)
+    assert await kept.checksums.find([await get_file(store, name_of("a"))]) == {}
+    await kept.idle()
+    assert await kept.of("a") == sums_of(b"a")
+
+
+async def test_a_store_that_fails_is_tried_again_and_nothing_is_forgotten(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(Service(store, MemoryBudget(MIB)), "a", b"a")
+    kept = Kept(store)
+
+    async def fail(*_: object, **__: object) -> object:
+        raise StoreUnavailable
+
+    for place, method in ((store.names, "list"), (kept.service.reader, "read")):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, method, fail)
+            with pytest.raises(StoreUnavailable):
+                await kept.idle()
+            assert kept.checksums._has_work.is_set()
+    await kept.idle()
+    assert await kept.of("a") == sums_of(b"a")
+
+
 async def test_more_than_can_wait_is_looked_for(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,40 +310,6 @@ async def test_an_entry_that_is_damaged_ends_the_walk_and_nothing_else(
     assert await kept.checksums.find([await get_file(store, name_of("a"))]) == {}
     await kept.idle()
     assert await kept.of("a") == sums_of(b"a")
-
-
-async def test_what_is_not_kept_harms_no_edit_and_is_computed_later(kept: Kept, rows: Rows) -> None:
-    await kept.idle()
-    await rows.fetch(
-        "CREATE TRIGGER broken BEFORE INSERT ON checksum BEGIN SELECT RAISE(ABORT, 'x'); END"
-    )
-    await kept.put("a", b"content")
-    assert (kept.checksums.waiting, await kept.of("a")) == (1, {})
-    await rows.fetch("DROP TRIGGER broken")
-    await kept.idle()
-    assert await kept.of("a") == sums_of(b"content")
-
-
-async def test_an_edit_that_is_cancelled_late_leaves_nothing_lacking(
-    kept: Kept, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its client has gone when the file is made."""
-    await kept.idle()
-    made = asyncio.Event()
-    keep = kept.checksums._keep
-
-    async def told(known: Mapping[int, Sums], files: Iterable[File]) -> bool:
-        made.set()
-        return await keep(known, files)
-
-    monkeypatch.setattr(kept.checksums, "_keep", told)
-    putting = asyncio.create_task(kept.put("a", b"content"))
-    await made.wait()
-    putting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await putting
-    await kept.idle()
-    assert await kept.of("a") == sums_of(b"content")
 
 
 async def test_what_has_gone_or_changed_meanwhile_is_not_read(store: Store, rows: Rows) -> None:

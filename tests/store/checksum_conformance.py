@@ -8,9 +8,12 @@ import pytest
 from blake3 import blake3
 
 from chunkstore.core.chunking import Chunk
+from chunkstore.core.conditional import CREATE_ONLY
+from chunkstore.core.digest import Digest
+from chunkstore.core.errors import PreconditionFailed
 from chunkstore.core.names import FolderName
 from chunkstore.service.maintenance.collect import collect_all
-from chunkstore.store.contract.edits import Copy, Move
+from chunkstore.store.contract.edits import Copy, Move, Put, Received
 from chunkstore.store.contract.store import Store
 from tests.store.conformance import Suite, name_of, put
 from tests.store.edits import delete
@@ -52,6 +55,45 @@ class ChecksumConformance(Suite):
         assert [tuple(row) for row in kept] == [
             (algorithm, value, tie_of(first, algorithm, value)) for algorithm, value in SUMS.items()
         ]
+
+    async def test_a_put_keeps_what_is_known_of_its_content(self, store: Store) -> None:
+        """In whichever way a file is put, and whatever it takes the place of."""
+        large = [bytes([number]) * 4096 for number in range(40)]
+        ways = {"at once": [b"small"], "nothing": [], "in batches": large}
+        for number, (name, chunks) in enumerate(ways.items()):
+            for strict in (False, True):
+                kept = {"md5": bytes([number]) * 16, "sha1": bytes([number]) * 20}
+                upload = store.contents.begin()
+                for chunk in chunks[:-1]:
+                    await upload.append([Chunk.of(chunk)])
+                content = b"".join(chunks)
+                last = [Chunk.of(chunk) for chunk in chunks[-1:]]
+                received = Received(upload, last, Digest.of(content), len(content), kept)
+                put = Put(name_of(name), received, "text/plain", strict=strict)
+                [committed] = await store.names.apply([put])
+                list_id = committed.file.manifest.id
+                assert await store.checksums.find([list_id]) == {list_id: kept}
+
+    async def test_a_put_repairs_what_is_damaged(self, store: Store, rows: Rows) -> None:
+        for damage in ("tie = tie + 1", "algorithm = 'mc5'"):
+            upload = store.contents.begin()
+            received = Received(upload, [Chunk.of(b"x")], Digest.of(b"x"), 1, SUMS)
+            [committed] = await store.names.apply([Put(name_of("a"), received, "text/plain")])
+            list_id = committed.file.manifest.id
+            assert await store.checksums.find([list_id]) == {list_id: SUMS}
+            await rows.fetch(f"UPDATE checksum SET {damage} WHERE algorithm = 'md5'")
+            found = await store.checksums.find([list_id])
+            assert found == {list_id: {"sha1": SUMS["sha1"]}}
+
+    async def test_a_put_that_fails_keeps_nothing(self, store: Store, rows: Rows) -> None:
+        await put(store, "a", b"y")
+        for content in (b"x", b"y"):
+            upload = store.contents.begin()
+            received = Received(upload, [Chunk.of(content)], Digest.of(content), 1, SUMS)
+            refused = Put(name_of("a"), received, "text/plain", CREATE_ONLY)
+            with pytest.raises(PreconditionFailed):
+                await store.names.apply([refused])
+        assert await count(rows) == 0
 
     async def test_a_thousand_contents_are_asked_for_at_once(self, store: Store) -> None:
         kept = {await put_id(store, f"{number}", b"%d" % number): SUMS for number in range(7)}

@@ -43,8 +43,8 @@ class Received:
     """File content that came in one request.
 
     `last` are chunks that have not been appended yet, so that a small file takes one transaction;
-    `digest` and `size` are those of the whole content, as are the `checksums` that are known; the
-    edit keeps none of these.
+    `digest` and `size` are those of the whole content, as are the `checksums` that are known, which
+    the edit keeps (`Checksums`).
     """
 
     upload: Upload

@@ -22,13 +22,10 @@ from chunkstore.store.contract.values import Applied, Committed, File, Folder, L
 
 
 class Follower(Protocol):
-    """Is told of edits that this process has made, before whoever asked for them is."""
+    """Is told of edits that this process has made."""
 
-    async def made(self, edits: Sequence[Edit], applied: Sequence[Applied]) -> None:
-        """Take note of edits that are durable, and of the result of each.
-
-        It raises no error, since they cannot be undone, and takes little time.
-        """
+    def made(self, edits: Sequence[Edit], applied: Sequence[Applied]) -> None:
+        """Take note of edits that are durable, and of the result of each; raise no error."""
 
 
 class Names(ABC):
@@ -119,7 +116,7 @@ class Names(ABC):
         applied = await self._apply(edits, by, guard)
         self.measures.committed(applied, time.perf_counter() - began)
         for follower in self._followers:
-            await follower.made(edits, applied)
+            follower.made(edits, applied)
         return applied
 
     @abstractmethod

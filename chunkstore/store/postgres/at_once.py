@@ -71,6 +71,7 @@ class SmallPut:
                 self.chunks.missing,
                 manifests.entries_of(self.content.last),
                 self.target.manifest,
+                self.content.checksums,
             ),
             name,
             folders_of(name),

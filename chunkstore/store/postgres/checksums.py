@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chunkstore.core.manifest import tie_checksum
 from chunkstore.store.contract.checksums import Checksums, Sums
 from chunkstore.store.postgres.connection import Connection
 from chunkstore.store.postgres.opening import Opened
 from chunkstore.store.postgres.rows import QUERIES
-from chunkstore.store.shared.checksums import sound_checksums
+from chunkstore.store.shared.checksums import checksum_columns, sound_checksums
 
 
 class PostgresChecksums(Checksums):
@@ -30,7 +29,4 @@ async def _put(db: Connection, known: Mapping[int, Sums]) -> None:
     # In order, so that nobody waits in a circle.
     for list_id, sums in sorted(known.items()):
         if await db.fetchval(QUERIES["keep_content"], list_id):
-            ties = [tie_checksum(list_id, *one) for one in sums.items()]
-            await db.execute(
-                QUERIES["put_checksums"], list_id, list(sums), list(sums.values()), ties
-            )
+            await db.execute(QUERIES["put_checksums"], list_id, *checksum_columns(list_id, sums))

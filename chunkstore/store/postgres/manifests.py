@@ -14,11 +14,13 @@ from chunkstore.core.compression import NO_COMPRESSION, Compression, Encoded
 from chunkstore.core.digest import Digest
 from chunkstore.core.errors import ChunksMissing, StoreUnavailable
 from chunkstore.core.manifest import Manifest
+from chunkstore.store.contract.checksums import Sums
 from chunkstore.store.postgres.connection import LONG_SECONDS, Connection, Parameter
 from chunkstore.store.postgres.database import Database
 from chunkstore.store.postgres.failures import ChunkCollected
 from chunkstore.store.postgres.reading import next_places
 from chunkstore.store.postgres.rows import QUERIES
+from chunkstore.store.shared.checksums import checksum_columns
 from chunkstore.store.shared.chunks import NewBytes
 from chunkstore.store.shared.lists import OpenManifest
 from chunkstore.store.shared.times import now_microseconds
@@ -254,16 +256,18 @@ async def add_whole(
     missing: Sequence[NewChunk],
     last: Sequence[Entry],
     sealed: Manifest,
+    checksums: Sums,
 ) -> dict[bytes, int]:
     """Complete an upload by its last chunks, of which those not `missing` are in the store.
 
-    It is `sealed` by that. Return what `put_chunks` does. All of it is one round trip.
+    It is `sealed` by that, and its checksums kept. Return what `put_chunks` does. All of it is one
+    round trip.
 
     Raises:
         StoreUnavailable: it was given up, or a part of it lost.
     """
     stored = await db.fetchval(
-        QUERIES["put_content"], *content_columns(manifest, missing, last, sealed)
+        QUERIES["put_content"], *content_columns(manifest, missing, last, sealed, checksums)
     )
     if stored is None:
         raise StoreUnavailable(_GIVEN_UP)
@@ -271,7 +275,11 @@ async def add_whole(
 
 
 def content_columns(
-    manifest: OpenManifest, missing: Sequence[NewChunk], last: Sequence[Entry], sealed: Manifest
+    manifest: OpenManifest,
+    missing: Sequence[NewChunk],
+    last: Sequence[Entry],
+    sealed: Manifest,
+    checksums: Sums,
 ) -> tuple[Parameter, ...]:
     """Return what `put_content` takes."""
     return (
@@ -283,6 +291,7 @@ def content_columns(
         references_of(last),
         *place_columns(manifest, last),
         *_sealed_columns(sealed)[1:],
+        *checksum_columns(sealed.id, checksums),
     )
 
 

@@ -299,7 +299,7 @@ class ApplyEdits:
             last = manifests.entries_of(content.last)
             manifest = upload.sealed_with(content.last, content.digest)
             progress.uncounted |= await manifests.add_whole(
-                db, upload.manifest, missing, last, manifest
+                db, upload.manifest, missing, last, manifest, content.checksums
             )
             new = upload.appended
         else:

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable
 
 from chunkstore.core.manifest import tie_checksum
+from chunkstore.store.contract.checksums import Sums
 
 
 def sound_checksums(
@@ -20,6 +21,12 @@ def sound_checksums(
         if _is_tied(list_id, algorithm, value, tie):
             found.setdefault(list_id, {})[algorithm] = value
     return found
+
+
+def checksum_columns(list_id: int, sums: Sums) -> tuple[list[str], list[bytes], list[int]]:
+    """Return the algorithms, the values and the ties of the checksums of one content."""
+    ties = [tie_checksum(list_id, algorithm, value) for algorithm, value in sums.items()]
+    return list(sums), list(sums.values()), ties
 
 
 def _is_tied(list_id: int, algorithm: str, value: bytes, tie: int) -> bool:

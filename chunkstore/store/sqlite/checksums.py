@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from chunkstore.core.manifest import tie_checksum
 from chunkstore.store.contract.checksums import Checksums, Sums
-from chunkstore.store.shared.checksums import sound_checksums
+from chunkstore.store.shared.checksums import checksum_columns, sound_checksums
 from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.rows import QUERIES, execute
 
@@ -28,8 +27,7 @@ class SQLiteChecksums(Checksums):
 
     async def keep(self, known: Mapping[int, Sums]) -> None:
         size = _SIZE_OF_ROW * sum(map(len, known.values()))
-        put = partial(_put, known=known)
-        await self._database.writable.run(put, size=size, durable=False)
+        await self._database.writable.run(partial(put, known=known), size=size, durable=False)
 
 
 def _find(db: sqlite3.Connection, list_ids: Sequence[int]) -> Mapping[int, Sums]:
@@ -37,17 +35,13 @@ def _find(db: sqlite3.Connection, list_ids: Sequence[int]) -> Mapping[int, Sums]
     return sound_checksums(tuple(row) for row in rows)
 
 
-def _put(db: sqlite3.Connection, known: Mapping[int, Sums]) -> None:
+def put(db: sqlite3.Connection, known: Mapping[int, Sums]) -> None:
+    """Keep checksums of contents."""
     db.executemany(
         QUERIES["put_checksum"],
         [
-            {
-                "manifest": list_id,
-                "algorithm": algorithm,
-                "value": value,
-                "tie": tie_checksum(list_id, algorithm, value),
-            }
+            {"manifest": list_id, "algorithm": algorithm, "value": value, "tie": tie}
             for list_id, sums in known.items()
-            for algorithm, value in sums.items()
+            for algorithm, value, tie in zip(*checksum_columns(list_id, sums), strict=True)
         ],
     )

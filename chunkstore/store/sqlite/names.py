@@ -41,7 +41,7 @@ from chunkstore.store.shared.chunks import Encodings
 from chunkstore.store.shared.lists import lists_of_uploads
 from chunkstore.store.shared.request_upload import RequestUpload
 from chunkstore.store.shared.times import Times
-from chunkstore.store.sqlite import descriptions, locks, manifests, resumable, tree
+from chunkstore.store.sqlite import checksums, descriptions, locks, manifests, resumable, tree
 from chunkstore.store.sqlite.audit import add_actions
 from chunkstore.store.sqlite.contents import encode, own_upload, size_of_places
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE, FURTHER_EDIT_SIZE
@@ -191,6 +191,8 @@ class ApplyEdits:
                 upload.sealed_with(content.last, content.digest),
             )
             new = upload.appended + new
+            if content.checksums:
+                checksums.put(db, {manifest.id: content.checksums})
         else:
             whole = self.lists.get(content.upload_id)
             manifest, new = resumable.complete(db, content, self.policy, whole)

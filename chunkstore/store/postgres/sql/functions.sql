@@ -111,8 +111,8 @@ END
 $$;
 
 -- name: put_content
--- Stores the last chunks of a manifest, whose list has `length` bytes by then, and seals it. Returns
--- the chunks that were not there; NULL, and the transaction is to fail, if the list cannot grow, as
+-- Stores the last chunks of a manifest, whose list has `length` bytes by then, seals it, and keeps
+-- checksums of it. Returns the chunks that were not there; NULL, and the transaction is to fail, if the list cannot grow, as
 -- `keep_open` has it.
 CREATE OR REPLACE FUNCTION put_content(
     new_digests bytea[], new_sizes integer[], new_stored_sizes integer[], new_codecs smallint[],
@@ -120,7 +120,8 @@ CREATE OR REPLACE FUNCTION put_content(
     manifest_id bigint, length bigint, needed bytea[],
     starts bigint[], sizes integer[], digests bytea[], ties bigint[],
     content_digest bytea, content_size bigint, content_chunk_size integer, content_chunks bigint,
-    list_digest bytea, content_proof bigint
+    list_digest bytea, content_proof bigint,
+    sum_algorithms text[], sum_values bytea[], sum_ties bigint[]
 ) RETURNS bytea[] LANGUAGE plpgsql AS $$
 DECLARE
     stored bytea[] := '{}';
@@ -151,6 +152,11 @@ BEGIN
     PERFORM replace_damaged(
         manifest_id, content_digest, content_size, content_chunk_size, content_chunks, list_digest,
         content_proof);
+    IF cardinality(sum_algorithms) > 0 THEN
+        INSERT INTO checksum (manifest, algorithm, value, tie)
+        SELECT manifest_id, new.algorithm, new.value, new.tie
+        FROM unnest(sum_algorithms, sum_values, sum_ties) AS new (algorithm, value, tie);
+    END IF;
     RETURN stored;
 END
 $$;
@@ -345,6 +351,7 @@ CREATE OR REPLACE FUNCTION put_at_once(
     starts bigint[], sizes integer[], digests bytea[], ties bigint[],
     content_digest bytea, content_size bigint, content_chunk_size integer, content_chunks bigint,
     list_digest bytea, content_proof bigint,
+    sum_algorithms text[], sum_values bytea[], sum_ties bigint[],
     name_path text, folders text[], below_start text, below_stop text,
     new_media_type text, new_created bigint, new_modified bigint,
     may_replace boolean, alone boolean, told text[],
@@ -366,7 +373,8 @@ BEGIN
     stored := put_content(
         new_digests, new_sizes, new_stored_sizes, new_codecs, new_contents, now, manifest_id,
         length, needed, starts, sizes, digests, ties, content_digest, content_size,
-        content_chunk_size, content_chunks, list_digest, content_proof);
+        content_chunk_size, content_chunks, list_digest, content_proof, sum_algorithms, sum_values,
+        sum_ties);
     IF EXISTS (SELECT 1 FROM lock) THEN
         -- In this order: whoever takes a lock waits for this, or is waited for.
         PERFORM 1 FROM lock WHERE token = '' FOR KEY SHARE;

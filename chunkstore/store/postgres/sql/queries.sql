@@ -100,9 +100,10 @@ UPDATE manifest SET chunk_size = $2 WHERE id = $1;
 
 -- name: put_content
 -- What put_chunks takes, bytes before `now`; manifest, how many bytes its list has; what add_places
--- takes besides; digest, size, chunk size, chunks, the list's digest and the proof.
+-- takes besides; digest, size, chunk size, chunks, the list's digest and the proof; algorithms, values
+-- and ties of checksums.
 SELECT put_content($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-                   $19);
+                   $19, $20, $21, $22);
 
 -- name: seal_manifest
 -- manifest, digest, size, chunk size, chunks, the list's digest, proof. `keep_open` comes before.
@@ -203,7 +204,7 @@ FROM put_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 
 -- audit log. See functions.sql.
 SELECT replaced, file_created, stored
 FROM put_at_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-                 $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30);
+                 $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33);
 
 -- name: remove_entry
 -- path. The folder that it lies in may be vacated by that.
