@@ -11,7 +11,7 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 
 from chunkstore.core.conditional import format_etag, format_http_date
-from chunkstore.core.errors import NotFound, PreconditionFailed
+from chunkstore.core.errors import NameConflict, NotFound, PreconditionFailed
 from chunkstore.core.names import ROOT, FileName
 from chunkstore.http.dav.answers import (
     DRIVE_HEADERS,
@@ -35,7 +35,7 @@ from chunkstore.http.security.allowed import (
 )
 from chunkstore.http.security.told import is_dropped
 from chunkstore.service.rights import folder_named
-from chunkstore.store.contract.edits import Delete, is_folder_name
+from chunkstore.store.contract.edits import Delete, Name, is_folder_name
 
 
 @in_drive
@@ -77,14 +77,18 @@ async def _list(request: web.Request) -> web.StreamResponse:
 async def put(request: web.Request) -> web.StreamResponse:
     """Create or replace the file, whole or not at all."""
     name = name_of(request)
-    if is_folder_name(name) or await folder_exists(request, folder_named(name)):
-        # §9.7.2.
-        raise MethodNotPossible(f"{name.removesuffix('/')!r} is a folder.")
+    if is_folder_name(name):
+        raise _not_possible_for(name)
     incoming = read_file_upload(request)
     try:
         committed = await files.store(request, incoming, strict=True)
     except PreconditionFailed as error:
         return await _refuse_with_etag(request, incoming.name, error)
+    except NameConflict as error:
+        # Asked only now, as mostly there is none.
+        if not await folder_exists(request, folder_named(name)):
+            raise
+        raise _not_possible_for(name) from error
     headers = {} if incoming.modified is None else MTIME_ACCEPTED
     if is_dropped(request, incoming.name):
         return web.Response(status=HTTPStatus.CREATED, headers=headers)
@@ -95,6 +99,11 @@ async def put(request: web.Request) -> web.StreamResponse:
         hdrs.LAST_MODIFIED: format_http_date(validators.modified),
     }
     return web.Response(status=created(committed.replaced), headers=headers)
+
+
+def _not_possible_for(name: Name) -> MethodNotPossible:
+    """Return what is said to a PUT where a folder is (§9.7.2)."""
+    return MethodNotPossible(f"{name.removesuffix('/')!r} is a folder.")
 
 
 async def _refuse_with_etag(

@@ -10,15 +10,22 @@ others wait for it. One that a quota counts is a round alone: the quota's row ha
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 import asyncpg
 
+from chunkstore.core.access import Verbs
+from chunkstore.core.conditional import UNCONDITIONAL, Conditions
+from chunkstore.core.dav.if_header import TRUE
+from chunkstore.core.digest import Digest
 from chunkstore.core.errors import StoreError
+from chunkstore.core.names import FileName
 from chunkstore.store.contract.audit import Action, Who, detail_of_put
 from chunkstore.store.contract.edits import Edit, Present, Put, Received
+from chunkstore.store.contract.locks import Guard
 from chunkstore.store.contract.values import Committed
 from chunkstore.store.postgres import manifests, tree
 from chunkstore.store.postgres.connection import Connection, Parameter
@@ -41,6 +48,57 @@ _LIMITED: Final = "CS002"
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What has to be there for a put to be made at once, where that is for the database to see.
+
+    It replaces any file or none; or one whose content has one of the digests that are `required`.
+    """
+
+    may_replace: bool
+    required: Sequence[bytes] | None = None
+
+    @classmethod
+    def of(cls, edit: Put, guard: Guard) -> Terms | None:
+        """Return those of an edit, None if they are others."""
+        tags, wanted = _tags_of(guard, edit.name), edit.conditions.if_match
+        if guard.tags is not TRUE and tags is None:
+            return None
+        if wanted is not None:
+            if wanted.any or edit.conditions != Conditions(
+                if_match=wanted, exact_dates=edit.conditions.exact_dates
+            ):
+                return None
+            strong = {tag.opaque for tag in wanted.tags if not tag.weak}
+            tags = strong if tags is None else tags & strong
+        elif tags is not None and edit.conditions != UNCONDITIONAL:
+            return None
+        if tags is None:
+            return cls(edit.may_replace) if tree.accepts(edit, Present()) else None
+        if Verbs.WRITE not in edit.allowed:
+            return None
+        return cls(True, list(_digests_in(tags)))
+
+
+def _tags_of(guard: Guard, name: FileName) -> set[str] | None:
+    """Return the tag that the file must have by a guard, None if that says nothing, or more."""
+    if len(guard.tags.lists) != 1 or not guard.tags.lists[0]:
+        return None
+    tags: set[str] = set()
+    for resource, condition in guard.tags.lists[0]:
+        if str(resource) != name or condition.negated or condition.etag is None:
+            return None
+        tags.add(condition.etag)
+    return tags if len(tags) == 1 else None
+
+
+def _digests_in(tags: Iterable[str]) -> Iterator[bytes]:
+    for tag in tags:
+        # No file has another tag.
+        with suppress(ValueError):
+            yield Digest.parse(tag).raw
+
+
+@dataclass(frozen=True, slots=True)
 class SmallPut:
     """A put of an upload, and the chunks that it needs and may be missing."""
 
@@ -49,16 +107,21 @@ class SmallPut:
     chunks: PreparedChunks
     target: Target
     by: Who | None
+    guard: Guard
+    terms: Terms
     receipt: uuid.UUID = field(default_factory=uuid.uuid4)
 
     @classmethod
-    def of(cls, edits: Sequence[Edit], chunks: PreparedChunks, by: Who | None) -> SmallPut | None:
+    def of(
+        cls, edits: Sequence[Edit], chunks: PreparedChunks, by: Who | None, guard: Guard
+    ) -> SmallPut | None:
         """Return it if that is what the edits are, and it may be done without knowing the name."""
         match edits:
             case [Put(content=Received() as content) as edit] if chunks.small:
-                if not edit.strict and tree.accepts(edit, Present()):
+                terms = Terms.of(edit, guard)
+                if terms is not None:
                     own_upload(content.upload).require_put_once(set())
-                    return cls(edit, content, chunks, _target(edit, content), by)
+                    return cls(edit, content, chunks, _target(edit, content), by, guard, terms)
         return None
 
     def columns(self, *, alone: bool) -> tuple[Parameter, ...]:
@@ -79,9 +142,13 @@ class SmallPut:
             self.target.media_type,
             self.target.created,
             self.target.modified,
-            self.edit.may_replace,
+            self.terms.may_replace,
             alone,
             self._audited(),
+            self.edit.strict,
+            self.terms.required,
+            sorted(self.guard.tokens),
+            self.guard.principal,
         )
 
     def _audited(self) -> list[str] | None:

@@ -125,7 +125,7 @@ class PostgresNames(Names):
         write_once = database.write_many_once if _is_large(edits) else database.write_once
 
         async def write(chunks: PreparedChunks) -> list[Applied]:
-            put = SmallPut.of(edits, chunks, by) if guard.tags is TRUE else None
+            put = SmallPut.of(edits, chunks, by, guard)
             committed = None if put is None else await self._small_puts.put(put)
             if committed is not None:
                 return [committed]

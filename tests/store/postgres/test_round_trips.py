@@ -5,16 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from chunkstore.core.conditional import CREATE_ONLY
+from chunkstore.core.conditional import (
+    CREATE_ONLY,
+    UNCONDITIONAL,
+    Conditions,
+    EntityTag,
+    EntityTags,
+)
+from chunkstore.core.dav.if_header import ResourceTag, TagCondition, TagFormula
+from chunkstore.core.digest import Digest
 from chunkstore.core.names import FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
 from chunkstore.store.contract.audit import AuditFilter, Who
+from chunkstore.store.contract.locks import UNGUARDED, Guard, WantedLock
 from chunkstore.store.contract.quotas import Usage
 from chunkstore.store.postgres.store import PostgresStore
 from tests.backends import Backend
@@ -109,6 +119,45 @@ async def test_a_small_put_takes_one_however_deep_its_folder(
     # What is asked before a body that is not small.
     await store.names.check_put(FileName("first/a"))
     assert await trips(lambda: store.names.check_put(FileName(f"{deep}/new"))) == 2
+
+
+@on_postgres
+async def test_a_drive_and_a_lock_cost_a_small_put_none(store: PostgresStore, trips: Count) -> None:
+    a, b = FileName("d/a"), FileName("d/b")
+
+    async def apply(
+        name: FileName, content: bytes, guard: Guard = UNGUARDED, etag: bytes | None = None
+    ) -> None:
+        conditions = UNCONDITIONAL if etag is None else Conditions(if_match=tag_of(etag))
+        edit = replace(whole_put(store, name, content, conditions), strict=True)
+        await store.names.apply([edit], guard=guard)
+
+    async def put_all(first: FileName, second: FileName, guard: Guard) -> list[int]:
+        tag = (ResourceTag(first), TagCondition(str(Digest.of(b"replaced"))))
+        tagged = replace(guard, tags=TagFormula(((tag,),)))
+        return [
+            await trips(lambda: apply(first, b"new", guard)),
+            await trips(lambda: apply(first, b"replaced", guard)),
+            await trips(lambda: apply(first, b"matched", guard, b"replaced")),
+            await trips(lambda: apply(first, b"replaced", guard, b"matched")),
+            await trips(lambda: apply(second, b"x" * 3 * CHUNK_SIZE, guard)),
+            await trips(lambda: apply(first, b"tagged", tagged)),
+        ]
+
+    await put(store, "d/x", b"x")
+    await put_all(FileName("d/prepared"), FileName("d/prepared of three"), UNGUARDED)
+    assert await put_all(a, b, UNGUARDED) == [1] * 6
+    # Another's lock elsewhere.
+    await store.locks.take(WantedLock(FileName("e"), True, True, "", "bob"))
+    taken = await store.locks.take(WantedLock(FolderName("d/"), True, True, "", "ann"))
+    guard = Guard(frozenset({taken.lock.token}), "ann")
+    assert await put_all(a, b, guard) == [1] * 6
+    assert await put_all(FileName("d/c"), FileName("d/d"), guard) == [1] * 6
+    assert await trips(lambda: put(store, "f", b"x")) == 1
+
+
+def tag_of(content: bytes) -> EntityTags:
+    return EntityTags(frozenset({EntityTag(str(Digest.of(content)))}))
 
 
 @on_postgres

@@ -341,8 +341,10 @@ $$;
 -- which no other statement is. Fails with CS001 if one of them says that it is to fail, or a quota does,
 -- and with CS002, with the folder, if a quota counts it and it is not `alone` in its transaction: then it
 -- would keep the quota locked while others wait for locks. It fails with CS001 too where a write lock
--- may be in the way. If there is a receipt already, nothing is
--- done, and what is in it is returned. `told` are the columns of an entry of the audit log, or NULL.
+-- may be in the way: one whose token is not `submitted` by who took it; where the file has none of the
+-- digests that are `required`, unless that is NULL; and where a put that is `strict` needs a folder that is
+-- not there. If there is a receipt already, nothing is done, and what is in it is returned. `told` are the
+-- columns of an entry of the audit log, or NULL.
 CREATE OR REPLACE FUNCTION put_at_once(
     receipt_id uuid,
     new_digests bytea[], new_sizes integer[], new_stored_sizes integer[], new_codecs smallint[],
@@ -355,11 +357,13 @@ CREATE OR REPLACE FUNCTION put_at_once(
     name_path text, folders text[], below_start text, below_stop text,
     new_media_type text, new_created bigint, new_modified bigint,
     may_replace boolean, alone boolean, told text[],
+    strict boolean, required bytea[], submitted text[], submitted_by text,
     OUT replaced boolean, OUT file_created bigint, OUT stored bytea[]
 ) LANGUAGE plpgsql SET lock_timeout = '50ms' AS $$
 #variable_conflict use_variable
 DECLARE
     put record;
+    within text;
     over text[];
     limited text;
 BEGIN
@@ -384,14 +388,35 @@ BEGIN
             SELECT 1 FROM lock
             WHERE root = ANY (folders || ARRAY['', name_path])
               AND expires > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+              AND NOT (token = ANY (submitted) AND principal = submitted_by)
         ) THEN
+            RAISE EXCEPTION 'refused' USING ERRCODE = 'CS001';
+        END IF;
+    END IF;
+    IF required IS NOT NULL THEN
+        PERFORM 1 FROM entry
+        WHERE path = name_path AND manifest IS NOT NULL AND digest = ANY (required) FOR UPDATE;
+        IF NOT FOUND THEN
             RAISE EXCEPTION 'refused' USING ERRCODE = 'CS001';
         END IF;
     END IF;
     put := put_file(
         name_path, folders, below_start, below_stop, manifest_id, content_digest, content_size,
         content_chunk_size, content_chunks, list_digest, content_proof, new_media_type, new_created,
-        new_modified, true, may_replace);
+        new_modified, NOT strict AND required IS NULL, may_replace);
+    IF put.outcome = 'absent' AND required IS NULL THEN
+        PERFORM lock_paths(folders, array_fill(false, ARRAY[cardinality(folders)]));
+        within := folders[cardinality(folders)];
+        IF within IS NULL OR EXISTS (
+            SELECT 1 FROM entry
+            WHERE name >= within || '/' AND name < within || '0' AND (manifest IS NOT NULL OR made)
+        ) THEN
+            put := put_file(
+                name_path, folders, below_start, below_stop, manifest_id, content_digest,
+                content_size, content_chunk_size, content_chunks, list_digest, content_proof,
+                new_media_type, new_created, new_modified, true, may_replace);
+        END IF;
+    END IF;
     IF stored IS NULL OR put.outcome NOT IN ('created', 'replaced') THEN
         RAISE EXCEPTION 'refused' USING ERRCODE = 'CS001';
     END IF;

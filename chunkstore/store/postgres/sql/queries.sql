@@ -201,10 +201,12 @@ FROM put_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 
 -- name: put_at_once
 -- receipt; what put_content takes; path, folders it lies in, range of names below it, media type,
 -- created, modified, whether it may replace, whether it is alone in its transaction, an entry of the
--- audit log. See functions.sql.
+-- audit log, whether it is strict, digests of which it replaces one, tokens of locks, and whose they are.
+-- See functions.sql.
 SELECT replaced, file_created, stored
 FROM put_at_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-                 $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33);
+                 $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36,
+                 $37);
 
 -- name: remove_entry
 -- path. The folder that it lies in may be vacated by that.
