@@ -102,8 +102,8 @@ async def put(request: web.Request) -> web.StreamResponse:
 
 
 def _not_possible_for(name: Name) -> MethodNotPossible:
-    """Return what is said to a PUT where a folder is (§9.7.2)."""
-    return MethodNotPossible(f"{name.removesuffix('/')!r} is a folder.")
+    """Return what is said to a PUT to a folder's name (§9.7.2)."""
+    return MethodNotPossible(f"{folder_named(name) or '/'!r} is a folder's name, not a file's.")
 
 
 async def _refuse_with_etag(

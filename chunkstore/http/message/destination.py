@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 from yarl import URL
 
-from chunkstore.core.errors import InvalidName, InvalidRequest
+from chunkstore.core.errors import Forbidden, InvalidName, InvalidRequest
 from chunkstore.core.names import FileName, FolderName, decode_path
 from chunkstore.http.message.problems import ElsewhereDestination
 from chunkstore.http.message.request import base_of, is_this_server
@@ -48,6 +48,7 @@ def drive_destination_of(request: web.Request) -> str:
 
     Raises:
         InvalidRequest: it is missing or not a URL. ElsewhereDestination: it is not in the drive.
+        Forbidden: it is the drive itself.
     """
     header = _only_line(request, "Destination", "").strip()
     if not header:
@@ -58,7 +59,12 @@ def drive_destination_of(request: web.Request) -> str:
     root = base_of(request).path
     if not f"{path}/".startswith(root):
         raise ElsewhereDestination(f"Destination is not under {root}.")
-    return decode_path(path[len(root) :]).removesuffix("/")
+    name = decode_path(path[len(root) :])
+    if not name:
+        raise Forbidden("Destination is the root folder, which cannot be replaced.")
+    if f"/{name}".endswith("//"):
+        raise InvalidName("The name has an empty segment.")
+    return name.removesuffix("/")
 
 
 def path_of_url(text: str) -> str | None:

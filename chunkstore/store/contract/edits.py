@@ -295,7 +295,7 @@ def _judge_target(edit: Copy | Move, present: Present) -> bool:
 def _judge_making(name: FolderName, present: Present) -> None:
     path = name.removesuffix("/")
     if name == ROOT or present.target is not None:
-        raise AlreadyExists(f"There is a file or a folder {path!r} already.")
+        raise AlreadyExists(f"There is a file or a folder {path or '/'!r} already.")
     _require_free(name, present)
     if not present.parent_exists:
         raise NotFound(f"There is no folder {parent(name)!r} to make it in.")

@@ -74,7 +74,7 @@ async def test_only_the_path_of_a_destination_matters(
         ("Destination: /files/x", 502),
         ("Destination: /", 502),
         ("Destination: http://test", 400),
-        ("Destination: /dav/", 400),
+        ("Destination: /dav/", 403),
     ],
 )
 async def test_destinations_that_are_refused(
@@ -237,3 +237,26 @@ async def test_properties_go_with_what_is_deleted(shared: Client, name: str, sla
     await make(shared, path)
     [told] = (await propfind(shared, f"/dav/{path}")).values()
     assert "{urn:x}p" not in told.found
+
+
+@on_shared_server
+@both
+async def test_a_folder_has_its_time_by_proppatch_alone(
+    shared: Client, name: str, method: str
+) -> None:
+    """That a header with one was sent is not told as accepted, so programs can set it so."""
+    await make(shared, f"{name}/", f"{name}/d/", f"{name}/d/x")
+    await proppatch(shared, f"/dav/{name}/d/", set_to("<D:lastmodified>900000000</D:lastmodified>"))
+    answer = await ask(
+        shared,
+        method,
+        f"/dav/{name}/d/",
+        f"Destination: /dav/{name}/e/",
+        "X-OC-Mtime: 1000000000",
+    )
+    assert (answer.status, answer.headers["X-OC-Mtime"]) == (201, None)
+    [told] = (await propfind(shared, f"/dav/{name}/e/")).values()
+    is_kept = told.text("getlastmodified") == "Thu, 09 Jul 1998 16:00:00 GMT"
+    assert is_kept is (method == "MOVE")
+    answer = await ask(shared, "MKCOL", f"/dav/{name}/f/", "X-OC-Mtime: 1000000000")
+    assert (answer.status, answer.headers["X-OC-Mtime"]) == (201, None)
