@@ -219,6 +219,18 @@ class StrictConformance(Suite):
         assert (file.created, file.modified, file.validators.etag) == (*TIMES, etag)
 
     @pytest.mark.usefixtures("folders")
+    @pytest.mark.parametrize("folder", [FolderName("d/"), FolderName("m/")])
+    async def test_properties_change_no_time(self, store: Store, folder: FolderName) -> None:
+        first = Patch(FileName("d/1"), (), *TIMES)
+        await apply(store, first)
+        before = (await store.properties.describe([folder]))[folder]
+        await apply(store, Patch(folder, [SET]))
+        await apply(store, Patch(FileName("d/1"), modified=TIMES[0]))
+        await apply(store, Patch(folder, [SET]))
+        after = (await store.properties.describe([folder]))[folder]
+        assert after == replace(before, properties=KEPT)
+
+    @pytest.mark.usefixtures("folders")
     async def test_a_folder_that_keeps_something_lasts(self, store: Store) -> None:
         await apply(store, Patch(FolderName("d/e/"), [SET]))
         await apply(store, Delete(FileName("d/e/2")))

@@ -154,7 +154,8 @@ class MakeFolder:
 class Patch:
     """Change what is kept with a file or a folder: its properties, in order, and its times.
 
-    Times that are None stay as they are. A folder that was not made lasts from then on.
+    Times that are None stay as they are (RFC 4918 §8.6). A folder that was not made lasts from then
+    on, with the times that it had.
     """
 
     name: Name

@@ -17,7 +17,7 @@ from chunkstore.store.postgres.rows import QUERIES, Row
 from chunkstore.store.postgres.tree import find_to_edit, lock
 from chunkstore.store.postgres.usage import Tally
 from chunkstore.store.shared.root_folder import SETTING, RootFolder, describe_root
-from chunkstore.store.shared.times import Times, now_microseconds
+from chunkstore.store.shared.times import Times
 
 
 class PostgresProperties(Properties):
@@ -43,12 +43,14 @@ async def patch(db: Connection, edit: Patch, tally: Tally) -> Applied:
     if edit.name == ROOT:
         await _patch_root(db, edit)
         return Applied(replaced=False)
-    path, now = path_of(edit.name), now_microseconds()
-    if is_folder_name(edit.name):
-        await db.execute(QUERIES["keep_folder"], path, now)
-    kept = await db.fetchval(QUERIES["find_properties"], path)
+    path, is_folder = path_of(edit.name), is_folder_name(edit.name)
+    row = await db.fetchrow(QUERIES["describe_names"], [path], [is_folder])
+    assert row is not None
     times = Times.of(edit.created, edit.modified)
-    properties = changed_properties(kept, edit.changes)
+    if is_folder:
+        times = times.over(row["created"], row["modified"])
+        await db.execute(QUERIES["keep_folder"], path, times.created)
+    properties = changed_properties(row["properties"], edit.changes)
     await db.execute(QUERIES["describe_again"], path, times.created, times.modified, properties)
     return Applied(replaced=False)
 

@@ -28,3 +28,10 @@ class Times:
             None if created is None else to_microseconds(created),
             None if modified is None else to_microseconds(modified),
         )
+
+    def over(self, created: int, modified: int) -> Times:
+        """Return them with those given in place of the ones that are None."""
+        return Times(
+            created if self.created is None else self.created,
+            modified if self.modified is None else self.modified,
+        )

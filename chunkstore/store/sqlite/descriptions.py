@@ -13,7 +13,7 @@ from chunkstore.core.timestamps import to_datetime
 from chunkstore.store.contract.edits import Name, Patch, is_folder_name
 from chunkstore.store.contract.properties import Description, Properties
 from chunkstore.store.shared.root_folder import SETTING, RootFolder, describe_root
-from chunkstore.store.shared.times import Times, now_microseconds
+from chunkstore.store.shared.times import Times
 from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.rows import execute, fetch_value
 from chunkstore.store.sqlite.tree import below
@@ -76,15 +76,15 @@ def patch(db: sqlite3.Connection, edit: Patch) -> None:
     if edit.name == ROOT:
         _patch_root(db, edit)
         return
-    is_folder = is_folder_name(edit.name)
-    if is_folder:
-        execute(db, "keep_folder", name=edit.name, now=now_microseconds())
     row = _description_row(db, edit.name)
     assert row is not None
-    times = Times.of(edit.created, edit.modified)
+    query, times = "describe_again", Times.of(edit.created, edit.modified)
+    if is_folder_name(edit.name):
+        query, times = "describe_folder_again", times.over(row["created"], row["modified"])
+        execute(db, "keep_folder", name=edit.name, now=times.created)
     execute(
         db,
-        "describe_folder_again" if is_folder else "describe_again",
+        query,
         name=edit.name,
         created=times.created,
         modified=times.modified,
