@@ -73,6 +73,10 @@ class Snapshot:
         """The rights of everyone."""
         return OPEN if self.is_open else Access((Grant(self.rules, (EVERYONE,)),))
 
+    def name_of(self, account_id: str) -> str | None:
+        """Return the name of the account with an id, None if there is none any more."""
+        return next((one.name for one in self.accounts.values() if one.id == account_id), None)
+
     def access_of(self, account: Account) -> Access:
         """Return the rights of an account, which are those of everyone once it is disabled."""
         if self.is_open or not self.is_valid(account):

@@ -41,16 +41,10 @@ def lock_to_json(lock: Lock, snapshot: Snapshot) -> Json:
         "name": f"/{lock.name}",
         "scope": "exclusive" if lock.is_exclusive else "shared",
         "depth": "infinity" if lock.is_deep else "0",
-        "account": holder_of(lock, snapshot),
+        "account": snapshot.name_of(lock.principal),
         "owner": lock.owner,
         "expires": lock.expires.isoformat(timespec="seconds"),
     }
-
-
-def holder_of(lock: Lock, snapshot: Snapshot) -> str | None:
-    """Return the name of the account that took a lock, None if that is nobody any more."""
-    accounts = (one.name for one in snapshot.accounts.values() if one.id == lock.principal)
-    return next(accounts, None) if lock.principal else None
 
 
 def _locks(people: People) -> Locks:

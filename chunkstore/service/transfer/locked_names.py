@@ -9,7 +9,6 @@ from shlex import quote
 from chunkstore.core.dav.locks import Lock
 from chunkstore.core.errors import Locked
 from chunkstore.service.access.directory import Snapshot, read_snapshot
-from chunkstore.service.access.lock_commands import holder_of
 from chunkstore.store.contract.store import Store
 
 
@@ -34,7 +33,7 @@ def _describe(locks: Sequence[Lock], snapshot: Snapshot) -> str:
         return "A lock was in the way, which has ended; try again."
     first = max(locks, key=lambda lock: lock.expires)
     others = "" if len(locks) == 1 else f", and {len(locks) - 1} more locks are in the way"
-    name, holder = f"/{first.name}", holder_of(first, snapshot)
+    name, holder = f"/{first.name}", snapshot.name_of(first.principal)
     return (
         f"{name!r} is locked{'' if holder is None else f' by {holder}'} until"
         f" {first.expires:%Y-%m-%d %H:%M:%S} UTC{others}; wait, or end it by"
