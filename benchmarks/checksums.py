@@ -57,8 +57,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checksums", description=__doc__)
     scale = Scale()
     parser.add_argument("--large", type=parse_size, default=scale.large, metavar="SIZE")
-    for name in ("small", "clients", "repetitions"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(scale, name), metavar="N")
+    parser.add_argument("--small", type=int, default=scale.small, metavar="N")
+    parser.add_argument("--clients", type=int, default=scale.clients, metavar="N")
+    parser.add_argument("--repetitions", type=int, default=scale.repetitions, metavar="N")
     scale = Scale(**vars(parser.parse_args()))
     print(f"{describe_machine()}; {scale.clients} clients\n")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
