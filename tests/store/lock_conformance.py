@@ -250,6 +250,20 @@ class LockConformance(Suite):
         assert [lock.root for lock in await store.locks.covering(["a/b/x"])] == ["a/b"]
         await take(store, FolderName("a/bc/"))
 
+    async def test_those_of_many_paths_come_in_order(self, reopen: Reopen) -> None:
+        store = await reopen()
+        odd = ["f/\"a\\'", "f/\U0001f600", "f/\ue000", "f/[1]", "f/null"]
+        names = [*odd, *(f"f/{number:03}" for number in range(0, 900, 300))]
+        for each in names:
+            await take(store, FileName(each), shared=True)
+        await take(store, FileName(odd[0]), shared=True)
+        await take(store, FolderName("f/"), deep=False, shared=True)
+        paths = {*odd, *(f"f/{number:03}" for number in range(1000)), "elsewhere/x"}
+        found = await store.locks.covering(paths)
+        roots = ["f", odd[0], *names]
+        assert [lock.root for lock in found] == sorted(roots, key=str.encode)
+        assert await store.locks.covering([]) == []
+
     async def test_two_that_come_at_once(self, reopen: Reopen) -> None:
         store = await reopen()
         await put(store, FILE, b"1")

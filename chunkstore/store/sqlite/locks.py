@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -167,11 +168,8 @@ def _interfering(db: sqlite3.Connection, touched: Touched) -> list[Lock]:
 
 
 def _at(db: sqlite3.Connection, roots: Collection[str], now: int) -> list[Lock]:
-    return [
-        to_lock(row)
-        for root in sorted(roots)
-        for row in execute(db, "locks_at", root=root, now=now)
-    ]
+    rows = execute(db, "locks_at", roots=json.dumps(list(roots)), now=now)
+    return [to_lock(row) for row in rows]
 
 
 def _below(db: sqlite3.Connection, path: str, now: int) -> list[Lock]:

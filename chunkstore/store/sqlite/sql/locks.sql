@@ -8,9 +8,10 @@ SELECT token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds,
 FROM lock WHERE expires > :now ORDER BY root, token;
 
 -- name: locks_at
--- Those rooted at a path.
+-- Those rooted at one of the paths, an array in JSON.
 SELECT token, root, is_folder, is_deep, is_exclusive, owner, principal, seconds, expires
-FROM lock WHERE root = :root AND expires > :now;
+FROM lock WHERE root IN (SELECT value FROM json_each(:roots)) AND expires > :now
+ORDER BY root, token;
 
 -- name: locks_below
 -- The first of those rooted in a range of paths.
