@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 
 class ChunkstoreError(Exception):
@@ -100,13 +102,53 @@ class TooManyProperties(ChunkstoreError):
     """The properties of one name would be too large together."""
 
 
-class Locked(ChunkstoreError):
-    """A lock is in the way; send its token, or wait until it is gone."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is told of a lock: what it was taken on, by whom, and when it ends.
 
-    def __init__(self, roots: Sequence[str], message: str | None = None) -> None:
-        """`roots` are the names that the locks were taken on, a folder's with a slash."""
+    `name` ends in a slash for a folder. `by` is what whoever took it says of themselves, "" for
+    nothing. `principal` is who that is, which is told to themselves alone.
+    """
+
+    name: str
+    by: str
+    principal: str
+    expires: datetime
+
+
+class Locked(ChunkstoreError):
+    """A lock is in the way; send its token, or wait until it is gone.
+
+    `asker` is who is told so, "" for nobody in particular.
+    """
+
+    asker: str = ""
+
+    def __init__(self, locks: Sequence[Held], message: str | None = None) -> None:
+        """`locks` are those in the way, or the first of them."""
         super().__init__(message)
-        self.roots = roots
+        self.locks = locks
+        self._is_worded = message is not None
+
+    @property
+    def roots(self) -> Sequence[str]:
+        """The names that the locks were taken on."""
+        return list(dict.fromkeys(lock.name for lock in self.locks))
+
+    def is_own(self, lock: Held) -> bool:
+        """Whether whoever is told of a lock has taken it."""
+        return lock.principal != "" and lock.principal == self.asker
+
+    @property
+    def for_clients(self) -> str:
+        if self._is_worded or not self.locks:
+            return str(self)
+        lock = self.locks[0]
+        by = " by you" if self.is_own(lock) else f" by {lock.by!r}" if lock.by else ""
+        return (
+            f"{f'/{lock.name}'!r} is locked{by} until {lock.expires:%H:%M} UTC, if it is not"
+            " renewed. Try again then, or send the token of the lock."
+        )
 
 
 class TooManyLocks(ChunkstoreError):

@@ -343,7 +343,7 @@ NEEDS: Final[Mapping[str, Need]] = {
     "quota remove": Need(_bounding, {"folder": str}, session=False),
     "quota ls": Need(_seeing_rules, {}, session=False, changes=False, show=_shown_quotas),
     "locks ls": Need(_seeing_rules, {}, session=False, changes=False, show=_shown_locks),
-    "locks break": Need(_breaking, {"folder": str}, session=False),
+    "locks break": Need(_breaking, {"folder": str}, {"tokens": list}, session=False),
     "session ls": Need(_own_or_of_store, _ACCOUNT, changes=False, show=_marked),
     "session end": Need(_own_or_of_store, {"account": str, "id": str}),
     "session end-others": Need(_ending_others, _ACCOUNT),

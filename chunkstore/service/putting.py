@@ -30,7 +30,14 @@ from chunkstore.service.rights import Rights
 from chunkstore.service.room import NO_BOUND, Room
 from chunkstore.service.visible_names import VisibleNames
 from chunkstore.store.contract.audit import Who
-from chunkstore.store.contract.edits import Copy, Edit, MakeFolder, Move, Name, Put
+from chunkstore.store.contract.edits import (
+    Copy,
+    Edit,
+    MakeFolder,
+    Move,
+    Name,
+    Put,
+)
 from chunkstore.store.contract.locks import UNGUARDED, Guard
 from chunkstore.store.contract.names import Names
 from chunkstore.store.contract.quotas import Quotas
@@ -204,12 +211,13 @@ def _renamed(edit: Edit, name: FileName | None) -> Edit:
 
 @contextmanager
 def telling_locks(rights: Rights) -> Iterator[None]:
-    """Tell only of those locks whose roots somebody may know of."""
+    """Tell only of those locks whose names somebody may know of, and which of them are theirs."""
     try:
         yield
     except Locked as error:
         # The type does not tell a folder's name, which ends in a slash, from a file's.
-        error.roots = [root for root in error.roots if rights.may_see(FileName(root))]
+        error.locks = [lock for lock in error.locks if rights.may_see(FileName(lock.name))]
+        error.asker = rights.principal.id
         raise
 
 

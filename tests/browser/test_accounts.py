@@ -15,7 +15,7 @@ from tests.process import ServerProcess
 OTHER_PASSWORD = "staple correct horse"
 NASTY = "\"'><img src=x onerror=alert(1)>"
 SECTIONS = ["accounts", "groups", "rules", "who-can?verb=read&name=/hr/x", "tokens", "links"]
-SECTIONS += ["quotas", "audit"]
+SECTIONS += ["quotas", "locks", "audit"]
 
 
 @pytest.fixture(scope="module")

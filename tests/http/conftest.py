@@ -43,6 +43,7 @@ NO_DATABASE: Final = {
     "test_form",
     "test_head",
     "test_hot_files",
+    "test_lock_marks",
     "test_memory_held",
     "test_mounted",
     "test_options",

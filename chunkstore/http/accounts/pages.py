@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from aiohttp import web
@@ -179,6 +181,22 @@ async def _show_quotas(request: web.Request) -> Context:
     return {"quotas": await _run(request, "quota ls", {})}
 
 
+async def _show_locks(request: web.Request) -> Context:
+    """Show names with the locks that were taken on them, which are broken together."""
+    found = await _run(request, "locks ls", {})
+    names = [_locked(name, list(locks)) for name, locks in groupby(found, itemgetter("name"))]
+    return _page(request, "locks", names)
+
+
+def _locked(name: str, locks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    holders = [lock["account"] or lock["owner_text"] for lock in locks]
+    return {
+        "name": name,
+        "locks": locks,
+        "account": ", ".join(dict.fromkeys(filter(None, holders))),
+    }
+
+
 async def _show_audit(request: web.Request) -> Context:
     yesterday = (request.app[PEOPLE].clock.now() - timedelta(days=1)).date().isoformat()
     wanted = {key: _searched(request, key) for key in ("since", "actor", "action", "name")}
@@ -211,5 +229,6 @@ _SECTIONS: Final[Mapping[str, _Section]] = {
     "tokens": _Section("Tokens", _show_tokens, of_store=True),
     "links": _Section("Links", _show_links, of_store=True),
     "quotas": _Section("Quotas", _show_quotas, of_store=False),
+    "locks": _Section("Locks", _show_locks, of_store=False),
     "audit": _Section("Audit log", _show_audit, of_store=True),
 }

@@ -154,8 +154,7 @@ async def unlock(request: web.Request) -> web.StreamResponse:
     found = await locks.find(path_of(name_of(request)), token)
     if found is None:
         return error_with_condition(request, NameConflict(_NO_LOCK), _MATCHES)
-    locks.require_own(found)
-    await locks.release(token)
+    await locks.end(found)
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 

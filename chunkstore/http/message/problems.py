@@ -238,7 +238,12 @@ def problem_response(
     """Return the answer that tells of a problem: a page for a browser, else a document."""
     if prefers_html(request):
         by_link = comes_by_link(request)
-        context = {"title": problem.phrase, "detail": detail, "by_link": by_link}
+        context = {
+            "title": problem.phrase,
+            "detail": detail,
+            "by_link": by_link,
+            "is_locked": problem.status == HTTPStatus.LOCKED,
+        }
         response = render(request, "error.html", context, problem.status)
         response.headers["Cache-Control"] = "no-store"
     else:
@@ -263,6 +268,8 @@ def error_response(
     if isinstance(error, errors.QuotaExceeded) and error.folder is not None:
         figures = {"unit": error.unit, "limit": error.limit, "used": error.used}
         members = {**members, "folder": f"/{error.folder}", **figures}
+    if isinstance(error, errors.Locked) and not comes_by_link(request):
+        members = {**members, "locks": _told_locks(error)}
     if isinstance(error, errors.ChunksMissing):
         members = {"missing": error.count, "first": error.digests[:_MOST_NAMED]}
     if _is_about_signing_in(request, problem) and prefers_html(request):
@@ -287,6 +294,18 @@ def error_response(
         # RFC 9110 §12.5.3: in a 415, what codings would have been taken.
         response.headers["Accept-Encoding"] = "identity"
     return response
+
+
+def _told_locks(error: errors.Locked) -> list[Mapping[str, Any]]:
+    return [
+        {
+            "name": f"/{lock.name}",
+            "owner": lock.by,
+            "yours": error.is_own(lock),
+            "expires": lock.expires.isoformat(timespec="seconds"),
+        }
+        for lock in error.locks
+    ]
 
 
 def _is_about_signing_in(request: web.Request, problem: Problem) -> bool:

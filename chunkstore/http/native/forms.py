@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import parse_qs
 
 from aiohttp import web
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
@@ -30,6 +29,7 @@ from chunkstore.http.message.headers import essence_of, parse_media_type, parse_
 from chunkstore.http.message.negotiation import prefers_html
 from chunkstore.http.message.problems import Busy, UnsupportedMedia, error_response
 from chunkstore.http.message.request import base_of, folder_name_of, path_of, service_of
+from chunkstore.http.native.buttons import press
 from chunkstore.http.native.edit_lines import require_condition
 from chunkstore.http.security.allowed import names_of
 from chunkstore.http.security.told import described
@@ -38,7 +38,7 @@ from chunkstore.service.ingest import Receiver
 from chunkstore.service.representations import Json
 from chunkstore.service.resumable.append import run_to_end
 from chunkstore.service.service import Service
-from chunkstore.store.contract.edits import Delete, Put
+from chunkstore.store.contract.edits import Put
 
 MAX_FILES: Final = 1000
 # Fields beside the files: an `if_match` for each, `overwrite`, inputs that were left empty.
@@ -101,14 +101,14 @@ PARTS: Final = web.AppKey("parts", PartCount)
 
 
 async def post(request: web.Request) -> web.Response:
-    """Store the files of a form, or carry out the form's `delete`."""
+    """Store the files of a form, or do what its button is for."""
     folder = folder_name_of(request)
     require_identity_coding(request)
     media_type = essence_of(request)
     if media_type == "multipart/form-data":
         return await _upload(request, folder)
     if media_type == "application/x-www-form-urlencoded":
-        return await _delete(request, folder)
+        return await press(request, folder, await _read_limited(read_body(request)))
     raise UnsupportedMedia("A form is sent as multipart/form-data; PUT takes any media type.")
 
 
@@ -358,28 +358,6 @@ def _parse_disposition(header: str) -> tuple[str | None, str | None]:
         for escape, character in _ESCAPES.items():
             filename = filename.replace(escape, character)
     return values.get("name"), filename
-
-
-async def _delete(request: web.Request, folder: FolderName) -> web.Response:
-    """Delete the file that the form names: the page's button, where scripts are off."""
-    try:
-        fields = parse_qs(
-            (await _read_limited(read_body(request))).decode(),
-            errors="strict",
-            max_num_fields=_MAX_FIELDS,
-        )
-    except ValueError as error:
-        raise InvalidRequest("The form is malformed.") from error
-    if list(fields) != ["delete"] or len(fields["delete"]) != 1:
-        raise InvalidRequest(
-            "The form has no field `delete` that names one file. Files are sent as"
-            " multipart/form-data, or by PUT."
-        )
-    name = base_of(request).file(fields["delete"][0])
-    if not name.startswith(folder):
-        raise InvalidRequest("The file does not lie in the folder where the form was sent.")
-    await names_of(request).apply([Delete(name)])
-    return _respond(request, folder, [], created=False)
 
 
 def _respond(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from chunkstore.http.message.request import (
     folder_name_of,
     path_of,
 )
+from chunkstore.http.native.lock_marks import find_marks
 from chunkstore.http.page.foot import FOOT
 from chunkstore.http.page.render import render
 from chunkstore.http.security.allowed import folder_exists, list_names, readable_in
@@ -128,6 +130,10 @@ async def _page(
     readable: Callable[[FileName], bool] | None,
 ) -> web.Response:
     base = base_of(request)
+    # At the same moment, so that a store may look both up in one go.
+    quotas, marks = await asyncio.gather(
+        quotas_of(request, folder), find_marks(request, folder, listing)
+    )
     context = {
         "folder": folder,
         "ancestors": _shown_ancestors(folder, base.folder),
@@ -135,7 +141,8 @@ async def _page(
         "limit": _PAGE_LIMIT,
         "prefix": prefix,
         "figures": await request.app[FOOT].get() if tells_figures(request) else None,
-        "quotas": await quotas_of(request, folder),
+        "quotas": quotas,
+        "marks": marks,
         "may_read": readable,
         **who_is(request),
         "next_url": None if listing.next is None else _next_url(request, listing.next),

@@ -70,6 +70,7 @@ def set_up_templates(app: web.Application, provider: str | None = None) -> None:
     )
     environment.filters["size"] = format_size
     environment.filters["time"] = _format_time
+    environment.filters["hour"] = _format_hour
     environment.globals["provider"] = provider
 
 
@@ -124,3 +125,7 @@ def _policy(app: web.Application, nonce: str) -> str:
 
 def _format_time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _format_hour(moment: datetime) -> str:
+    return f"{moment:%H:%M} UTC"

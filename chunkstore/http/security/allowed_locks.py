@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from aiohttp import web
@@ -10,12 +10,12 @@ from aiohttp import web
 from chunkstore.core.access import Verbs
 from chunkstore.core.dav.locks import Lock, path_of
 from chunkstore.core.errors import Forbidden
-from chunkstore.core.names import ROOT, FolderName
+from chunkstore.core.names import FolderName
 from chunkstore.http.message.request import store_of
 from chunkstore.http.security.guards import principal_of
 from chunkstore.http.security.needs import require_locking
 from chunkstore.http.security.rights import rights_of
-from chunkstore.service.rights import Rights
+from chunkstore.service.rights import PUTTING, Rights
 from chunkstore.store.contract.edits import Name, is_folder_name
 from chunkstore.store.contract.locks import Locks, Taken, WantedLock
 
@@ -54,14 +54,39 @@ class AllowedLocks:
         """Whether whoever asks has taken it."""
         return lock.principal == self.principal
 
-    def require_own(self, lock: Lock) -> None:
-        """Require that whoever asks has taken it, or administers the store.
+    def may_end(self, lock: Lock) -> bool:
+        """Whether whoever asks may end it: it is theirs, or they administer what it is on."""
+        verbs = self.rights.access.verbs(lock.name)
+        return Verbs.ADMIN in verbs or (self.is_own(lock) and bool(verbs & PUTTING))
+
+    async def end(self, lock: Lock) -> None:
+        """End a lock that holds, or has by now ended by itself or by somebody else.
 
         Raises:
-            Forbidden: neither.
+            Forbidden: it is somebody else's, of whom the audit log tells if it may be ended.
         """
-        if not self.is_own(lock) and Verbs.ADMIN not in self.rights.access.verbs(ROOT):
+        if not self.may_end(lock):
             raise Forbidden("The lock is somebody else's.")
+        ended = await self.release(lock.token)
+        people = self.rights.people
+        if ended is not None and not self.is_own(lock) and people is not None:
+            await people.audit.note(self.rights.who, "locks break", lock.name)
+
+    async def end_on(self, name: Name, tokens: Collection[str]) -> None:
+        """End those that were taken on a name and have one of the tokens, all or none.
+
+        Raises:
+            SignInNeeded, NotFound, VerbLacking: nothing can be done with the name.
+            Forbidden: one is somebody else's.
+        """
+        if not self.rights.access.verbs(name) & (PUTTING | Verbs.ADMIN):
+            raise self.rights.refusal(name, PUTTING)
+        covering = await self.locks.covering([path_of(name)])
+        found = [lock for lock in covering if lock.name == name and lock.token in tokens]
+        if not all(map(self.may_end, found)):
+            raise Forbidden("The lock is somebody else's.")
+        for lock in found:
+            await self.end(lock)
 
     async def refresh(self, token: str, seconds: int) -> Lock | None:
         """As `Locks.refresh`."""

@@ -64,6 +64,10 @@ class Snapshot:
         return not self.closed and not self.accounts
 
     @cached_property
+    def _names(self) -> Mapping[str, str]:
+        return {account.id: account.name for account in self.accounts.values()}
+
+    @cached_property
     def rules(self) -> Rules:
         """The rules, to be asked about names."""
         return Rules(Rule(kept.subject, kept.folder, kept.verbs) for kept in self.kept_rules)
@@ -75,7 +79,7 @@ class Snapshot:
 
     def name_of(self, account_id: str) -> str | None:
         """Return the name of the account with an id, None if there is none any more."""
-        return next((one.name for one in self.accounts.values() if one.id == account_id), None)
+        return self._names.get(account_id)
 
     def access_of(self, account: Account) -> Access:
         """Return the rights of an account, which are those of everyone once it is disabled."""

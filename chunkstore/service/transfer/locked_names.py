@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from shlex import quote
 
-from chunkstore.core.dav.locks import Lock
-from chunkstore.core.errors import Locked
+from chunkstore.core.errors import Held, Locked
 from chunkstore.service.access.directory import Snapshot, read_snapshot
 from chunkstore.store.contract.store import Store
 
@@ -22,15 +21,11 @@ async def telling_locks(store: Store) -> AsyncIterator[None]:
     try:
         yield
     except Locked as error:
-        found = await store.locks.covering([root.removesuffix("/") for root in error.roots])
-        locks = [lock for lock in found if lock.name in error.roots]
         snapshot = await read_snapshot(store.records)
-        raise Locked(error.roots, _describe(locks, snapshot)) from error
+        raise Locked(error.locks, _describe(error.locks, snapshot)) from error
 
 
-def _describe(locks: Sequence[Lock], snapshot: Snapshot) -> str:
-    if not locks:
-        return "A lock was in the way, which has ended; try again."
+def _describe(locks: Sequence[Held], snapshot: Snapshot) -> str:
     first = max(locks, key=lambda lock: lock.expires)
     others = "" if len(locks) == 1 else f", and {len(locks) - 1} more locks are in the way"
     name, holder = f"/{first.name}", snapshot.name_of(first.principal)

@@ -14,10 +14,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from chunkstore.core.access import EVERYTHING, Verbs, words_of
 from chunkstore.core.dav.if_header import TRUE, ResourceTag, TagFormula
+from chunkstore.core.dav.lock_owners import held
 from chunkstore.core.dav.locks import (
     LOCK_SECONDS,
     Lock,
@@ -40,7 +42,7 @@ MAX_LOCKS_ON_ONE: Final = 64
 """and on one name."""
 MOST_BELOW: Final = 1000
 """How many there may be in a folder that is to be changed as a whole."""
-_MOST_ROOTS: Final = 16
+_MOST_TOLD: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,15 @@ def roots_of_interest(touched: Touched) -> frozenset[str]:
     return frozenset(root for path in touched.paths | touched.trees for root in paths_above(path))
 
 
-def require_tokens(locks: Iterable[Lock], touched: Touched, guard: Guard) -> None:
+def locked(locks: Iterable[Lock], names: Collection[str]) -> Locked:
+    """Return what refuses a request that the locks on these names are in the way of."""
+    # Those of a folder and of one in it can have the same among them.
+    found = {lock.token: lock for lock in locks if lock.name in names}
+    in_order = sorted(found.values(), key=attrgetter("name", "token"))
+    return Locked([held(lock) for lock in in_order[:_MOST_TOLD]])
+
+
+def require_tokens(locks: Sequence[Lock], touched: Touched, guard: Guard) -> None:
     """Refuse a write that a lock is in the way of.
 
     Raises:
@@ -216,7 +226,7 @@ def require_tokens(locks: Iterable[Lock], touched: Touched, guard: Guard) -> Non
     """
     roots = roots_in_the_way(locks, touched, guard.tokens, guard.principal)
     if roots:
-        raise Locked(roots[:_MOST_ROOTS])
+        raise locked(locks, roots)
 
 
 def require_few(below: Sequence[Lock]) -> None:
@@ -228,7 +238,7 @@ def require_few(below: Sequence[Lock]) -> None:
         Locked: there are more.
     """
     if len(below) > MOST_BELOW:
-        raise Locked([lock.name for lock in below[:_MOST_ROOTS]])
+        raise Locked([held(lock) for lock in below[:_MOST_TOLD]])
 
 
 def require_tags(guard: Guard, etag_of: Callable[[str], str | None]) -> None:

@@ -30,7 +30,7 @@ from chunkstore.core.dav.locks import (
     paths_above,
     roots_in_conflict,
 )
-from chunkstore.core.errors import Locked, StoreUnavailable
+from chunkstore.core.errors import StoreUnavailable
 from chunkstore.core.names import ROOT, FileName
 from chunkstore.store.contract.edits import (
     Copy,
@@ -53,6 +53,7 @@ from chunkstore.store.contract.locks import (
     WantedLock,
     comes_into,
     counts_own,
+    locked,
     made_by,
     member_roots_above,
     memberships,
@@ -299,7 +300,7 @@ async def _take(db: Connection, wanted: WantedLock) -> Taken | None:
         found, root, is_deep=wanted.is_deep, is_exclusive=wanted.is_exclusive
     )
     if conflicts:
-        raise Locked(conflicts)
+        raise locked(found, conflicts)
     await _require_room(db, wanted, found)
     is_folder = is_folder_name(wanted.name)
     if not exists:

@@ -15,7 +15,6 @@ from chunkstore.core.dav.locks import (
     paths_above,
     roots_in_conflict,
 )
-from chunkstore.core.errors import Locked
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.store.contract.edits import Copy, Delete, Edit, Move, Name, is_folder_name
 from chunkstore.store.contract.locks import (
@@ -26,6 +25,7 @@ from chunkstore.store.contract.locks import (
     WantedLock,
     comes_into,
     counts_own,
+    locked,
     made_by,
     memberships,
     require_allowed,
@@ -203,7 +203,7 @@ def _take(db: sqlite3.Connection, wanted: WantedLock) -> Taken:
         found, root, is_deep=wanted.is_deep, is_exclusive=wanted.is_exclusive
     )
     if conflicts:
-        raise Locked(conflicts)
+        raise locked(found, conflicts)
     _require_room(db, wanted, found)
     is_folder = is_folder_name(wanted.name)
     if is_folder and exists and wanted.name != ROOT:

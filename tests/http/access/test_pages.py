@@ -19,7 +19,7 @@ from tests.http.access.people import PASSWORD, Answer, Site
 from tests.http.conftest import ServedAsInProduction
 from tests.http.steps import BROWSER
 
-SECTIONS = ["accounts", "groups", "rules", "who-can", "tokens", "links", "quotas", "audit"]
+SECTIONS = ["accounts", "groups", "rules", "who-can", "tokens", "links", "quotas", "locks", "audit"]
 NASTY = "\"'><script>alert(1)</script>{{ 7 * 7 }}/"
 MANY = 10_000
 
@@ -62,7 +62,7 @@ async def test_each_sees_the_pages_that_are_theirs(site: Site, cookies: dict[str
     for name in SECTIONS:
         page = await see(site, cookies["boss"], f"/admin/{name}")
         assert (page.status, page.headers["Cache-Control"]) == (200, "no-store")
-        status = 200 if name in ("rules", "who-can", "quotas") else 403
+        status = 200 if name in ("rules", "who-can", "quotas", "locks") else 403
         assert (await see(site, cookies["anna"], f"/admin/{name}")).status == status
     shown = (await see(site, cookies["anna"], "/admin/rules")).body
     assert b"bert" in shown

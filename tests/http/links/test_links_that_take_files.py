@@ -87,7 +87,7 @@ async def test_each_visit_has_a_folder_of_its_own(shared_site: Shared) -> None:
 async def test_a_locked_folder_takes_nothing_and_is_not_told_of(shared_site: Shared) -> None:
     info = (
         '<D:lockinfo xmlns:D="DAV:"><D:lockscope><D:exclusive/></D:lockscope>'
-        "<D:locktype><D:write/></D:locktype></D:lockinfo>"
+        "<D:locktype><D:write/></D:locktype><D:owner>Zoe</D:owner></D:lockinfo>"
     )
     link = await shared_site.link(INBOX, drop=True)
     mine = await visit(shared_site, link)
@@ -101,8 +101,15 @@ async def test_a_locked_folder_takes_nothing_and_is_not_told_of(shared_site: Sha
         assert refused.status in (412, 423), refused
         assert b"inbox" not in refused.body
         assert b"secret" not in refused.body
+        assert b"Zoe" not in refused.body
     assert (await shared_site.told(link))["files"] == 0
     assert await shared_site.names() == ["first", "old"]
+    shows = await shared_site.link(INBOX)
+    shown = await shared_site.by(shows, "GET", "files/", **BROWSER)
+    assert shown.status == 200
+    assert b"locked" not in shown.body
+    form = {"unlock": "/", "token": token.strip("<>")}
+    assert (await shared_site.by(mine, "POST", "files/", form)).status == 403
     ended = await shared_site.run("locks break", folder="/secret/inbox/")
     assert [one["account"] for one in ended] == ["admin"]
     assert (await shared_site.by(mine, "PUT", "files/x", b"1")).status == 201

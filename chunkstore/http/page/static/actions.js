@@ -4,13 +4,20 @@ import { announce } from "./announcer.js";
 import { ask, offer, showError } from "./dialogs.js";
 import { baseName, parentOf } from "./format.js";
 import { refresh } from "./list.js";
+import { unlock } from "./locks.js";
 import { preview } from "./preview.js";
 import { folder, request, urlOf } from "./server.js";
 
 const menu = document.querySelector("#menu");
 const list = document.querySelector("#list");
 
-const ACTIONS = { details: preview, copy: copyLink, rename, remove };
+const ACTIONS = {
+  details: preview,
+  copy: copyLink,
+  unlock: (row) => unlock(row, refresh),
+  rename,
+  remove,
+};
 
 let button = null;
 
@@ -114,6 +121,10 @@ function openMenu(row) {
     item.hidden = isFolder;
   }
   menu.querySelector("a").href = row.querySelector("a").href;
+  const unlocking = menu.querySelector("[data-action=unlock]");
+  if (unlocking) {
+    unlocking.hidden = !row.dataset.tokens;
+  }
   const share = menu.querySelector("[data-share]");
   if (share) {
     const { name } = row.dataset;
@@ -168,5 +179,10 @@ export function setUpActions() {
   menu.addEventListener("toggle", ({ newState }) =>
     button.setAttribute("aria-expanded", String(newState === "open")),
   );
+  document.querySelector("#locks").addEventListener("click", ({ target }) => {
+    if (target.matches("button.scripted")) {
+      unlock(target.closest(".locked"), refresh);
+    }
+  });
   document.querySelector("#new-folder")?.addEventListener("click", newFolder);
 }

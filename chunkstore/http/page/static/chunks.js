@@ -61,9 +61,12 @@ export async function begin(file, target, { replace, signal }) {
   return { ...progressOf(xhr), offset: 0, url: xhr.getResponseHeader("Location") };
 }
 
-/** Ask how far an upload is: how long its list is, in bytes of content, and whether that is all. */
+/**
+ * Ask how far an upload is: how long its list is, in bytes of content, and whether that is all. Not
+ * by HEAD, whose answer says nothing of what is in the way of its becoming the file.
+ */
 export async function look(url, { signal }) {
-  return { ...progressOf(await send("HEAD", url, {}, null, { signal })), url };
+  return { ...progressOf(await send("GET", url, {}, null, { signal })), url };
 }
 
 /** The keys of all chunks that an upload has been sent. */

@@ -3,6 +3,7 @@
 const STEP = 1024;
 const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const hours = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 
 /** As the server writes sizes, so that the two never differ on one page. */
 export function formatSize(size) {
@@ -25,6 +26,11 @@ export function formatDuration(seconds) {
 
 export function formatTime(text) {
   return moments.format(new Date(text));
+}
+
+/** Of what is near, as the end of a lock, which lasts an hour at most. */
+export function formatHour(text) {
+  return hours.format(new Date(text));
 }
 
 export function formatShare(part, whole) {

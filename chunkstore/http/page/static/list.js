@@ -7,6 +7,7 @@ import { baseName, formatTime, plural } from "./format.js";
 import { announce } from "./announcer.js";
 import { loadPage } from "./server.js";
 import { showError } from "./dialogs.js";
+import { showHours } from "./locks.js";
 
 const MOST_ROWS = 1000;
 const REFRESH_MS = 1000;
@@ -24,6 +25,7 @@ const more = document.querySelector("#more");
 const count = document.querySelector("#count");
 const filter = document.querySelector("#filter");
 const foot = document.querySelector("#store");
+const locks = document.querySelector("#locks");
 const menuTemplate = document.querySelector("#menu-button");
 
 let order = { key: "name", descending: false };
@@ -153,7 +155,9 @@ function follow(page, prefix) {
   if (page !== document) {
     more.replaceChildren(...page.querySelector("#more").childNodes);
     foot.replaceChildren(...page.querySelector("#store").childNodes);
+    locks.replaceChildren(...page.querySelector("#locks").childNodes);
   }
+  showHours(locks);
   whole = !nextLink(document) && !prefix;
   rows().forEach(enhance);
   sort();
@@ -167,7 +171,8 @@ function enhance(row) {
   }
   cell.replaceChildren(menuTemplate.content.cloneNode(true));
   cell.firstElementChild.setAttribute("aria-label", `Actions for ${baseName(row.dataset.name)}`);
-  const time = row.querySelector("time");
+  showHours(row);
+  const time = row.querySelector(".modified time");
   if (time) {
     time.title = time.textContent;
     time.textContent = formatTime(time.dateTime);

@@ -29,7 +29,8 @@ const SAID = {
   retrying: ({ problem }) => `${problem.message} It goes on by itself as soon as it can.`,
   paused: (transfer) => listed(`Paused at ${sentOf(transfer)}`, sparedOf(transfer)),
   exists: () => "There is a file of this name. Replace it?",
-  failed: ({ problem }) => problem.message,
+  failed: ({ problem, kept }) =>
+    problem.kind === "locked" && kept ? `${problem.message} What was sent is kept.` : problem.message,
   done: (transfer) => listed(formatSize(transfer.file.size), endOf(transfer)),
 };
 

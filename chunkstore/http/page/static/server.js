@@ -1,5 +1,7 @@
 // What the page knows of the server: where things are, and how it says no.
 
+import { formatHour } from "./format.js";
+
 export const { root, folder, uploads } = document.body.dataset;
 
 /** Whether files are sent whole here, as nothing is told of chunks. */
@@ -51,8 +53,8 @@ export class Problem extends Error {
   /** From an answer's body, which is a problem document unless a proxy wrote it (RFC 9457). */
   static read(status, body) {
     try {
-      const { detail, type } = JSON.parse(body);
-      return new Problem(status, detail, type);
+      const { detail, type, locks } = JSON.parse(body);
+      return new Problem(status, locks?.length ? sayLocked(locks) : detail, type);
     } catch {
       return new Problem(status);
     }
@@ -61,6 +63,14 @@ export class Problem extends Error {
   static unreachable() {
     return new Problem(0, "The server cannot be reached. Check the connection and try again.");
   }
+}
+
+/** What is said of the locks in the way, to somebody who sends no tokens. */
+function sayLocked([{ name, owner, yours, expires }, ...others]) {
+  const by = yours ? " by you" : owner && ` by ${owner}`;
+  const more = others.length ? ` So is more: ${others.map((one) => one.name).join(", ")}.` : "";
+  const then = yours ? "close it where you have it open" : "try again then";
+  return `${name} is locked${by} until ${formatHour(expires)}.${more} Nothing was changed: ${then}.`;
 }
 
 /** Send a request, without a body or with a short one; its answer is returned if it is a success. */

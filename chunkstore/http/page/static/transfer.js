@@ -56,6 +56,11 @@ export class Transfer extends EventTarget {
     return this.state === "active" ? (performance.now() - this.#heard) / 1000 : 0;
   }
 
+  /** Whether the server keeps what was sent, for it to go on. */
+  get kept() {
+    return Boolean(recall(this.file, this.target));
+  }
+
   /** Send the file until it is there, or something has to be decided. */
   async start() {
     const aborter = (this.#aborter = new AbortController());

@@ -62,8 +62,12 @@ async function begin(file, target, { replace, signal }) {
   return { ...progressOf(xhr), url: xhr.getResponseHeader("Location") };
 }
 
+/**
+ * Ask how far an upload is. Not by HEAD, whose answer says nothing of what is in the way of its
+ * becoming the file.
+ */
 async function look(url, { signal }) {
-  return { ...progressOf(await request("HEAD", url, TUS, null, { signal })), url };
+  return { ...progressOf(await request("GET", url, TUS, null, { signal })), url };
 }
 
 async function append(url, offset, slice, { signal, onProgress }) {
