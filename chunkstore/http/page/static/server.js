@@ -68,7 +68,7 @@ export class Problem extends Error {
 /** What is said of the locks in the way, to somebody who sends no tokens. */
 function sayLocked([{ name, owner, yours, expires }, ...others]) {
   const by = yours ? " by you" : owner && ` by ${owner}`;
-  const more = others.length ? ` So is more: ${others.map((one) => one.name).join(", ")}.` : "";
+  const more = others.length ? " Others are in the way too." : "";
   const then = yours ? "close it where you have it open" : "try again then";
   return `${name} is locked${by} until ${formatHour(expires)}.${more} Nothing was changed: ${then}.`;
 }
