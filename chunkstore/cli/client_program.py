@@ -19,6 +19,7 @@ from chunkstore.client.bandwidth import Bandwidth
 from chunkstore.client.errors import ClientError
 from chunkstore.client.settings import DEFAULT_CONNECTIONS, DEFAULT_TRANSFERS, Settings
 from chunkstore.core.errors import ChunkstoreError
+from chunkstore.core.malloc import configure_malloc
 
 FAILED: Final = 1
 DEFAULT_RETRIES: Final = 5
@@ -33,6 +34,8 @@ def run_reported(report: Report, action: Callable[[], object]) -> NoReturn:
     The status is that of the error that ended it; else of the files that failed, if all failed in
     one way, and 1 if not.
     """
+    # Or the pages of each buffer of a transfer would be taken from the system anew.
+    configure_malloc()
     status, message = _outcome(report, action)
     with suppress(OSError):
         # Where standard output is full or closed, the status is all that can be told.

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from chunkstore.core.client_limits import Limits
 from chunkstore.core.hosts import HostPolicy
+from chunkstore.core.malloc import configure_malloc
 from chunkstore.core.periodic import Periodic
 from chunkstore.core.proxies import ProxyPolicy
 from chunkstore.core.units import format_duration
@@ -32,7 +33,6 @@ from chunkstore.server.certificate import Certificate
 from chunkstore.server.commands import taking_commands
 from chunkstore.server.config import ServeConfig
 from chunkstore.server.listening import Listening, bound
-from chunkstore.server.malloc import configure_malloc
 from chunkstore.server.metrics import Metrics, Sources, metrics_of, showing
 from chunkstore.server.overseer import NOBODY, Overseer, beating
 from chunkstore.server.reloading import reloading

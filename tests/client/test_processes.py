@@ -20,6 +20,7 @@ from chunkstore.client.server.server import Server
 from chunkstore.core.chunking import DEFAULT_CHUNK_SIZE
 from tests.client.conftest import MakeSession, content_of
 from tests.process import COMMAND, ServerProcess, clean_environment
+from tests.server.test_malloc import heaps_of_threads, require_glibc
 
 CHUNK = DEFAULT_CHUNK_SIZE
 # Three packs.
@@ -90,14 +91,31 @@ def test_a_push_that_was_killed_goes_on(
     assert list((home / ".local/state/chunkstore/uploads").iterdir()) == []
 
 
+@contextmanager
+def pulling(home: Path, url: str, target: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a slow pull until it has written something, and not all."""
+    with started(home, "pull", url, target, *SLOWLY) as process:
+        parts = f".{target}.*.part"
+        while not any(path.stat().st_blocks * 512 >= 4 * CHUNK for path in home.glob(parts)):
+            assert process.poll() is None
+            time.sleep(0.01)
+        yield process
+
+
+def test_threads_share_one_heap_that_keeps_what_was_freed(
+    remote: Server, folder: RemotePlace, home: Path
+) -> None:
+    require_glibc()
+    remote.files.put(f"{folder.name}a", os.urandom(SIZE), SIZE)
+    with pulling(home, f"{folder.url}a", "b") as process:
+        assert heaps_of_threads(process.pid) == 0
+
+
 def test_a_pull_that_was_killed_goes_on(remote: Server, folder: RemotePlace, home: Path) -> None:
     content = os.urandom(SIZE)
     remote.files.put(f"{folder.name}a", content, SIZE)
     url = f"{folder.url}a"
-    with started(home, "pull", url, "b", *SLOWLY) as process:
-        while not any(path.stat().st_blocks * 512 >= 4 * CHUNK for path in home.glob(".b.*.part")):
-            assert process.poll() is None
-            time.sleep(0.01)
+    with pulling(home, url, "b") as process:
         process.kill()
     assert not (home / "b").exists()
     found = run(home, "pull", "--json", url, "b")
