@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,6 +37,8 @@ def run_reported(report: Report, action: Callable[[], object]) -> NoReturn:
     """
     # Or the pages of each buffer of a transfer would be taken from the system anew.
     configure_malloc()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     status, message = _outcome(report, action)
     with suppress(OSError):
         # Where standard output is full or closed, the status is all that can be told.
@@ -46,6 +49,17 @@ def run_reported(report: Report, action: Callable[[], object]) -> NoReturn:
             stream.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """End the program in order; by a second Ctrl-C at once, which would break into that."""
+    signal.signal(signal.SIGINT, _exit_at_once)
+    raise KeyboardInterrupt
+
+
+def _exit_at_once(*_: object) -> NoReturn:
+    # Nothing that may hold a lock is asked: the next run goes on as if this one was killed.
+    os._exit(_INTERRUPTED)
 
 
 def ended_by(command: Callable[_Given, None]) -> Callable[_Given, None]:

@@ -18,6 +18,8 @@ from chunkstore.core.names import decode_path, encode_path, parse_file_name, par
 FILES: Final = "files/"
 PIPE: Final = "-"
 # A letter alone would be a drive on Windows. No name at all stands for CHUNKSTORE_URL.
+# What follows the first colon of ftp://host/path and of host:8080/path.
+_REST_OF_URL: Final = re.compile(r"//|[0-9]+/")
 REMOTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]+")
 
 
@@ -103,6 +105,10 @@ def parse_place(text: str, remotes: Mapping[str, str], default_url: str | None =
         if not remote:
             raise InvalidPlace(f"{text!r} is a name on the server in CHUNKSTORE_URL; set that.")
         if REMOTE_NAME.fullmatch(remote) and not Path(text).exists():
+            if _REST_OF_URL.match(path):
+                raise InvalidPlace(
+                    f"{text!r} is no place; the URL of a server begins with http:// or https://."
+                )
             raise InvalidPlace(
                 f"There is no remote {remote!r}; see `chunkstore remote`, or write ./{text} "
                 "for a file of this name."

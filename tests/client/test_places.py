@@ -102,6 +102,14 @@ def test_each_name_has_a_url_that_means_it(text: str) -> None:
     assert (found.base, found.name, found.folder) == (place.base, place.name, place.folder)
 
 
+@pytest.mark.parametrize("text", ["ftp://files.lan/files/a", "127.0.0.1:8080/files/a", "lan:80/"])
+def test_who_writes_another_url_is_told_how_they_begin(text: str) -> None:
+    with pytest.raises(InvalidPlace, match="begins with http://"):
+        parse_place(text, {})
+    # Not if there is such a remote.
+    assert isinstance(parse_place(text, {text.partition(":")[0]: "http://h/"}), RemotePlace)
+
+
 def test_remotes_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "config" / "remotes.toml"
     assert read_remotes(path) == {}

@@ -141,6 +141,23 @@ def test_an_interrupted_push_says_so_and_goes_on(
     assert content_of(remote, f"{folder.name}a") == (home / "a").read_bytes()
 
 
+def test_ctrl_c_again_and_again_ends_at_once_and_the_next_run_goes_on(
+    remote: Server, shared_server: ServerProcess, folder: RemotePlace, home: Path
+) -> None:
+    (home / "a").write_bytes(os.urandom(SIZE))
+    url = f"{folder.url}a"
+    packs = shared_server.log.read_text().count("POST /uploads/")
+    with started(home, "push", "a", url, *SLOWLY) as process:
+        shared_server.wait_for_log("POST /uploads/", times=packs + 1)
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=10)
+    assert process.returncode == 130, told
+    assert b"Traceback" not in told
+    run(home, "push", "a", url)
+    assert content_of(remote, f"{folder.name}a") == (home / "a").read_bytes()
+
+
 def test_statuses_say_what_failed(remote: Server, folder: RemotePlace, home: Path) -> None:
     (home / "a").write_bytes(b"a")
     url = folder.url
