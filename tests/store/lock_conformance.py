@@ -10,6 +10,7 @@ import pytest
 
 from chunkstore.core.access import Verbs
 from chunkstore.core.dav.if_header import ResourceTag, TagCondition, TagFormula
+from chunkstore.core.digest import Digest
 from chunkstore.core.errors import Locked, NotFound, PreconditionFailed, TooManyLocks, VerbLacking
 from chunkstore.core.names import ROOT, FileName, FolderName
 from chunkstore.service.maintenance.collect import collect_all
@@ -58,6 +59,13 @@ class LockConformance(Suite):
         for prefix, limit in (("", 1), ("", 10), ("d/", 10), ("f", 10)):
             page = await store.names.list(prefix, delimiter="/", limit=limit)
             assert page.may_be_locked
+
+    async def test_entity_tags_are_found_together(self, store: Store) -> None:
+        for name in ("a", "d/1", "d/2"):
+            await put(store, FileName(name), name.encode())
+        found = await store.locks.etags(["d/2", "a", "d", "none", ""])
+        assert found == {each: Digest.of(each.encode()).raw.hex() for each in ("a", "d/2")}
+        assert await store.locks.etags([]) == {}
 
     async def test_what_is_locked_is_written_by_its_token_alone(self, reopen: Reopen) -> None:
         store = await reopen()

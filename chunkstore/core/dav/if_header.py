@@ -78,6 +78,16 @@ class IfHeader:
         """The resources that the lists are about."""
         return frozenset(each.resource for each in self.lists)
 
+    @property
+    def tagged(self) -> frozenset[ResourceTag | None]:
+        """Those of them of which entity tags are asked that can match."""
+        return frozenset(
+            each.resource
+            for each in self.lists
+            for condition in each.conditions
+            if isinstance(condition, TagCondition) and condition.etag is not None
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class TagFormula:

@@ -8,6 +8,8 @@ so nobody learns of it by a condition.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -24,7 +26,7 @@ from chunkstore.core.dav.if_header import (
     settle_tokens,
 )
 from chunkstore.core.dav.locks import Lock, path_of
-from chunkstore.core.errors import InvalidRequest, PreconditionFailed, StoreDamaged
+from chunkstore.core.errors import InvalidRequest, PreconditionFailed
 from chunkstore.core.names import ROOT, FileName, decode_path
 from chunkstore.http.message.destination import path_of_url
 from chunkstore.http.message.headers import parse_lock_token
@@ -84,13 +86,15 @@ async def enter_guard(request: web.Request) -> None:
         return
     header = _with_paths(request, header, own)
     header = IfHeader(tuple(_readable(each, rights) for each in header.lists))
-    locks = await _locks_on(request, header, rights)
+    # At the same moment, so that a store may look both up in one go.
+    locks, etags = await asyncio.gather(
+        _locks_on(request, header, rights), _etags_of(request, header.tagged)
+    )
     formula = settle_tokens(
         header,
         lambda resource: {lock.token for lock in locks if _is_covered(resource, lock)},
     )
-    etags = {each: await _etag_of(request, each) for each in formula.resources}
-    if not formula.holds(etags.__getitem__):
+    if not formula.holds(etags.get):
         raise PreconditionFailed("The If header is false.")
     request[_GUARD] = Guard(tokens | header.tokens, principal_of(rights), formula)
 
@@ -176,11 +180,9 @@ def _may_see(rights: Rights, path: str) -> bool:
     return rights.is_open or bool(rights.access.verbs(FileName(path)) & (SEEING | Verbs.WRITE))
 
 
-async def _etag_of(request: web.Request, path: ResourceTag | None) -> str | None:
-    if not path or path == _NOWHERE:
-        return None
-    try:
-        file = await store_of(request).names.find(FileName(path))
-    except StoreDamaged:
-        return None
-    return None if file is None else file.validators.etag
+async def _etags_of(
+    request: web.Request, paths: Collection[ResourceTag | None]
+) -> Mapping[ResourceTag | None, str]:
+    asked = {path for path in paths if path and path != _NOWHERE}
+    found = await store_of(request).locks.etags(asked) if asked else {}
+    return {ResourceTag(path): etag for path, etag in found.items()}

@@ -12,7 +12,7 @@ need not be durable: after a crash they may be gone (§6.6). They end by the clo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
@@ -112,6 +112,13 @@ class Locks(ABC):
         """Return the locks that are rooted at one of the paths or above one, in order of roots.
 
         A path has no slash at its end.
+        """
+
+    @abstractmethod
+    async def etags(self, paths: Collection[str]) -> Mapping[str, str]:
+        """Return the entity tags that an `If` is judged by: of those of the paths that are files.
+
+        A file whose entry is damaged has none.
         """
 
     @abstractmethod

@@ -18,7 +18,7 @@ who do have ended (`_behind_writers`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
@@ -109,6 +109,9 @@ class PostgresLocks(Locks):
         return [
             to_lock(row) for row in await self._opened.database.fetch("locks_at", sorted(roots))
         ]
+
+    async def etags(self, paths: Collection[str]) -> Mapping[str, str]:
+        return await self._opened.database.read(_etags, paths)
 
     async def list(self) -> Sequence[Lock]:
         return [to_lock(row) for row in await self._opened.database.fetch("locks")]
@@ -218,15 +221,14 @@ async def _load(db: Connection, edit: Edit) -> Present:
 
 
 async def _require_tags(db: Connection, guard: Guard) -> None:
-    paths = [resource for resource in guard.tags.resources if resource is not None]
-    rows = await db.fetch(QUERIES["files_among"], paths) if paths else []
-    files = [to_file_to_edit(row) for row in rows]
-    etags = {file.name: file.validators.etag for file in files if isinstance(file, File)}
+    etags = await _etags(db, {each for each in guard.tags.resources if each is not None})
+    require_tags(guard, etags.get)
 
-    def etag_of(path: str) -> str | None:
-        return etags.get(FileName(path))
 
-    require_tags(guard, etag_of)
+async def _etags(db: Connection, paths: Collection[str]) -> dict[str, str]:
+    rows = await db.fetch(QUERIES["files_among"], list(paths)) if paths else []
+    files = map(to_file_to_edit, rows)
+    return {file.name: file.etag for file in files if isinstance(file, File)}
 
 
 async def _interfering(db: Connection, touched: Touched) -> list[Lock]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -70,6 +70,9 @@ class SQLiteLocks(Locks):
 
     async def covering(self, paths: Collection[str]) -> Sequence[Lock]:
         return await self._database.runner_for(paths).run(partial(_covering, paths=paths))
+
+    async def etags(self, paths: Collection[str]) -> Mapping[str, str]:
+        return await self._database.runner_for(paths).run(partial(_etags, paths=paths))
 
     async def list(self) -> Sequence[Lock]:
         return await self._database.readers.run(_list)
@@ -151,6 +154,11 @@ def delete_expired(db: sqlite3.Connection, now: int) -> None:
 
 def _drop_below(db: sqlite3.Connection, path: str) -> None:
     execute(db, "delete_locks_below", **tree.below(f"{path}/"))
+
+
+def _etags(db: sqlite3.Connection, paths: Collection[str]) -> dict[str, str]:
+    found = ((path, _etag_of(db, path)) for path in paths)
+    return {path: etag for path, etag in found if etag is not None}
 
 
 def _etag_of(db: sqlite3.Connection, path: str) -> str | None:

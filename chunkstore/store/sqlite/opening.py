@@ -34,8 +34,8 @@ from chunkstore.store.sqlite.settings import NewSettings, State, check_and_read_
 from chunkstore.store.sqlite.usage import QuotaFolders, load_folders
 
 _READERS: Final = 4
-# So many names take no longer than other lookups.
-_FEW: Final = 2
+# So many names take about as long as handing a job to a thread.
+_FEW: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

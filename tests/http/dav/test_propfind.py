@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import pytest
 
+from chunkstore.core.current_request import CURRENT_REQUEST
 from chunkstore.http.dav import propfind as handler
+from chunkstore.store.sqlite import records
+from chunkstore.store.sqlite.engine.connection import Connection, Job
+from tests.http.dav.lock_steps import info
 from tests.http.dav.steps import (
     DAV,
     ask,
@@ -314,6 +319,39 @@ async def test_long_answers_come_in_pages(
             assert answer.headers["Transfer-Encoding"] == "chunked"
             body = gzip.decompress(answer.body) if accepted else answer.body
             assert body == whole
+
+
+@on_shared_server
+async def test_what_a_request_is_about_takes_one_look_up(
+    shared_sqlite: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handing a job to another thread, and its result back, takes longer than most of them."""
+    await make(shared_sqlite, f"{name}/", f"{name}/a", f"{name}/b")
+    await proppatch(shared_sqlite, f"/dav/{name}/a", set_to("<x:dead>1</x:dead>"))
+    answer = await ask(shared_sqlite, "LOCK", f"/dav/{name}/b", body=info())
+    token = answer.headers["Lock-Token"]
+    etag = (await ask(shared_sqlite, "HEAD", f"/dav/{name}/b")).headers["ETag"]
+    hops: list[object] = []
+    run = Connection.run
+
+    async def count(connection: Connection, job: Job[object]) -> object:
+        # Every second it is asked who may do what; and some work is of no request.
+        asks_for_rules = getattr(getattr(job, "func", None), "__module__", "") == records.__name__
+        if CURRENT_REQUEST.get() and not asks_for_rules:
+            hops.append(job)
+        return await run(connection, job)
+
+    monkeypatch.setattr(Connection, "run", count)
+    named = "<D:prop><D:getetag/><D:none/></D:prop>"
+    for path, body in itertools.product(("/a", "/b", "/", ""), ("", named)):
+        hops.clear()
+        assert len(await propfind(shared_sqlite, f"/dav/{name}{path}", "0", body)) == 1
+        assert len(hops) == 1, (path, body)
+    hops.clear()
+    # Of all that If names, whether it is there or not.
+    told_of = "".join(f" </dav/{name}/{each}> ([{etag}] {token})" for each in "abcdefgh")
+    answer = await ask(shared_sqlite, "PROPFIND", f"/dav/{name}/b", "Depth: 0", f"If:{told_of}")
+    assert (answer.status, len(hops)) == (207, 2)
 
 
 @on_shared_server

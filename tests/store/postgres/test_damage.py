@@ -216,6 +216,7 @@ async def test_an_entry_that_is_damaged_is_told_of_and_can_be_put_or_deleted(
     for name in ("a", "b", "c/d"):
         with pytest.raises(StoreDamaged, match=f"entry of '{name}' is damaged"):
             await get(store, name)
+        assert set(await store.locks.etags([name, "other"])) == {"other"}
         with pytest.raises(StoreDamaged):
             await store.names.find(FileName(name))
     for edit in (copy, move):

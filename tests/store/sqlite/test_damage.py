@@ -126,6 +126,7 @@ async def test_an_entry_that_is_damaged_is_told_of_and_can_be_put_or_deleted(
         for name in ("f000", "f002"):
             with pytest.raises(StoreDamaged, match=f"entry of '{name}' is damaged"):
                 await get(store, name)
+        assert set(await store.locks.etags(["f000", "f001"])) == {"f001"}
         await put(store, "f000", b"new")
         await delete(store, FileName("f002"))
         assert await get(store, "f000") == b"new"
