@@ -34,7 +34,7 @@ from chunkstore.http.dav.multistatus import (
     TAIL,
     XML_TYPE,
 )
-from chunkstore.http.dav.propfind_body import Wanted, parse_propfind
+from chunkstore.http.dav.propfind_body import parse_propfind
 from chunkstore.http.dav.resources import Found, find_described
 from chunkstore.http.dav.shape import Shape
 from chunkstore.http.dav.xml_body import xml_body
@@ -63,6 +63,8 @@ _Checksums: TypeAlias = Mapping[int, Sums]
 _NO_CHECKSUMS: Final[_Checksums] = {}
 # Locks by their roots.
 _Locks: TypeAlias = Mapping[str, Sequence[Lock]]
+# Longer bodies are parsed each time, so that those that are kept take little memory.
+_LONGEST_KEPT: Final = 4096
 # Shorter answers are not worth it.
 _LEAST_COMPRESSED: Final = 1024
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -74,8 +76,7 @@ _LEVEL: Final = 1
 async def find(request: web.Request) -> web.StreamResponse:
     """Answer PROPFIND."""
     depth = depth_of(request, "0", "1", "infinity")
-    wanted = await _wanted_by(request)
-    shape = Shape(wanted, is_minimal=absence_is_left_out(request))
+    shape = await _shape_for(request)
     found = await find_described(request, with_dead=shape.needs_dead, with_locks=shape.needs_locks)
     entry = found.entry
     headers = folder_location(request, _name_of(entry))
@@ -101,7 +102,7 @@ async def find_drive(request: web.Request) -> web.StreamResponse:
     Windows and others climb to it before they take an address for a drive.
     """
     depth = depth_of(request, "0", "1", "infinity")
-    shape = Shape(await _wanted_by(request), is_minimal=absence_is_left_out(request))
+    shape = await _shape_for(request)
     root = drive_root(request.app)
     hrefs = [request.rel_url.raw_path, *([root] if depth != "0" else [])]
     folders = [Resource(escape_text(href), True, None, None) for href in hrefs]
@@ -111,9 +112,19 @@ async def find_drive(request: web.Request) -> web.StreamResponse:
     )
 
 
-async def _wanted_by(request: web.Request) -> Wanted:
+async def _shape_for(request: web.Request) -> Shape:
+    """Return how resources are told of that the request's body asks for."""
+    is_minimal = absence_is_left_out(request)
     async with xml_body(request) as body:
-        return parse_propfind(body)
+        if len(body) > _LONGEST_KEPT:
+            return Shape(parse_propfind(body), is_minimal=is_minimal)
+        return _shape_of(body, is_minimal)
+
+
+# A program asks for the same each time; what it asks for is a fifth of the work of a small answer.
+@lru_cache(maxsize=32)
+def _shape_of(body: bytes, is_minimal: bool) -> Shape:
+    return Shape(parse_propfind(body), is_minimal=is_minimal)
 
 
 async def _in_one_piece(text: str) -> AsyncIterator[str]:

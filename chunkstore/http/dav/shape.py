@@ -1,8 +1,7 @@
 """How PROPFIND tells of a resource: the properties that were asked for, in XML.
 
 Resources that have the same properties differ in what these are only. So a template is made for
-the first of them, and filled in for each, without a call of Python: long lists spend their time
-here.
+the first of them, and filled in for each at once: long lists spend their time here.
 """
 
 from __future__ import annotations
