@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from chunkstore.cli.stores import opened
 from chunkstore.server.control import NobodyControls, ask
@@ -12,6 +14,9 @@ from chunkstore.server.run import run
 from chunkstore.service.access.commands import run_command
 from chunkstore.service.access.people import People
 from chunkstore.store.open import is_shared
+
+# Runs a command with its arguments and returns its result, JSON.
+Ask: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 
 def control(
@@ -32,14 +37,36 @@ def control(
 async def _control(
     db: str, command: str, arguments: Mapping[str, Any], *, create: bool, changes: bool
 ) -> Any:  # noqa: ANN401 - likewise
-    if not is_shared(db):
+    async with asking(db, create=create, changes=changes) as ask_store:
+        return await ask_store(command, arguments)
+
+
+@asynccontextmanager
+async def asking(db: str, *, create: bool = False, changes: bool = True) -> AsyncIterator[Ask]:
+    """Return what runs commands on the store at `db`, which has another server each time perhaps.
+
+    `create` and `changes` are as in `control`.
+    """
+    if is_shared(db):
+        async with _people_of(db, create=create, changes=changes) as people:
+            yield partial(run_command, people)
+        return
+
+    async def ask_server_or_store(command: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - likewise
         try:
             return await ask(Path(db), command, arguments)
         except NobodyControls:
-            pass
+            async with _people_of(db, create=create, changes=changes) as people:
+                return await run_command(people, command, arguments)
+
+    yield ask_server_or_store
+
+
+@asynccontextmanager
+async def _people_of(db: str, *, create: bool, changes: bool) -> AsyncIterator[People]:
     async with opened(db, create=create, read_only=not changes) as store:
         people = People.of(store)
         try:
-            return await run_command(people, command, arguments)
+            yield people
         finally:
             people.close()

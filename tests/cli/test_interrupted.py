@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,17 +22,6 @@ _COMMANDS = {
     "copy": None,
     "serve": ("--port", "0"),
 }
-
-
-@pytest.fixture
-def _interrupts_are_not_ignored() -> Iterator[None]:
-    """Let processes that are started have SIGINT's default, also where these tests ignore it.
-
-    A shell has what it runs in the background ignore it, and so would all that this starts.
-    """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("_interrupts_are_not_ignored")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from tests.cli.test_access import PASSWORD, result, run
 from tests.cli.test_command_line import fails_with_one_line
 from tests.postgres import Cluster
-from tests.process import run_command, served
+from tests.process import COMMAND, clean_environment, run_command, served
 
 
 def use(folder: Path, *db: str) -> None:
@@ -37,6 +43,51 @@ def use(folder: Path, *db: str) -> None:
     assert line.endswith("- (command line) quota set /d/e/ files=7")
 
 
+@contextmanager
+def following(folder: Path, *db: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `audit --follow` for the time of the context."""
+    process = subprocess.Popen(
+        [*COMMAND, "audit", "--follow", "--json", *db],
+        cwd=folder,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+def follow(folder: Path, *db: str) -> None:
+    """Follow the log while it grows, until interrupted, and until nobody reads it any more."""
+    result(folder, "user", "add", "anna", "--admin", *db, text=PASSWORD)
+    with following(folder, *db) as process, following(folder, *db) as unread:
+        assert process.stdout is not None
+        assert unread.stdout is not None
+        unread.stdout.readline()
+        unread.stdout.close()
+        seen = []
+        for number in range(3):
+            result(folder, "quota", "set", f"/d{number}", "--files", "7", *db)
+            seen.append(json.loads(process.stdout.readline()))
+        assert [entry["action"] for entry in seen] == ["user add", "quota set", "quota set"]
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=60)
+        seen += map(json.loads, rest.splitlines())
+        assert [entry["name"] for entry in seen[1:]] in (["d0/", "d1/"], ["d0/", "d1/", "d2/"])
+        assert errors.strip() == "chunkstore: Interrupted."
+        assert process.returncode == 130
+        assert unread.wait(timeout=60) == 1
+        assert unread.stderr is not None
+        assert unread.stderr.read() == ""
+
+
 def test_quotas_and_the_audit_log_without_a_server(tmp_path: Path) -> None:
     assert run_command(tmp_path, "init").returncode == 0
     use(tmp_path)
@@ -50,6 +101,39 @@ def test_quotas_and_the_audit_log_without_a_server(tmp_path: Path) -> None:
 def test_quotas_and_the_audit_log_beside_a_server(tmp_path: Path) -> None:
     with served(tmp_path):
         use(tmp_path)
+
+
+@pytest.mark.usefixtures("_interrupts_are_not_ignored")
+def test_the_audit_log_is_followed_from_server_to_server(tmp_path: Path) -> None:
+    with served(tmp_path):
+        follow(tmp_path)
+        with following(tmp_path) as process:
+            assert process.stdout is not None
+            names = [json.loads(process.stdout.readline())["name"] for _ in range(4)]
+            assert names == ["", "d0/", "d1/", "d2/"]
+            # While none runs, and with the next.
+    with following(tmp_path) as process:
+        assert process.stdout is not None
+        for _ in range(4):
+            process.stdout.readline()
+        result(tmp_path, "quota", "set", "/e", "--files", "7")
+        assert json.loads(process.stdout.readline())["name"] == "e/"
+        with served(tmp_path):
+            result(tmp_path, "quota", "set", "/f", "--files", "7")
+            assert json.loads(process.stdout.readline())["name"] == "f/"
+
+
+@pytest.mark.usefixtures("_interrupts_are_not_ignored")
+def test_the_audit_log_is_followed_on_postgresql(postgres: Cluster, tmp_path: Path) -> None:
+    url = postgres.create_database("followed")
+    assert run_command(tmp_path, "init", "--db", url).returncode == 0
+    follow(tmp_path, "--db", url)
+
+
+def test_to_follow_has_no_end(tmp_path: Path) -> None:
+    assert run_command(tmp_path, "init").returncode == 0
+    refused = run(tmp_path, "audit", "--follow", "--until", "2026-11-28")
+    assert "--follow has no end" in refused.stderr
 
 
 def test_quotas_and_the_audit_log_on_postgresql(postgres: Cluster, tmp_path: Path) -> None:

@@ -125,6 +125,34 @@ class AuditConformance(Suite):
         assert await store.audit.remove_before(middle) == len(earlier_ones)
         assert await store.audit.list(EVERYTHING) == later_ones
 
+    async def test_who_follows_it_misses_none_and_gets_none_twice(self, reopen: Reopen) -> None:
+        store = await reopen()
+        followed: list[AuditEntry] = []
+
+        async def follow(until: int) -> None:
+            while len(followed) < until:
+                after = (followed[-1].time, followed[-1].id) if followed else None
+                page = await store.audit.list(EVERYTHING, after, most=7)
+                followed.extend(page)
+                await asyncio.sleep(0)
+
+        async def write(writer: int) -> None:
+            who = Who(str(writer), "none")
+            for number in range(8):
+                edits = [whole_put(store, f"{writer}/{number}/{one}", b"x") for one in range(3)]
+                if number % 2:
+                    await store.names.apply(edits, who)
+                else:
+                    await store.names.apply(edits[:1], who)
+                    await store.audit.append(who, [Action("a"), Action("b")])
+
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+            for writer in range(6):
+                tasks.create_task(write(writer))
+            tasks.create_task(follow(6 * 8 * 3))
+        assert followed == await store.audit.list(EVERYTHING)
+        assert len({entry.id for entry in followed}) == 6 * 8 * 3
+
     async def test_nothing_in_it_is_what_a_terminal_obeys(self, reopen: Reopen, rows: Rows) -> None:
         store = await reopen()
         dirty = "a\x1b[2J\r\n\0\u202e\udc80ü😀"

@@ -23,12 +23,14 @@ GROUPS = (
 # Small tables that are on every machine.
 EVERYWHERE = {"setting", "server", "record", "quota", "lock"}
 COLUMNS = {table: column for group in GROUPS for table, column in group.items()}
+# What each machine has of its own, and is asked of the one that is connected to.
+_CATALOGS = {"pg_proc", "pg_locks", "pg_stat_activity", "pg_database"}
 LACKING = re.compile(r"advisory|\bnotify\b|\blisten\b|\blo_|skip locked|\bserial\b", re.IGNORECASE)
 
 
 def tables_of(query: str) -> set[str]:
     found = re.findall(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?!SET\b)([a-z_]+)\b(?!\()", query)
-    return set(found) - {"clock_timestamp", "pg_proc"}
+    return set(found) - {"clock_timestamp", *_CATALOGS}
 
 
 def violations(query: str) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from chunkstore.store.contract.audit import AuditEntry
 from chunkstore.store.contract.quotas import Quota
 
 Json = dict[str, Any]
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def quota_to_json(quota: Quota) -> Json:
@@ -21,9 +23,15 @@ def quota_to_json(quota: Quota) -> Json:
     }
 
 
+def format_place(entry: AuditEntry) -> str:
+    """Return the place of an entry in the order of all, from which a list goes on."""
+    return f"{(entry.time - EPOCH) // timedelta(microseconds=1)}-{entry.id}"
+
+
 def entry_to_json(entry: AuditEntry) -> Json:
     """Return an entry of the audit log."""
     return {
+        "place": format_place(entry),
         "time": entry.time.isoformat(timespec="microseconds"),
         "actor": entry.actor,
         "via": entry.via,

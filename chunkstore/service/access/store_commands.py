@@ -8,13 +8,17 @@ from typing import Final
 
 from chunkstore.core.errors import InvalidRequest
 from chunkstore.service.access.arguments import Arguments, Command, Json, parse_folder
-from chunkstore.service.access.documents import entry_to_json, quota_to_json
+from chunkstore.service.access.documents import (
+    EPOCH,
+    entry_to_json,
+    format_place,
+    quota_to_json,
+)
 from chunkstore.service.access.people import People
-from chunkstore.store.contract.audit import AuditEntry, AuditFilter, AuditLog
+from chunkstore.store.contract.audit import AuditFilter, AuditLog
 from chunkstore.store.contract.quotas import Quotas, check_limits
 
 MOST_ENTRIES: Final = 1000
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def set_quota(people: People, arguments: Arguments) -> Json:
@@ -56,11 +60,6 @@ async def list_audit(people: People, arguments: Arguments) -> Json:
     return {"entries": [entry_to_json(entry) for entry in found], "after": after}
 
 
-def format_place(entry: AuditEntry) -> str:
-    """Return the place of an entry, from which a list goes on."""
-    return f"{(entry.time - _EPOCH) // timedelta(microseconds=1)}-{entry.id}"
-
-
 def _text(arguments: Arguments, field: str) -> str | None:
     text: str | None = arguments.get(field)
     if text is not None and "\0" in text:
@@ -74,7 +73,7 @@ def _parse_place(text: str | None) -> tuple[datetime, int] | None:
         return None
     try:
         time, entry_id = map(int, text.split("-"))
-        return _EPOCH + timedelta(microseconds=time), entry_id & ((1 << 63) - 1)
+        return EPOCH + timedelta(microseconds=time), entry_id & ((1 << 63) - 1)
     except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"{text[:100]!r} is no place in the audit log.") from error
 

@@ -83,7 +83,11 @@ class AuditLog(ABC):
     async def list(
         self, wanted: AuditFilter, after: tuple[datetime, int] | None = None, most: int = 1000
     ) -> Sequence[AuditEntry]:
-        """Return at most so many entries, in order, behind one of a time and an id."""
+        """Return at most so many entries, in order, behind one of a time and an id.
+
+        None appears that another could still come before. So who asks for those behind the last one
+        that they got, again and again, misses none and gets none twice.
+        """
 
     @abstractmethod
     async def remove_before(self, moment: datetime) -> int:

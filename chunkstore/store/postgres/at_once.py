@@ -154,11 +154,11 @@ class SmallPut:
     def _audited(self) -> list[str] | None:
         """Return the columns of an entry of the audit log as text, if there is to be one.
 
-        Its action is to be that of a file that is created or replaced.
+        Its time is to be the database's, its action that of a file that is created or replaced.
         """
         if self.by is None:
             return None
-        [row] = to_rows(self.by, [Action("", self.edit.name, detail_of_put(self.edit))])
+        [row] = to_rows(self.by, [Action("", self.edit.name, detail_of_put(self.edit))], 0)
         return [str(column) for column in row.values()]
 
     def committed(self, row: Row) -> Committed:

@@ -11,16 +11,14 @@ from typing import Any, Final
 from chunkstore.core.names import MAX_NAME_SIZE
 from chunkstore.core.timestamps import to_datetime, to_microseconds
 from chunkstore.store.contract.audit import Action, AuditEntry, AuditFilter, Who, plain, row_of
-from chunkstore.store.shared.times import now_microseconds
 
 _ID_BITS: Final = 63
 _FIRST: Final = 0
 _LAST: Final = (1 << 63) - 1
 
 
-def to_rows(who: Who, actions: Sequence[Action]) -> list[dict[str, Any]]:
-    """Return all columns of new entries, each of a later time than the one before."""
-    now = now_microseconds()
+def to_rows(who: Who, actions: Sequence[Action], now: int) -> list[dict[str, Any]]:
+    """Return all columns of new entries from a time on, each of a later one than the one before."""
     return [
         {"id": secrets.randbits(_ID_BITS), "time": now + place, **row_of(who, action)}
         for place, action in enumerate(actions)

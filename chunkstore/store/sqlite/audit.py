@@ -11,11 +11,14 @@ from typing import Final
 from chunkstore.core.timestamps import to_microseconds
 from chunkstore.store.contract.audit import Action, AuditEntry, AuditFilter, AuditLog, Who
 from chunkstore.store.shared.audit_rows import bounds_of, texts_of, to_entry, to_rows
+from chunkstore.store.shared.times import now_microseconds
 from chunkstore.store.sqlite.engine.disk_space import EDIT_SIZE
 from chunkstore.store.sqlite.opening import OpenDatabase
 from chunkstore.store.sqlite.rows import QUERIES, execute
 
 _ROWS_A_STEP: Final = 1000
+# Microseconds.
+_SET_BACK: Final = 2_000_000
 
 
 class SQLiteAudit(AuditLog):
@@ -44,8 +47,18 @@ class SQLiteAudit(AuditLog):
 
 
 def add_actions(db: sqlite3.Connection, who: Who, actions: Sequence[Action]) -> None:
-    """Add an entry for each action. This is a job."""
-    db.executemany(QUERIES["add_audit"], to_rows(who, actions))
+    """Add an entry for each action, behind all that there are. This is a job."""
+    [(last,)] = execute(db, "last_audit")
+    db.executemany(QUERIES["add_audit"], to_rows(who, actions, _time_behind(last)))
+
+
+def _time_behind(last: int | None) -> int:
+    """Return the time of a new entry behind one of the time `last`, also if the clock was set back.
+
+    Where it was set back by more, times are right again, but who follows the log may miss some.
+    """
+    now = now_microseconds()
+    return now if last is None or last >= now + _SET_BACK else max(now, last + 1)
 
 
 def _list(

@@ -427,7 +427,8 @@ BEGIN
     WHERE id = receipt_id;
     IF told IS NOT NULL THEN
         INSERT INTO audit (id, time, actor, via, action, name, address, request, detail)
-        VALUES (told[1]::bigint, told[2]::bigint, told[3], told[4],
+        VALUES (told[1]::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, told[3],
+                told[4],
                 CASE WHEN replaced THEN 'replace' ELSE 'create' END, told[6], told[7], told[8],
                 told[9]);
     END IF;

@@ -4,6 +4,10 @@
 INSERT INTO audit (id, time, actor, via, action, name, address, request, detail)
 VALUES (:id, :time, :actor, :via, :action, :name, :address, :request, :detail);
 
+-- name: last_audit
+-- The time of the last entry.
+SELECT max(time) FROM audit;
+
 -- name: list_audit
 -- Those behind one of a time and an id, before `:until`; NULL or an empty name leave all.
 SELECT id, time, actor, via, action, name, address, request, detail FROM audit
