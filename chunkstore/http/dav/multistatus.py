@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Final
 
 from chunkstore.core.dav.properties import PropertyName
-from chunkstore.http.dav.xml_reading import escape_attribute, escape_text
+from chunkstore.http.dav.xml_reading import XML_NAMESPACE, escape_attribute, escape_text
 
 DAV: Final = "DAV:"
 XML_TYPE: Final = 'application/xml; charset="utf-8"'
@@ -27,17 +27,23 @@ def dav(local: str) -> PropertyName:
 
 def format_empty(name: PropertyName) -> str:
     """Return an empty element of this name."""
-    if name.namespace == DAV:
-        return f"<D:{name.local}/>"
-    return f'<{name.local} xmlns="{escape_attribute(name.namespace)}"/>'
+    return "<{}{}/>".format(*_qualified(name))
 
 
 def format_tags(name: PropertyName) -> tuple[str, str]:
     """Return the tags around the content of an element of this name."""
+    tag, declaration = _qualified(name)
+    return f"<{tag}{declaration}>", f"</{tag}>"
+
+
+def _qualified(name: PropertyName) -> tuple[str, str]:
+    """Return a name as it stands in a tag, and the declaration that it needs there."""
     if name.namespace == DAV:
-        return f"<D:{name.local}>", f"</D:{name.local}>"
-    namespace = escape_attribute(name.namespace)
-    return f'<{name.local} xmlns="{namespace}">', f"</{name.local}>"
+        return f"D:{name.local}", ""
+    if name.namespace == XML_NAMESPACE:
+        # It is declared everywhere, and must not be by another prefix, or none.
+        return f"xml:{name.local}", ""
+    return name.local, f' xmlns="{escape_attribute(name.namespace)}"'
 
 
 def format_names(names: Iterable[PropertyName]) -> str:

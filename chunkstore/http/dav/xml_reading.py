@@ -27,7 +27,7 @@ MAX_NAMESPACES: Final = 64
 _SEPARATOR: Final = "\f"
 _XML_PREFIX: Final = "xml"
 _LANG: Final = "lang"
-_XML_NAMESPACE: Final = "http://www.w3.org/XML/1998/namespace"
+XML_NAMESPACE: Final = "http://www.w3.org/XML/1998/namespace"
 
 
 class ExternalEntities(Forbidden):
@@ -147,7 +147,7 @@ class _Reading:
             self._count_one()
             attribute = Attribute(*_split(attributes[place]), attributes[place + 1])
             element.attributes.append(attribute)
-            if attribute.name == (_XML_NAMESPACE, _LANG):
+            if attribute.name == (XML_NAMESPACE, _LANG):
                 element.lang = attribute.value
         if outer is None:
             self.root = element
@@ -177,7 +177,7 @@ def format_element(element: Element) -> str:
     (RFC 4918 §4.3); comments and processing instructions are left out.
     """
     lang = element.lang
-    if any(attribute.name == (_XML_NAMESPACE, _LANG) for attribute in element.attributes):
+    if any(attribute.name == (XML_NAMESPACE, _LANG) for attribute in element.attributes):
         lang = None
     scope = dict(element.scope)
     # Where it is put, another default namespace may hold.

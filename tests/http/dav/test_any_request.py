@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from xml.etree.ElementTree import fromstring
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -33,7 +34,16 @@ PIECES = (
         "\ud7ff",
         "]",
     ),
-    *("<a xmlns=''/>", "<p:a xmlns:p=''/>", "<?xml version='1.0'?>", "<![CDATA[", "--", "<", "ä"),
+    *(
+        "<a xmlns=''/>",
+        "<p:a xmlns:p=''/>",
+        "<xml:a/>",
+        "<?xml version='1.0'?>",
+        "<![CDATA[",
+        "--",
+        "<",
+        "ä",
+    ),
 )
 WORDS = (
     *(
@@ -104,5 +114,8 @@ async def test_any_request(shared: Client, name: str, method: str, data: st.Data
     answer = await ask(shared, method, f"/dav/{name}{member}", *lines, body=body)
     # 502 is a Destination that is elsewhere.
     assert answer.status < 500 or (answer.status == 502 and "Destination" in fields), answer.body
+    if method != "HEAD" and answer.headers.get_content_subtype() == "xml":
+        # Whatever was asked, it can be read (§8.2).
+        fromstring(answer.body)
     if method in READING or answer.status >= 400:
         assert await state_of(shared, name) == before

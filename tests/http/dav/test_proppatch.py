@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chunkstore.http.dav.xml_reading import XML_NAMESPACE
 from tests.http.dav.steps import (
     DAV,
     ask,
@@ -214,8 +215,15 @@ async def test_a_large_property_comes_with_times(shared: Client, name: str) -> N
 @on_shared_server
 async def test_names_that_are_not_ascii(shared: Client, name: str) -> None:
     await make(shared, name)
-    update = set_to('<é xmlns="urn:x">\U00010000</é><n xmlns="">&lt;</n>')
+    update = set_to('<é xmlns="urn:x">\U00010000</é><n xmlns="">&lt;</n><xml:n/>')
     assert not (await proppatch(shared, f"/dav/{name}", update)).refused
+    # That of XML itself can be declared by no answer.
+    body = "<D:prop><xml:n/><xml:none/></D:prop>"
+    [told] = (await propfind(shared, f"/dav/{name}", "0", body)).values()
+    assert told.found.keys() == {f"{{{XML_NAMESPACE}}}n"}
+    assert told.refused == {f"{{{XML_NAMESPACE}}}none": 404}
+    [told] = (await propfind(shared, f"/dav/{name}", "0", "<D:propname/>")).values()
+    assert {f"{X}é", "n", f"{{{XML_NAMESPACE}}}n"} <= told.found.keys()
     body = '<D:prop><é xmlns="urn:x"/><n xmlns=""/></D:prop>'
     [told] = (await propfind(shared, f"/dav/{name}", "0", body)).values()
     assert {tag: each.text for tag, each in told.found.items()} == {
