@@ -26,7 +26,7 @@ TESTS = {
     "names that lead elsewhere": """
         security.name_that_is_not_possible security.name_is_decoded_once
         security.all_spellings_are_one_file security.encoded_slash_meets_the_same_rules
-        security.static_files_are_no_way_out form.name_of_a_path_stays_in_its_folder""",
+        security.static_files_are_no_way_out form.backslashes_lead_out_of_no_folder""",
     "names and headers that forge headers or log lines": """
         security.name_to_save_under security.no_header_is_smuggled_through_the_media_type
         security.control_character_reaches_no_log form.names_that_are_not_possible""",
