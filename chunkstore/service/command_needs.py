@@ -118,6 +118,11 @@ def _account(asker: Asker, name: str) -> None:
         _require_covering(asker, asker.snapshot.subjects_of(account), account.name)
 
 
+def _asked(asker: Asker, arguments: Arguments) -> Arguments:
+    """Have a command made only while the account that wants it is what it was."""
+    return {**arguments, "by": asker.principal.account}
+
+
 def _adding_account(asker: Asker, arguments: Arguments) -> Arguments:
     _of_store(asker, arguments)
     if arguments["admin"]:
@@ -130,8 +135,7 @@ def _ending_account(asker: Asker, arguments: Arguments) -> Arguments:
     _account(asker, arguments["name"])
     if asker.is_own(arguments["name"]):
         raise Forbidden("Nobody can disable or remove their own account; somebody else has to.")
-    account = asker.principal.account
-    return {**arguments, "by": None if account is None else account.name}
+    return _asked(asker, arguments)
 
 
 def _removing_account(asker: Asker, arguments: Arguments) -> Arguments:
@@ -143,7 +147,7 @@ def _changing_credentials(asker: Asker, arguments: Arguments) -> Arguments:
     """Need one's own account, or one that may do no more."""
     if not asker.is_own(arguments["name"]):
         _account(asker, arguments["name"])
-    return arguments
+    return _asked(asker, arguments)
 
 
 def _removing_factor(asker: Asker, arguments: Arguments) -> Arguments:
@@ -230,7 +234,7 @@ def _adding_token(asker: Asker, arguments: Arguments) -> Arguments:
     seconds = arguments["expires_seconds"]
     if not asker.administers_all and (seconds is None or seconds > LONGEST_TOKEN_SECONDS):
         raise Forbidden("A token is valid for a year at most.")
-    return {**arguments, "most": MOST_TOKENS}
+    return {**_asked(asker, arguments), "most": MOST_TOKENS}
 
 
 def _revoking_token(asker: Asker, arguments: Arguments) -> Arguments:

@@ -48,7 +48,10 @@ async def _disable(people: People, arguments: Arguments) -> Json:
 
 async def _set_password(people: People, arguments: Arguments) -> Json:
     await people.accounts.set_password(
-        arguments["name"], arguments["password"], keep_tokens=arguments["keep_tokens"]
+        arguments["name"],
+        arguments["password"],
+        keep_tokens=arguments["keep_tokens"],
+        by=arguments.get("by"),
     )
     return {}
 
@@ -60,13 +63,13 @@ async def _remove_totp(people: People, arguments: Arguments) -> Json:
 
 async def _link(people: People, arguments: Arguments) -> Json:
     identity = await people.identities.link(
-        arguments["name"], arguments["issuer"], arguments["subject"]
+        arguments["name"], arguments["issuer"], arguments["subject"], by=arguments.get("by")
     )
     return identity_to_json(await people.directory.current(), identity)
 
 
 async def _unlink(people: People, arguments: Arguments) -> Json:
-    ended = await people.identities.unlink(arguments["name"])
+    ended = await people.identities.unlink(arguments["name"], by=arguments.get("by"))
     snapshot = await people.directory.current()
     return [identity_to_json(snapshot, identity) for identity in ended]
 

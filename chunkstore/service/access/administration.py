@@ -104,17 +104,23 @@ class Administration:
         return [account.to_record(ABSENT), CLOSED, *await self._of_subject(account.key)]
 
     async def set_password(
-        self, name: str, password: str | None, *, keep_tokens: bool = False
+        self,
+        name: str,
+        password: str | None,
+        *,
+        keep_tokens: bool = False,
+        by: Account | None = None,
     ) -> None:
         """Give an account another password, or none; its sessions end, and so do its tokens.
 
         Raises:
             NoSuchAccount: there is no such account.
             PasswordRefused: the password is not possible.
+            Forbidden: as `change`.
         """
         stored = None
         if password is not None:
-            account = (await self._directory.current()).get(name)
+            account = (await self._directory.fresh()).get(name)
             stored = await self._passwords.hash(password, account.name)
 
         async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
@@ -124,7 +130,7 @@ class Administration:
             sessions = await self._deletions(SESSION, account.key)
             return [changed.to_record(account.revision), *tokens, *sessions]
 
-        await self.change(plan)
+        await self.change(plan, by)
 
     async def rehash(self, account: Account, password: str) -> None:
         """Keep a password that is right by a hash with the parameters of today, if that works."""
@@ -136,24 +142,24 @@ class Administration:
         except (RecordsChanged, SignInBusy, StoreError):
             return  # It is done when the password is given the next time.
 
-    async def set_disabled(self, name: str, *, disabled: bool, by: str | None = None) -> None:
+    async def set_disabled(self, name: str, *, disabled: bool, by: Account | None = None) -> None:
         """Disable an account, with its tokens and sessions, or enable it again.
 
-        Its sessions have ended then, its tokens go on. `by` is the account that wants it.
+        Its sessions have ended then, its tokens go on.
 
         Raises:
             NoSuchAccount: there is no such account.
-            Forbidden: that of `by` has been disabled or removed meanwhile.
+            Forbidden: as `change`.
         """
 
         async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
             account = snapshot.get(name)
             changed = replace(account, disabled=disabled, epoch=new_id())
-            return [changed.to_record(account.revision), *_witness(by, snapshot)]
+            return [changed.to_record(account.revision)]
 
-        await self.change(plan)
+        await self.change(plan, by)
 
-    async def remove(self, name: str, *, by: str | None = None) -> None:
+    async def remove(self, name: str, *, by: Account | None = None) -> None:
         """Remove an account, with all that it has. The store stays closed without any.
 
         Raises: as `set_disabled`.
@@ -166,10 +172,9 @@ class Administration:
                 deletion_of(account),
                 *await self._of_subject(account.key),
                 *(DeleteRecord(MEMBER, member.key) for member in members),
-                *_witness(by, snapshot),
             ]
 
-        await self.change(plan)
+        await self.change(plan, by)
 
     async def open_to_everybody(self) -> None:
         """Make a store that has no account any more one that is open, as it was at first.
@@ -266,28 +271,42 @@ class Administration:
         return kept[0]
 
     async def add_token(
-        self, name: str, label: str, scope: Scope, expires: datetime | None
+        self,
+        name: str,
+        label: str,
+        scope: Scope,
+        expires: datetime | None,
+        *,
+        by: Account | None = None,
     ) -> NewToken:
         """Make a token of an account; its label is for people, as terminals and pages show it.
 
         Raises:
             NoSuchAccount: there is no such account.
             InvalidRequest: the label is too long, or not printable.
+            Forbidden: as `change`.
         """
-        account = (await self._directory.fresh()).get(name)
         text = new_token()
-        token = Token(
-            digest=digest_of(text),
-            id=new_id(),
-            account=account.key,
-            account_id=account.id,
-            label=parse_label(label),
-            scope=scope,
-            created=self._clock.now(),
-            expires=expires,
-        )
-        await self._records.apply([token.to_record(ABSENT)])
-        return NewToken(text, token)
+        made: list[Token] = []
+
+        async def plan(snapshot: Snapshot) -> Sequence[RecordChange]:
+            account = snapshot.get(name)
+            token = Token(
+                digest=digest_of(text),
+                id=new_id(),
+                account=account.key,
+                account_id=account.id,
+                label=parse_label(label),
+                scope=scope,
+                created=self._clock.now(),
+                expires=expires,
+            )
+            made[:] = [token]
+            # Who ends all tokens of the account meanwhile finds this one too.
+            return [token.to_record(ABSENT), account.to_record(account.revision)]
+
+        await self.change(plan, by)
+        return NewToken(text, made[0])
 
     async def tokens(self, name: str | None = None) -> list[Token]:
         """Return all tokens that have not expired, or those of an account, oldest first.
@@ -314,16 +333,19 @@ class Administration:
                 return token
         raise NoSuchAccount("There is no such token.")
 
-    async def change(self, plan: Plan) -> None:
+    async def change(self, plan: Plan, by: Account | None = None) -> None:
         """Make the changes that are planned on what is there; plan again if that has changed.
+
+        `by` is the account that wants them, as it was when they signed in.
 
         Raises:
             RecordsChanged: others kept on changing the same.
+            Forbidden: `by` has been disabled or removed meanwhile, or got another password.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             snapshot = await self._directory.reload()
             try:
-                await self._records.apply(await plan(snapshot))
+                await self._records.apply(_witnessed(await plan(snapshot), by, snapshot))
                 break
             except RecordsChanged:
                 if attempt == _ATTEMPTS:
@@ -341,17 +363,27 @@ class Administration:
         ]
 
 
-def _witness(name: str | None, snapshot: Snapshot) -> Sequence[RecordChange]:
-    """Return what makes a change one that an account makes which is still there at the commit.
+def _witnessed(
+    changes: Sequence[RecordChange], by: Account | None, snapshot: Snapshot
+) -> Sequence[RecordChange]:
+    """Return changes that are made only if an account is at the commit what it was.
 
-    So of two who put each other out at once, on two servers, one does, and the other is told.
+    So of two who put each other out at once, on two servers, one does, and the other is told; and
+    whoever is put out by another password leaves no token behind, nor a password of their own.
     """
-    if name is None:
-        return ()
-    account = snapshot.find(name)
-    if account is None or account.disabled:
-        raise Forbidden("Your account has been disabled or removed meanwhile.")
-    return [account.to_record(account.revision)]
+    if by is None:
+        return changes
+    account = snapshot.find_valid(by.key, by.id)
+    if account is None or account.epoch != by.epoch:
+        raise Forbidden(
+            "Your account has been disabled or removed meanwhile, or its password was changed;"
+            " sign in again."
+        )
+    witness = account.to_record(account.revision)
+    if any((one.kind, one.key) == (witness.kind, witness.key) for one in changes):
+        # It is changed itself, as it is expected to be.
+        return changes
+    return [*changes, witness]
 
 
 def _is_of(token: Token, snapshot: Snapshot) -> bool:

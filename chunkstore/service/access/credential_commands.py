@@ -29,7 +29,9 @@ async def _add_token(people: People, arguments: Arguments) -> Json:
     most = arguments.get("most")
     if most is not None and len(await people.accounts.tokens(arguments["account"])) >= most:
         raise Forbidden(f"An account can have {most} tokens; revoke those that are not needed.")
-    made = await people.accounts.add_token(arguments["account"], arguments["label"], scope, expires)
+    made = await people.accounts.add_token(
+        arguments["account"], arguments["label"], scope, expires, by=arguments.get("by")
+    )
     return {"token": made.text, **token_to_json(await people.directory.current(), made.token)}
 
 

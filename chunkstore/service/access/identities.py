@@ -119,13 +119,16 @@ class Identities:
             why = f"There can be no new account with your name, {claims.name[:100]!a}."
             raise UnknownIdentity(_unknown(claims, why)) from error
 
-    async def link(self, name: str, issuer: str, subject: str) -> Identity:
+    async def link(
+        self, name: str, issuer: str, subject: str, *, by: Account | None = None
+    ) -> Identity:
         """Link an account with somebody whom another server signs in.
 
         Raises:
             NoSuchAccount: there is no such account.
             AccountExists: another account is linked with them.
             InvalidRequest: the issuer is no URL, or the subject none.
+            Forbidden: as `Administration.change`.
         """
         try:
             check_issuer(issuer)
@@ -146,14 +149,15 @@ class Identities:
                 raise AccountExists(f"The account {other} is linked with them; unlink it first.")
             return [made[0].to_record(ABSENT if kept is None else kept.revision)]
 
-        await self._accounts.change(plan)
+        await self._accounts.change(plan, by)
         return made[0]
 
-    async def unlink(self, name: str) -> list[Identity]:
+    async def unlink(self, name: str, *, by: Account | None = None) -> list[Identity]:
         """Have no other server sign an account in any more; its sessions end.
 
         Raises:
             NoSuchAccount: there is no such account, or it is not linked.
+            Forbidden: as `Administration.change`.
         """
         ended: list[Identity] = []
 
@@ -172,7 +176,7 @@ class Identities:
                 ),
             ]
 
-        await self._accounts.change(plan)
+        await self._accounts.change(plan, by)
         return ended
 
     async def all_of(self, account: Account | None = None) -> list[Identity]:

@@ -29,10 +29,14 @@ from chunkstore.store.contract.store import Store
 from tests.backends import Backend
 from tests.conftest import on_each_backend
 from tests.service.access.clock import SetClock
+from tests.service.access.conftest import OTHER_PASSWORD, PASSWORD
 
 HR = FolderName("hr/")
 FILE = FileName("hr/pay.ods")
-GONE = "Your account has been disabled or removed meanwhile."
+GONE = (
+    "Your account has been disabled or removed meanwhile, or its password was changed;"
+    " sign in again."
+)
 READER, EDITOR, OWNER = ROLES["reader"], ROLES["editor"], ROLES["owner"]
 
 
@@ -308,17 +312,44 @@ async def test_of_two_who_put_each_other_out_on_two_servers_one_stays(
     elsewhere = People.of(store)
     for number in range(4):
         one, two = f"a{number}", f"b{number}"
-        for name in (one, two):
-            await people.accounts.add(name, None, admin=True)
+        first, second = [await people.accounts.add(name, None, admin=True) for name in (one, two)]
         results = await asyncio.gather(
-            people.accounts.set_disabled(two, disabled=True, by=one),
-            elsewhere.accounts.remove(one, by=two)
+            people.accounts.set_disabled(two, disabled=True, by=first),
+            elsewhere.accounts.remove(one, by=second)
             if number % 2
-            else elsewhere.accounts.set_disabled(one, disabled=True, by=two),
+            else elsewhere.accounts.set_disabled(one, disabled=True, by=second),
             return_exceptions=True,
         )
         assert sorted(map(repr, results)) == sorted(["None", repr(Forbidden(GONE))]), number
     elsewhere.close()
+
+
+@on_each_backend
+async def test_who_is_put_out_by_another_password_leaves_nothing_behind(
+    people: People, elsewhere: People
+) -> None:
+    issuer = "https://id.example.org"
+    for number in range(4):
+        name = f"a{number}"
+        thief = await people.accounts.add(name, PASSWORD)
+        await asyncio.gather(
+            elsewhere.accounts.set_password(name, OTHER_PASSWORD),
+            *(people.accounts.add_token(name, "", (), None, by=thief) for _ in range(3)),
+            return_exceptions=True,
+        )
+        assert await people.accounts.tokens(name) == []
+        changed = (await people.directory.reload()).get(name)
+        for late in (
+            people.accounts.add_token(name, "", (), None, by=thief),
+            people.accounts.set_password(name, None, by=thief),
+            people.identities.link(name, issuer, name, by=thief),
+        ):
+            with pytest.raises(Forbidden, match="sign in again"):
+                await late
+        assert (await people.directory.reload()).get(name) == changed
+        assert await people.identities.all_of(changed) == []
+        # Whoever knows the new password may.
+        await people.accounts.add_token(name, "", (), None, by=changed)
 
 
 async def test_nothing_of_a_removed_account_comes_back_with_its_name(
