@@ -95,7 +95,7 @@ def understood_rows() -> Iterator[None]:
     """
     try:
         yield
-    except (TypeError, ValueError, OverflowError, struct.error) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, struct.error) as error:
         raise DatabaseDamaged from error
 
 
