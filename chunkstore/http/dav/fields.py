@@ -36,7 +36,7 @@ def lock_token_of(request: web.Request) -> str:
     lines = request.headers.getall("Lock-Token", [])
     token = parse_lock_token(lines[0]) if len(lines) == 1 else None
     if token is None:
-        raise InvalidRequest("Lock-Token is the token of a lock in angle brackets.")
+        raise InvalidRequest("Send the token of the lock in Lock-Token, in angle brackets.")
     return token
 
 
