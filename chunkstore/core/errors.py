@@ -145,9 +145,14 @@ class Locked(ChunkstoreError):
             return str(self)
         lock = self.locks[0]
         by = " by you" if self.is_own(lock) else f" by {lock.by!r}" if lock.by else ""
+        # The token of a lock that an account has taken opens nothing to others.
+        is_of_use = lock.principal == "" or self.is_own(lock)
+        way = (
+            "send the token of the lock" if is_of_use else "have it broken by who has `admin` there"
+        )
         return (
             f"{f'/{lock.name}'!r} is locked{by} until {lock.expires:%H:%M} UTC, if it is not"
-            " renewed. Try again then, or send the token of the lock."
+            f" renewed. Try again then, or {way}."
         )
 
 

@@ -49,8 +49,13 @@ def test_who_is_refused_is_told_by_whom_and_until_when() -> None:
     assert error.for_clients.startswith("'/a/b/' is locked by 'Anna' until 14:30 UTC")
     error.asker = "2"
     assert "by 'Anna'" in error.for_clients
+    assert error.for_clients.endswith("or have it broken by who has `admin` there.")
     error.asker = "1"
     assert "by you until" in error.for_clients
+    assert error.for_clients.endswith("or send the token of the lock.")
+    of_a_guest = Locked([Held("a", "", "", END)])
+    of_a_guest.asker = "2"
+    assert of_a_guest.for_clients.endswith("or send the token of the lock.")
     assert Locked([held(lock)], "worded").for_clients == "worded"
     # What may not be told is not, and who is nobody in particular has taken none.
     assert (
